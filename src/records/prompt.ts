@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prompts as lists of messages with explicit image slots.
+import type { ContentPart, Message, VprefRecord } from './record.ts';
+
+/** The mark of an image slot inside a string prompt. */
+export const IMAGE_MARK = '<image>';
+
+/** The prompt as messages, strings kept as written. A string prompt is one user turn. */
+export function promptMessages(prompt: VprefRecord['prompt']): Message[] {
+  return typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
+}
+
+/** How many image slots the prompt writes itself. */
+export function countImageMarks(prompt: VprefRecord['prompt']): number {
+  let count = 0;
+  for (const { content } of promptMessages(prompt)) {
+    if (typeof content === 'string') count += content.split(IMAGE_MARK).length - 1;
+    else for (const part of content ?? []) count += part.type === 'image' ? 1 : 0;
+  }
+  return count;
+}
+
+/**
+ * Messages whose contents are part lists with one image part per image: `<image>` in a string marks a slot;
+ * when the prompt writes no slot at all, the images come first in the first user turn.
+ */
+export function placeImages(prompt: VprefRecord['prompt'], numImages: number): Message[] {
+  const written = countImageMarks(prompt);
+  let leading = written === 0 ? numImages : 0;
+  return promptMessages(prompt).map((message) => {
+    if (message.content === null) return message;
+    const parts = typeof message.content === 'string' ? splitMarks(message.content) : [...message.content];
+    if (leading > 0 && message.role === 'user') {
+      parts.unshift(...Array.from({ length: leading }, (): ContentPart => ({ type: 'image' })));
+      leading = 0;
+    }
+    return { role: message.role, content: parts };
+  });
+}
+
+function splitMarks(text: string): ContentPart[] {
+  const parts: ContentPart[] = [];
+  for (const [index, piece] of text.split(IMAGE_MARK).entries()) {
+    if (index > 0) parts.push({ type: 'image' });
+    if (piece !== '') parts.push({ type: 'text', text: piece });
+  }
+  return parts;
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The growing record: one object per prompt; every stage adds fields and passes unknown ones through.
+// man 5 vpref-records and schema/record.schema.json say the same thing.
+
+/** A part of a message's content: an image slot, or text. */
+export type ContentPart = { type: 'image' } | { type: 'text'; text: string };
+
+/** One turn. `content: null` on an assistant turn is a turn that `sample` generates before going on. */
+export interface Message {
+  role: 'system' | 'user' | 'assistant';
+  content: string | ContentPart[] | null;
+}
+
+/** One operation of a view with every drawn parameter, so that replaying it gives the same bytes. */
+export interface ViewOp {
+  op: string;
+  [parameter: string]: unknown;
+}
+
+/** A distorted version of the record's images, written by `augment`. */
+export interface View {
+  name: string;
+  ops: ViewOp[];
+  seed: number;
+  /** Image files after the pixel operations; absent when only recipes (diffusion) apply. */
+  images?: string[];
+}
+
+/** One answer, written by `sample` or imported. */
+export interface Response {
+  text: string;
+  /** Texts of the generated turns, first to last, when the prompt has assistant turns with content null. */
+  turns?: string[];
+  /** Name of the view the answer was given to; "original" is the clean image. */
+  view?: string;
+  /** Whose answer it is, when a record holds answers of several models. */
+  label?: string;
+  /** Sum of log p over response tokens, end token included, full vocabulary, temperature 1, nats. */
+  logps?: number;
+  num_tokens?: number;
+  finish_reason?: 'stop' | 'length' | 'repetition' | 'error';
+  seed?: number;
+}
+
+/** What produced `responses`. */
+export interface Sampling {
+  model: string;
+  adapter?: string | string[] | null;
+  template?: string;
+  image_mode?: string;
+  temperature?: number;
+  top_p?: number;
+  top_k?: number;
+  max_new_tokens?: number;
+  seed?: number;
+  dtype?: string;
+}
+
+/** How a judge call ended. Only `ok` carries scores. */
+export type Outcome =
+  | 'ok'
+  | 'refused'
+  | 'truncated'
+  | 'empty'
+  | 'unparsable'
+  | 'rate-limited'
+  | 'quota-exhausted'
+  | 'auth'
+  | 'invalid'
+  | 'transport';
+
+/** One judge run over the responses of a record; the only place where scores live. */
+export interface Annotation {
+  guide: string;
+  judge: string;
+  run: number;
+  /** order[k] = index into `responses` of the answer shown at place k. */
+  order?: number[];
+  outcome: Outcome;
+  /** One object per response, in the order of `responses`. */
+  scores?: (Record<string, number> | null)[];
+  verdict?: unknown;
+  own_response?: string;
+  text?: string;
+  usage?: Record<string, number>;
+  prompt_sha256?: string;
+  [extra: string]: unknown;
+}
+
+/** Why `pair` chose as it did. */
+export interface PairInfo {
+  rule: string;
+  [extra: string]: unknown;
+}
+
+/** Fingerprint of what computed ref_* fields. */
+export interface RefFingerprint {
+  model: string;
+  adapter?: string | string[] | null;
+  dtype?: string;
+  template?: string;
+  image_mode?: string;
+}
+
+/** A failed row that was kept. */
+export interface RowError {
+  stage: string;
+  code: string;
+  message: string;
+}
+
+export interface VprefRecord {
+  id: string;
+  group?: string;
+  images?: string[];
+  prompt: string | Message[];
+  reference?: string | string[];
+  choices?: string[];
+  context?: unknown;
+  source?: string;
+  meta?: Record<string, unknown>;
+  sampling_params?: Record<string, unknown>;
+  views?: View[];
+  responses?: Response[];
+  choice_logps?: number[];
+  sampling?: Sampling;
+  annotations?: Annotation[];
+  chosen?: string;
+  rejected?: string | string[];
+  chosen_score?: number;
+  rejected_score?: number | number[];
+  pair?: PairInfo;
+  rejected_images?: string[] | string[][];
+  response?: string;
+  label?: boolean;
+  ref_chosen_logps?: number;
+  ref_rejected_logps?: number | number[];
+  ref_chosen_logps_rejected_images?: number | number[];
+  ref_response_logps?: number;
+  policy_chosen_logps?: number;
+  policy_rejected_logps?: number | number[];
+  policy_response_logps?: number;
+  ref?: RefFingerprint;
+  error?: RowError;
+  [unknown: string]: unknown;
+}

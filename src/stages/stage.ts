@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a stage is: an async generator from rows to results. It knows no flags, no streams, no process.
+import type { VprefRecord } from '../records/record.ts';
+
+/** A record with the place it came from. */
+export interface Row {
+  record: VprefRecord;
+  /** File name, or "stdin". */
+  source: string;
+  /** 1-based line. */
+  line: number;
+}
+
+/** What became of one input row. Exactly one result per row, in input order. */
+export interface RowResult {
+  row: Row;
+  /** Output records, 0..n; when n > 1 their ids are `id#k` and their group the input's id. */
+  records: VprefRecord[];
+  /** Why no record came out, in a few words for the summary ("equal answers"); not a failure. */
+  dropped?: string;
+  /** The row failed: --on-error decides whether the run stops, the row is skipped, or kept with `error`. */
+  error?: { code: string; message: string; cause?: unknown };
+}
+
+/** A stage. Throw only for what makes going on pointless; a failed row is a result with `error`. */
+export type Stage = (rows: AsyncIterable<Row>) => AsyncIterable<RowResult>;
+
+/** Stage from a function of one record. A RecordError or RunError it throws becomes the row's `error`. */
+export function mapRows(fn: (row: Row) => VprefRecord[] | { dropped: string }): Stage {
+  return async function* (rows) {
+    for await (const row of rows) {
+      const out = attempt(() => fn(row));
+      yield Array.isArray(out) ? { row, records: out } : { row, records: [], ...out };
+    }
+  };
+}
+
+/** Stage from an async function of one record, `concurrency` rows at a time, results in input order. */
+export function mapRowsConcurrently(
+  fn: (row: Row) => Promise<VprefRecord[] | { dropped: string }>,
+  concurrency: number,
+): Stage {
+  return async function* (rows) {
+    const pending: Promise<RowResult>[] = [];
+    const settle = (row: Row) =>
+      fn(row).then(
+        (out): RowResult => (Array.isArray(out) ? { row, records: out } : { row, records: [], ...out }),
+        (cause): RowResult => ({ row, records: [], error: rowError(cause) }),
+      );
+    for await (const row of rows) {
+      pending.push(settle(row));
+      if (pending.length >= concurrency) yield await pending.shift()!;
+    }
+    while (pending.length > 0) yield await pending.shift()!;
+  };
+}
+
+function attempt(fn: () => VprefRecord[] | { dropped: string }) {
+  try {
+    return fn();
+  } catch (cause) {
+    return { error: rowError(cause) };
+  }
+}
+
+/** The row's failure from what was thrown; programming errors (TypeError and the like) are thrown on. */
+export function rowError(cause: unknown): NonNullable<RowResult['error']> {
+  if (!(cause instanceof Error) || cause instanceof TypeError || cause instanceof ReferenceError) throw cause;
+  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
+  return { code, message: cause.message, cause };
+}
