@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/arena.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+#include "core/memory.h"
+
+namespace vpref {
+
+Buffer::Buffer(Device device, size_t bytes, bool zero) : device_(device), bytes_(bytes) {
+  if (bytes == 0) return;
+  data_ = device_alloc(device, bytes);
+  if (zero) device_zero(device, data_, bytes);
+}
+
+Buffer::~Buffer() {
+  if (data_) device_free(device_, data_);
+}
+
+Buffer::Buffer(Buffer&& other) noexcept
+    : device_(other.device_), data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Tensor Arena::tensor(DType dtype, std::initializer_list<int64_t> shape) {
+  Tensor t(static_cast<char*>(buffer_.data()) + used_, dtype, shape);
+  const size_t end = used_ + aligned(t.bytes());
+  check(end <= buffer_.bytes(), "memory", "arena of ", buffer_.bytes(), " bytes is too small for ", end);
+  used_ = end;
+  if (used_ > peak_) peak_ = used_;
+  return t;
+}
+
+Workspace::~Workspace() {
+  if (data_) device_free(device_, data_);
+}
+
+void* Workspace::get(size_t bytes) {
+  if (bytes > capacity_) {
+    if (data_) device_free(device_, data_);
+    data_ = nullptr;
+    capacity_ = 0;
+    data_ = device_alloc(device_, aligned(bytes));
+    capacity_ = aligned(bytes);
+  }
+  return data_;
+}
+
+}  // namespace vpref

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// One slab, planned before the first step: buffers are named and sized first, then the slab is allocated once and handed out.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "core/context.h"
+#include "core/tensor.h"
+
+namespace vpref {
+
+// 64-byte aligned memory on a device; zeroed on request. Moves, never copies.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Device device, size_t bytes, bool zero = false);  // throws Error{"memory"} saying how much was asked for
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  Device device_ = Device::cpu;
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// Hands out consecutive 64-byte aligned pieces of one Buffer; mark/release gives stack discipline inside a step.
+class Arena {
+ public:
+  Arena() = default;
+  Arena(Device device, size_t bytes) : buffer_(device, bytes) {}
+  // Throws Error{"memory"} when the plan was too small (a bug in the plan, not a user's error).
+  Tensor tensor(DType dtype, std::initializer_list<int64_t> shape);
+  size_t mark() const { return used_; }
+  void release(size_t mark) { used_ = mark; }
+  size_t used() const { return used_; }
+  size_t peak() const { return peak_; }
+  size_t capacity() const { return buffer_.bytes(); }
+
+ private:
+  Buffer buffer_;
+  size_t used_ = 0;
+  size_t peak_ = 0;
+};
+
+constexpr size_t aligned(size_t bytes) { return (bytes + 63) & ~size_t(63); }
+
+}  // namespace vpref

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/tensor.h"
+
+#include "core/error.h"
+
+namespace vpref {
+
+Tensor::Tensor(void* p, DType t, std::initializer_list<int64_t> dims) : data(p), dtype(t), rank(int(dims.size())) {
+  check(dims.size() >= 1 && dims.size() <= kMaxRank, "internal", "tensor rank ", dims.size());
+  int i = 0;
+  for (int64_t d : dims) shape[i++] = d;
+  int64_t s = 1;
+  for (int k = rank - 1; k >= 0; --k) {
+    stride[k] = s;
+    s *= shape[k];
+  }
+}
+
+int64_t Tensor::numel() const {
+  int64_t n = rank ? 1 : 0;
+  for (int i = 0; i < rank; ++i) n *= shape[i];
+  return n;
+}
+
+bool Tensor::dense() const {
+  int64_t s = 1;
+  for (int k = rank - 1; k >= 0; --k) {
+    if (shape[k] != 1 && stride[k] != s) return false;
+    s *= shape[k];
+  }
+  return true;
+}
+
+Tensor Tensor::rows(int64_t begin, int64_t count) const {
+  Tensor t = *this;
+  t.data = static_cast<char*>(data) + begin * stride[0] * int64_t(dtype_size(dtype));
+  t.shape[0] = count;
+  return t;
+}
+
+Tensor Tensor::cols(int64_t begin, int64_t count) const {
+  Tensor t = *this;
+  t.data = static_cast<char*>(data) + begin * int64_t(dtype_size(dtype));
+  t.shape[rank - 1] = count;
+  return t;
+}
+
+Tensor Tensor::reshaped(std::initializer_list<int64_t> dims) const {
+  check(dense(), "internal", "reshape of a strided view");
+  Tensor t(data, dtype, dims);
+  check(t.numel() == numel(), "internal", "reshape ", shape_string(*this), " to ", shape_string(t));
+  return t;
+}
+
+std::string shape_string(const Tensor& t) {
+  std::string s = "[";
+  for (int i = 0; i < t.rank; ++i) s += (i ? ", " : "") + std::to_string(t.shape[i]);
+  return s + "] " + dtype_name(t.dtype);
+}
+
+void expect_shape(const char* op, const char* name, const Tensor& t, std::initializer_list<int64_t> shape) {
+  bool ok = t.rank == int(shape.size());
+  int i = 0;
+  for (int64_t d : shape) {
+    if (!ok) break;
+    ok = d < 0 || t.shape[i] == d;
+    ++i;
+  }
+  if (ok) return;
+  std::string want = "[";
+  i = 0;
+  for (int64_t d : shape) want += (i++ ? ", " : "") + (d < 0 ? std::string("any") : std::to_string(d));
+  throw Error("shape", cat("[", op, "] ", name, ": expected ", want, "], got ", shape_string(t)));
+}
+
+}  // namespace vpref

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A view of memory: pointer, dtype, shape, strides. Views never own; arenas, mappings and vectors do.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "core/dtype.h"
+
+namespace vpref {
+
+struct Tensor {
+  static constexpr int kMaxRank = 4;
+
+  void* data = nullptr;
+  DType dtype = DType::f32;
+  int rank = 0;
+  std::array<int64_t, kMaxRank> shape{};
+  std::array<int64_t, kMaxRank> stride{};  // in elements; the last is 1
+
+  Tensor() = default;
+  // Dense row-major view.
+  Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape);
+
+  template <class T> T* as() const { return static_cast<T*>(data); }
+  explicit operator bool() const { return data != nullptr; }
+  int64_t dim(int i) const { return shape[i < 0 ? rank + i : i]; }
+  int64_t numel() const;
+  size_t bytes() const { return size_t(numel()) * dtype_size(dtype); }  // of a dense view
+  bool dense() const;
+  // Rows [begin, begin + count) of the first dimension.
+  Tensor rows(int64_t begin, int64_t count) const;
+  // Columns [begin, begin + count) of the last dimension of a rank-2 view; the row stride stays.
+  Tensor cols(int64_t begin, int64_t count) const;
+  // The same dense elements under another shape.
+  Tensor reshaped(std::initializer_list<int64_t> shape) const;
+};
+
+std::string shape_string(const Tensor& t);  // "[2, 3] f32"
+
+// Throws Error{"shape"} "[op] name: expected [..], got [..]" unless t has exactly this shape (-1 = any).
+void expect_shape(const char* op, const char* name, const Tensor& t, std::initializer_list<int64_t> shape);
+
+}  // namespace vpref

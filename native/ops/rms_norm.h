@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// RMSNorm (Zhang & Sennrich 2019, 1910.07467 eq. 4), with the residual addition of a pre-norm block fused in front.
+#pragma once
+#include "core/tensor.h"
+#include "ops/dispatch.h"
+
+namespace vpref {
+
+// y = x * rstd * weight, rstd = 1 / sqrt(mean(x^2) + eps).
+//   x, y: [T,D] f32 or bf16; weight: [D] any float dtype; rstd: [T] f32 or null (needed by the backward).
+void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd);
+VPREF_KERNELS(void, rms_norm, Context&, const Tensor&, const Tensor&, float, const Tensor&, const Tensor*)
+
+// residual += delta, then y = rms_norm(residual). One pass over memory.
+void add_rms_norm(Context& ctx, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps,
+                  const Tensor& y, const Tensor* rstd);
+VPREF_KERNELS(void, add_rms_norm, Context&, const Tensor&, const Tensor&, const Tensor&, float, const Tensor&, const Tensor*)
+
+// dx = d/dx (+ dx when accumulate); dweight[D] f32 += d/dweight, or null for a frozen weight.
+void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
+                       const Tensor& dx, bool accumulate, const Tensor* dweight);
+VPREF_KERNELS(void, rms_norm_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, bool, const Tensor*)
+
+}  // namespace vpref

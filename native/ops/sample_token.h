@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Drawing the next token of each row. The draw depends on (seed, stream, branch, position) only, never on the other rows.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "core/tensor.h"
+#include "ops/dispatch.h"
+
+namespace vpref {
+
+// How one row is drawn. temperature 0 is greedy (the lowest id among equals). top_k 0 and top_p 1 are off; order: temperature, top-k, top-p
+// as transformers. The smallest set of tokens whose probability reaches top_p is kept, at least one.
+struct SampleParams {
+  float temperature = 0.0f;
+  float top_p = 1.0f;
+  int32_t top_k = 0;
+  uint64_t seed = 0;
+  uint64_t stream = 0;    // hash of the record id and view
+  uint32_t branch = 0;    // which of the n samples
+  uint32_t position = 0;  // index of the token within the response
+};
+
+// token[r] is drawn from logits[r]; logp[r] is its log-probability under the raw logits: full vocabulary, temperature 1.
+//   logits: [R,V] f32 or bf16 (left as they are); params: R; token: [R] i32; logp: [R] f32.
+// The uniform is Philox4x32-10 with key (seed) and counter (position, branch, stream low, stream high), first word, as (x + 0.5) * 2^-32;
+// the token is the first whose cumulative probability, in order of falling probability then rising id, exceeds it.
+void sample_token(Context& ctx, const Tensor& logits, const std::vector<SampleParams>& params, const Tensor& token, const Tensor& logp);
+VPREF_KERNELS(void, sample_token, Context&, const Tensor&, const std::vector<SampleParams>&, const Tensor&, const Tensor&)
+
+}  // namespace vpref
