@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// APO-down: pushes both down, the rejected further, for a policy better than its chosen answers (2408.06266 eq. 8).
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue apo_down_loss(const Preference& p, const LossOptions& o) {
+  return over_rejected(p.chosen, p.rejected, [&](const Branch& chosen, const Branch& rejected) -> PairSlopes {
+    const double c = sigmoid(implicit_reward(chosen, o.beta));
+    const double m = sigmoid(o.beta * (log_ratio(chosen) - log_ratio(rejected)));
+    const double dm = o.beta * m * (1 - m);
+    return {c + 1 - m, o.beta * c * (1 - c) - dm, dm};
+  });
+}
+
+}  // namespace vpref

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// APO-zero: pulls the chosen up and the rejected down, each on its own (D'Oosterlinck et al. 2024, 2408.06266 eq. 7).
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue apo_zero_loss(const Preference& p, const LossOptions& o) {
+  return over_rejected(p.chosen, p.rejected, [&](const Branch& chosen, const Branch& rejected) -> PairSlopes {
+    const double c = sigmoid(implicit_reward(chosen, o.beta)), r = sigmoid(implicit_reward(rejected, o.beta));
+    return {1 - c + r, -o.beta * c * (1 - c), o.beta * r * (1 - r)};
+  });
+}
+
+}  // namespace vpref

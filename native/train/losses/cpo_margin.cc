@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// The preference term of CPO (Xu et al. 2024, 2401.08417 eq. 5): DPO with a uniform reference; "cpo" adds the SFT loss.
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue cpo_margin_loss(const Preference& p, const LossOptions& o) {
+  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+    const Slope s = smoothed_logistic(o.beta * (c.policy - r.policy), o.label_smoothing);
+    return {s.value, o.beta * s.derivative, -o.beta * s.derivative};
+  });
+}
+
+}  // namespace vpref

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// EXO on pairs: reverse KL to the smoothed label distribution (Ji et al. 2024, 2402.00856 eq. 16). Needs label smoothing > 0.
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue exo_loss(const Preference& p, const LossOptions& o) {
+  return over_differences(p.chosen, p.rejected, [&](double d) -> Slope {
+    const double x = o.beta * d, e = o.label_smoothing, q = sigmoid(x);
+    const double value = q * (log_sigmoid(x) - std::log1p(-e)) + (1 - q) * (log_sigmoid(-x) - std::log(e));
+    // d value / dq is x - log((1 - e) / e), since log q - log(1 - q) = x.
+    return {value, o.beta * q * (1 - q) * (x - std::log1p(-e) + std::log(e))};
+  });
+}
+
+}  // namespace vpref

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hinge on the scaled margin (SLiC-HF, Zhao et al. 2023, 2305.10425, with implicit rewards as RSO, Liu et al. 2023, 2309.06657 eq. 9).
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue hinge_loss(const Preference& p, const LossOptions& o) {
+  return over_differences(p.chosen, p.rejected, [&](double d) -> Slope {
+    const double x = o.beta * d;
+    return x < 1 ? Slope{1 - x, -o.beta} : Slope{0, 0};
+  });
+}
+
+}  // namespace vpref

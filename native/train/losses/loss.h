@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every loss of the preference family is: a pure function of per-branch log-probability sums. No tensors, no model, float64.
+//
+// Since a loss reads sums only, its gradient is one number a branch, and every token of that branch gets the same weight.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vpref {
+
+// Sums over the scored tokens of one response, end token included, in nats.
+struct Branch {
+  double policy = 0;  // sum of log pi
+  double ref = 0;     // sum of log pi_ref; 0 where the loss is reference-free
+  int64_t num_tokens = 0;
+};
+
+// The branches of one record.
+struct Preference {
+  Branch chosen;                            // or the only answer of an unpaired record
+  std::span<const Branch> rejected;         // [K]; empty for unpaired records
+  std::span<const Branch> rejected_images;  // [J] the chosen text under damaged images; mdpo only
+  bool label = true;                        // kto: desirable?
+  double kl = 0;                            // kto: the batch's reference point z_0 >= 0, carries no gradient
+};
+
+struct LossOptions {
+  double beta = 0.1;
+  double label_smoothing = 0;  // share of pairs assumed flipped, in [0, 0.5)
+  double gamma = 0.5;          // simpo: target margin
+  double desirable_weight = 1;    // kto
+  double undesirable_weight = 1;  // kto
+};
+
+// Loss of one record and its gradient with respect to each policy sum.
+struct LossValue {
+  double loss = 0;
+  double d_chosen = 0;
+  std::vector<double> d_rejected;         // [K]
+  std::vector<double> d_rejected_images;  // [J]; empty where the loss reads none
+};
+
+using LossFunction = LossValue (*)(const Preference&, const LossOptions&);
+
+// How the records of a step are averaged.
+enum class Average : uint8_t {
+  records,  // sum / number of records
+  tokens,   // sum / number of scored tokens of the chosen (or only) answers
+};
+
+// What a loss reads, so that a missing field is refused before the first step.
+struct LossInfo {
+  std::string_view name;
+  LossFunction function;
+  Average average = Average::records;
+  bool needs_reference = true;
+  bool needs_rejected = true;
+  bool needs_rejected_images = false;
+  bool needs_label = false;
+  std::string_view source = {};  // paper and equation
+};
+
+// One term of the objective.
+struct LossTerm {
+  const LossInfo* info;
+  double weight;
+};
+
+std::span<const LossInfo> losses();
+
+// "sigmoid", "sigmoid:1,sft:0.1". "cpo" stands for cpo-margin + cpo_alpha x sft and "orpo" for sft + orpo_lambda x odds-ratio, as published.
+// Throws Error{"config"} naming the unknown word and the known ones.
+std::vector<LossTerm> parse_losses(std::string_view text, double cpo_alpha, double orpo_lambda);
+
+// Throws Error{"config"} when an option is out of the range that a term needs.
+void check_loss_options(std::span<const LossTerm> terms, const LossOptions& options);
+
+// beta x (policy - reference): the implicit reward of a branch (2305.18290 sec. 4).
+inline double implicit_reward(const Branch& b, double beta) { return beta * (b.policy - b.ref); }
+
+}  // namespace vpref

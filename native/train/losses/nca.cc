@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// NCA on pairs: noise contrastive alignment (Chen et al. 2024, 2402.05369, K = 2).
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue nca_loss(const Preference& p, const LossOptions& o) {
+  return over_rejected(p.chosen, p.rejected, [&](const Branch& chosen, const Branch& rejected) -> PairSlopes {
+    const double c = implicit_reward(chosen, o.beta), r = implicit_reward(rejected, o.beta);
+    return {-log_sigmoid(c) - 0.5 * log_sigmoid(-c) - 0.5 * log_sigmoid(-r), o.beta * (0.5 * sigmoid(c) - sigmoid(-c)),
+            o.beta * 0.5 * sigmoid(r)};
+  });
+}
+
+}  // namespace vpref

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Robust DPO: unbiased under a known share of flipped pairs (Chowdhury et al. 2024, 2403.00409 eq. 12).
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue robust_loss(const Preference& p, const LossOptions& o) {
+  return over_differences(p.chosen, p.rejected, [&](double d) -> Slope {
+    const double x = o.beta * d, e = o.label_smoothing;
+    return {(-(1 - e) * log_sigmoid(x) + e * log_sigmoid(-x)) / (1 - 2 * e),
+            o.beta * (-(1 - e) * sigmoid(-x) - e * sigmoid(x)) / (1 - 2 * e)};
+  });
+}
+
+}  // namespace vpref

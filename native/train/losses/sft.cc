@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Negative log-likelihood of the chosen (or only) answer; the step averages over tokens, so the record gives its sum.
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue sft_loss(const Preference& p, const LossOptions&) {
+  LossValue out;
+  out.loss = -p.chosen.policy;
+  out.d_chosen = -1;
+  out.d_rejected.assign(p.rejected.size(), 0.0);
+  return out;
+}
+
+}  // namespace vpref

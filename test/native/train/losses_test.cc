@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each loss against the formula of its paper written plainly, and its gradient against central differences of that formula.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include "core/error.h"
+#include "train/losses/loss.h"
+
+namespace vpref {
+namespace {
+
+// One record with K rejected answers and J damaged images; owns what Preference points to.
+struct Record {
+  Branch chosen;
+  std::vector<Branch> rejected, images;
+  bool label = true;
+  double kl = 0;
+  Preference view() const { return {chosen, rejected, images, label, kl}; }
+};
+
+double s(double x) { return 1 / (1 + std::exp(-x)); }
+
+// Differences of log-ratios, chosen - rejected[k].
+double diff(const Record& r, int k) {
+  return (r.chosen.policy - r.chosen.ref) - (r.rejected[k].policy - r.rejected[k].ref);
+}
+double mean_over_rejected(const Record& r, const std::function<double(int)>& f) {
+  double sum = 0;
+  for (size_t k = 0; k < r.rejected.size(); ++k) sum += f(int(k));
+  return sum / double(r.rejected.size());
+}
+
+using Plain = std::function<double(const Record&, const LossOptions&)>;
+
+const std::vector<std::pair<std::string, Plain>>& plain_losses() {
+  static const std::vector<std::pair<std::string, Plain>> table = {
+      {"sigmoid",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const double x = o.beta * diff(r, k), e = o.label_smoothing;
+           return -(1 - e) * std::log(s(x)) - e * std::log(s(-x));
+         });
+       }},
+      {"hinge",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) { return std::max(0.0, 1 - o.beta * diff(r, k)); });
+       }},
+      {"robust",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const double x = o.beta * diff(r, k), e = o.label_smoothing;
+           return ((1 - e) * -std::log(s(x)) - e * -std::log(s(-x))) / (1 - 2 * e);
+         });
+       }},
+      {"ipo",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) { return std::pow(diff(r, k) - 0.5 / o.beta, 2); });
+       }},
+      {"ipo-token-mean",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const Branch &c = r.chosen, &j = r.rejected[k];
+           const double d = (c.policy - c.ref) / double(c.num_tokens) - (j.policy - j.ref) / double(j.num_tokens);
+           return std::pow(d - 0.5 / o.beta, 2);
+         });
+       }},
+      {"exo",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const double q = s(o.beta * diff(r, k)), e = o.label_smoothing;
+           return q * std::log(q / (1 - e)) + (1 - q) * std::log((1 - q) / e);
+         });
+       }},
+      {"nca",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const double c = o.beta * (r.chosen.policy - r.chosen.ref), j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
+           return -std::log(s(c)) - 0.5 * std::log(s(-c)) - 0.5 * std::log(s(-j));
+         });
+       }},
+      {"apo-zero",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           return 1 - s(o.beta * (r.chosen.policy - r.chosen.ref)) + s(o.beta * (r.rejected[k].policy - r.rejected[k].ref));
+         });
+       }},
+      {"apo-down",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(
+             r, [&](int k) { return s(o.beta * (r.chosen.policy - r.chosen.ref)) + 1 - s(o.beta * diff(r, k)); });
+       }},
+      {"softmax",
+       [](const Record& r, const LossOptions& o) {
+         const double w = std::exp(o.beta * (r.chosen.policy - r.chosen.ref));
+         double all = w;
+         for (const Branch& j : r.rejected) all += std::exp(o.beta * (j.policy - j.ref));
+         return -std::log(w / all);
+       }},
+      {"mdpo",
+       [](const Record& r, const LossOptions& o) {
+         const double l = r.chosen.policy - r.chosen.ref;
+         double image = 0;
+         for (const Branch& j : r.images) image += -std::log(s(o.beta * (l - (j.policy - j.ref)))) / double(r.images.size());
+         return mean_over_rejected(r, [&](int k) { return -std::log(s(o.beta * diff(r, k))); }) + image - std::log(s(o.beta * l));
+       }},
+      {"simpo",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const Branch& j = r.rejected[k];
+           const double x = o.beta * (r.chosen.policy / double(r.chosen.num_tokens) - j.policy / double(j.num_tokens)) - o.gamma;
+           return -(1 - o.label_smoothing) * std::log(s(x)) - o.label_smoothing * std::log(s(-x));
+         });
+       }},
+      {"odds-ratio",
+       [](const Record& r, const LossOptions&) {
+         return mean_over_rejected(r, [&](int k) {
+           const double pc = std::exp(r.chosen.policy / double(r.chosen.num_tokens));
+           const double pr = std::exp(r.rejected[k].policy / double(r.rejected[k].num_tokens));
+           return -std::log(s(std::log((pc / (1 - pc)) / (pr / (1 - pr)))));
+         });
+       }},
+      {"cpo-margin",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const double x = o.beta * (r.chosen.policy - r.rejected[k].policy), e = o.label_smoothing;
+           return -(1 - e) * std::log(s(x)) - e * std::log(s(-x));
+         });
+       }},
+      {"kto",
+       [](const Record& r, const LossOptions& o) {
+         const double x = o.beta * (r.chosen.policy - r.chosen.ref - r.kl);
+         return r.label ? o.desirable_weight * (1 - s(x)) : o.undesirable_weight * (1 - s(-x));
+       }},
+      {"sft", [](const Record& r, const LossOptions&) { return -r.chosen.policy; }},
+  };
+  return table;
+}
+
+Record random_record(std::mt19937& gen, int k, int j) {
+  std::uniform_real_distribution<double> logp(-40, -2), shift(-6, 6);
+  std::uniform_int_distribution<int> count(1, 60);
+  const auto branch = [&] {
+    const double ref = logp(gen);
+    return Branch{std::min(ref + shift(gen), -0.05), ref, count(gen)};
+  };
+  Record r{.chosen = branch(), .rejected = {}, .images = {}};
+  for (int i = 0; i < k; ++i) r.rejected.push_back(branch());
+  for (int i = 0; i < j; ++i) r.images.push_back(branch());
+  r.label = gen() & 1;
+  r.kl = std::abs(shift(gen)) / 4;
+  return r;
+}
+
+const LossInfo& info(const std::string& name) { return *parse_losses(name, 1, 1)[0].info; }
+
+class LossTest : public testing::TestWithParam<size_t> {};
+
+TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
+  const auto& [name, plain] = plain_losses()[GetParam()];
+  std::mt19937 gen(7);
+  for (int trial = 0; trial < 200; ++trial) {
+    Record r = random_record(gen, 1 + trial % 3, 1 + trial % 2);
+    LossOptions o{.beta = 0.05 + 0.1 * (trial % 4), .label_smoothing = 0.02 + 0.1 * (trial % 4), .gamma = 0.3,
+                  .desirable_weight = 1.2, .undesirable_weight = 0.7};
+    const LossValue got = info(name).function(r.view(), o);
+    const double want = plain(r, o);
+    ASSERT_NEAR(got.loss, want, 1e-9 * (1 + std::abs(want))) << name << " trial " << trial;
+    const auto expect_slope = [&](double* x, double slope, const char* what) {
+      const double at = *x, h = 1e-5;
+      *x = at + h;
+      const double up = plain(r, o);
+      *x = at - h;
+      const double down = plain(r, o);
+      *x = at;
+      ASSERT_NEAR(slope, (up - down) / (2 * h), 2e-6 * (1 + std::abs(slope))) << name << " " << what << " trial " << trial;
+    };
+    expect_slope(&r.chosen.policy, got.d_chosen, "chosen");
+    for (size_t k = 0; k < got.d_rejected.size(); ++k) expect_slope(&r.rejected[k].policy, got.d_rejected[k], "rejected");
+    for (size_t j = 0; j < got.d_rejected_images.size(); ++j)
+      expect_slope(&r.images[j].policy, got.d_rejected_images[j], "rejected image");
+  }
+}
+
+TEST_P(LossTest, StaysFiniteFarOut) {
+  const auto& [name, plain] = plain_losses()[GetParam()];
+  for (double at : {-5e4, -1e-13}) {
+    for (double other : {-5e4, -1e-13}) {
+      Record r{.chosen = {at, -10, 3}, .rejected = {{other, -10, 3}}, .images = {{other, -10, 3}}};
+      const LossValue v = info(name).function(r.view(), {.label_smoothing = 0.1});
+      EXPECT_TRUE(std::isfinite(v.loss)) << name << " " << at << " " << other;
+      EXPECT_TRUE(std::isfinite(v.d_chosen)) << name;
+      for (double d : v.d_rejected) EXPECT_TRUE(std::isfinite(d)) << name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LossTest, testing::Range(size_t(0), plain_losses().size()), [](const auto& param) {
+  std::string name = plain_losses()[param.param].first;
+  for (char& c : name)
+    if (c == '-') c = '_';
+  return name;
+});
+
+TEST(Losses, EveryLossOfTheTableIsTested) {
+  EXPECT_EQ(losses().size(), plain_losses().size());
+  for (const LossInfo& l : losses()) {
+    bool found = false;
+    for (const auto& [name, plain] : plain_losses()) found |= name == l.name;
+    EXPECT_TRUE(found) << l.name;
+  }
+}
+
+TEST(Losses, SoftmaxWithOneNegativeIsDpo) {
+  std::mt19937 gen(3);
+  for (int i = 0; i < 100; ++i) {
+    const Record r = random_record(gen, 1, 0);
+    const LossValue a = info("softmax").function(r.view(), {}), b = info("sigmoid").function(r.view(), {});
+    EXPECT_NEAR(a.loss, b.loss, 1e-12 * (1 + b.loss));
+    EXPECT_NEAR(a.d_chosen, b.d_chosen, 1e-12);
+    EXPECT_NEAR(a.d_rejected[0], b.d_rejected[0], 1e-12);
+  }
+}
+
+TEST(Losses, AtTheReferenceDpoIsLogTwo) {
+  Record r{.chosen = {-12, -12, 5}, .rejected = {{-20, -20, 6}}, .images = {}};
+  EXPECT_DOUBLE_EQ(info("sigmoid").function(r.view(), {}).loss, std::log(2.0));
+}
+
+TEST(Losses, ParsesSumsAndTheCompositeNames) {
+  const auto terms = parse_losses("sigmoid:0.8,sft:0.1", 1, 1);
+  ASSERT_EQ(terms.size(), 2u);
+  EXPECT_EQ(terms[0].weight, 0.8);
+  EXPECT_EQ(terms[1].info->average, Average::tokens);
+  const auto orpo = parse_losses("orpo", 1, 0.25);
+  ASSERT_EQ(orpo.size(), 2u);
+  EXPECT_EQ(orpo[1].info->name, "odds-ratio");
+  EXPECT_EQ(orpo[1].weight, 0.25);
+  EXPECT_EQ(parse_losses("cpo", 0, 1).size(), 1u);
+}
+
+TEST(Losses, RefusesUnknownNamesAndWeights) {
+  for (const char* text : {"", "dpo", "sigmoid,", "sigmoid:", "sigmoid:x", "sigmoid:-1", "sigmoid:nan", "sigmoid:1e9"}) {
+    EXPECT_THROW(parse_losses(text, 1, 1), Error) << text;
+  }
+  EXPECT_THROW(check_loss_options(parse_losses("exo", 1, 1), {.label_smoothing = 0}), Error);
+  EXPECT_THROW(check_loss_options(parse_losses("sigmoid", 1, 1), {.label_smoothing = 0.5}), Error);
+  EXPECT_THROW(check_loss_options(parse_losses("sigmoid", 1, 1), {.beta = 0}), Error);
+}
+
+}  // namespace
+}  // namespace vpref
