@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a line stops being JSON. The engine's own message names no position for short lines, and differs by version.
+
+/** What is wrong with text that JSON.parse refuses, with its 1-based column. */
+export function describeJsonError(text: string): string {
+  const at = firstBadOffset(text);
+  if (at >= text.length) return `the line ends at column ${text.length} before the value does`;
+  const shown = JSON.stringify(String.fromCodePoint(text.codePointAt(at)!));
+  return `unexpected ${shown} at column ${at + 1}`;
+}
+
+type Expecting = 'value' | 'first item' | 'key' | 'first key' | 'colon' | 'comma' | 'end';
+
+/** Offset of the first character that no JSON text could have there; the length when the text is cut short. */
+function firstBadOffset(text: string): number {
+  const open: ('{' | '[')[] = [];
+  let expecting: Expecting = 'value';
+  for (let at = skipBlanks(text, 0); at < text.length; at = skipBlanks(text, at)) {
+    const char = text[at]!;
+    const isClose = char === '}' || char === ']';
+    if (isClose && open.at(-1) === (char === '}' ? '{' : '[') && /first|comma/.test(expecting)) {
+      open.pop();
+      expecting = open.length === 0 ? 'end' : 'comma';
+      at += 1;
+    } else if (expecting === 'comma' && char === ',') {
+      expecting = open.at(-1) === '{' ? 'key' : 'value';
+      at += 1;
+    } else if (expecting === 'colon' && char === ':') {
+      expecting = 'value';
+      at += 1;
+    } else if (expecting === 'key' || expecting === 'first key') {
+      if (char !== '"') return at;
+      const end = stringEnd(text, at);
+      if (end.bad !== undefined) return end.bad;
+      at = end.next;
+      expecting = 'colon';
+    } else if (expecting === 'value' || expecting === 'first item') {
+      if (char === '{' || char === '[') {
+        open.push(char);
+        expecting = char === '{' ? 'first key' : 'first item';
+        at += 1;
+        continue;
+      }
+      const end = char === '"' ? stringEnd(text, at) : scalarEnd(text, at);
+      if (end.bad !== undefined) return end.bad;
+      at = end.next;
+      expecting = open.length === 0 ? 'end' : 'comma';
+    } else return at;
+  }
+  return text.length;
+}
+
+interface End {
+  next: number;
+  bad?: number;
+}
+
+function stringEnd(text: string, opening: number): End {
+  for (let at = opening + 1; at < text.length; at++) {
+    const char = text[at]!;
+    if (char === '"') return { next: at + 1 };
+    if (char < ' ') return { next: at, bad: at };
+    if (char !== '\\') continue;
+    const escaped = /^(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/.exec(text.slice(at + 1, at + 6));
+    if (escaped === null) return { next: at, bad: at + 5 >= text.length ? text.length : at + 1 };
+    at += escaped[0].length;
+  }
+  return { next: text.length, bad: text.length };
+}
+
+function scalarEnd(text: string, at: number): End {
+  const scalar = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)/y;
+  scalar.lastIndex = at;
+  if (scalar.test(text)) return { next: scalar.lastIndex };
+  const rest = text.slice(at, at + 6);
+  const isCut =
+    at + rest.length === text.length && /^(?:-|t(?:r(?:ue?)?)?|f(?:a(?:l(?:se?)?)?)?|n(?:u(?:ll?)?)?)$/.test(rest);
+  return { next: at, bad: isCut ? text.length : at };
+}
+
+function skipBlanks(text: string, at: number): number {
+  while (at < text.length && ' \t\r\n'.includes(text[at]!)) at += 1;
+  return at;
+}

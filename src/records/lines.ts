@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// NDJSON in and out. readLines is the hot path, with a splitter of its own; readNdjson is the `ndjson` package
+// with what it lacks, for side files and live pipes. Both give the same lines; bench/ndjson has the ratio.
+import { isUtf8 } from 'node:buffer';
+import { once } from 'node:events';
+import type { Transform } from 'node:stream';
+import { RecordError, RunError } from './error.ts';
+import { isObject, joinPath, type Place } from './field.ts';
+import { describeJsonError } from './json-error.ts';
+
+/** A line that is not blank: its value, or why it has none. */
+export interface Line {
+  /** 1-based, blank lines counted. */
+  line: number;
+  value?: unknown;
+  /** The text as it was read. */
+  text: string;
+  error?: RecordError;
+}
+
+type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+const NEWLINE = 0x0a;
+const BYTE_ORDER_MARK = 0xfeff;
+
+/**
+ * The lines of a byte stream, a batch for each chunk. Byte order marks, CR LF and blank lines are taken in stride,
+ * `null` is a value like any other; bad JSON and bad UTF-8 are lines with an error, and the next line is read.
+ */
+export async function* readLines(chunks: Chunks, source: string): AsyncGenerator<Line[]> {
+  const at = { source, line: 0 };
+  for await (const bytes of wholeLines(chunks)) {
+    const lines = isUtf8(bytes) ? parseText(bytes.toString(), at) : parseBytes(bytes, at);
+    if (lines.length > 0) yield lines;
+  }
+}
+
+/**
+ * The same lines through the `ndjson` package. Use it where lines are few or come one at a time (label files,
+ * journals, judges on a pipe); it is loaded on first use, since importing it costs 12 ms.
+ */
+export async function* readNdjson(chunks: Chunks, source: string): AsyncGenerator<Line> {
+  const [{ default: ndjson }, { Readable }] = await Promise.all([import('ndjson'), import('node:stream')]);
+  const at = { source, line: 0 };
+  const badLines = new Map<number, RecordError>();
+  const parser = ndjson.parse() as unknown as RowParser;
+  const parseRow = parser.mapper;
+  // Alone the package ends at `null`, fails at a byte order mark, turns bad bytes into U+FFFD and counts no lines:
+  // its row parser is called from here, and what it gives travels in an object.
+  parser.mapper = (raw) => {
+    at.line += 1;
+    const text = withoutMark(raw);
+    const bad = badLines.get(at.line);
+    if (bad !== undefined) return { line: at.line, text, error: bad };
+    if (isBlank(text)) return undefined;
+    let failed = false;
+    const value = parseRow.call({ emit: () => (failed = true) }, text);
+    return failed ? { line: at.line, text, error: badJson(text, at) } : { line: at.line, value, text };
+  };
+  const bytes = Readable.from(noteBadBytes(chunks, source, badLines), { objectMode: false });
+  bytes.on('error', (error) => parser.destroy(error));
+  bytes.pipe(parser);
+  try {
+    for await (const line of parser) yield line as Line;
+  } finally {
+    bytes.destroy();
+  }
+}
+
+/**
+ * A writer of rows through the `ndjson` package, for streams where rows go one at a time. Resolves when the stream
+ * takes more. A value that refers back to itself is an error here, not the package's "[Circular ~]".
+ */
+export async function ndjsonWriter(stream: NodeJS.WritableStream): Promise<(row: object) => Promise<void>> {
+  const { default: ndjson } = await import('ndjson');
+  const rows = ndjson.stringify();
+  rows.pipe(stream);
+  return async (row) => {
+    checkCircles(row);
+    if (!rows.write(row)) await once(rows, 'drain');
+  };
+}
+
+/** One row as a line of JSON without its newline. Throws RunError on a value that JSON has no form for. */
+export function formatLine(row: object): string {
+  try {
+    return JSON.stringify(row);
+  } catch (cause) {
+    checkCircles(row);
+    throw new RunError('not-json', `cannot be written as JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+// The part of split2's stream, which ndjson.parse() returns, that readNdjson builds on.
+type RowParser = Transform & { mapper(this: unknown, row: string): unknown };
+
+/** Chunks cut after a newline, so that no line is in two of them; the last may lack its newline. */
+async function* wholeLines(chunks: Chunks): AsyncGenerator<Buffer> {
+  let tail: Buffer[] = [];
+  for await (const chunk of chunks) {
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const end = bytes.lastIndexOf(NEWLINE) + 1;
+    if (end === 0) {
+      tail.push(bytes);
+      continue;
+    }
+    const whole = bytes.subarray(0, end);
+    yield tail.length === 0 ? whole : Buffer.concat([...tail, whole]);
+    tail = end < bytes.length ? [bytes.subarray(end)] : [];
+  }
+  if (tail.length > 0) yield Buffer.concat(tail);
+}
+
+function parseText(text: string, at: Place): Line[] {
+  const lines: Line[] = [];
+  for (let start = 0; start < text.length; ) {
+    const newline = text.indexOf('\n', start);
+    const end = newline === -1 ? text.length : newline;
+    at.line += 1;
+    const line = parseLine(text.slice(start, end), at);
+    if (line !== undefined) lines.push(line);
+    start = end + 1;
+  }
+  return lines;
+}
+
+function parseLine(raw: string, at: Place): Line | undefined {
+  const text = withoutMark(raw);
+  try {
+    return { line: at.line, value: JSON.parse(text), text };
+  } catch {
+    return isBlank(text) ? undefined : { line: at.line, text, error: badJson(text, at) };
+  }
+}
+
+function parseBytes(bytes: Buffer, at: Place): Line[] {
+  return splitBytes(bytes).flatMap((line) => {
+    if (isUtf8(line)) return parseText(line.length === 0 ? '\n' : line.toString(), at);
+    at.line += 1;
+    return [{ line: at.line, text: line.toString(), error: badUtf8(line, at) }];
+  });
+}
+
+async function* noteBadBytes(chunks: Chunks, source: string, badLines: Map<number, RecordError>) {
+  let line = 0;
+  for await (const bytes of wholeLines(chunks)) {
+    for (const lineBytes of splitBytes(bytes)) {
+      line += 1;
+      if (!isUtf8(lineBytes)) badLines.set(line, badUtf8(lineBytes, { source, line }));
+    }
+    yield bytes;
+  }
+}
+
+function splitBytes(bytes: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(NEWLINE, start);
+    const end = newline === -1 ? bytes.length : newline;
+    lines.push(bytes.subarray(start, end));
+    start = end + 1;
+  }
+  return lines;
+}
+
+function withoutMark(text: string): string {
+  return text.charCodeAt(0) === BYTE_ORDER_MARK ? text.slice(1) : text;
+}
+
+function isBlank(text: string): boolean {
+  return text.trim() === '';
+}
+
+function badJson(text: string, at: Place): RecordError {
+  return new RecordError(at, 'record', 'a JSON object', `bad JSON: ${describeJsonError(text)}`);
+}
+
+function badUtf8(line: Buffer, at: Place): RecordError {
+  const utf16 = (line[0] === 0xff && line[1] === 0xfe) || (line[0] === 0xfe && line[1] === 0xff);
+  const offset = firstBadByte(line);
+  const got = utf16
+    ? 'UTF-16 (a byte order mark)'
+    : `byte 0x${line[offset]!.toString(16).padStart(2, '0')} at byte ${offset + 1} of the line`;
+  return new RecordError(at, 'record', 'UTF-8', got);
+}
+
+/** Offset of the first byte that does not belong to a whole UTF-8 sequence. */
+function firstBadByte(bytes: Buffer): number {
+  let good = 0;
+  let bad = bytes.length + 1;
+  // A prefix of `good` bytes is UTF-8 as far as it goes, one of `bad` bytes is not.
+  while (bad - good > 1) {
+    const middle = (good + bad) >>> 1;
+    if (isUtf8Prefix(bytes.subarray(0, middle))) good = middle;
+    else bad = middle;
+  }
+  while (!isUtf8(bytes.subarray(0, good))) good -= 1;
+  return good;
+}
+
+function isUtf8Prefix(bytes: Buffer): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Throws if the value contains itself, saying where. */
+function checkCircles(row: object): void {
+  const path = findCircle(row, [], '');
+  if (path === undefined) return;
+  const id = isObject(row) && typeof row.id === 'string' ? ` of record ${JSON.stringify(row.id)}` : '';
+  throw new RunError('not-json', `cannot be written as JSON: ${path}${id} refers back to itself`);
+}
+
+/** Where a value contains itself, as a path; undefined when it does not. */
+function findCircle(value: unknown, above: unknown[], path: string): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (above.includes(value)) return path;
+  for (const [key, member] of Object.entries(value)) {
+    const found = findCircle(member, [...above, value], joinPath(path, Array.isArray(value) ? `[${key}]` : key));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a parsed line to a record and back to text.
+import { checkShape, isObject, type Place } from './field.ts';
+import { formatLine } from './lines.ts';
+import type { VprefRecord } from './record.ts';
+import { recordShape } from './record-shape.ts';
+
+/** The record on a line, checked field by field; unknown fields are kept. Throws RecordError. */
+export function parseRecord(value: unknown, at: Place): VprefRecord {
+  // A row that failed earlier is passed on as it is: only its identity matters.
+  if (isObject(value) && isObject(value.error) && typeof value.id === 'string') return value as unknown as VprefRecord;
+  return checkShape(recordShape, value, at) as VprefRecord;
+}
+
+/** One record as a line of JSON without its newline. Throws RunError on a value that JSON has no form for. */
+export function formatRecord(record: object, verbatim?: VerbatimFields): string {
+  return verbatim === undefined ? formatLine(record) : formatVerbatim(record, verbatim);
+}
+
+/** Top-level fields whose numbers JavaScript would rewrite (1.0, 1e5, 19-digit integers): name -> text as read. */
+export type VerbatimFields = Map<string, { parsed: string; text: string }>;
+
+// Number tokens whose text JSON.stringify does not give back, and some that it does: verbatimFields decides.
+const riskyNumber = /\d(?:\.\d*0[,\]}\s]|[eE][-+\d]|\d{15})|-0[,\]}\s]|0\.0{6}/;
+
+/** The fields of a line that must be written as they were read, or undefined when there is none. */
+export function verbatimFields(text: string, value: unknown): VerbatimFields | undefined {
+  if (!riskyNumber.test(text) || !isObject(value)) return undefined;
+  const fields: VerbatimFields = new Map();
+  for (const [name, fieldText] of topLevelFields(text)) {
+    if (!riskyNumber.test(`${fieldText},`)) continue;
+    const parsed = JSON.stringify(value[name]);
+    if (parsed !== fieldText) fields.set(name, { parsed, text: fieldText });
+  }
+  return fields.size > 0 ? fields : undefined;
+}
+
+// A field that a stage changed no longer prints as it was parsed, and is then written from its value.
+function formatVerbatim(record: object, verbatim: VerbatimFields): string {
+  const members: string[] = [];
+  for (const [name, value] of Object.entries(record)) {
+    if (value === undefined) continue;
+    const printed = typeof value === 'object' && value !== null ? formatLine(value) : JSON.stringify(value);
+    const original = verbatim.get(name);
+    members.push(`${JSON.stringify(name)}:${original?.parsed === printed ? original.text : printed}`);
+  }
+  return `{${members.join(',')}}`;
+}
+
+/** Name and text of each member of a JSON object that is known to be valid. */
+function* topLevelFields(text: string): Generator<[name: string, text: string]> {
+  let depth = 0;
+  let name: string | undefined;
+  let start = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const end = closingQuote(text, at);
+      if (depth === 1 && name === undefined) {
+        name = JSON.parse(text.slice(at, end + 1));
+        start = text.indexOf(':', end) + 1;
+      }
+      at = end;
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) depth += 1;
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET || code === COMMA) {
+      if (depth === 1 && name !== undefined) {
+        yield [name, text.slice(start, at).trim()];
+        name = undefined;
+      }
+      if (code !== COMMA) depth -= 1;
+    }
+  }
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+function closingQuote(text: string, opening: number): number {
+  for (let end = text.indexOf('"', opening + 1); ; end = text.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes += 1;
+    if (backslashes % 2 === 0) return end;
+  }
+}
