@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Canonical ids: which tokens are the prompt's and which the response's.
+//   prompt   = chat template with the start of the answer, tokenised with BOS; the image token repeated once per image row
+//   response = what tokenising `prompt text + " " + response + "</s>"` adds
+// Everything that generates, scores or trains goes through here, so that a log-probability means the same everywhere.
+import { RunError } from '../records/error.ts';
+import { IMAGE_MARK } from '../records/prompt.ts';
+import type { ChatTemplate, Turn } from './chat-template.ts';
+import type { ModelTokenizer } from './tokenizer.ts';
+
+/** A prompt ready for the engine. */
+export interface PromptIds {
+  /** What the template rendered, one `<image>` per image. */
+  readonly text: string;
+  /** Ids before expansion: one image token per image. */
+  readonly ids: readonly number[];
+}
+
+/** A prompt and the branches that share it: one tree of depth 1. */
+export interface PromptTree {
+  /** Prompt ids with the image token once per image row. */
+  prompt: Int32Array;
+  branches: Int32Array[];
+}
+
+/** The image part of a model's vocabulary; `undefined` for a text-only model. */
+export interface ImageTokens {
+  /** Id that stands for an image row. */
+  id: number;
+  /** Rows one image takes. */
+  rows: number;
+}
+
+/** Tokenises what the template made of the turns. Throws RunError{"image-count"} unless exactly `numImages` image tokens come out. */
+export function promptIds(
+  turns: readonly Turn[],
+  numImages: number,
+  template: ChatTemplate,
+  tokenizer: ModelTokenizer,
+  image: ImageTokens | undefined,
+): PromptIds {
+  if (image === undefined && numImages > 0) {
+    throw new RunError('image-count', `images: expected none for a text-only model, got ${numImages}`);
+  }
+  const text = template.render(turns);
+  const ids = encodeWithBos(text, tokenizer);
+  const found = image === undefined ? 0 : ids.filter((id) => id === image.id).length;
+  if (found !== numImages) {
+    throw new RunError(
+      'image-count',
+      `prompt: expected as many ${IMAGE_MARK} as images (${numImages}), got ${found} after the chat template`,
+    );
+  }
+  return { text, ids };
+}
+
+/**
+ * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (an answer that was cut).
+ * Throws RunError{"image-count"} when the response itself holds an image token.
+ */
+export function responseIds(
+  prompt: PromptIds,
+  response: string,
+  tokenizer: ModelTokenizer,
+  image: ImageTokens | undefined,
+  { end = true }: { end?: boolean } = {},
+): Int32Array {
+  const continuation = `${responseJoint(prompt.text)}${response}${end ? (tokenizer.eosToken ?? '') : ''}`;
+  const whole = encodeWithBos(prompt.text + continuation, tokenizer);
+  const added = startsWith(whole, prompt.ids)
+    ? whole.slice(prompt.ids.length)
+    : continuationIds(continuation, tokenizer);
+  if (image !== undefined && added.includes(image.id)) {
+    throw new RunError('image-count', `response: expected text without ${IMAGE_MARK}, got one`);
+  }
+  return Int32Array.from(added);
+}
+
+/** What stands between the prompt's text and the response: a blank, unless the prompt already ends in white space. */
+export function responseJoint(promptText: string): string {
+  return promptText === '' || /\s$/.test(promptText) ? '' : ' ';
+}
+
+/** Ids with the image token repeated once per image row. */
+export function expandImages(ids: readonly number[], image: ImageTokens | undefined): Int32Array {
+  if (image === undefined) return Int32Array.from(ids);
+  const { id: imageId, rows } = image;
+  return Int32Array.from(ids.flatMap((id) => (id === imageId ? new Array<number>(rows).fill(imageId) : id)));
+}
+
+function encodeWithBos(text: string, tokenizer: ModelTokenizer): number[] {
+  const ids = tokenizer.encode(text);
+  const { bosIds } = tokenizer;
+  // A template that writes BOS itself must not get a second one.
+  return bosIds.length > 0 && !startsWith(ids, bosIds) ? [...bosIds, ...ids] : ids;
+}
+
+// A merge over the border would change the prompt's own ids, which the branches share: then the continuation is tokenised after a
+// character that it cannot merge with, and that character's ids are taken off again.
+function continuationIds(continuation: string, tokenizer: ModelTokenizer): number[] {
+  for (const anchor of ['\n', ':', '|']) {
+    const before = tokenizer.encode(anchor);
+    const whole = tokenizer.encode(anchor + continuation);
+    if (startsWith(whole, before)) return whole.slice(before.length);
+  }
+  return tokenizer.encode(continuation);
+}
+
+function startsWith(ids: readonly number[], prefix: readonly number[]): boolean {
+  return prefix.length <= ids.length && prefix.every((id, index) => ids[index] === id);
+}

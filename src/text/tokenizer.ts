@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint's tokenizer: tokenizer.json as it is, with the special tokens of its configuration files.
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { RunError } from '../records/error.ts';
+
+/** What the model commands need of a tokenizer. */
+export interface ModelTokenizer {
+  /** Ids that the tokenizer itself puts in front of a text; empty when it adds none. */
+  readonly bosIds: readonly number[];
+  readonly bosToken: string | undefined;
+  readonly eosToken: string | undefined;
+  readonly eosId: number | undefined;
+  readonly padId: number | undefined;
+  /** Number of ids, added tokens included: the highest id + 1. */
+  readonly size: number;
+  /** Values that a chat template may use: bos_token, eos_token, ... */
+  readonly specialTokens: Readonly<Record<string, string>>;
+  /** tokenizer_config.json, or {}. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Ids of a text; special tokens written in it are found, none is added. */
+  encode(text: string): number[];
+  /** Text of ids with the special tokens left out; ids without a token give nothing. */
+  decode(ids: readonly number[]): string;
+  /** Id of a token, exactly as written in the vocabulary. */
+  tokenId(token: string): number | undefined;
+  isSpecial(id: number): boolean;
+  /** The bytes each id adds to a text, [size]; special tokens add none. Stop strings are matched on these. */
+  tokenBytes(): Uint8Array[];
+}
+
+interface AddedToken {
+  id: number;
+  content: string;
+  special: boolean;
+}
+
+const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_token', 'cls_token', 'image_token'];
+
+/**
+ * Loads DIR/tokenizer.json with DIR/tokenizer_config.json and DIR/special_tokens_map.json.
+ * Throws RunError{"tokenizer"} when a file is missing, is not JSON, or describes a tokenizer that the library does not know.
+ */
+export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
+  const file = join(dir, 'tokenizer.json');
+  const definition = await readJsonObject(file, 'tokenizer');
+  if (definition === undefined) {
+    const slow = (await exists(join(dir, 'tokenizer.model')))
+      ? '; tokenizer.model alone is not read: convert it once with transformers'
+      : '';
+    throw new RunError('tokenizer', `${file}: expected a Hugging Face tokenizer.json, got no file${slow}`);
+  }
+  const config = (await readJsonObject(join(dir, 'tokenizer_config.json'), 'tokenizer')) ?? {};
+  const map = (await readJsonObject(join(dir, 'special_tokens_map.json'), 'tokenizer')) ?? {};
+  checkDefinition(file, definition);
+  const { Tokenizer } = await import('@huggingface/tokenizers');
+  let library: InstanceType<typeof Tokenizer>;
+  try {
+    library = new Tokenizer(definition, {
+      ...config,
+      remove_space: undefined,
+      do_lowercase_and_remove_accent: undefined,
+    });
+  } catch (cause) {
+    throw new RunError('tokenizer', `${file}: ${(cause as Error).message}`, { cause });
+  }
+  const added = definition.added_tokens as AddedToken[];
+  const special = new Set(added.filter((token) => token.special).map((token) => token.id));
+  const specialTokens: Record<string, string> = {};
+  for (const name of SPECIAL_NAMES) {
+    const token = tokenText(config[name]) ?? tokenText(map[name]);
+    if (token !== undefined) specialTokens[name] = token;
+  }
+  const vocabulary = library.get_vocab(true);
+  let size = 0;
+  for (const id of vocabulary.values()) if (id >= size) size = id + 1;
+  const table = tokenBytes(definition, added, special, size, (id) => library.id_to_token(id));
+  const decode =
+    ownDecoder(definition.decoder, table, (id) => library.id_to_token(id)!) ?? libraryDecoder(library, config);
+  const tokenId = (token: string) => library.token_to_id(token);
+  const encode = (text: string) => (text === '' ? [] : library.encode(text, { add_special_tokens: false }).ids);
+  const eosToken = specialTokens.eos_token;
+  const bosToken = specialTokens.bos_token;
+  const padToken = specialTokens.pad_token;
+  return {
+    bosIds: bosIds(library, config, bosToken),
+    bosToken,
+    eosToken,
+    eosId: eosToken === undefined ? undefined : tokenId(eosToken),
+    padId: padToken === undefined ? undefined : tokenId(padToken),
+    size,
+    specialTokens,
+    config,
+    encode,
+    decode: (ids) => decode(ids.filter((id) => !special.has(id) && library.id_to_token(id) !== undefined)),
+    tokenId,
+    isSpecial: (id) => special.has(id),
+    tokenBytes: () => table,
+  };
+}
+
+// What the tokenizer's own post-processor puts in front of a text; tokenizer_config's add_bos_token decides where it has none.
+function bosIds(
+  library: {
+    encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
+    token_to_id(token: string): number | undefined;
+  },
+  config: Record<string, unknown>,
+  bosToken: string | undefined,
+): number[] {
+  const bare = library.encode('a', { add_special_tokens: false }).ids;
+  const full = library.encode('a', { add_special_tokens: true }).ids;
+  const prefix = full.slice(0, full.indexOf(bare[0]!));
+  if (prefix.length > 0) return prefix;
+  const id = bosToken === undefined ? undefined : library.token_to_id(bosToken);
+  return config.add_bos_token === true && id !== undefined ? [id] : [];
+}
+
+function checkDefinition(file: string, definition: Record<string, unknown>): void {
+  const fail = (field: string, expected: string): never => {
+    throw new RunError(
+      'tokenizer',
+      `${file}: ${field}: expected ${expected}, got ${JSON.stringify(definition[field])?.slice(0, 60)}`,
+    );
+  };
+  const added = definition.added_tokens ?? [];
+  if (!Array.isArray(added)) fail('added_tokens', 'a list');
+  for (const token of added as Partial<AddedToken>[]) {
+    if (!Number.isInteger(token?.id) || token.id! < 0 || token.id! > MAX_ID || typeof token.content !== 'string') {
+      fail('added_tokens', 'a list of {id, content}');
+    }
+  }
+  definition.added_tokens = added;
+  for (const field of ['normalizer', 'pre_tokenizer', 'post_processor', 'decoder']) definition[field] ??= null;
+  const model = definition.model as { type?: unknown; vocab?: unknown; merges?: unknown } | undefined;
+  if (typeof model !== 'object' || model === null) fail('model', 'an object');
+  if (model!.type !== undefined && model!.type !== 'BPE') fail('model', 'a BPE model (Llama, GPT-2, Qwen)');
+  if (typeof model!.vocab !== 'object' || model!.vocab === null || Array.isArray(model!.vocab))
+    fail('model', 'a vocab {token: id}');
+  for (const id of Object.values(model!.vocab as object)) {
+    if (!Number.isInteger(id) || id < 0 || id > MAX_ID) fail('model', 'whole ids in vocab');
+  }
+  if (!Array.isArray(model!.merges)) fail('model', 'a list of merges');
+}
+
+// No tokenizer in use is a tenth as large; a hostile id must not make a table of 2^31 entries.
+const MAX_ID = 4_000_000;
+
+const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;
+
+function tokenBytes(
+  definition: Record<string, unknown>,
+  added: AddedToken[],
+  special: Set<number>,
+  size: number,
+  idToToken: (id: number) => string | undefined,
+): Uint8Array[] {
+  const literal = new Set(added.map((token) => token.id));
+  const byteLevel = usesByteLevel(definition.decoder) || usesByteLevel(definition.pre_tokenizer);
+  const bytesOf = byteLevel ? byteLevelTable() : undefined;
+  const utf8 = new TextEncoder();
+  return Array.from({ length: size }, (_, id) => {
+    const token = idToToken(id);
+    if (token === undefined || special.has(id)) return new Uint8Array(0);
+    if (literal.has(id)) return utf8.encode(token);
+    if (bytesOf !== undefined)
+      return Uint8Array.from([...token].flatMap((char) => bytesOf.get(char) ?? [...utf8.encode(char)]));
+    const byte = BYTE_TOKEN.exec(token);
+    return byte ? Uint8Array.of(Number.parseInt(byte[1]!, 16)) : utf8.encode(token.replaceAll('\u2581', ' '));
+  });
+}
+
+// The library's decoder drops a byte order mark, so Llama's and GPT-2's decoders are done here, on bytes, as the Rust library does them:
+// a run of byte tokens that is not UTF-8 gives one U+FFFD per byte; byte-level text one per broken sequence.
+function ownDecoder(
+  decoder: unknown,
+  bytes: Uint8Array[],
+  idToToken: (id: number) => string,
+): ((ids: number[]) => string) | undefined {
+  const steps = decoderSteps(decoder);
+  if (steps.length === 1 && steps[0]!.type === 'ByteLevel') {
+    const lossy = new TextDecoder('utf-8', { ignoreBOM: true });
+    return (ids) => lossy.decode(Buffer.concat(ids.map((id) => bytes[id]!)));
+  }
+  const kinds = steps.map((step) => step.type).join(' ');
+  const llama = kinds === 'Replace ByteFallback Fuse Strip' || kinds === 'Replace ByteFallback Fuse';
+  const blank = steps[0]?.content === ' ' && steps[0]?.pattern?.String === '\u2581';
+  const strip = steps[3];
+  if (!llama || !blank || (strip !== undefined && (strip.content !== ' ' || strip.start !== 1 || strip.stop !== 0)))
+    return undefined;
+  return (ids) => {
+    const text = decodeByteRuns(ids, bytes, (id) => BYTE_TOKEN.test(idToToken(id)));
+    return strip !== undefined && text.startsWith(' ') ? text.slice(1) : text;
+  };
+}
+
+function decodeByteRuns(ids: number[], bytes: Uint8Array[], isByte: (id: number) => boolean): string {
+  const exact = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
+  let text = '';
+  for (let begin = 0; begin < ids.length; ) {
+    let end = begin + 1;
+    if (isByte(ids[begin]!)) while (end < ids.length && isByte(ids[end]!)) end++;
+    const run = Buffer.concat(ids.slice(begin, end).map((id) => bytes[id]!));
+    try {
+      text += exact.decode(run);
+    } catch {
+      text += '\ufffd'.repeat(run.length);
+    }
+    begin = end;
+  }
+  return text;
+}
+
+function libraryDecoder(
+  library: { decode(ids: number[], options: object): string },
+  config: Record<string, unknown>,
+): (ids: number[]) => string {
+  const options = {
+    skip_special_tokens: false,
+    clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
+  };
+  return (ids) => (ids.length === 0 ? '' : library.decode(ids, options));
+}
+
+interface DecoderStep {
+  type?: string;
+  decoders?: unknown[];
+  content?: string;
+  start?: number;
+  stop?: number;
+  pattern?: { String?: string };
+}
+
+function decoderSteps(decoder: unknown): DecoderStep[] {
+  if (typeof decoder !== 'object' || decoder === null) return [];
+  const step = decoder as DecoderStep;
+  return step.type === 'Sequence' ? (step.decoders ?? []).flatMap(decoderSteps) : [step];
+}
+
+function usesByteLevel(step: unknown): boolean {
+  if (typeof step !== 'object' || step === null) return false;
+  const { type, decoders, pretokenizers } = step as { type?: unknown; decoders?: unknown[]; pretokenizers?: unknown[] };
+  return type === 'ByteLevel' || [...(decoders ?? []), ...(pretokenizers ?? [])].some(usesByteLevel);
+}
+
+// GPT-2's printable stand-ins for the 256 bytes.
+function byteLevelTable(): Map<string, number> {
+  const table = new Map<string, number>();
+  let next = 256;
+  for (let byte = 0; byte < 256; byte++) {
+    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    table.set(String.fromCodePoint(printable ? byte : next++), byte);
+  }
+  return table;
+}
+
+function tokenText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  const content = (value as { content?: unknown } | null | undefined)?.content;
+  return typeof content === 'string' ? content : undefined;
+}
+
+/** A JSON object file; undefined when there is none. Throws RunError{code} when it is not a JSON object. */
+export async function readJsonObject(file: string, code: string): Promise<Record<string, unknown> | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new RunError(code, `${file}: ${(cause as Error).message}`, { cause });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new RunError(code, `${file}: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new RunError(code, `${file}: expected a JSON object, got ${text.slice(0, 40)}`);
+  }
+  return value as Record<string, unknown>;
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import type { Message } from '../../src/records/record.ts';
+import { builtInTemplate, loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
+import { expandImages, promptIds, responseIds } from '../../src/text/prompt-ids.ts';
+import { loadTokenizer } from '../../src/text/tokenizer.ts';
+
+interface Canonical {
+  name: string;
+  prompt: Message[];
+  images: number;
+  text: string;
+  ids: number[];
+  responses: { response: string; ids: number[] }[];
+}
+
+const DEMO = 'fixtures/demo/tiny-llava';
+const image = { id: 787, rows: 64 };
+const readGolden = async (name: string): Promise<{ tokenizer: string; canonical: Canonical[] }> =>
+  JSON.parse(await readFile(`fixtures/golden/text/${name}.json`, 'utf8'));
+
+for (const kind of ['legacy', 'metaspace-first', 'metaspace-split']) {
+  test(`${kind}: chat text, prompt ids and response ids equal transformers'`, async () => {
+    const golden = await readGolden(kind);
+    const tokenizer = await loadTokenizer(golden.tokenizer);
+    const template = await loadChatTemplate('auto', golden.tokenizer, tokenizer, true);
+    for (const { name, prompt, images, text, ids, responses } of golden.canonical) {
+      const made = promptIds(promptTurns(prompt, images) as Turn[], images, template, tokenizer, image);
+      assert.equal(made.text, text, name);
+      assert.deepEqual(made.ids, ids, name);
+      for (const row of responses) {
+        assert.deepEqual(
+          [...responseIds(made, row.response, tokenizer, image)],
+          row.ids,
+          `${name}: ${JSON.stringify(row.response)}`,
+        );
+      }
+    }
+  });
+}
+
+test('a string prompt is one user turn, written or not written mark alike', () => {
+  const expected = [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'What?' }] }];
+  for (const prompt of ['What?', '<image>\nWhat?', 'What?\n<image>', '<image>What?']) {
+    const [turn] = promptTurns(prompt, 1);
+    const parts = [...turn!.content].sort((a, b) => (a.type < b.type ? -1 : 1));
+    assert.deepEqual([{ role: turn!.role, content: parts }], expected, prompt);
+  }
+});
+
+test('parts that the record lists itself are kept as written', () => {
+  const content: Message['content'] = [{ type: 'image' }, { type: 'text', text: '\nWhat?' }];
+  assert.deepEqual(promptTurns([{ role: 'user', content }], 1), [{ role: 'user', content }]);
+});
+
+test('image rows: one image token becomes 64', () => {
+  const expanded = expandImages([1, 787, 13, 787], image);
+  assert.equal(expanded.length, 2 + 2 * 64);
+  assert.deepEqual([...expanded.slice(0, 2), expanded[65], expanded[66], expanded[129]], [1, 787, 13, 787, 787]);
+});
+
+test('the number of marks must be the number of images', async () => {
+  const tokenizer = await loadTokenizer(DEMO);
+  const template = await loadChatTemplate('auto', DEMO, tokenizer, true);
+  const turns = promptTurns('<image> and <image>', 1) as Turn[];
+  assert.throws(() => promptIds(turns, 1, template, tokenizer, image), /as many <image> as images \(1\), got 2/);
+  assert.throws(
+    () => promptIds(promptTurns('hi', 1) as Turn[], 1, template, tokenizer, undefined),
+    /text-only model, got 1/,
+  );
+  const prompt = promptIds(promptTurns('hi', 0) as Turn[], 0, template, tokenizer, image);
+  assert.throws(() => responseIds(prompt, 'see <image>', tokenizer, image), /expected text without <image>/);
+});
+
+test('an answer that was cut has no end token', async () => {
+  const tokenizer = await loadTokenizer(DEMO);
+  const template = await loadChatTemplate('auto', DEMO, tokenizer, true);
+  const prompt = promptIds(promptTurns('hi', 0) as Turn[], 0, template, tokenizer, image);
+  const whole = [...responseIds(prompt, 'Yes.', tokenizer, image)];
+  assert.equal(whole.at(-1), 2);
+  assert.deepEqual([...responseIds(prompt, 'Yes.', tokenizer, image, { end: false })], whole.slice(0, -1));
+});
+
+test('a response never changes the ids of its prompt', async () => {
+  const tokenizer = await loadTokenizer(DEMO);
+  for (const question of ['ends in a blank ', 'ends in two  ', 'line\n', 'x\u2581', '']) {
+    const prompt = promptIds(promptTurns(question, 0) as Turn[], 0, builtInTemplate('plain'), tokenizer, image);
+    for (const response of ['There is', ' x', '\n', '']) {
+      const ids = responseIds(prompt, response, tokenizer, image);
+      assert.equal(tokenizer.decode([...ids]).trim(), response.trim());
+      assert.equal(ids.at(-1), 2);
+    }
+  }
+});
