@@ -10,6 +10,10 @@ namespace vpref {
 void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y);
 VPREF_KERNELS(void, gather_rows, Context&, const Tensor&, const Tensor&, const Tensor&)
 
+// y[index[i]] = x[i]; index -1 is skipped, an index twice is the caller's mistake.  x: [T,D], y: [V,D], both f32 or bf16 (converted).
+void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y);
+VPREF_KERNELS(void, scatter_rows, Context&, const Tensor&, const Tensor&, const Tensor&)
+
 // y[index[i]] += x[i], in order of i (repeated indices add up); index -1 is skipped.  x: [T,D] f32 or bf16; y: [V,D] f32 or bf16.
 void scatter_add_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y);
 VPREF_KERNELS(void, scatter_add_rows, Context&, const Tensor&, const Tensor&, const Tensor&)
