@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trainable.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/philox.h"
+#include "ops/elementwise.h"
+
+namespace vpref {
+
+namespace {
+
+struct NamedLinear {
+  const char* name;  // PEFT target
+  const char* path;  // below the layer
+  Linear DecoderLayer::*linear;
+  LinearGrads LayerGrads::*grads;
+};
+
+constexpr NamedLinear kLinears[] = {
+    {"q_proj", "self_attn.q_proj", &DecoderLayer::q_proj, &LayerGrads::q_proj},
+    {"k_proj", "self_attn.k_proj", &DecoderLayer::k_proj, &LayerGrads::k_proj},
+    {"v_proj", "self_attn.v_proj", &DecoderLayer::v_proj, &LayerGrads::v_proj},
+    {"o_proj", "self_attn.o_proj", &DecoderLayer::o_proj, &LayerGrads::o_proj},
+    {"gate_proj", "mlp.gate_proj", &DecoderLayer::gate_proj, &LayerGrads::gate_proj},
+    {"up_proj", "mlp.up_proj", &DecoderLayer::up_proj, &LayerGrads::up_proj},
+    {"down_proj", "mlp.down_proj", &DecoderLayer::down_proj, &LayerGrads::down_proj},
+};
+
+void check_options(const ModelConfig& config, const TrainableOptions& o) {
+  check(o.lora_r >= 0 && o.lora_r <= 8192, "config", "lora_r: expected a rank in 0..8192, got ", o.lora_r);
+  check(o.lora_r > 0 || o.projector || o.language_model, "config", "nothing to train: give a LoRA rank, the projector or the language model");
+  check(o.lora_r == 0 || !o.language_model, "config", "LoRA and full fine-tuning of the language model exclude each other");
+  check(!o.projector || config.has_vision, "config", "the model has no projector to train");
+  check(o.lora_r == 0 || !o.lora_targets.empty(), "config", "lora_targets: expected at least one linear");
+  for (const std::string& target : o.lora_targets) {
+    const bool known = std::any_of(std::begin(kLinears), std::end(kLinears), [&](const NamedLinear& l) { return target == l.name; });
+    check(known, "config", "lora_targets: expected q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj, got ", target);
+  }
+}
+
+// Fills host[0..n) with U(-bound, bound): parameter `index`, element i from word i % 4 of block i / 4.
+void fill_uniform(float* host, int64_t n, double bound, uint64_t seed, uint32_t index) {
+  for (int64_t i = 0; i < n; i += 4) {
+    const uint64_t block = uint64_t(i) / 4;
+    const auto words = philox4x32(seed, {uint32_t(block), uint32_t(block >> 32), index, 0x4c6f5241u /* "LoRA" */});
+    for (int64_t k = 0; k < std::min<int64_t>(4, n - i); ++k) {
+      host[i + k] = float((2 * ((double(words[k]) + 0.5) * 0x1p-32) - 1) * bound);
+    }
+  }
+}
+
+}  // namespace
+
+std::string layer_path(const ModelConfig& config, size_t layer) {
+  return cat(config.model_type == "llava" ? "model.language_model.layers." : "model.layers.", layer);
+}
+
+Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, const TrainableOptions& options)
+    : layers(weights.layers.size()), trains_projector(options.projector), trains_language_model(options.language_model) {
+  check_options(config, options);
+  const std::string lm = config.model_type == "llava" ? "model.language_model." : "model.";
+  for (size_t i = 0; i < layers.size(); ++i) {
+    for (const NamedLinear& l : kLinears) {
+      Linear& linear = weights.layers[i].*l.linear;
+      LinearGrads& grads = layers[i].*l.grads;
+      const std::string path = cat(layer_path(config, i), ".", l.path);
+      const bool target = std::find(options.lora_targets.begin(), options.lora_targets.end(), l.name) != options.lora_targets.end();
+      if (options.lora_r > 0 && target) add_lora(path, linear, grads, options);
+      if (options.language_model) add_weight(path + ".weight", linear.weight, grads.weight, kMain);
+    }
+  }
+  if (options.language_model) {
+    add_weight(lm + "embed_tokens.weight", weights.embed_tokens, embed_grad, kMain);
+    if (!config.text.tie_word_embeddings) add_weight("lm_head.weight", weights.lm_head.weight, lm_head_grad, kMain);
+    for (size_t i = 0; i < layers.size(); ++i) {
+      DecoderLayer& l = weights.layers[i];
+      add_weight(layer_path(config, i) + ".input_layernorm.weight", l.input_layernorm, layers[i].input_layernorm, kMainNoDecay);
+      add_weight(layer_path(config, i) + ".post_attention_layernorm.weight", l.post_attention_layernorm, layers[i].post_attention_layernorm,
+                 kMainNoDecay);
+    }
+    add_weight(lm + "norm.weight", weights.norm, norm_grad, kMainNoDecay);
+  }
+  if (options.projector) {
+    const std::string path = "model.multi_modal_projector.linear_";
+    add_weight(path + "1.weight", weights.projector_1.weight, projector.linear_1.weight, kProjector);
+    add_weight(path + "2.weight", weights.projector_2.weight, projector.linear_2.weight, kProjector);
+    if (weights.projector_1.bias) add_weight(path + "1.bias", weights.projector_1.bias, projector.linear_1.bias, kProjectorNoDecay);
+    if (weights.projector_2.bias) add_weight(path + "2.bias", weights.projector_2.bias, projector.linear_2.bias, kProjectorNoDecay);
+  }
+  store.allocate(ctx, compute);
+  initialise(ctx, options.seed);
+  if (options.language_model && config.text.tie_word_embeddings) {
+    weights.lm_head.weight = weights.embed_tokens;
+    lm_head_grad = embed_grad;
+  }
+}
+
+void Trainable::add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot) {
+  store.add(name, rows, cols, group);
+  slots_.push_back(slot);
+}
+
+void Trainable::add_lora(const std::string& path, Linear& linear, LinearGrads& grads, const TrainableOptions& o) {
+  const int64_t n = linear.weight.dim(0), k = linear.weight.dim(1);
+  const double scale = o.lora_alpha / (o.use_rslora ? std::sqrt(double(o.lora_r)) : double(o.lora_r));
+  linear.adapters.push_back({.scale = float(scale)});
+  grads.adapters.resize(linear.adapters.size());
+  adapted_.push_back(&linear);
+  add(path + ".lora_A.weight", o.lora_r, k, kMain, {&linear.adapters.back().a, &grads.adapters.back().a, Tensor(), k});
+  add(path + ".lora_B.weight", n, o.lora_r, kMain, {&linear.adapters.back().b, &grads.adapters.back().b, Tensor(), 0});
+}
+
+void Trainable::add_weight(const std::string& name, Tensor& value, Tensor& grad, int group) {
+  add(name, value.dim(0), value.rank == 2 ? value.dim(1) : 1, group, {&value, &grad, value, 0});
+}
+
+void Trainable::initialise(Context& ctx, uint64_t seed) {
+  std::vector<float> host;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    const Tensor master = store.master(int(i));
+    if (slot.fan_in > 0) {
+      host.resize(size_t(master.numel()));
+      fill_uniform(host.data(), master.numel(), 1 / std::sqrt(double(slot.fan_in)), seed, uint32_t(i));
+      copy_to_device(ctx, master.data, host.data(), master.bytes());
+    } else if (slot.start) {
+      convert(ctx, slot.start.rank == 1 ? slot.start.reshaped({slot.start.dim(0), 1}) : slot.start, master);
+    }
+    const auto shaped = [&](const Tensor& t) { return slot.start && slot.start.rank == 1 ? t.reshaped({t.dim(0)}) : t; };
+    *slot.value = shaped(store.value(int(i)));
+    *slot.grad = shaped(store.grad(int(i)));
+  }
+  store.refresh_copy(ctx);
+}
+
+void Trainable::enable_adapter(bool on) {
+  for (Linear* l : adapted_) l->adapters.back().enabled = on;
+}
+
+}  // namespace vpref

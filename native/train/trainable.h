@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is trained: LoRA on the language model's seven linears, the projector, or all of the language model. Puts the parameters into the flat
+// store, points the model's weights at them, and keeps the matching gradient views.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "model/decoder.h"
+#include "model/projector.h"
+#include "train/parameters.h"
+
+namespace vpref {
+
+struct TrainableOptions {
+  int64_t lora_r = 0;  // 0: no adapter
+  double lora_alpha = 0;
+  bool use_rslora = false;
+  std::vector<std::string> lora_targets = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  bool projector = false;
+  bool language_model = false;  // full fine-tuning; excludes lora_r
+  uint64_t seed = 0;            // of the initial LoRA A
+};
+
+// Learning-rate groups of the store.
+enum ParameterGroup : int { kMain = 0, kMainNoDecay = 1, kProjector = 2, kProjectorNoDecay = 3 };
+
+class Trainable {
+ public:
+  // Changes `weights` to read the trained parameters; both must outlive this object. LoRA A starts as PEFT's kaiming_uniform(a = sqrt 5), that is
+  // U(-1/sqrt(K), 1/sqrt(K)), from Philox keyed by the seed; B starts at zero; full weights start as the checkpoint has them.
+  // Throws Error{"config"} for an unknown target, nothing to train, or a projector where the model has none.
+  Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, const TrainableOptions& options);
+
+  ParameterStore store;
+  std::vector<LayerGrads> layers;
+  ProjectorGrads projector;
+  Tensor embed_grad, norm_grad, lm_head_grad;  // full fine-tuning; lm_head_grad is embed_grad when tied
+  bool trains_projector = false;
+  bool trains_language_model = false;
+
+  // The trained adapter off (the reference) or on.
+  void enable_adapter(bool on);
+
+ private:
+  struct Slot {  // where a parameter is read from and where its gradient goes
+    Tensor* value;
+    Tensor* grad;
+    Tensor start;   // checkpoint value for full weights, empty for LoRA
+    int64_t fan_in; // LoRA A; 0 for B and full weights
+  };
+  void add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot);
+  void add_lora(const std::string& path, Linear& linear, LinearGrads& grads, const TrainableOptions& options);
+  void add_weight(const std::string& name, Tensor& value, Tensor& grad, int group);
+  void initialise(Context& ctx, uint64_t seed);
+
+  std::vector<Slot> slots_;
+  std::vector<Linear*> adapted_;
+};
+
+// Module path of decoder layer i as transformers spells it since 4.52: "model.language_model.layers.3" (llava), "model.layers.3" (llama).
+std::string layer_path(const ModelConfig& config, size_t layer);
+
+}  // namespace vpref

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "ops/adamw.h"
+#include "ops/elementwise.h"
+#include "ops/rows.h"
+
+namespace vpref {
+
+namespace {
+
+std::string join_ids(std::span<const TrainRow> rows) {
+  std::string ids;
+  for (const TrainRow& r : rows) ids += (ids.empty() ? "" : ", ") + r.id;
+  return ids;
+}
+
+int64_t packed_rows(const TrainRow& row) {
+  int64_t n = 0;
+  for (const SegmentInput& s : row.segments) n += int64_t(s.token_ids.size());
+  return n;
+}
+
+// Scored tokens of branch 0: what a token-averaged loss divides by.
+int64_t chosen_tokens(const TrainRow& row) {
+  int64_t n = 0;
+  for (const SegmentInput& s : row.segments) {
+    if (s.branch != 0) continue;
+    n += s.scored.empty() ? int64_t(s.token_ids.size()) : std::count(s.scored.begin(), s.scored.end(), 1);
+  }
+  return n;
+}
+
+Tensor upload(Context& ctx, Arena& arena, const std::vector<int32_t>& values, std::initializer_list<int64_t> shape) {
+  Tensor t = arena.tensor(DType::i32, shape);
+  copy_to_device(ctx, t.data, values.data(), values.size() * sizeof(int32_t));
+  return t;
+}
+
+constexpr double kGiB = 1024.0 * 1024 * 1024;
+
+}  // namespace
+
+// Consecutive rows of a step that go through the model together.
+struct Trainer::MicroBatch {
+  std::span<const TrainRow> rows;
+  int64_t first_row = 0;  // index of rows[0] in the step
+  TreeBatch tree;
+  std::vector<ImageRef> images;         // in the order of their features
+  std::vector<int32_t> branch_of_row;   // first branch of each row
+  std::vector<int32_t> image_index;     // [T] row of the features, or -1
+};
+
+// Everything the backward of a micro-batch needs; lives in the arena until the next forward.
+struct Trainer::Forward {
+  const MicroBatch* batch = nullptr;
+  DecoderCall call;
+  std::unique_ptr<AttentionPlan> plan;  // call.plan points here, also after a move
+  Tensor token_ids, image_index, target_rows, targets;
+  ProjectorActivations projector;
+  Tensor x;
+  std::vector<LayerActivations> layers;
+  HeadActivations head;
+  std::vector<double> branch_sums;
+  std::vector<int64_t> branch_tokens;
+};
+
+Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options)
+    : ctx_(ctx),
+      config_(config),
+      weights_(weights),
+      compute_(compute),
+      options_(std::move(options)),
+      trainable_(ctx, config, weights, compute, options_.trainable),
+      inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)) {
+  check(!options_.loss.empty(), "config", "loss: expected at least one term");
+  check_loss_options(options_.loss, options_.loss_options);
+  copy_to_device(ctx, inv_freq_.data(), config.text.inv_freq.data(), inv_freq_.bytes());
+}
+
+bool Trainer::uses(std::string_view loss) const {
+  return std::any_of(options_.loss.begin(), options_.loss.end(), [&](const LossTerm& t) { return t.info->name == loss; });
+}
+
+std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow> rows) const {
+  std::vector<MicroBatch> batches;
+  for (size_t begin = 0; begin < rows.size();) {
+    size_t end = begin;
+    int64_t tokens = 0;
+    while (end < rows.size() && (end == begin || tokens + packed_rows(rows[end]) <= options_.micro_batch_tokens)) tokens += packed_rows(rows[end++]);
+    MicroBatch b;
+    b.rows = rows.subspan(begin, end - begin);
+    b.first_row = int64_t(begin);
+    std::vector<SegmentInput> segments;
+    int32_t branches = 0;
+    for (size_t r = 0; r < b.rows.size(); ++r) {
+      const TrainRow& row = b.rows[r];
+      const int32_t first_segment = int32_t(segments.size()), first_image = int32_t(b.images.size());
+      for (SegmentInput s : row.segments) {
+        if (s.parent >= 0) s.parent += first_segment;
+        if (s.branch >= 0) s.branch += branches;
+        for (int32_t& image : s.images) image += first_image;
+        segments.push_back(std::move(s));
+      }
+      for (int32_t i = 0; i < row.num_images; ++i) b.images.push_back({int32_t(begin + r), i});
+      b.branch_of_row.push_back(branches);
+      branches += row.num_branches();
+    }
+    b.tree = pack_tree(segments);
+    b.tree.num_branches = branches;
+    b.image_index.assign(b.tree.token_ids.size(), -1);
+    const int32_t patches = b.images.empty() ? 0 : config_.num_image_rows();
+    for (const ImageSlot& slot : b.tree.images) {
+      for (int32_t k = 0; k < slot.row_count; ++k) b.image_index[slot.row_begin + k] = slot.image * patches + k;
+    }
+    batches.push_back(std::move(b));
+    begin = end;
+  }
+  return batches;
+}
+
+size_t Trainer::activation_slab_bytes(int64_t rows, int64_t targets, int64_t image_rows, RecomputeLevel level, bool backward) const {
+  const auto bytes = [&](int64_t n, int64_t cols, DType t) { return aligned(size_t(n) * size_t(cols) * dtype_size(t)); };
+  const int64_t d = config_.text.hidden_size;
+  size_t total = 4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + bytes(rows, d, compute_) + 16 * 64;
+  if (image_rows > 0) total += projector_activation_bytes(config_, image_rows, compute_) + 2 * bytes(image_rows, d, compute_);
+  if (backward) {
+    for (const DecoderLayer& l : weights_.layers) total += activation_bytes(config_, l, rows, compute_, level) + 24 * 64;
+    total += head_activation_bytes(config_, targets, compute_) + bytes(rows, d, compute_);
+  }
+  return total + std::max(decoder_scratch_bytes(config_, weights_, rows, compute_, backward),
+                          head_scratch_bytes(config_, targets, options_.head_chunk_rows, compute_));
+}
+
+std::string Trainer::memory_plan() const {
+  const double slab = double(arena_.capacity()) / kGiB;
+  const double states = double(ParameterStore::bytes(trainable_.store.numel(), compute_)) / kGiB;
+  std::ostringstream s;
+  s.precision(3);
+  s << trainable_.store.numel() << " trained parameters (" << states << " GiB with gradients and optimizer state), activations " << slab
+    << " GiB at recompute level " << level_;
+  return s.str();
+}
+
+Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encode, bool keep) {
+  const TreeBatch& tree = b.tree;
+  const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
+  const int64_t image_rows = int64_t(b.images.size()) * (b.images.empty() ? 0 : config_.num_image_rows());
+  if (keep && options_.recompute >= 0) {
+    level_ = options_.recompute;
+  } else if (keep) {
+    for (level_ = 0; level_ < 3; ++level_) {
+      if (options_.memory_budget == 0 || activation_slab_bytes(t, num_targets, image_rows, level_, true) <= options_.memory_budget) break;
+    }
+  }
+  const size_t need = activation_slab_bytes(t, num_targets, image_rows, level_, keep);
+  if (need > arena_.capacity()) {
+    arena_ = Arena();  // give the old slab back first
+    arena_ = Arena(ctx_.device, need + need / 8);
+  }
+  arena_.release(0);
+
+  Forward f;
+  f.batch = &b;
+  f.token_ids = upload(ctx_, arena_, tree.token_ids, {t});
+  f.image_index = upload(ctx_, arena_, b.image_index, {t});
+  f.call.positions = upload(ctx_, arena_, tree.positions, {1, t});
+  f.target_rows = upload(ctx_, arena_, tree.target_rows, {num_targets});
+  f.targets = upload(ctx_, arena_, tree.targets, {num_targets});
+  f.call.inv_freq = Tensor(inv_freq_.data(), DType::f32, {int64_t(config_.text.inv_freq.size())});
+  f.plan = std::make_unique<AttentionPlan>(tree_attention_plan(tree.segments));
+  f.call.plan = f.plan.get();
+  const Tensor logps = arena_.tensor(DType::f32, {num_targets});
+
+  f.x = arena_.tensor(compute_, {t, d});
+  Tensor image_features;
+  if (image_rows > 0) {
+    const bool keep_projector = keep && trainable_.trains_projector;
+    f.projector = make_projector_activations(config_, image_rows, compute_, arena_);
+    encode(b.images, f.projector.features);
+    image_features = arena_.tensor(compute_, {image_rows, d});
+    projector_forward(ctx_, config_, weights_, f.projector.features, image_features, keep_projector ? &f.projector : nullptr, arena_);
+  }
+  embed(ctx_, weights_, f.token_ids, f.image_index, image_features, f.x);
+  const size_t layers_mark = arena_.mark();
+  for (const DecoderLayer& layer : weights_.layers) {
+    if (keep) {
+      f.layers.push_back(make_activations(config_, layer, t, compute_, level_, arena_));
+      decoder_layer(ctx_, config_, layer, f.call, f.x, nullptr, &f.layers.back(), arena_);
+    } else {
+      decoder_layer(ctx_, config_, layer, f.call, f.x, nullptr, nullptr, arena_);
+      arena_.release(layers_mark);
+    }
+  }
+  if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
+  head_logps(ctx_, config_, weights_, f.x, f.target_rows, f.targets, options_.head_chunk_rows, logps, keep ? &f.head : nullptr, arena_);
+
+  std::vector<float> host(static_cast<size_t>(num_targets));
+  copy_to_host(ctx_, host.data(), logps.data, host.size() * sizeof(float));
+  f.branch_sums.assign(size_t(tree.num_branches), 0.0);
+  f.branch_tokens.assign(size_t(tree.num_branches), 0);
+  for (size_t i = 0; i < host.size(); ++i) {
+    f.branch_sums[tree.target_branch[i]] += double(host[i]);
+    ++f.branch_tokens[tree.target_branch[i]];
+  }
+  return f;
+}
+
+void Trainer::backward(Forward& f, std::span<const double> branch_weight) {
+  const TreeBatch& tree = f.batch->tree;
+  const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
+  std::vector<float> host(static_cast<size_t>(num_targets));
+  for (size_t i = 0; i < host.size(); ++i) host[i] = float(branch_weight[tree.target_branch[i]]);
+  const Tensor row_weight = arena_.tensor(DType::f32, {num_targets});
+  copy_to_device(ctx_, row_weight.data, host.data(), host.size() * sizeof(float));
+
+  const Tensor dx = arena_.tensor(compute_, {t, d});
+  fill(ctx_, 0, dx);
+  head_logps_backward(ctx_, config_, weights_, f.target_rows, f.targets, row_weight, options_.head_chunk_rows, f.head, dx, trainable_.norm_grad,
+                      trainable_.lm_head_grad, arena_);
+  const bool below = trainable_.trains_projector || trainable_.trains_language_model;
+  for (size_t i = weights_.layers.size(); i-- > 0;) {
+    decoder_layer_backward(ctx_, config_, weights_.layers[i], f.call, f.layers[i], trainable_.layers[i], dx, i > 0 || below, arena_);
+  }
+  if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
+  if (trainable_.trains_projector && f.projector.features) {
+    const Tensor drows = arena_.tensor(compute_, {f.projector.features.dim(0), d});
+    fill(ctx_, 0, drows);
+    scatter_add_rows(ctx_, dx, f.image_index, drows);
+    projector_backward(ctx_, config_, weights_, f.projector, drows, trainable_.projector, arena_);
+  }
+}
+
+std::vector<RowResult> Trainer::score(std::span<const TrainRow> rows, const EncodeImages& encode, bool adapter_on) {
+  trainable_.enable_adapter(adapter_on);
+  std::vector<RowResult> out(rows.size());
+  for (const MicroBatch& b : micro_batches(rows)) {
+    const Forward f = forward(b, encode, /*keep=*/false);
+    for (size_t r = 0; r < b.rows.size(); ++r) {
+      RowResult& result = out[size_t(b.first_row) + r];
+      const auto first = b.branch_of_row[r], end = first + b.rows[r].num_branches();
+      result.policy.assign(f.branch_sums.begin() + first, f.branch_sums.begin() + end);
+      result.num_tokens.assign(f.branch_tokens.begin() + first, f.branch_tokens.begin() + end);
+    }
+  }
+  trainable_.enable_adapter(true);
+  return out;
+}
+
+// KTO's z_0: the mean log-ratio of answers that belong to another prompt of the batch (the next one's), at least 0.
+double Trainer::reference_point(std::span<const TrainRow> rows, const EncodeImages& encode) {
+  check(rows.size() > 1, "config", "loss kto needs at least two rows a step to estimate its reference point, got ", rows.size());
+  std::vector<TrainRow> mismatched(rows.begin(), rows.end());
+  const auto answer = [](TrainRow& row) -> SegmentInput& {
+    return *std::find_if(row.segments.begin(), row.segments.end(), [](const SegmentInput& s) { return s.branch == 0; });
+  };
+  std::vector<SegmentInput> answers;
+  for (TrainRow& row : mismatched) answers.push_back(answer(row));
+  for (size_t i = 0; i < mismatched.size(); ++i) {
+    SegmentInput& mine = answer(mismatched[i]);
+    const SegmentInput& other = answers[(i + 1) % answers.size()];
+    mine.token_ids = other.token_ids;
+    mine.scored = other.scored;
+  }
+  const std::vector<RowResult> policy = score(mismatched, encode, true), reference = score(mismatched, encode, false);
+  double sum = 0;
+  for (size_t i = 0; i < policy.size(); ++i) sum += policy[i].policy[0] - reference[i].policy[0];
+  return std::max(0.0, sum / double(policy.size()));
+}
+
+StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImages& encode) {
+  for (const TrainRow& row : rows) {
+    for (const LossTerm& term : options_.loss) {
+      const LossInfo& l = *term.info;
+      check(!l.needs_rejected || row.num_rejected > 0, "config", "row ", row.id, ": loss ", l.name, " needs a rejected answer");
+      check(!l.needs_rejected_images || row.num_rejected_images > 0, "config", "row ", row.id, ": loss ", l.name, " needs rejected images");
+      check(!l.needs_reference || int32_t(row.ref.size()) == row.num_branches(), "config", "row ", row.id, ": loss ", l.name, " needs ",
+            row.num_branches(), " reference log-probabilities, got ", row.ref.size());
+    }
+  }
+  const double kl = uses("kto") ? reference_point(rows, encode) : 0;
+  const double num_records = double(rows.size());
+  const double num_tokens = double(std::accumulate(rows.begin(), rows.end(), int64_t(0), [](int64_t n, const TrainRow& r) { return n + chosen_tokens(r); }));
+
+  trainable_.store.zero_grad(ctx_);
+  StepResult result;
+  result.rows.resize(rows.size());
+  for (const MicroBatch& b : micro_batches(rows)) {
+    Forward f = forward(b, encode, /*keep=*/true);
+    std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
+    for (size_t r = 0; r < b.rows.size(); ++r) {
+      const TrainRow& row = b.rows[r];
+      const int32_t first = b.branch_of_row[r], count = row.num_branches();
+      std::vector<Branch> branches;
+      for (int32_t k = 0; k < count; ++k) branches.push_back({f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
+      const std::span<const Branch> all(branches);
+      const Preference preference{all[0], all.subspan(1, row.num_rejected), all.subspan(1 + row.num_rejected), row.label, kl};
+      RowResult& out = result.rows[size_t(b.first_row) + r];
+      for (const LossTerm& term : options_.loss) {
+        const LossValue v = term.info->function(preference, options_.loss_options);
+        const double scale = term.weight / (term.info->average == Average::tokens ? num_tokens : num_records);
+        out.loss += scale * v.loss;
+        weight[first] += scale * v.d_chosen;
+        for (size_t k = 0; k < v.d_rejected.size(); ++k) weight[first + 1 + k] += scale * v.d_rejected[k];
+        for (size_t k = 0; k < v.d_rejected_images.size(); ++k) weight[first + 1 + row.num_rejected + k] += scale * v.d_rejected_images[k];
+      }
+      for (const Branch& branch : branches) {
+        out.policy.push_back(branch.policy);
+        out.num_tokens.push_back(branch.num_tokens);
+      }
+      check(std::isfinite(out.loss), "nonfinite", "the loss of row ", row.id, " is not finite; no parameter was changed (rows of the step: ", join_ids(rows), ")");
+      result.loss += out.loss;
+    }
+    result.num_rows_packed += b.tree.num_rows();
+    backward(f, weight);
+  }
+  result.grad_norm = std::sqrt(sum_of_squares(ctx_, trainable_.store.flat_grad()));
+  return result;
+}
+
+StepResult Trainer::step(std::span<const TrainRow> rows, const EncodeImages& encode) {
+  StepResult result = accumulate(rows, encode);
+  update(result, rows);
+  return result;
+}
+
+void Trainer::update(StepResult& result, std::span<const TrainRow> rows) {
+  check(std::isfinite(result.grad_norm), "nonfinite", "the gradient is not finite; no parameter was changed (rows of the step: ", join_ids(rows), ")");
+  // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
+  const double clip = options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6)) : 1.0;
+  const double factor = schedule_factor(options_.schedule, steps_done_, options_.total_steps, options_.warmup);
+  result.learning_rate = options_.lr * factor;
+  for (int group = 0; group < trainable_.store.num_groups(); ++group) {
+    const auto [begin, end] = trainable_.store.group_range(group);
+    const bool projector = group == kProjector || group == kProjectorNoDecay;
+    const double lr = projector && options_.projector_lr > 0 ? options_.projector_lr : options_.lr;
+    const double decay = group == kMainNoDecay || group == kProjectorNoDecay ? 0 : options_.weight_decay;
+    trainable_.store.adamw(ctx_, begin, end, lr * factor, decay, steps_done_ + 1, clip);
+  }
+  ++steps_done_;
+}
+
+}  // namespace vpref

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// One optimizer step after another: rows in, metrics out.
+//
+// A step: pack the rows into prefix trees -> one forward -> log-probability sums of every branch -> loss and one weight a branch ->
+// one backward -> norm, finite check, clip -> AdamW. The reference is data: sums that came with the rows.
+#pragma once
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/decoder.h"
+#include "train/losses/loss.h"
+#include "train/schedule.h"
+#include "train/trainable.h"
+
+namespace vpref {
+
+// One record, tokenised. Branch numbers inside `segments`: 0 the chosen (or only) answer, 1..K the rejected ones, K+1..K+J the chosen answer behind
+// damaged images.
+struct TrainRow {
+  std::string id;
+  std::vector<SegmentInput> segments;
+  int32_t num_images = 0;           // images that the segments number 0..num_images-1
+  int32_t num_rejected = 0;         // K
+  int32_t num_rejected_images = 0;  // J
+  bool label = true;                // kto
+  std::vector<double> ref;          // [1+K+J] reference sums, or empty for losses that need none
+  int32_t num_branches() const { return 1 + num_rejected + num_rejected_images; }
+};
+
+// Writes the vision features of image `image` of row `row` (numbers within the span given to the call) for every (row, image) of the call,
+// in order, to features[sum of images * P, C]. The vision tower is frozen, so this has no backward.
+struct ImageRef {
+  int32_t row;
+  int32_t image;
+};
+using EncodeImages = std::function<void(std::span<const ImageRef> images, const Tensor& features)>;
+
+struct TrainerOptions {
+  TrainableOptions trainable;
+  std::vector<LossTerm> loss;
+  LossOptions loss_options;
+  double lr = 2e-6;
+  double projector_lr = 0;  // 0: the same as lr
+  Schedule schedule = Schedule::cosine;
+  int64_t total_steps = 1;
+  int64_t warmup = 0;
+  double weight_decay = 0;
+  double max_grad_norm = 1;           // 0: no clipping
+  int64_t micro_batch_tokens = 4096;  // packed rows of one forward; a larger single record still goes alone
+  int recompute = -1;                 // RecomputeLevel, or -1: the lowest that fits memory_budget
+  size_t memory_budget = 0;           // bytes for activations; 0: no limit
+  int64_t head_chunk_rows = 256;
+};
+
+// What a branch of a row came to, for metrics and warnings.
+struct RowResult {
+  std::vector<double> policy;       // [1+K+J] sums
+  std::vector<int64_t> num_tokens;  // [1+K+J]
+  double loss = 0;                  // this row's share of the step's loss
+};
+
+struct StepResult {
+  double loss = 0;
+  double grad_norm = 0;  // before clipping
+  double learning_rate = 0;
+  int64_t num_rows_packed = 0;  // decoder rows, all micro-batches
+  std::vector<RowResult> rows;
+};
+
+class Trainer {
+ public:
+  // weights are changed to read the trained parameters; config, weights and encode must outlive this object.
+  Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options);
+
+  // One optimizer step. Throws Error{"nonfinite"} with the ids of the rows before any parameter changes; Error{"config"} when a row lacks what
+  // the loss needs.
+  StepResult step(std::span<const TrainRow> rows, const EncodeImages& encode);
+
+  // Branch sums [rows][1+K+J] without gradients, with the trained adapter on or off.
+  std::vector<RowResult> score(std::span<const TrainRow> rows, const EncodeImages& encode, bool adapter_on);
+
+  // Forward and backward of one step without the update; gradients stay in trainable().store. For checks and --save-gradients.
+  StepResult accumulate(std::span<const TrainRow> rows, const EncodeImages& encode);
+
+  Trainable& trainable() { return trainable_; }
+  int64_t steps_done() const { return steps_done_; }
+  void set_steps_done(int64_t steps) { steps_done_ = steps; }
+  // Bytes of the activation slab for a micro-batch of these sizes.
+  size_t activation_slab_bytes(int64_t rows, int64_t targets, int64_t image_rows, RecomputeLevel level, bool backward) const;
+  // "recompute level 0: 3.1 GiB for 4096 rows ..." for --verbose and the first line of a run.
+  std::string memory_plan() const;
+  size_t peak_bytes() const { return arena_.capacity() + ParameterStore::bytes(trainable_.store.numel(), compute_); }
+
+ private:
+  struct MicroBatch;
+  struct Forward;
+  std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
+  Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
+  void backward(Forward& f, std::span<const double> branch_weight);
+  void update(StepResult& result, std::span<const TrainRow> rows);
+  double reference_point(std::span<const TrainRow> rows, const EncodeImages& encode);
+  bool uses(std::string_view loss) const;
+
+  Context& ctx_;
+  const ModelConfig& config_;
+  Weights& weights_;
+  DType compute_;
+  TrainerOptions options_;
+  Trainable trainable_;
+  Arena arena_;
+  Buffer inv_freq_;
+  int level_ = 0;
+  int64_t steps_done_ = 0;
+};
+
+}  // namespace vpref
