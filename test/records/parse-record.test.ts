@@ -110,8 +110,9 @@ describe('numbers', () => {
     ];
     const json = (depth: number): string => {
       const kind = depth === 0 ? 0 : next(3);
+      if (kind === 0) return scalars[next(scalars.length)]!;
       const members = Array.from({ length: next(4) }, (_, i) => `${kind === 1 ? `"k${i}\\"":` : ''}${json(depth - 1)}`);
-      return kind === 0 ? scalars[next(scalars.length)]! : kind === 1 ? `{${members}}` : `[${members}]`;
+      return kind === 1 ? `{${members}}` : `[${members}]`;
     };
     for (let i = 0; i < 2000; i++) {
       const line = `{"id":"x","f":${json(3)},"g":${json(2)}}`;

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Flags that two or more commands have. A flag of one command stands in that command's file.
+import { Flags } from '@oclif/core';
+import { UsageError } from '../records/error.ts';
+import { parseShard, type Shard } from './shard.ts';
+
+export type OnError = 'fail' | 'skip' | 'keep';
+export type ProgressMode = 'auto' | 'always' | 'never';
+
+/** A whole number of at least `min`; says what came otherwise. */
+export const integerFlag = Flags.custom<number, { min?: number; max?: number }>({
+  parse: async (text, _context, { name, min = 0, max = Number.MAX_SAFE_INTEGER }) => {
+    const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max && Number.isSafeInteger(value)) return value;
+    const range = max === Number.MAX_SAFE_INTEGER ? `an integer of at least ${min}` : `an integer in ${min}..${max}`;
+    throw new UsageError(`--${name}: expected ${range}, got ${JSON.stringify(text)}`);
+  },
+});
+
+/** A finite number in [min, max]. */
+export const numberFlag = Flags.custom<number, { min?: number; max?: number }>({
+  parse: async (text, _context, { name, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY }) => {
+    const value = text.trim() === '' ? Number.NaN : Number(text);
+    if (Number.isFinite(value) && value >= min && value <= max) return value;
+    const bounds = [
+      min > Number.NEGATIVE_INFINITY && `at least ${min}`,
+      max < Number.POSITIVE_INFINITY && `at most ${max}`,
+    ];
+    const range = bounds.filter(Boolean).join(' and ');
+    throw new UsageError(`--${name}: expected a number${range && ` of ${range}`}, got ${JSON.stringify(text)}`);
+  },
+});
+
+const shardFlag = Flags.custom<Shard>({ parse: async (text) => parseShard(text) });
+
+/** Where rows go and what is said on the way: every command. */
+export const outputFlags = {
+  output: Flags.string({
+    char: 'o',
+    helpValue: 'FILE',
+    summary: 'write to FILE, which appears when it is whole; until then FILE.partial grows row by row',
+  }),
+  progress: Flags.option({ options: ['auto', 'always', 'never'] as const })({
+    default: 'auto',
+    summary: 'progress on stderr; auto: when it is a terminal',
+  }),
+  quiet: Flags.boolean({ char: 'q', summary: 'no progress, notes or summary; errors only' }),
+};
+
+/** What every command over records has. */
+export const recordFlags = {
+  ...outputFlags,
+  resume: Flags.boolean({ summary: 'go on with an unfinished FILE: cut a torn end, skip what is done, append' }),
+  shard: shardFlag({
+    helpValue: 'I/N|auto',
+    summary: 'every Nth record from the Ith on, I from 0; auto: from the Slurm array variables',
+  }),
+  limit: integerFlag({ min: 0, helpValue: 'N', summary: 'stop after the first N records of the input' }),
+  seed: integerFlag({ min: 0, default: 0, helpValue: 'N', summary: 'seed of everything drawn at random' }),
+  'on-error': Flags.option({ options: ['fail', 'skip', 'keep'] as const })({
+    default: 'fail',
+    summary: 'a row that fails: stop, leave it out, or write it with its error',
+  }),
+  threads: integerFlag({ min: 1, helpValue: 'N', summary: 'threads at most, where there is work for more than one' }),
+};
+
+/** What every command that runs a model has. */
+export const modelFlags = {
+  model: Flags.string({ required: true, helpValue: 'DIR', summary: 'model directory, Hugging Face layout' }),
+  adapter: Flags.string({
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'DIR',
+    summary: 'LoRA adapter directory, PEFT layout; may be repeated',
+  }),
+  device: Flags.option({ options: ['auto', 'cpu', 'cuda'] as const })({ default: 'auto', summary: 'where to compute' }),
+  dtype: Flags.option({ options: ['auto', 'f32', 'bf16'] as const })({
+    default: 'auto',
+    summary: 'arithmetic of the model',
+  }),
+  'batch-tokens': integerFlag({ min: 1, helpValue: 'N', summary: 'rows of tokens and image patches a batch at most' }),
+  template: Flags.string({
+    default: 'auto',
+    helpValue: 'auto|NAME',
+    summary: "chat template; auto: the checkpoint's own",
+  }),
+  'image-mode': Flags.option({ options: ['auto', 'pad', 'crop'] as const })({
+    default: 'auto',
+    summary: 'how an image becomes square; auto: as the model family was trained',
+  }),
+};
+
+/** What the record flags parse to. */
+export interface RecordFlagValues extends OutputFlagValues {
+  resume: boolean;
+  shard?: Shard | undefined;
+  limit?: number | undefined;
+  seed: number;
+  'on-error': OnError;
+  threads?: number | undefined;
+}
+
+export interface OutputFlagValues {
+  output?: string | undefined;
+  progress: ProgressMode;
+  quiet: boolean;
+}

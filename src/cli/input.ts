@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records in: files or stdin, as one stream of rows.
+import { createReadStream, fstatSync, statSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { RecordError, RunError, UsageError } from '../records/error.ts';
+import { describeValue } from '../records/field.ts';
+import { type Line, readLines } from '../records/lines.ts';
+import { parseRecord, type VerbatimFields, verbatimFields } from '../records/parse-record.ts';
+import type { VprefRecord } from '../records/record.ts';
+import type { Row } from '../stages/stage.ts';
+import { IdSet } from './id-set.ts';
+import type { Counts } from './progress.ts';
+import type { Shard } from './shard.ts';
+
+/** A row with what its output needs to keep numbers as they were written. */
+export interface InputRow extends Row {
+  verbatim?: VerbatimFields | undefined;
+}
+
+/** A line that gives no record, or a record with a wrong field. */
+export interface BadRow {
+  source: string;
+  line: number;
+  /** The value, when the line is an object with an id: it can be kept with its error. */
+  record?: VprefRecord;
+  error: RecordError;
+}
+
+export interface InputOptions {
+  /** Paths; "-" is stdin; none is stdin too. */
+  files: readonly string[];
+  shard?: Shard | undefined;
+  limit?: number | undefined;
+  /** Ids whose output is there already. */
+  isDone?: (id: string) => boolean;
+  /** Ends the input when it aborts. */
+  stop: AbortSignal;
+  counts: Counts;
+}
+
+const CHUNK_BYTES = 256 * 1024;
+
+/** Throws UsageError for the first file that cannot be read, before anything else happens. */
+export function checkFiles(files: readonly string[]): void {
+  for (const file of files) {
+    if (file === '-') continue;
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats === undefined) throw new UsageError(`${file}: expected a file, got nothing of that name`);
+    if (stats.isDirectory()) throw new UsageError(`${file}: expected a file, got a directory`);
+  }
+}
+
+/** The rows of the input in order. Bad ones come as they are met: what to do about them is the caller's. */
+export async function* readRows(options: InputOptions): AsyncGenerator<InputRow | BadRow> {
+  const { counts, limit = Number.POSITIVE_INFINITY, shard } = options;
+  const files = options.files.length === 0 ? ['-'] : options.files;
+  const ids = new IdSet();
+  let number = 0;
+  counts.bytesTotal = totalBytes(files);
+  for (const file of files) {
+    const source = file === '-' ? 'stdin' : file;
+    for await (const batch of readLines(readBytes(file, options.stop, counts), source)) {
+      for (const line of batch) {
+        if (number >= limit || options.stop.aborted) return;
+        const row = parseRow(line, source, ids);
+        const isMine = shard === undefined || number % shard.count === shard.index;
+        number += 1;
+        if (!isMine) continue;
+        counts.read += 1;
+        if (!('error' in row) && options.isDone?.(row.record.id)) counts.done += 1;
+        else yield row;
+      }
+    }
+  }
+}
+
+function parseRow({ line, value, text, error }: Line, source: string, ids: IdSet): InputRow | BadRow {
+  if (error !== undefined) return { source, line, error };
+  try {
+    const record = parseRecord(value, { source, line });
+    if (!ids.add(record.id))
+      throw new RecordError({ source, line }, 'id', 'an id not seen before', describeValue(record.id));
+    return { record, source, line, verbatim: verbatimFields(text, value) };
+  } catch (cause) {
+    if (!(cause instanceof RecordError)) throw cause;
+    const hasId = cause.field !== 'id' && typeof (value as VprefRecord | null)?.id === 'string';
+    return { source, line, error: cause, ...(hasId && { record: value as VprefRecord }) };
+  }
+}
+
+/** The bytes of a file or stdin; ends early, without an error, when `stop` aborts. */
+export async function* readBytes(file: string, stop: AbortSignal, counts?: Counts): AsyncGenerator<Buffer> {
+  const stream = openStream(file);
+  const end = () => stream.destroy();
+  stop.addEventListener('abort', end, { once: true });
+  try {
+    for await (const chunk of stream) {
+      if (counts !== undefined) counts.bytesRead += (chunk as Buffer).length;
+      yield chunk as Buffer;
+    }
+  } catch (cause) {
+    if (stop.aborted) return;
+    const name = file === '-' ? 'stdin' : file;
+    throw new RunError('read-failed', `${name}: cannot be read: ${(cause as Error).message}`, { cause });
+  } finally {
+    stop.removeEventListener('abort', end);
+  }
+}
+
+function openStream(file: string): Readable {
+  if (file !== '-') return createReadStream(file, { highWaterMark: CHUNK_BYTES });
+  // A redirected file is read in larger pieces than process.stdin would.
+  if (isRegular(0)) return createReadStream('', { fd: 0, autoClose: false, highWaterMark: CHUNK_BYTES });
+  return process.stdin;
+}
+
+function isRegular(fd: number): boolean {
+  try {
+    return fstatSync(fd).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Sum of the sizes when every input is a regular file. */
+function totalBytes(files: readonly string[]): number | undefined {
+  let total = 0;
+  for (const file of files) {
+    if (file === '-' && !isRegular(0)) return undefined;
+    const stats = file === '-' ? fstatSync(0) : statSync(file);
+    if (!stats.isFile()) return undefined;
+    total += stats.size;
+  }
+  return total;
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The process: start oclif, turn what comes back into an exit code, leave when stdout has been read.
+import { type Interfaces, run } from '@oclif/core';
+import { exitCode, exitCodeOf, messageOf } from './exit.ts';
+import { drainStdout, watchStdout } from './output.ts';
+
+/** Runs the command line and ends the process. oclif's own ending loses rows that a slow reader has not taken. */
+export async function main(options: Interfaces.LoadOptions, argv = process.argv.slice(2)): Promise<void> {
+  watchStdout(() => process.exit(exitCode.brokenPipe));
+  let code: number;
+  try {
+    await run(argv, options);
+    await drainStdout();
+    code = Number(process.exitCode ?? exitCode.ok);
+  } catch (error) {
+    code = await fail(error, argv);
+  }
+  process.exit(code);
+}
+
+async function fail(error: unknown, argv: string[]): Promise<number> {
+  // oclif ends --help and --version by throwing, with what they print not yet read.
+  const ended = error instanceof Error && 'oclif' in error && (error as { code?: string }).code === 'EEXIT';
+  const message = ended ? undefined : messageOf(error);
+  if (message !== undefined) {
+    const verb = argv[0] === undefined || argv[0].startsWith('-') ? '' : ` ${argv[0]}`;
+    await new Promise((resolve) => process.stderr.write(`vpref${verb}: ${message}\n`, resolve));
+    if (process.env.DEBUG !== undefined && error instanceof Error) console.error(error.stack);
+  }
+  // Rows written before the error are still on their way.
+  await drainStdout().catch(() => {});
+  return exitCodeOf(error);
+}

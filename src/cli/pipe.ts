@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows through a stage into a sink: order, failures, counts.
+import { RecordError, RunError } from '../records/error.ts';
+import { formatLine } from '../records/lines.ts';
+import { formatRecord } from '../records/parse-record.ts';
+import type { VprefRecord } from '../records/record.ts';
+import type { Row, RowResult, Stage } from '../stages/stage.ts';
+import type { OnError } from './flags.ts';
+import type { BadRow, InputRow } from './input.ts';
+import type { Sink } from './output.ts';
+import type { Counts, Reporter } from './progress.ts';
+
+export interface PipeOptions {
+  sink: Sink;
+  onError: OnError;
+  /** Name of the stage in `error.stage`. */
+  stage: string;
+  counts: Counts;
+  reporter: Reporter;
+}
+
+/** Most failures told one by one; the rest are in the summary. */
+const MAX_TOLD = 20;
+
+/**
+ * Runs the rows through the stage. Rows that an earlier stage failed on go around it, in their place.
+ * Under --on-error fail all rows before the failing one are written, none after it. Throws that row's error.
+ */
+export async function pipeRows(
+  rows: AsyncIterable<InputRow | BadRow>,
+  stage: Stage,
+  options: PipeOptions,
+): Promise<void> {
+  const waiting: (InputRow | BadRow)[] = [];
+  let stopped = false;
+  async function* good(): AsyncGenerator<Row> {
+    for await (const row of rows) {
+      waiting.push(row);
+      if (isBad(row)) {
+        // The stage finishes what it has; then the error is thrown from the writing side.
+        if (options.onError === 'fail') return;
+      } else if (row.record.error === undefined) yield row;
+      if (stopped) return;
+    }
+  }
+  const writer = new ResultWriter(options);
+  const writeAround = async (until?: Row) => {
+    for (let row = waiting.shift(); row !== undefined && row !== until; row = waiting.shift()) {
+      if (isBad(row)) await writer.write(resultOfBad(row));
+      else if (row.record.error !== undefined) await writer.passOn(row);
+      else
+        throw new RunError(
+          'lost-row',
+          `${row.source}:${row.line}: the stage gave no result for record "${row.record.id}"`,
+        );
+    }
+  };
+  try {
+    for await (const result of stage(good())) {
+      await writeAround(result.row);
+      await writer.write(result);
+    }
+    await writeAround();
+  } finally {
+    stopped = true;
+  }
+}
+
+/** The same for results that come from no input record; those that are done before are left out. */
+export async function pipeResults(results: AsyncIterable<RowResult>, options: PipeOptions): Promise<void> {
+  const writer = new ResultWriter(options);
+  for await (const result of results) {
+    options.counts.read += 1;
+    if (options.sink.done.has(result.row.record.id)) options.counts.done += 1;
+    else await writer.write(result);
+  }
+}
+
+class ResultWriter {
+  readonly #options: PipeOptions;
+  #told = 0;
+
+  constructor(options: PipeOptions) {
+    this.#options = options;
+  }
+
+  async write({ row, records, dropped, error }: RowResult): Promise<void> {
+    if (error !== undefined) return this.#fail(row, error);
+    const { counts, sink } = this.#options;
+    const { id } = row.record;
+    if (records.length === 0) {
+      const reason = dropped ?? 'no output';
+      counts.dropped.set(reason, (counts.dropped.get(reason) ?? 0) + 1);
+      sink.note({ id, rows: [], dropped: reason });
+      return;
+    }
+    if (records.length > 1 || records[0]!.id !== id) sink.note({ id, rows: records.map((record) => record.id) });
+    for (const record of records) await this.#push(record, row);
+  }
+
+  async passOn(row: InputRow): Promise<void> {
+    this.#options.counts.passed += 1;
+    await this.#push(row.record, row);
+  }
+
+  async #fail(row: Row, error: NonNullable<RowResult['error']>): Promise<void> {
+    const { onError, stage, sink, counts } = this.#options;
+    const { code, message } = error;
+    if (onError === 'fail') throw positioned(row, error);
+    this.#tell(messageWithPlace(row, error));
+    const { id } = row.record;
+    if (onError === 'skip' || id === undefined) {
+      counts.skipped += 1;
+      if (id !== undefined) sink.note({ id, rows: [], error: code });
+      return;
+    }
+    counts.kept += 1;
+    sink.note({ id, rows: [id], error: code });
+    await this.#push({ ...row.record, error: { stage, code, message } }, row);
+  }
+
+  #tell(message: string): void {
+    const { reporter } = this.#options;
+    this.#told += 1;
+    if (this.#told <= MAX_TOLD) reporter.warn(message);
+    else if (this.#told === MAX_TOLD + 1) reporter.warn('more rows failed: they are only counted');
+  }
+
+  async #push(record: VprefRecord, row: InputRow): Promise<void> {
+    const { sink, counts } = this.#options;
+    sink.push(formatRecord(record, row.verbatim));
+    counts.written += 1;
+    if (sink.ready !== undefined) await sink.ready;
+  }
+}
+
+function isBad(row: InputRow | BadRow): row is BadRow {
+  return 'error' in row;
+}
+
+// A line without a record still has a place; its row has no id, so it can only be skipped.
+function resultOfBad({ source, line, record = {} as VprefRecord, error }: BadRow): RowResult {
+  return {
+    row: { source, line, record },
+    records: [],
+    error: { code: 'bad-record', message: error.message, cause: error },
+  };
+}
+
+function messageWithPlace({ source, line, record }: Row, { message, cause }: NonNullable<RowResult['error']>): string {
+  if (cause instanceof RecordError) return message;
+  return `${source}:${line}: record ${JSON.stringify(record.id)}: ${message}`;
+}
+
+function positioned(row: Row, error: NonNullable<RowResult['error']>): Error {
+  if (error.cause instanceof RecordError) return error.cause;
+  return new RunError(error.code, messageWithPlace(row, error), { cause: error.cause });
+}
+
+/** Rows of another kind, objects or ready lines, into a sink. */
+export async function pipeTable(rows: AsyncIterable<object | string>, sink: Sink): Promise<void> {
+  for await (const row of rows) {
+    sink.push(typeof row === 'string' ? row : formatLine(row));
+    if (sink.ready !== undefined) await sink.ready;
+  }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every command is: oclif parses the flags, one of the run methods joins input, stage and output.
+import { Command, type Interfaces } from '@oclif/core';
+import type { RowResult, Stage } from '../stages/stage.ts';
+import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
+import { pipeResults, pipeRows, pipeTable } from './pipe.ts';
+import { type Parsed, Run, type RunContext } from './run.ts';
+
+interface CommandClass<F, A> {
+  flags: Interfaces.FlagInput;
+  args?: Interfaces.ArgInput;
+  /** Carry the types of the parsed flags and arguments; never set. */
+  flagValues?: F;
+  argValues?: A;
+}
+
+type FlagsOf<C extends CommandClass<unknown, unknown>> = Interfaces.InferredFlags<C['flags']>;
+type ArgsOf<C extends CommandClass<unknown, unknown>> = Interfaces.InferredArgs<NonNullable<C['args']>>;
+
+/** Base of all commands: `vpref VERB [ARGS] [FILE...]`. */
+export abstract class RecordCommand extends Command {
+  // FILE... has no end: the parser's count of arguments is off, and unknown flags are still refused.
+  static override strict = false;
+
+  /** Records in, records out: `make` returns the stage. */
+  protected async runStage<C extends CommandClass<unknown, unknown>>(
+    command: C,
+    make: (context: RunContext<FlagsOf<C>, ArgsOf<C>>) => Stage | Promise<Stage>,
+  ): Promise<void> {
+    const run = await this.#start(command);
+    run.needInput();
+    const stage = await make(run);
+    await run.write((options) => pipeRows(run.readRows(options.sink), stage, options));
+  }
+
+  /** No records in: `make` returns the results, such as those of an import; `files` are its to read. */
+  protected async runSource<C extends CommandClass<unknown, unknown>>(
+    command: C,
+    make: (context: RunContext<FlagsOf<C>, ArgsOf<C>>) => AsyncIterable<RowResult> | Promise<AsyncIterable<RowResult>>,
+  ): Promise<void> {
+    const run = await this.#start(command);
+    const results = await make(run);
+    await run.write((options) => pipeResults(run.selectResults(results), options));
+  }
+
+  /** Rows of another kind out (metrics, scores), as objects or ready lines. `toStdout`: -o is the command's own. */
+  protected async runTable<C extends CommandClass<unknown, unknown>>(
+    command: C,
+    make: (
+      context: RunContext<FlagsOf<C>, ArgsOf<C>>,
+    ) => AsyncIterable<object | string> | Promise<AsyncIterable<object | string>>,
+    { toStdout = false } = {},
+  ): Promise<void> {
+    const run = await this.#start(command);
+    const rows = await make(run);
+    await run.writeTable((sink) => pipeTable(rows, sink), toStdout);
+  }
+
+  async #start<C extends CommandClass<unknown, unknown>>(command: C): Promise<Run<FlagsOf<C>, ArgsOf<C>>> {
+    // Without this a repeatable flag would take the input files that follow it.
+    for (const flag of Object.values(command.flags))
+      if (flag.type === 'option' && flag.multiple) Object.assign(flag, { multipleNonGreedy: true });
+    const { flags, args, raw } = await this.parse({ ...command, strict: false } as unknown as typeof RecordCommand);
+    const positional = raw.filter((token) => token.type === 'arg').map(({ input }) => input);
+    const files = positional.slice(Object.keys(command.args ?? {}).length);
+    const parsed = { flags, args, files } as unknown as Parsed<FlagsOf<C>, ArgsOf<C>>;
+    return new Run(
+      this.id ?? '',
+      parsed as Parsed<FlagsOf<C> & Partial<RecordFlagValues> & OutputFlagValues, ArgsOf<C>>,
+    );
+  }
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
+import { UsageError } from '../records/error.ts';
+import type { Row, RowResult } from '../stages/stage.ts';
+import { exitCode } from './exit.ts';
+import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
+import { type BadRow, checkFiles, type InputRow, readRows } from './input.ts';
+import { openSink, openTableSink, type Sink, stoppedError } from './output.ts';
+import type { PipeOptions } from './pipe.ts';
+import { newCounts, Reporter } from './progress.ts';
+import { listenForStop } from './stop.ts';
+
+/** A command line after parsing. */
+export interface Parsed<F, A> {
+  flags: F;
+  args: A;
+  /** Positional arguments after the named ones: input files, "-" for stdin. */
+  files: string[];
+}
+
+/** What a command's factory gets. */
+export interface RunContext<F, A> extends Parsed<F, A> {
+  /** Aborts when the run is asked to stop. The input ends by itself then; long work may listen too. */
+  stop: AbortSignal;
+  /** A line on stderr, silenced by --quiet. */
+  note(message: string): void;
+  /** A line on stderr. */
+  warn(message: string): void;
+  /** Runs when all rows are written, before the summary. */
+  atEnd(action: () => void | Promise<void>): void;
+  /** Records of `files`, or stdin, for commands that read them themselves; failed ones are left out and counted. */
+  records(): AsyncGenerator<Row>;
+}
+
+type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
+
+// Flags that change how a run goes but not what a row becomes: a resumed run may have others.
+const passingFlags = new Set(
+  'output resume progress quiet threads limit on-error device batch-tokens concurrency rpm tpm max-cost'.split(' '),
+);
+
+export class Run<F, A> implements RunContext<F, A> {
+  readonly flags: F;
+  readonly args: A;
+  readonly files: string[];
+  readonly stop: AbortSignal;
+  readonly #verb: string;
+  readonly #common: AnyFlags;
+  readonly #reporter: Reporter;
+  readonly #counts = newCounts();
+  readonly #atEnd: (() => void | Promise<void>)[] = [];
+
+  constructor(verb: string, { flags, args, files }: Parsed<F & AnyFlags, A>) {
+    this.#verb = verb;
+    this.flags = flags;
+    this.args = args;
+    this.files = files;
+    this.#common = flags;
+    this.stop = listenForStop().signal;
+    const toTerminal = process.stdout.isTTY === true && flags.output === undefined;
+    // Rows and a progress line would write over each other on one terminal.
+    const progress = flags.progress === 'auto' && toTerminal ? 'never' : flags.progress;
+    this.#reporter = new Reporter(`vpref ${verb}`, { progress, quiet: flags.quiet });
+  }
+
+  note(message: string): void {
+    this.#reporter.note(message);
+  }
+
+  warn(message: string): void {
+    this.#reporter.warn(message);
+  }
+
+  atEnd(action: () => void | Promise<void>): void {
+    this.#atEnd.push(action);
+  }
+
+  /** Throws UsageError when there is nothing to read, or a file cannot be. */
+  needInput(): void {
+    const readsStdin = this.files.length === 0 || this.files.includes('-');
+    if (readsStdin && process.stdin.isTTY)
+      throw new UsageError(`expected records on stdin or in FILE..., got a terminal (see vpref ${this.#verb} --help)`);
+    if (this.files.filter((file) => file === '-').length > 1) throw new UsageError('-: expected once, got twice');
+    checkFiles(this.files);
+  }
+
+  readRows(sink?: Sink): AsyncGenerator<InputRow | BadRow> {
+    const { shard, limit } = this.#common;
+    const { files, stop } = this;
+    return readRows({ files, shard, limit, stop, counts: this.#counts, ...(sink && { isDone: sink.done.has }) });
+  }
+
+  async *records(): AsyncGenerator<Row> {
+    this.needInput();
+    for await (const row of this.readRows()) {
+      if ('error' in row) throw row.error;
+      if (row.record.error === undefined) yield row;
+      else this.#counts.passed += 1;
+    }
+    if (this.#counts.passed > 0) this.note(`${this.#counts.passed} records left out: they failed in an earlier stage`);
+  }
+
+  /** The results of this shard, until the run is asked to stop. */
+  async *selectResults(results: AsyncIterable<RowResult>): AsyncGenerator<RowResult> {
+    const { shard } = this.#common;
+    let number = 0;
+    for await (const result of results) {
+      if (this.stop.aborted) return;
+      if (shard === undefined || number % shard.count === shard.index) yield result;
+      number += 1;
+    }
+  }
+
+  /** Opens the output, runs `pipe`, and makes the output final or saves it. */
+  async write(pipe: (options: PipeOptions) => Promise<void>): Promise<void> {
+    const { output, 'on-error': onError = 'fail' } = this.#common;
+    const resume = this.#common.resume === true || (isRestarted() && output !== undefined);
+    const sink = await openSink(output, resume, this.#settings());
+    const { done } = sink;
+    if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
+    this.#counts.skipped = done.skipped;
+    this.#counts.kept = done.kept;
+    await this.#finishing(sink, () =>
+      pipe({ sink, onError, stage: this.#verb, counts: this.#counts, reporter: this.#reporter }),
+    );
+    if (this.#counts.skipped + this.#counts.kept > 0) process.exitCode = exitCode.partial;
+  }
+
+  /** The same for rows that are no records: nothing to resume. */
+  async writeTable(pipe: (sink: Sink) => Promise<void>, toStdout: boolean): Promise<void> {
+    const sink = openTableSink(toStdout ? undefined : this.#common.output);
+    await this.#finishing(sink, () => pipe(sink), { summary: false });
+  }
+
+  async #finishing(sink: Sink, work: () => Promise<void>, { summary = true } = {}): Promise<void> {
+    if (summary) this.#reporter.start(this.#counts);
+    try {
+      await work();
+      if (this.stop.aborted) throw stoppedError(this.stop.reason, sink.savedAs);
+      for (const action of this.#atEnd) await action();
+      await sink.finish();
+    } catch (error) {
+      await sink.save();
+      throw error;
+    } finally {
+      if (summary) this.#reporter.finish(this.#counts);
+    }
+  }
+
+  /** What the output depends on. */
+  #settings(): Record<string, unknown> {
+    const flags = Object.entries(this.#common).filter(
+      ([name, value]) => !passingFlags.has(name) && value !== undefined,
+    );
+    return { command: this.#verb, args: this.args, ...Object.fromEntries(flags) };
+  }
+}
+
+/** Slurm has requeued this job: it goes on where it was. */
+function isRestarted(): boolean {
+  return Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0;
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests to stop from outside. The first signal ends the input, so that what is in work is finished and saved;
+// the second ends the process at once.
+import { exitCodeOf, StoppedError, type StopSignal } from './exit.ts';
+
+export interface StopRequest {
+  /** Aborts at the first signal, with a StoppedError as reason. */
+  signal: AbortSignal;
+}
+
+const signals: StopSignal[] = ['SIGTERM', 'SIGUSR1', 'SIGINT'];
+
+/** Starts listening for the signals. */
+export function listenForStop(): StopRequest {
+  const controller = new AbortController();
+  for (const name of signals)
+    process.on(name, () => {
+      const stopped = new StoppedError(name, `stopped by ${name}`);
+      if (controller.signal.aborted) process.exit(exitCodeOf(stopped));
+      controller.abort(stopped);
+    });
+  return { signal: controller.signal };
+}
