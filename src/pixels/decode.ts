@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Image files to RGB pixels as PIL's open + exif_transpose + convert('RGB') gives them, and RGB pixels to files.
+// sharp decodes and encodes; colour conversions that it would do another way are done here.
+import { readFile, stat } from 'node:fs/promises';
+import type { Sharp, SharpOptions } from 'sharp';
+import { RunError } from '../records/error.ts';
+import type { Image } from './image.ts';
+
+/** PIL refuses images of more pixels as decompression bombs. */
+export const MAX_PIXELS = 178_956_970;
+
+const MAX_FILE_BYTES = 2 ** 30;
+
+/** The image at a path or in a data: URI. Throws RunError('image') saying what was expected and what came. */
+export async function loadImage(source: string): Promise<Image> {
+  const name = source.startsWith('data:') ? `${source.slice(0, 30)}...` : source;
+  return decodeImage(source.startsWith('data:') ? dataUriBytes(source) : await fileBytes(source), name);
+}
+
+/** The first frame of an encoded image: EXIF orientation applied, alpha dropped (not composited), 8 bits a channel. */
+export async function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
+  const format = sniffFormat(bytes);
+  if (!DECODABLE.has(format)) throw imageError(name, 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image', format);
+  try {
+    const open = await openWithSharp();
+    const metadata = await open(bytes).metadata();
+    if (metadata.space === 'cmyk') return await decodeCmyk(open(bytes), isInvertedCmyk(bytes));
+    if (metadata.space === 'grey16' && metadata.channels === 1) return await decodeGray16(open(bytes));
+    return await decodeRgb(open(bytes));
+  } catch (cause) {
+    const message = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.replace(/:$/, '');
+    throw imageError(name, `a whole ${format} image`, `one that does not decode (${message})`, cause);
+  }
+}
+
+/** The image as a PNG file; the same pixels give the same bytes. */
+export async function encodePng(image: Image): Promise<Uint8Array> {
+  const { default: sharp } = await import('sharp');
+  const { width, height, data } = image;
+  // Level 3 with fixed row filters: twice as fast as the default for a few percent more bytes.
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .png({ compressionLevel: 3, adaptiveFiltering: false })
+    .toBuffer();
+}
+
+async function openWithSharp(): Promise<(bytes: Uint8Array) => Sharp> {
+  const { default: sharp } = await import('sharp');
+  // Orientation is applied; an embedded colour profile is not, as in PIL.
+  const options: SharpOptions = {
+    failOn: 'error',
+    ignoreIcc: true,
+    autoOrient: true,
+    limitInputPixels: MAX_PIXELS,
+    sequentialRead: true,
+  };
+  return (bytes) => sharp(bytes, options);
+}
+
+async function decodeRgb(input: Sharp): Promise<Image> {
+  const { data, info } = await input.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  if (info.channels !== 3) throw new Error(`decoded to ${info.channels} channels`);
+  return { width: info.width, height: info.height, data };
+}
+
+// PIL clips 16-bit grey at 255 instead of scaling it.
+async function decodeGray16(input: Sharp): Promise<Image> {
+  const { data, info } = await input
+    .pipelineColourspace('grey16')
+    .toColourspace('grey16')
+    .raw({ depth: 'ushort' })
+    .toBuffer({ resolveWithObject: true });
+  const values = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
+  const out = new Uint8Array(values.length * 3);
+  for (let i = 0; i < values.length; i++) out.fill(Math.min(values[i]!, 255), i * 3, i * 3 + 3);
+  return { width: info.width, height: info.height, data: out };
+}
+
+// PIL's CMYK to RGB: no profile, each ink times the light that black lets through.
+async function decodeCmyk(input: Sharp, isInverted: boolean): Promise<Image> {
+  const { data, info } = await input
+    .pipelineColourspace('cmyk')
+    .toColourspace('cmyk')
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const numPixels = info.width * info.height;
+  const out = new Uint8Array(numPixels * 3);
+  const invert = isInverted ? 255 : 0;
+  for (let i = 0; i < numPixels; i++) {
+    const light = 255 - (data[i * info.channels + 3]! ^ invert);
+    for (let ink = 0; ink < 3; ink++) {
+      const product = (data[i * info.channels + ink]! ^ invert) * light + 128;
+      out[i * 3 + ink] = Math.max(light - (((product >> 8) + product) >> 8), 0);
+    }
+  }
+  return { width: info.width, height: info.height, data: out };
+}
+
+/** Whether a JPEG's CMYK values are still to be inverted: PIL inverts always, the decoder only where Adobe's marker is. */
+function isInvertedCmyk(bytes: Uint8Array): boolean {
+  if (sniffFormat(bytes) !== 'JPEG') return false;
+  let at = 2;
+  while (at + 4 <= bytes.length && bytes[at] === 0xff) {
+    const marker = bytes[at + 1]!;
+    if (marker === 0xda) break;
+    if (marker === 0xee && ascii(bytes, at + 4, 5) === 'Adobe') return false;
+    at += 2 + bytes[at + 2]! * 256 + bytes[at + 3]!;
+  }
+  return true;
+}
+
+const DECODABLE = new Set(['JPEG', 'PNG', 'WebP', 'GIF', 'TIFF', 'AVIF']);
+
+/** The format by its first bytes, or a description of what else it is. */
+function sniffFormat(bytes: Uint8Array): string {
+  if (bytes.length === 0) return 'an empty file';
+  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'JPEG';
+  if (ascii(bytes, 0, 8) === '\x89PNG\r\n\x1a\n') return 'PNG';
+  if (ascii(bytes, 0, 4) === 'GIF8') return 'GIF';
+  if (ascii(bytes, 0, 4) === 'RIFF' && ascii(bytes, 8, 4) === 'WEBP') return 'WebP';
+  if (['II*\0', 'MM\0*'].includes(ascii(bytes, 0, 4))) return 'TIFF';
+  if (ascii(bytes, 4, 4) === 'ftyp') return ascii(bytes, 8, 4).startsWith('avi') ? 'AVIF' : 'a HEIF or MP4 file';
+  if (ascii(bytes, 0, 2) === 'BM') return 'a BMP image';
+  return 'a file of another kind';
+}
+
+function ascii(bytes: Uint8Array, start: number, length: number): string {
+  return String.fromCharCode(...bytes.subarray(start, start + length));
+}
+
+async function fileBytes(path: string): Promise<Uint8Array> {
+  try {
+    const info = await stat(path);
+    if (!info.isFile()) throw imageError(path, 'an image file', info.isDirectory() ? 'a directory' : 'a special file');
+    if (info.size > MAX_FILE_BYTES) throw imageError(path, 'an image file of at most 1 GiB', `${info.size} bytes`);
+    return await readFile(path);
+  } catch (cause) {
+    if (cause instanceof RunError) throw cause;
+    const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    const got = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'a file that may not be read' : code;
+    throw imageError(path, 'an image file', got, cause);
+  }
+}
+
+function dataUriBytes(uri: string): Uint8Array {
+  const comma = uri.indexOf(',');
+  const head = uri.slice(5, comma === -1 ? 0 : comma);
+  if (comma === -1) throw imageError(uri.slice(0, 30), 'data:[type][;base64],DATA', 'no comma');
+  const body = uri.slice(comma + 1);
+  if (!/;base64$/i.test(head.trim())) return Buffer.from(percentDecoded(body), 'latin1');
+  const text = body.includes('%') ? percentDecoded(body) : body;
+  const bytes = Buffer.from(text, 'base64');
+  // Buffer.from stops at the first bad character without a word.
+  const digits = text.replace(/[\s=]/g, '').length;
+  if (bytes.length < Math.floor((digits * 3) / 4))
+    throw imageError(uri.slice(0, 30), 'base64 data', 'other characters');
+  return bytes;
+}
+
+function percentDecoded(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+function imageError(name: string, expected: string, got: string, cause?: unknown): RunError {
+  return new RunError('image', `${name}: expected ${expected}, got ${got}`, { cause });
+}
