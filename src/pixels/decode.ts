@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Image files to RGB pixels as PIL's open + exif_transpose + convert('RGB') gives them, and RGB pixels to files.
-// sharp decodes and encodes; colour conversions that it would do another way are done here.
+// sharp decodes and encodes; what it would do another way than PIL (CMYK, 16-bit grey, GIF transparency) is done here.
 import { readFile, stat } from 'node:fs/promises';
 import type { Sharp, SharpOptions } from 'sharp';
 import { RunError } from '../records/error.ts';
+import { decodeGif } from './gif.ts';
 import type { Image } from './image.ts';
 
 /** PIL refuses images of more pixels as decompression bombs. */
@@ -22,9 +23,10 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
   const format = sniffFormat(bytes);
   if (!DECODABLE.has(format)) throw imageError(name, 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image', format);
   try {
+    if (format === 'GIF') return decodeGif(bytes, MAX_PIXELS);
     const open = await openWithSharp();
     const metadata = await open(bytes).metadata();
-    if (metadata.space === 'cmyk') return await decodeCmyk(open(bytes), isInvertedCmyk(bytes));
+    if (metadata.space === 'cmyk') return await decodeCmyk(open(bytes));
     if (metadata.space === 'grey16' && metadata.channels === 1) return await decodeGray16(open(bytes));
     return await decodeRgb(open(bytes));
   } catch (cause) {
@@ -59,7 +61,11 @@ async function openWithSharp(): Promise<(bytes: Uint8Array) => Sharp> {
 async function decodeRgb(input: Sharp): Promise<Image> {
   const { data, info } = await input.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) throw new Error(`decoded to ${info.channels} channels`);
-  return { width: info.width, height: info.height, data };
+  return {
+    width: info.width,
+    height: info.height,
+    data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  };
 }
 
 // PIL clips 16-bit grey at 255 instead of scaling it.
@@ -76,7 +82,7 @@ async function decodeGray16(input: Sharp): Promise<Image> {
 }
 
 // PIL's CMYK to RGB: no profile, each ink times the light that black lets through.
-async function decodeCmyk(input: Sharp, isInverted: boolean): Promise<Image> {
+async function decodeCmyk(input: Sharp): Promise<Image> {
   const { data, info } = await input
     .pipelineColourspace('cmyk')
     .toColourspace('cmyk')
@@ -84,28 +90,14 @@ async function decodeCmyk(input: Sharp, isInverted: boolean): Promise<Image> {
     .toBuffer({ resolveWithObject: true });
   const numPixels = info.width * info.height;
   const out = new Uint8Array(numPixels * 3);
-  const invert = isInverted ? 255 : 0;
   for (let i = 0; i < numPixels; i++) {
-    const light = 255 - (data[i * info.channels + 3]! ^ invert);
+    const light = 255 - data[i * info.channels + 3]!;
     for (let ink = 0; ink < 3; ink++) {
-      const product = (data[i * info.channels + ink]! ^ invert) * light + 128;
+      const product = data[i * info.channels + ink]! * light + 128;
       out[i * 3 + ink] = Math.max(light - (((product >> 8) + product) >> 8), 0);
     }
   }
   return { width: info.width, height: info.height, data: out };
-}
-
-/** Whether a JPEG's CMYK values are still to be inverted: PIL inverts always, the decoder only where Adobe's marker is. */
-function isInvertedCmyk(bytes: Uint8Array): boolean {
-  if (sniffFormat(bytes) !== 'JPEG') return false;
-  let at = 2;
-  while (at + 4 <= bytes.length && bytes[at] === 0xff) {
-    const marker = bytes[at + 1]!;
-    if (marker === 0xda) break;
-    if (marker === 0xee && ascii(bytes, at + 4, 5) === 'Adobe') return false;
-    at += 2 + bytes[at + 2]! * 256 + bytes[at + 3]!;
-  }
-  return true;
 }
 
 const DECODABLE = new Set(['JPEG', 'PNG', 'WebP', 'GIF', 'TIFF', 'AVIF']);
