@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a dialogue to records: the whole of it with its last answer as reference, or its questions one by one.
+import { RecordError } from '../../records/error.ts';
+import type { Place } from '../../records/field.ts';
+import { countImageMarks, IMAGE_MARK } from '../../records/prompt.ts';
+import type { Message, VprefRecord } from '../../records/record.ts';
+import type { Draft, Turn } from './format.ts';
+
+/** How questions that are taken one by one are cleaned. */
+export type Cleaning = 'none' | 'seva' | 'seva-faithful';
+
+const SHORT_ANSWER_REQUEST = 'Answer the question using a single word or phrase.';
+
+/**
+ * A question as SeVa asks it: without image mark and without the request for a one-word answer, so that answers are
+ * sentences. `seva-faithful` follows the published code, which differs by source, deletes the line breaks of OCR-VQA
+ * and GQA questions (gluing words), and leaves a mark that stands last in TextVQA's.
+ *   Source: Kevinz-code/SeVa data/step1 (ocr_vqa and gqa, textvqa, vg).
+ */
+export function cleanQuestion(question: string, cleaning: Cleaning, source: string | undefined): string {
+  if (cleaning === 'none') return question;
+  if (cleaning === 'seva') return question.replaceAll(IMAGE_MARK, '').replaceAll(SHORT_ANSWER_REQUEST, '').trim();
+  if (source === 'textvqa') return question.replaceAll(`${IMAGE_MARK}\n`, '');
+  if (source === 'vg') return question.replaceAll(`${IMAGE_MARK}\n`, '').replaceAll(`\n${IMAGE_MARK}`, '');
+  return question.replaceAll(IMAGE_MARK, '').replaceAll(SHORT_ANSWER_REQUEST, '').replaceAll('\n', '');
+}
+
+/** Messages of a whole dialogue without its last answer, which is the reference; a string when it is one question. */
+export function dialoguePrompt(turns: readonly Turn[], system?: string): VprefRecord['prompt'] {
+  if (turns.length === 1 && system === undefined) return turns[0]!.question;
+  const messages: Message[] = system === undefined ? [] : [{ role: 'system', content: system }];
+  for (const [index, { question, answer }] of turns.entries()) {
+    messages.push({ role: 'user', content: question });
+    if (index < turns.length - 1) messages.push({ role: 'assistant', content: answer ?? null });
+  }
+  return messages;
+}
+
+/** Prompt and reference of one question alone. Marks of several images say which comes where, and stay. */
+export function questionPrompt(draft: Draft, turn: Turn, cleaning: Cleaning, source?: string): VprefRecord['prompt'] {
+  const question = (draft.images?.length ?? 0) > 1 ? turn.question : cleanQuestion(turn.question, cleaning, source);
+  return dialoguePrompt([{ question }], draft.system);
+}
+
+/**
+ * The prompt with as many image slots as there are images, or none written. `<image>` in a record without images is
+ * text that happens to look so (code, mostly), and is kept as text. Throws RecordError when the numbers differ.
+ */
+export function checkSlots(prompt: VprefRecord['prompt'], numImages: number, at: Place, field: string) {
+  const numSlots = countImageMarks(prompt);
+  if (numSlots === 0 || numSlots === numImages) return prompt;
+  const slots = `${numImages} <image> slot${numImages === 1 ? '' : 's'}`;
+  if (numImages > 0) throw new RecordError(at, field, `${slots} or none`, String(numSlots));
+  const messages: Message[] = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
+  return messages.map(({ role, content }): Message => {
+    if (typeof content !== 'string') return { role, content };
+    return { role, content: content.includes(IMAGE_MARK) ? [{ type: 'text', text: content }] : content };
+  });
+}

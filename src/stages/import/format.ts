@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an import format is. To add one: a file with an ImportFormat, and a line in index.ts.
+import type { Place } from '../../records/field.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import type { JsonItem } from './json-items.ts';
+
+/** A file to read, which can be opened more than once. */
+export interface ImportFile {
+  /** Name for messages: the path as given, or "stdin". */
+  source: string;
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/** Facts that decide whether an item is selected. Getting them never fails: a bad item has few, and fails later. */
+export interface ItemFacts {
+  /** The item's own id, if it has one; made unique by a suffix. */
+  id?: string;
+  /** What --source and --limit SOURCE=N match. */
+  source?: string;
+  /** Questions that --turns may take one by one; 0 when the item is not a dialogue. */
+  numTurns?: number;
+}
+
+/** A question of a dialogue with the answer that followed it. */
+export interface Turn {
+  question: string;
+  answer?: string;
+}
+
+/** What an item says: a record without its id, image paths as the file writes them. */
+export interface Draft extends Partial<VprefRecord> {
+  /** For dialogues, in place of `prompt` and `reference`: both are made from the turns that are asked for. */
+  system?: string;
+  turns?: Turn[];
+}
+
+export interface ImportFormat {
+  /** What the file is, as a fragment for --help. */
+  summary: string;
+  /** The items of a file; readJsonItems (array or JSON lines) when absent. */
+  items?(file: ImportFile): AsyncIterable<JsonItem>;
+  facts(value: unknown): ItemFacts;
+  /** Throws RecordError; `path` is where the item stands below its line, to be put before field names. */
+  draft(value: unknown, at: Place, path: string): Draft;
+  /** Turns of a dialogue to take when --turns is not given: the whole dialogue, or its first question alone. */
+  defaultTurns?: 'first';
+}
+
+/** `value.key` if value is an object with a non-empty string or a number there; ids are numbers in some files. */
+export function idField(value: unknown, key: string): string | undefined {
+  const found = field(value, key);
+  if (typeof found === 'number') return String(found);
+  return typeof found === 'string' && found !== '' ? found : undefined;
+}
+
+/** `value.key`, or undefined when there is no such thing. */
+export function field(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+}
+
+/** The item's other members, kept under `meta`; undefined when there is none. */
+export function otherFields(
+  value: Record<string, unknown>,
+  used: readonly string[],
+): { meta?: Record<string, unknown> } {
+  const rest = Object.entries(value).filter(([key]) => !used.includes(key));
+  return rest.length > 0 ? { meta: Object.fromEntries(rest) } : {};
+}
+
+/** First folder of a relative image path: LLaVA's mixes name their parts that way. */
+export function imageFolder(path: unknown): string | undefined {
+  if (typeof path !== 'string') return undefined;
+  const slash = path.indexOf('/');
+  return slash > 0 ? path.slice(0, slash) : undefined;
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// HelpSteer and HelpSteer2: one row per response with five graded attributes; rows of a prompt stand together.
+import { checkShape, number, object, string } from '../../records/field.ts';
+import { field, type ImportFormat } from './format.ts';
+import { type JsonItem, readJsonItems } from './json-items.ts';
+
+export const HELPSTEER_METRICS = ['helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity'] as const;
+
+const metrics = Object.fromEntries(HELPSTEER_METRICS.map((name) => [name, number]));
+const shape = object({ prompt: string, response: string, ...metrics }) as ReturnType<typeof object>;
+
+export const helpsteer: ImportFormat = {
+  summary: 'HelpSteer rows (train.jsonl): each prompt with its responses, graded by people',
+  async *items(file) {
+    let group: (JsonItem & { value: unknown[] }) | undefined;
+    for await (const item of readJsonItems(file.open(), file.source)) {
+      const prompt = field(item.value, 'prompt');
+      if (group !== undefined && typeof prompt === 'string' && prompt === field(group.value[0], 'prompt')) {
+        group.value.push(item.value);
+        continue;
+      }
+      if (group !== undefined) yield group;
+      group = undefined;
+      if (item.error !== undefined) yield item;
+      else group = { ...item, value: [item.value] };
+    }
+    if (group !== undefined) yield group;
+  },
+  facts: () => ({ source: 'helpsteer' }),
+  draft(value, at, path) {
+    // Rows of a group are on the lines that follow; in an array their places do.
+    const rows = (value as unknown[]).map(
+      (row, index) =>
+        checkShape(shape, row, path === '' ? { ...at, line: at.line + index } : at, path) as Record<
+          string,
+          string & number
+        >,
+    );
+    const scores = rows.map((row) => Object.fromEntries(HELPSTEER_METRICS.map((name) => [name, row[name]!])));
+    return {
+      prompt: rows[0]!.prompt!,
+      responses: rows.map((row) => ({ text: row.response! })),
+      annotations: [{ guide: 'helpsteer', judge: 'human', run: 0, outcome: 'ok', scores }],
+    };
+  },
+};

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where images are: roots put before the paths that a file writes, and a look at whether they are there.
+import { open } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+import { RecordError, RunError } from '../../records/error.ts';
+import type { Place } from '../../records/field.ts';
+
+export interface ImageRoot {
+  /** The source it is for; every source without a root of its own when absent. */
+  source?: string;
+  directory: string;
+}
+
+/** The path as later stages open it: under its source's root, else under the common one, else as written. */
+export function resolveImage(path: string, source: string | undefined, roots: readonly ImageRoot[]): string {
+  if (isAbsolute(path) || path.startsWith('data:')) return path;
+  const root = roots.find((root) => root.source !== undefined && root.source === source);
+  const directory = (root ?? roots.find((root) => root.source === undefined))?.directory;
+  return directory === undefined ? path : join(directory, path);
+}
+
+/** Throws RecordError for an image that no later stage could open. */
+export function checkImageForm(path: string, at: Place, field: string): void {
+  if (path === '') throw new RecordError(at, field, 'a path or data: URI', 'an empty string');
+  const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path)?.[1];
+  if (scheme !== undefined)
+    throw new RecordError(at, field, 'a path or data: URI (download it first)', `a ${scheme} address`);
+}
+
+/** Throws RunError when there is no image file there: missing, empty, or something else by its first bytes. */
+export async function checkImageFile(path: string): Promise<void> {
+  if (path.startsWith('data:')) return;
+  const head = Buffer.alloc(16);
+  let length: number;
+  try {
+    const file = await open(path, 'r');
+    try {
+      ({ bytesRead: length } = await file.read(head, 0, head.length, 0));
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    throw new RunError('missing-image', `${path}: no image there (${(cause as NodeJS.ErrnoException).code})`, {
+      cause,
+    });
+  }
+  if (length === 0) throw new RunError('bad-image', `${path}: the file is empty`);
+  if (!looksLikeImage(head.subarray(0, length)))
+    throw new RunError(
+      'bad-image',
+      `${path}: not an image, it begins with ${JSON.stringify(head.toString('latin1', 0, Math.min(length, 9)))}`,
+    );
+}
+
+const SIGNATURES = ['ffd8ff', '89504e470d0a1a0a', '47494638', '424d', '49492a00', '4d4d002a', '0000000c6a502020'];
+
+/** JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP, AVIF or HEIF. */
+function looksLikeImage(head: Buffer): boolean {
+  const hex = head.toString('hex');
+  if (SIGNATURES.some((signature) => hex.startsWith(signature))) return true;
+  const text = head.toString('latin1');
+  return (text.startsWith('RIFF') && text.slice(8, 12) === 'WEBP') || text.slice(4, 8) === 'ftyp';
+}

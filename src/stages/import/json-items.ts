@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// Top-level items of a JSON file, one at a time: the elements of an array, or the values of JSON lines. A file is
+// never held whole; what is held is one chunk and the item that is being read.
+import { isUtf8 } from 'node:buffer';
+import { RecordError } from '../../records/error.ts';
+import { describeJsonError } from '../../records/json-error.ts';
+import { readLines } from '../../records/lines.ts';
+
+/** One item of a foreign file, with the place it came from. */
+export interface JsonItem {
+  /** File name, or "stdin". */
+  source: string;
+  /** 1-based line on which the item starts. */
+  line: number;
+  /** Where the item stands below its line: "[531]" in an array, "" on a line of its own. */
+  path: string;
+  value?: unknown;
+  /** Why the item has no value. */
+  error?: RecordError;
+}
+
+type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+/** An item longer than this is a bracket or a quote that is never closed. */
+const MAX_ITEM_BYTES = 256 * 2 ** 20;
+
+/**
+ * The items of a JSON array, of JSON lines, or of objects printed over several lines. An item that is not JSON has
+ * an `error`, and the next one is read; a file that is cut short ends in an item with an error.
+ */
+export async function* readJsonItems(chunks: Chunks, source: string): AsyncGenerator<JsonItem> {
+  const { head, rest } = await peek(chunks);
+  const start = head.findIndex((byte) => !BLANK.has(byte));
+  if (start === -1) return;
+  const firstLine = head.subarray(start, lineEnd(head, start)).toString().trim();
+  if (firstLine.startsWith('[')) yield* arrayItems(rest, source);
+  else if (firstLine === '{') yield* printedItems(rest, source);
+  else for await (const lines of readLines(rest, source)) for (const line of lines) yield { source, path: '', ...line };
+}
+
+/** The whole stream as one JSON value, for small files that are one object. Throws RecordError. */
+export async function readJsonValue(chunks: Chunks, source: string): Promise<unknown> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  return parseItem(Buffer.concat(parts), { source, line: 1 }, 'file');
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const NEWLINE = 0x0a;
+// Blanks of JSON and the three bytes of a byte order mark.
+const BLANK: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
+
+/** The first line that is not blank, as far as one chunk goes, and the whole stream again. */
+async function peek(chunks: Chunks): Promise<{ head: Buffer; rest: AsyncIterable<Uint8Array> }> {
+  const iterator = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
+  const seen: Uint8Array[] = [];
+  let head = Buffer.alloc(0);
+  for (;;) {
+    const next = await iterator.next();
+    if (next.done) break;
+    seen.push(next.value);
+    head = Buffer.concat([head, next.value]);
+    const start = head.findIndex((byte) => !BLANK.has(byte));
+    if (start !== -1 && (head.includes(NEWLINE, start) || head.length - start > 64)) break;
+  }
+  async function* rest() {
+    try {
+      yield* seen;
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return { head, rest: rest() };
+}
+
+function lineEnd(bytes: Buffer, start: number): number {
+  const newline = bytes.indexOf(NEWLINE, start);
+  return newline === -1 ? bytes.length : newline;
+}
+
+/** Objects that stand one after the other, each over several lines. */
+async function* printedItems(chunks: Chunks, source: string): AsyncGenerator<JsonItem> {
+  const scanner = new ItemScanner(0);
+  for await (const chunk of chunks) {
+    for (const { bytes, line } of scanner.push(chunk)) yield toItem(bytes, { source, line, path: '' });
+  }
+  const rest = scanner.rest();
+  if (rest !== undefined) yield toItem(rest.bytes, { source, line: rest.line, path: '' });
+}
+
+async function* arrayItems(chunks: Chunks, source: string): AsyncGenerator<JsonItem> {
+  const scanner = new ItemScanner(1);
+  let index = 0;
+  for await (const chunk of chunks) {
+    for (const { bytes, line } of scanner.push(chunk)) yield toItem(bytes, { source, line, path: `[${index++}]` });
+  }
+  const rest = scanner.rest();
+  if (scanner.isClosed && rest === undefined) return;
+  const line = rest?.line ?? scanner.line;
+  const at = { source, line, path: scanner.isClosed ? '' : `[${index}]` };
+  const error = scanner.isClosed
+    ? new RecordError(at, 'file', 'nothing after the array', JSON.stringify(rest!.bytes.toString().slice(0, 40)))
+    : new RecordError(at, at.path, rest ? 'the rest of the item' : 'an item or "]"', 'the end of the file');
+  yield { ...at, error };
+}
+
+interface Scanned {
+  bytes: Buffer;
+  line: number;
+}
+
+/** Cuts bytes into items: what stands between commas at depth 1 of an array, or whole objects at depth 0. */
+class ItemScanner {
+  line = 1;
+  isClosed = false;
+  readonly #itemDepth: 0 | 1;
+  #depth = 0;
+  #inString = false;
+  /** The chunk before ended in an odd number of backslashes inside a string. */
+  #isEscaped = false;
+  /** Earlier chunks' part of the item that is being read; undefined between items. */
+  #parts: Buffer[] | undefined;
+  #numBytes = 0;
+  #startLine = 1;
+  #afterComma = false;
+
+  constructor(itemDepth: 0 | 1) {
+    this.#itemDepth = itemDepth;
+  }
+
+  /** The items that end in this chunk. */
+  *push(chunk: Uint8Array): Generator<Scanned> {
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let start = 0;
+    for (let at = 0; at < bytes.length; ) {
+      if (this.#inString) {
+        at = this.#skipString(bytes, at);
+        continue;
+      }
+      const byte = bytes[at]!;
+      if (BLANK.has(byte)) {
+        if (byte === NEWLINE) this.line += 1;
+        at += 1;
+        continue;
+      }
+      if (this.#endsArrayItem(byte)) {
+        const item = this.#finish(bytes, start, at);
+        // "[]" has no item; "[a,]" and "[,a]" have an empty one.
+        if (item.bytes.length > 0 || byte === COMMA || this.#afterComma) yield item;
+        this.#afterComma = byte === COMMA;
+        if (byte === CLOSE_BRACKET) {
+          this.isClosed = true;
+          this.#depth = 0;
+        }
+        at += 1;
+        continue;
+      }
+      const opensArray = this.#itemDepth === 1 && this.#depth === 0 && byte === OPEN_BRACKET && !this.isClosed;
+      if (!opensArray && this.#parts === undefined) {
+        this.#parts = [];
+        this.#startLine = this.line;
+        start = at;
+      }
+      if (byte === QUOTE) this.#inString = true;
+      else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#depth += 1;
+      else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) this.#depth -= 1;
+      at += 1;
+      if (this.#itemDepth === 0 && this.#depth <= 0 && byte === CLOSE_BRACE) {
+        yield this.#finish(bytes, start, at);
+        this.#depth = 0;
+      }
+    }
+    if (this.#parts !== undefined) this.#hold(bytes.subarray(start));
+  }
+
+  /** What was begun and not ended. */
+  rest(): Scanned | undefined {
+    return this.#parts === undefined ? undefined : { bytes: Buffer.concat(this.#parts), line: this.#startLine };
+  }
+
+  #endsArrayItem(byte: number): boolean {
+    return this.#itemDepth === 1 && this.#depth === 1 && !this.isClosed && (byte === COMMA || byte === CLOSE_BRACKET);
+  }
+
+  #finish(bytes: Buffer, start: number, end: number): Scanned {
+    const parts = this.#parts;
+    const line = parts === undefined ? this.line : this.#startLine;
+    this.#parts = undefined;
+    this.#numBytes = 0;
+    if (parts === undefined) return { bytes: bytes.subarray(0, 0), line };
+    const last = bytes.subarray(start, end);
+    return { bytes: parts.length === 0 ? last : Buffer.concat([...parts, last]), line };
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#numBytes += bytes.length;
+    if (this.#numBytes > MAX_ITEM_BYTES)
+      throw new RangeError(`an item of more than 256 MiB begins on line ${this.#startLine}: is it ever closed?`);
+    this.#parts!.push(Buffer.from(bytes));
+  }
+
+  /** Offset after the string's closing quote, or the chunk's length. Strings hold no raw newlines. */
+  #skipString(bytes: Buffer, from: number): number {
+    const quote = bytes.indexOf(QUOTE, from);
+    const end = quote === -1 ? bytes.length : quote;
+    let backslashes = 0;
+    while (end - 1 - backslashes >= from && bytes[end - 1 - backslashes] === BACKSLASH) backslashes += 1;
+    const isEscaped = (backslashes + (backslashes === end - from && this.#isEscaped ? 1 : 0)) % 2 === 1;
+    this.#isEscaped = quote === -1 && isEscaped;
+    if (quote === -1) return bytes.length;
+    this.#inString = isEscaped;
+    return quote + 1;
+  }
+}
+
+function toItem(bytes: Buffer, at: { source: string; line: number; path: string }): JsonItem {
+  try {
+    return { ...at, value: parseItem(bytes, at, at.path || 'item') };
+  } catch (error) {
+    if (error instanceof RecordError) return { ...at, error };
+    throw error;
+  }
+}
+
+function parseItem(bytes: Buffer, at: { source: string; line: number }, field: string): unknown {
+  if (!isUtf8(bytes)) throw new RecordError(at, field, 'UTF-8', 'bytes that are not');
+  const text = bytes.toString().replace(/^\ufeff/, '');
+  try {
+    return JSON.parse(text);
+  } catch {
+    const got = text.trim() === '' ? 'nothing' : `bad JSON: ${describeJsonError(text).replace('the line', 'it')}`;
+    throw new RecordError(at, field, 'a JSON value', got);
+  }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLaVA instruction files: {id, image?, conversations: [{from: human|gpt, value}]}.
+import { RecordError } from '../../records/error.ts';
+import { arrayOf, checkShape, either, nonEmptyString, object, oneOf, type Place, string } from '../../records/field.ts';
+import { field, type ImportFormat, idField, imageFolder, otherFields, type Turn } from './format.ts';
+
+const image = either(nonEmptyString, arrayOf(nonEmptyString));
+const conversations = arrayOf(
+  object({ from: oneOf('human', 'gpt', 'system'), value: string }),
+  'an array of turns {from, value}',
+);
+const shape = object({ conversations }, { image });
+
+export const llava: ImportFormat = {
+  summary: 'LLaVA instruction data, such as llava_v1_5_mix665k.json',
+  facts(value) {
+    const id = idField(value, 'id');
+    const image = field(value, 'image');
+    const turns = field(value, 'conversations');
+    const path = Array.isArray(image) ? image[0] : image;
+    return {
+      ...(id !== undefined && { id }),
+      source: path === undefined || path === null ? 'text' : (imageFolder(path) ?? 'images'),
+      numTurns: Array.isArray(turns) ? turns.filter((turn) => field(turn, 'from') === 'human').length : 0,
+    };
+  },
+  draft(value, at, path) {
+    const item = checkShape(shape, dropNull(value, 'image'), at, path);
+    const { system, turns } = conversationTurns(item.conversations, at, `${path}${path && '.'}conversations`);
+    return {
+      turns,
+      ...(system !== undefined && { system }),
+      ...(item.image !== undefined && { images: typeof item.image === 'string' ? [item.image] : item.image }),
+      ...otherFields(item, ['id', 'image', 'conversations']),
+    };
+  },
+};
+
+export interface Utterance {
+  from: string;
+  value: string;
+}
+
+/**
+ * Questions with their answers. The first speaker may be "system"; after that human and gpt take turns, and human
+ * begins. Throws RecordError naming the turn that is out of place.
+ */
+export function conversationTurns(
+  utterances: readonly Utterance[],
+  at: Place,
+  path: string,
+): { system?: string; turns: Turn[] } {
+  const hasSystem = utterances[0]?.from === 'system';
+  const turns: Turn[] = [];
+  for (const [index, { from, value }] of utterances.entries()) {
+    if (index === 0 && hasSystem) continue;
+    const last = turns.at(-1);
+    const expected = last === undefined || last.answer !== undefined ? 'human' : 'gpt';
+    if (from !== expected) throw new RecordError(at, `${path}[${index}].from`, `"${expected}"`, JSON.stringify(from));
+    if (from === 'human') turns.push({ question: value });
+    else last!.answer = value;
+  }
+  if (turns.length === 0) throw new RecordError(at, path, 'at least one human turn', 'none');
+  return { turns, ...(hasSystem && { system: utterances[0]!.value }) };
+}
+
+/** The object without a member that is null: JSON that went through a data frame has such. */
+export function dropNull(value: unknown, ...keys: string[]): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([key, member]) => member !== null || !keys.includes(key)));
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// LRV-Instruct: {image_id, question, answer, task}; images are Visual Genome's, named <image_id>.jpg.
+import { checkShape, either, integer, nonEmptyString, object, string } from '../../records/field.ts';
+import { type ImportFormat, otherFields } from './format.ts';
+
+const shape = object({ image_id: either(nonEmptyString, integer), question: nonEmptyString, answer: string });
+
+export const lrv: ImportFormat = {
+  summary: 'LRV-Instruct: image_id, question, answer, task',
+  facts: () => ({ source: 'lrv', numTurns: 1 }),
+  draft(value, at, path) {
+    const item = checkShape(shape, value, at, path);
+    const name = String(item.image_id);
+    return {
+      images: [/\.(jpe?g|png|webp)$/i.test(name) ? name : `${name}.jpg`],
+      turns: [{ question: item.question, answer: item.answer }],
+      ...otherFields(item, ['image_id', 'question', 'answer']),
+    };
+  },
+};

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// SeVa's preference files: {image_id, question, chosen, reject}.
+import { checkShape, nonEmptyString, object, string } from '../../records/field.ts';
+import { type ImportFormat, otherFields } from './format.ts';
+
+const shape = object({ image_id: nonEmptyString, question: nonEmptyString, chosen: string, reject: string });
+
+export const seva: ImportFormat = {
+  summary: 'SeVa preference pairs: image_id, question, chosen, reject',
+  facts: () => ({ source: 'seva' }),
+  draft(value, at, path) {
+    const item = checkShape(shape, value, at, path);
+    return {
+      images: [item.image_id],
+      prompt: item.question,
+      chosen: item.chosen,
+      rejected: item.reject,
+      pair: { rule: 'imported' },
+      ...otherFields(item, ['image_id', 'question', 'chosen', 'reject']),
+    };
+  },
+};
