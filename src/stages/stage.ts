@@ -18,8 +18,11 @@ export interface RowResult {
   records: VprefRecord[];
   /** Why no record came out, in a few words for the summary ("equal answers"); not a failure. */
   dropped?: string;
-  /** The row failed: --on-error decides whether the run stops, the row is skipped, or kept with `error`. */
-  error?: { code: string; message: string; cause?: unknown };
+  /**
+   * The row failed: --on-error decides whether the run stops, the row is skipped, or kept with `error`: as records[0]
+   * where there is one, else as it came. `partial`: part of the work is whole, so a kept record goes on without `error`.
+   */
+  error?: { code: string; message: string; cause?: unknown; partial?: boolean };
 }
 
 /** A stage. Throw only for what makes going on pointless; a failed row is a result with `error`. */

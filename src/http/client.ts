@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// One HTTP client for every API: JSON over undici, proxies from the environment, a time limit that covers the whole
+// call, strict UTF-8, a bound on the answer's size. undici is loaded on first use, not at start-up.
+import type { Dispatcher } from 'undici';
+import type { Headers } from './server-delay.ts';
+
+export interface HttpRequest {
+  method?: 'GET' | 'POST' | 'PUT';
+  url: string;
+  headers?: Record<string, string>;
+  body?: string | Uint8Array;
+  signal?: AbortSignal | undefined;
+  /** Overrides the client's limit, for uploads and downloads. */
+  timeoutMs?: number;
+  maxResponseBytes?: number;
+}
+
+export interface HttpReply {
+  status: number;
+  headers: Headers;
+  body: string;
+}
+
+export interface HttpClient {
+  /** Sends once. Throws TransportError for whatever kept a whole, readable answer from arriving. */
+  send(request: HttpRequest): Promise<HttpReply>;
+  close(): Promise<void>;
+}
+
+export interface HttpClientOptions {
+  timeoutMs: number;
+  maxResponseBytes?: number;
+  /** Connections per host. */
+  connections?: number;
+}
+
+/** No whole answer arrived: refused, reset, timed out, not UTF-8, too large, or a certificate that does not hold. */
+export class TransportError extends Error {
+  override name = 'TransportError';
+  readonly code: string;
+  /** A certificate or a URL does not get better by trying again. */
+  readonly permanent: boolean;
+  constructor(code: string, message: string, permanent = false) {
+    super(message);
+    this.code = code;
+    this.permanent = permanent;
+  }
+}
+
+const DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+
+/** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are always checked. */
+export async function openHttpClient(options: HttpClientOptions): Promise<HttpClient> {
+  const { EnvHttpProxyAgent, request } = await import('undici');
+  const agent = new EnvHttpProxyAgent({
+    connections: options.connections ?? 256,
+    // The call's own timer is the limit; undici's would cut a slow but living judge.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: { timeout: Math.min(options.timeoutMs, 30_000) },
+    keepAliveTimeout: 30_000,
+  });
+  return {
+    send: (call) => sendOnce(agent, request, options, call),
+    close: () => agent.destroy(),
+  };
+}
+
+type UndiciRequest = typeof import('undici').request;
+
+async function sendOnce(agent: Dispatcher, request: UndiciRequest, limits: HttpClientOptions, call: HttpRequest) {
+  const timeoutMs = call.timeoutMs ?? limits.timeoutMs;
+  const abort = new AbortController();
+  const timer = setTimeout(
+    () => abort.abort(new TransportError('timeout', `no answer within ${timeoutMs} ms`)),
+    timeoutMs,
+  );
+  const onOuterAbort = () => abort.abort(call.signal?.reason);
+  if (call.signal?.aborted) onOuterAbort();
+  call.signal?.addEventListener('abort', onOuterAbort, { once: true });
+  try {
+    const reply = await request(call.url, {
+      dispatcher: agent,
+      method: call.method ?? 'POST',
+      headers: call.headers ?? {},
+      body: call.body ?? null,
+      signal: abort.signal,
+    });
+    const limit = call.maxResponseBytes ?? limits.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES;
+    return { status: reply.statusCode, headers: reply.headers, body: await readText(reply.body, limit) };
+  } catch (cause) {
+    throw asTransportError(abort.signal.aborted ? abort.signal.reason : cause);
+  } finally {
+    clearTimeout(timer);
+    call.signal?.removeEventListener('abort', onOuterAbort);
+  }
+}
+
+async function readText(body: AsyncIterable<Buffer>, limit: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > limit) throw new TransportError('too-large', `the answer is larger than ${limit} bytes`, true);
+    chunks.push(chunk);
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+  } catch {
+    throw new TransportError('not-utf8', `the answer (${size} bytes) is not UTF-8`);
+  }
+}
+
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ERR_TLS|EPROTO|ERR_SSL/;
+
+function asTransportError(cause: unknown): TransportError {
+  if (cause instanceof TransportError) return cause;
+  const { code = 'network', message = String(cause) } = (cause ?? {}) as { code?: unknown; message?: string };
+  const isPermanent = CERTIFICATE.test(String(code)) || code === 'UND_ERR_INVALID_ARG' || code === 'ERR_INVALID_URL';
+  return new TransportError(String(code), message === '' ? String(code) : message, isPermanent);
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// An image as the APIs take it: the file's own bytes with their media type, never re-encoded unless they must be.
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { RunError } from '../records/error.ts';
+
+export interface ImagePart {
+  mediaType: string;
+  base64: string;
+  /** Of the bytes as read, hex. */
+  sha256: string;
+  /** Pixels, 0 when the header does not say. */
+  width: number;
+  height: number;
+}
+
+/** What an API takes. */
+export interface ImageLimits {
+  mediaTypes: readonly string[];
+  maxBytes: number;
+}
+
+/** Reads a record's image: a file path or a data: URI. Throws RunError('image') naming the file. */
+export async function readImageBytes(image: string): Promise<Buffer> {
+  if (image.startsWith('data:')) {
+    const match = /^data:[^,]*?(;base64)?,/.exec(image.slice(0, 256));
+    if (match === null) throw new RunError('image', 'a data: URI without a comma');
+    const payload = image.slice(match[0].length);
+    return match[1] ? Buffer.from(payload, 'base64') : percentDecode(payload);
+  }
+  try {
+    return await readFile(image);
+  } catch (cause) {
+    throw new RunError('image', `${image}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function percentDecode(text: string): Buffer {
+  return Buffer.from(
+    text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  );
+}
+
+/** SHA-256 of an image's bytes, hex. */
+export async function imageSha256(image: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readImageBytes(image))
+    .digest('hex');
+}
+
+/** The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limit) is encoded anew. */
+export async function loadImagePart(image: string, limits: ImageLimits): Promise<ImagePart> {
+  const bytes = await readImageBytes(image);
+  const header = imageHeader(bytes);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const name = image.startsWith('data:') ? 'a data: URI' : image;
+  if (header !== undefined && limits.mediaTypes.includes(header.mediaType) && bytes.length <= limits.maxBytes) {
+    return { ...header, base64: bytes.toString('base64'), sha256 };
+  }
+  return { ...(await encodeAnew(bytes, name, limits)), sha256 };
+}
+
+async function encodeAnew(bytes: Buffer, name: string, limits: ImageLimits) {
+  const { default: sharp } = await import('sharp');
+  try {
+    const upright = sharp(bytes, { failOn: 'error' }).rotate();
+    const png = await upright.clone().png().toBuffer({ resolveWithObject: true });
+    if (png.data.length <= limits.maxBytes) return encoded('image/png', png);
+    const small = upright.resize({ width: 2048, height: 2048, fit: 'inside', withoutEnlargement: true });
+    return encoded('image/jpeg', await small.jpeg({ quality: 90 }).toBuffer({ resolveWithObject: true }));
+  } catch (cause) {
+    throw new RunError('image', `${name}: not an image that can be sent: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function encoded(mediaType: string, made: { data: Buffer; info: { width: number; height: number } }) {
+  return { mediaType, base64: made.data.toString('base64'), width: made.info.width, height: made.info.height };
+}
+
+/** Media type and size from the first bytes; undefined for a kind that no API takes. */
+export function imageHeader(bytes: Buffer): { mediaType: string; width: number; height: number } | undefined {
+  const ascii = (from: number, to: number) => bytes.toString('latin1', from, to);
+  if (bytes.length >= 24 && ascii(1, 4) === 'PNG') {
+    return { mediaType: 'image/png', width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20) };
+  }
+  if (bytes.length >= 10 && /^GIF8[79]a$/.test(ascii(0, 6))) {
+    return { mediaType: 'image/gif', width: bytes.readUInt16LE(6), height: bytes.readUInt16LE(8) };
+  }
+  if (bytes.length >= 30 && ascii(0, 4) === 'RIFF' && ascii(8, 12) === 'WEBP') {
+    return { mediaType: 'image/webp', ...webpSize(bytes, ascii(12, 16)) };
+  }
+  if (bytes.length >= 4 && bytes[0] === 0xff && bytes[1] === 0xd8)
+    return { mediaType: 'image/jpeg', ...jpegSize(bytes) };
+  return undefined;
+}
+
+function webpSize(bytes: Buffer, chunk: string): { width: number; height: number } {
+  if (chunk === 'VP8X') return { width: 1 + bytes.readUIntLE(24, 3), height: 1 + bytes.readUIntLE(27, 3) };
+  if (chunk === 'VP8L') {
+    const packed = bytes.readUInt32LE(21);
+    return { width: 1 + (packed & 0x3fff), height: 1 + ((packed >>> 14) & 0x3fff) };
+  }
+  return { width: bytes.readUInt16LE(26) & 0x3fff, height: bytes.readUInt16LE(28) & 0x3fff };
+}
+
+/** Walks the segments to the frame header (SOF0-15 without DHT, JPG and DAC). */
+function jpegSize(bytes: Buffer): { width: number; height: number } {
+  let at = 2;
+  while (at + 9 <= bytes.length && bytes[at] === 0xff) {
+    const marker = bytes[at + 1]!;
+    if (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc) {
+      return { width: bytes.readUInt16BE(at + 7), height: bytes.readUInt16BE(at + 5) };
+    }
+    at += marker === 0xff ? 1 : 2 + bytes.readUInt16BE(at + 2);
+  }
+  return { width: 0, height: 0 };
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// One call to its end: attempts, waits, and the state it ends in.
+import { type Attempt, failed } from './attempt.ts';
+import { TransportError } from './client.ts';
+import { type Clock, type FlowControl, FlowStopped } from './flow.ts';
+
+export interface RetryOptions {
+  flow: FlowControl;
+  clock: Clock;
+  maxAttempts: number;
+  /** No wait is longer than this; a server that asks for more stops the run. */
+  maxDelayMs: number;
+  signal?: AbortSignal | undefined;
+  /** Uniform in [0, 1), from a counter-based stream keyed by the call. */
+  nextFloat(): number;
+  /** Hears of every attempt, for the log. */
+  onAttempt?(attempt: Attempt, number: number, elapsedMs: number): void;
+}
+
+const FIRST_DELAY_MS = 500;
+
+/** Wait before attempt `number` + 1 (number counts from 1): doubling from 0.5 s, with up to half taken off at random. */
+export function backoffMs(number: number, uniform: number, maxDelayMs: number): number {
+  const full = Math.min(maxDelayMs, FIRST_DELAY_MS * 2 ** Math.min(number - 1, 30));
+  return full * (1 - uniform / 2);
+}
+
+/**
+ * Calls until an attempt ends in a state that another one would not change, or the attempts are used up. A server's own
+ * delay is waited for, with jitter on top only, so that callers do not all come back at once.
+ */
+export async function callWithRetries(
+  tokens: number,
+  attemptOnce: () => Promise<Attempt>,
+  options: RetryOptions,
+): Promise<Attempt> {
+  for (let number = 1; ; number += 1) {
+    const slot = await options.flow.acquire(tokens);
+    const started = options.clock.now();
+    let attempt: Attempt;
+    try {
+      attempt = await attemptOnce();
+    } catch (cause) {
+      if (!(cause instanceof TransportError)) {
+        slot.done(0);
+        throw cause;
+      }
+      attempt = transportAttempt(cause);
+    }
+    options.onAttempt?.(attempt, number, options.clock.now() - started);
+    const back = backoffMs(number, options.nextFloat(), options.maxDelayMs);
+    const asked = attempt.delayMs;
+    const wait = asked === undefined ? back : asked + back / 10;
+    if (attempt.throttle) slot.throttled(Math.min(asked ?? back, options.maxDelayMs));
+    else slot.done(attempt.usage ? attempt.usage.input_tokens + attempt.usage.output_tokens : tokens);
+    if (attempt.retry && asked !== undefined && asked > options.maxDelayMs) return tooLong(attempt, asked, options);
+    if (!attempt.retry || number >= options.maxAttempts) return attempt;
+    await sleepUnlessStopped(wait, options);
+  }
+}
+
+/** A call that has attempts left when the run stops has no state yet. */
+async function sleepUnlessStopped(ms: number, { clock, signal }: RetryOptions): Promise<void> {
+  try {
+    if (signal?.aborted) throw signal.reason;
+    await clock.sleep(ms, signal);
+  } catch {
+    throw new FlowStopped('stopped');
+  }
+}
+
+/** Waiting in vain row by row helps nobody: better to stop with what is done and be resumed later. */
+function tooLong(attempt: Attempt, asked: number, options: RetryOptions): Attempt {
+  const message = `${attempt.message ?? 'limited'}; the server asks to wait ${Math.ceil(asked / 1000)} s, the longest wait allowed is ${options.maxDelayMs / 1000} s`;
+  return { ...attempt, message, fatal: true };
+}
+
+const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'exec']);
+
+function transportAttempt(cause: TransportError): Attempt {
+  const brokeOff = !cause.permanent && !NEVER_SENT.has(cause.code);
+  // An answer that is too large may be one row's; a certificate or a URL is everybody's.
+  const fatal = cause.permanent && cause.code !== 'too-large';
+  return failed('transport', cause.message, { retry: !cause.permanent, fatal, brokeOff });
+}

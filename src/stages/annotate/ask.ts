@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// One question to its end: cache, budget, attempts, one repair, and the state it ends in.
+import { type Attempt, failed } from '../../http/attempt.ts';
+import { TransportError } from '../../http/client.ts';
+import type { Clock, FlowControl } from '../../http/flow.ts';
+import { callWithRetries } from '../../http/retry.ts';
+import { RunError } from '../../records/error.ts';
+import { randomStream } from '../../records/random.ts';
+import type { Outcome } from '../../records/record.ts';
+import type { ReplyCache } from './cache.ts';
+import { type Budget, costOf, type Price } from './cost.ts';
+import type { Judge, JudgeRequest } from './judge.ts';
+import type { Question } from './question.ts';
+import type { Reading, ReadResult } from './replies/reading.ts';
+import { countUsage, type Tally } from './tally.ts';
+
+/** What asking needs; one for a run. */
+export interface Asking {
+  judge: Judge;
+  cache: ReplyCache;
+  flow: FlowControl;
+  clock: Clock;
+  budget: Budget;
+  price: Price | undefined;
+  tally: Tally;
+  maxAttempts: number;
+  maxDelayMs: number;
+  seed: number;
+  /** A reply that is not understood is sent back once; off where no further call can be made (batch results). */
+  repair: boolean;
+  /** No new attempt. */
+  stopped: AbortSignal;
+  /** Running calls end too. */
+  aborted: AbortSignal;
+  /** One line for each request sent. */
+  log?: ((entry: Record<string, unknown>) => void) | undefined;
+  /** Questions under way by key: rows that ask the same share one call. */
+  open: Map<string, Promise<Answer>>;
+}
+
+/** How a question ended. */
+export interface Answer {
+  outcome: Outcome;
+  attempt: Attempt;
+  reading?: Reading;
+  message?: string;
+  unrepairedText?: string;
+}
+
+/** A failure that makes every later call pointless; the run stops with what is finished. */
+export class FatalJudgeError extends RunError {
+  override name = 'FatalJudgeError';
+}
+
+/** The answer, from the cache, from a call under way, or from the judge. Throws FatalJudgeError and FlowStopped. */
+export async function askJudge(
+  asking: Asking,
+  question: Question,
+  read: (text: string) => ReadResult,
+): Promise<Answer> {
+  asking.tally.questions += 1;
+  const cached = await asking.cache.get(question.request.key);
+  const known = cached && understood(cached.attempt, read);
+  if (known) {
+    asking.tally.cached += 1;
+    return cached.unrepairedText === undefined ? known : { ...known, unrepairedText: cached.unrepairedText };
+  }
+  const underWay = asking.open.get(question.request.key);
+  if (underWay) {
+    asking.tally.cached += 1;
+    return underWay;
+  }
+  const answer = askAndKeep(asking, question, read).finally(() => asking.open.delete(question.request.key));
+  asking.open.set(question.request.key, answer);
+  return answer;
+}
+
+async function askAndKeep(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+  const answer = await askWithRepair(asking, question, read);
+  if (answer.outcome === 'ok') {
+    const { key } = question.request;
+    const { attempt, unrepairedText } = answer;
+    const repaired = unrepairedText === undefined ? {} : { unrepairedText };
+    await asking.cache.put({ key, judge: asking.judge.name, attempt, ...repaired });
+  }
+  return answer;
+}
+
+function understood(attempt: Attempt, read: (text: string) => ReadResult): Answer | undefined {
+  const result = read(attempt.text);
+  return 'reading' in result ? { outcome: 'ok', attempt, reading: result.reading } : undefined;
+}
+
+async function askWithRepair(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+  const first = await callJudge(asking, question, question.request, '');
+  if (first.outcome === 'empty' && asking.repair) {
+    return readOrState(await callJudge(asking, question, question.request, 'again'), read, first);
+  }
+  const answer = readOrState(first, read);
+  if (answer.outcome !== 'unparsable' || !asking.repair) return answer;
+  asking.tally.repaired += 1;
+  const repair = repairRequest(question.request, first.text, answer.message!);
+  return readOrState(await callJudge(asking, question, repair, 'repair'), read, first);
+}
+
+/** The state an attempt leaves the question in. `first` is the attempt that this one was to mend. */
+function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): Answer {
+  const usage = addUsage(first?.usage, attempt.usage);
+  const whole = usage === undefined ? attempt : { ...attempt, usage };
+  const before = first?.text ? { unrepairedText: first.text } : {};
+  if (attempt.outcome !== 'ok')
+    return { outcome: attempt.outcome, attempt: whole, message: attempt.message ?? '', ...before };
+  const result = read(attempt.text);
+  if ('problem' in result) return { outcome: 'unparsable', attempt: whole, message: result.problem, ...before };
+  return { outcome: 'ok', attempt: whole, reading: result.reading, ...before };
+}
+
+function addUsage(a: Attempt['usage'], b: Attempt['usage']): Attempt['usage'] {
+  if (a === undefined || b === undefined) return b ?? a;
+  return { input_tokens: a.input_tokens + b.input_tokens, output_tokens: a.output_tokens + b.output_tokens };
+}
+
+function repairRequest(request: JudgeRequest, text: string, problem: string): JudgeRequest {
+  const plea = `That reply cannot be read: ${problem}. Give the same judgement again in exactly the form that was asked for, with nothing before or after it.`;
+  return { ...request, turns: [...request.turns, { role: 'assistant', text }, { role: 'user', text: plea }] };
+}
+
+/** One call with its retries, within the budget. Throws FatalJudgeError for states that end the run. */
+async function callJudge(asking: Asking, question: Question, request: JudgeRequest, step: string): Promise<Attempt> {
+  const { judge, price, budget, tally } = asking;
+  const maxOutput = request.parameters.maxTokens + judge.reasoningTokens;
+  const most = price ? costOf(price, { input_tokens: question.inputTokens, output_tokens: maxOutput }) : 0;
+  await budget.reserve(most);
+  let spent = 0;
+  try {
+    const attempt = await callWithRetries(question.inputTokens + maxOutput, () => judge.ask(request, asking.aborted), {
+      flow: asking.flow,
+      clock: asking.clock,
+      maxAttempts: asking.maxAttempts,
+      maxDelayMs: asking.maxDelayMs,
+      signal: asking.stopped,
+      nextFloat: randomStream(asking.seed, question.request.key, 'backoff', step).nextFloat,
+      onAttempt: (tried, number, elapsedMs) => {
+        const cost = price ? attemptCost(price, tried, question.inputTokens) : 0;
+        spent += cost;
+        tally.requests += 1;
+        countUsage(tally, tried.usage);
+        if (tally.cost !== undefined) tally.cost += cost;
+        asking.log?.(logEntry(question, request, tried, { number, elapsedMs, step, cost }));
+      },
+    });
+    if (attempt.fatal)
+      throw new FatalJudgeError(attempt.outcome, `${judge.name}: ${attempt.outcome}: ${attempt.message}`);
+    return attempt;
+  } catch (cause) {
+    if (cause instanceof TransportError) return failed('transport', cause.message);
+    throw cause;
+  } finally {
+    budget.settle(most, spent);
+  }
+}
+
+/** A call that broke off after it was sent has probably been billed for what went in. */
+function attemptCost(price: Price, attempt: Attempt, inputTokens: number): number {
+  if (attempt.usage) return costOf(price, attempt.usage);
+  return attempt.brokeOff ? costOf(price, { input_tokens: inputTokens, output_tokens: 0 }) : 0;
+}
+
+function logEntry(
+  question: Question,
+  request: JudgeRequest,
+  attempt: Attempt,
+  call: { number: number; elapsedMs: number; step: string; cost: number },
+): Record<string, unknown> {
+  return {
+    id: request.about.record.id,
+    run: request.about.run,
+    key: question.request.key,
+    ...(call.step === '' ? {} : { step: call.step }),
+    attempt: call.number,
+    outcome: attempt.outcome,
+    ...(attempt.message === undefined ? {} : { message: attempt.message }),
+    ms: Math.round(call.elapsedMs),
+    ...(attempt.delayMs === undefined ? {} : { server_delay_ms: Math.round(attempt.delayMs) }),
+    ...(attempt.requestId === undefined ? {} : { request_id: attempt.requestId }),
+    ...(attempt.usage === undefined ? {} : { usage: attempt.usage }),
+    cost_usd: call.cost,
+  };
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the batch modes of the providers have in common.
+import type { Attempt } from '../../../http/attempt.ts';
+import { failureMessage, parseJson } from '../../../http/chat.ts';
+import type { HttpClient, HttpReply, HttpRequest } from '../../../http/client.ts';
+import { RunError } from '../../../records/error.ts';
+
+/** Where a submitted batch stands. */
+export interface BatchStatus {
+  state: 'running' | 'finished' | 'failed';
+  /** The provider's own word. */
+  detail: string;
+  /** Result files to fetch, by the provider's name for them. */
+  outputs: string[];
+}
+
+/** One provider's batch API and its file format. */
+export interface BatchApi {
+  /** A line of the request file. */
+  requestLine(key: string, body: Record<string, unknown>): Record<string, unknown>;
+  /** Uploads a request file and starts a batch. The provider's name for it. */
+  submit(client: HttpClient, name: string, file: Uint8Array): Promise<string>;
+  status(client: HttpClient, id: string): Promise<BatchStatus>;
+  fetch(client: HttpClient, output: string): Promise<string>;
+  /** A line of a result file; undefined when it is none. */
+  readLine(line: unknown): { key: string; attempt: Attempt } | undefined;
+}
+
+/** A request of a batch API; files take their time. Throws RunError with the server's words. */
+export async function batchCall(
+  client: HttpClient,
+  request: HttpRequest,
+): Promise<{ json: unknown; reply: HttpReply }> {
+  const reply = await client.send({ timeoutMs: 600_000, maxResponseBytes: 400 * 1024 * 1024, ...request });
+  const json = parseJson(reply.body);
+  if (reply.status >= 300) {
+    const message = (json as { error?: { message?: unknown } } | undefined)?.error?.message ?? reply.body;
+    const code = reply.status === 401 || reply.status === 403 ? 'auth' : 'batch';
+    throw new RunError(
+      code,
+      `${request.method ?? 'POST'} ${new URL(request.url).pathname}: ${failureMessage(reply.status, message)}`,
+    );
+  }
+  return { json, reply };
+}
+
+/** A string field of a reply. Throws RunError when it is not there. */
+export function stringField(json: unknown, field: string): string {
+  const value = (json as Record<string, unknown> | undefined)?.[field];
+  if (typeof value === 'string' && value !== '') return value;
+  throw new RunError('batch', `the server's reply has no ${field}: ${JSON.stringify(json)?.slice(0, 200)}`);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Content-addressed cache of judge replies: one small file a reply, named by what was asked. Only understood replies
+// get in. Any number of processes may share it: files appear whole (written aside, then renamed) and never change.
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Attempt } from '../../http/attempt.ts';
+import { RunError } from '../../records/error.ts';
+
+/** A reply as kept: its text as the judge gave it, so that reading it differently never costs another call. */
+export interface CachedReply {
+  key: string;
+  judge: string;
+  attempt: Attempt;
+  /** The first, not understood text, when the attempt is a repair. */
+  unrepairedText?: string;
+}
+
+export interface ReplyCache {
+  get(key: string): Promise<CachedReply | undefined>;
+  put(reply: CachedReply): Promise<void>;
+}
+
+/** The cache in this folder, made when the first reply is put. */
+export function folderCache(folder: string): ReplyCache {
+  const made = new Set<string>();
+  return {
+    get: (key) => readEntry(entryFile(folder, key), key),
+    put: async (reply) => {
+      const file = entryFile(folder, reply.key);
+      try {
+        if (!made.has(dirname(file))) await mkdir(dirname(file), { recursive: true });
+        made.add(dirname(file));
+        await writeWhole(file, `${JSON.stringify(reply)}\n`);
+      } catch (cause) {
+        throw new RunError('cache', `${file}: ${(cause as Error).message}; --no-cache goes on without`, { cause });
+      }
+    },
+  };
+}
+
+/** A cache that keeps nothing. */
+export const noCache: ReplyCache = { get: async () => undefined, put: async () => {} };
+
+function entryFile(folder: string, key: string): string {
+  return join(folder, key.slice(0, 2), `${key.slice(2)}.json`);
+}
+
+/** A missing, torn or foreign file is a miss. */
+async function readEntry(file: string, key: string): Promise<CachedReply | undefined> {
+  let entry: CachedReply;
+  try {
+    entry = JSON.parse(await readFile(file, 'utf8')) as CachedReply;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === undefined || code === 'ENOENT') return undefined;
+    throw new RunError('cache', `${file}: ${(cause as Error).message}`, { cause });
+  }
+  return entry?.key === key && typeof entry.attempt?.text === 'string' ? entry : undefined;
+}
+
+/** Writes beside and renames: readers see no file or the whole one. */
+export async function writeWhole(file: string, text: string): Promise<void> {
+  const aside = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  try {
+    await writeFile(aside, text);
+    await rename(aside, file);
+  } catch (cause) {
+    await rm(aside, { force: true });
+    throw cause;
+  }
+}

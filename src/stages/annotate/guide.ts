@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// A guide: one text file that says what the judge is shown, what it is asked, and how its reply is read.
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { UsageError } from '../../records/error.ts';
+import { type ReplyKind, replyKinds } from './replies/index.ts';
+
+/** One metric of a JSON reply. */
+export interface ScoreField {
+  name: string;
+  type: 'integer' | 'number';
+  minimum: number;
+  maximum: number;
+}
+
+export interface Guide {
+  name: string;
+  version: string;
+  summary: string;
+  /** `all`: one call shows all responses. `each`: one call a response. `pair`: two responses against each other. */
+  show: 'all' | 'each' | 'pair';
+  /** One call for each turn of the conversation. */
+  perTurn: boolean;
+  /** pair: 2 = both orders are asked; 1 = one order, drawn by seed. */
+  games: 1 | 2;
+  /** The judge sees the record's images. */
+  images: boolean;
+  reply: ReplyKind;
+  scores: ScoreField[];
+  /** json: a comment comes before each answer's numbers. */
+  comment: boolean;
+  /** json: the judge first answers the question itself. */
+  ownResponse: boolean;
+  /** Label of the response that the others are judged against and that is not judged itself; else the first. */
+  anchor: string | undefined;
+  /** Record fields without which nothing can be judged. */
+  needs: ('reference' | 'choices' | 'context')[];
+  /** Gives the reply without a call where it is plain: `letter` (the response is an option's letter alone). */
+  skip: 'letter' | undefined;
+  temperature: number | undefined;
+  topP: number | undefined;
+  maxTokens: number;
+  stop: string[] | undefined;
+  /** Jinja templates. */
+  system: string | undefined;
+  user: string;
+  /** Of the file's bytes. */
+  sha256: string;
+}
+
+/** Names of the guides that come with the program. */
+export function guideNames(): string[] {
+  return readdirSync(guideFolder())
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => basename(file, '.md'))
+    .sort();
+}
+
+/** The guide of this name, or in this file. Throws UsageError naming the line that is wrong. */
+export function loadGuide(nameOrFile: string): Guide {
+  const isName = /^[a-z0-9-]+$/.test(nameOrFile);
+  const file = isName ? join(guideFolder(), `${nameOrFile}.md`) : nameOrFile;
+  if (!existsSync(file)) {
+    const known = guideNames().join(', ');
+    throw new UsageError(`--guide: expected one of ${known}, or a file, got ${JSON.stringify(nameOrFile)}`);
+  }
+  return parseGuide(readFileSync(file, 'utf8'), file);
+}
+
+/** Where the guides lie: guides/ of the package, whether it runs bundled or from its sources. */
+function guideFolder(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'guides', 'helpsteer.md'))) return join(folder, 'guides');
+    if (folder === dirname(folder)) throw new UsageError('the folder guides/ of the program is missing');
+  }
+}
+
+const KEYS = new Set([
+  ...[
+    'name',
+    'version',
+    'summary',
+    'show',
+    'per_turn',
+    'games',
+    'images',
+    'reply',
+    'scores',
+    'comment',
+    'own_response',
+  ],
+  ...['anchor', 'needs', 'skip', 'temperature', 'top_p', 'max_tokens', 'stop'],
+]);
+
+/** Reads a guide: `key: value` lines between two lines of `---`, then [system] and [user] sections of Jinja text. */
+export function parseGuide(text: string, file: string): Guide {
+  const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/);
+  const fail = (line: number, expected: string, got: string): never => {
+    throw new UsageError(`${file}:${line}: expected ${expected}, got ${JSON.stringify(got)}`);
+  };
+  const end = lines.indexOf('---', 1);
+  if (lines[0] !== '---' || end === -1) fail(1, 'a head between two lines of ---', lines[0] ?? '');
+  const head = new Map<string, { value: string; line: number }>();
+  for (const [index, line] of lines.slice(1, end).entries()) {
+    if (line.trim() === '' || line.startsWith('#')) continue;
+    const match = /^([a-z_]+):\s*(.*?)\s*$/.exec(line);
+    if (match === null) fail(index + 2, 'key: value', line);
+    if (!KEYS.has(match![1]!)) fail(index + 2, `one of ${[...KEYS].join(', ')}`, match![1]!);
+    head.set(match![1]!, { value: match![2]!, line: index + 2 });
+  }
+  const sections = guideSections(lines, end + 1);
+  if (!sections.user) fail(lines.length, 'a [user] section with text', '');
+  return {
+    ...guideHead(head, fail),
+    ...sections,
+    user: sections.user!,
+    sha256: createHash('sha256').update(text).digest('hex'),
+  };
+}
+
+function guideSections(lines: string[], from: number): { system: string | undefined; user: string | undefined } {
+  const found: Record<string, string[]> = {};
+  let current: string[] | undefined;
+  for (const line of lines.slice(from)) {
+    const match = /^\[(system|user)\]$/.exec(line);
+    if (match) {
+      current = [];
+      found[match[1]!] = current;
+    } else current?.push(line);
+  }
+  return { system: found.system?.join('\n').trim() || undefined, user: found.user?.join('\n').trim() || undefined };
+}
+
+type Head = Map<string, { value: string; line: number }>;
+type Fail = (line: number, expected: string, got: string) => never;
+
+function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'sha256'> {
+  const oneOf = <T extends string>(key: string, allowed: readonly T[], fallback?: T): T => {
+    const entry = head.get(key);
+    if (entry === undefined && fallback !== undefined) return fallback;
+    if (!allowed.includes(entry?.value as T))
+      fail(entry?.line ?? 1, `${key}: ${allowed.join('|')}`, entry?.value ?? '');
+    return entry!.value as T;
+  };
+  const isSet = (key: string) => oneOf(key, ['true', 'false'], 'false') === 'true';
+  const numeric = (key: string): number | undefined => {
+    const entry = head.get(key);
+    if (entry === undefined) return undefined;
+    const value = Number(entry.value);
+    return entry.value !== '' && Number.isFinite(value) && value >= 0
+      ? value
+      : fail(entry.line, `${key}: a number`, entry.value);
+  };
+  const text = (key: string) => head.get(key)?.value || undefined;
+  const words = (key: string) => text(key)?.split(/\s+/) ?? [];
+  const reply = oneOf('reply', replyKinds);
+  const scores = words('scores').map(
+    (word) => scoreField(word) ?? fail(head.get('scores')!.line, 'name=low..high', word),
+  );
+  if (reply === 'json' && scores.length === 0) fail(1, 'scores: name=low..high ... (reply: json needs them)', '');
+  const needs = words('needs').map((word) => {
+    return word === 'reference' || word === 'choices' || word === 'context'
+      ? word
+      : fail(head.get('needs')!.line, 'reference, choices or context', word);
+  });
+  return {
+    name: text('name') ?? fail(1, 'name: a name', ''),
+    version: text('version') ?? '1',
+    summary: text('summary') ?? '',
+    show: oneOf('show', ['all', 'each', 'pair']),
+    perTurn: isSet('per_turn'),
+    games: oneOf('games', ['1', '2'], '1') === '2' ? 2 : 1,
+    images: isSet('images'),
+    reply,
+    scores,
+    comment: isSet('comment'),
+    ownResponse: isSet('own_response'),
+    anchor: text('anchor'),
+    needs,
+    skip: head.has('skip') ? oneOf('skip', ['letter'] as const) : undefined,
+    temperature: numeric('temperature'),
+    topP: numeric('top_p'),
+    maxTokens: numeric('max_tokens') ?? 1024,
+    stop: text('stop') === undefined ? undefined : [text('stop')!],
+  };
+}
+
+/** "helpfulness=0..4" is an integer, "quality=0.0..1.0" a number. */
+function scoreField(word: string): ScoreField | undefined {
+  const match = /^([a-z][a-z0-9_]*)=(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)$/.exec(word);
+  if (match === null) return undefined;
+  const [, name, low, high] = match;
+  if (Number(low) >= Number(high)) return undefined;
+  const type = `${low}${high}`.includes('.') ? 'number' : 'integer';
+  return { name: name!, type, minimum: Number(low), maximum: Number(high) };
+}

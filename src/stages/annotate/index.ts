@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// annotate: asks a judge about the responses of each record and appends one entry a run to `annotations`.
+import { RecordError, RunError } from '../../records/error.ts';
+import type { Annotation, Outcome } from '../../records/record.ts';
+import { mapOrdered } from '../ordered.ts';
+import { type Row, type RowResult, rowError, type Stage } from '../stage.ts';
+import { type Answer, type Asking, askJudge } from './ask.ts';
+import { BudgetSpent } from './cost.ts';
+import { combineReadings, type PlannedCall, planRun } from './plan.ts';
+import { askQuestion, type QuestionOverrides, type ReadyGuide } from './question.ts';
+import { replyReaders } from './replies/index.ts';
+import type { Reading, ReplyReader } from './replies/reading.ts';
+
+export interface AnnotateOptions {
+  ready: ReadyGuide;
+  /** Everything but the two signals, which the stage owns. */
+  asking: Omit<Asking, 'stopped' | 'aborted' | 'open'>;
+  runs: number;
+  seed: number;
+  shuffle: boolean;
+  overrides: QuestionOverrides;
+  /** Rows under way at a time: more than calls, so that one slow row does not hold up the others. */
+  window: number;
+  /** Ends the run early: what is finished is handed on, then its reason is thrown. */
+  signal?: AbortSignal | undefined;
+}
+
+/** After a fatal failure or a signal the calls under way may still come in and be kept, for this long. */
+const GRACE_MS = 5000;
+
+/** The stage. A fatal failure yields what is finished and then throws it as a RunError. */
+export function annotate(options: AnnotateOptions): Stage {
+  return (rows) => {
+    const run = new AnnotateRun(options);
+    return mapOrdered(rows, {
+      window: options.window,
+      graceMs: GRACE_MS,
+      signal: options.signal,
+      start: (row) => run.row(row),
+      stop: () => run.stop(),
+      abort: () => run.abort(),
+    });
+  };
+}
+
+/** One pass over the rows with its two ways to end. */
+class AnnotateRun {
+  readonly #options: AnnotateOptions;
+  readonly #asking: Asking;
+  readonly #stop = new AbortController();
+  readonly #abort = new AbortController();
+
+  constructor(options: AnnotateOptions) {
+    this.#options = options;
+    this.#asking = { ...options.asking, stopped: this.#stop.signal, aborted: this.#abort.signal, open: new Map() };
+  }
+
+  /** The row's result. Rejects with what makes going on pointless. */
+  async row(row: Row): Promise<RowResult> {
+    try {
+      return await this.#annotateRow(row);
+    } catch (cause) {
+      const isRowsOwn = cause instanceof RecordError || (cause instanceof RunError && cause.code === 'image');
+      if (isRowsOwn) return { row, records: [], error: rowError(cause) };
+      throw cause instanceof BudgetSpent ? new RunError('max-cost', cause.message) : cause;
+    }
+  }
+
+  stop(): void {
+    this.#stop.abort();
+    this.#asking.flow.stop('stopped');
+  }
+
+  abort(): void {
+    this.stop();
+    this.#abort.abort();
+  }
+
+  async #annotateRow(row: Row): Promise<RowResult> {
+    const entries: Annotation[] = [];
+    const numRuns = Array.from({ length: this.#options.runs }, (_, index) => index + 1);
+    const made = await Promise.all(numRuns.map((run) => this.#annotateRun(row, run)));
+    entries.push(...made);
+    this.#asking.tally.rows += 1;
+    for (const { outcome } of entries) countOutcome(this.#asking, outcome);
+    const record = { ...row.record, annotations: [...(row.record.annotations ?? []), ...entries] };
+    const bad = entries.find((entry) => entry.outcome !== 'ok');
+    if (bad === undefined) return { row, records: [record] };
+    // With another run that is ok the record is still of use to the stages after this one.
+    const partial = entries.some((entry) => entry.outcome === 'ok');
+    return {
+      row,
+      records: [record],
+      error: { code: bad.outcome, message: String(bad.message ?? bad.outcome), partial },
+    };
+  }
+
+  async #annotateRun(row: Row, run: number): Promise<Annotation> {
+    const { ready, seed, shuffle } = this.#options;
+    const plan = planRun(row, ready.guide, { seed, run, shuffle });
+    const answers = await Promise.all(plan.calls.map((call) => this.#ask(row, call, run)));
+    return annotationEntry(row, plan.calls, answers, {
+      guide: ready.guide,
+      judge: this.#asking.judge.name,
+      run,
+      order: plan.order,
+    });
+  }
+
+  async #ask(row: Row, call: PlannedCall, run: number): Promise<Asked> {
+    if (call.known) return { answer: { outcome: 'ok', attempt: { outcome: 'ok', text: '' }, reading: call.known } };
+    const { ready, seed, overrides } = this.#options;
+    const item = { record: row.record, call, run, seed, overrides };
+    const question = await askQuestion(ready, this.#asking.judge, item);
+    const reader: ReplyReader = replyReaders[ready.guide.reply];
+    const answer = await askJudge(this.#asking, question, (text) => reader.read(text, call.context));
+    return { answer, promptSha256: question.promptSha256 };
+  }
+}
+
+interface Asked {
+  answer: Answer;
+  promptSha256?: string;
+}
+
+function countOutcome({ tally }: Asking, outcome: Outcome): void {
+  tally.outcomes[outcome] = (tally.outcomes[outcome] ?? 0) + 1;
+}
+
+/** The entry of one run. Only a run whose calls are all ok has scores; the others say what happened to which call. */
+function annotationEntry(
+  row: Row,
+  calls: PlannedCall[],
+  asked: Asked[],
+  about: { guide: ReadyGuide['guide']; judge: string; run: number; order: number[] | undefined },
+): Annotation {
+  const { guide, judge, run, order } = about;
+  const bad = asked.find(({ answer }) => answer.outcome !== 'ok');
+  const usage = totalUsage(asked);
+  const head: Annotation = {
+    guide: guide.name,
+    guide_version: guide.version,
+    judge,
+    run,
+    ...(order === undefined ? {} : { order }),
+    outcome: bad?.answer.outcome ?? 'ok',
+    ...(bad === undefined ? {} : { message: bad.answer.message ?? '' }),
+  };
+  const readings = asked.map(({ answer }) => answer.reading);
+  if (bad === undefined) Object.assign(head, combineReadings(row.record, guide, calls, readings as Reading[]));
+  if (calls.length === 1) return { ...head, ...callFields(asked[0]!), ...(usage ? { usage } : {}) };
+  const each = calls.map((call, index) => callEntry(call, asked[index]!));
+  return { ...head, ...(usage ? { usage } : {}), calls: each };
+}
+
+/** What is kept of one reply. */
+function callFields({ answer, promptSha256 }: Asked) {
+  const { attempt, unrepairedText } = answer;
+  return {
+    ...(attempt.text === '' ? {} : { text: attempt.text }),
+    ...(unrepairedText === undefined ? {} : { unrepaired_text: unrepairedText }),
+    ...(attempt.model === undefined ? {} : { judge_model: attempt.model }),
+    ...(attempt.finishReason === undefined ? {} : { finish_reason: attempt.finishReason }),
+    ...(attempt.requestId === undefined ? {} : { request_id: attempt.requestId }),
+    ...(promptSha256 === undefined ? {} : { prompt_sha256: promptSha256 }),
+  };
+}
+
+function callEntry(call: PlannedCall, asked: Asked) {
+  const { answer } = asked;
+  const winner = answer.reading?.winner;
+  return {
+    ...(call.response === undefined ? { order: call.order } : { response: call.response }),
+    ...(call.turn === undefined ? {} : { turn: call.turn }),
+    outcome: answer.outcome,
+    ...(answer.message === undefined ? {} : { message: answer.message }),
+    ...(answer.reading?.scores === undefined ? {} : { scores: answer.reading.scores[0] }),
+    ...(winner === undefined ? {} : { winner: winner === null ? null : call.order[winner] }),
+    ...callFields(asked),
+    ...(answer.attempt.usage === undefined ? {} : { usage: answer.attempt.usage }),
+  };
+}
+
+function totalUsage(asked: Asked[]): Record<string, number> | undefined {
+  const total: Record<string, number> = {};
+  for (const { answer } of asked) {
+    for (const [name, count] of Object.entries(answer.attempt.usage ?? {})) total[name] = (total[name] ?? 0) + count;
+  }
+  return Object.keys(total).length > 0 ? total : undefined;
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a judge is: something that answers a prompt with images, whoever runs it.
+import type { Attempt } from '../../http/attempt.ts';
+import type { ImageLimits } from '../../http/image-part.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import type { ReplySchema } from './schema.ts';
+
+/** One turn of the talk with the judge. The images stand before the first user turn's text. */
+export interface JudgeTurn {
+  role: 'user' | 'assistant';
+  text: string;
+}
+
+/** How the judge is asked to answer; part of what the cache is keyed by. */
+export interface JudgeParameters {
+  maxTokens: number;
+  temperature?: number;
+  topP?: number;
+  stop?: string[];
+  /** The judge's own sampling seed; several runs of one prompt differ in it. */
+  seed?: number;
+}
+
+/** One question to a judge. */
+export interface JudgeRequest {
+  /** Name of the question: the cache's key, and the id in batch files. */
+  key: string;
+  system?: string;
+  turns: JudgeTurn[];
+  /** File paths or data: URIs; empty for guides that judge text alone. */
+  images: string[];
+  schema?: ReplySchema;
+  parameters: JudgeParameters;
+  /** What a judge that is no language model may look at. */
+  about: JudgedItem;
+}
+
+/** The record behind a question, for `exec:` judges. */
+export interface JudgedItem {
+  record: VprefRecord;
+  guide: string;
+  run: number;
+  /** Labels and texts of the answers in the order shown. */
+  answers: { label: string; text: string; response: number }[];
+  turn?: number;
+}
+
+export interface Judge {
+  /** As the user wrote it: "gemini:gemini-2.5-pro". */
+  name: string;
+  /** What else the cache is keyed by: server, model, fingerprint. */
+  identity: Record<string, unknown>;
+  /** Image kinds and sizes the judge takes as they are. */
+  imageLimits: ImageLimits;
+  /** Input tokens that an image of this size costs, as the provider documents it. */
+  imageTokens(width: number, height: number): number;
+  /** Tokens on top of a reply's own that a reasoning model may spend before it answers. */
+  reasoningTokens: number;
+  /** The model takes no other temperature than its own. */
+  hasFixedTemperature: boolean;
+  /** The judge looks at the record itself, so the cache must too. */
+  seesRecord?: boolean;
+  /** Asks once. Throws TransportError when no whole answer arrived; everything else is an attempt's outcome. */
+  ask(request: JudgeRequest, signal: AbortSignal): Promise<Attempt>;
+  close(): Promise<void>;
+}

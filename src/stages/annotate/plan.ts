@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one judge run over a record asks, in which order the answers are shown, and how the replies become one entry.
+import { RecordError } from '../../records/error.ts';
+import { IMAGE_MARK, promptMessages } from '../../records/prompt.ts';
+import { randomStream } from '../../records/random.ts';
+import type { Annotation, Message, VprefRecord } from '../../records/record.ts';
+import type { Row } from '../stage.ts';
+import type { Guide } from './guide.ts';
+import { plainLetter } from './replies/choice.ts';
+import { shrSentences } from './replies/judgement.ts';
+import type { Reading, ReplyContext } from './replies/reading.ts';
+
+/** One question to the judge, before templates and images. */
+export interface PlannedCall {
+  /** Response it is about, where it is about one. */
+  response?: number;
+  /** 1-based turn, for guides that judge turn by turn. */
+  turn?: number;
+  /** order[k] = index of the answer shown at place k. */
+  order: number[];
+  /** Variables of the guide's templates. */
+  variables: Record<string, unknown>;
+  answers: { label: string; text: string; response: number }[];
+  context: ReplyContext;
+  /** The reply is plain without asking. */
+  known?: Reading;
+}
+
+/** A run's calls, and what the entry says about order. */
+export interface Plan {
+  order?: number[];
+  calls: PlannedCall[];
+}
+
+/** What a plan depends on besides record and guide. */
+export interface PlanOptions {
+  seed: number;
+  run: number;
+  /** Answers in a drawn order (undone in the entry), or as they stand in the record. */
+  shuffle: boolean;
+}
+
+/** Plans one run. Throws RecordError when the record lacks what the guide needs. */
+export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
+  const item = readItem(row, guide);
+  if (guide.show === 'all') return planAll(item, guide, options);
+  if (guide.show === 'each') return { calls: planEach(item, guide) };
+  return planPair(item, guide, options);
+}
+
+/** A record as guides see it. */
+interface Item {
+  row: Row;
+  /** User turns without image marks. */
+  userTurns: string[];
+  system: string;
+  /** answers[i][t]: what response i says in turn t. Reference last, where a pair guide takes it as an answer. */
+  answers: string[][];
+  references: string[];
+  letters: string[];
+}
+
+function readItem(row: Row, guide: Guide): Item {
+  const { record } = row;
+  const fail = (field: string, expected: string, got: string): never => {
+    throw new RecordError(row, field, expected, got);
+  };
+  for (const need of guide.needs) {
+    if (record[need] === undefined) fail(need, `what guide ${guide.name} needs`, 'nothing');
+  }
+  const messages = promptMessages(record.prompt);
+  const userTurns = messages.filter((message) => message.role === 'user').map(messageText);
+  const answers = (record.responses ?? []).map((_, index) => responseTurns(record, index));
+  if (answers.length === 0) fail('responses', 'at least one response to judge', 'none');
+  if (answers.length > MAX_ANSWERS) fail('responses', `at most ${MAX_ANSWERS} responses`, String(answers.length));
+  return {
+    row,
+    userTurns,
+    system: messages
+      .filter((message) => message.role === 'system')
+      .map(messageText)
+      .join('\n'),
+    answers,
+    references: asList(record.reference),
+    letters: (record.choices ?? []).map((_, index) => label(index)),
+  };
+}
+
+const MAX_ANSWERS = 26;
+
+function label(place: number): string {
+  return String.fromCharCode(65 + place);
+}
+
+function asList(value: string | string[] | undefined): string[] {
+  if (value === undefined) return [];
+  return Array.isArray(value) ? value : [value];
+}
+
+function messageText(message: Message): string {
+  const { content } = message;
+  if (content === null) return '';
+  const text =
+    typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  return text.replaceAll(IMAGE_MARK, '').trim();
+}
+
+/** What response `index` says turn by turn: generated middle turns, then its text. */
+function responseTurns(record: VprefRecord, index: number): string[] {
+  const { text, turns = [] } = record.responses![index]!;
+  const open = promptMessages(record.prompt).filter(
+    (message) => message.role === 'assistant' && message.content === null,
+  );
+  const middle = turns.slice(0, open.length);
+  return middle.length === open.length ? [...middle, text] : [text];
+}
+
+function planAll(item: Item, guide: Guide, options: PlanOptions): Plan {
+  const order = drawOrder(item, item.answers.length, options);
+  return { order, calls: [plannedCall(item, guide, order)] };
+}
+
+function planEach(item: Item, guide: Guide): PlannedCall[] {
+  const anchor = anchorIndex(item, guide);
+  const calls: PlannedCall[] = [];
+  for (const [response, turns] of item.answers.entries()) {
+    if (response === anchor) continue;
+    const numTurns = guide.perTurn ? turns.length : 1;
+    for (let turn = 1; turn <= numTurns; turn += 1) {
+      const call = plannedCall(item, guide, [response], guide.perTurn ? turn : undefined, anchor);
+      calls.push({ ...call, response, ...knownReading(item, guide, response) });
+    }
+  }
+  return calls;
+}
+
+/** Index of the response that the others are judged against; -1 when the guide has none. */
+function anchorIndex(item: Item, guide: Guide): number {
+  if (guide.anchor === undefined) return -1;
+  if (item.answers.length < 2) {
+    throw new RecordError(item.row, 'responses', `two or more (guide ${guide.name} compares with one of them)`, '1');
+  }
+  const labelled = item.row.record.responses!.findIndex((response) => response.label === guide.anchor);
+  return Math.max(0, labelled);
+}
+
+function knownReading(item: Item, guide: Guide, response: number): { known?: Reading } {
+  const answer = item.answers[response]!.at(-1)!;
+  const letter = guide.skip === 'letter' ? plainLetter(answer, item.letters) : undefined;
+  return letter === undefined ? {} : { known: { verdicts: [{ choice: letter, judged: false }] } };
+}
+
+function planPair(item: Item, guide: Guide, options: PlanOptions): Plan {
+  // An imported reference answer is the other side when there is only one response; its index is responses.length.
+  if (item.answers.length === 1 && item.references.length > 0) item.answers.push(referenceTurns(item));
+  if (item.answers.length !== 2) {
+    throw new RecordError(
+      item.row,
+      'responses',
+      'two (or one and a reference) to compare',
+      String(item.answers.length),
+    );
+  }
+  const orders =
+    guide.games === 2
+      ? [
+          [0, 1],
+          [1, 0],
+        ]
+      : [drawOrder(item, 2, options)];
+  const numTurns = guide.perTurn ? Math.min(...item.answers.map((turns) => turns.length)) : 1;
+  const calls: PlannedCall[] = [];
+  for (let turn = 1; turn <= numTurns; turn += 1) {
+    for (const order of orders) {
+      const call = plannedCall(item, guide, order, guide.perTurn ? turn : undefined);
+      calls.push(guide.games === 1 && areEqual(item) ? { ...call, known: { winner: null } } : call);
+    }
+  }
+  return guide.games === 1 ? { order: orders[0]!, calls } : { calls };
+}
+
+function referenceTurns(item: Item): string[] {
+  const numTurns = item.answers[0]!.length;
+  return item.references.length === numTurns ? item.references : [item.references[0]!];
+}
+
+function areEqual(item: Item): boolean {
+  return item.answers[0]!.join('\n') === item.answers[1]!.join('\n');
+}
+
+/** A permutation from (seed, record id, run) alone, so that it is the same however the file is cut. */
+function drawOrder(item: Item, size: number, options: PlanOptions): number[] {
+  const order = Array.from({ length: size }, (_, index) => index);
+  if (!options.shuffle) return order;
+  const random = randomStream(options.seed, item.row.record.id, 'annotate-order', String(options.run));
+  for (let last = size - 1; last > 0; last -= 1) {
+    const other = random.nextInt(last + 1);
+    [order[last], order[other]] = [order[other]!, order[last]!];
+  }
+  return order;
+}
+
+function plannedCall(item: Item, guide: Guide, order: number[], turn?: number, anchor = -1): PlannedCall {
+  const { record } = item.row;
+  const numTurns = turn ?? Number.POSITIVE_INFINITY;
+  const shown = order.map((response, place) => {
+    const turns = item.answers[response]!.slice(0, numTurns);
+    return { label: label(place), text: turns.at(-1) ?? '', turns, response };
+  });
+  const sentences = guide.reply === 'judgement' ? shrSentences(shown[0]!.text) : [];
+  const userTurns = item.userTurns.slice(0, numTurns);
+  return {
+    ...(turn === undefined ? {} : { turn }),
+    order,
+    answers: shown.map(({ label, text, response }) => ({ label, text, response })),
+    variables: {
+      question: turn === undefined ? item.userTurns.join('\n\n') : (userTurns.at(-1) ?? ''),
+      turns: userTurns,
+      turn: turn ?? 1,
+      system: item.system,
+      answers: shown,
+      answer: shown[0]!.text,
+      anchor: anchor >= 0 ? item.answers[anchor]!.at(-1) : undefined,
+      reference: item.references.join('\n'),
+      references: item.references.slice(0, numTurns),
+      choices: (record.choices ?? []).map((text, index) => ({ label: label(index), text })),
+      context: record.context,
+      context_text: contextText(record.context),
+      sentences,
+      category: record.meta?.category,
+      meta: record.meta ?? {},
+    },
+    context: {
+      labels: shown.map((answer) => answer.label),
+      scores: guide.scores,
+      comment: guide.comment,
+      ownResponse: guide.ownResponse,
+      letters: item.letters,
+      sentences,
+    },
+  };
+}
+
+/** Captions as lines; anything that is not text as JSON. */
+function contextText(context: unknown): string {
+  if (context === undefined || context === null) return '';
+  if (typeof context === 'string') return context;
+  const isLines = Array.isArray(context) && context.every((line) => typeof line === 'string');
+  return isLines ? context.join('\n') : JSON.stringify(context, null, 1);
+}
+
+/** Scores, verdict and own answer of a run whose calls were all understood. */
+export function combineReadings(
+  record: VprefRecord,
+  guide: Guide,
+  calls: PlannedCall[],
+  readings: Reading[],
+): Pick<Annotation, 'scores' | 'verdict' | 'own_response'> {
+  const own = readings.find((reading) => reading.ownResponse !== undefined)?.ownResponse;
+  const verdict =
+    guide.show === 'pair' ? pairVerdict(calls, readings) : perResponse(record, calls, readings, 'verdicts');
+  const scores = perResponse(record, calls, readings, 'scores');
+  return {
+    ...(scores === undefined ? {} : { scores: scores as Annotation['scores'] & object }),
+    ...(verdict === undefined ? {} : { verdict }),
+    ...(own === undefined ? {} : { own_response: own }),
+  };
+}
+
+/** What was said about each response, in the record's order; several turns are merged and their mean is added. */
+function perResponse(record: VprefRecord, calls: PlannedCall[], readings: Reading[], key: 'scores' | 'verdicts') {
+  if (!readings.some((reading) => reading[key])) return undefined;
+  const found: (object | null)[] = record.responses!.map(() => null);
+  for (const [index, call] of calls.entries()) {
+    for (const [place, response] of call.order.entries()) {
+      const value = readings[index]![key]?.[place] as Record<string, number> | undefined;
+      if (value === undefined) continue;
+      found[response] = call.turn === undefined ? value : { ...found[response], ...suffixed(value, call.turn) };
+    }
+  }
+  return calls.some((call) => call.turn !== undefined) ? found.map(withMeans) : found;
+}
+
+function suffixed(value: Record<string, number>, turn: number): Record<string, number> {
+  return Object.fromEntries(Object.entries(value).map(([name, score]) => [`${name}_turn_${turn}`, score]));
+}
+
+/** rating_turn_1, rating_turn_2 -> also rating, their mean. */
+function withMeans(scores: object | null): object | null {
+  if (scores === null) return null;
+  const sums = new Map<string, number[]>();
+  for (const [name, score] of Object.entries(scores)) {
+    const base = name.replace(/_turn_\d+$/, '');
+    sums.set(base, [...(sums.get(base) ?? []), score as number]);
+  }
+  const means = [...sums].map(([name, values]) => [name, values.reduce((a, b) => a + b, 0) / values.length]);
+  return { ...Object.fromEntries(means), ...scores };
+}
+
+/** One row a turn: the winner's index by each game, and overall where all games agree (else null, a tie). */
+function pairVerdict(calls: PlannedCall[], readings: Reading[]): object[] {
+  const turns = new Map<number, (number | null)[]>();
+  for (const [index, call] of calls.entries()) {
+    const place = readings[index]!.winner ?? null;
+    const winner = place === null ? null : call.order[place]!;
+    turns.set(call.turn ?? 1, [...(turns.get(call.turn ?? 1) ?? []), winner]);
+  }
+  return [...turns].map(([turn, games]) => ({
+    turn,
+    winner: games.every((winner) => winner === games[0]) ? games[0]! : null,
+    games,
+  }));
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Anthropic messages: POST {base}/messages. Structured replies come through a forced tool, which every model takes.
+import { type Attempt, failed, isTransientStatus, type Usage } from '../../../http/attempt.ts';
+import { failureMessage, parseJson } from '../../../http/chat.ts';
+import type { HttpReply } from '../../../http/client.ts';
+import type { ImagePart } from '../../../http/image-part.ts';
+import { headerValue, serverDelayMs } from '../../../http/server-delay.ts';
+import type { JudgeRequest } from '../judge.ts';
+import { toJsonSchema } from '../schema.ts';
+import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
+
+export const ANTHROPIC_BASE_URL = 'https://api.anthropic.com/v1';
+const API_VERSION = '2023-06-01';
+const TOOL = 'judgement';
+
+/** The messages API as a judge. */
+export function anthropicApi(options: JudgeApiOptions): JudgeApi {
+  const baseUrl = trimSlash(options.baseUrl ?? ANTHROPIC_BASE_URL);
+  return {
+    provider: 'anthropic',
+    model: options.model,
+    baseUrl,
+    url: `${baseUrl}/messages`,
+    headers: { 'anthropic-version': API_VERSION, ...(options.key === undefined ? {} : { 'x-api-key': options.key }) },
+    imageLimits: {
+      mediaTypes: ['image/jpeg', 'image/png', 'image/gif', 'image/webp'],
+      // 5 MB as sent, in base64.
+      maxBytes: Math.floor((5 * 1024 * 1024 * 3) / 4),
+    },
+    imageTokens: anthropicImageTokens,
+    reasoningTokens: options.reasoningTokens ?? 0,
+    hasFixedTemperature: false,
+    body: (request, images) => anthropicBody(request, images, options),
+    read: readAnthropicReply,
+  };
+}
+
+/** Pixels / 750 after the long side is scaled to 1568. */
+function anthropicImageTokens(width: number, height: number): number {
+  const scale = Math.min(1, 1568 / Math.max(width, height, 1));
+  return Math.ceil((width * scale * height * scale) / 750);
+}
+
+function anthropicBody(request: JudgeRequest, images: ImagePart[], options: JudgeApiOptions): Record<string, unknown> {
+  const { parameters, schema } = request;
+  return {
+    model: options.model,
+    max_tokens: parameters.maxTokens + (options.reasoningTokens ?? 0),
+    ...(request.system === undefined ? {} : { system: request.system }),
+    messages: request.turns.map((turn, index) => ({
+      role: turn.role,
+      content: [...(index === 0 ? images.map(imageBlock) : []), { type: 'text', text: turn.text }],
+    })),
+    ...(parameters.temperature === undefined ? {} : { temperature: parameters.temperature }),
+    ...(parameters.topP === undefined ? {} : { top_p: parameters.topP }),
+    ...(parameters.stop === undefined ? {} : { stop_sequences: parameters.stop }),
+    ...(schema && {
+      tools: [{ name: TOOL, description: 'Hands in the judgement.', input_schema: toJsonSchema(schema) }],
+      tool_choice: { type: 'tool', name: TOOL },
+    }),
+  };
+}
+
+function imageBlock(image: ImagePart) {
+  return { type: 'image', source: { type: 'base64', media_type: image.mediaType, data: image.base64 } };
+}
+
+interface AnthropicJson {
+  id?: unknown;
+  model?: unknown;
+  content?: { type?: unknown; text?: unknown; input?: unknown }[];
+  stop_reason?: unknown;
+  usage?: {
+    input_tokens?: number;
+    output_tokens?: number;
+    cache_read_input_tokens?: number | null;
+    cache_creation_input_tokens?: number | null;
+  };
+}
+
+/** What a reply of the messages API means. */
+export function readAnthropicReply(reply: HttpReply): Attempt {
+  const json = parseJson(reply.body);
+  const requestId = headerValue(reply.headers, 'request-id');
+  const id = requestId === undefined ? {} : { requestId };
+  if (reply.status !== 200) return { ...anthropicFailure(reply, json), ...id };
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    return failed('transport', 'status 200 with a body that is not a JSON object', { retry: true, ...id });
+  }
+  return { ...id, ...anthropicAnswer(json) };
+}
+
+function anthropicAnswer(json: AnthropicJson): Attempt {
+  const about: Partial<Attempt> = {};
+  if (typeof json.model === 'string') about.model = json.model;
+  if (typeof json.id === 'string') about.requestId = json.id;
+  const usage = anthropicUsage(json);
+  if (usage) about.usage = usage;
+  const finishReason = String(json.stop_reason ?? 'none');
+  about.finishReason = finishReason;
+  const blocks = Array.isArray(json.content) ? json.content : [];
+  const tool = blocks.find((block) => block?.type === 'tool_use');
+  const text = tool
+    ? JSON.stringify(tool.input ?? null)
+    : blocks.map((block) => (block?.type === 'text' && typeof block.text === 'string' ? block.text : '')).join('');
+  if (finishReason === 'refusal') return failed('refused', 'the model refused', about);
+  if (finishReason === 'max_tokens' || finishReason === 'model_context_window_exceeded') {
+    return { ...failed('truncated', `stopped by ${finishReason}`, about), text };
+  }
+  if (text.trim() === '') return failed('empty', `no text (stop_reason ${finishReason})`, about);
+  return { outcome: 'ok', text, ...about };
+}
+
+function anthropicUsage({ usage }: AnthropicJson): Usage | undefined {
+  if (typeof usage?.input_tokens !== 'number') return undefined;
+  const cached = usage.cache_read_input_tokens ?? 0;
+  const read: Usage = {
+    input_tokens: usage.input_tokens + cached + (usage.cache_creation_input_tokens ?? 0),
+    output_tokens: usage.output_tokens ?? 0,
+  };
+  if (cached > 0) read.cached_tokens = cached;
+  return read;
+}
+
+function anthropicFailure(reply: HttpReply, json: unknown): Attempt {
+  const error = ((json as { error?: unknown } | undefined)?.error ?? {}) as { type?: unknown; message?: unknown };
+  const why = failureMessage(reply.status, error.message ?? reply.body);
+  const { status } = reply;
+  if (status === 401 || status === 403) return failed('auth', why, { fatal: true });
+  if (status === 402 || /credit balance is too low/i.test(why)) return failed('quota-exhausted', why, { fatal: true });
+  if (status === 404) return failed('invalid', why, { fatal: true });
+  const delayMs = serverDelayMs(reply.headers, json);
+  const wait = delayMs === undefined ? {} : { delayMs };
+  if (status === 429) return failed('rate-limited', why, { retry: true, throttle: true, ...wait });
+  if (isTransientStatus(status)) {
+    const isOverloaded = status === 529 || status === 503;
+    return failed('transport', why, { retry: true, throttle: isOverloaded, ...wait });
+  }
+  return failed('invalid', why);
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Judges by name: PROVIDER:REST as the user writes it.
+import { openHttpClient } from '../../../http/client.ts';
+import { UsageError } from '../../../records/error.ts';
+import type { Judge } from '../judge.ts';
+import { ANTHROPIC_BASE_URL, anthropicApi } from './anthropic.ts';
+import { execJudge } from './exec.ts';
+import { GEMINI_BASE_URL, geminiApi } from './gemini.ts';
+import { httpJudge, type JudgeApi, type JudgeApiOptions } from './http-judge.ts';
+import { type LocalJudge, localJudge } from './local.ts';
+import { openaiApi } from './openai.ts';
+
+export interface JudgeOptions {
+  baseUrl?: string | undefined;
+  /** Name of the environment variable that holds the key, instead of the provider's own. */
+  keyVariable?: string | undefined;
+  reasoningTokens?: number | undefined;
+  timeoutMs: number;
+  concurrency: number;
+  environment: Record<string, string | undefined>;
+  warn(message: string): void;
+  /** Loads a model directory for `local:`. */
+  openLocal(directory: string): Promise<LocalJudge>;
+}
+
+const HTTP_PROVIDERS: Record<
+  string,
+  { open(options: JudgeApiOptions): JudgeApi; keyVariables: string[]; baseUrl?: string }
+> = {
+  gemini: { open: geminiApi, keyVariables: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'], baseUrl: GEMINI_BASE_URL },
+  openai: { open: openaiApi, keyVariables: ['OPENAI_API_KEY'] },
+  anthropic: { open: anthropicApi, keyVariables: ['ANTHROPIC_API_KEY'], baseUrl: ANTHROPIC_BASE_URL },
+};
+
+/** Opens the judge of this name. Throws UsageError for what cannot be one, and for a missing key. */
+export async function openJudge(spec: string, options: JudgeOptions): Promise<Judge> {
+  const { provider, rest } = splitSpec(spec);
+  if (provider === 'exec') return execJudge(rest, options);
+  if (provider === 'local') return localJudge(spec, await options.openLocal(rest));
+  const api = openJudgeApi(spec, options);
+  return httpJudge(api, await openHttpClient({ timeoutMs: options.timeoutMs, connections: options.concurrency }));
+}
+
+/** The HTTP API of this name; batch modes use it without a judge. */
+export function openJudgeApi(spec: string, options: Omit<JudgeOptions, 'openLocal' | 'warn'>): JudgeApi {
+  const { provider, rest } = splitSpec(spec);
+  const known = HTTP_PROVIDERS[provider];
+  if (known === undefined) throw new UsageError(`--judge: ${provider}: is no HTTP API`);
+  const { baseUrl, reasoningTokens } = options;
+  if (baseUrl !== undefined) checkBaseUrl(baseUrl);
+  const key = findKey(known.keyVariables, options);
+  return known.open({ model: rest, baseUrl, key, reasoningTokens });
+}
+
+function splitSpec(spec: string): { provider: string; rest: string } {
+  const colon = spec.indexOf(':');
+  const provider = spec.slice(0, Math.max(0, colon));
+  const rest = spec.slice(colon + 1);
+  const isKnown = provider === 'exec' || provider === 'local' || Object.hasOwn(HTTP_PROVIDERS, provider);
+  if (!isKnown || rest.trim() === '') {
+    const forms = 'gemini:MODEL, openai:MODEL, anthropic:MODEL, local:DIR or exec:CMD';
+    throw new UsageError(`--judge: expected ${forms}, got ${JSON.stringify(spec)}`);
+  }
+  return { provider, rest };
+}
+
+function checkBaseUrl(text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new UsageError(`--base-url: expected http://... or https://..., got ${JSON.stringify(text)}`);
+  }
+}
+
+/** The key from the environment. A server of the user's own may need none. */
+function findKey(variables: string[], options: Pick<JudgeOptions, 'keyVariable' | 'environment' | 'baseUrl'>) {
+  const names = options.keyVariable === undefined ? variables : [options.keyVariable];
+  const key = names.map((name) => options.environment[name]?.trim()).find((value) => value);
+  if (key === undefined && (options.baseUrl === undefined || options.keyVariable !== undefined)) {
+    throw new UsageError(`no key: set the environment variable ${names.join(' or ')}`);
+  }
+  if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
+    throw new UsageError('the key in the environment holds characters that no header can carry');
+  }
+  return key;
+}

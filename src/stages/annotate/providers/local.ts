@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// local:DIR: a judge on our own engine.
+import { type Attempt, failed } from '../../../http/attempt.ts';
+import type { Message } from '../../../records/record.ts';
+import type { Judge, JudgeParameters, JudgeRequest } from '../judge.ts';
+
+/** What a judge needs of an engine; the policy of src/engine satisfies it. */
+export interface LocalJudge {
+  /** Fingerprint of the model, for the cache. */
+  fingerprint: string;
+  /** Answers one prompt. `images` fill the messages' image slots in order. */
+  generate(
+    messages: Message[],
+    images: string[],
+    options: JudgeParameters,
+  ): Promise<{ text: string; finish_reason: string; num_tokens: number }>;
+  close(): Promise<void>;
+}
+
+/** The engine as a judge. `name` is what the user wrote. */
+export function localJudge(name: string, engine: LocalJudge): Judge {
+  return {
+    name,
+    identity: { provider: 'local', model: engine.fingerprint },
+    imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
+    imageTokens: () => 0,
+    reasoningTokens: 0,
+    hasFixedTemperature: false,
+    ask: (request) => askEngine(engine, request),
+    close: () => engine.close(),
+  };
+}
+
+async function askEngine(engine: LocalJudge, request: JudgeRequest): Promise<Attempt> {
+  const reply = await engine.generate(engineMessages(request), request.images, request.parameters);
+  const about = { finishReason: reply.finish_reason, usage: { input_tokens: 0, output_tokens: reply.num_tokens } };
+  if (reply.finish_reason === 'length')
+    return { ...failed('truncated', 'the token limit was reached', about), text: reply.text };
+  if (reply.text.trim() === '') return failed('empty', 'the model gave no text', about);
+  return { outcome: 'ok', text: reply.text, ...about };
+}
+
+function engineMessages(request: JudgeRequest): Message[] {
+  const messages: Message[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
+  for (const [index, turn] of request.turns.entries()) {
+    const slots = index === 0 ? request.images.map(() => ({ type: 'image' as const })) : [];
+    messages.push({ role: turn.role, content: [...slots, { type: 'text', text: turn.text }] });
+  }
+  return messages;
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// OpenAI and every server that speaks its chat completions (vLLM, llama.cpp, routers).
+import { CHAT_IMAGES, type ChatMessage, chatBody, OPENAI_BASE_URL, readChatReply } from '../../../http/chat.ts';
+import type { ImagePart } from '../../../http/image-part.ts';
+import type { JudgeRequest } from '../judge.ts';
+import { toJsonSchema } from '../schema.ts';
+import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
+
+/** OpenAI's models that reason first, count it as output and take no temperature. */
+const REASONS = /^(o\d|gpt-5)/;
+const DEFAULT_REASONING_TOKENS = 8192;
+
+/** The chat-completions API as a judge. */
+export function openaiApi(options: JudgeApiOptions): JudgeApi {
+  const baseUrl = trimSlash(options.baseUrl ?? OPENAI_BASE_URL);
+  const { model } = options;
+  const isReasoning = REASONS.test(model);
+  const reasoningTokens = options.reasoningTokens ?? (isReasoning ? DEFAULT_REASONING_TOKENS : 0);
+  return {
+    provider: 'openai',
+    model,
+    baseUrl,
+    url: `${baseUrl}/chat/completions`,
+    headers: options.key === undefined ? {} : { authorization: `Bearer ${options.key}` },
+    imageLimits: CHAT_IMAGES,
+    imageTokens: openaiImageTokens,
+    reasoningTokens,
+    hasFixedTemperature: isReasoning,
+    body: (request, images) =>
+      chatBody(chatMessages(request, images), {
+        model,
+        maxTokens: request.parameters.maxTokens + reasoningTokens,
+        maxTokensField: options.baseUrl === undefined ? 'max_completion_tokens' : 'max_tokens',
+        temperature: request.parameters.temperature,
+        topP: request.parameters.topP,
+        stop: request.parameters.stop,
+        seed: request.parameters.seed,
+        schema: request.schema && { name: 'judgement', schema: toJsonSchema(request.schema) },
+      }),
+    read: (reply) => {
+      const { choices: _, ...attempt } = readChatReply(reply);
+      return attempt;
+    },
+  };
+}
+
+/** High detail: 85, plus 170 for each tile of 512 after fitting into 2048 and scaling the short side to 768. */
+function openaiImageTokens(width: number, height: number): number {
+  const fit = Math.min(1, 2048 / Math.max(width, height, 1));
+  const scale = fit * Math.min(1, 768 / Math.max(1, Math.min(width, height) * fit));
+  return 85 + 170 * Math.ceil((width * scale) / 512) * Math.ceil((height * scale) / 512);
+}
+
+/** The talk as chat messages, images before the first turn's text. */
+export function chatMessages(request: JudgeRequest, images: ImagePart[]): ChatMessage[] {
+  const messages: ChatMessage[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
+  for (const [index, turn] of request.turns.entries()) {
+    const shown = index === 0 ? images : [];
+    messages.push({
+      role: turn.role,
+      content: [...shown.map((image) => ({ type: 'image' as const, image })), { type: 'text', text: turn.text }],
+    });
+  }
+  return messages;
+}

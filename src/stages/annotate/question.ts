@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// A planned call as the judge will get it, with the key under which its reply is cached.
+import { createHash } from 'node:crypto';
+import type { Template } from '@huggingface/jinja';
+import { imageHeader, readImageBytes } from '../../http/image-part.ts';
+import { RunError } from '../../records/error.ts';
+import { randomStream } from '../../records/random.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import type { Guide } from './guide.ts';
+import type { Judge, JudgeParameters, JudgeRequest } from './judge.ts';
+import type { PlannedCall } from './plan.ts';
+import { replyReaders } from './replies/index.ts';
+import type { ReplyReader } from './replies/reading.ts';
+
+/** A guide ready to be asked: templates compiled. */
+export interface ReadyGuide {
+  guide: Guide;
+  system: Template | undefined;
+  user: Template;
+}
+
+/** Compiles the templates. Throws RunError naming the guide when one does not parse. */
+export async function readyGuide(guide: Guide): Promise<ReadyGuide> {
+  const { Template } = await import('@huggingface/jinja');
+  try {
+    const system = guide.system === undefined ? undefined : new Template(guide.system);
+    return { guide, system, user: new Template(guide.user) };
+  } catch (cause) {
+    throw new RunError('guide', `guide ${guide.name}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Sampling flags of the user; each overrides the guide's. */
+export interface QuestionOverrides {
+  temperature?: number | undefined;
+  topP?: number | undefined;
+  maxTokens?: number | undefined;
+  /** Ask for the shape in words only: for servers that know no JSON schema. */
+  withoutSchema?: boolean | undefined;
+}
+
+export interface Question {
+  request: JudgeRequest;
+  /** Of prompt bytes, image hashes and shape, hex. */
+  promptSha256: string;
+  /** Estimate of what the provider will count. */
+  inputTokens: number;
+}
+
+/** Renders the call. Reads the images for their hashes and sizes, and lets go of their bytes. */
+export async function askQuestion(
+  ready: ReadyGuide,
+  judge: Judge,
+  item: { record: VprefRecord; call: PlannedCall; run: number; seed: number; overrides: QuestionOverrides },
+): Promise<Question> {
+  const { guide } = ready;
+  const { record, call, run, overrides } = item;
+  const images = guide.images ? (record.images ?? []) : [];
+  const system = ready.system?.render(call.variables).trim();
+  const user = ready.user.render(call.variables).trim();
+  const reader: ReplyReader = replyReaders[guide.reply];
+  const schema = overrides.withoutSchema ? undefined : reader.schema?.(call.context);
+  const facts = await Promise.all(images.map(imageFacts));
+  const request: Omit<JudgeRequest, 'key'> = {
+    ...(system ? { system } : {}),
+    turns: [{ role: 'user', text: user }],
+    images,
+    ...(schema ? { schema } : {}),
+    parameters: judgeParameters(guide, judge, item),
+    about: {
+      record,
+      guide: guide.name,
+      run,
+      answers: call.answers,
+      ...(call.turn === undefined ? {} : { turn: call.turn }),
+    },
+  };
+  const shown = {
+    system: system || null,
+    turns: request.turns,
+    images: facts.map((fact) => fact.sha256),
+    schema: schema ?? null,
+  };
+  const promptSha256 = sha256(JSON.stringify(shown));
+  const seen = judge.seesRecord ? sha256(JSON.stringify(request.about)) : null;
+  const key = sha256(JSON.stringify([1, judge.identity, request.parameters, run, promptSha256, seen]));
+  const textTokens = Math.ceil(Buffer.byteLength(`${system ?? ''}${user}`) / BYTES_PER_TOKEN);
+  const imageTokens = facts.reduce((sum, fact) => sum + judge.imageTokens(fact.width, fact.height), 0);
+  return { request: { key, ...request }, promptSha256, inputTokens: textTokens + imageTokens };
+}
+
+/** English text has about 4.2 bytes a token; a little less errs on the dear side. */
+const BYTES_PER_TOKEN = 3.5;
+
+function judgeParameters(
+  guide: Guide,
+  judge: Judge,
+  item: { record: VprefRecord; run: number; seed: number; overrides: QuestionOverrides },
+): JudgeParameters {
+  const { overrides } = item;
+  // A model with a temperature of its own refuses the guide's; the user's wish is passed on all the same.
+  const temperature = overrides.temperature ?? (judge.hasFixedTemperature ? undefined : guide.temperature);
+  const topP = overrides.topP ?? (judge.hasFixedTemperature ? undefined : guide.topP);
+  const random = randomStream(item.seed, item.record.id, 'annotate-judge', String(item.run));
+  return {
+    maxTokens: overrides.maxTokens ?? guide.maxTokens,
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(topP === undefined ? {} : { topP }),
+    ...(guide.stop === undefined ? {} : { stop: guide.stop }),
+    // Where sampling is on, repeated runs must not be the same draw.
+    ...(temperature === 0 || judge.hasFixedTemperature ? {} : { seed: random.nextInt(2 ** 31) }),
+  };
+}
+
+async function imageFacts(image: string): Promise<{ sha256: string; width: number; height: number }> {
+  const bytes = await readImageBytes(image);
+  const { width = 0, height = 0 } = imageHeader(bytes) ?? {};
+  return { sha256: sha256(bytes), width, height };
+}
+
+function sha256(bytes: string | Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// `reply: json`: comments before numbers, strictly by the schema; for one answer flat, for several by label.
+import { type ReplySchema, schemaProblem } from '../schema.ts';
+import type { ReadResult, ReplyContext, ReplyReader } from './reading.ts';
+
+export const jsonReply: ReplyReader = { schema: jsonSchema, read: readJson };
+
+function jsonSchema(context: ReplyContext): ReplySchema {
+  const one = (): ReplySchema => ({ type: 'object', properties: ratingProperties(context) });
+  const properties: Record<string, ReplySchema> = {};
+  if (context.ownResponse) {
+    properties.own_response = { type: 'string', description: 'your own answer to the question' };
+  }
+  properties.ratings = {
+    type: 'object',
+    properties: Object.fromEntries(context.labels.map((label) => [label, one()])),
+  };
+  return { type: 'object', properties };
+}
+
+function ratingProperties(context: ReplyContext): Record<string, ReplySchema> {
+  const properties: Record<string, ReplySchema> = {};
+  if (context.comment) properties.comment = { type: 'string', description: 'reasons, before any number' };
+  for (const { name, type, minimum, maximum } of context.scores) properties[name] = { type, minimum, maximum };
+  return properties;
+}
+
+function readJson(text: string, context: ReplyContext): ReadResult {
+  let reply: unknown;
+  try {
+    reply = JSON.parse(withoutFence(text));
+  } catch (cause) {
+    return { problem: `expected one JSON object and nothing else: ${(cause as Error).message.slice(0, 120)}` };
+  }
+  const problem = schemaProblem(jsonSchema(context), reply);
+  if (problem !== undefined) return { problem };
+  const { own_response, ratings } = reply as { own_response?: string; ratings: Record<string, Record<string, number>> };
+  const names = context.scores.map((score) => score.name);
+  const scores = context.labels.map((label) => Object.fromEntries(names.map((name) => [name, ratings[label]![name]!])));
+  return { reading: { scores, ...(own_response === undefined ? {} : { ownResponse: own_response }) } };
+}
+
+/** Models without a JSON mode wrap the object in a code fence; what is inside is unchanged. */
+function withoutFence(text: string): string {
+  const match = /^\s*```(?:json)?\s*\n([\s\S]*?)\n?```\s*$/.exec(text);
+  return match ? match[1]! : text;
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// `reply: judgement`: SHR, one numbered line a sentence after the line with "Judgement:".
+import { type ReadResult, type ReplyContext, type ReplyReader, unread } from './reading.ts';
+
+export const judgementReply: ReplyReader = { read: readJudgement };
+
+const LABELS = ['hallucination', 'correct', 'cannot judge'];
+
+function readJudgement(text: string, context: ReplyContext): ReadResult {
+  const lines = text.split('\n');
+  const start = lines.findIndex((line) => line.includes('Judgement:'));
+  if (start === -1) return unread('a line "Judgement:" and then one line a sentence', text);
+  const judged = lines.slice(start + 1).filter((line) => line.trim() !== '');
+  if (judged.length !== context.sentences.length) {
+    return { problem: `expected ${context.sentences.length} lines after "Judgement:", got ${judged.length}` };
+  }
+  const sentences = [];
+  for (const [index, line] of judged.entries()) {
+    const match = /^\s*(?:\d+[.)]\s*)?([A-Za-z ]+?)\s*:\s*(.*)$/.exec(line);
+    const label = match?.[1]?.toLowerCase();
+    if (label === undefined || !LABELS.includes(label))
+      return unread(`"${index + 1}. Hallucination|Correct|Cannot judge: why"`, line);
+    sentences.push({ text: context.sentences[index]!, label, reason: match![2]! });
+  }
+  const hallucinated = sentences.filter((sentence) => sentence.label === 'hallucination').length;
+  return {
+    reading: { scores: [{ hallucinated, sentences: sentences.length }], verdicts: [{ sentences }] },
+  };
+}
+
+/** The answer's sentences as SHR cuts them: at full stops, exact and contained repeats left out. */
+export function shrSentences(answer: string): string[] {
+  const kept: string[] = [];
+  for (const piece of answer.replace(/\s+/g, ' ').split('.')) {
+    const sentence = piece.trim();
+    if (sentence !== '' && !kept.some((earlier) => earlier.includes(sentence))) kept.push(sentence);
+  }
+  return kept;
+}

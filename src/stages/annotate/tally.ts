@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counts of a run, for the summary: what the judge was asked, how it ended, what it cost.
+import type { Usage } from '../../http/attempt.ts';
+import type { Outcome } from '../../records/record.ts';
+
+export interface Tally {
+  rows: number;
+  /** Entries by outcome. */
+  outcomes: Partial<Record<Outcome, number>>;
+  /** Questions that needed an answer: asked + cached + known without asking. */
+  questions: number;
+  cached: number;
+  /** Requests sent, retries and repairs included. */
+  requests: number;
+  repaired: number;
+  input_tokens: number;
+  output_tokens: number;
+  /** US dollars; undefined when the judge's price is not known. */
+  cost: number | undefined;
+}
+
+export function newTally(hasPrice: boolean): Tally {
+  const counts = { rows: 0, questions: 0, cached: 0, requests: 0, repaired: 0, input_tokens: 0, output_tokens: 0 };
+  return { ...counts, outcomes: {}, cost: hasPrice ? 0 : undefined };
+}
+
+/** Adds one request's tokens. */
+export function countUsage(tally: Tally, usage: Usage | undefined): void {
+  tally.input_tokens += usage?.input_tokens ?? 0;
+  tally.output_tokens += usage?.output_tokens ?? 0;
+}
+
+/** "900 ok, 3 refused; 903 questions, 40 from the cache, 871 requests; 1.2M + 0.3M tokens, 4.5 USD". */
+export function describeTally(tally: Tally): string {
+  const outcomes = Object.entries(tally.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+  const cost = tally.cost === undefined ? 'cost unknown (give --prices)' : `${tally.cost.toFixed(4)} USD`;
+  const repaired = tally.repaired > 0 ? ` (${tally.repaired} repairs)` : '';
+  return [
+    outcomes.length > 0 ? outcomes.join(', ') : 'no runs',
+    `${tally.questions} questions, ${tally.cached} from the cache, ${tally.requests} requests${repaired}`,
+    `${tally.input_tokens} input and ${tally.output_tokens} output tokens, ${cost}`,
+  ].join('; ');
+}
