@@ -85,7 +85,7 @@ class ResultWriter {
   }
 
   async write({ row, records, dropped, error }: RowResult): Promise<void> {
-    if (error !== undefined) return this.#fail(row, error);
+    if (error !== undefined) return this.#fail(row, error, records[0]);
     const { counts, sink } = this.#options;
     const { id } = row.record;
     if (records.length === 0) {
@@ -103,7 +103,7 @@ class ResultWriter {
     await this.#push(row.record, row);
   }
 
-  async #fail(row: Row, error: NonNullable<RowResult['error']>): Promise<void> {
+  async #fail(row: Row, error: NonNullable<RowResult['error']>, made: VprefRecord = row.record): Promise<void> {
     const { onError, stage, sink, counts } = this.#options;
     const { code, message } = error;
     if (onError === 'fail') throw positioned(row, error);
@@ -116,7 +116,7 @@ class ResultWriter {
     }
     counts.kept += 1;
     sink.note({ id, rows: [id], error: code });
-    await this.#push({ ...row.record, error: { stage, code, message } }, row);
+    await this.#push(error.partial ? made : { ...made, error: { stage, code, message } }, row);
   }
 
   #tell(message: string): void {

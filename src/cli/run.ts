@@ -36,7 +36,9 @@ type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
 
 // Flags that change how a run goes but not what a row becomes: a resumed run may have others.
 const passingFlags = new Set(
-  'output resume progress quiet threads limit on-error device batch-tokens concurrency rpm tpm max-cost'.split(' '),
+  'output resume progress quiet threads limit on-error device batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env'.split(
+    ' ',
+  ),
 );
 
 export class Run<F, A> implements RunContext<F, A> {

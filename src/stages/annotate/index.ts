@@ -28,18 +28,22 @@ export interface AnnotateOptions {
 /** After a fatal failure or a signal the calls under way may still come in and be kept, for this long. */
 const GRACE_MS = 5000;
 
-/** The stage. A fatal failure yields what is finished and then throws it as a RunError. */
+/** The stage. A fatal failure yields what is finished and then throws it as a RunError. Closes the judge at its end. */
 export function annotate(options: AnnotateOptions): Stage {
-  return (rows) => {
+  return async function* (rows) {
     const run = new AnnotateRun(options);
-    return mapOrdered(rows, {
-      window: options.window,
-      graceMs: GRACE_MS,
-      signal: options.signal,
-      start: (row) => run.row(row),
-      stop: () => run.stop(),
-      abort: () => run.abort(),
-    });
+    try {
+      yield* mapOrdered(rows, {
+        window: options.window,
+        graceMs: GRACE_MS,
+        signal: options.signal,
+        start: (row) => run.row(row),
+        stop: () => run.stop(),
+        abort: () => run.abort(),
+      });
+    } finally {
+      await options.asking.judge.close();
+    }
   };
 }
 

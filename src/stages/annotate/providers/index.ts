@@ -18,6 +18,8 @@ export interface JudgeOptions {
   timeoutMs: number;
   concurrency: number;
   environment: Record<string, string | undefined>;
+  /** Nothing will be asked, so no key is needed. */
+  isSurvey?: boolean;
   warn(message: string): void;
   /** Loads a model directory for `local:`. */
   openLocal(directory: string): Promise<LocalJudge>;
@@ -72,10 +74,14 @@ function checkBaseUrl(text: string): void {
 }
 
 /** The key from the environment. A server of the user's own may need none. */
-function findKey(variables: string[], options: Pick<JudgeOptions, 'keyVariable' | 'environment' | 'baseUrl'>) {
+function findKey(
+  variables: string[],
+  options: Pick<JudgeOptions, 'keyVariable' | 'environment' | 'baseUrl' | 'isSurvey'>,
+) {
   const names = options.keyVariable === undefined ? variables : [options.keyVariable];
   const key = names.map((name) => options.environment[name]?.trim()).find((value) => value);
-  if (key === undefined && (options.baseUrl === undefined || options.keyVariable !== undefined)) {
+  const needsKey = !options.isSurvey && (options.baseUrl === undefined || options.keyVariable !== undefined);
+  if (key === undefined && needsKey) {
     throw new UsageError(`no key: set the environment variable ${names.join(' or ')}`);
   }
   if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {

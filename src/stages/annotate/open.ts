@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what a user sets to a run that can start: judge, guide, cache, flow, budget. annotate either asks, surveys what
+// it would ask, or hands the questions in as a batch.
+import { appendFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type HttpClient, openHttpClient } from '../../http/client.ts';
+import { FlowControl, monotonicClock } from '../../http/flow.ts';
+import { RunError, UsageError } from '../../records/error.ts';
+import type { Row, Stage } from '../stage.ts';
+import { BATCH_PRICE_FACTOR, collectedJudge, submitBatch } from './batch/index.ts';
+import { folderCache, noCache } from './cache.ts';
+import { Budget, judgePrice, loadPrices, type Price } from './cost.ts';
+import { loadGuide } from './guide.ts';
+import { annotate } from './index.ts';
+import type { Judge } from './judge.ts';
+import { type JudgeOptions, openJudge, openJudgeApi } from './providers/index.ts';
+import { type QuestionOverrides, readyGuide } from './question.ts';
+import { type QuestionSource, surveyRun } from './survey.ts';
+import { describeTally, newTally } from './tally.ts';
+
+export interface AnnotateSettings {
+  /** PROVIDER:REST. */
+  judge: string;
+  judgeOptions: JudgeOptions;
+  /** Name or file. */
+  guide: string;
+  runs: number;
+  seed: number;
+  shuffle: boolean;
+  overrides: QuestionOverrides;
+  requestsPerMinute?: number | undefined;
+  tokensPerMinute?: number | undefined;
+  maxAttempts: number;
+  maxDelayMs: number;
+  /** US dollars. */
+  maxCost?: number | undefined;
+  pricesFile?: string | undefined;
+  /** Folder; null for none; undefined for the user's own. */
+  cache: string | null | undefined;
+  logFile?: string | undefined;
+  /** Folder of a batch to hand in or to collect from. */
+  batchFolder?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Rows under way for each call at a time: enough that one slow row holds up no other call. */
+const ROWS_PER_CALL = 4;
+
+/** The stage; with a batch folder it answers from the batch's results. `summary` says what came of it. */
+export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage: Stage; summary(): string }> {
+  const { seed, runs, shuffle, overrides, signal, judgeOptions } = settings;
+  const price = runPrice(settings);
+  if (settings.maxCost !== undefined && price === undefined) {
+    throw new UsageError(`--max-cost: no price is known for ${settings.judge}: give --prices FILE`);
+  }
+  const { judge: live, ready, cache } = await openSource(settings);
+  const judge = settings.batchFolder === undefined ? live : await openCollected(settings, live);
+  const tally = newTally(price !== undefined);
+  const { requestsPerMinute, tokensPerMinute, maxAttempts, maxDelayMs } = settings;
+  const { concurrency } = judgeOptions;
+  const stage = annotate({
+    ...{ ready, runs, seed, shuffle, overrides, signal },
+    window: concurrency * ROWS_PER_CALL,
+    asking: {
+      ...{ judge, cache, price, tally, maxAttempts, maxDelayMs, seed },
+      flow: new FlowControl({ concurrency, requestsPerMinute, tokensPerMinute }),
+      clock: monotonicClock,
+      budget: new Budget(settings.maxCost ?? Number.POSITIVE_INFINITY),
+      repair: settings.batchFolder === undefined,
+      log: settings.logFile === undefined ? undefined : logTo(settings.logFile),
+    },
+  });
+  return { stage, summary: () => describeTally(tally) };
+}
+
+/** One row: what a run over these rows would ask, and cost at most. */
+export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
+  const source = await openSource({ ...settings, judgeOptions: { ...settings.judgeOptions, isSurvey: true } });
+  yield await surveyRun(rows, source, runPrice(settings));
+  await source.judge.close();
+}
+
+/** Writes and hands in the questions of these rows; one row a request file. */
+export async function* submitAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
+  const api = openJudgeApi(settings.judge, settings.judgeOptions);
+  const source = await openSource(settings);
+  const client = await openHttpClient({ timeoutMs: settings.judgeOptions.timeoutMs });
+  try {
+    yield* submitBatch(rows, { ...source, folder: settings.batchFolder!, api, client });
+  } finally {
+    await client.close();
+    await source.judge.close();
+  }
+}
+
+async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
+  const { runs, seed, shuffle, overrides, judgeOptions } = settings;
+  const ready = await readyGuide(loadGuide(settings.guide));
+  const judge = await openJudge(settings.judge, judgeOptions);
+  const folder = settings.cache === undefined ? userCache(judgeOptions.environment) : settings.cache;
+  const cache = folder === null ? noCache : folderCache(folder);
+  return { ready, judge, cache, runs, seed, shuffle, overrides, onBadRow: judgeOptions.warn };
+}
+
+async function openCollected(settings: AnnotateSettings, judge: Judge): Promise<Judge> {
+  const { judgeOptions } = settings;
+  const api = openJudgeApi(settings.judge, judgeOptions);
+  const client: HttpClient = await openHttpClient({ timeoutMs: judgeOptions.timeoutMs });
+  const guide = loadGuide(settings.guide).name;
+  return collectedJudge({ folder: settings.batchFolder!, api, judge, guide, client, warn: judgeOptions.warn });
+}
+
+function userCache(environment: JudgeOptions['environment']): string {
+  return join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vpref', 'annotate');
+}
+
+function runPrice({ judge, pricesFile, batchFolder }: AnnotateSettings): Price | undefined {
+  const price = judgePrice(judge, pricesFile === undefined ? {} : loadPrices(pricesFile));
+  if (price === undefined || batchFolder === undefined) return price;
+  return { input: price.input * BATCH_PRICE_FACTOR, output: price.output * BATCH_PRICE_FACTOR };
+}
+
+/** Appends one line for each request, whole lines even when several processes share the file. */
+function logTo(file: string): (entry: Record<string, unknown>) => void {
+  return (entry) => {
+    try {
+      appendFileSync(file, `${JSON.stringify(entry)}\n`);
+    } catch (cause) {
+      throw new RunError('log', `--log: ${(cause as Error).message}`, { cause });
+    }
+  };
+}
