@@ -41,7 +41,6 @@ await build({
   target: 'node20',
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
   sourcemap: false,
   chunkNames: 'chunks/[name]-[hash]',
   external: [...external.flatMap((name) => [name, `${name}/*`]), '*.node'],

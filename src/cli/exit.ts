@@ -37,26 +37,40 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof StoppedError) return error.signal === 'SIGINT' ? exitCode.interrupted : exitCode.stopped;
   if (error instanceof UsageError || error instanceof RecordError) return exitCode.usage;
   if (error instanceof RunError) return exitCode.failed;
-  return oclifExit(error) ?? exitCode.failed;
+  if (isOclifError(error)) return endsQuietly(error) ? error.oclif.exit : exitCode.usage;
+  return exitCode.failed;
 }
 
 /** What stderr says about an error: one line, or undefined for nothing. */
 export function messageOf(error: unknown): string | undefined {
   if (error instanceof BrokenPipeError) return undefined;
   if (!(error instanceof Error)) return String(error);
-  if (error instanceof RecordError || error instanceof UsageError) return error.message;
-  if (error instanceof RunError || error instanceof StoppedError) return error.message;
-  // oclif ends parse errors with advice and spreads them over lines.
-  if (oclifExit(error) !== undefined) {
-    const [first, ...rest] = error.message.replace(/\s*See more help with --help\s*$/, '').split(/\s*\n\s*/);
-    return `${[first, ...rest].join(' ').trim()} (see --help)`;
-  }
-  if ('syscall' in error) return error.message;
+  if (isOclifError(error)) return endsQuietly(error) ? undefined : `${inOneLine(error.message)} (see --help)`;
+  if (error instanceof UsageError) return inOneLine(error.message);
+  const isOurs = error instanceof RecordError || error instanceof RunError || error instanceof StoppedError;
+  if (isOurs || 'syscall' in error) return error.message;
   const place = /\n\s+at ([^\n]+)/.exec(error.stack ?? '')?.[1];
   return `internal error: ${error.name}: ${error.message}${place ? ` (at ${place})` : ''}`;
 }
 
-function oclifExit(error: unknown): number | undefined {
-  const oclif = error instanceof Error && 'oclif' in error ? (error.oclif as { exit?: number | false }) : undefined;
-  return typeof oclif?.exit === 'number' ? oclif.exit : undefined;
+// oclif puts "Parsing --flag" before what a flag's parser throws, advice after it, and spreads both over lines.
+function inOneLine(message: string): string {
+  return message
+    .replace(/^Parsing --\S+\s+/, '')
+    .replace(/\s*See more help with --help\s*$/, '')
+    .replace(/^The following errors? occurred:\s*/, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .trim();
+}
+
+type OclifError = Error & { code?: string; oclif: { exit: number } };
+
+// A UsageError thrown by a flag's parser carries oclif's mark too; its class says more.
+function isOclifError(error: unknown): error is OclifError {
+  return error instanceof Error && 'oclif' in error && !(error instanceof UsageError);
+}
+
+/** oclif ends --help and --version by throwing. */
+function endsQuietly(error: OclifError): boolean {
+  return error.code === 'EEXIT';
 }

@@ -19,9 +19,7 @@ export async function main(options: Interfaces.LoadOptions, argv = process.argv.
 }
 
 async function fail(error: unknown, argv: string[]): Promise<number> {
-  // oclif ends --help and --version by throwing, with what they print not yet read.
-  const ended = error instanceof Error && 'oclif' in error && (error as { code?: string }).code === 'EEXIT';
-  const message = ended ? undefined : messageOf(error);
+  const message = messageOf(error);
   if (message !== undefined) {
     const verb = argv[0] === undefined || argv[0].startsWith('-') ? '' : ` ${argv[0]}`;
     await new Promise((resolve) => process.stderr.write(`vpref${verb}: ${message}\n`, resolve));

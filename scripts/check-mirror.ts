@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every source has its test: the twin of its name (src/stages/pair.ts -> test/stages/pair.test.ts, native/ops/gemm.cc ->
+// test/native/ops/gemm_test.cc), the twin of its folder, a test that says "// Covers PATH..." in its head, or, for a
+// command, case folders. Prints those that have none and fails.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+function listFiles(folder: string, extension: RegExp): string[] {
+  if (!existsSync(join(root, folder))) return [];
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && extension.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length));
+}
+
+const read = (path: string) => readFileSync(join(root, path), 'utf8');
+
+const declared = new Set<string>();
+const problems: string[] = [];
+for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu)$/))
+  for (const line of read(test)
+    .slice(0, 4000)
+    .match(/^\/\/ Covers .*$/gm) ?? [])
+    for (const source of line
+      .slice('// Covers '.length)
+      .split(/[\s,]+/)
+      .filter(Boolean)) {
+      declared.add(source);
+      if (!existsSync(join(root, source))) problems.push(`${test}: covers ${source}, which does not exist`);
+    }
+
+function hasTest(source: string): boolean {
+  if (declared.has(source)) return true;
+  const command = /^src\/commands\/(.+)\.ts$/.exec(source)?.[1];
+  if (command !== undefined && existsSync(join(root, 'test/cases', command))) return true;
+  const stem = source.replace(/\.[a-z]+$/, '');
+  return [stem, dirname(source)].some((name) =>
+    source.startsWith('src/')
+      ? existsSync(join(root, `${name.replace(/^src\//, 'test/')}.test.ts`))
+      : existsSync(join(root, `test/${name}_test.cc`)),
+  );
+}
+
+/** Types leave nothing to run. */
+const hasCode = (source: string) =>
+  !source.endsWith('.ts') || /^(export )?(default |async |abstract )*(function|const|class|let)\b/m.test(read(source));
+
+const sources = [...listFiles('src', /\.ts$/), ...listFiles('native', /\.(cc|cu)$/)].sort();
+for (const source of sources) if (hasCode(source) && !hasTest(source)) problems.push(`${source}: has no test`);
+
+for (const problem of problems) console.error(problem);
+console.log(`mirror: ${sources.length} sources, ${problems.length} problems`);
+process.exitCode = problems.length > 0 ? 1 : 0;
