@@ -89,6 +89,8 @@ bool Trainer::uses(std::string_view loss) const {
   return std::any_of(options_.loss.begin(), options_.loss.end(), [&](const LossTerm& t) { return t.info->name == loss; });
 }
 
+void Trainer::check_cancelled() const { check(!is_cancelled || !is_cancelled(), "cancelled", "the step was cancelled; no parameter was changed"); }
+
 std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow> rows) const {
   std::vector<MicroBatch> batches;
   for (size_t begin = 0; begin < rows.size();) {
@@ -191,6 +193,7 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   embed(ctx_, weights_, f.token_ids, f.image_index, image_features, f.x);
   const size_t layers_mark = arena_.mark();
   for (const DecoderLayer& layer : weights_.layers) {
+    check_cancelled();
     if (keep) {
       f.layers.push_back(make_activations(config_, layer, t, compute_, level_, arena_));
       decoder_layer(ctx_, config_, layer, f.call, f.x, nullptr, &f.layers.back(), arena_);
@@ -227,6 +230,7 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight) {
                       trainable_.lm_head_grad, arena_);
   const bool below = trainable_.trains_projector || trainable_.trains_language_model;
   for (size_t i = weights_.layers.size(); i-- > 0;) {
+    check_cancelled();
     decoder_layer_backward(ctx_, config_, weights_.layers[i], f.call, f.layers[i], trainable_.layers[i], dx, i > 0 || below, arena_);
   }
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);

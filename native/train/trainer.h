@@ -75,6 +75,9 @@ class Trainer {
   // weights are changed to read the trained parameters; config, weights and encode must outlive this object.
   Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options);
 
+  // Asked between layers; true ends the step with Error{"cancelled"} before any parameter changes. Set before step().
+  std::function<bool()> is_cancelled;
+
   // One optimizer step. Throws Error{"nonfinite"} with the ids of the rows before any parameter changes; Error{"config"} when a row lacks what
   // the loss needs.
   StepResult step(std::span<const TrainRow> rows, const EncodeImages& encode);
@@ -103,6 +106,7 @@ class Trainer {
   void update(StepResult& result, std::span<const TrainRow> rows);
   double reference_point(std::span<const TrainRow> rows, const EncodeImages& encode);
   bool uses(std::string_view loss) const;
+  void check_cancelled() const;
 
   Context& ctx_;
   const ModelConfig& config_;
