@@ -7,21 +7,38 @@ import { RunError } from '../records/error.ts';
 import { decodeGif } from './gif.ts';
 import type { Image } from './image.ts';
 
+/** An image that cannot be read: which, what was expected, what came. */
+export class ImageError extends RunError {
+  readonly source: string;
+  readonly expected: string;
+  readonly got: string;
+  constructor(source: string, expected: string, got: string, options?: ErrorOptions) {
+    super('image', `${source}: expected ${expected}, got ${got}`, options);
+    this.source = source;
+    this.expected = expected;
+    this.got = got;
+  }
+}
+
 /** PIL refuses images of more pixels as decompression bombs. */
 export const MAX_PIXELS = 178_956_970;
 
 const MAX_FILE_BYTES = 2 ** 30;
 
-/** The image at a path or in a data: URI. Throws RunError('image') saying what was expected and what came. */
+/** The image at a path or in a data: URI. Throws ImageError. */
 export async function loadImage(source: string): Promise<Image> {
-  const name = source.startsWith('data:') ? `${source.slice(0, 30)}...` : source;
-  return decodeImage(source.startsWith('data:') ? dataUriBytes(source) : await fileBytes(source), name);
+  return decodeImage(source.startsWith('data:') ? dataUriBytes(source) : await fileBytes(source), sourceName(source));
+}
+
+/** What messages call a source: a path, or the start of a data: URI. */
+export function sourceName(source: string): string {
+  return source.startsWith('data:') ? `${source.slice(0, 30)}...` : source;
 }
 
 /** The first frame of an encoded image: EXIF orientation applied, alpha dropped (not composited), 8 bits a channel. */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
   const format = sniffFormat(bytes);
-  if (!DECODABLE.has(format)) throw imageError(name, 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image', format);
+  if (!DECODABLE.has(format)) throw new ImageError(name, 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image', format);
   try {
     if (format === 'GIF') return decodeGif(bytes, MAX_PIXELS);
     const open = await openWithSharp();
@@ -31,7 +48,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
     return await decodeRgb(open(bytes));
   } catch (cause) {
     const message = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.replace(/:$/, '');
-    throw imageError(name, `a whole ${format} image`, `one that does not decode (${message})`, cause);
+    throw new ImageError(name, `a whole ${format} image`, `one that does not decode (${message})`, { cause });
   }
 }
 
@@ -122,21 +139,22 @@ function ascii(bytes: Uint8Array, start: number, length: number): string {
 async function fileBytes(path: string): Promise<Uint8Array> {
   try {
     const info = await stat(path);
-    if (!info.isFile()) throw imageError(path, 'an image file', info.isDirectory() ? 'a directory' : 'a special file');
-    if (info.size > MAX_FILE_BYTES) throw imageError(path, 'an image file of at most 1 GiB', `${info.size} bytes`);
+    if (!info.isFile())
+      throw new ImageError(path, 'an image file', info.isDirectory() ? 'a directory' : 'a special file');
+    if (info.size > MAX_FILE_BYTES) throw new ImageError(path, 'an image file of at most 1 GiB', `${info.size} bytes`);
     return await readFile(path);
   } catch (cause) {
-    if (cause instanceof RunError) throw cause;
+    if (cause instanceof ImageError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
     const got = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'a file that may not be read' : code;
-    throw imageError(path, 'an image file', got, cause);
+    throw new ImageError(path, 'an image file', got, { cause });
   }
 }
 
 function dataUriBytes(uri: string): Uint8Array {
   const comma = uri.indexOf(',');
   const head = uri.slice(5, comma === -1 ? 0 : comma);
-  if (comma === -1) throw imageError(uri.slice(0, 30), 'data:[type][;base64],DATA', 'no comma');
+  if (comma === -1) throw new ImageError(sourceName(uri), 'data:[type][;base64],DATA', 'no comma');
   const body = uri.slice(comma + 1);
   if (!/;base64$/i.test(head.trim())) return Buffer.from(percentDecoded(body), 'latin1');
   const text = body.includes('%') ? percentDecoded(body) : body;
@@ -144,14 +162,10 @@ function dataUriBytes(uri: string): Uint8Array {
   // Buffer.from stops at the first bad character without a word.
   const digits = text.replace(/[\s=]/g, '').length;
   if (bytes.length < Math.floor((digits * 3) / 4))
-    throw imageError(uri.slice(0, 30), 'base64 data', 'other characters');
+    throw new ImageError(sourceName(uri), 'base64 data', 'other characters');
   return bytes;
 }
 
 function percentDecoded(text: string): string {
   return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-}
-
-function imageError(name: string, expected: string, got: string, cause?: unknown): RunError {
-  return new RunError('image', `${name}: expected ${expected}, got ${got}`, { cause });
 }

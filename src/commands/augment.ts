@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Flags } from '@oclif/core';
+import { recordFlags } from '../cli/flags.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+import { createPixelPool } from '../pixels/pool.ts';
+import { UsageError } from '../records/error.ts';
+import { augment, replay } from '../stages/augment/index.ts';
+import { changesPixels } from '../stages/augment/make-view.ts';
+import { recipeHelp } from '../stages/augment/recipe-help.ts';
+import { parseViewSpecs } from '../stages/augment/view-spec.ts';
+
+export default class Augment extends RecordCommand {
+  static override summary = 'add distorted views of the images';
+  static override description =
+    `Each --op makes one view; \`+\` chains operations into one. What is drawn depends on the seed, the record's id and the
+name of the view alone, and every drawn parameter is in the record.
+
+${recipeHelp()}`;
+  static override usage = 'augment --op NAME[:k=v,...] [FILE...]';
+  static override examples = [
+    '<%= config.bin %> augment --op diffusion:step=800 prompts.ndjson',
+    '<%= config.bin %> augment --op moco --op rrcrop+rotate:degrees=-30..30 --image-dir views prompts.ndjson',
+    '<%= config.bin %> augment --replay --image-dir again augmented.ndjson',
+  ];
+  static override flags = {
+    ...recordFlags,
+    op: Flags.string({
+      multiple: true,
+      helpValue: 'NAME[:k=v,...]',
+      summary: 'a view to add; may be repeated, and chained with + into one view',
+    }),
+    'image-dir': Flags.string({ helpValue: 'DIR', summary: 'where image files of views go, as PNG' }),
+    preview: Flags.string({ helpValue: 'DIR', summary: 'write every view as a PNG to look at, noise clipped' }),
+    replay: Flags.boolean({ summary: 'make the image files of recorded views again from their parameters' }),
+  };
+
+  async run(): Promise<void> {
+    await this.runStage(Augment, ({ flags }) => {
+      const { op: texts = [], 'image-dir': imageDir, preview: previewDir, replay: isReplay, seed, threads } = flags;
+      const shared = {
+        ...(imageDir !== undefined && { imageDir }),
+        ...(previewDir !== undefined && { previewDir }),
+        createPool: () => createPixelPool(threads),
+      };
+      if (isReplay) {
+        if (texts.length > 0) throw new UsageError('--replay: expected no --op, the records have their operations');
+        return replay(shared);
+      }
+      if (texts.length === 0)
+        throw new UsageError('--op: expected at least one view to add (see vpref augment --help)');
+      const views = parseViewSpecs(texts);
+      const needsDir = views.find(changesPixels);
+      if (needsDir && imageDir === undefined)
+        throw new UsageError(`--image-dir: expected a folder for the images of view ${needsDir.name}`);
+      return augment({ views, seed, ...shared });
+    });
+  }
+}

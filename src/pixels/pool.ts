@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Worker threads for pixel work: one job a worker at a time, started when first needed, results as promises.
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { RunError } from '../records/error.ts';
+import type { ViewOp } from '../records/record.ts';
+import { ImageError } from './decode.ts';
+import type { Image } from './image.ts';
+import type { ModelInputPlan } from './model-input.ts';
+
+/** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
+export interface PixelJobs {
+  modelInput: { job: { source: string; plan: ModelInputPlan }; result: Image };
+  augment: { job: AugmentJob; result: AugmentResult };
+  replay: { job: ReplayJob; result: ReplayResult };
+}
+
+/** All views of a record's images, drawn. Structured-cloneable; `views` are the stage's own specs. */
+export interface AugmentJob {
+  id: string;
+  seed: number;
+  images: string[];
+  views: { name: string; steps: unknown[] }[];
+  imageDir?: string;
+  previewDir?: string;
+}
+
+export type AugmentResult = { ops: ViewOp[]; images?: string[] }[];
+
+/** Recorded views made again; those without image files only for the preview. */
+export interface ReplayJob {
+  id: string;
+  images: string[];
+  views: { name: string; ops: ViewOp[]; images?: string[] }[];
+  imageDir?: string;
+  previewDir?: string;
+}
+
+/** The image files of each view, as far as it has any. */
+export type ReplayResult = (string[] | undefined)[];
+
+export type PixelRequest = { [K in keyof PixelJobs]: { kind: K; job: PixelJobs[K]['job'] } }[keyof PixelJobs];
+
+export type PixelReply =
+  | { result: unknown }
+  | { error: { code: string; message: string; image?: { source: string; expected: string; got: string } } };
+
+export interface PixelPool {
+  /** How many jobs run at once. */
+  readonly numThreads: number;
+  /** Rejects with ImageError when an image cannot be read, RunError when an operation is bad or a file not written. */
+  run<K extends keyof PixelJobs>(kind: K, job: PixelJobs[K]['job']): Promise<PixelJobs[K]['result']>;
+  /** Ends the workers; jobs that still run are lost. */
+  close(): Promise<void>;
+}
+
+interface Task {
+  request: PixelRequest;
+  resolve: (result: never) => void;
+  reject: (error: unknown) => void;
+}
+
+/** A pool of `numThreads` workers, default one a core. Hold it in try/finally: idle workers do not keep the process alive. */
+export function createPixelPool(numThreads: number = availableParallelism()): PixelPool {
+  const waiting: Task[] = [];
+  const idle: Worker[] = [];
+  const all = new Set<Worker>();
+  const running = new Map<Worker, Task>();
+
+  function start(): void {
+    while (waiting.length > 0 && (idle.length > 0 || all.size < numThreads)) {
+      const worker = idle.pop() ?? spawn();
+      const task = waiting.shift()!;
+      running.set(worker, task);
+      worker.ref();
+      worker.postMessage(task.request);
+    }
+  }
+
+  function spawn(): Worker {
+    const worker = newWorker();
+    all.add(worker);
+    worker.on('message', (reply: PixelReply) => {
+      const task = running.get(worker)!;
+      running.delete(worker);
+      worker.unref();
+      idle.push(worker);
+      if ('error' in reply) task.reject(errorOf(reply.error));
+      else task.resolve(reply.result as never);
+      start();
+    });
+    const lose = (reason: string) => {
+      all.delete(worker);
+      running.get(worker)?.reject(new RunError('pixel-worker', `a pixel worker ended: ${reason}`));
+      running.delete(worker);
+    };
+    worker.on('error', (error) => lose(error.message));
+    worker.on('exit', (code) => lose(`exit code ${code}`));
+    return worker;
+  }
+
+  return {
+    numThreads,
+    run(kind, job) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ request: { kind, job } as PixelRequest, resolve, reject });
+        start();
+      });
+    },
+    async close() {
+      waiting.length = 0;
+      await Promise.all([...all].map((worker) => worker.terminate()));
+    },
+  };
+}
+
+function errorOf({ code, message, image }: Extract<PixelReply, { error: unknown }>['error']): Error {
+  return image ? new ImageError(image.source, image.expected, image.got) : new RunError(code, message);
+}
+
+// The bundle's workers lie one folder below its root; .ts sources run under tsx, whose hooks a worker does not inherit.
+function newWorker(): Worker {
+  const isSource = import.meta.url.endsWith('.ts');
+  const url = new URL(`../workers/pixel-worker.${isSource ? 'ts' : 'js'}`, import.meta.url);
+  if (!isSource) return new Worker(url);
+  const hooks = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  const code = `import(${hooks}).then(({ register }) => { register(); return import(${JSON.stringify(url.href)}); });`;
+  return new Worker(code, { eval: true });
+}

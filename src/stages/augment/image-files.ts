@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// All views of one record's images, as files: the work of one pool job.
+import { createHash } from 'node:crypto';
+import { rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { encodePng, loadImage } from '../../pixels/decode.ts';
+import { addDiffusionNoise } from '../../pixels/diffusion.ts';
+import type { Image } from '../../pixels/image.ts';
+import { CLIP_MEAN, CLIP_STD, modelInput } from '../../pixels/model-input.ts';
+import type { AugmentJob, AugmentResult, ReplayJob, ReplayResult } from '../../pixels/pool.ts';
+import { RunError } from '../../records/error.ts';
+import { randomStream } from '../../records/random.ts';
+import type { ViewOp } from '../../records/record.ts';
+import { ORIGINAL_VIEW } from '../../records/view.ts';
+import { changesPixels, drawView, replayView } from './make-view.ts';
+import type { ViewSpec } from './view-spec.ts';
+
+/** Draws every view; views that change pixels are written under imageDir, all of them under previewDir. */
+export async function augmentImages(job: AugmentJob): Promise<AugmentResult> {
+  const { id, seed, imageDir, previewDir } = job;
+  const views = (job.views as ViewSpec[]).map((spec) => ({
+    spec,
+    random: randomStream(seed, id, spec.name),
+    ops: [] as ViewOp[],
+    noise: [] as ViewOp[],
+    files: [] as string[],
+  }));
+  for (const [index, source] of job.images.entries()) {
+    const original = await loadImage(source);
+    const label = imageLabel(id, index, job.images.length);
+    if (previewDir !== undefined) await writePreview(previewDir, label, ORIGINAL_VIEW, original, []);
+    for (const view of views) {
+      const { name } = view.spec;
+      const { ops, image } = drawView(original, view.spec, view.random);
+      // Noise is one recipe for all images of the view: the first draw counts.
+      if (index === 0) view.noise = ops.filter(isNoise);
+      const own = ops.filter((op) => !isNoise(op));
+      view.ops.push(...own.map((op) => (job.images.length > 1 ? { ...op, image: index } : op)));
+      if (imageDir !== undefined && changesPixels(view.spec)) {
+        view.files.push(await writeImage(imageDir, `${label}.${name}`, image));
+      }
+      if (previewDir !== undefined) await writePreview(previewDir, label, name, image, view.noise);
+    }
+  }
+  return views.map(({ spec, ops, noise, files }) => ({
+    ops: [...ops, ...noise],
+    ...(changesPixels(spec) && { images: files }),
+  }));
+}
+
+/** Applies recorded operations again: the same bytes, under the same names unless imageDir is another folder. */
+export async function replayImages({ id, images, views, imageDir, previewDir }: ReplayJob): Promise<ReplayResult> {
+  const written = views.map((view) => (view.images === undefined ? undefined : ([] as string[])));
+  for (const [index, source] of images.entries()) {
+    const original = await loadImage(source);
+    const label = imageLabel(id, index, images.length);
+    if (previewDir !== undefined) await writePreview(previewDir, label, ORIGINAL_VIEW, original, []);
+    for (const [i, view] of views.entries()) {
+      const ops = view.ops.filter((op) => op.image === undefined || op.image === index);
+      const image = replayView(original, ops);
+      if (imageDir !== undefined) await written[i]?.push(await writeImage(imageDir, `${label}.${view.name}`, image));
+      if (previewDir !== undefined) await writePreview(previewDir, label, view.name, image, ops);
+    }
+  }
+  return written;
+}
+
+function isNoise(op: ViewOp): boolean {
+  return op.op === 'diffusion';
+}
+
+/** The id as the start of a file name; with several images their number follows. */
+function imageLabel(id: string, index: number, numImages: number): string {
+  const safe = id
+    .replace(/[^A-Za-z0-9._-]+/g, '_')
+    .replace(/^\.+/, '_')
+    .slice(0, 80);
+  return numImages > 1 ? `${safe}.${index}` : safe;
+}
+
+// The name holds a digest of the pixels: another seed or run never writes other pixels under the same name.
+async function writeImage(folder: string, stem: string, image: Image): Promise<string> {
+  const digest = createHash('sha256').update(`${image.width}x${image.height}:`).update(image.data).digest('hex');
+  const path = join(folder, `${stem}.${digest.slice(0, 16)}.png`);
+  const isThere = await stat(path).then(
+    (info) => info.size > 0,
+    () => false,
+  );
+  if (!isThere) await writeWhole(path, await encodePng(image));
+  return path;
+}
+
+/** What the model is shown: after pixel operations as it is; with noise at model size, the tensor shown as pixels and clipped. */
+async function writePreview(folder: string, label: string, view: string, image: Image, ops: readonly ViewOp[]) {
+  const noise = ops.find(isNoise);
+  const shown = noise === undefined ? image : noisedPreview(image, noise.step as number, noise.seed as number);
+  await writeWhole(join(folder, `${label}.${view}.png`), await encodePng(shown));
+}
+
+const PREVIEW_SIZE = 336;
+
+function noisedPreview(image: Image, step: number, seed: number): Image {
+  const cropSize = { width: PREVIEW_SIZE, height: PREVIEW_SIZE };
+  const { width, height, data } = modelInput(image, {
+    mode: 'pad',
+    size: PREVIEW_SIZE,
+    cropSize,
+    imageMean: CLIP_MEAN,
+  });
+  const plane = width * height;
+  const tensor = Float32Array.from({ length: plane * 3 }, (_, i) => {
+    const channel = Math.floor(i / plane);
+    return (data[(i % plane) * 3 + channel]! / 255 - CLIP_MEAN[channel]!) / CLIP_STD[channel]!;
+  });
+  const noised = addDiffusionNoise(tensor, step, seed);
+  const shown = Uint8ClampedArray.from({ length: plane * 3 }, (_, i) => {
+    const channel = i % 3;
+    return (noised[channel * plane + Math.floor(i / 3)]! * CLIP_STD[channel]! + CLIP_MEAN[channel]!) * 255;
+  });
+  return { width, height, data: new Uint8Array(shown.buffer) };
+}
+
+/** The file appears whole or not at all. */
+async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const partial = `${path}.${process.pid}-${threadId}.partial`;
+  try {
+    await writeFile(partial, bytes);
+    await rename(partial, path);
+  } catch (cause) {
+    throw new RunError('write', `${path}: expected to write an image, got ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker thread of src/pixels/pool.ts: decodes, transforms and encodes images.
+import { parentPort } from 'node:worker_threads';
+import { ImageError, loadImage } from '../pixels/decode.ts';
+import { modelInput } from '../pixels/model-input.ts';
+import type { PixelReply, PixelRequest } from '../pixels/pool.ts';
+import { augmentImages, replayImages } from '../stages/augment/image-files.ts';
+
+const port = parentPort!;
+
+port.on('message', async (request: PixelRequest) => {
+  try {
+    const result = await perform(request);
+    const transfer = request.kind === 'modelInput' ? [(result as { data: Uint8Array<ArrayBuffer> }).data.buffer] : [];
+    port.postMessage({ result } satisfies PixelReply, transfer);
+  } catch (error) {
+    const { code = 'pixels', message } = error as { code?: string; message: string };
+    const image = error instanceof ImageError && { source: error.source, expected: error.expected, got: error.got };
+    port.postMessage({ error: { code, message, ...(image && { image }) } } satisfies PixelReply);
+  }
+});
+
+async function perform(request: PixelRequest): Promise<unknown> {
+  switch (request.kind) {
+    case 'modelInput':
+      return modelInput(await loadImage(request.job.source), request.job.plan);
+    case 'augment':
+      return augmentImages(request.job);
+    case 'replay':
+      return replayImages(request.job);
+  }
+}
