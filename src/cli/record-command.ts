@@ -63,7 +63,8 @@ export abstract class RecordCommand extends Command {
     const { flags, args, raw } = await this.parse({ ...command, strict: false } as unknown as typeof RecordCommand);
     const positional = raw.filter((token) => token.type === 'arg').map(({ input }) => input);
     const files = positional.slice(Object.keys(command.args ?? {}).length);
-    const parsed = { flags, args, files } as unknown as Parsed<FlagsOf<C>, ArgsOf<C>>;
+    const given = new Set(raw.flatMap((token) => (token.type === 'flag' ? [token.flag] : [])));
+    const parsed = { flags, args, files, given } as unknown as Parsed<FlagsOf<C>, ArgsOf<C>>;
     return new Run(
       this.id ?? '',
       parsed as Parsed<FlagsOf<C> & Partial<RecordFlagValues> & OutputFlagValues, ArgsOf<C>>,

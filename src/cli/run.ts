@@ -16,6 +16,8 @@ export interface Parsed<F, A> {
   args: A;
   /** Positional arguments after the named ones: input files, "-" for stdin. */
   files: string[];
+  /** Names of the flags that the command line itself gives; the others have their defaults. */
+  given: ReadonlySet<string>;
 }
 
 /** What a command's factory gets. */
@@ -45,6 +47,7 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly flags: F;
   readonly args: A;
   readonly files: string[];
+  readonly given: ReadonlySet<string>;
   readonly stop: AbortSignal;
   readonly #verb: string;
   readonly #common: AnyFlags;
@@ -52,11 +55,12 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly #counts = newCounts();
   readonly #atEnd: (() => void | Promise<void>)[] = [];
 
-  constructor(verb: string, { flags, args, files }: Parsed<F & AnyFlags, A>) {
+  constructor(verb: string, { flags, args, files, given }: Parsed<F & AnyFlags, A>) {
     this.#verb = verb;
     this.flags = flags;
     this.args = args;
     this.files = files;
+    this.given = given;
     this.#common = flags;
     this.stop = listenForStop().signal;
     const toTerminal = process.stdout.isTTY === true && flags.output === undefined;

@@ -10,6 +10,8 @@ export interface PresetSetting {
   source: string;
   /** Only under --faithful. */
   faithful?: boolean;
+  /** What --faithful puts in its place. */
+  published?: { value: string | number | boolean; source: string };
 }
 
 export type Preset = Record<PresetVerb, Record<string, PresetSetting>>;
@@ -31,6 +33,11 @@ function seva(): Preset {
   return {
     sample: {
       ...llavaInput('LLaVA-1.5 training template and padding'),
+      template: {
+        value: 'vicuna_v1',
+        source: 'LLaVA-1.5 training template',
+        published: { value: 'llava_v1', source: `${SEVA_GENERATE}: another system text than in training` },
+      },
       views: { value: 'all', source: 'Zhu et al. 2024 sec. 3: clean and distorted image' },
       temperature: { value: 0, source: SEVA_GENERATE },
       'max-new-tokens': { value: 512, source: SEVA_GENERATE },
@@ -127,6 +134,11 @@ export const PRESET_NAMES = Object.keys(presets);
 
 /** What a preset sets for a verb, by flag name. Throws nothing: the name is one of PRESET_NAMES. */
 export function presetSettings(name: string, verb: PresetVerb, faithful: boolean): Record<string, PresetSetting> {
-  const settings = Object.entries(presets[name]![verb]);
-  return Object.fromEntries(settings.filter(([, setting]) => faithful || setting.faithful !== true));
+  const settings = Object.entries(presets[name]![verb]).filter(([, setting]) => faithful || setting.faithful !== true);
+  return Object.fromEntries(
+    settings.map(([flag, setting]) => [
+      flag,
+      faithful && setting.published ? { ...setting, ...setting.published } : setting,
+    ]),
+  );
 }

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything the addon exports; src/engine/binding.ts has the same list with types.
+#include <napi.h>
+
+#include "addon/machine.h"
+#include "addon/policy_object.h"
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  using namespace vpref::addon;
+  exports.Set("Policy", PolicyObject::define(env));
+  exports.Set("buildFacts", Napi::Function::New(env, build_facts));
+  exports.Set("probeDevice", Napi::Function::New(env, probe_device));
+  return exports;
+}
+
+NODE_API_MODULE(vpref, init)

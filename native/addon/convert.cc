@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "addon/convert.h"
+
+#include <cstring>
+
+namespace vpref::addon {
+namespace {
+
+[[noreturn]] void expected(Napi::Env env, const char* name, const char* what) {
+  throw Napi::TypeError::New(env, cat("[addon] ", name, ": expected ", what));
+}
+
+std::string bytes_text(const Napi::Value& from, const char* name) {
+  if (!from.IsTypedArray()) expected(from.Env(), name, "a Uint8Array");
+  auto array = from.As<Napi::TypedArray>();
+  if (array.TypedArrayType() != napi_uint8_array) expected(from.Env(), name, "a Uint8Array");
+  auto bytes = from.As<Napi::Uint8Array>();
+  return std::string(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
+}
+
+std::vector<std::string> bytes_list(const Napi::Array& from, const char* name) {
+  std::vector<std::string> list(from.Length());
+  for (uint32_t i = 0; i < from.Length(); ++i) list[i] = bytes_text(from.Get(i), name);
+  return list;
+}
+
+std::optional<DType> dtype_of(const std::string& name) {
+  if (name == "f32") return DType::f32;
+  if (name == "bf16") return DType::bf16;
+  return std::nullopt;
+}
+
+Image image_of(const Napi::Object& from) {
+  Image image;
+  image.height = int32_t(number_field(from, "height"));
+  image.width = int32_t(number_field(from, "width"));
+  const Napi::Value pixels = from.Get("pixels");
+  if (!pixels.IsTypedArray()) expected(from.Env(), "pixels", "a Uint8Array");
+  auto bytes = pixels.As<Napi::Uint8Array>();
+  if (image.height <= 0 || image.width <= 0 || bytes.ElementLength() != size_t(image.height) * size_t(image.width) * 3)
+    expected(from.Env(), "pixels", "height * width * 3 bytes");
+  image.pixels.assign(bytes.Data(), bytes.Data() + bytes.ElementLength());
+  if (const Napi::Value recipe = from.Get("diffusion"); recipe.IsObject()) {
+    const Napi::Object object = recipe.As<Napi::Object>();
+    image.diffusion = DiffusionRecipe{int32_t(number_field(object, "step")), uint64_field(object, "seed")};
+  }
+  return image;
+}
+
+template <class T>
+Napi::Value typed_array(Napi::Env env, const std::vector<T>& from) {
+  using Array = std::conditional_t<std::is_same_v<T, float>, Napi::Float32Array, Napi::Int32Array>;
+  auto to = Array::New(env, from.size());
+  if (!from.empty()) std::memcpy(to.Data(), from.data(), from.size() * sizeof(T));
+  return to;
+}
+
+}  // namespace
+
+std::vector<int32_t> int32_list(const Napi::Value& from, const char* name) {
+  if (!from.IsTypedArray() || from.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) expected(from.Env(), name, "an Int32Array");
+  auto array = from.As<Napi::Int32Array>();
+  return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+std::string string_field(const Napi::Object& from, const char* name) {
+  const Napi::Value value = from.Get(name);
+  if (!value.IsString()) expected(from.Env(), name, "a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+double number_field(const Napi::Object& from, const char* name) {
+  const Napi::Value value = from.Get(name);
+  if (!value.IsNumber()) expected(from.Env(), name, "a number");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+uint64_t uint64_field(const Napi::Object& from, const char* name) {
+  const Napi::Value value = from.Get(name);
+  bool lossless = false;
+  if (!value.IsBigInt()) expected(from.Env(), name, "a bigint");
+  const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!lossless) expected(from.Env(), name, "a bigint of 64 bits");
+  return number;
+}
+
+bool bool_field(const Napi::Object& from, const char* name) {
+  const Napi::Value value = from.Get(name);
+  if (!value.IsBoolean()) expected(from.Env(), name, "a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+Napi::Array array_field(const Napi::Object& from, const char* name) {
+  const Napi::Value value = from.Get(name);
+  if (!value.IsArray()) expected(from.Env(), name, "an array");
+  return value.As<Napi::Array>();
+}
+
+std::vector<Image> image_list(const Napi::Array& from) {
+  std::vector<Image> images;
+  for (uint32_t i = 0; i < from.Length(); ++i) {
+    const Napi::Value value = from.Get(i);
+    if (!value.IsObject()) expected(from.Env(), "images", "objects");
+    images.push_back(image_of(value.As<Napi::Object>()));
+  }
+  return images;
+}
+
+EngineOptions engine_options(const Napi::Object& from) {
+  EngineOptions options;
+  options.model_dir = string_field(from, "modelDir");
+  const Napi::Array adapters = array_field(from, "adapterDirs");
+  for (uint32_t i = 0; i < adapters.Length(); ++i) options.adapter_dirs.push_back(adapters.Get(i).ToString().Utf8Value());
+  options.device = string_field(from, "device") == "cuda" ? Device::cuda : Device::cpu;
+  options.dtype = dtype_of(string_field(from, "dtype"));
+  options.threads = int(number_field(from, "threads"));
+  options.batch_tokens = int64_t(number_field(from, "batchTokens"));
+  options.token_bytes = bytes_list(array_field(from, "tokenBytes"), "tokenBytes");
+  return options;
+}
+
+GenerateRequest generate_request(const Napi::Object& from) {
+  GenerateRequest request;
+  request.prompt = int32_list(from.Get("prompt"), "prompt");
+  request.images = image_list(array_field(from, "images"));
+  request.num_branches = int32_t(number_field(from, "numBranches"));
+  request.first_branch = uint32_t(number_field(from, "firstBranch"));
+  request.temperature = float(number_field(from, "temperature"));
+  request.top_p = float(number_field(from, "topP"));
+  request.top_k = int32_t(number_field(from, "topK"));
+  request.seed = uint64_field(from, "seed");
+  request.stream = uint64_field(from, "stream");
+  request.max_new_tokens = int32_t(number_field(from, "maxNewTokens"));
+  request.eos_token_ids = int32_list(from.Get("eosTokenIds"), "eosTokenIds");
+  request.stop_strings = bytes_list(array_field(from, "stopStrings"), "stopStrings");
+  request.repetition.max_period = int32_t(number_field(from, "repetitionMaxPeriod"));
+  request.repetition.min_repeats = int32_t(number_field(from, "repetitionMinRepeats"));
+  request.num_beams = int32_t(number_field(from, "numBeams"));
+  return request;
+}
+
+ScoreRequest score_request(const Napi::Object& from) {
+  ScoreRequest request;
+  request.images = image_list(array_field(from, "images"));
+  const Napi::Array segments = array_field(from, "segments");
+  for (uint32_t i = 0; i < segments.Length(); ++i) {
+    const Napi::Value value = segments.Get(i);
+    if (!value.IsObject()) expected(from.Env(), "segments", "objects");
+    const Napi::Object object = value.As<Napi::Object>();
+    ScoreSegment segment;
+    segment.parent = int32_t(number_field(object, "parent"));
+    segment.token_ids = int32_list(object.Get("ids"), "ids");
+    segment.images = int32_list(object.Get("images"), "images");
+    segment.scored = bool_field(object, "scored");
+    request.segments.push_back(std::move(segment));
+  }
+  return request;
+}
+
+Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
+  Napi::Object to = Napi::Object::New(env);
+  to.Set("modelType", facts.model_type);
+  to.Set("hasVision", facts.has_vision);
+  to.Set("imageHeight", facts.image_height);
+  to.Set("imageWidth", facts.image_width);
+  to.Set("numImageRows", facts.num_image_rows);
+  to.Set("imageTokenId", facts.image_token_id);
+  to.Set("vocabSize", facts.vocab_size);
+  to.Set("maxPositionEmbeddings", facts.max_position_embeddings);
+  to.Set("bosTokenId", facts.bos_token_id);
+  to.Set("eosTokenIds", typed_array(env, facts.eos_token_ids));
+  to.Set("device", facts.device == Device::cuda ? "cuda" : "cpu");
+  to.Set("dtype", dtype_name(facts.dtype));
+  to.Set("storedDtype", dtype_name(facts.stored_dtype));
+  to.Set("numParameters", double(facts.num_parameters));
+  to.Set("threads", facts.threads);
+  return to;
+}
+
+Napi::Value generate_value(Napi::Env env, const GenerateResult& result) {
+  Napi::Array to = Napi::Array::New(env, result.branches.size());
+  for (size_t i = 0; i < result.branches.size(); ++i) {
+    const GeneratedBranch& branch = result.branches[i];
+    Napi::Object item = Napi::Object::New(env);
+    item.Set("ids", typed_array(env, branch.token_ids));
+    item.Set("perTokenLogps", typed_array(env, branch.per_token_logps));
+    item.Set("logps", branch.logps);
+    item.Set("finishReason", finish_reason_name(branch.finish_reason));
+    item.Set("stopString", branch.stop_string);
+    to.Set(uint32_t(i), item);
+  }
+  return to;
+}
+
+Napi::Value score_value(Napi::Env env, const ScoreResult& result) {
+  Napi::Array to = Napi::Array::New(env, result.segments.size());
+  for (size_t i = 0; i < result.segments.size(); ++i) {
+    Napi::Object item = Napi::Object::New(env);
+    item.Set("segment", result.segments[i].segment);
+    item.Set("perTokenLogps", typed_array(env, result.segments[i].per_token_logps));
+    item.Set("logps", result.segments[i].logps);
+    to.Set(uint32_t(i), item);
+  }
+  return to;
+}
+
+}  // namespace vpref::addon

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// JavaScript values to the engine's requests and its results back. A missing or misshapen field throws a TypeError naming it: that is
+// a bug of the TypeScript side, never a user's error.
+#pragma once
+#include <napi.h>
+
+#include "infer/engine.h"
+
+namespace vpref::addon {
+
+EngineOptions engine_options(const Napi::Object& from);
+GenerateRequest generate_request(const Napi::Object& from);
+ScoreRequest score_request(const Napi::Object& from);
+
+Napi::Value facts_value(Napi::Env env, const EngineFacts& facts);
+Napi::Value generate_value(Napi::Env env, const GenerateResult& result);
+Napi::Value score_value(Napi::Env env, const ScoreResult& result);
+
+// For other objects of the addon (trainer).
+std::vector<int32_t> int32_list(const Napi::Value& from, const char* name);
+std::string string_field(const Napi::Object& from, const char* name);
+double number_field(const Napi::Object& from, const char* name);
+uint64_t uint64_field(const Napi::Object& from, const char* name);
+bool bool_field(const Napi::Object& from, const char* name);
+Napi::Array array_field(const Napi::Object& from, const char* name);
+std::vector<Image> image_list(const Napi::Array& from);
+
+}  // namespace vpref::addon

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// A loaded model as a JavaScript object: generate, score, cancel.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/promise_worker.h"
+#include "infer/engine.h"
+
+namespace vpref::addon {
+
+class PolicyObject : public Napi::ObjectWrap<PolicyObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit PolicyObject(const Napi::CallbackInfo& info);
+  ~PolicyObject() override;
+
+  // For other objects over the same model (trainer). Throws Error{"closed"} after close().
+  std::shared_ptr<Engine> engine() const;
+  std::shared_ptr<PromiseQueue> promises() const { return promises_; }
+
+ private:
+  static Napi::Value load(const Napi::CallbackInfo& info);  // (options) -> Promise<Policy>
+  Napi::Value facts(const Napi::CallbackInfo& info);
+  Napi::Value memory_plan(const Napi::CallbackInfo& info);
+  Napi::Value generate(const Napi::CallbackInfo& info);  // (request) -> {id, promise}
+  Napi::Value score(const Napi::CallbackInfo& info);     // (request) -> {id, promise}
+  void cancel(const Napi::CallbackInfo& info);           // (id)
+  Napi::Value close(const Napi::CallbackInfo& info);     // () -> Promise: waiting requests end as cancelled
+
+  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<PromiseQueue> promises_;
+};
+
+}  // namespace vpref::addon

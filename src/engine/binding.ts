@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loads the addon. The types here are the list of all that native/addon exports.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { EngineError } from './engine-error.ts';
+
+export interface Binding {
+  Policy: {
+    /** Throws (by rejecting) an engine error for whatever is wrong with the checkpoint. */
+    load(options: NativeEngineOptions): Promise<NativePolicy>;
+  };
+  buildFacts(): NativeBuildFacts;
+  /** One linear layer through op and backend, against sums in double precision. */
+  probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
+}
+
+export interface NativeEngineOptions {
+  modelDir: string;
+  adapterDirs: string[];
+  device: 'cpu' | 'cuda';
+  dtype: 'auto' | 'f32' | 'bf16';
+  /** 0: one per core. */
+  threads: number;
+  /** 0: the engine's default. */
+  batchTokens: number;
+  tokenBytes: Uint8Array[];
+}
+
+export interface NativePolicy {
+  facts(): NativeFacts;
+  memoryPlan(): string;
+  generate(request: NativeGenerateRequest): NativePending<NativeGenerated[]>;
+  score(request: NativeScoreRequest): NativePending<NativeScored[]>;
+  cancel(id: number): void;
+  close(): Promise<void>;
+}
+
+/** A queued request; a refused one has id 0 and a rejected promise. */
+export interface NativePending<T> {
+  id: number;
+  promise: Promise<T>;
+}
+
+export interface NativeFacts {
+  modelType: string;
+  hasVision: boolean;
+  imageHeight: number;
+  imageWidth: number;
+  numImageRows: number;
+  imageTokenId: number;
+  vocabSize: number;
+  maxPositionEmbeddings: number;
+  bosTokenId: number;
+  eosTokenIds: Int32Array;
+  device: 'cpu' | 'cuda';
+  dtype: 'f32' | 'bf16';
+  storedDtype: string;
+  numParameters: number;
+  threads: number;
+}
+
+export interface NativeImage {
+  height: number;
+  width: number;
+  pixels: Uint8Array;
+  diffusion?: { step: number; seed: bigint };
+}
+
+export interface NativeGenerateRequest {
+  prompt: Int32Array;
+  images: NativeImage[];
+  numBranches: number;
+  firstBranch: number;
+  temperature: number;
+  topP: number;
+  topK: number;
+  seed: bigint;
+  stream: bigint;
+  maxNewTokens: number;
+  eosTokenIds: Int32Array;
+  stopStrings: Uint8Array[];
+  repetitionMaxPeriod: number;
+  repetitionMinRepeats: number;
+  numBeams: number;
+}
+
+export interface NativeGenerated {
+  ids: Int32Array;
+  perTokenLogps: Float32Array;
+  logps: number;
+  finishReason: 'stop' | 'length' | 'repetition';
+  stopString: number;
+}
+
+export interface NativeScoreRequest {
+  images: NativeImage[];
+  segments: { parent: number; ids: Int32Array; images: Int32Array; scored: boolean }[];
+}
+
+export interface NativeScored {
+  segment: number;
+  perTokenLogps: Float32Array;
+  logps: number;
+}
+
+export interface NativeBuildFacts {
+  backends: ('cpu' | 'cuda')[];
+  matrixLibrary: string;
+  cpuFeatures: string[];
+  mpi: boolean;
+  compiler: string;
+}
+
+/** A loaded addon and where it came from. */
+export interface LoadedBinding {
+  binding: Binding;
+  path: string;
+}
+
+const CPU_ADDON = join('build', 'native', 'vpref_cpu.node');
+const CUDA_ADDON = join('build', 'native-cuda', 'vpref_cuda.node');
+
+const loaded = new Map<string, Binding>();
+
+/**
+ * The addon for a device: `auto` takes the CUDA build when there is one. $VPREF_ADDON names another file, for tests of a build elsewhere.
+ * Throws EngineError{"addon"} saying how to build it.
+ */
+export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
+  const path = addonPath(device);
+  let binding = loaded.get(path);
+  if (binding === undefined) {
+    try {
+      binding = createRequire(import.meta.url)(path) as Binding;
+    } catch (cause) {
+      const reason = (cause as Error).message.split('\n')[0];
+      throw new EngineError('addon', `${path}: cannot be loaded: ${reason}; build it again: ${buildCommand(path)}`, {
+        cause,
+      });
+    }
+    loaded.set(path, binding);
+  }
+  return { binding, path };
+}
+
+function addonPath(device: 'auto' | 'cpu' | 'cuda'): string {
+  const override = process.env.VPREF_ADDON;
+  if (override) return override;
+  const root = packageRoot();
+  const cuda = join(root, CUDA_ADDON);
+  const cpu = join(root, CPU_ADDON);
+  if (device !== 'cpu' && existsSync(cuda)) return cuda;
+  if (device === 'cuda')
+    throw new EngineError('addon', `${cuda}: the CUDA engine is not built: run ${buildCommand(cuda)}`);
+  if (existsSync(cpu)) return cpu;
+  if (existsSync(cuda)) return cuda;
+  throw new EngineError('addon', `${cpu}: the native engine is not built: run ${buildCommand(cpu)}`);
+}
+
+function buildCommand(path: string): string {
+  return `${join(packageRoot(), 'scripts', 'build-native.sh')} ${path.endsWith('vpref_cuda.node') ? 'cuda' : 'cpu'}`;
+}
+
+// The folder of package.json, from src/engine as well as from the bundle in dist/.
+function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// A loaded model: generates answers and scores texts, many requests at a time.
+import { hashKeys } from '../records/random.ts';
+import { loadBinding, type NativeFacts, type NativeImage, type NativePending, type NativePolicy } from './binding.ts';
+import { EngineError, fromEngine } from './engine-error.ts';
+import type {
+  Generated,
+  GenerateRequest,
+  ImageInput,
+  PolicyEngine,
+  PolicyInfo,
+  Scored,
+  ScoreRequest,
+} from './requests.ts';
+
+export interface PolicyOptions {
+  model: string;
+  adapters: string[];
+  device: 'auto' | 'cpu' | 'cuda';
+  dtype: 'auto' | 'f32' | 'bf16';
+  threads?: number;
+  batchTokens?: number;
+  /** Bytes of every token id; needed for stop strings. */
+  tokenBytes: Uint8Array[];
+}
+
+/** Loads a model. Throws EngineError. */
+export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
+  const { binding, device } = await bindingFor(options.device);
+  const native = await fromEngine(() =>
+    binding.Policy.load({
+      modelDir: options.model,
+      adapterDirs: options.adapters,
+      device,
+      dtype: options.dtype,
+      threads: options.threads ?? 0,
+      batchTokens: options.batchTokens ?? 0,
+      tokenBytes: options.tokenBytes,
+    }),
+  );
+  return new Policy(native);
+}
+
+// `auto` is the GPU when the CUDA build is there and its probe works, else the CPU.
+async function bindingFor(device: PolicyOptions['device']) {
+  const { binding } = loadBinding(device);
+  if (device !== 'auto') return { binding, device };
+  if (!binding.buildFacts().backends.includes('cuda')) return { binding, device: 'cpu' as const };
+  const works = await fromEngine(() => binding.probeDevice('cuda')).then(
+    () => true,
+    () => false,
+  );
+  return { binding, device: works ? ('cuda' as const) : ('cpu' as const) };
+}
+
+/** One model in memory. close() ends it; requests that wait are then cancelled. */
+export class Policy implements PolicyEngine {
+  readonly info: PolicyInfo;
+  readonly #native: NativePolicy;
+  readonly #eosIds: number[];
+
+  constructor(native: NativePolicy) {
+    this.#native = native;
+    this.info = policyInfo(native.facts());
+    this.#eosIds = this.info.eosIds;
+  }
+
+  /** The engine's own object, for the trainer that shares the weights. */
+  get native(): NativePolicy {
+    return this.#native;
+  }
+
+  /** What memory is planned and used, one item a line. */
+  memoryPlan(): string {
+    return this.#native.memoryPlan();
+  }
+
+  /** The answers to one prompt, in the order of their numbers. Throws EngineError; its code is "cancelled" after an abort. */
+  async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]> {
+    const { promptIds, images, n, stop, stopIds, seed, key, ...draw } = request;
+    const results = await this.#wait(
+      () =>
+        this.#native.generate({
+          prompt: promptIds,
+          images: images.map((image) => this.#nativeImage(image)),
+          numBranches: n,
+          firstBranch: draw.firstBranch,
+          temperature: draw.temperature,
+          topP: draw.topP,
+          topK: draw.topK,
+          seed: BigInt(seed),
+          stream: hashBits(key),
+          maxNewTokens: draw.maxNewTokens,
+          eosTokenIds: stopIds.length === 0 ? new Int32Array(0) : Int32Array.from([...this.#eosIds, ...stopIds]),
+          stopStrings: stop,
+          repetitionMaxPeriod: draw.repetitionMaxPeriod,
+          repetitionMinRepeats: REPETITION_MIN_REPEATS,
+          numBeams: draw.beams,
+        }),
+      signal,
+    );
+    return results.map(({ ids, logps, finishReason }) => ({ ids, logps, finishReason }));
+  }
+
+  /** Log-probability of each token of each branch. Throws EngineError as generate does. */
+  async score(request: ScoreRequest, signal?: AbortSignal): Promise<Scored[]> {
+    const { promptIds, images, branches } = request;
+    const prompt = { parent: -1, ids: promptIds, images: Int32Array.from(images.keys()), scored: false };
+    const scored = branches.map((ids) => ({ parent: 0, ids, images: new Int32Array(0), scored: true }));
+    const native = images.map((image) => this.#nativeImage(image));
+    const results = await this.#wait(
+      () => this.#native.score({ images: native, segments: [prompt, ...scored] }),
+      signal,
+    );
+    return results.map(({ perTokenLogps }) => perTokenLogps);
+  }
+
+  close(): Promise<void> {
+    return fromEngine(() => this.#native.close());
+  }
+
+  async #wait<T>(start: () => NativePending<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (signal?.aborted) throw new EngineError('cancelled', 'the request was cancelled');
+    return fromEngine(async () => {
+      const { id, promise } = start();
+      const cancel = () => this.#native.cancel(id);
+      signal?.addEventListener('abort', cancel, { once: true });
+      try {
+        return await promise;
+      } finally {
+        signal?.removeEventListener('abort', cancel);
+      }
+    });
+  }
+
+  #nativeImage({ pixels, noise }: ImageInput): NativeImage {
+    const size = this.info.vision?.imageSize ?? 0;
+    const image = { height: size, width: size, pixels };
+    return noise === undefined ? image : { ...image, diffusion: { step: noise.step, seed: BigInt(noise.seed) } };
+  }
+}
+
+// A pattern that stands this many times in a row is a loop, not an answer.
+const REPETITION_MIN_REPEATS = 8;
+
+function policyInfo(facts: NativeFacts): PolicyInfo {
+  const { imageHeight, imageWidth } = facts;
+  if (imageHeight !== imageWidth)
+    throw new EngineError('config', `image size: expected a square, got ${imageWidth}x${imageHeight}`);
+  const vision = { imageSize: imageHeight, imageRows: facts.numImageRows, imageTokenId: facts.imageTokenId };
+  return {
+    modelType: facts.modelType,
+    device: facts.device,
+    dtype: facts.dtype,
+    storedDtype: facts.storedDtype,
+    vocabSize: facts.vocabSize,
+    maxPositions: facts.maxPositionEmbeddings,
+    eosIds: [...facts.eosTokenIds],
+    numParameters: facts.numParameters,
+    threads: facts.threads,
+    ...(facts.hasVision && { vision }),
+  };
+}
+
+function hashBits(...keys: string[]): bigint {
+  const [low, high] = hashKeys(keys);
+  return (BigInt(high) << 32n) | BigInt(low);
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes in and out of the engine: ids, pixels and numbers. Each request crosses the addon border once.
+
+/** One image at the model's size, and the noise that the engine adds after normalising. */
+export interface ImageInput {
+  /** RGB, rows from the top, [side * side * 3]. */
+  pixels: Uint8Array;
+  noise?: NoiseRecipe;
+}
+
+/** x_t = sqrt(abar[step]) x + sqrt(1 - abar[step]) eps on the normalised tensor, unclipped; eps is counter-based. */
+export interface NoiseRecipe {
+  step: number;
+  seed: number;
+}
+
+export interface GenerateRequest {
+  /** Canonical prompt ids, the image token once per image row. */
+  promptIds: Int32Array;
+  images: ImageInput[];
+  /** Number of answers. */
+  n: number;
+  /** 0 is greedy. */
+  temperature: number;
+  /** Probability mass kept, 1 keeps all. */
+  topP: number;
+  /** Number of tokens kept, 0 keeps all. */
+  topK: number;
+  maxNewTokens: number;
+  /** Beams of the search, 1 is none. */
+  beams: number;
+  /** An answer whose end repeats a pattern of at most so many tokens is stopped; 0 never stops it. */
+  repetitionMaxPeriod: number;
+  /** UTF-8 byte strings that end an answer. */
+  stop: Uint8Array[];
+  /** Ids that end an answer besides the model's own. */
+  stopIds: number[];
+  seed: number;
+  /** What the draws are keyed by besides the seed and the place of the token. */
+  key: string;
+  /** Number of the first of the n answers among the draws. */
+  firstBranch: number;
+}
+
+export interface Generated {
+  /** The answer's ids, its end token included when it came to one. */
+  ids: Int32Array;
+  /** Summed log-probability of ids: full vocabulary, temperature 1, nats. */
+  logps: number;
+  finishReason: 'stop' | 'length' | 'repetition';
+}
+
+export interface ScoreRequest {
+  promptIds: Int32Array;
+  images: ImageInput[];
+  /** Responses that share the prompt. */
+  branches: Int32Array[];
+}
+
+/** Log-probability of each token of one branch, nats. */
+export type Scored = Float32Array;
+
+/** What a loaded model is. */
+export interface PolicyInfo {
+  /** "llava" or "llama". */
+  modelType: string;
+  device: 'cpu' | 'cuda';
+  dtype: 'f32' | 'bf16';
+  vocabSize: number;
+  maxPositions: number;
+  eosIds: number[];
+  /** Absent for a text-only model. */
+  vision?: {
+    imageSize: number;
+    /** Rows an image takes among the tokens. */
+    imageRows: number;
+    imageTokenId: number;
+  };
+  numParameters: number;
+  /** How the file stores the weights. */
+  storedDtype: string;
+  threads: number;
+}
+
+/** A loaded model: generates and scores. */
+export interface PolicyEngine {
+  readonly info: PolicyInfo;
+  generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]>;
+  score(request: ScoreRequest, signal?: AbortSignal): Promise<Scored[]>;
+}

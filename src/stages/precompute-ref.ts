@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Log-probabilities under the reference, stored in the data with a fingerprint of what computed them.
+import { RecordError } from '../records/error.ts';
+import type { RefFingerprint, VprefRecord } from '../records/record.ts';
+import { mapRowsInFlight } from './in-flight.ts';
+import {
+  loadImages,
+  type ModelContext,
+  planRecord,
+  preparePrompt,
+  provenance,
+  scoreResponses,
+  writtenTurns,
+} from './model-context.ts';
+import { pairFields, pairTexts } from './score.ts';
+import type { Row, Stage } from './stage.ts';
+
+/**
+ * Adds `ref_*` and `ref`. A record that has them from this very model passes through; from another, it is an error: a file must not
+ * mix references. Image-side negatives are scored with `chosen`.
+ */
+export function precomputeRef(context: ModelContext): Stage {
+  return mapRowsInFlight(async (row, signal) => {
+    const { record } = row;
+    const plan = await planRecord(row, context);
+    const ref: RefFingerprint = provenance(plan, context);
+    checkSameReference(row, ref);
+    if (record.ref !== undefined && isComplete(record)) return [record];
+    const texts = pairTexts(record);
+    if (texts.length === 0) throw new RecordError(row, 'record', 'chosen and rejected, or response', 'none of them');
+    const scoreTexts = async (images: string[], responses: string[]) => {
+      const loaded = await loadImages(row, { images }, plan, context);
+      const prepared = preparePrompt(writtenTurns(row, loaded.length), loaded, plan, context);
+      const scored = await scoreResponses(
+        prepared,
+        responses.map((text) => ({ text })),
+        context,
+        signal,
+      );
+      return scored.map(({ logps }) => logps);
+    };
+    const [logps, onRejectedImages] = await Promise.all([
+      scoreTexts(record.images ?? [], texts),
+      scoreOnRejectedImages(row, async (images, chosen) => (await scoreTexts(images, [chosen]))[0]!),
+    ]);
+    return [{ ...record, ...pairFields(record, logps, 'ref'), ...onRejectedImages, ref }];
+  }, context.stop);
+}
+
+async function scoreOnRejectedImages(
+  row: Row,
+  scoreChosen: (images: string[], chosen: string) => Promise<number>,
+): Promise<Partial<VprefRecord>> {
+  const { rejected_images: rejected, chosen } = row.record;
+  if (rejected === undefined || rejected.length === 0) return {};
+  if (chosen === undefined) throw new RecordError(row, 'chosen', 'a text, because there are rejected_images', 'none');
+  const isOne = typeof rejected[0] === 'string';
+  const sets = isOne ? [rejected as string[]] : (rejected as string[][]);
+  const logps = await Promise.all(sets.map((images) => scoreChosen(images, chosen)));
+  return { ref_chosen_logps_rejected_images: isOne ? logps[0]! : logps };
+}
+
+function isComplete(record: VprefRecord): boolean {
+  const has = (name: keyof VprefRecord) => record[name] !== undefined;
+  const pairs: [keyof VprefRecord, keyof VprefRecord][] = [
+    ['chosen', 'ref_chosen_logps'],
+    ['rejected', 'ref_rejected_logps'],
+    ['response', 'ref_response_logps'],
+    ['rejected_images', 'ref_chosen_logps_rejected_images'],
+  ];
+  return pairs.every(([text, logps]) => !has(text) || has(logps)) && pairs.some(([text]) => has(text));
+}
+
+function checkSameReference(row: Row, ours: RefFingerprint): void {
+  const { ref } = row.record;
+  if (ref === undefined) return;
+  for (const field of ['model', 'adapter', 'dtype'] as const) {
+    const [theirs, wanted] = [JSON.stringify(ref[field] ?? null), JSON.stringify(ours[field] ?? null)];
+    if (theirs !== wanted) {
+      throw new RecordError(
+        row,
+        `ref.${field}`,
+        `${wanted} (this reference; remove ref and ref_* to compute anew)`,
+        theirs,
+      );
+    }
+  }
+}

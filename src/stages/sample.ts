@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers to each record's prompt: to its own images and to the views of them.
+import type { Generated, ImageInput } from '../engine/requests.ts';
+import { RecordError } from '../records/error.ts';
+import type { Response, Sampling } from '../records/record.ts';
+import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
+import { promptTurns, type Turn } from '../text/chat-template.ts';
+import { mapRowsInFlight } from './in-flight.ts';
+import {
+  loadImages,
+  type ModelContext,
+  planRecord,
+  preparePrompt,
+  provenance,
+  type RecordPlan,
+} from './model-context.ts';
+import type { Row, Stage } from './stage.ts';
+
+/** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
+export interface SampleOptions extends DrawOptions {
+  /** "original", "all" (the record's images and every view), or the name of a view. */
+  views: string;
+  label?: string;
+  /** Whether responses carry their log-probability. */
+  logps: boolean;
+  /** Line that asks for an answer with given attributes, added to the last user turn. */
+  steer?: string;
+  seed: number;
+}
+
+export interface DrawOptions {
+  n: number;
+  temperature: number;
+  topP: number;
+  topK: number;
+  maxNewTokens: number;
+  stop: string[];
+  beams: number;
+  /** 0 lets an answer repeat itself until its length ends it. */
+  repetitionMaxPeriod: number;
+}
+
+// One view of one record, on its way to answers.
+interface Job {
+  row: Row;
+  view: string;
+  plan: RecordPlan;
+  images: ImageInput[];
+  draw: DrawOptions;
+  options: SampleOptions;
+  context: ModelContext;
+  signal: AbortSignal;
+}
+
+interface Answer {
+  text: string;
+  generated: Generated;
+  /** Texts of all generated turns when there are several. */
+  turns?: string[];
+}
+
+/** Adds `responses` and `sampling`. The n answers of a view share the computation of its prompt. */
+export function sample(options: SampleOptions, context: ModelContext): Stage {
+  return mapRowsInFlight(async (row, signal) => {
+    const draw = recordDraw(row, options);
+    const plan = await planRecord(row, context);
+    const perView = await Promise.all(
+      viewNames(row, options.views).map(async (view) => {
+        const images = await loadImages(row, viewInputs(row.record, view), plan, context);
+        const answers = await answerView({ row, view, plan, images, draw, options, context, signal });
+        return answers.map((answer) => responseOf(answer, view, options));
+      }),
+    );
+    const responses = [...(row.record.responses ?? []), ...perView.flat()];
+    return [{ ...row.record, responses, sampling: samplingOf(draw, options, plan, context) }];
+  }, context.stop);
+}
+
+async function answerView(job: Job): Promise<Answer[]> {
+  const turns = openDialogue(job.row, job.images.length, job.options.steer);
+  const { n } = job.draw;
+  if (turns.indexOf(null) === turns.length - 1)
+    return generateTurn(turns.slice(0, -1) as Turn[], job, { n, branch: 0, turn: 0 });
+  return Promise.all(Array.from({ length: n }, (_, branch) => converse(turns, job, branch)));
+}
+
+// Generates the open turns one after the other: each sees what was generated before.
+async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<Answer> {
+  const written: Turn[] = [];
+  const texts: string[] = [];
+  let last: Answer | undefined;
+  for (const turn of turns) {
+    if (turn === null) {
+      [last] = await generateTurn(written, job, { n: 1, branch, turn: texts.length });
+      texts.push(last!.text);
+    }
+    written.push(turn ?? { role: 'assistant', content: [{ type: 'text', text: texts.at(-1)! }] });
+  }
+  return { ...last!, turns: texts };
+}
+
+async function generateTurn(
+  turns: Turn[],
+  { row, view, plan, images, draw, options, context, signal }: Job,
+  { n, branch, turn }: { n: number; branch: number; turn: number },
+): Promise<Answer[]> {
+  const { tokenizer, engine } = context;
+  const { promptIds } = preparePrompt(turns, images, plan, context);
+  const { strings, bytes, ids: stopIds } = stops(draw.stop, context);
+  const { temperature, topP, topK, maxNewTokens, beams, repetitionMaxPeriod } = draw;
+  const request = {
+    promptIds,
+    images,
+    n,
+    temperature,
+    topP,
+    topK,
+    maxNewTokens,
+    beams,
+    repetitionMaxPeriod,
+    stop: bytes,
+    stopIds,
+  };
+  const key = [row.record.id, view, turn].join('\n');
+  const all = await engine.generate({ ...request, seed: options.seed, key, firstBranch: branch }, signal);
+  return all.map((generated) => ({ text: cutAtStop(tokenizer.decode([...generated.ids]), strings), generated }));
+}
+
+// A stop string that is a token of its own (such as </s>) is looked for as an id; others as bytes of the text.
+function stops(stop: string[], { tokenizer }: ModelContext): { strings: string[]; bytes: Uint8Array[]; ids: number[] } {
+  const isToken = (text: string) => {
+    const id = tokenizer.tokenId(text);
+    return id !== undefined && tokenizer.isSpecial(id);
+  };
+  const strings = stop.filter((text) => !isToken(text));
+  const encoder = new TextEncoder();
+  return {
+    strings,
+    bytes: strings.map((text) => encoder.encode(text)),
+    ids: stop.filter(isToken).map((text) => tokenizer.tokenId(text)!),
+  };
+}
+
+function cutAtStop(text: string, stop: string[]): string {
+  const ends = stop.map((mark) => text.indexOf(mark)).filter((at) => at !== -1);
+  return ends.length === 0 ? text : text.slice(0, Math.min(...ends));
+}
+
+function responseOf({ text, turns, generated }: Answer, view: string, options: SampleOptions): Response {
+  return {
+    text,
+    ...(turns && { turns }),
+    view,
+    ...(options.label !== undefined && { label: options.label }),
+    ...(options.logps && { logps: generated.logps }),
+    num_tokens: generated.ids.length,
+    finish_reason: generated.finishReason,
+    seed: options.seed,
+  };
+}
+
+function samplingOf(draw: DrawOptions, options: SampleOptions, plan: RecordPlan, context: ModelContext): Sampling {
+  return {
+    ...provenance(plan, context),
+    temperature: draw.temperature,
+    top_p: draw.topP,
+    top_k: draw.topK,
+    max_new_tokens: draw.maxNewTokens,
+    ...(draw.beams > 1 && { beams: draw.beams }),
+    ...(draw.stop.length > 0 && { stop: draw.stop }),
+    ...(options.steer !== undefined && { steer: options.steer }),
+    seed: options.seed,
+  };
+}
+
+/** The record's turns, open ones as null, the answer as the last: null. */
+export function openDialogue(row: Row, numImages: number, steer: string | undefined): (Turn | null)[] {
+  const turns = promptTurns(row.record.prompt, numImages);
+  const last = turns.at(-1);
+  if (last === undefined) throw new RecordError(row, 'prompt', 'at least one turn', 'none');
+  if (last?.role === 'assistant') {
+    throw new RecordError(
+      row,
+      `prompt.${turns.length - 1}.role`,
+      'user, or an assistant turn with content null',
+      'assistant',
+    );
+  }
+  if (last !== null) turns.push(null);
+  if (steer !== undefined) {
+    const asked = turns.findLastIndex((turn) => turn?.role === 'user');
+    if (asked === -1) throw new RecordError(row, 'prompt', 'a user turn', 'none');
+    const { role, content } = turns[asked]!;
+    turns[asked] = { role, content: withLine(content, steer) };
+  }
+  return turns;
+}
+
+function withLine(content: Turn['content'], line: string): Turn['content'] {
+  const at = content.findLastIndex((part) => part.type === 'text');
+  const part = content[at];
+  if (part?.type !== 'text') return [...content, { type: 'text', text: line }];
+  return content.with(at, { type: 'text', text: `${part.text}\n${line}` });
+}
+
+function viewNames(row: Row, views: string): string[] {
+  return views === 'all' ? [ORIGINAL_VIEW, ...(row.record.views ?? []).map(({ name }) => name)] : [views];
+}
+
+// --- a record's own settings ----------------------------------------------------------------------------------------------------
+
+const DRAW_FIELDS: Record<string, { field: keyof DrawOptions; min: number; max: number; whole: boolean }> = {
+  n: { field: 'n', min: 1, max: 4096, whole: true },
+  temperature: { field: 'temperature', min: 0, max: Number.POSITIVE_INFINITY, whole: false },
+  top_p: { field: 'topP', min: 0, max: 1, whole: false },
+  top_k: { field: 'topK', min: 0, max: 2 ** 31 - 1, whole: true },
+  max_new_tokens: { field: 'maxNewTokens', min: 1, max: 2 ** 31 - 1, whole: true },
+  beams: { field: 'beams', min: 1, max: 64, whole: true },
+};
+
+/** Throws RecordError for a value of `sampling_params` that cannot be; unknown keys are left to others. */
+export function recordDraw(row: Row, options: DrawOptions): DrawOptions {
+  const { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod } = options;
+  const draw: DrawOptions = { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod };
+  for (const [name, value] of Object.entries(row.record.sampling_params ?? {})) {
+    const at = `sampling_params.${name}`;
+    const rule = Object.hasOwn(DRAW_FIELDS, name) ? DRAW_FIELDS[name] : undefined;
+    if (rule !== undefined) {
+      const { field, min, max, whole } = rule;
+      const fits = typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
+      if (!fits) throw new RecordError(row, at, rangeText(rule), JSON.stringify(value) ?? 'undefined');
+      Object.assign(draw, { [field]: value });
+    } else if (name === 'stop') {
+      const list = typeof value === 'string' ? [value] : value;
+      if (!Array.isArray(list) || !list.every((item) => typeof item === 'string' && item !== '')) {
+        throw new RecordError(row, at, 'a text or a list of texts', JSON.stringify(value) ?? 'undefined');
+      }
+      draw.stop = list;
+    }
+  }
+  return draw;
+}
+
+function rangeText({ min, max, whole }: { min: number; max: number; whole: boolean }): string {
+  const kind = whole ? 'a whole number' : 'a number';
+  return max >= 2 ** 31 - 1 ? `${kind} of at least ${min}` : `${kind} in ${min}..${max}`;
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Log-probabilities under the policy of the texts that a record holds: responses, choices, chosen and rejected.
+import { RecordError } from '../records/error.ts';
+import type { Response, VprefRecord } from '../records/record.ts';
+import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
+import { mapRowsInFlight } from './in-flight.ts';
+import {
+  loadImages,
+  type ModelContext,
+  planRecord,
+  preparePrompt,
+  type RecordPlan,
+  type ResponseText,
+  scoreResponses,
+  writtenTurns,
+} from './model-context.ts';
+import type { Row, Stage } from './stage.ts';
+
+/** Scores what is there. A record with nothing to score is an error of the record. */
+export function score(context: ModelContext): Stage {
+  return mapRowsInFlight(async (row, signal) => {
+    const { record } = row;
+    const plan = await planRecord(row, context);
+    const texts = pairTexts(record);
+    const scoreView = scorer(row, plan, context, signal);
+    const [original, responses] = await Promise.all([
+      scoreView(
+        ORIGINAL_VIEW,
+        [],
+        [...texts, ...(record.choices ?? [])].map((text) => ({ text })),
+      ),
+      scoreResponsesByView(record.responses ?? [], scoreView),
+    ]);
+    if (original.length + responses.length === 0) {
+      throw new RecordError(row, 'record', 'responses, choices, chosen and rejected, or response', 'none of them');
+    }
+    const sums = original.map(({ logps }) => logps);
+    return [
+      {
+        ...record,
+        ...(responses.length > 0 && { responses }),
+        ...pairFields(record, sums.slice(0, texts.length), 'policy'),
+        ...(record.choices && { choice_logps: sums.slice(texts.length) }),
+      },
+    ];
+  }, context.stop);
+}
+
+// Scores texts after the prompt with a view's images; `earlier` fills the prompt's open turns.
+type ScoreView = (
+  view: string,
+  earlier: string[],
+  texts: ResponseText[],
+) => Promise<{ logps: number; numTokens: number }[]>;
+
+function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal: AbortSignal): ScoreView {
+  return async (name, earlier, texts) => {
+    if (texts.length === 0) return [];
+    const images = await loadImages(row, viewInputs(row.record, name), plan, context);
+    const prepared = preparePrompt(writtenTurns(row, images.length, earlier), images, plan, context);
+    return scoreResponses(prepared, texts, context, signal);
+  };
+}
+
+// Each response is scored with the images and after the turns that it was given to; those that share both share one prompt.
+async function scoreResponsesByView(responses: Response[], scoreView: ScoreView): Promise<Response[]> {
+  const scored = [...responses];
+  const groups = new Map<string, number[]>();
+  for (const [index, response] of responses.entries()) {
+    const key = JSON.stringify([response.view, earlierTurns(response)]);
+    groups.set(key, [...(groups.get(key) ?? []), index]);
+  }
+  await Promise.all(
+    [...groups.values()].map(async (indices) => {
+      const first = responses[indices[0]!]!;
+      const texts = indices.map((index) => responseText(responses[index]!));
+      const results = await scoreView(first.view ?? ORIGINAL_VIEW, earlierTurns(first), texts);
+      for (const [k, index] of indices.entries()) {
+        scored[index] = { ...responses[index]!, logps: results[k]!.logps, num_tokens: results[k]!.numTokens };
+      }
+    }),
+  );
+  return scored;
+}
+
+function earlierTurns({ turns }: Response): string[] {
+  return turns?.slice(0, -1) ?? [];
+}
+
+// An answer that was cut by its length or for repeating itself never came to its end token.
+function responseText({ text, finish_reason }: Response): ResponseText {
+  return { text, end: finish_reason !== 'length' && finish_reason !== 'repetition' };
+}
+
+/** The texts of a pair in the order of `pairFields`: chosen, each rejected; or the one response. */
+export function pairTexts({ chosen, rejected, response }: VprefRecord): string[] {
+  return [chosen ?? [], rejected ?? [], response ?? []].flat();
+}
+
+/** `policy_*` or `ref_*` fields from the log-probabilities of `pairTexts`. */
+export function pairFields(record: VprefRecord, logps: number[], prefix: 'policy' | 'ref'): Partial<VprefRecord> {
+  const { chosen, rejected, response } = record;
+  const fields: Record<string, number | number[]> = {};
+  let next = 0;
+  if (chosen !== undefined) fields[`${prefix}_chosen_logps`] = logps[next++]!;
+  if (Array.isArray(rejected)) {
+    fields[`${prefix}_rejected_logps`] = logps.slice(next, next + rejected.length);
+    next += rejected.length;
+  } else if (rejected !== undefined) fields[`${prefix}_rejected_logps`] = logps[next++]!;
+  if (response !== undefined) fields[`${prefix}_response_logps`] = logps[next++]!;
+  return fields;
+}
