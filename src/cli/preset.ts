@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// --preset and --faithful: a paper's settings in place of the defaults of flags that the command line does not give.
+// --preset and --faithful: a paper's settings in place of flags that are not given.
 import { Flags } from '@oclif/core';
 import { PRESET_NAMES, type PresetVerb, presetSettings } from '../stages/presets.ts';
 
-export const presetFlag = Flags.option({ options: PRESET_NAMES })({
-  helpValue: 'NAME',
-  summary: "a paper's settings; flags given beside it win",
-});
+export const presetFlags = {
+  preset: Flags.option({ options: PRESET_NAMES })({
+    helpValue: 'NAME',
+    summary: `settings of a paper for flags that are not given: ${PRESET_NAMES.join(', ')}`,
+  }),
+  faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
+};
 
-interface Settled {
-  flags: object;
-  given: ReadonlySet<string>;
-}
-
-/** The flags with the preset's values where the command line gives none. */
+/**
+ * The flags with the preset's values where the command line gives none.
+ *   given: names of the flags on the command line (RunContext.given); without it, the flags that are not undefined.
+ */
 export function withPreset<F extends { preset?: string | undefined; faithful?: boolean }>(
-  run: Settled & { flags: F },
+  flags: F,
   verb: PresetVerb,
+  given: ReadonlySet<string> = definedNames(flags),
 ): F {
-  const { flags, given } = run;
   if (flags.preset === undefined) return flags;
   const settings = Object.entries(presetSettings(flags.preset, verb, flags.faithful === true));
   const taken = settings.filter(([name]) => !given.has(name)).map(([name, { value }]) => [name, value]);
   return { ...flags, ...Object.fromEntries(taken) };
+}
+
+function definedNames(flags: object): Set<string> {
+  return new Set(Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [name])));
 }
