@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo: set up, build, run the whole loop on the bundled model.  make test: set up, then every test.
+
+.PHONY: all build native test demo bench docs lint cuda setup install clean
+
+all: build
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	node scripts/build.mjs
+	scripts/build-native.sh
+
+native:
+	scripts/build-native.sh
+
+# The superset: both backends in one addon. Needs nvcc, or CUDACXX=/path/to/nvcc.
+cuda: setup
+	scripts/build-native.sh --cuda
+
+test:
+	@scripts/test.sh
+
+demo: build
+	@examples/demo.sh
+
+bench: build
+	@for bench in bench/*.ts; do echo "== $$bench"; node --import tsx $$bench || exit 1; done
+
+docs: setup
+	node scripts/build.mjs
+	scripts/docs.sh
+
+lint: setup
+	node_modules/.bin/tsc -p .
+	node_modules/.bin/biome check .
+	node --import tsx scripts/check-mirror.ts
+
+# Puts vpref, its man pages and completions under $(PREFIX).
+PREFIX ?= /usr/local
+install: build
+	npm install --global --prefix "$(PREFIX)" .
+
+clean:
+	rm -rf dist build oclif.manifest.json demo-out

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// man/vpref.1 and man/vpref-VERB.1 from the flags' one definition and the hand-written man/prose/VERB.md.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CommandEntry, emit, type Flag, listExamples, listFlags, readCommands, root } from './manifest.ts';
+
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+/** Date of this version's text. */
+const date = '2026-11-21';
+const commands = readCommands();
+
+for (const command of commands) emit(`man/vpref-${command.id}.1`, commandPage(command));
+emit('man/vpref.1', mainPage());
+
+function commandPage(command: CommandEntry): string {
+  const { lead, sections } = readProse(command.id);
+  const flags = listFlags(command);
+  const examples = listExamples(command);
+  return page(`vpref-${command.id}`, [
+    section('NAME', `vpref\\-${roff(command.id)} \\- ${inline(command.summary ?? '')}`),
+    section('SYNOPSIS', `\\fBvpref ${roff(synopsis(command))}\\fR`),
+    section('DESCRIPTION', ...paragraphs(command.description), ...lead),
+    args(command),
+    flags.length > 0 ? section('OPTIONS', ...flags.map(flagEntry)) : '',
+    ...sections,
+    section('EXIT STATUS', 'See \\fBvpref\\fR(1).'),
+    examples.length > 0 ? section('EXAMPLES', ...examples.map(exampleEntry)) : '',
+    section('SEE ALSO', seeAlso(command.id)),
+  ]);
+}
+
+function mainPage(): string {
+  const { lead, sections } = readProse('vpref');
+  const verbs = commands.map(
+    (command) => `.TP\n\\fBvpref\\-${roff(command.id)}\\fR(1)\n${inline(command.summary ?? '')}`,
+  );
+  return page('vpref', [
+    section('NAME', 'vpref \\- build preference data for vision\\-language models, and align the models with it'),
+    section('SYNOPSIS', '\\fBvpref\\fR \\fIVERB\\fR [\\fIARGUMENT\\fR] [\\fIFILE\\fR...]'),
+    section('DESCRIPTION', ...lead),
+    section('VERBS', ...verbs),
+    ...sections,
+    section('SEE ALSO', seeAlso('')),
+  ]);
+}
+
+function page(name: string, parts: string[]): string {
+  const head = `.\\" Made by scripts/man.ts: change the flags in src/commands, or the prose in man/prose.\n.TH ${name.toUpperCase()} 1 "${date}" "vpref ${version}" "User Commands"`;
+  return `${[head, ...parts.filter(Boolean)].join('\n')}\n`;
+}
+
+function section(title: string, ...body: string[]): string {
+  return `.SH ${title}\n${body
+    .filter(Boolean)
+    .join('\n')
+    .replace(/^\.PP\n/, '')}`;
+}
+
+function synopsis(command: CommandEntry): string {
+  const usage = Array.isArray(command.usage) ? command.usage[0] : command.usage;
+  if (usage !== undefined) return usage;
+  const names = Object.values(command.args).map(({ name }) => name.toUpperCase());
+  return [command.id, ...names, '[FILE...]', '[flags]'].join(' ');
+}
+
+function args(command: CommandEntry): string {
+  const entries = Object.values(command.args).map(
+    (arg) => `.TP\n\\fI${roff(arg.name.toUpperCase())}\\fR\n${inline(arg.description ?? '')}${oneOf(arg.options)}`,
+  );
+  return entries.length > 0 ? section('ARGUMENTS', ...entries) : '';
+}
+
+function flagEntry(flag: Flag): string {
+  const short = flag.char ? `\\fB\\-${flag.char}\\fR, ` : '';
+  const long = `\\fB\\-\\-${flag.allowNo ? '[no\\-]' : ''}${roff(flag.name)}\\fR`;
+  const value = Array.isArray(flag.helpValue) ? flag.helpValue.join(' ') : flag.helpValue;
+  const operand =
+    flag.type === 'option' ? ` \\fI${roff(value ?? flag.options?.join('|') ?? flag.name.toUpperCase())}\\fR` : '';
+  const notes = [
+    flag.required ? 'required' : '',
+    flag.default === undefined || flag.default === false ? '' : `default: ${String(flag.default)}`,
+    flag.multiple ? 'may be repeated' : '',
+  ].filter(Boolean);
+  const summary = flag.summary ?? flag.description ?? '';
+  const extra =
+    flag.summary !== undefined ? paragraphs(flag.description).map((text) => text.replace(/^\.PP/, '.IP')) : [];
+  const told = summary.includes('may be repeated') ? notes.filter((note) => note !== 'may be repeated') : notes;
+  return [
+    `.TP\n${short}${long}${operand}\n${inline(`${summary}${told.length > 0 ? ` (${told.join('; ')})` : ''}`)}`,
+    ...extra,
+  ].join('\n');
+}
+
+function exampleEntry({ description, command }: { description: string; command: string }): string {
+  const lead = description === '' ? '' : `.PP\n${inline(description)}:\n`;
+  return `${lead}.PP\n.RS 4\n.nf\n${command.split('\n').map(verbatim).join('\n')}\n.fi\n.RE`;
+}
+
+function seeAlso(id: string): string {
+  const pages = [...commands.map((command) => `vpref-${command.id}(1)`), 'vpref-records(5)'];
+  if (existsSync(join(root, 'man/vpref-pipelines.7'))) pages.push('vpref-pipelines(7)');
+  if (id !== '') pages.unshift('vpref(1)');
+  return pages
+    .filter((name) => name !== `vpref-${id}(1)`)
+    .map((name) => `\\fB${roff(name.slice(0, -3))}\\fR${name.slice(-3)}`)
+    .join(', ');
+}
+
+function oneOf(options: string[] | undefined): string {
+  return options === undefined ? '' : `: ${options.map((option) => `\\fB${roff(option)}\\fR`).join(', ')}`;
+}
+
+/** Prose: what stands before the first heading, and each "## TITLE" as a section. */
+function readProse(id: string): { lead: string[]; sections: string[] } {
+  const path = join(root, `man/prose/${id}.md`);
+  if (!existsSync(path)) return { lead: [], sections: [] };
+  const text = readFileSync(path, 'utf8').replace(/<!--[\s\S]*?-->\s*/g, '');
+  const [lead = '', ...rest] = text.split(/^## /m);
+  return {
+    lead: paragraphs(lead),
+    sections: rest.map((part) => {
+      const newline = part.indexOf('\n');
+      return section(part.slice(0, newline).trim().toUpperCase(), ...paragraphs(part.slice(newline)));
+    }),
+  };
+}
+
+/** Markdown blocks as roff: paragraphs, "- " lists, "### " headings, fenced code. */
+function paragraphs(text: string | undefined): string[] {
+  const blocks: string[] = [];
+  const fences = (text ?? '').split(/^```.*\n/m);
+  for (const [index, piece] of fences.entries()) {
+    if (index % 2 === 1) {
+      blocks.push(`.PP\n.RS 4\n.nf\n${piece.trimEnd().split('\n').map(verbatim).join('\n')}\n.fi\n.RE`);
+      continue;
+    }
+    for (const block of piece
+      .split(/\n\s*\n/)
+      .map((part) => part.trim())
+      .filter(Boolean))
+      blocks.push(markdownBlock(block));
+  }
+  return blocks;
+}
+
+function markdownBlock(block: string): string {
+  if (block.startsWith('### ')) return `.SS ${inline(block.slice(4))}`;
+  if (!block.startsWith('- ')) return `.PP\n${inline(block.replace(/\s*\n\s*/g, ' '))}`;
+  return block
+    .split(/\n(?=- )/)
+    .map((item) => item.slice(2).replace(/\s*\n\s*/g, ' '))
+    .map((item) => {
+      const term = /^`([^`]+)`: (.*)$/s.exec(item);
+      return term ? `.TP\n\\fB${roff(term[1]!)}\\fR\n${inline(term[2]!)}` : `.IP \\(bu 2\n${inline(item)}`;
+    })
+    .join('\n');
+}
+
+function inline(text: string): string {
+  const spans = text.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*)/);
+  const body = spans.map((span, index) => {
+    if (index % 2 === 0) return roff(span);
+    if (span.startsWith('**')) return `\\fB${roff(span.slice(2, -2))}\\fR`;
+    return span.startsWith('*') ? `\\fI${roff(span.slice(1, -1))}\\fR` : `\\fB${roff(span.slice(1, -1))}\\fR`;
+  });
+  return wrap(body.join(''));
+}
+
+// Filled text: where its lines break is nothing to the reader.
+function wrap(text: string): string {
+  const lines = [''];
+  for (const word of text.trim().split(/\s+/)) {
+    const line = lines.at(-1)!;
+    if (line === '') lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length > 78) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines.map(guard).join('\n');
+}
+
+function verbatim(line: string): string {
+  return guard(roff(line));
+}
+
+function roff(text: string): string {
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replaceAll("'", '\\(aq')
+    .replaceAll('^', '\\(ha')
+    .replaceAll('~', '\\(ti')
+    .replaceAll('`', '\\(ga');
+}
+
+// A line that begins with a dot would be a request.
+function guard(line: string): string {
+  return /^[.']/.test(line) ? `\\&${line}` : line;
+}
