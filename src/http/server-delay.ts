@@ -34,7 +34,8 @@ function positive(text: string | undefined): number | undefined {
 }
 
 function untilDate(text: string, headers: Headers): number | undefined {
-  const at = Date.parse(text);
+  // An HTTP date or RFC 3339; Date.parse alone takes "-3" for a year.
+  const at = /^[A-Za-z]{3},|^\d{4}-\d\d-/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(at)) return undefined;
   const sent = Date.parse(headerValue(headers, 'date') ?? '');
   return Math.max(0, at - (Number.isNaN(sent) ? Date.now() : sent));

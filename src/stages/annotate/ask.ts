@@ -103,15 +103,21 @@ async function askWithRepair(asking: Asking, question: Question, read: (text: st
   return readOrState(await callJudge(asking, question, repair, 'repair'), read, first);
 }
 
+/** Characters of a reply that is not understood that are sent back and kept: some judges ramble for megabytes. */
+const MAX_UNREPAIRED = 20_000;
+
 /** The state an attempt leaves the question in. `first` is the attempt that this one was to mend. */
 function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): Answer {
   const usage = addUsage(first?.usage, attempt.usage);
   const whole = usage === undefined ? attempt : { ...attempt, usage };
-  const before = first?.text ? { unrepairedText: first.text } : {};
+  const before = first?.text ? { unrepairedText: first.text.slice(0, MAX_UNREPAIRED) } : {};
   if (attempt.outcome !== 'ok')
     return { outcome: attempt.outcome, attempt: whole, message: attempt.message ?? '', ...before };
   const result = read(attempt.text);
-  if ('problem' in result) return { outcome: 'unparsable', attempt: whole, message: result.problem, ...before };
+  if ('problem' in result) {
+    const kept = { ...whole, text: whole.text.slice(0, MAX_UNREPAIRED) };
+    return { outcome: 'unparsable', attempt: kept, message: result.problem, ...before };
+  }
   return { outcome: 'ok', attempt: whole, reading: result.reading, ...before };
 }
 
@@ -122,7 +128,10 @@ function addUsage(a: Attempt['usage'], b: Attempt['usage']): Attempt['usage'] {
 
 function repairRequest(request: JudgeRequest, text: string, problem: string): JudgeRequest {
   const plea = `That reply cannot be read: ${problem}. Give the same judgement again in exactly the form that was asked for, with nothing before or after it.`;
-  return { ...request, turns: [...request.turns, { role: 'assistant', text }, { role: 'user', text: plea }] };
+  return {
+    ...request,
+    turns: [...request.turns, { role: 'assistant', text: text.slice(0, MAX_UNREPAIRED) }, { role: 'user', text: plea }],
+  };
 }
 
 /** One call with its retries, within the budget. Throws FatalJudgeError for states that end the run. */

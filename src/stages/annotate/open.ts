@@ -5,7 +5,7 @@ import { appendFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type HttpClient, openHttpClient } from '../../http/client.ts';
-import { FlowControl, monotonicClock } from '../../http/flow.ts';
+import { type Clock, FlowControl, monotonicClock } from '../../http/flow.ts';
 import { RunError, UsageError } from '../../records/error.ts';
 import type { Row, Stage } from '../stage.ts';
 import { BATCH_PRICE_FACTOR, collectedJudge, submitBatch } from './batch/index.ts';
@@ -42,6 +42,7 @@ export interface AnnotateSettings {
   /** Folder of a batch to hand in or to collect from. */
   batchFolder?: string | undefined;
   signal?: AbortSignal | undefined;
+  clock?: Clock | undefined;
 }
 
 /** Rows under way for each call at a time: enough that one slow row holds up no other call. */
@@ -49,7 +50,7 @@ const ROWS_PER_CALL = 4;
 
 /** The stage; with a batch folder it answers from the batch's results. `summary` says what came of it. */
 export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage: Stage; summary(): string }> {
-  const { seed, runs, shuffle, overrides, signal, judgeOptions } = settings;
+  const { seed, runs, shuffle, overrides, signal, judgeOptions, clock = monotonicClock } = settings;
   const price = runPrice(settings);
   if (settings.maxCost !== undefined && price === undefined) {
     throw new UsageError(`--max-cost: no price is known for ${settings.judge}: give --prices FILE`);
@@ -64,8 +65,8 @@ export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage:
     window: concurrency * ROWS_PER_CALL,
     asking: {
       ...{ judge, cache, price, tally, maxAttempts, maxDelayMs, seed },
-      flow: new FlowControl({ concurrency, requestsPerMinute, tokensPerMinute }),
-      clock: monotonicClock,
+      flow: new FlowControl({ concurrency, requestsPerMinute, tokensPerMinute }, clock),
+      clock,
       budget: new Budget(settings.maxCost ?? Number.POSITIVE_INFINITY),
       repair: settings.batchFolder === undefined,
       log: settings.logFile === undefined ? undefined : logTo(settings.logFile),

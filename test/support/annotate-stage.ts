@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The annotate stage with everything real, options small.
+import { type Clock, monotonicClock } from '../../src/http/flow.ts';
+import type { VprefRecord } from '../../src/records/record.ts';
+import { type AnnotateSettings, openAnnotate } from '../../src/stages/annotate/open.ts';
+import type { RowResult, Stage } from '../../src/stages/stage.ts';
+
+/** Waits that are twenty times as short. */
+export const hastyClock: Clock = {
+  now: () => monotonicClock.now() * 20,
+  sleep: (ms, signal) => monotonicClock.sleep(ms / 20, signal),
+};
+
+/** Settings of a run against a local server. */
+export function annotateSettings(
+  judge: string,
+  more: Partial<AnnotateSettings> & { baseUrl?: string; timeoutMs?: number } = {},
+): AnnotateSettings {
+  const { baseUrl, timeoutMs = 10_000, ...settings } = more;
+  return {
+    judge,
+    judgeOptions: {
+      baseUrl,
+      timeoutMs,
+      concurrency: 16,
+      environment: {
+        GEMINI_API_KEY: 'test-key-gemini',
+        OPENAI_API_KEY: 'test-key-openai',
+        ANTHROPIC_API_KEY: 'test-key-anthropic',
+      },
+      warn: () => {},
+      openLocal: () => Promise.reject(new Error('no engine here')),
+    },
+    guide: 'helpsteer',
+    runs: 1,
+    seed: 0,
+    shuffle: true,
+    overrides: {},
+    maxAttempts: 4,
+    maxDelayMs: 60_000,
+    cache: null,
+    clock: hastyClock,
+    ...settings,
+  };
+}
+
+/** All results of the stage over these records. */
+export async function runStage(stage: Stage, records: Iterable<VprefRecord>): Promise<RowResult[]> {
+  const results: RowResult[] = [];
+  for await (const result of stage(asRows(records))) results.push(result);
+  return results;
+}
+
+export async function* asRows(records: Iterable<VprefRecord>) {
+  let line = 0;
+  for (const record of records) yield { record, source: 'test.ndjson', line: ++line };
+}
+
+/** Runs annotate over the records. */
+export async function annotateAll(records: Iterable<VprefRecord>, settings: AnnotateSettings) {
+  const { stage, summary } = await openAnnotate(settings);
+  return { results: await runStage(stage, records), summary: summary() };
+}
+
+/** The one entry of a result's record. */
+export function entryOf(result: RowResult) {
+  const { annotations = [] } = result.records[0] ?? { annotations: [] };
+  if (annotations.length !== 1) throw new Error(`expected one entry, got ${annotations.length}`);
+  return annotations[0]!;
+}
