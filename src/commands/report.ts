@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Flags } from '@oclif/core';
+import { integerFlag, outputFlags } from '../cli/flags.ts';
+import { checkFiles, readBytes } from '../cli/input.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+import { UsageError } from '../records/error.ts';
+import { isObject } from '../records/field.ts';
+import { readLines } from '../records/lines.ts';
+import { makeReport, type ReportInput } from '../stages/report/index.ts';
+
+export default class Report extends RecordCommand {
+  static override summary = 'one self-contained HTML page from pairs, metrics and scores';
+  static override description =
+    'Takes any mix of files: metric rows of train become curves, score rows of eval become tables with intervals, records become counts, judge figures and a pair browser.';
+  static override usage = 'report FILE... [-o FILE]';
+  static override examples = [
+    '<%= config.bin %> report pairs.ndjson seva.metrics.ndjson scores.ndjson -o report.html',
+    '<%= config.bin %> report --title "SeVa, step 800" before.scores.ndjson after.scores.ndjson > scores.html',
+  ];
+  static override flags = {
+    title: Flags.string({ default: 'vpref report', helpValue: 'TEXT', summary: 'title of the page' }),
+    'max-pairs': integerFlag({ min: 0, default: 10000, helpValue: 'N', summary: 'pairs in the browser at most' }),
+    'max-images': integerFlag({ min: 0, default: 500, helpValue: 'N', summary: 'pictures included at most' }),
+    ...outputFlags,
+  };
+
+  async run(): Promise<void> {
+    await this.runTable(Report, async function* ({ flags, files, stop, warn }) {
+      if (files.length === 0 && process.stdin.isTTY) throw new UsageError('expected FILE... or rows on stdin');
+      checkFiles(files);
+      const inputs = (files.length === 0 ? ['-'] : files).map(
+        (file): ReportInput => ({ file, rows: objects(file, stop) }),
+      );
+      const options = { title: flags.title, maxPairs: flags['max-pairs'], maxImages: flags['max-images'] };
+      const { html, numUnknown } = await makeReport(inputs, options);
+      if (numUnknown > 0) warn(`${numUnknown} rows are no records, metrics or scores: left out`);
+      yield html;
+    });
+  }
+}
+
+/** The objects of an NDJSON file; a line that is none is an error with its place. */
+async function* objects(file: string, stop: AbortSignal): AsyncGenerator<Record<string, unknown>> {
+  const source = file === '-' ? 'stdin' : file;
+  for await (const lines of readLines(readBytes(file, stop), source)) {
+    for (const { line, value, error } of lines) {
+      if (error !== undefined) throw error;
+      if (!isObject(value))
+        throw new UsageError(`${source}:${line}: expected a JSON object, got ${JSON.stringify(value)}`);
+      yield value as Record<string, unknown>;
+    }
+  }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ReportCollector } from '../../../src/stages/report/collect.ts';
+
+const collect = (rows: Record<string, unknown>[], maxPairs = 10) => {
+  const collector = new ReportCollector({ maxPairs });
+  const known = rows.map((row) => collector.add('run', row));
+  return { known, data: collector.finish('title') };
+};
+
+test('metric rows become columns, with null where a step lacks a figure', () => {
+  const { data } = collect([
+    { step: 1, epoch: 0.1, loss: 0.7, 'rewards/margins': 0.1 },
+    { step: 2, epoch: 0.2, loss: 0.6, note: 'text' },
+  ]);
+  assert.deepEqual(data.curves, [
+    {
+      name: 'run',
+      keys: ['loss', 'rewards/margins'],
+      columns: [
+        [1, 2],
+        [0.7, 0.6],
+        [0.1, null],
+      ],
+    },
+  ]);
+});
+
+test('pairs keep their texts, pictures are listed once, and the rest is counted', () => {
+  const pair = (id: string) => ({
+    id,
+    images: ['a.png'],
+    prompt: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'What?' }] }],
+    chosen: 'yes',
+    rejected: ['no', 'maybe'],
+    pair: { rule: 'seva' },
+    views: [{ name: 'd', ops: [{ op: 'diffusion', step: 500 }], seed: 1 }],
+  });
+  const { data } = collect([pair('1'), pair('2'), pair('3')], 2);
+  assert.equal(data.pairs.length, 2);
+  assert.equal(data.numPairsLeftOut, 1);
+  assert.deepEqual(data.images, ['a.png']);
+  assert.equal(data.pairs[0]!.prompt, 'user: <image>What?');
+  assert.equal(data.pairs[0]!.view, 'diffusion (step=500)');
+  assert.deepEqual(data.pairs[1]!.rejected, ['no', 'maybe']);
+});
+
+test('judges: outcomes, usage and agreement over runs; failed rows by reason', () => {
+  const entry = (run: number, score: number) => ({
+    guide: 'helpsteer',
+    judge: 'exec:j',
+    run,
+    outcome: 'ok',
+    scores: [{ helpfulness: score }, null],
+    usage: { input_tokens: 10 },
+  });
+  const { data } = collect([
+    { id: '1', prompt: 'q', responses: [], annotations: [entry(0, 4), entry(1, 2)] },
+    {
+      id: '2',
+      prompt: 'q',
+      annotations: [entry(0, 3), entry(1, 3), { ...entry(2, 0), outcome: 'refused', scores: undefined }],
+    },
+    { id: '3', prompt: 'q', error: { stage: 'sample', code: 'image', message: 'm' } },
+  ]);
+  const [judge] = data.judges;
+  assert.deepEqual(judge!.outcomes, { ok: 4, refused: 1 });
+  assert.deepEqual(judge!.usage, { input_tokens: 50 });
+  assert.deepEqual(judge!.agreement, { helpfulness: { equal: 0.5, meanDifference: 1, n: 2 } });
+  assert.deepEqual(data.files[0]!.failed, { 'sample: image': 1 });
+  assert.equal(data.files[0]!.annotated, 2);
+});
+
+test('rows of no known kind are refused', () => {
+  assert.deepEqual(collect([{ hello: 1 }, { benchmark: 'pope', split: 'all', score: 1 }]).known, [false, true]);
+});
