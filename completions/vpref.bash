@@ -2,7 +2,7 @@
 _vpref() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words= first=
   if [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W 'annotate augment doctor --help --version' -- "$cur"))
+    COMPREPLY=($(compgen -W 'annotate augment doctor report --help --version' -- "$cur"))
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -30,6 +30,13 @@ _vpref() {
         -o|--output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='-o --output --progress -q --quiet --help'
+      ;;
+    report)
+      case $prev in
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--max-images --max-pairs -o --output --progress -q --quiet --title --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

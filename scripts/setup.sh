@@ -18,6 +18,7 @@ want ninja ninja-build
 want jq jq
 want mlr miller
 want mandoc mandoc
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || wanted+=(chromium)
 has_header() { echo "#include <$1>" | g++ -E -x c++ - >/dev/null 2>&1; }
 if command -v g++ >/dev/null; then
   has_header dnnl.hpp || has_header oneapi/dnnl/dnnl.hpp || wanted+=(libdnnl-dev)
