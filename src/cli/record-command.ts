@@ -57,9 +57,10 @@ export abstract class RecordCommand extends Command {
   }
 
   async #start<C extends CommandClass<unknown, unknown>>(command: C): Promise<Run<FlagsOf<C>, ArgsOf<C>>> {
-    // Without this a repeatable flag would take the input files that follow it.
+    // Without this a repeatable flag would take the input files that follow it; one that is to take several says so.
     for (const flag of Object.values(command.flags))
-      if (flag.type === 'option' && flag.multiple) Object.assign(flag, { multipleNonGreedy: true });
+      if (flag.type === 'option' && flag.multiple && flag.multipleNonGreedy === undefined)
+        Object.assign(flag, { multipleNonGreedy: true });
     const { flags, args, raw } = await this.parse({ ...command, strict: false } as unknown as typeof RecordCommand);
     const positional = raw.filter((token) => token.type === 'arg').map(({ input }) => input);
     const files = positional.slice(Object.keys(command.args ?? {}).length);

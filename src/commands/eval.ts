@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Args, Flags } from '@oclif/core';
+import { exitCode } from '../cli/exit.ts';
+import { integerFlag, numberFlag, outputFlags } from '../cli/flags.ts';
+import { checkFiles, readBytes } from '../cli/input.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+import { UsageError } from '../records/error.ts';
+import { benchmarkNames, evaluateFiles, failedShare } from '../stages/eval/open.ts';
+import { formatScoreTable } from '../stages/eval/table.ts';
+
+// Unlike other repeatable flags these take every file up to the next flag.
+const filesFlag = (summary: string) =>
+  Flags.string({ multiple: true, multipleNonGreedy: false, helpValue: 'FILE...', summary });
+
+export default class Eval extends RecordCommand {
+  static override summary = "score answers on the papers' benchmarks";
+  static override description =
+    'Scores only: runs no model and calls no network. One row a split, category or capability, and one for all of them. Failed answers and judge calls are counted and not scored; the exit code is then 3.';
+  static override usage = 'eval BENCHMARK [ANSWERS...] [--labels FILE...]';
+  static override examples = [
+    '<%= config.bin %> eval pope answers.ndjson --labels coco_pope_random.json coco_pope_popular.json coco_pope_adversarial.json',
+    '<%= config.bin %> eval mmvet llava_gpt-4-grade-3runs.json --labels mm-vet.json --format table',
+    '<%= config.bin %> import mmvet mm-vet.json | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
+    '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
+  ];
+  static override args = {
+    benchmark: Args.string({
+      required: true,
+      description: `one of ${benchmarkNames.join(', ')}`,
+      options: benchmarkNames,
+    }),
+  };
+  static override flags = {
+    labels: filesFlag("the benchmark's own label files; records that carry `reference` need none"),
+    questions: filesFlag("the benchmark's question file, where ids or categories stand in it"),
+    tables: filesFlag("side tables: AlpacaEval's df_gamed.csv (length-controlled), synonyms for hallucination"),
+    parse: Flags.option({ options: ['official', 'strict'] as const })({
+      default: 'official',
+      summary: 'read answers as the official script, accidents included, or as a careful reader',
+    }),
+    'allow-missing': Flags.boolean({ summary: 'score what answers and labels have in common instead of stopping' }),
+    duplicates: Flags.option({ options: ['error', 'first', 'last'] as const })({
+      default: 'error',
+      summary: 'two answers to one question: stop, or take one of them',
+    }),
+    'include-failed': Flags.boolean({ summary: 'count failed judge calls as the official script does (0, or -1)' }),
+    'max-failed': numberFlag({
+      min: 0,
+      max: 1,
+      default: 0,
+      helpValue: 'SHARE',
+      summary: 'exit 3 when more than this share of the answers or judge calls failed',
+    }),
+    label: Flags.string({ helpValue: 'NAME', summary: 'score the responses of this label only; else each label' }),
+    view: Flags.string({ helpValue: 'NAME', summary: 'score the responses to this view; else the original image' }),
+    response: integerFlag({ min: 0, helpValue: 'N', summary: 'which of several responses of a record, from 0' }),
+    judge: Flags.string({ helpValue: 'NAME', summary: "whose annotations, where several judges' are in a record" }),
+    split: Flags.string({ default: 'test', helpValue: 'NAME', summary: 'scienceqa: split of problems.json' }),
+    beta: numberFlag({ min: 0, default: 0.1, helpValue: 'B', summary: 'rewards: scale of the implicit reward' }),
+    on: Flags.string({
+      helpValue: 'BENCHMARK',
+      summary: "compare: what scores both runs; else the records' source says",
+    }),
+    test: Flags.option({ options: ['exact', 'bootstrap'] as const })({
+      summary: 'compare: sign test on wins and losses, or bootstrap by image; else by image where questions share one',
+    }),
+    resamples: integerFlag({ min: 100, default: 10000, helpValue: 'N', summary: 'compare: bootstrap resamples' }),
+    seed: integerFlag({ min: 0, default: 0, helpValue: 'N', summary: 'compare: seed of the bootstrap' }),
+    format: Flags.option({ options: ['ndjson', 'table'] as const })({
+      default: 'ndjson',
+      summary: "rows for programs, or a table with the papers' rows beside",
+    }),
+    ...outputFlags,
+  };
+
+  async run(): Promise<void> {
+    await this.runTable(Eval, async (run) => {
+      const { flags, args, files } = run;
+      const { labels = [], questions = [], tables = [] } = flags;
+      if (files.length === 0 && process.stdin.isTTY)
+        throw new UsageError('expected ANSWERS before --labels, or on stdin, got a terminal (see vpref eval --help)');
+      const answers = files.length === 0 ? ['-'] : files;
+      checkFiles([...answers, ...labels, ...questions, ...tables]);
+      const evaluation = await evaluateFiles({
+        ...flags,
+        benchmark: args.benchmark,
+        ...{ answers, labels, questions, tables },
+        allowMissing: flags['allow-missing'],
+        includeFailed: flags['include-failed'],
+        read: (path) => readWhole(path, run.stop),
+      });
+      for (const note of evaluation.notes) run.note(note);
+      if (failedShare(evaluation) > flags['max-failed']) process.exitCode = exitCode.partial;
+      return eachRow(flags.format === 'table' ? formatScoreTable(args.benchmark, evaluation.rows) : evaluation.rows);
+    });
+  }
+}
+
+async function readWhole(path: string, stop: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of readBytes(path, stop)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function* eachRow(rows: readonly (object | string)[]): AsyncGenerator<object | string> {
+  yield* rows;
+}

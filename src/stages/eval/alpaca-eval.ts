@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// AlpacaEval: win rate against a baseline (v1, v2 weighted), and length-controlled where df_gamed.csv is given. Source:
+// tatsu-lab/alpaca_eval metrics/helpers.py, metrics/glm_winrate.py, completion_parsers.py.
+import { RecordError, UsageError } from '../../records/error.ts';
+import { describeValue, isObject, type Place } from '../../records/field.ts';
+import { type Answer, answersByModel, joinAnswers, type Label, modelField } from './answers.ts';
+import type { EvalFile, JsonObject } from './file.ts';
+import { holdRecords, readEntries } from './judged.ts';
+import { type LengthRow, lengthControlledWinRate, readGamed } from './length-controlled.ts';
+import { numpyMean, pythonLength, pythonLiteral, pythonRandom } from './python.ts';
+import {
+  type EvalInput,
+  type EvalOptions,
+  type Evaluation,
+  finite,
+  groupBy,
+  labelHashes,
+  type ScoreRow,
+} from './score-row.ts';
+import { clusteredInterval } from './statistics.ts';
+
+/** Whether the official annotator shows output_2 first: CPython's draw from the instruction. */
+export function isSwitched(instruction: string, seed = '0'): boolean {
+  return pythonRandom(`is_switched_outputs${instruction}${seed}`).chooseOne([false, true]);
+}
+
+/** The rank of the first shown answer in a reply such as [{'model': 'model_1', 'rank': 1}, ...]; undefined: unparsed. */
+export function parseRankingOfficial(reply: string): number | undefined {
+  const ranking = pythonLiteral(reply);
+  if (!Array.isArray(ranking)) return undefined;
+  for (const entry of ranking) {
+    if (!isObject(entry) || !('model' in entry)) return undefined;
+    if (entry.model !== 'model_1') continue;
+    return entry.rank === 1 || entry.rank === 2 ? (entry.rank as number) : undefined;
+  }
+  return undefined;
+}
+
+/** A ranking that is whole and free of contradiction, found anywhere in the reply. */
+export function parseRankingStrict(reply: string): number | undefined {
+  const entry = /\{\s*['"]model['"]\s*:\s*['"]model_([12])['"]\s*,\s*['"]rank['"]\s*:\s*([12])\s*,?\s*\}/g;
+  const ranks = new Map([...reply.matchAll(entry)].map((match) => [match[1]!, Number(match[2])]));
+  return ranks.size === 2 && ranks.get('1') !== ranks.get('2') ? ranks.get('1') : undefined;
+}
+
+/** One comparison. */
+interface Comparison {
+  id: string;
+  at: Place;
+  model: string;
+  dataset: string;
+  /** 1: the baseline wins, 2: the model wins, between: how sure; undefined: the judge call failed. */
+  preference: number | undefined;
+  isUnparsed: boolean;
+  baselineLength: number;
+  modelLength: number;
+  index: number;
+}
+
+/** Scores annotations.json, or records judged with guide alpaca-eval. */
+export function scoreAlpacaEval({ answers: files, labels: labelFiles, tables, options }: EvalInput): Evaluation {
+  const notes: string[] = [];
+  const comparisons = holdRecords(files)
+    ? comparedRecords(files, options)
+    : files.flatMap((file) => comparedRows(file, options));
+  const labels = readLabels(labelFiles, comparisons);
+  const gamed = tables.length > 0 ? readGamed(tables) : undefined;
+  const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
+  const answers = comparisons.map((comparison): Answer & { comparison: Comparison } => ({
+    id: comparison.id,
+    at: comparison.at,
+    model: comparison.model,
+    text: '',
+    row: {},
+    comparison,
+  }));
+  for (const [model, ofModel] of answersByModel(answers)) {
+    const compared = joinAnswers(labels, ofModel, options, notes).flatMap(({ answer }) =>
+      answer === undefined ? [] : [(answer as (typeof answers)[0]).comparison],
+    );
+    const hashes = { ...labelHashes(labelFiles), parse: options.parse };
+    const missing = labels.length > compared.length ? { missing: labels.length - compared.length } : {};
+    const datasets = groupBy(compared, (comparison) => comparison.dataset);
+    for (const [dataset, part] of datasets)
+      if (dataset !== '' && datasets.size > 1) evaluation.rows.push({ ...winRow(dataset, model, part), ...hashes });
+    const controlled =
+      gamed === undefined
+        ? {}
+        : { length_controlled_win_rate: lengthControlledWinRate(compared.map(lengthRow), gamed) };
+    evaluation.rows.push({ ...winRow('all', model, compared, controlled), ...missing, ...hashes });
+    evaluation.failed += compared.filter((comparison) => comparison.preference === undefined).length;
+    for (const { id, dataset, preference } of compared)
+      if (preference !== undefined)
+        evaluation.items.push({ model, split: dataset, id, cluster: id, value: preference - 1 });
+  }
+  return evaluation;
+}
+
+function lengthRow({ preference, index, baselineLength, modelLength }: Comparison): LengthRow {
+  return {
+    preference: preference === undefined ? undefined : preference - 1,
+    index,
+    lengthDifference: baselineLength - modelLength,
+  };
+}
+
+function winRow(split: string, model: string, compared: Comparison[], controlled: object = {}): ScoreRow {
+  const judged = compared.filter((comparison) => comparison.preference !== undefined);
+  const wins = judged.map(({ preference }) => preference! - 1);
+  const mean = numpyMean(wins);
+  const variance = wins.reduce((sum, win) => sum + (win - mean) ** 2, 0) / (wins.length - 1);
+  const discrete = wins.map((win) => (win === 0.5 ? 0.5 : win > 0.5 ? 1 : 0));
+  return {
+    benchmark: 'alpaca-eval',
+    split,
+    ...modelField(model),
+    n: judged.length,
+    score: finite(100 * mean),
+    ...controlled,
+    discrete_win_rate: finite(100 * numpyMean(discrete)),
+    standard_error: finite(100 * Math.sqrt(variance / wins.length)),
+    n_wins: wins.filter((win) => win > 0.5).length,
+    n_wins_base: wins.filter((win) => win < 0.5).length,
+    n_draws: wins.filter((win) => win === 0.5).length,
+    avg_length: finite(Math.floor(numpyMean(compared.map((comparison) => comparison.modelLength)))),
+    ...clusteredInterval(
+      judged.map(({ id, preference }) => ({ cluster: id, sums: [preference! - 1, 1] })),
+      ([sum, count]) => (100 * sum!) / count!,
+      [0, 100],
+    ),
+    unparsed: compared.filter((comparison) => comparison.isUnparsed).length,
+    failed: compared.length - judged.length,
+  };
+}
+
+function comparedRows(file: EvalFile, options: EvalOptions): Comparison[] {
+  return file.rows.map(({ value, at }, position) => {
+    const { instruction, output_1, output_2, generator_2, dataset, index } = value;
+    if (typeof instruction !== 'string')
+      throw new RecordError(at, 'instruction', 'a string', describeValue(instruction));
+    for (const [field, output] of Object.entries({ output_1, output_2 }))
+      if (typeof output !== 'string') throw new RecordError(at, field, 'a string', describeValue(output));
+    return {
+      id: instruction,
+      at,
+      model: typeof generator_2 === 'string' ? generator_2 : '',
+      dataset: typeof dataset === 'string' ? dataset : '',
+      ...preferenceOf(value, instruction, at, options),
+      baselineLength: pythonLength(output_1 as string),
+      modelLength: pythonLength(output_2 as string),
+      index: typeof index === 'number' ? index : position,
+    };
+  });
+}
+
+// 0 and 1.5 are both a draw; null is a judge call that failed. Strict mode reads plain-text replies again.
+function preferenceOf(value: JsonObject, instruction: string, at: Place, { parse }: EvalOptions) {
+  const { preference, raw_completion: reply, output_1, output_2 } = value;
+  const isReply = typeof reply === 'string' && reply.includes('model_1');
+  if (isReply && output_1 !== output_2 && (preference === undefined || parse === 'strict')) {
+    const rank = parse === 'strict' ? parseRankingStrict(reply) : parseRankingOfficial(reply);
+    if (rank === undefined) return { preference: undefined, isUnparsed: true };
+    return { preference: isSwitched(instruction) ? 3 - rank : rank, isUnparsed: false };
+  }
+  if (preference === null || Number.isNaN(preference)) return { preference: undefined, isUnparsed: false };
+  if (preference === 0) return { preference: 1.5, isUnparsed: false };
+  if (typeof preference !== 'number' || preference < 1 || preference > 2)
+    throw new RecordError(at, 'preference', '1 to 2, 0 or null', describeValue(preference));
+  return { preference, isUnparsed: false };
+}
+
+function comparedRecords(files: readonly EvalFile[], options: EvalOptions): Comparison[] {
+  return readEntries(files, 'alpaca-eval', options).map(({ id, at, record, annotation }, index) => {
+    const responses = record.responses ?? [];
+    const labelled = responses.findIndex((response) => response.label === options.label);
+    const own = options.label === undefined ? 0 : labelled;
+    if (own === -1) throw new RecordError(at, 'responses', `one with label ${options.label}`, 'other labels');
+    const other = responses[1 - own]?.text ?? (typeof record.reference === 'string' ? record.reference : '');
+    const verdict = Array.isArray(annotation?.verdict) ? annotation.verdict[0] : undefined;
+    const winner = isObject(verdict) ? verdict.winner : undefined;
+    const isOk = annotation?.outcome === 'ok' && winner !== undefined;
+    return {
+      id,
+      at,
+      model: responses[own]?.label ?? '',
+      dataset: String(record.meta?.dataset ?? ''),
+      preference: !isOk ? undefined : winner === null ? 1.5 : winner === own ? 2 : 1,
+      isUnparsed: annotation?.outcome === 'unparsable',
+      baselineLength: pythonLength(other),
+      modelLength: pythonLength(responses[own]?.text ?? ''),
+      index: typeof record.meta?.index === 'number' ? record.meta.index : index,
+    };
+  });
+}
+
+/** alpaca_eval.json, or the instructions that were judged. */
+function readLabels(files: readonly EvalFile[], comparisons: readonly Comparison[]): Label[] {
+  if (files.length === 0)
+    return [...new Map(comparisons.map((comparison) => [comparison.id, comparison])).values()].map(({ id, at }) => ({
+      id,
+      split: '',
+      cluster: id,
+      at,
+    }));
+  return files.flatMap((file) =>
+    file.rows.map(({ value, at }) => {
+      if (typeof value.instruction !== 'string')
+        throw new UsageError(
+          `${at.source}:${at.line}: instruction: expected a string, got ${describeValue(value.instruction)}`,
+        );
+      return { id: value.instruction, split: '', cluster: value.instruction, at };
+    }),
+  );
+}

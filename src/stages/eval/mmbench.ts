@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// MMBench, English and Chinese: a question counts when every rotation of its options is right. Source:
+// open-compass/VLMEvalKit matching_util.py and multiple_choice.py with exact matching, the LLaVA-1.5 protocol.
+import { RecordError, UsageError } from '../../records/error.ts';
+import { describeValue } from '../../records/field.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import {
+  answersByModel,
+  countStates,
+  isRecord,
+  type Joined,
+  joinAnswers,
+  type Label,
+  modelField,
+  place,
+  readAnswers,
+  recordId,
+} from './answers.ts';
+import { LETTERS, likeliestLetter, strictLetter } from './choice.ts';
+import type { EvalFile } from './file.ts';
+import { isPandasMissing } from './pandas.ts';
+import { pythonLength, pythonSplit } from './python.ts';
+import { accuracy, type EvalInput, type Evaluation, groupBy, labelHashes, type Marked } from './score-row.ts';
+
+export interface MMBenchLabel extends Label {
+  answer: string;
+  /** Letter -> option; letters may be missing. */
+  options: Map<string, string>;
+  /** index modulo a million: the rotations of one question share it. */
+  group: string;
+  isBase: boolean;
+  category: string;
+  ability: string;
+}
+
+const ROTATION = 1_000_000;
+
+/** Short names of the six abilities (l2-category). */
+export const ABILITIES: Record<string, string> = {
+  coarse_perception: 'CP',
+  'finegrained_perception (instance-level)': 'FP-S',
+  'finegrained_perception (cross-instance)': 'FP-C',
+  attribute_reasoning: 'AR',
+  logic_reasoning: 'LR',
+  relation_reasoning: 'RR',
+};
+
+const REFUSALS = [
+  "Sorry, I can't help with images of people yet.",
+  "I can't process this file.",
+  "I'm sorry, but without the image provided",
+  'Cannot determine the answer',
+];
+const API_FAILURE = 'Failed to obtain answer via API';
+
+/**
+ * The official extraction without a judge: a letter, "Z" (no choice), or undefined (the answer then counts as wrong).
+ *   options: letter -> text.
+ */
+export function parseMMBenchOfficial(text: string, options: ReadonlyMap<string, string>): string | undefined {
+  return officialLetter(text, options) ?? officialText(text, options);
+}
+
+function officialLetter(text: string, options: ReadonlyMap<string, string>): string | undefined {
+  if (text.includes(API_FAILURE)) return undefined;
+  if (REFUSALS.some((refusal) => text.includes(refusal))) return 'Z';
+  const words = pythonSplit(text.replace(/[.()[\],:;!*#{}]/g, ' '));
+  const said = [...options.keys()].filter((letter) => words.includes(letter));
+  if (said.length === 1) return words.indexOf(said[0]!) > words.length - 5 ? said[0] : undefined;
+  return said.length === 0 && words.includes('Z') ? 'Z' : undefined;
+}
+
+function officialText(text: string, options: ReadonlyMap<string, string>): string | undefined {
+  const lower = text.toLowerCase();
+  const length = [...options.values()].reduce((sum, option) => sum + pythonLength(option), 0);
+  if (pythonLength(lower) > 2 * length) return undefined;
+  const said = [...options].filter(([, option]) => lower.includes(option.toLowerCase()));
+  return said.length === 1 ? said[0]![0] : undefined;
+}
+
+/** Scores answers to MMBench's table; `score` is the circular accuracy. */
+export function scoreMMBench({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
+  const notes: string[] = [];
+  const answers = readAnswers(files, options);
+  const labels = labelFiles.length > 0 ? readMMBenchLabels(labelFiles) : labelsOfRecords(files);
+  const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
+  for (const [model, ofModel] of answersByModel(answers)) {
+    const joined = joinAnswers(labels, ofModel, options, notes);
+    const groups = [...groupBy(joined, ({ label }) => label.group).values()];
+    const questions = groups.map((rotations) => markQuestion(rotations, options.parse));
+    const addRow = (split: string, part: typeof questions, extra: object = {}) => {
+      const rotations = part.flatMap((question) => question.rotations);
+      const { n, score, correct, ci95, clusters } = accuracy(part.flatMap(({ circular }) => circular ?? []));
+      evaluation.rows.push({
+        benchmark: 'mmbench',
+        split,
+        ...modelField(model),
+        n,
+        score,
+        correct,
+        ...extra,
+        plain: accuracy(part.flatMap(({ base }) => base ?? [])).score,
+        rotations: rotations.length,
+        rotation_accuracy: accuracy(rotations).score,
+        ci95,
+        clusters,
+        unparsed: rotations.filter((mark) => mark.unparsed).length,
+        ...countStates(part.flatMap((question) => question.joined)),
+        ...labelHashes(labelFiles),
+        parse: options.parse,
+      });
+    };
+    for (const [ability, part] of groupBy(questions, (question) => question.label.ability))
+      if (ability !== '')
+        addRow(ability, part, ABILITIES[ability] === undefined ? {} : { ability: ABILITIES[ability] });
+    for (const [category, part] of groupBy(questions, (question) => question.label.category))
+      if (category !== '') addRow(category, part);
+    addRow('all', questions);
+    evaluation.failed += countStates(joined).failed;
+    for (const { label, circular } of questions)
+      if (circular !== undefined)
+        evaluation.items.push({
+          model,
+          split: label.ability,
+          id: label.group,
+          cluster: label.group,
+          value: +circular.correct,
+        });
+  }
+  return evaluation;
+}
+
+// A missing answer is an empty cell for the official scorer, so a wrong one; strict mode leaves the question out.
+function markQuestion(joined: Joined<MMBenchLabel>[], parse: 'official' | 'strict') {
+  const label = joined.find(({ label }) => label.isBase)?.label ?? joined[0]!.label;
+  const marks = joined.map(({ label, answer }): Marked | undefined => {
+    if (answer === undefined) return parse === 'official' ? { cluster: label.group, correct: false } : undefined;
+    if (answer.failed !== undefined) return undefined;
+    const ranked = answer.record !== undefined && answer.response === undefined ? likeliestLetter(answer) : undefined;
+    const letter = ranked ?? readLetter(answer.text, label.options, parse);
+    return { cluster: label.group, correct: letter === label.answer, unparsed: letter === undefined };
+  });
+  const rotations = marks.flatMap((mark) => mark ?? []);
+  const isWhole = rotations.length === joined.length;
+  const circular = isWhole ? { cluster: label.group, correct: rotations.every((mark) => mark.correct) } : undefined;
+  return { label, joined, rotations, circular, base: marks[joined.findIndex(({ label }) => label.isBase)] };
+}
+
+function readLetter(text: string, options: ReadonlyMap<string, string>, parse: 'official' | 'strict') {
+  if (parse === 'official') return parseMMBenchOfficial(text, options);
+  const letters = [...options.keys()];
+  const place = strictLetter(text, [...options.values()]);
+  return place === undefined ? undefined : letters[LETTERS.indexOf(place)];
+}
+
+/** The rows of the official tables. An option that pandas reads as missing is none. */
+export function readMMBenchLabels(files: readonly EvalFile[]): MMBenchLabel[] {
+  return files.flatMap((file) =>
+    file.rows.map(({ value, at }) => {
+      const index = Number(value.index);
+      if (value.index === '' || !Number.isInteger(index))
+        throw new RecordError(at, 'index', 'an integer', describeValue(value.index));
+      const options = new Map(
+        LETTERS.filter((letter) => typeof value[letter] === 'string' && !isPandasMissing(value[letter])).map(
+          (letter) => [letter, String(value[letter])],
+        ),
+      );
+      const answer = String(value.answer ?? '').trim();
+      if (!options.has(answer))
+        throw new RecordError(at, 'answer', `one of ${[...options.keys()].join(', ')}`, describeValue(value.answer));
+      const group = String(index % ROTATION);
+      return {
+        id: String(index),
+        split: '',
+        cluster: group,
+        at,
+        answer,
+        options,
+        group,
+        isBase: index < ROTATION,
+        category: String(value.category ?? ''),
+        ability: String(value['l2-category'] ?? ''),
+      };
+    }),
+  );
+}
+
+function labelsOfRecords(files: readonly EvalFile[]): MMBenchLabel[] {
+  return files.flatMap((file) =>
+    file.rows.map(({ value, at }) => {
+      const record = value as VprefRecord;
+      if (!isRecord(value) || typeof record.reference !== 'string' || record.choices === undefined)
+        throw new UsageError(
+          `${place(at)}: expected --labels FILE.tsv, or records that carry "reference" and "choices"`,
+        );
+      const id = recordId(record);
+      const index = Number(id);
+      return {
+        id,
+        split: '',
+        cluster: String(index % ROTATION),
+        at,
+        answer: record.reference,
+        options: new Map(record.choices.map((choice, k) => [LETTERS[k]!, choice])),
+        group: String(index % ROTATION),
+        isBase: index < ROTATION,
+        category: String(record.meta?.category ?? ''),
+        ability: String(record.meta?.['l2-category'] ?? ''),
+      };
+    }),
+  );
+}

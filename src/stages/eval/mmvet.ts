@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// MM-Vet: mean grade of the items that need a capability, over one or several judge runs. Source: mm-vet_evaluator.py.
+import { RecordError, UsageError } from '../../records/error.ts';
+import { describeValue, type Place } from '../../records/field.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import { answersByModel, joinAnswers, type Label, list, modelField } from './answers.ts';
+import { type EvalFile, objectEntries } from './file.ts';
+import { holdRecords, readJudged, scoreOf } from './judged.ts';
+import { numpyMean, numpyRound, numpyStd, pythonFloat, pythonStrip } from './python.ts';
+import {
+  type EvalInput,
+  type EvalOptions,
+  type Evaluation,
+  finite,
+  groupBy,
+  labelHashes,
+  type ScoreRow,
+} from './score-row.ts';
+import { clusteredInterval } from './statistics.ts';
+
+export const CAPABILITIES = ['rec', 'ocr', 'know', 'gen', 'spat', 'math'];
+
+interface MMVetLabel extends Label {
+  capabilities: string[];
+}
+
+/** Grades of one answer by run; undefined: the judge call failed. */
+interface Graded {
+  model: string;
+  id: string;
+  at: Place;
+  grades: (number | undefined)[];
+}
+
+/** A judge's reply as the official script reads it: the first word as Python's float, in [0, 1] (or NaN); else undefined. */
+export function parseGradeOfficial(content: string): number | undefined {
+  const grade = pythonFloat(pythonStrip(content.split(' ', 1)[0]!));
+  return grade === undefined || grade > 1 || grade < 0 ? undefined : grade;
+}
+
+/** The first number of the reply, if it is a grade. */
+export function parseGradeStrict(content: string): number | undefined {
+  const first = /(?<![\d.-])\d+(?:\.\d+)?|(?<![\d.-])\.\d+/.exec(content)?.[0];
+  const grade = first === undefined ? Number.NaN : Number(first);
+  return grade >= 0 && grade <= 1 ? grade : undefined;
+}
+
+/** Scores grade files (one a model) or records judged with guide mm-vet. */
+export function scoreMMVet({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
+  const notes: string[] = [];
+  const labels = labelFiles.length > 0 ? readLabels(labelFiles) : labelsOfRecords(files);
+  const graded = holdRecords(files)
+    ? gradedRecords(files, options)
+    : files.flatMap((file) => gradedFile(file, files, options));
+  const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
+  const answers = graded.map((entry) => ({ ...entry, text: '', row: {} }));
+  for (const [model, ofModel] of answersByModel(answers)) {
+    const joined = joinAnswers(labels, ofModel, options, notes);
+    const grades = new Map(graded.filter((entry) => entry.model === model).map((entry) => [entry.id, entry.grades]));
+    const items = joined.flatMap(({ label, answer }) => (answer ? [{ label, grades: grades.get(label.id)! }] : []));
+    const numRuns = checkRuns(items, notes, options);
+    const parts: [string, typeof items][] = [
+      ...CAPABILITIES.map((name): [string, typeof items] => [
+        name,
+        items.filter(({ label }) => label.capabilities.includes(name)),
+      ]),
+      ...[...groupBy(items, ({ label }) => label.capabilities.join('+'))]
+        .sort(([, a], [, b]) => b.length - a.length)
+        .map(([name, group]): [string, typeof items] => [`combination:${name}`, group]),
+      ['all', items],
+    ];
+    for (const [split, part] of parts) {
+      if (part.length === 0 && split !== 'all') continue;
+      evaluation.rows.push({
+        ...gradeRow(split, model, part, numRuns),
+        ...(joined.length > items.length && split === 'all' && { missing: joined.length - items.length }),
+        ...labelHashes(labelFiles),
+        parse: options.parse,
+      });
+    }
+    evaluation.failed += items.reduce(
+      (sum, { grades }) => sum + grades.filter((grade) => grade === undefined).length,
+      0,
+    );
+    for (const { label, grades } of items) {
+      const known = grades.filter((grade) => grade !== undefined);
+      if (known.length > 0)
+        evaluation.items.push({ model, split: '', id: label.id, cluster: label.cluster, value: numpyMean(known) });
+    }
+  }
+  if (evaluation.failed > 0)
+    notes.push(
+      `${evaluation.failed} failed judge calls are left out; --include-failed counts them as the official script does (0)`,
+    );
+  return evaluation;
+}
+
+function gradeRow(
+  split: string,
+  model: string,
+  part: { label: MMVetLabel; grades: (number | undefined)[] }[],
+  numRuns: number,
+): ScoreRow {
+  const totals = Array.from({ length: numRuns }, (_, run) => {
+    let sum = 0;
+    let count = 0;
+    for (const { grades } of part) {
+      const grade = grades[run];
+      if (grade === undefined) continue;
+      sum += grade;
+      count += 1;
+    }
+    return (sum / count) * 100;
+  });
+  const score = numpyMean(totals);
+  const contributions = part.flatMap(({ label, grades }) => {
+    const known = grades.filter((grade) => grade !== undefined);
+    return known.length === 0 ? [] : [{ cluster: label.cluster, sums: [100 * numpyMean(known), 1] }];
+  });
+  const failed = part.reduce((sum, { grades }) => sum + grades.filter((grade) => grade === undefined).length, 0);
+  return {
+    benchmark: 'mmvet',
+    split,
+    ...modelField(model),
+    n: contributions.length,
+    score: finite(score),
+    printed: finite(numpyRound(score, 1)),
+    runs: totals.map(finite),
+    std: finite(numpyStd(totals)),
+    ...clusteredInterval(contributions, ([sum, count]) => sum! / count!, [0, 100]),
+    failed,
+  };
+}
+
+// A run that lacks grades would be a mean over other questions than the next run's.
+function checkRuns(items: { label: MMVetLabel; grades: unknown[] }[], notes: string[], options: EvalOptions): number {
+  const numRuns = Math.max(0, ...items.map(({ grades }) => grades.length));
+  const short = items.filter(({ grades }) => grades.length < numRuns);
+  if (short.length === 0) return numRuns;
+  const text = list(
+    short.map(({ label, grades }) => `${label.id} (${grades.length} of ${numRuns})`),
+    'item lacks judge runs',
+    'items lack judge runs',
+  )!;
+  if (!options.allowMissing)
+    throw new UsageError(`mmvet: ${text} (--allow-missing scores the runs that all items have)`);
+  const common = Math.min(...items.map(({ grades }) => grades.length));
+  notes.push(`${text}: ${common} scored`);
+  return common;
+}
+
+function gradedRecords(files: readonly EvalFile[], options: EvalOptions): Graded[] {
+  const groups = groupBy(readJudged(files, 'mm-vet', options), ({ model, at }) => `${model}\n${at.source}:${at.line}`);
+  return [...groups.values()].map((runs) => {
+    const [{ model, id, at }] = runs as [(typeof runs)[0]];
+    return {
+      model,
+      id: mmvetId(id),
+      at,
+      grades: runs
+        .sort((a, b) => a.run - b.run)
+        .map((run) => (run.failed === undefined ? scoreOf(run, 'grade') : undefined)),
+    };
+  });
+}
+
+function gradedFile(file: EvalFile, files: readonly EvalFile[], options: EvalOptions): Graded[] {
+  const model = files.length > 1 ? file.stem : '';
+  const rows = objectEntries(file, '{"model": [], "content": [], "score": []}');
+  if (rows.length === 0)
+    throw new RecordError(
+      { source: file.path, line: 1 },
+      'file',
+      'a grade file: {id: {model, content, score}}',
+      'other rows',
+    );
+  return rows.map(({ key, value, at }) => {
+    const { score, content } = value;
+    if (!Array.isArray(score) || !score.every((grade) => typeof grade === 'number'))
+      throw new RecordError(at, `${key}.score`, 'an array of numbers', describeValue(score));
+    if (content !== undefined && (!Array.isArray(content) || content.length !== score.length))
+      throw new RecordError(at, `${key}.content`, `an array of ${score.length} replies`, describeValue(content));
+    const grades = score.map((grade: number, run) => {
+      if (!(grade >= 0 && grade <= 1) && !Number.isNaN(grade))
+        throw new RecordError(at, `${key}.score[${run}]`, 'a grade in [0, 1]', String(grade));
+      return gradeOfRun(grade, content?.[run], options);
+    });
+    return { model, id: mmvetId(key), at, grades };
+  });
+}
+
+// After six bad replies the official script writes 0, and NaN passes its range test: neither is a grade.
+function gradeOfRun(grade: number, content: unknown, options: EvalOptions): number | undefined {
+  if (options.includeFailed) return grade;
+  if (Number.isNaN(grade)) return undefined;
+  if (typeof content !== 'string') return grade;
+  const read = options.parse === 'official' ? parseGradeOfficial(content) : parseGradeStrict(content);
+  if (read === undefined || Number.isNaN(read)) return undefined;
+  return options.parse === 'official' ? grade : read;
+}
+
+/** LLaVA's question_id n is MM-Vet's v1_n. */
+export function mmvetId(id: string): string {
+  return /^\d+$/.test(id) ? `v1_${id}` : id;
+}
+
+function readLabels(files: readonly EvalFile[]): MMVetLabel[] {
+  return files.flatMap((file) =>
+    objectEntries(file, 'an item, an object').map(({ key, value, at }) => {
+      const { capability, imagename } = value;
+      if (!Array.isArray(capability) || capability.length === 0)
+        throw new RecordError(at, `${key}.capability`, 'a list of capabilities', describeValue(capability));
+      return {
+        id: key,
+        split: '',
+        cluster: String(imagename ?? key),
+        at,
+        capabilities: inOrder(capability.map(String)),
+      };
+    }),
+  );
+}
+
+function labelsOfRecords(files: readonly EvalFile[]): MMVetLabel[] {
+  return files.flatMap((file) =>
+    file.rows.map(({ value, at }) => {
+      const { meta, images } = value as VprefRecord;
+      if (!Array.isArray(meta?.capability))
+        throw new UsageError(`${at.source}:${at.line}: expected --labels mm-vet.json, or records with meta.capability`);
+      const id = mmvetId(String(meta.question_id ?? value.id));
+      return { id, split: '', cluster: images?.[0] ?? id, at, capabilities: inOrder(meta.capability.map(String)) };
+    }),
+  );
+}
+
+// The official column names come out of a set, in no order; ours go by the paper's.
+function inOrder(capabilities: string[]): string[] {
+  const rank = (name: string) => (CAPABILITIES.includes(name) ? CAPABILITIES.indexOf(name) : CAPABILITIES.length);
+  return [...new Set(capabilities)].sort((a, b) => rank(a) - rank(b));
+}

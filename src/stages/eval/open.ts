@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// One `eval` from paths to rows: reads the files, finds the scorer, compares where two runs are asked about.
+import { UsageError } from '../../records/error.ts';
+import { isObject } from '../../records/field.ts';
+import { comparedRuns, compareRuns } from './compare.ts';
+import { type EvalFile, parseEvalFile } from './file.ts';
+import { scorers } from './index.ts';
+import type { EvalInput, EvalOptions, Evaluation, ScoreRow } from './score-row.ts';
+
+export interface EvalSettings extends EvalOptions {
+  /** Name in `scorers`, or "compare". */
+  benchmark: string;
+  /** Paths; "-" is stdin. */
+  answers: string[];
+  labels: string[];
+  questions: string[];
+  tables: string[];
+  /** compare: the benchmark that scores both runs; else it is taken from the records' source. */
+  on?: string | undefined;
+  test?: 'exact' | 'bootstrap' | undefined;
+  read(path: string): Promise<Buffer>;
+}
+
+/** All names that `eval` knows. */
+export const benchmarkNames = [...Object.keys(scorers), 'compare'];
+
+export async function evaluateFiles(settings: EvalSettings): Promise<Evaluation> {
+  const load = (paths: string[]) => Promise.all(paths.map(async (path) => loadFile(path, settings)));
+  const [answers, labels, questions, tables] = await Promise.all([
+    load(settings.answers),
+    load(settings.labels),
+    load(settings.questions),
+    load(settings.tables),
+  ]);
+  for (const file of [...answers, ...labels])
+    if (file.rows.length === 0) throw new UsageError(`${file.path}: expected rows, got an empty file`);
+  const input = { answers, labels, questions, tables, options: settings };
+  if (settings.benchmark === 'compare') return compareFiles(input, settings);
+  return scorers[settings.benchmark]!(input);
+}
+
+async function loadFile(path: string, { read }: EvalSettings): Promise<EvalFile> {
+  return parseEvalFile(path === '-' ? 'stdin' : path, await read(path));
+}
+
+function compareFiles(input: EvalInput, settings: EvalSettings): Evaluation {
+  const benchmark = settings.on ?? benchmarkOf(input.answers);
+  const scorer = benchmark === undefined ? undefined : scorers[benchmark];
+  if (benchmark === undefined || scorer === undefined)
+    throw new UsageError(
+      `--on: expected the benchmark that scores both runs (${Object.keys(scorers).join(', ')}), got ${settings.on === undefined ? 'nothing' : JSON.stringify(settings.on)}`,
+    );
+  if (input.answers.length > 2) throw new UsageError(`compare: expected one or two files, got ${input.answers.length}`);
+  const evaluations = input.answers.map((file) => ({
+    path: file.path,
+    evaluation: scorer({ ...input, answers: [file] }),
+  }));
+  const notes = evaluations.flatMap(({ evaluation }) => evaluation.notes);
+  const runs = comparedRuns(evaluations);
+  // Questions that share an image are no independent coins: then only the bootstrap by image is honest.
+  const clusters = new Set(runs[0].items.map((item) => item.cluster)).size;
+  const test = settings.test ?? (clusters < runs[0].items.length ? 'bootstrap' : 'exact');
+  const rows = compareRuns(runs, { ...settings, benchmark, test }, notes);
+  const failed = evaluations.reduce((sum, { evaluation }) => sum + evaluation.failed, 0);
+  return { rows, items: [], notes, failed };
+}
+
+function benchmarkOf(files: readonly EvalFile[]): string | undefined {
+  const [first] = files.flatMap((file) => file.rows);
+  const source = isObject(first?.value) ? first.value.source : undefined;
+  const name = typeof source === 'string' ? source.split('/')[0]! : '';
+  return name in scorers ? name : undefined;
+}
+
+/** Share of failed answers and judge calls among all, over the rows that stand for everything. */
+export function failedShare({ rows, failed }: Evaluation): number {
+  const scored = rows.filter((row: ScoreRow) => row.split === 'all').reduce((sum, row) => sum + row.n, 0);
+  return failed === 0 ? 0 : failed / (failed + scored);
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+// POPE: is there such a thing in the image? Source: AoiDragon/POPE evaluate.py, LLaVA's eval_pope.py.
+import { RecordError, UsageError } from '../../records/error.ts';
+import { describeValue, type Place } from '../../records/field.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import {
+  type Answer,
+  answersByModel,
+  countStates,
+  isRecord,
+  type Joined,
+  joinAnswers,
+  type Label,
+  modelField,
+  place,
+  readAnswers,
+  recordId,
+  rowId,
+} from './answers.ts';
+import type { EvalFile } from './file.ts';
+import { type EvalInput, type Evaluation, finite, groupBy, labelHashes, type ScoreRow } from './score-row.ts';
+import { type Contribution, clusteredInterval } from './statistics.ts';
+
+export const POPE_SPLITS = ['random', 'popular', 'adversarial'];
+
+export interface PopeLabel extends Label {
+  isYes: boolean;
+  text: string;
+  file?: EvalFile;
+}
+
+/** What the official parser reads: "no" if a token of the first sentence is No, not or no; else "yes". */
+export function parsePopeOfficial(text: string): 'yes' | 'no' {
+  const [sentence = ''] = text.split('.', 1);
+  const words = sentence.replaceAll(',', '').split(' ');
+  return words.includes('No') || words.includes('not') || words.includes('no') ? 'no' : 'yes';
+}
+
+/** What a reader reads: the first yes or no as a word of its own; without one, a negated sentence is a no; else nothing. */
+export function parsePopeStrict(text: string): 'yes' | 'no' | undefined {
+  const words: string[] = text.toLowerCase().match(/[\p{L}\p{N}]+(?:['\u2019][\p{L}]+)?/gu) ?? [];
+  const first = words.find((word) => word === 'yes' || word === 'no');
+  if (first !== undefined && words.indexOf(first) === 0) return first as 'yes' | 'no';
+  const negated = words.some((word) => word === 'not' || word === 'none' || /n['\u2019]t$/.test(word));
+  if (first === 'no' || negated) return 'no';
+  if (first === 'yes') return 'yes';
+  return /^there (?:is|are)\b/i.test(text.trim()) ? 'yes' : undefined;
+}
+
+/** Neither yes nor no in the whole answer: the official parser takes it for a yes. */
+function saysNeither(text: string): boolean {
+  return !/\b(?:yes|no|not)\b|n['\u2019]t\b/i.test(text);
+}
+
+interface Counts {
+  tp: number;
+  fp: number;
+  tn: number;
+  fn: number;
+}
+
+/** The figures as the official script prints them, as fractions; null where it would divide by zero. */
+export function popeFigures({ tp, fp, tn, fn }: Counts) {
+  const precision = finite(tp / (tp + fp));
+  const recall = finite(tp / (tp + fn));
+  const f1 =
+    precision !== null && recall !== null && tp > 0
+      ? (2 * precision * recall) / (precision + recall)
+      : finite((2 * tp) / (2 * tp + fp + fn));
+  const n = tp + fp + tn + fn;
+  return { accuracy: finite((tp + tn) / n), precision, recall, f1, yes_ratio: finite((tp + fp) / n) };
+}
+
+/** Scores yes/no answers; answers without ids are paired with the labels by position, text checked. */
+export function scorePope({ answers: files, labels: labelFiles, questions, options }: EvalInput): Evaluation {
+  const notes: string[] = [];
+  const labels = labelFiles.length > 0 ? readPopeLabels(labelFiles) : labelsOfRecords(files);
+  const answers = placeAnswers(files, labels, questions, options);
+  const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
+  for (const [model, ofModel] of answersByModel(answers)) {
+    const joined = joinAnswers(labels, ofModel, options, notes);
+    const bySplit = groupBy(joined, ({ label }) => label.split);
+    const splits = [...bySplit].map(([split, group]) => ({ split, ...popeSplit(group, options.parse) }));
+    for (const { split, counts, contributions, unparsed, group } of splits)
+      evaluation.rows.push(popeRow(split, model, [counts], [contributions], unparsed, group, options.parse));
+    const [first] = splits;
+    if (first !== undefined)
+      evaluation.rows.push(
+        popeRow(
+          'all',
+          model,
+          splits.map(({ counts }) => counts),
+          splits.map(({ contributions }) => contributions),
+          splits.reduce((sum, { unparsed }) => sum + unparsed, 0),
+          joined,
+          options.parse,
+        ),
+      );
+    evaluation.items.push(
+      ...splits.flatMap(({ group, predictions }) =>
+        group.flatMap(({ label }, index) => {
+          const isYes = predictions[index];
+          if (isYes === undefined) return [];
+          return [{ model, split: label.split, id: label.id, cluster: label.cluster, value: +(isYes === label.isYes) }];
+        }),
+      ),
+    );
+    evaluation.failed += countStates(joined).failed;
+    for (const { split, counts } of splits)
+      if (counts.tp + counts.fp === 0 || counts.tp + counts.fn === 0)
+        notes.push(
+          `${split}: no ${counts.tp + counts.fp === 0 ? 'answer is' : 'label is'} yes: the official script stops here with a division by zero`,
+        );
+  }
+  return evaluation;
+}
+
+function popeSplit(group: Joined<PopeLabel>[], parse: 'official' | 'strict') {
+  const counts: Counts = { tp: 0, fp: 0, tn: 0, fn: 0 };
+  const contributions: Contribution[] = [];
+  let unparsed = 0;
+  const predictions = group.map(({ label, answer }) => {
+    if (answer === undefined || answer.failed !== undefined) return undefined;
+    const read = parse === 'official' ? parsePopeOfficial(answer.text) : parsePopeStrict(answer.text);
+    if (read === undefined || (parse === 'official' && saysNeither(answer.text))) unparsed += 1;
+    // An answer that says nothing is a wrong one: it must not be worth leaving questions open.
+    const isYes = read === undefined ? !label.isYes : read === 'yes';
+    const cell = isYes ? (label.isYes ? 'tp' : 'fp') : label.isYes ? 'fn' : 'tn';
+    counts[cell] += 1;
+    contributions.push({
+      cluster: label.cluster,
+      sums: [+(cell === 'tp'), +(cell === 'fp'), +(cell === 'tn'), +(cell === 'fn')],
+    });
+    return isYes;
+  });
+  return { counts, contributions, unparsed, group, predictions };
+}
+
+// One split, or all of them: then figures are the plain means over the splits, as in the papers' tables.
+function popeRow(
+  split: string,
+  model: string,
+  counts: Counts[],
+  contributions: Contribution[][],
+  unparsed: number,
+  joined: Joined<PopeLabel>[],
+  parse: string,
+): ScoreRow {
+  const figures = counts.map(popeFigures);
+  const mean = (name: keyof (typeof figures)[number]) =>
+    finite(figures.reduce((sum, figure) => sum + (figure[name] ?? Number.NaN), 0) / figures.length);
+  const f1 = mean('f1');
+  const wide = contributions.flatMap((ofSplit, k) =>
+    ofSplit.map(({ cluster, sums }) => ({
+      cluster,
+      sums: [...new Array<number>(4 * k).fill(0), ...sums, ...new Array<number>(4 * (counts.length - 1 - k)).fill(0)],
+    })),
+  );
+  const meanF1 = (sums: readonly number[]) => {
+    let sum = 0;
+    for (let k = 0; k < counts.length; k++) {
+      const [tp, fp, , fn] = sums.slice(4 * k, 4 * k + 4) as [number, number, number, number];
+      sum += (2 * tp) / (2 * tp + fp + fn);
+    }
+    return (100 * sum) / counts.length;
+  };
+  const files = [...new Set(joined.map(({ label }) => label.file).filter((file) => file !== undefined))];
+  return {
+    benchmark: 'pope',
+    split,
+    ...modelField(model),
+    n: wide.length,
+    score: f1 === null ? null : 100 * f1,
+    accuracy: mean('accuracy'),
+    precision: mean('precision'),
+    recall: mean('recall'),
+    f1,
+    yes_ratio: mean('yes_ratio'),
+    ...(counts.length === 1 ? counts[0] : { pooled_f1: popeFigures(addCounts(counts)).f1 }),
+    ...clusteredInterval(wide, meanF1, [0, 100]),
+    unparsed,
+    ...countStates(joined),
+    ...labelHashes(files),
+    parse,
+  };
+}
+
+function addCounts(counts: Counts[]): Counts {
+  const total: Counts = { tp: 0, fp: 0, tn: 0, fn: 0 };
+  for (const count of counts) for (const cell of ['tp', 'fp', 'tn', 'fn'] as const) total[cell] += count[cell];
+  return total;
+}
+
+/** "coco_pope_random" -> "random"; a name without one of the three is a split of its own. */
+export function popeSplitOf(stem: string): string {
+  return POPE_SPLITS.find((split) => stem.toLowerCase().includes(split)) ?? stem;
+}
+
+/** The rows of label files, each file one split. */
+export function readPopeLabels(files: readonly EvalFile[]): PopeLabel[] {
+  return files.flatMap((file) =>
+    file.rows.map(({ value, at }) => {
+      if (value.label !== 'yes' && value.label !== 'no')
+        throw new RecordError(at, 'label', '"yes" or "no"', describeValue(value.label));
+      const split = POPE_SPLITS.includes(value.category as string)
+        ? (value.category as string)
+        : popeSplitOf(file.stem);
+      return { id: rowId(value, at), split, ...popeQuestion(value, at), isYes: value.label === 'yes', at, file };
+    }),
+  );
+}
+
+function popeQuestion(value: Record<string, unknown>, at: Place): { cluster: string; text: string } {
+  if (typeof value.image !== 'string') throw new RecordError(at, 'image', 'a file name', describeValue(value.image));
+  return { cluster: value.image, text: typeof value.text === 'string' ? value.text : '' };
+}
+
+function labelsOfRecords(files: readonly EvalFile[]): PopeLabel[] {
+  return files.flatMap((file) =>
+    file.rows.map(({ value, at }) => {
+      if (!isRecord(value) || (value.reference !== 'yes' && value.reference !== 'no'))
+        throw new UsageError(`${place(at)}: expected --labels FILE..., or records that carry "reference": yes or no`);
+      const record = value as VprefRecord;
+      const split = record.meta?.split;
+      return {
+        id: recordId(record),
+        split: typeof split === 'string' ? split : 'all',
+        cluster: record.images?.[0] ?? record.id,
+        at,
+        isYes: value.reference === 'yes',
+        text: '',
+      };
+    }),
+  );
+}
+
+/** Answers with the split and the id that the labels know them by. */
+function placeAnswers(
+  files: readonly EvalFile[],
+  labels: PopeLabel[],
+  questionFiles: readonly EvalFile[],
+  options: EvalInput['options'],
+): Answer[] {
+  if (questionFiles.length > 0) return placeByQuestions(readAnswers(files, options), labels, questionFiles);
+  return files.flatMap((file) => {
+    const hasIds = file.rows.some(({ value }) => isRecord(value) || 'question_id' in value);
+    const split = popeSplitOf(file.stem);
+    const ofFile = hasIds ? file : withPositions(file, labels, split);
+    return readAnswers([ofFile], options).map((answer) => {
+      const said = answer.split ?? (POPE_SPLITS.includes(split) ? split : undefined);
+      if (said === undefined) return answer;
+      const known = popeSplitOf(said);
+      return { ...answer, split: POPE_SPLITS.includes(known) ? known : said };
+    });
+  });
+}
+
+/** The official answer files have no ids: the k-th answer is for the k-th label, and its question must be the same. */
+function withPositions(file: EvalFile, labels: PopeLabel[], split: string): EvalFile {
+  const splits = [...new Set(labels.map((label) => label.split))];
+  const ofSplit = labels.filter((label) => label.split === (splits.length === 1 ? splits[0] : split));
+  if (ofSplit.length !== file.rows.length)
+    throw new UsageError(
+      `${file.path}: expected ids (question_id), or as many rows as labels of ${split}: ${ofSplit.length}, got ${file.rows.length}`,
+    );
+  const rows = file.rows.map(({ value, at }, index) => {
+    const label = ofSplit[index]!;
+    const asked = value.question;
+    if (typeof asked === 'string' && label.text !== '' && asked.trim() !== label.text.trim())
+      throw new RecordError(at, 'question', `${JSON.stringify(label.text)} (${place(label.at)})`, describeValue(asked));
+    return { value: { ...value, question_id: label.id }, at };
+  });
+  return { ...file, rows };
+}
+
+/**
+ * LLaVA's question file gives each answer its category; its ids are not those of the labels, so the k-th question of a
+ * category is the k-th label, and the images must agree.
+ */
+function placeByQuestions(answers: Answer[], labels: PopeLabel[], files: readonly EvalFile[]): Answer[] {
+  const labelOf = new Map<string, PopeLabel>();
+  const rows = files.flatMap((file) => file.rows);
+  for (const [category, group] of groupBy(rows, ({ value }) => value.category)) {
+    const split = typeof category === 'string' ? popeSplitOf(category) : '';
+    const ofSplit = labels.filter((label) => label.split === split);
+    if (ofSplit.length === 0) continue;
+    if (ofSplit.length !== group.length)
+      throw new UsageError(
+        `${group[0]!.at.source}: expected as many questions of ${split} as there are labels: ${ofSplit.length}, got ${group.length}`,
+      );
+    for (const [index, { value, at }] of group.entries()) {
+      const label = ofSplit[index]!;
+      if (value.image !== label.cluster)
+        throw new RecordError(
+          at,
+          'image',
+          `${JSON.stringify(label.cluster)} (${place(label.at)})`,
+          describeValue(value.image),
+        );
+      labelOf.set(rowId(value, at), label);
+    }
+  }
+  return answers.map((answer) => {
+    const label = labelOf.get(answer.id);
+    return label === undefined ? answer : { ...answer, id: label.id, split: label.split };
+  });
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// SEED-Bench v1: accuracy by question type, then image, video, all. Source: LLaVA's convert_seed_for_submission.py
+// (letters), AILab-CVC/SEED-Bench eval.py (likelihood ranking).
+import { RecordError, UsageError } from '../../records/error.ts';
+import { describeValue, isObject, type Place } from '../../records/field.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import {
+  type Answer,
+  answersByModel,
+  countStates,
+  isRecord,
+  type Joined,
+  joinAnswers,
+  type Label,
+  modelField,
+  place,
+  readAnswers,
+  recordId,
+} from './answers.ts';
+import { likeliestLetter, strictLetter } from './choice.ts';
+import type { EvalFile, JsonObject } from './file.ts';
+import { accuracy, type EvalInput, type Evaluation, groupBy, labelHashes, type Marked } from './score-row.ts';
+
+interface SeedLabel extends Label {
+  answer: string;
+  choices: string[];
+  type: string;
+  isVideo: boolean;
+}
+
+/** Scores letters, compared as strings; records without a response by their choice_logps. */
+export function scoreSeedBench({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
+  const notes: string[] = [];
+  const answers = readAnswers(files, options);
+  const labels = withoutUnaskedVideos(readLabels(labelFiles, files), answers, notes);
+  const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
+  for (const [model, ofModel] of answersByModel(answers)) {
+    const joined = joinAnswers(labels, ofModel, options, notes);
+    const marks = joined.map((question) => ({ ...question, mark: markAnswer(question, options.parse) }));
+    const addRow = (split: string, group: typeof marks) => {
+      const marked = group.flatMap(({ mark }) => mark ?? []);
+      evaluation.rows.push({
+        benchmark: 'seed-bench',
+        split,
+        ...modelField(model),
+        ...accuracy(marked),
+        ...countStates(group),
+        ...labelHashes(labelFiles),
+        parse: options.parse,
+      });
+    };
+    for (const [type, group] of groupBy(marks, ({ label }) => label.type)) addRow(type, group);
+    for (const [split, isVideo] of [
+      ['image', false],
+      ['video', true],
+    ] as const) {
+      const group = marks.filter(({ label }) => label.isVideo === isVideo);
+      if (group.length > 0) addRow(split, group);
+    }
+    addRow('all', marks);
+    evaluation.failed += countStates(joined).failed;
+    for (const { label, mark } of marks)
+      if (mark !== undefined)
+        evaluation.items.push({ model, split: label.type, id: label.id, cluster: label.cluster, value: +mark.correct });
+  }
+  return evaluation;
+}
+
+// The official script counts a missing answer as a wrong one; strict mode leaves it out.
+function markAnswer({ label, answer }: Joined<SeedLabel>, parse: 'official' | 'strict'): Marked | undefined {
+  if (answer === undefined) return parse === 'official' ? { cluster: label.cluster, correct: false } : undefined;
+  if (answer.failed !== undefined) return undefined;
+  const letter = seedLetter(answer, label.choices, parse);
+  return { cluster: label.cluster, correct: letter === label.answer, unparsed: !'ABCD'.includes(letter ?? '?') };
+}
+
+/** The text as it is (official), or the option that is meant. */
+export function seedLetter(answer: Answer, choices: readonly string[], parse: 'official' | 'strict') {
+  if (answer.record !== undefined && answer.response === undefined) return likeliestLetter(answer);
+  if (parse === 'official') return answer.text === '' ? undefined : answer.text;
+  return strictLetter(answer.text, choices);
+}
+
+function readLabels(files: readonly EvalFile[], answerFiles: readonly EvalFile[]): SeedLabel[] {
+  if (files.length === 0) return labelsOfRecords(answerFiles);
+  return files.flatMap((file) => {
+    const { questions, question_type: types } = file.object ?? {};
+    const names = new Map(isObject(types) ? Object.entries(types).map(([name, id]) => [id, name]) : []);
+    const rows = Array.isArray(questions)
+      ? questions
+      : file.object === undefined
+        ? file.rows.map((row) => row.value)
+        : [];
+    if (rows.length === 0)
+      throw new RecordError(
+        { source: file.path, line: 1 },
+        'questions',
+        "SEED-Bench.json's list of questions",
+        describeValue(questions),
+      );
+    return rows.map((question: JsonObject, index: number) => {
+      const at = { source: file.path, line: index + 1 };
+      const { question_id: id, answer, data_type, question_type_id: typeId, data_id } = question;
+      if (typeof id !== 'string' && typeof id !== 'number')
+        throw new RecordError(at, 'question_id', 'a string or a number', describeValue(id));
+      if (typeof answer !== 'string' || !/^[A-D]$/.test(answer))
+        throw new RecordError(at, 'answer', 'one of A, B, C, D', describeValue(answer));
+      return {
+        id: String(id),
+        split: '',
+        cluster: String(data_id ?? id),
+        at,
+        answer,
+        choices: ['a', 'b', 'c', 'd'].map((letter) => String(question[`choice_${letter}`] ?? '')),
+        type: names.get(typeId) ?? `type ${typeId}`,
+        isVideo: data_type === 'video',
+      };
+    });
+  });
+}
+
+function labelsOfRecords(files: readonly EvalFile[]): SeedLabel[] {
+  return files.flatMap((file) => file.rows.map(({ value, at }) => labelOfRecord(value, at)));
+}
+
+function labelOfRecord(value: JsonObject, at: Place): SeedLabel {
+  const record = value as VprefRecord;
+  if (!isRecord(value) || typeof record.reference !== 'string')
+    throw new UsageError(`${place(at)}: expected --labels SEED-Bench.json, or records that carry "reference"`);
+  const id = recordId(record);
+  return {
+    id,
+    split: '',
+    cluster: record.images?.[0] ?? id,
+    at,
+    answer: record.reference,
+    choices: record.choices ?? [],
+    type: String(record.meta?.question_type ?? 'all types'),
+    isVideo: record.meta?.data_type === 'video',
+  };
+}
+
+// Image models answer the image part alone: a whole data type without an answer is not a gap.
+function withoutUnaskedVideos(labels: SeedLabel[], answers: readonly Answer[], notes: string[]): SeedLabel[] {
+  const answered = new Set(answers.map((answer) => answer.id));
+  return [false, true].reduce((kept, isVideo) => {
+    const ofKind = labels.filter((label) => label.isVideo === isVideo);
+    if (ofKind.length === 0 || ofKind.length === kept.length || ofKind.some((label) => answered.has(label.id)))
+      return kept;
+    notes.push(
+      `no answer to any of the ${ofKind.length} ${isVideo ? 'video' : 'image'} questions: "all" is without them`,
+    );
+    return kept.filter((label) => label.isVideo !== isVideo);
+  }, labels);
+}

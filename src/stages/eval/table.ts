@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Score rows as a table for people, with the papers' rows below.
+import { publishedRows } from './published.ts';
+import type { ScoreRow } from './score-row.ts';
+
+const OWN_COLUMNS = new Set([
+  'benchmark',
+  'split',
+  'model',
+  'n',
+  'score',
+  'ci95',
+  'clusters',
+  'labels_sha256',
+  'parse',
+  'unparsed',
+  'failed',
+  'missing',
+  'printed',
+]);
+
+/** Lines of the table. */
+export function formatScoreTable(benchmark: string, rows: readonly ScoreRow[]): string[] {
+  const hasModel = rows.some((row) => row.model !== undefined);
+  const counts = ['unparsed', 'failed', 'missing'].filter((name) => rows.some((row) => Number(row[name] ?? 0) > 0));
+  const figures = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
+    (name) => !OWN_COLUMNS.has(name) && rows.some((row) => isShort(row[name])),
+  );
+  const header = ['split', ...(hasModel ? ['model'] : []), 'n', 'score', '95 % interval', ...counts, ...figures];
+  const cells = rows.map((row) => [
+    row.split,
+    ...(hasModel ? [row.model ?? ''] : []),
+    String(row.n),
+    shortNumber(row.printed ?? row.score),
+    row.ci95 ? `${shortNumber(row.ci95[0])} - ${shortNumber(row.ci95[1])}` : '',
+    ...[...counts, ...figures].map((name) => shortCell(row[name])),
+  ]);
+  const published = publishedRows(benchmark);
+  const shown = new Set(rows.map((row) => row.split));
+  const reference = published.flatMap(({ method, paper, scores }) =>
+    Object.entries(scores)
+      .filter(([split]) => shown.has(split) || split.startsWith('all'))
+      .map(([split, score]) => [split, method, shortNumber(score), paper]),
+  );
+  const notes = [...new Set(rows.map((row) => row.parse))].filter((parse) => parse !== undefined);
+  return [
+    `${benchmark}${notes.length > 0 ? ` (--parse ${notes.join(', ')})` : ''}`,
+    ...alignColumns([header, ...cells], new Set(hasModel ? [0, 1] : [0])),
+    ...(reference.length > 0
+      ? ['', 'published', ...alignColumns([['split', 'method', 'score', 'paper'], ...reference], new Set([0, 1, 3]))]
+      : []),
+  ];
+}
+
+function isShort(value: unknown): boolean {
+  return typeof value === 'number' || (typeof value === 'string' && value.length <= 40);
+}
+
+function shortCell(value: unknown): string {
+  if (typeof value === 'number') return shortNumber(value);
+  return typeof value === 'string' && value.length <= 40 ? value : '';
+}
+
+function shortNumber(value: unknown): string {
+  if (typeof value !== 'number') return '-';
+  if (Number.isInteger(value)) return String(value);
+  return Math.abs(value) < 10 ? value.toFixed(3) : value.toFixed(2);
+}
+
+/** Columns padded to their widest cell; those in `left` to the left. */
+function alignColumns(rows: readonly string[][], left: ReadonlySet<number>): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (left.has(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
