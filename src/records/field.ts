@@ -136,6 +136,8 @@ export function object<R extends Members, O extends Members = Record<never, neve
 ): Shape<ObjectOf<R, O>> {
   const requiredEntries = Object.entries(required);
   const optionalEntries = Object.entries(optional);
+  // A record has a few of many optional fields: its own are gone through. No prototype: it may be called "constructor".
+  const optionalShapes: Members = Object.assign(Object.create(null), optional);
   return {
     expected,
     schema: {
@@ -151,9 +153,10 @@ export function object<R extends Members, O extends Members = Record<never, neve
         const problem = shape.check(value[key]);
         if (problem !== undefined) return { ...problem, path: joinPath(key, problem.path) };
       }
-      for (const [key, shape] of optionalEntries) {
+      for (const key in value) {
+        const shape = optionalShapes[key];
         const member = value[key];
-        if (member === undefined) continue;
+        if (shape === undefined || member === undefined) continue;
         const problem = shape.check(member);
         if (problem !== undefined) return { ...problem, path: joinPath(key, problem.path) };
       }

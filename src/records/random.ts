@@ -81,13 +81,15 @@ export function hashKeys(keys: readonly string[]): [low: number, high: number] {
   let high = 0xcbf29ce4;
   const mix = (byte: number) => {
     low = (low ^ byte) >>> 0;
-    // times the FNV prime 2^40 + 0x1b3, modulo 2^64
-    const [carry, product] = multiply32(low, 0x1b3);
-    high = (Math.imul(high, 0x1b3) + carry + (low << 8)) >>> 0;
-    low = product;
+    // Times the FNV prime 2^40 + 0x1b3, modulo 2^64; the lower product is below 2^42.
+    const product = low * 0x1b3;
+    high = (Math.imul(high, 0x1b3) + Math.floor(product / 2 ** 32) + (low << 8)) >>> 0;
+    low = product >>> 0;
   };
   for (const key of keys) {
-    for (const byte of encoder.encode(key)) mix(byte);
+    let at = 0;
+    for (; at < key.length && key.charCodeAt(at) < 0x80; at++) mix(key.charCodeAt(at));
+    if (at < key.length) for (const byte of encoder.encode(key.slice(at))) mix(byte);
     mix(0xff);
   }
   return [low, high];

@@ -36,7 +36,16 @@ test('hashKeys is FNV-1a 64 over the keys, each ended by 0xff', () => {
         hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffffffffffffffffn;
     return [Number(hash & 0xffffffffn), Number(hash >> 32n)];
   };
-  for (const keys of [[], [''], ['a'], ['q1', 'crop'], ['q1crop'], ['caf\u00e9', '\u{1f600}'], ['x'.repeat(5000)]])
+  for (const keys of [
+    [],
+    [''],
+    ['a'],
+    ['q1', 'crop'],
+    ['q1crop'],
+    ['caf\u00e9', '\u{1f600}'],
+    ['x'.repeat(5000)],
+    ['ascii then \u00e9\u{1f600} and ascii'],
+  ])
     assert.deepEqual(hashKeys(keys), bigint(keys));
 });
 
