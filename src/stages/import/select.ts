@@ -57,7 +57,10 @@ export type Cut = (candidate: Candidate) => Candidate | undefined;
  * Collects all candidates, then gives the cut that leaves exactly what the limits ask for: every unit (a record, or
  * a dialogue) has a uniform key, and the smallest keys stay. Memory: one number per unit that stays.
  */
-export function limitCandidates(selection: Selection): { add(candidate: Candidate): void; cut(): Cut } {
+export function limitCandidates(selection: Pick<Selection, 'limits' | 'limitDialogues' | 'seed'>): {
+  add(candidate: Candidate): void;
+  cut(): Cut;
+} {
   const { limits, limitDialogues, seed } = selection;
   const overall = limits.find((limit) => limit.source === undefined)?.count ?? Number.POSITIVE_INFINITY;
   const bySource = new Map(

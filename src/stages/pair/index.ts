@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// pair: responses -> preference data. Every rule by its name on the command line.
+import { RecordError } from '../../records/error.ts';
+import { randomStream } from '../../records/random.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import { mapRows, type Row, type Stage } from '../stage.ts';
+import { type Filters, filterRow } from './filters.ts';
+import { given, PER_REJECTED } from './given.ts';
+import { kto } from './kto.ts';
+import { LeanCounter } from './lean.ts';
+import type { Picked, Rule, RuleOptions } from './rule.ts';
+import { bestOfN, score } from './score.ts';
+import { seva } from './seva.ts';
+import { sft } from './sft.ts';
+import { steerlm } from './steerlm.ts';
+import { filterWhole, type WholeFilters } from './whole.ts';
+
+export const pairRules = { seva, score, 'best-of-n': bestOfN, steerlm, sft, kto, given } satisfies Record<string, Rule>;
+export type RuleName = keyof typeof pairRules;
+
+export interface PairOptions {
+  rule: RuleName;
+  rules: RuleOptions;
+  /** Views whose images become rejected_images. */
+  imageNegatives: readonly string[];
+  /** Share of rows whose preference is turned round. */
+  flip: number;
+  filters: Filters;
+  /** Filters over all pairs at once; then rows are held until the end of the input. */
+  whole?: WholeFilters;
+}
+
+/** What the summary tells beside dropped rows. */
+export interface PairReport {
+  /** Parts of records that gave no row of their own (one view's answer of several), by reason. */
+  left: Map<string, number>;
+  lean: LeanCounter;
+  flipped: number;
+}
+
+export function newPairReport(): PairReport {
+  return { left: new Map(), lean: new LeanCounter(), flipped: 0 };
+}
+
+/** Rows of `pair`. */
+export function pair(options: PairOptions, report: PairReport): Stage {
+  const rule: Rule = pairRules[options.rule];
+  const left = (reason: string) => report.left.set(reason, (report.left.get(reason) ?? 0) + 1);
+  const stage = mapRows((row) => {
+    const picked = rule(row, options.rules, left);
+    return Array.isArray(picked) ? finishRows(row, picked, options, left) : picked;
+  });
+  return async function* (rows) {
+    const results = stage(rows);
+    for await (const result of options.whole === undefined ? results : filterWhole(results, options.whole)) {
+      for (const record of result.records) {
+        report.lean.add(record);
+        if (record.pair?.flipped) report.flipped += 1;
+      }
+      yield result;
+    }
+  };
+}
+
+/** What a new preference makes untrue: answers of another rule, and log-probs of answers that are no longer these. */
+const STALE_FIELDS = [
+  'chosen',
+  'rejected',
+  'chosen_score',
+  'rejected_score',
+  'rejected_images',
+  'response',
+  'label',
+  'ref',
+  'ref_chosen_logps',
+  'ref_rejected_logps',
+  'ref_chosen_logps_rejected_images',
+  'ref_response_logps',
+  'policy_chosen_logps',
+  'policy_rejected_logps',
+  'policy_response_logps',
+] as const;
+
+function finishRows(row: Row, picked: readonly Picked[], options: PairOptions, left: (reason: string) => void) {
+  const records: VprefRecord[] = [];
+  const base = options.rule === 'given' ? row.record : withoutStale(row.record);
+  let reason: string | undefined;
+  for (const { suffix, fields } of picked) {
+    const { id } = row.record;
+    const own = suffix === undefined ? {} : { id: `${id}#${suffix}`, group: row.record.group ?? id };
+    const images =
+      options.imageNegatives.length === 0 ? {} : { rejected_images: negativeImages(row, options.imageNegatives) };
+    const filtered = filterRow({ ...base, ...own, ...fields, ...images }, options.filters);
+    if (isDropped(filtered)) {
+      reason ??= filtered.dropped;
+      if (picked.length > 1) left(filtered.dropped);
+    } else records.push(flip(filtered, options.flip, options.rules.seed));
+  }
+  return records.length > 0 || reason === undefined ? records : { dropped: reason };
+}
+
+function isDropped(value: VprefRecord | { dropped: string }): value is { dropped: string } {
+  return !('id' in value);
+}
+
+function withoutStale(record: VprefRecord): VprefRecord {
+  if (!STALE_FIELDS.some((field) => field in record)) return record;
+  const stale: ReadonlySet<string> = new Set(STALE_FIELDS);
+  return Object.fromEntries(Object.entries(record).filter(([field]) => !stale.has(field))) as VprefRecord;
+}
+
+/** Images of the views, as one set or one set per view. Throws RecordError. */
+function negativeImages(row: Row, names: readonly string[]): string[] | string[][] {
+  const sets = names.map((name) => {
+    const views = row.record.views ?? [];
+    const found = views.findIndex((view) => view.name === name);
+    if (found === -1) {
+      const there = views.map((view) => JSON.stringify(view.name)).join(', ') || 'none';
+      throw new RecordError(row, 'views', `a view "${name}" for --image-negatives`, there);
+    }
+    const { images } = views[found]!;
+    if (images === undefined)
+      throw new RecordError(
+        row,
+        `views[${found}].images`,
+        'image files for --image-negatives',
+        'a recipe without files',
+      );
+    return images;
+  });
+  return sets.length === 1 ? sets[0]! : sets;
+}
+
+/** The row with its preference turned round, for a share of rows that depends on seed and id alone. */
+function flip(record: VprefRecord, share: number, seed: number): VprefRecord {
+  if (share === 0) return record;
+  const draws = randomStream(seed, record.id, 'pair/flip');
+  if (draws.nextFloat() >= share) return record;
+  const pair = { ...record.pair!, flipped: true };
+  if (record.label !== undefined) return { ...record, label: !record.label, pair };
+  const flipped: VprefRecord = { ...record, pair };
+  const place = Array.isArray(record.rejected) ? draws.nextInt(record.rejected.length) : 0;
+  for (const key of PER_REJECTED) swap(flipped, key.replace('rejected', 'chosen'), key, place);
+  return flipped;
+}
+
+function swap(record: VprefRecord, chosenKey: string, rejectedKey: string, place: number): void {
+  const chosen = record[chosenKey];
+  const rejected = record[rejectedKey];
+  if (chosen === undefined || rejected === undefined) return;
+  if (!Array.isArray(rejected)) Object.assign(record, { [chosenKey]: rejected, [rejectedKey]: chosen });
+  else
+    Object.assign(record, {
+      [chosenKey]: rejected[place],
+      [rejectedKey]: rejected.map((value, at) => (at === place ? chosen : value)),
+    });
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether chosen answers lean to one short answer. Preference training then teaches the word, not the picture.
+import type { VprefRecord } from '../../records/record.ts';
+
+/** How often an answer was chosen and rejected. */
+interface Tally {
+  chosen: number;
+  rejected: number;
+}
+
+export interface Lean extends Tally {
+  answer: string;
+  /** Share among chosen, and among rejected answers. */
+  chosenShare: number;
+  rejectedShare: number;
+}
+
+const MAX_SHORT_LENGTH = 24;
+/** Short answers told apart; rarer ones that come later cannot be a lean. */
+const MAX_ANSWERS = 4096;
+/** A lean is a difference of shares of more than this that chance would not give (3 standard errors). */
+const MIN_DIFFERENCE = 0.05;
+const MIN_DEVIATIONS = 3;
+
+/** "yes" or "no" for an answer that begins so, a short answer in lower case without its full stop; else undefined. */
+export function shortAnswer(text: string): string | undefined {
+  const start = /^\W{0,3}(yes|no)\b/i.exec(text);
+  if (start !== null) return start[1]!.toLowerCase();
+  if (text.length > MAX_SHORT_LENGTH) return undefined;
+  return text.trim().replace(/[.!]$/, '').toLowerCase() || undefined;
+}
+
+/** Counts the pairs that go by. */
+export class LeanCounter {
+  #pairs = 0;
+  #rejected = 0;
+  readonly #tallies = new Map<string, Tally>();
+
+  add({ chosen, rejected }: VprefRecord): void {
+    if (chosen === undefined || rejected === undefined) return;
+    this.#pairs += 1;
+    this.#count(chosen, 'chosen');
+    for (const text of [rejected].flat()) {
+      this.#rejected += 1;
+      this.#count(text, 'rejected');
+    }
+  }
+
+  /** Answers that are chosen more often than rejected, the strongest first. */
+  leans(): Lean[] {
+    const leans: Lean[] = [];
+    for (const [answer, { chosen, rejected }] of this.#tallies) {
+      const [chosenShare, rejectedShare] = [chosen / this.#pairs, rejected / this.#rejected];
+      const deviation = Math.sqrt(chosen + rejected);
+      const isLean = chosenShare - rejectedShare > MIN_DIFFERENCE && chosen - rejected > MIN_DEVIATIONS * deviation;
+      if (isLean) leans.push({ answer, chosen, rejected, chosenShare, rejectedShare });
+    }
+    return leans.sort((a, b) => b.chosen - b.rejected - (a.chosen - a.rejected));
+  }
+
+  #count(text: string, side: keyof Tally): void {
+    const answer = shortAnswer(text);
+    if (answer === undefined) return;
+    let tally = this.#tallies.get(answer);
+    if (tally === undefined) {
+      if (this.#tallies.size === MAX_ANSWERS) return;
+      tally = { chosen: 0, rejected: 0 };
+      this.#tallies.set(answer, tally);
+    }
+    tally[side] += 1;
+  }
+}
+
+/** "chosen answers lean to "yes": 62 % of chosen, 31 % of rejected" */
+export function describeLean({ answer, chosenShare, rejectedShare }: Lean): string {
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  return `chosen answers lean to ${JSON.stringify(answer)}: ${percent(chosenShare)} of chosen, ${percent(rejectedShare)} of rejected answers`;
+}

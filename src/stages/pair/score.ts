@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pairs from a judge's scores: the best answer against one that is clearly worse.
+import { randomStream } from '../../records/random.ts';
+import type { Row } from '../stage.ts';
+import type { Picked, Rule, RuleOptions } from './rule.ts';
+import { bestResponse, clearlyWorse, countedRuns, noRuns, type ScoredResponse, scoredResponses } from './scores.ts';
+
+/**
+ * chosen: first response with the highest sum. rejected: uniformly among those at least `margin` below.
+ *   Source: findalexli/mllm-dpo eval_logp_for_ddp_self_sampled_llava8times.ipynb (sum of helpfulness, correctness
+ *   and coherence, margin 2). Its code may pair two answers of the same text; only --faithful does.
+ */
+export const score: Rule = (row, options) =>
+  pairByScore('score', row, options, (worse) => {
+    const draws = randomStream(options.seed, row.record.id, 'pair/rejected');
+    const pool = [...worse];
+    for (let place = 0; place < pool.length - 1; place++) {
+      const other = place + draws.nextInt(pool.length - place);
+      [pool[place], pool[other]] = [pool[other]!, pool[place]!];
+    }
+    return pool;
+  });
+
+/** The highest score against the lowest (the lowest K). Equal scores: the earlier response. */
+export const bestOfN: Rule = (row, options) =>
+  pairByScore('best-of-n', row, options, (worse) => [...worse].sort((a, b) => a.score - b.score || a.index - b.index));
+
+function pairByScore(
+  rule: string,
+  row: Row,
+  options: RuleOptions,
+  order: (worse: readonly ScoredResponse[]) => ScoredResponse[],
+): Picked[] | { dropped: string } {
+  const runs = countedRuns(row, options.scoring);
+  if (runs.length === 0) return noRuns(row);
+  const scored = scoredResponses(row, options);
+  if (scored.length < 2) return { dropped: 'fewer than two scored answers' };
+  const best = bestResponse(row, scored, options);
+  if (best === undefined) return { dropped: 'tie for best' };
+  const worse = clearlyWorse(scored, best, options.margin);
+  if (worse.length === 0) return { dropped: 'scores within the margin' };
+  const different = options.faithful ? worse : worse.filter(({ response }) => response.text !== best.response.text);
+  if (different.length === 0) return { dropped: 'equal answers' };
+  const rejected = distinctTexts(order(different), options.negatives ?? 1);
+  const info = { metrics: Object.keys(options.scoring.metrics), runs: runs.length, chosen: best.index };
+  const seed = rule === 'score' && worse.length > 1 ? { seed: options.seed } : {};
+  if (options.negatives === undefined) {
+    const { response, score, index } = rejected[0]!;
+    const pair = { rule, ...info, rejected: index, ...seed };
+    return [
+      {
+        fields: {
+          chosen: best.response.text,
+          rejected: response.text,
+          chosen_score: best.score,
+          rejected_score: score,
+          pair,
+        },
+      },
+    ];
+  }
+  const pair = { rule, ...info, rejected: rejected.map(({ index }) => index), ...seed };
+  const fields = {
+    chosen: best.response.text,
+    rejected: rejected.map(({ response }) => response.text),
+    chosen_score: best.score,
+    rejected_score: rejected.map(({ score }) => score),
+    pair,
+  };
+  return [{ fields }];
+}
+
+function distinctTexts(ordered: readonly ScoredResponse[], count: number): ScoredResponse[] {
+  const taken: ScoredResponse[] = [];
+  for (const candidate of ordered) {
+    if (taken.length === count) break;
+    if (taken.every(({ response }) => response.text !== candidate.response.text)) taken.push(candidate);
+  }
+  return taken;
+}

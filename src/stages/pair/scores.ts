@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scores of responses from the record's annotations. Only judge runs that came out well count.
+import { RecordError } from '../../records/error.ts';
+import { randomStream } from '../../records/random.ts';
+import type { Annotation, Response } from '../../records/record.ts';
+import type { Row } from '../stage.ts';
+import { type RuleOptions, type Scoring, usableResponses } from './rule.ts';
+
+export interface ScoredResponse {
+  response: Response;
+  /** Place in `responses`. */
+  index: number;
+  /** Weighted sum of metrics, averaged over judge runs. */
+  score: number;
+}
+
+/** Scores that are averages of whole numbers are equal when they differ by less. */
+const ROUNDING = 1e-9;
+
+/** Judge runs that count: outcome ok, and of the guide, judge and run asked for. */
+export function countedRuns(row: Row, { guide, judge, run }: Scoring): { annotation: Annotation; path: string }[] {
+  return (row.record.annotations ?? []).flatMap((annotation, index) => {
+    const counts =
+      annotation.outcome === 'ok' &&
+      (guide === undefined || annotation.guide === guide) &&
+      (judge === undefined || annotation.judge === judge) &&
+      (run === undefined || annotation.run === run);
+    return counts ? [{ annotation, path: `annotations[${index}]` }] : [];
+  });
+}
+
+/** Why a record has no counted run. */
+export function noRuns(row: Row): { dropped: string } {
+  const { annotations = [] } = row.record;
+  if (annotations.length === 0) return { dropped: 'no annotations' };
+  return { dropped: annotations.some(({ outcome }) => outcome === 'ok') ? 'no annotation asked for' : 'judge failed' };
+}
+
+/** Mean of each metric over the counted runs, for each response; undefined where no run graded it. Throws RecordError. */
+export function meanMetrics(
+  row: Row,
+  scoring: Scoring,
+  names: readonly string[],
+): (Record<string, number> | undefined)[] {
+  const runs = countedRuns(row, scoring);
+  const { responses = [] } = row.record;
+  const sums = responses.map(() => ({ runs: 0, totals: new Array<number>(names.length).fill(0) }));
+  for (const { annotation, path } of runs) {
+    const { scores } = annotation;
+    if (scores?.length !== responses.length)
+      throw new RecordError(
+        row,
+        `${path}.scores`,
+        `${responses.length} entries, one per response`,
+        String(scores?.length ?? 'none'),
+      );
+    for (const [index, graded] of scores.entries()) {
+      if (graded === null) continue;
+      const sum = sums[index]!;
+      sum.runs += 1;
+      for (const [place, name] of names.entries()) {
+        const grade = graded[name];
+        if (grade === undefined) throw missingMetric(row, `${path}.scores[${index}]`, name, graded);
+        sum.totals[place]! += grade;
+      }
+    }
+  }
+  return sums.map(({ runs, totals }) =>
+    runs === 0 ? undefined : Object.fromEntries(names.map((name, place) => [name, totals[place]! / runs])),
+  );
+}
+
+function missingMetric(row: Row, path: string, name: string, graded: Record<string, number>): RecordError {
+  const others = Object.keys(graded).join(', ') || 'no metric';
+  return new RecordError(row, `${path}.${name}`, 'a number', `nothing (there is ${others}: see --metrics)`);
+}
+
+/** Usable responses that have a score, in the record's order. */
+export function scoredResponses(row: Row, options: RuleOptions): ScoredResponse[] {
+  const { metrics } = options.scoring;
+  const names = Object.keys(metrics);
+  const means = meanMetrics(row, options.scoring, names);
+  return usableResponses(row.record, options).flatMap(({ response, index }) => {
+    const mean = means[index];
+    if (mean === undefined) return [];
+    return [{ response, index, score: names.reduce((sum, name) => sum + metrics[name]! * mean[name]!, 0) }];
+  });
+}
+
+/** The best of them; undefined when there are several and ties are to be dropped. */
+export function bestResponse(
+  row: Row,
+  scored: readonly ScoredResponse[],
+  { ties, seed }: RuleOptions,
+): ScoredResponse | undefined {
+  const most = Math.max(...scored.map(({ score }) => score));
+  const best = scored.filter(({ score }) => score >= most - ROUNDING);
+  if (best.length === 1 || ties === 'first') return best[0];
+  return ties === 'drop' ? undefined : best[randomStream(seed, row.record.id, 'pair/tie').nextInt(best.length)];
+}
+
+/** Those that score at least `margin` less than the best, and less at all. */
+export function clearlyWorse(
+  scored: readonly ScoredResponse[],
+  best: ScoredResponse,
+  margin: number,
+): ScoredResponse[] {
+  return scored.filter(({ score }) => score <= best.score - margin + ROUNDING && score < best.score - ROUNDING);
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Filters that need all pairs at once: balance between chosen and rejected, and a most number of pairs.
+import { randomStream } from '../../records/random.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import { type Limit, limitCandidates } from '../import/select.ts';
+import type { RowResult } from '../stage.ts';
+import { LeanCounter, shortAnswer } from './lean.ts';
+
+export interface WholeFilters {
+  /** Leave out pairs until no short answer is chosen clearly more often than rejected. */
+  balance: boolean;
+  /** At most so many pairs, of one source or in all. */
+  limits: readonly Limit[];
+  seed: number;
+}
+
+/** The results without the pairs that the filters leave out. Holds all of them in memory. */
+export async function* filterWhole(
+  results: AsyncIterable<RowResult>,
+  filters: WholeFilters,
+): AsyncGenerator<RowResult> {
+  const held: RowResult[] = [];
+  for await (const result of results) held.push(result);
+  const gone = new Map<VprefRecord, string>();
+  if (filters.balance) markSurplus(held, filters.seed, gone);
+  if (filters.limits.length > 0) markOverLimit(held, filters, gone);
+  for (const result of held) yield without(result, gone);
+}
+
+function without(result: RowResult, gone: ReadonlyMap<VprefRecord, string>): RowResult {
+  const first = result.records[0];
+  const records = result.records.filter((record) => !gone.has(record));
+  if (first === undefined || records.length === result.records.length) return result;
+  return records.length > 0 ? { ...result, records } : { ...result, records, dropped: gone.get(first)! };
+}
+
+/** Marks pairs that choose a leaning answer and reject another, as many as the lean is strong. */
+function markSurplus(held: readonly RowResult[], seed: number, gone: Map<VprefRecord, string>): void {
+  const pairs = held.flatMap(({ records }) => records).filter(({ chosen }) => chosen !== undefined);
+  // Each round evens out one answer; a pair of two leaning answers weighs on both, so leans are counted anew.
+  for (;;) {
+    const left = pairs.filter((pair) => !gone.has(pair));
+    const counter = new LeanCounter();
+    for (const pair of left) counter.add(pair);
+    const lean = counter.leans()[0];
+    if (lean === undefined) return;
+    const candidates = left.filter(
+      ({ chosen, rejected }) =>
+        shortAnswer(chosen!) === lean.answer && ![rejected!].flat().some((text) => shortAnswer(text) === lean.answer),
+    );
+    if (candidates.length === 0) return;
+    const keyed = candidates.map((pair) => ({ pair, key: randomStream(seed, pair.id, 'pair/balance').nextFloat() }));
+    keyed.sort((a, b) => a.key - b.key);
+    for (const { pair } of keyed.slice(0, lean.chosen - lean.rejected)) gone.set(pair, 'balance');
+  }
+}
+
+function markOverLimit(
+  held: readonly RowResult[],
+  { limits, seed }: WholeFilters,
+  gone: Map<VprefRecord, string>,
+): void {
+  const candidates = held
+    .flatMap(({ records }) => records)
+    .filter((record) => !gone.has(record))
+    .map((record) => ({ record, id: record.id, source: record.source?.slice(record.source.lastIndexOf('/') + 1) }));
+  const draw = limitCandidates({ limits, limitDialogues: false, seed });
+  for (const candidate of candidates) draw.add(candidate);
+  const cut = draw.cut();
+  for (const candidate of candidates) if (cut(candidate) === undefined) gone.set(candidate.record, 'over the limit');
+}
