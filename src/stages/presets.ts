@@ -6,7 +6,7 @@ export type PresetVerb = 'sample' | 'pair' | 'precompute-ref' | 'train';
 
 /** A flag's value under a preset, and its source. */
 export interface PresetSetting {
-  value: string | number | boolean;
+  value: string | number | boolean | readonly string[];
   source: string;
   /** Only under --faithful. */
   faithful?: boolean;
@@ -29,7 +29,7 @@ const llavaInput = (source: string): Record<string, PresetSetting> => ({
   'image-mode': { value: 'pad', source },
 });
 
-function seva(): Preset {
+function seva(pair: Record<string, PresetSetting> = {}): Preset {
   return {
     sample: {
       ...llavaInput('LLaVA-1.5 training template and padding'),
@@ -42,7 +42,7 @@ function seva(): Preset {
       temperature: { value: 0, source: SEVA_GENERATE },
       'max-new-tokens': { value: 512, source: SEVA_GENERATE },
     },
-    pair: { rule: { value: 'seva', source: 'Zhu et al. 2024 sec. 3; SeVa data/step3' } },
+    pair: { rule: { value: 'seva', source: 'Zhu et al. 2024 sec. 3; SeVa data/step3' }, ...pair },
     'precompute-ref': llavaInput('LLaVA-1.5 training template and padding'),
     train: {
       ...llavaInput(SEVA_SCRIPT),
@@ -106,7 +106,13 @@ function liLora(source: string): Record<string, PresetSetting> {
 }
 
 export const presets: Record<string, Preset> = {
-  'seva-7b': seva(),
+  'seva-7b': seva({
+    'max-pairs': {
+      value: ['ocr_vqa=4300', 'textvqa=6500'],
+      source: 'SeVa data/step3/make_pair_*.py: step 800 cut to about the number of pairs of step 500',
+      faithful: true,
+    },
+  }),
   'seva-13b': seva(),
   'li2024-dpo': {
     sample: liSample,
@@ -127,7 +133,11 @@ export const presets: Record<string, Preset> = {
     from: { value: 'judge', source: 'Li et al. poster, Method: the answers Gemini gave itself' },
   }),
   'li2024-steerlm': liSft({ rule: { value: 'steerlm', source: 'Li et al. sec. SteerLM' } }),
-  'li2024-rs': liSft({ rule: { value: 'best-of-n', source: 'Li et al. sec. rejection sampling' } }),
+  'li2024-rs': liSft({
+    rule: { value: 'sft', source: 'Li et al. sec. rejection sampling: one best answer per prompt is learned' },
+    from: { value: 'best', source: 'Li et al. sec. rejection sampling' },
+    'min-score': { value: 12, source: `${LI_SFT}: its data file holds answers of perfect score, three metrics of 4` },
+  }),
 };
 
 export const PRESET_NAMES = Object.keys(presets);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // HelpSteer and HelpSteer2: one row per response with five graded attributes; rows of a prompt stand together.
 import { checkShape, number, object, string } from '../../records/field.ts';
+import { STEER_ATTRIBUTES } from '../steerlm.ts';
 import { field, type ImportFormat } from './format.ts';
 import { type JsonItem, readJsonItems } from './json-items.ts';
 
-export const HELPSTEER_METRICS = ['helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity'] as const;
-
-const metrics = Object.fromEntries(HELPSTEER_METRICS.map((name) => [name, number]));
+const metrics = Object.fromEntries(STEER_ATTRIBUTES.map((name) => [name, number]));
 const shape = object({ prompt: string, response: string, ...metrics }) as ReturnType<typeof object>;
 
 export const helpsteer: ImportFormat = {
@@ -36,7 +35,7 @@ export const helpsteer: ImportFormat = {
           string & number
         >,
     );
-    const scores = rows.map((row) => Object.fromEntries(HELPSTEER_METRICS.map((name) => [name, row[name]!])));
+    const scores = rows.map((row) => Object.fromEntries(STEER_ATTRIBUTES.map((name) => [name, row[name]!])));
     return {
       prompt: rows[0]!.prompt!,
       responses: rows.map((row) => ({ text: row.response! })),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { IdSet } from '../../src/cli/id-set.ts';
+import { IdSet } from '../../src/records/id-set.ts';
 
 test('every id is new once, through many growths', () => {
   const ids = new IdSet();

@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { VprefRecord } from '../../../src/records/record.ts';
-import { type ImportOptions, importFiles, newImportCounts } from '../../../src/stages/import/index.ts';
-import type { RowResult } from '../../../src/stages/stage.ts';
+import type { VprefRecord } from '../../src/records/record.ts';
+import { type ImportOptions, importFiles, newImportCounts } from '../../src/stages/import/index.ts';
+import type { RowResult } from '../../src/stages/stage.ts';
 
 const llavaFile = readFileSync('fixtures/records/import/llava.json', 'utf8');
 
