@@ -123,7 +123,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
 
   async run(): Promise<void> {
     await this.runStage(Pair, (run) => {
-      const flags = withPreset(run.flags, 'pair');
+      const flags = withPreset(run.flags, 'pair', run.given);
       const options = pairOptions(flags);
       const report = newPairReport();
       if (flags.preset !== undefined && options.rule === 'seva' && !flags.faithful)
