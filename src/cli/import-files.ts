@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Foreign files for import: gzipped ones as they are inside, and standard input kept aside, so that it can be read
+// again.
+
+import { once } from 'node:events';
+import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { RunError, UsageError } from '../records/error.ts';
+import type { ImportFile } from '../stages/import/format.ts';
+import { checkFiles, readBytes } from './input.ts';
+
+/**
+ * The files, or stdin when there are none or for "-". Throws UsageError for one that cannot be read.
+ *   rereads: files will be opened more than once.
+ */
+export function openImportFiles(paths: readonly string[], stop: AbortSignal, rereads: boolean): ImportFile[] {
+  const names = paths.length === 0 ? ['-'] : paths;
+  if (names.filter((name) => name === '-').length > 1) throw new UsageError('-: expected once, got twice');
+  if (names.includes('-') && process.stdin.isTTY)
+    throw new UsageError('expected FILE... or data on stdin, got a terminal (see vpref import --help)');
+  checkFiles(names);
+  return names.map((name) => {
+    const source = name === '-' ? 'stdin' : name;
+    const open = () => unzipped(readBytes(name, stop), source);
+    return { source, open: name === '-' && rereads ? keptAside(open) : open };
+  });
+}
+
+/** Standard input as often as it is asked for: written to a temporary file while it is read for the first time. */
+function keptAside(open: () => AsyncIterable<Uint8Array>): () => AsyncIterable<Uint8Array> {
+  let kept: string | undefined;
+  return () => {
+    if (kept !== undefined) return createReadStream(kept);
+    const folder = mkdtempSync(join(tmpdir(), 'vpref-import-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+    kept = join(folder, 'stdin');
+    return copying(open(), kept);
+  };
+}
+
+async function* copying(chunks: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
+  const copy = createWriteStream(path);
+  let failure: Error | undefined;
+  copy.on('error', (error) => (failure = error));
+  for await (const chunk of chunks) {
+    if (failure !== undefined)
+      throw new RunError('write-failed', `${path}: cannot be written: ${failure.message}`, { cause: failure });
+    copy.write(chunk);
+    yield chunk;
+    if (copy.writableNeedDrain) await once(copy, 'drain');
+  }
+  copy.end();
+  await once(copy, 'close');
+}
+
+/** The bytes, gunzipped when they begin as a gzip file does. */
+async function* unzipped(chunks: AsyncIterable<Uint8Array>, source: string): AsyncGenerator<Uint8Array> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  if (first.done) return;
+  async function* whole() {
+    yield first.value;
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  }
+  if (first.value[0] !== 0x1f || first.value[1] !== 0x8b) {
+    yield* whole();
+    return;
+  }
+  const gunzip = createGunzip();
+  const fed = pipeline(Readable.from(whole()), gunzip).catch(() => {});
+  try {
+    yield* gunzip as AsyncIterable<Uint8Array>;
+    await fed;
+  } catch (cause) {
+    throw new RunError('read-failed', `${source}: cannot be gunzipped: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Args, Flags, type Interfaces } from '@oclif/core';
+import { recordFlags } from '../cli/flags.ts';
+import { openImportFiles } from '../cli/import-files.ts';
+import { checkOncePerSource, listFlag, parseLimits, splitSource } from '../cli/list-flags.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+import { UsageError } from '../records/error.ts';
+import type { Cleaning } from '../stages/import/dialogue.ts';
+import {
+  type ImportCounts,
+  type ImportOptions,
+  importFiles,
+  importFormats,
+  newImportCounts,
+} from '../stages/import/index.ts';
+
+const FORMATS = Object.keys(importFormats);
+const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(11)}${summary}`);
+
+export default class Import extends RecordCommand {
+  static override summary = "turn other tools' files into prompt records";
+  static override description = `Formats:
+${FORMAT_LINES.join('\n')}
+
+Files are JSON arrays or JSON lines, also gzipped, read item by item. The
+source of an item is the first folder of its image path, or the format's name.
+
+--faithful keeps what SeVa's published code does and this command mends
+otherwise:
+  questions of ocr_vqa and gqa lose their line breaks (gluing words), those of
+  textvqa keep an image mark that stands last; --limit counts dialogues, not
+  questions`;
+  static override usage = 'import FORMAT [FILE...]';
+  static override examples = [
+    '<%= config.bin %> import llava mix665k.json --source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000 --image-root data',
+    '<%= config.bin %> import lrv lrv.json --image-root vg --check-images --on-error skip',
+  ];
+  static override args = {
+    format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'what FILE... are' }),
+  };
+  static override flags = {
+    ...recordFlags,
+    source: listFlag({ helpValue: 'NAME,...', summary: 'only items of these sources; text: those without an image' }),
+    turns: Flags.string({
+      helpValue: 'N|all',
+      summary: 'draw N questions of each dialogue, one record each; the whole dialogue unless given',
+    }),
+    limit: Flags.string({
+      multiple: true,
+      helpValue: '[SOURCE=]N',
+      summary: 'draw N records, of one source or in all; may be repeated; files are read twice',
+    }),
+    'image-root': Flags.string({
+      multiple: true,
+      helpValue: '[SOURCE=]DIR',
+      summary: 'folder that image paths start from, of one source or of all; may be repeated',
+    }),
+    'check-images': Flags.boolean({
+      summary: 'a row whose image is missing, empty or no image fails (see --on-error)',
+    }),
+    clean: Flags.option({ options: ['none', 'seva'] as const })({
+      summary:
+        'questions taken one by one: as written, or without image mark and request for a one-word answer; seva with --turns',
+    }),
+    faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
+  };
+
+  async run(): Promise<void> {
+    await this.runSource(Import, (run) => {
+      const { args, flags, files, stop } = run;
+      const counts = newImportCounts();
+      run.atEnd(() => tellCounts(counts, (message) => run.note(message)));
+      const options = importOptions(args.format, flags);
+      const rereads = options.selection.limits.length > 0;
+      return importFiles(openImportFiles(files, stop, rereads), options, counts);
+    });
+  }
+}
+
+type ImportFlags = Interfaces.InferredFlags<typeof Import.flags>;
+
+function importOptions(format: string, flags: ImportFlags): ImportOptions {
+  const { source: sources, faithful, seed, turns: turnsText, 'image-root': roots = [], clean } = flags;
+  const turns = turnsText === undefined || turnsText === 'all' ? turnsText : Number(turnsText);
+  if (typeof turns === 'number' && !(Number.isSafeInteger(turns) && turns > 0))
+    throw new UsageError(`--turns: expected an integer of at least 1, or all, got ${JSON.stringify(turnsText)}`);
+  if (clean === 'seva' && turns === undefined)
+    throw new UsageError('--clean: expected --turns beside it, whole dialogues are kept as written');
+  const cleaning: Cleaning =
+    (clean ?? (turns === undefined ? 'none' : 'seva')) === 'none' ? 'none' : faithful ? 'seva-faithful' : 'seva';
+  const imageRoots = roots.map((text) => {
+    const { key: source, value: directory } = splitSource(text);
+    if (directory === '') throw new UsageError(`--image-root: expected [SOURCE=]DIR, got ${JSON.stringify(text)}`);
+    return { directory, ...(source !== undefined && { source }) };
+  });
+  checkOncePerSource('--image-root', imageRoots);
+  const limits = parseLimits('--limit', flags.limit ?? []);
+  return {
+    format,
+    selection: {
+      limits,
+      limitDialogues: faithful,
+      seed,
+      ...(sources && { sources }),
+      ...(turns !== undefined && { turns }),
+    },
+    cleaning,
+    imageRoots,
+    checkImages: flags['check-images'],
+  };
+}
+
+function tellCounts({ items, otherSource, overLimit, badImages }: ImportCounts, note: (message: string) => void): void {
+  const parts = [`${items} items read`];
+  if (otherSource > 0) parts.push(`${otherSource} of other sources`);
+  if (overLimit > 0) parts.push(`${overLimit} over the limit`);
+  if (parts.length > 1) note(parts.join(', '));
+  const total = [...badImages.values()].reduce((sum, count) => sum + count, 0);
+  if (total > 0)
+    note(`${total} images missing or unreadable: ${[...badImages].map((pair) => pair.join(' ')).join(', ')}`);
+}
