@@ -2,7 +2,7 @@
 _vpref() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words= first=
   if [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W 'annotate augment doctor report --help --version' -- "$cur"))
+    COMPREPLY=($(compgen -W 'annotate augment doctor eval import pair report --help --version' -- "$cur"))
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -30,6 +30,40 @@ _vpref() {
         -o|--output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='-o --output --progress -q --quiet --help'
+      ;;
+    eval)
+      case $prev in
+        --duplicates) COMPREPLY=($(compgen -W 'error first last' -- "$cur")); return ;;
+        --format) COMPREPLY=($(compgen -W 'ndjson table' -- "$cur")); return ;;
+        --parse) COMPREPLY=($(compgen -W 'official strict' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --test) COMPREPLY=($(compgen -W 'exact bootstrap' -- "$cur")); return ;;
+        --beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--allow-missing --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --resamples --response --seed --split --tables --test --view --help'
+      first='pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval consistency hallucination exact length rewards compare'
+      ;;
+    import)
+      case $prev in
+        --clean) COMPREPLY=($(compgen -W 'none seva' -- "$cur")); return ;;
+        --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --image-root|--limit|-o|--output|--seed|--shard|--source|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--check-images --clean --faithful --image-root --limit --on-error -o --output --progress -q --quiet --resume --seed --shard --source --threads --turns --help'
+      first='llava lrv scigraphqa sharegpt trl seva helpsteer'
+      ;;
+    pair)
+      case $prev in
+        --from) COMPREPLY=($(compgen -W 'reference judge best' -- "$cur")); return ;;
+        --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --rule) COMPREPLY=($(compgen -W 'seva score best-of-n steerlm sft kto given' -- "$cur")); return ;;
+        --ties) COMPREPLY=($(compgen -W 'first random drop' -- "$cur")); return ;;
+        --flip|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--balance --faithful --finished --flip --from --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --resume --rule --run --seed --shard --threads --threshold --ties --views --help'
       ;;
     report)
       case $prev in
