@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Crops, flips, borders, rotation, shear and perspective as torchvision does them on Pillow images.
+import { RunError } from '../records/error.ts';
 import { type TransformFilter, transformAffine, transformPerspective } from './affine.ts';
 import { BLACK, type Color, createImage, type Image } from './image.ts';
 
@@ -190,9 +191,29 @@ function toRadians(degrees: number): number {
 /** The place of the top-left, top-right, bottom-right and bottom-left corner: x, y, x, y, ... */
 export type Corners = readonly [number, number, number, number, number, number, number, number];
 
+/** Whether an image can be mapped onto the corners: no three in a line. */
+export function isPerspective(corners: Corners): boolean {
+  return [0, 2, 4, 6].every((at) => {
+    const [x0, y0, x1, y1, x2, y2] = [0, 1, 2, 3, 4, 5].map((i) => corners[(at + i) % 8]!) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    return (x1 - x0) * (y2 - y0) !== (x2 - x0) * (y1 - y0);
+  });
+}
+
 /** torchvision's perspective: the image's corner pixels move to `corners`. */
 export function perspectiveImage(image: Image, corners: Corners, options: TransformOptions = {}): Image {
   const { width, height } = image;
+  if (!isPerspective(corners) || Math.min(width, height) < 2)
+    throw new RunError(
+      'op',
+      `perspective: expected four corners, no three in a line, and an image of 2 x 2 pixels or more, got ${corners.join('/')} for ${width} x ${height}`,
+    );
   const start = [0, 0, width - 1, 0, width - 1, height - 1, 0, height - 1];
   const coefficients = perspectiveCoefficients(start, corners);
   return transformPerspective(image, width, height, coefficients, options.filter ?? 'bilinear', options.fill ?? BLACK);
@@ -219,7 +240,6 @@ function solveLinear(rows: number[][]): number[] {
     }
     [rows[column], rows[pivot]] = [rows[pivot]!, rows[column]!];
     const head = rows[column]!;
-    if (Math.abs(head[column]!) < 1e-9) throw new RangeError('perspective: expected four corners, no three in a line');
     for (let r = 0; r < n; r++) {
       if (r === column) continue;
       const factor = rows[r]![column]! / head[column]!;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a decoded image to the pixels a vision tower takes, still 8-bit: the engine normalises.
+import { RunError } from '../records/error.ts';
 import { cropImage, padImage } from './geometry.ts';
 import type { Color, Image } from './image.ts';
 import { type ResizeFilter, resizeImage, shortestEdgeSize } from './resize.ts';
@@ -29,9 +30,16 @@ export function modelInput(image: Image, plan: ModelInputPlan): Image {
   return centerCrop(resizeImage(source, width, height, plan.filter ?? 'bicubic'), plan.cropSize);
 }
 
+const MAX_SIDE = 20_000;
+
 /** The image in the middle of a square of its longer side. */
 export function padToSquare(image: Image, color: Color): Image {
   const side = Math.max(image.width, image.height);
+  if (side > MAX_SIDE)
+    throw new RunError(
+      'image',
+      `expected an image of at most ${MAX_SIDE} pixels a side to make square, got ${image.width} x ${image.height}`,
+    );
   const left = Math.floor((side - image.width) / 2);
   const top = Math.floor((side - image.height) / 2);
   const border = { left, top, right: side - image.width - left, bottom: side - image.height - top };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/pixels/affine.ts src/pixels/blur.ts src/pixels/color.ts src/pixels/geometry.ts src/pixels/image.ts src/pixels/resize.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadImage } from '../../src/pixels/decode.ts';

@@ -4,10 +4,10 @@ import type { Image } from '../../pixels/image.ts';
 import { applyPixelOp } from '../../pixels/ops.ts';
 import type { RandomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
-import { drawChance } from './recipe.ts';
+import { drawChance, type Size } from './recipe.ts';
 import { RECIPES } from './recipes.ts';
 import { drawRanges } from './single.ts';
-import type { ViewSpec } from './view-spec.ts';
+import type { StepSpec, ViewSpec } from './view-spec.ts';
 
 export interface MadeView {
   /** Every drawn parameter is in here. */
@@ -20,14 +20,19 @@ export interface MadeView {
 export function drawView(image: Image, { steps }: ViewSpec, random: RandomStream): MadeView {
   const ops: ViewOp[] = [];
   let current = image;
-  for (const { recipe: name, p, values } of steps) {
-    const recipe = RECIPES.get(name)!;
-    if (p < 1 && !drawChance(random, p)) continue;
-    const drawn = recipe.draw(current, random, drawRanges(recipe.parameters, random, values));
+  for (const step of steps) {
+    const drawn = drawStep(current, step, random);
     ops.push(...drawn);
     current = replayView(current, drawn);
   }
   return { ops, image: current };
+}
+
+/** The operations of one recipe for an image of this size. */
+export function drawStep(size: Size, { recipe: name, p, values }: StepSpec, random: RandomStream): ViewOp[] {
+  const recipe = RECIPES.get(name)!;
+  if (p < 1 && !drawChance(random, p)) return [];
+  return recipe.draw(size, random, drawRanges(recipe.parameters, random, values));
 }
 
 /** The same pixels again from recorded operations. */

@@ -207,12 +207,13 @@ function magnitudeOp(op: string, table: Magnitude | undefined, bin: number, isNe
   return { op, ...table.toOp(table.signed && isNegative ? -magnitude : magnitude) };
 }
 
-// torch.linspace in 32-bit floats: from the start in the first half, from the end in the second.
+// torch.linspace in 32-bit floats: from the start in the first half, from the end in the second, one rounding each (fused multiply-add).
 function linspace(start: number, end: number, count: number): number[] {
   const f = Math.fround;
-  const step = f(f(f(end) - f(start)) / (count - 1));
+  const [first, last] = [f(start), f(end)];
+  const step = f(f(last - first) / (count - 1));
   return Array.from({ length: count }, (_, i) =>
-    i < Math.floor(count / 2) ? f(f(start) + f(step * i)) : f(f(end) - f(step * (count - 1 - i))),
+    i < Math.floor(count / 2) ? f(first + step * i) : f(last - step * (count - 1 - i)),
   );
 }
 

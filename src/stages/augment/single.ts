@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Single operations as recipes: parameters as given, or drawn from a range; some can be said in a shorter way.
+
+import { type Corners, isPerspective } from '../../pixels/geometry.ts';
 import { PIXEL_OPS } from '../../pixels/ops.ts';
 import { shortestEdgeSize } from '../../pixels/resize.ts';
 import type { RandomStream } from '../../records/random.ts';
@@ -71,13 +73,17 @@ const perspective: Recipe = {
       ? 'corners: expected them or distortion, not both'
       : undefined,
   draw(image, random, { distortion, ...values }) {
-    const corners = values.corners ?? drawCorners(image, random, distortion as number);
-    return [{ op: 'perspective', ...values, corners }];
+    if (values.corners !== undefined) return [{ op: 'perspective', ...values }];
+    // An image of one row or column has no perspective, nor has a draw that folds the image up.
+    if (Math.min(image.width, image.height) < 2) return [];
+    const draws = Array.from({ length: 10 }, () => drawCorners(image, random, distortion as number));
+    const corners = draws.find(isPerspective);
+    return corners === undefined ? [] : [{ op: 'perspective', ...values, corners }];
   },
 };
 
 // torchvision's RandomPerspective.
-function drawCorners({ width, height }: Size, random: RandomStream, distortion: number): number[] {
+function drawCorners({ width, height }: Size, random: RandomStream, distortion: number): Corners {
   const reachX = Math.trunc(distortion * Math.floor(width / 2)) + 1;
   const reachY = Math.trunc(distortion * Math.floor(height / 2)) + 1;
   const [near, far] = [
@@ -88,7 +94,7 @@ function drawCorners({ width, height }: Size, random: RandomStream, distortion: 
   const topRight = [far(width, reachX), near(reachY)];
   const bottomRight = [far(width, reachX), far(height, reachY)];
   const bottomLeft = [near(reachX), far(height, reachY)];
-  return [topLeft, topRight, bottomRight, bottomLeft].flat();
+  return [topLeft, topRight, bottomRight, bottomLeft].flat() as unknown as Corners;
 }
 
 function oneSize({ width, height, size }: RecipeValues): string | undefined {

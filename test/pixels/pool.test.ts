@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Covers src/workers/pixel-worker.ts
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { ImageError, loadImage } from '../../src/pixels/decode.ts';
+import { CLIP_MEAN, type ModelInputPlan, modelInput } from '../../src/pixels/model-input.ts';
+import { createPixelPool } from '../../src/pixels/pool.ts';
+import { RunError } from '../../src/records/error.ts';
+import { fixtureImage } from './golden.ts';
+
+const plan: ModelInputPlan = { mode: 'pad', size: 28, cropSize: { width: 28, height: 28 }, imageMean: CLIP_MEAN };
+const pool = createPixelPool(2);
+after(() => pool.close());
+
+test('model input from a worker equals model input made here, many at once', async () => {
+  const names = [
+    'photo.jpg',
+    'wide.png',
+    'tall.png',
+    'rgba.png',
+    'exif-6.jpg',
+    'tiny.png',
+    'gray.png',
+    'transparent.gif',
+  ];
+  const inputs = await Promise.all(names.map((name) => pool.run('modelInput', { source: fixtureImage(name), plan })));
+  for (const [i, name] of names.entries()) {
+    assert.deepEqual(inputs[i], modelInput(await loadImage(fixtureImage(name)), plan), name);
+  }
+});
+
+test('a bad image fails its own job with what was expected and what came', async () => {
+  const jobs = ['absent.png', 'photo.png', 'truncated.jpg'].map((name) =>
+    pool.run('modelInput', { source: fixtureImage(name), plan }),
+  );
+  const [absent, photo, truncated] = await Promise.allSettled(jobs);
+  assert.equal(photo!.status, 'fulfilled');
+  for (const [outcome, got] of [
+    [absent!, /^no such file$/],
+    [truncated!, /^one that does not decode/],
+  ] as const) {
+    assert.ok(outcome.status === 'rejected' && outcome.reason instanceof ImageError);
+    assert.match(outcome.reason.got, got);
+  }
+});
+
+test('a bad recorded operation fails its job by name', async () => {
+  const views = [{ name: 'v', ops: [{ op: 'rotate' }], images: [] }];
+  const job = pool.run('replay', { id: 'a', images: [fixtureImage('photo.png')], views, imageDir: '/nonexistent' });
+  await assert.rejects(
+    job,
+    (error) => error instanceof RunError && error.code === 'op' && /degrees/.test(error.message),
+  );
+});
+
+test('an image whose square would not fit in memory is refused, not fatal', async () => {
+  const wide = { width: 100_000, height: 1, data: new Uint8Array(300_000) };
+  assert.throws(
+    () => modelInput(wide, plan),
+    (error) => error instanceof RunError && /square/.test(error.message),
+  );
+});
