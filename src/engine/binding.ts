@@ -120,7 +120,7 @@ export interface LoadedBinding {
 }
 
 const CPU_ADDON = join('build', 'native', 'vpref_cpu.node');
-const CUDA_ADDON = join('build', 'native-cuda', 'vpref_cuda.node');
+const CUDA_ADDON = join('build', 'native', 'vpref_cuda.node');
 
 const loaded = new Map<string, Binding>();
 
@@ -160,7 +160,7 @@ function addonPath(device: 'auto' | 'cpu' | 'cuda'): string {
 }
 
 function buildCommand(path: string): string {
-  return `${join(packageRoot(), 'scripts', 'build-native.sh')} ${path.endsWith('vpref_cuda.node') ? 'cuda' : 'cpu'}`;
+  return join(packageRoot(), 'scripts', 'build-native.sh') + (path.endsWith('vpref_cuda.node') ? ' --cuda' : '');
 }
 
 // The folder of package.json, from src/engine as well as from the bundle in dist/.

@@ -105,7 +105,8 @@ export function preparePrompt(
   const image = imageTokens(context);
   const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, image);
   const ids = expandImages(prompt.ids, image);
-  checkLength(ids.length, context, 'prompt');
+  // At least one token must come after it.
+  checkLength(ids.length + 1, context, 'prompt');
   return { prompt, promptIds: ids, images };
 }
 

@@ -107,7 +107,9 @@ async function generateTurn(
   const { tokenizer, engine } = context;
   const { promptIds } = preparePrompt(turns, images, plan, context);
   const { strings, bytes, ids: stopIds } = stops(draw.stop, context);
-  const { temperature, topP, topK, maxNewTokens, beams, repetitionMaxPeriod } = draw;
+  const { temperature, topP, topK, beams, repetitionMaxPeriod } = draw;
+  // The answer ends where the positions end; its finish_reason says so.
+  const maxNewTokens = Math.min(draw.maxNewTokens, engine.info.maxPositions - promptIds.length);
   const request = {
     promptIds,
     images,

@@ -67,7 +67,7 @@ async function scoreResponsesByView(responses: Response[], scoreView: ScoreView)
   const scored = [...responses];
   const groups = new Map<string, number[]>();
   for (const [index, response] of responses.entries()) {
-    const key = JSON.stringify([response.view, earlierTurns(response)]);
+    const key = JSON.stringify([response.view ?? ORIGINAL_VIEW, earlierTurns(response)]);
     groups.set(key, [...(groups.get(key) ?? []), index]);
   }
   await Promise.all(

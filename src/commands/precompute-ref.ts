@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Flags } from '@oclif/core';
+import { modelFlags, recordFlags } from '../cli/flags.ts';
+import { openModelOf } from '../cli/model-flags.ts';
+import { presetFlags, withPreset } from '../cli/preset.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+
+export default class PrecomputeRef extends RecordCommand {
+  static override summary = "store the reference's log-probabilities in the data";
+  static override description =
+    `Adds \`ref_chosen_logps\` and \`ref_rejected_logps\` (a list where \`rejected\` is one), \`ref_chosen_logps_rejected_images\` where
+there are image-side negatives, \`ref_response_logps\` of \`response\`, and \`ref\`: what computed them. A record that has them from this
+reference passes through; one that has them from another is an error. The prompt and its image are computed once for all responses.`;
+  static override usage = 'precompute-ref --model DIR [FILE...]';
+  static override examples = [
+    '<%= config.bin %> precompute-ref --model llava-1.5-7b-hf pairs.ndjson -o pairs.ref.ndjson',
+    '<%= config.bin %> precompute-ref --model llava --shard auto pairs.ndjson -o part.$SLURM_ARRAY_TASK_ID.ndjson --resume',
+  ];
+  static override flags = {
+    ...recordFlags,
+    ...modelFlags,
+    preset: presetFlags.preset,
+    verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
+  };
+
+  async run(): Promise<void> {
+    await this.runStage(PrecomputeRef, async (run) => {
+      const { precomputeRef } = await import('../stages/precompute-ref.ts');
+      const flags = withPreset(run.flags, 'precompute-ref', run.given);
+      return precomputeRef((await openModelOf(run, flags)).context);
+    });
+  }
+}

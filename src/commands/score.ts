@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Flags } from '@oclif/core';
+import { modelFlags, recordFlags } from '../cli/flags.ts';
+import { openModelOf } from '../cli/model-flags.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+
+export default class Score extends RecordCommand {
+  static override summary = 'log-probabilities of the texts that a record holds';
+  static override description =
+    `Scores what is there: \`logps\` and \`num_tokens\` of each of \`responses\` (with the images of its view), \`choice_logps\` of
+\`choices\`, \`policy_chosen_logps\` and \`policy_rejected_logps\` of a pair, \`policy_response_logps\` of \`response\`. A log-probability is
+summed over the response's tokens and its end token, full vocabulary, temperature 1, in nats.`;
+  static override usage = 'score --model DIR [FILE...]';
+  static override examples = [
+    '<%= config.bin %> score --model llava-1.5-7b-hf --adapter runs/seva pairs.ndjson',
+    '<%= config.bin %> import seed-bench SEED-Bench.json --image-root images | <%= config.bin %> score --model llava',
+  ];
+  static override flags = {
+    ...recordFlags,
+    ...modelFlags,
+    verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
+  };
+
+  async run(): Promise<void> {
+    await this.runStage(Score, async (run) => {
+      const { score } = await import('../stages/score.ts');
+      return score((await openModelOf(run, run.flags)).context);
+    });
+  }
+}

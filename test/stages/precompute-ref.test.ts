@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { VprefRecord } from '../../src/records/record.ts';
+import { precomputeRef } from '../../src/stages/precompute-ref.ts';
+import { fakeContext, recordFrom, rowOf, sum } from '../support/fake-engine.ts';
+
+const context = await fakeContext();
+const logpsOf = (text: string) => sum(Float32Array.from([...context.tokenizer.encode(text), 2], (id) => -id / 1000));
+const REF = { model: 'sha256:m', adapter: null, dtype: 'f32', template: 'auto', image_mode: 'pad' };
+
+test('a pair gets the reference and its fingerprint', async () => {
+  const record = await recordFrom(
+    precomputeRef(context),
+    rowOf({ images: ['a.png'], chosen: 'Yes.', rejected: 'No.' }),
+  );
+  assert.equal(record.ref_chosen_logps, logpsOf('Yes.'));
+  assert.equal(record.ref_rejected_logps, logpsOf('No.'));
+  assert.deepEqual(record.ref, REF);
+});
+
+test('K negatives give a list, also for K = 1', async () => {
+  const record = await recordFrom(precomputeRef(context), rowOf({ chosen: 'Yes.', rejected: ['No.'] }));
+  assert.deepEqual(record.ref_rejected_logps, [logpsOf('No.')]);
+});
+
+test('rows for kto and sft get ref_response_logps', async () => {
+  const record = await recordFrom(precomputeRef(context), rowOf({ response: 'Yes.', label: false }));
+  assert.equal(record.ref_response_logps, logpsOf('Yes.'));
+  assert.equal(record.ref_chosen_logps, undefined);
+});
+
+test('image-side negatives: chosen is scored with each set of images', async () => {
+  const pair: Partial<VprefRecord> = { images: ['a.png'], chosen: 'Yes.', rejected: 'No.' };
+  const one = await recordFrom(precomputeRef(context), rowOf({ ...pair, rejected_images: ['b.png'] }));
+  assert.equal(one.ref_chosen_logps_rejected_images, logpsOf('Yes.'));
+  context.engine.scored.length = 0;
+  const two = await recordFrom(precomputeRef(context), rowOf({ ...pair, rejected_images: [['b.png'], ['c.png']] }));
+  assert.deepEqual(two.ref_chosen_logps_rejected_images, [logpsOf('Yes.'), logpsOf('Yes.')]);
+  const images = context.engine.scored.map((request) => new TextDecoder().decode(request.images[0]!.pixels));
+  assert.deepEqual(images.sort(), ['a.png pad', 'b.png pad', 'c.png pad']);
+});
+
+test('a record that has it passes through untouched; one that lacks a part is completed', async () => {
+  context.engine.scored.length = 0;
+  const done: Partial<VprefRecord> = {
+    chosen: 'Yes.',
+    rejected: 'No.',
+    ref_chosen_logps: -1,
+    ref_rejected_logps: -2,
+    ref: REF,
+  };
+  assert.deepEqual(await recordFrom(precomputeRef(context), rowOf(done)), rowOf(done).record);
+  assert.equal(context.engine.scored.length, 0);
+  const { ref_rejected_logps: _, ...half } = done;
+  assert.equal((await recordFrom(precomputeRef(context), rowOf(half))).ref_rejected_logps, logpsOf('No.'));
+});
+
+test('another model, adapter or dtype is refused', async () => {
+  for (const other of [{ model: 'sha256:n' }, { adapter: 'sha256:a' }, { dtype: 'bf16' }]) {
+    const row = rowOf({ chosen: 'Yes.', rejected: 'No.', ref: { ...REF, ...other } });
+    await assert.rejects(
+      recordFrom(precomputeRef(context), row),
+      new RegExp(`ref\\.${Object.keys(other)[0]}: expected .*this reference`),
+    );
+  }
+});
+
+test('a record without texts is an error', async () => {
+  await assert.rejects(
+    recordFrom(precomputeRef(context), rowOf({ choices: ['A'] })),
+    /record: expected chosen and rejected, or response/,
+  );
+});

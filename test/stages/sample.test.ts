@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RecordError } from '../../src/records/error.ts';
+import type { VprefRecord } from '../../src/records/record.ts';
+import { type SampleOptions, sample } from '../../src/stages/sample.ts';
+import { fakeContext, recordFrom, rowOf, runStage } from '../support/fake-engine.ts';
+
+const OPTIONS: SampleOptions = {
+  n: 1,
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  maxNewTokens: 64,
+  stop: [],
+  beams: 1,
+  repetitionMaxPeriod: 0,
+  views: 'original',
+  logps: false,
+  seed: 7,
+};
+
+test('a record gets responses and what they were drawn with', async () => {
+  const context = await fakeContext();
+  const record = await recordFrom(sample(OPTIONS, context), rowOf({ images: ['cat.png'], meta: { kept: 1 } }));
+  assert.deepEqual(record.responses, [
+    { text: 'Yes.', view: 'original', num_tokens: 3, finish_reason: 'stop', seed: 7 },
+  ]);
+  assert.deepEqual(record.sampling, {
+    model: 'sha256:m',
+    adapter: null,
+    dtype: 'f32',
+    template: 'auto',
+    image_mode: 'pad',
+    temperature: 0,
+    top_p: 1,
+    top_k: 0,
+    max_new_tokens: 64,
+    seed: 7,
+  });
+  assert.deepEqual(record.meta, { kept: 1 });
+  const [request] = context.engine.generated;
+  const { tokenizer } = context;
+  const text = tokenizer.encode('USER: <image>\nWhat is it? ASSISTANT:');
+  const expanded = [1, ...text.flatMap((id) => (id === 787 ? new Array(64).fill(787) : [id]))];
+  assert.deepEqual([...request!.promptIds], expanded);
+  assert.equal(new TextDecoder().decode(request!.images[0]!.pixels), 'cat.png pad');
+});
+
+test('n answers of one prompt are one request; logps and label on request', async () => {
+  const context = await fakeContext((_, branch) => `No. ${branch}`);
+  const options = { ...OPTIONS, n: 3, temperature: 1, logps: true, label: 'a' };
+  const record = await recordFrom(sample(options, context), rowOf({}));
+  assert.equal(context.engine.generated.length, 1);
+  assert.deepEqual(
+    record.responses!.map((one) => one.text),
+    ['No. 0', 'No. 1', 'No. 2'],
+  );
+  for (const response of record.responses!) {
+    assert.equal(response.label, 'a');
+    assert.ok(response.logps! < 0);
+  }
+});
+
+test('a second sample stage adds to the first', async () => {
+  const context = await fakeContext(() => 'Second.');
+  const first: VprefRecord['responses'] = [{ text: 'First.', label: 'a' }];
+  const record = await recordFrom(sample({ ...OPTIONS, label: 'b' }, context), rowOf({ responses: first }));
+  assert.deepEqual(
+    record.responses!.map(({ text, label }) => [text, label]),
+    [
+      ['First.', 'a'],
+      ['Second.', 'b'],
+    ],
+  );
+});
+
+test('views: all is the original and each view; noise goes to the engine', async () => {
+  const context = await fakeContext((request) => (request.images[0]!.noise ? 'noisy' : 'clean'));
+  const views = [
+    { name: 'diffusion', ops: [{ op: 'diffusion', step: 800, seed: 5 }], seed: 5 },
+    { name: 'flip', ops: [{ op: 'hflip' }], seed: 1, images: ['flipped.png'] },
+  ];
+  const row = rowOf({ images: ['cat.png'], views });
+  const record = await recordFrom(sample({ ...OPTIONS, views: 'all' }, context), row);
+  assert.deepEqual(
+    record.responses!.map(({ view, text }) => [view, text]),
+    [
+      ['original', 'clean'],
+      ['diffusion', 'noisy'],
+      ['flip', 'clean'],
+    ],
+  );
+  const inputs = context.engine.generated.map(({ images }) => images[0]!);
+  assert.deepEqual(inputs[1]!.noise, { step: 800, seed: 5 });
+  assert.equal(new TextDecoder().decode(inputs[2]!.pixels), 'flipped.png pad');
+  const one = await recordFrom(sample({ ...OPTIONS, views: 'flip' }, context), row);
+  assert.deepEqual(
+    one.responses!.map(({ view }) => view),
+    ['flip'],
+  );
+  await assert.rejects(
+    recordFrom(sample({ ...OPTIONS, views: 'none' }, context), row),
+    /expected one named "none", got original diffusion flip/,
+  );
+});
+
+test('open turns are generated one after the other, each sample with its own', async () => {
+  const context = await fakeContext((request) => `answer ${request.firstBranch} to ${request.key.split('\n').at(-1)}`);
+  const prompt: VprefRecord['prompt'] = [
+    { role: 'user', content: 'One?' },
+    { role: 'assistant', content: null },
+    { role: 'user', content: 'Two?' },
+  ];
+  const record = await recordFrom(sample({ ...OPTIONS, n: 2, temperature: 1 }, context), rowOf({ prompt }));
+  assert.deepEqual(
+    record.responses!.map(({ text, turns }) => [text, turns]),
+    [
+      ['answer 0 to 1', ['answer 0 to 0', 'answer 0 to 1']],
+      ['answer 1 to 1', ['answer 1 to 0', 'answer 1 to 1']],
+    ],
+  );
+  const second = context.engine.generated.find((request) => request.key.endsWith('\n1') && request.firstBranch === 1)!;
+  assert.equal(
+    context.tokenizer.decode([...second.promptIds]),
+    'USER: One? ASSISTANT: answer 1 to 0 USER: Two? ASSISTANT:',
+  );
+  assert.deepEqual(record.prompt, prompt, 'the prompt itself stays open');
+});
+
+test('a prompt that ends in an open turn means the same as one that ends in the question', async () => {
+  const context = await fakeContext();
+  const open: VprefRecord['prompt'] = [
+    { role: 'user', content: 'One?' },
+    { role: 'assistant', content: null },
+  ];
+  await recordFrom(sample(OPTIONS, context), rowOf({ prompt: open }));
+  await recordFrom(sample(OPTIONS, context), rowOf({ prompt: 'One?' }));
+  assert.deepEqual(context.engine.generated[0], context.engine.generated[1]);
+  const answered: VprefRecord['prompt'] = [...open.slice(0, 1), { role: 'assistant', content: 'Yes.' }];
+  await assert.rejects(
+    recordFrom(sample(OPTIONS, context), rowOf({ prompt: answered })),
+    /prompt\.1\.role: expected user/,
+  );
+});
+
+test("a record's own sampling_params win, and wrong ones are said with their place", async () => {
+  const context = await fakeContext();
+  const own = { temperature: 0.7, n: 2, max_new_tokens: 8, stop: '\n', unknown: true };
+  const record = await recordFrom(sample(OPTIONS, context), rowOf({ sampling_params: own }));
+  const [request] = context.engine.generated;
+  assert.deepEqual([request!.temperature, request!.n, request!.maxNewTokens], [0.7, 2, 8]);
+  assert.deepEqual(request!.stop, [Uint8Array.of(10)]);
+  assert.equal(record.sampling!.temperature, 0.7);
+  for (const wrong of [
+    { temperature: -1 },
+    { temperature: '1' },
+    { n: 0 },
+    { n: 1.5 },
+    { top_p: 2 },
+    { stop: [1] },
+    { stop: [''] },
+  ]) {
+    const row = rowOf({ sampling_params: wrong as Record<string, unknown> });
+    await assert.rejects(recordFrom(sample(OPTIONS, context), row), (error) => {
+      assert.ok(error instanceof RecordError);
+      assert.equal(error.field, `sampling_params.${Object.keys(wrong)[0]}`);
+      return true;
+    });
+  }
+});
+
+test('an answer ends before its stop text; a special token stops by id', async () => {
+  const context = await fakeContext(() => 'Yes. No. Maybe.');
+  const record = await recordFrom(sample({ ...OPTIONS, stop: [' No', '</s>'] }, context), rowOf({}));
+  assert.equal(record.responses![0]!.text, 'Yes.');
+  const [request] = context.engine.generated;
+  assert.deepEqual(
+    request!.stop.map((bytes) => new TextDecoder().decode(bytes)),
+    [' No'],
+  );
+  assert.deepEqual(request!.stopIds, [2]);
+});
+
+test('template and image mode of a record hold; a flag that differs is an error', async () => {
+  const sampling = { model: 'x', template: 'vicuna_v1', image_mode: 'crop' };
+  const row = rowOf({ images: ['cat.png'], sampling });
+  const context = await fakeContext();
+  const record = await recordFrom(sample(OPTIONS, context), row);
+  assert.equal(record.sampling!.template, 'vicuna_v1');
+  assert.equal(record.sampling!.image_mode, 'crop');
+  assert.match(context.tokenizer.decode([...context.engine.generated[0]!.promptIds]), /^A chat between a curious user/);
+  const asked = await fakeContext(undefined, { template: { asked: 'plain', otherwise: 'plain' } });
+  await assert.rejects(
+    recordFrom(sample(OPTIONS, asked), row),
+    /sampling\.template: expected "plain" as --template says, got "vicuna_v1"/,
+  );
+  const padded = await fakeContext(undefined, { imageMode: { asked: 'pad', otherwise: 'pad' } });
+  await assert.rejects(
+    recordFrom(sample(OPTIONS, padded), row),
+    /sampling\.image_mode: expected "pad" as --image-mode says, got "crop"/,
+  );
+});
+
+test("the family's image mode is told where nothing else decides it", async () => {
+  const told: string[] = [];
+  const context = await fakeContext(undefined, { onFamilyImageMode: (mode) => told.push(mode) });
+  const sampling = { model: 'x', image_mode: 'pad' };
+  await runStage(sample(OPTIONS, context), [rowOf({}, 1), rowOf({ images: ['a.png'], sampling }, 2)]);
+  assert.deepEqual(told, []);
+  await runStage(sample(OPTIONS, context), [rowOf({ images: ['a.png'] }, 1)]);
+  assert.deepEqual(told, ['pad']);
+});
+
+test('a prompt that does not fit is an error of its row; an answer stays within the positions', async () => {
+  const context = await fakeContext();
+  const long = rowOf({ prompt: 'word '.repeat(600) }, 1);
+  const results = await runStage(sample({ ...OPTIONS, maxNewTokens: 1000 }, context), [long, rowOf({}, 2)]);
+  assert.equal(results[0]!.error!.code, 'too-long');
+  assert.match(results[0]!.error!.message, /expected at most 512 tokens \(max_position_embeddings\), got \d+/);
+  assert.equal(results[1]!.records.length, 1);
+  const [request] = context.engine.generated;
+  assert.equal(request!.maxNewTokens, 512 - request!.promptIds.length);
+});
+
+test('results come in input order whatever finishes first, at most 64 rows under way', async () => {
+  let underWay = 0;
+  let most = 0;
+  const context = await fakeContext(async (request) => {
+    underWay += 1;
+    most = Math.max(most, underWay);
+    const turns = 1 + ((Number(request.key.split('\n')[0]!.slice(1)) * 7) % 5);
+    for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+    underWay -= 1;
+    return request.key.split('\n')[0]!;
+  });
+  const rows = Array.from({ length: 200 }, (_, index) => rowOf({}, index + 1));
+  const results = await runStage(sample(OPTIONS, context), rows);
+  assert.deepEqual(
+    results.map(({ row }) => row.record.id),
+    rows.map(({ record }) => record.id),
+  );
+  for (const { records } of results) assert.equal(records[0]!.responses![0]!.text, records[0]!.id);
+  assert.ok(most > 8 && most <= 64, String(most));
+});
