@@ -2,7 +2,7 @@
 _vpref() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words= first=
   if [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W 'annotate augment doctor eval import pair report --help --version' -- "$cur"))
+    COMPREPLY=($(compgen -W 'annotate augment doctor eval import pair precompute-ref report sample score --help --version' -- "$cur"))
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -65,12 +65,47 @@ _vpref() {
       esac
       words='--balance --faithful --finished --flip --from --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --resume --rule --run --seed --shard --threads --threshold --ties --views --help'
       ;;
+    precompute-ref)
+      case $prev in
+        --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
+        --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --preset --progress -q --quiet --resume --seed --shard --template --threads --verbose --help'
+      ;;
     report)
       case $prev in
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--max-images --max-pairs -o --output --progress -q --quiet --title --help'
+      ;;
+    sample)
+      case $prev in
+        --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
+        --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--temperature|--template|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --model -n --n --on-error -o --output --preset --progress -q --quiet --resume --seed --shard --steer --stop --stop-repeats --temperature --template --threads --timeout --top-k --top-p --verbose --views --help'
+      ;;
+    score)
+      case $prev in
+        --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
+        --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --resume --seed --shard --template --threads --verbose --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

@@ -7,6 +7,7 @@ import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
 import { UsageError } from '../records/error.ts';
 import type { Stage } from '../stages/stage.ts';
+import { STEER_ATTRIBUTES } from '../stages/steerlm.ts';
 
 export default class Sample extends RecordCommand {
   static override summary = "answer each record's prompt with a model";
@@ -65,6 +66,10 @@ assistant turns with content null are generated one after the other.
       summary: 'whose answers they are, when a record gets those of several models',
     }),
     logps: Flags.boolean({ summary: 'add the log-probability of each answer' }),
+    steer: Flags.string({
+      helpValue: 'NAME=0..4,...',
+      summary: 'SteerLM: ask for answers with these attributes, such as helpfulness=4,verbosity=2',
+    }),
     verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
     endpoint: Flags.string({ helpValue: 'URL', summary: 'ask an OpenAI-compatible server: http://host:8000/v1' }),
     'key-env': Flags.string({
@@ -119,10 +124,22 @@ async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFla
       views: flags.views,
       ...(flags.label !== undefined && { label: flags.label }),
       logps: flags.logps,
+      ...(flags.steer !== undefined && { steer: parseSteer(flags.steer) }),
       seed: flags.seed,
     },
     context,
   );
+}
+
+function parseSteer(text: string): Record<string, number> {
+  const names: readonly string[] = STEER_ATTRIBUTES;
+  const entries = text.split(',').map((item) => {
+    const [, name, value] = /^([a-z]+)=([0-4])$/.exec(item) ?? [];
+    if (name === undefined || !names.includes(name))
+      throw new UsageError(`--steer: expected NAME=0..4 with NAME of ${names.join(', ')}, got ${JSON.stringify(item)}`);
+    return [name, Number(value)] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 const ENDPOINT_FLAGS = ['key-env', 'concurrency', 'timeout', 'attempts'] as const;
@@ -136,6 +153,7 @@ const ENGINE_FLAGS = [
   'template',
   'image-mode',
   'beams',
+  'steer',
   'stop-repeats',
   'verbose',
 ] as const;

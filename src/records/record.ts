@@ -52,6 +52,10 @@ export interface Sampling {
   top_p?: number;
   top_k?: number;
   max_new_tokens?: number;
+  beams?: number;
+  stop?: string[];
+  /** SteerLM attributes that were asked for. */
+  steer?: Record<string, number>;
   seed?: number;
   dtype?: string;
 }

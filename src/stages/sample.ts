@@ -15,6 +15,7 @@ import {
   type RecordPlan,
 } from './model-context.ts';
 import type { Row, Stage } from './stage.ts';
+import { steerRequest, withRequest } from './steerlm.ts';
 
 /** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
 export interface SampleOptions extends DrawOptions {
@@ -23,8 +24,8 @@ export interface SampleOptions extends DrawOptions {
   label?: string;
   /** Whether responses carry their log-probability. */
   logps: boolean;
-  /** Line that asks for an answer with given attributes, added to the last user turn. */
-  steer?: string;
+  /** SteerLM: attributes of the answer that the last user turn asks for. */
+  steer?: Record<string, number>;
   seed: number;
 }
 
@@ -175,9 +176,10 @@ function samplingOf(draw: DrawOptions, options: SampleOptions, plan: RecordPlan,
   };
 }
 
-/** The record's turns, open ones as null, the answer as the last: null. */
-export function openDialogue(row: Row, numImages: number, steer: string | undefined): (Turn | null)[] {
-  const turns = promptTurns(row.record.prompt, numImages);
+// The record's turns, open ones as null, the answer as the last: null.
+function openDialogue(row: Row, numImages: number, steer: SampleOptions['steer']): (Turn | null)[] {
+  const { prompt } = row.record;
+  const turns = promptTurns(steer === undefined ? prompt : withRequest(prompt, steerRequest(steer)), numImages);
   const last = turns.at(-1);
   if (last === undefined) throw new RecordError(row, 'prompt', 'at least one turn', 'none');
   if (last?.role === 'assistant') {
@@ -189,20 +191,7 @@ export function openDialogue(row: Row, numImages: number, steer: string | undefi
     );
   }
   if (last !== null) turns.push(null);
-  if (steer !== undefined) {
-    const asked = turns.findLastIndex((turn) => turn?.role === 'user');
-    if (asked === -1) throw new RecordError(row, 'prompt', 'a user turn', 'none');
-    const { role, content } = turns[asked]!;
-    turns[asked] = { role, content: withLine(content, steer) };
-  }
   return turns;
-}
-
-function withLine(content: Turn['content'], line: string): Turn['content'] {
-  const at = content.findLastIndex((part) => part.type === 'text');
-  const part = content[at];
-  if (part?.type !== 'text') return [...content, { type: 'text', text: line }];
-  return content.with(at, { type: 'text', text: `${part.text}\n${line}` });
 }
 
 function viewNames(row: Row, views: string): string[] {

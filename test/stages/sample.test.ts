@@ -243,3 +243,16 @@ test('results come in input order whatever finishes first, at most 64 rows under
   for (const { records } of results) assert.equal(records[0]!.responses![0]!.text, records[0]!.id);
   assert.ok(most > 8 && most <= 64, String(most));
 });
+
+test('--steer asks in the last user turn, and says so', async () => {
+  const context = await fakeContext();
+  const steer = { helpfulness: 4, verbosity: 2 };
+  const record = await recordFrom(sample({ ...OPTIONS, steer }, context), rowOf({ images: ['a.png'] }));
+  const text = context.tokenizer.decode([...context.engine.generated[0]!.promptIds]);
+  assert.match(
+    text,
+    /What is it\?\nPlease answer the question such that .* Likert scale:\nHelpfulness:4,Verbosity:2 ASSISTANT:$/,
+  );
+  assert.equal(record.prompt, 'What is it?');
+  assert.deepEqual(record.sampling!.steer, steer);
+});
