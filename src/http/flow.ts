@@ -20,7 +20,7 @@ export interface FlowLimits {
   tokensPerMinute?: number | undefined;
 }
 
-/** A call that may run. Exactly one of done and throttled must be called. */
+/** A call that may run. Exactly one of done and throttled must be called, unless the flow is about to be stopped. */
 export interface Slot {
   /** The call is over. */
   done(actualTokens?: number): void;

@@ -48,6 +48,8 @@ export async function callWithRetries(
       attempt = transportAttempt(cause);
     }
     options.onAttempt?.(attempt, number, options.clock.now() - started);
+    // The slot is not given back: nothing may start between this and the stop of the flow.
+    if (attempt.fatal) return attempt;
     const back = backoffMs(number, options.nextFloat(), options.maxDelayMs);
     const asked = attempt.delayMs;
     const wait = asked === undefined ? back : asked + back / 10;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
+import { setMaxListeners } from 'node:events';
 import { failed } from '../http/attempt.ts';
 import {
   CHAT_IMAGES,
@@ -98,6 +99,8 @@ class EndpointSampler {
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.#clock = options.clock ?? monotonicClock;
+    // Every call under way listens to both.
+    setMaxListeners(0, this.#stop.signal, this.#abort.signal);
   }
 
   async row(row: Row): Promise<RowResult> {

@@ -13,7 +13,7 @@ export interface Seen {
   prompt: string;
   /** SHA-256 of the body. */
   digest: string;
-  body: any;
+  body: Record<string, unknown>;
   headers: IncomingMessage['headers'];
   /** 1 for the first call with this body. */
   attempt: number;
@@ -89,11 +89,13 @@ function apiOf(path: string): Api | undefined {
   return path === '/anthropic/v1/messages' ? 'anthropic' : undefined;
 }
 
-function promptText(api: Api, body: any): string {
-  const parts = (content: any): string =>
-    typeof content === 'string' ? content : (content ?? []).map((part: any) => part.text ?? '').join('');
-  if (api === 'gemini') return body.contents.map((turn: any) => parts(turn.parts)).join('\n');
-  return body.messages.map((turn: any) => parts(turn.content)).join('\n');
+type Parts = string | { text?: string }[] | null;
+
+function promptText(api: Api, body: Record<string, unknown>): string {
+  const text = (parts: Parts): string =>
+    typeof parts === 'string' ? parts : (parts ?? []).map((part) => part.text ?? '').join('');
+  if (api === 'gemini') return (body.contents as { parts: Parts }[]).map((turn) => text(turn.parts)).join('\n');
+  return (body.messages as { content: Parts }[]).map((turn) => text(turn.content)).join('\n');
 }
 
 async function reply(response: ServerResponse, api: Api, behaviour: Behaviour, onWhole: () => void): Promise<void> {

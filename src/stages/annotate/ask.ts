@@ -81,7 +81,7 @@ async function askAndKeep(asking: Asking, question: Question, read: (text: strin
     const { key } = question.request;
     const { attempt, unrepairedText } = answer;
     const repaired = unrepairedText === undefined ? {} : { unrepairedText };
-    await asking.cache.put({ key, judge: asking.judge.name, attempt, ...repaired });
+    asking.cache.put({ key, judge: asking.judge.name, attempt, ...repaired });
   }
   return answer;
 }

@@ -2,7 +2,8 @@
 // Content-addressed cache of judge replies: one small file a reply, named by what was asked. Only understood replies
 // get in. Any number of processes may share it: files appear whole (written aside, then renamed) and never change.
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Attempt } from '../../http/attempt.ts';
 import { RunError } from '../../records/error.ts';
@@ -18,7 +19,8 @@ export interface CachedReply {
 
 export interface ReplyCache {
   get(key: string): Promise<CachedReply | undefined>;
-  put(reply: CachedReply): Promise<void>;
+  /** On disk when it returns: an answer that was paid for is not lost to a kill while others are asked for. */
+  put(reply: CachedReply): void;
 }
 
 /** The cache in this folder, made when the first reply is put. */
@@ -26,12 +28,12 @@ export function folderCache(folder: string): ReplyCache {
   const made = new Set<string>();
   return {
     get: (key) => readEntry(entryFile(folder, key), key),
-    put: async (reply) => {
+    put: (reply) => {
       const file = entryFile(folder, reply.key);
       try {
-        if (!made.has(dirname(file))) await mkdir(dirname(file), { recursive: true });
+        if (!made.has(dirname(file))) mkdirSync(dirname(file), { recursive: true });
         made.add(dirname(file));
-        await writeWhole(file, `${JSON.stringify(reply)}\n`);
+        writeWhole(file, `${JSON.stringify(reply)}\n`);
       } catch (cause) {
         throw new RunError('cache', `${file}: ${(cause as Error).message}; --no-cache goes on without`, { cause });
       }
@@ -40,7 +42,7 @@ export function folderCache(folder: string): ReplyCache {
 }
 
 /** A cache that keeps nothing. */
-export const noCache: ReplyCache = { get: async () => undefined, put: async () => {} };
+export const noCache: ReplyCache = { get: async () => undefined, put: () => {} };
 
 function entryFile(folder: string, key: string): string {
   return join(folder, key.slice(0, 2), `${key.slice(2)}.json`);
@@ -60,13 +62,13 @@ async function readEntry(file: string, key: string): Promise<CachedReply | undef
 }
 
 /** Writes beside and renames: readers see no file or the whole one. */
-export async function writeWhole(file: string, text: string): Promise<void> {
+export function writeWhole(file: string, text: string): void {
   const aside = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
   try {
-    await writeFile(aside, text);
-    await rename(aside, file);
+    writeFileSync(aside, text);
+    renameSync(aside, file);
   } catch (cause) {
-    await rm(aside, { force: true });
+    rmSync(aside, { force: true });
     throw cause;
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // annotate: asks a judge about the responses of each record and appends one entry a run to `annotations`.
+import { setMaxListeners } from 'node:events';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
 import { mapOrdered } from '../ordered.ts';
@@ -57,6 +58,8 @@ class AnnotateRun {
   constructor(options: AnnotateOptions) {
     this.#options = options;
     this.#asking = { ...options.asking, stopped: this.#stop.signal, aborted: this.#abort.signal, open: new Map() };
+    // Every call under way listens to both.
+    setMaxListeners(0, this.#stop.signal, this.#abort.signal);
   }
 
   /** The row's result. Rejects with what makes going on pointless. */

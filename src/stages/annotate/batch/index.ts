@@ -87,18 +87,18 @@ async function handIn(
     );
   }
   const bytes = await readFile(join(folder, entry.file));
-  await writeManifest(folder, {
+  writeManifest(folder, {
     ...manifest,
     files: manifest.files.map((other) => (other === entry ? { ...entry, isSubmitting: true } : other)),
   });
   entry.batch = await batch.submit(client, entry.file, bytes);
-  await writeManifest(folder, manifest);
+  writeManifest(folder, manifest);
 }
 
 async function writeRequests(rows: AsyncIterable<Row>, batch: BatchApi, options: SubmitOptions): Promise<Manifest> {
   const { folder, judge, ready, api } = options;
   const manifest: Manifest = { judge: judge.name, guide: ready.guide.name, isWritten: false, files: [] };
-  await writeManifest(folder, manifest);
+  writeManifest(folder, manifest);
   const writer = new RequestWriter(folder, manifest);
   try {
     for await (const { question, isNew } of eachQuestion(rows, options)) {
@@ -108,7 +108,7 @@ async function writeRequests(rows: AsyncIterable<Row>, batch: BatchApi, options:
   } finally {
     await writer.close();
   }
-  await writeManifest(folder, { ...manifest, isWritten: true });
+  writeManifest(folder, { ...manifest, isWritten: true });
   return { ...manifest, isWritten: true };
 }
 
@@ -199,10 +199,10 @@ async function fetchResults(manifest: Manifest, { folder, batch, client, warn }:
     entry.collected = [];
     for (const [part, output] of outputs.entries()) {
       const file = `results-${String(index).padStart(3, '0')}-${part}.jsonl`;
-      await writeWhole(join(folder, file), await batch.fetch(client, output));
+      writeWhole(join(folder, file), await batch.fetch(client, output));
       entry.collected.push(file);
     }
-    await writeManifest(folder, manifest);
+    writeManifest(folder, manifest);
   }
   if (running.length > 0) {
     throw new RunError(
@@ -243,8 +243,8 @@ async function readManifest(folder: string): Promise<Manifest | undefined> {
   return manifest;
 }
 
-async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
-  await writeWhole(join(folder, 'batch.json'), `${JSON.stringify(manifest, null, 1)}\n`);
+function writeManifest(folder: string, manifest: Manifest): void {
+  writeWhole(join(folder, 'batch.json'), `${JSON.stringify(manifest, null, 1)}\n`);
 }
 
 function checkManifest(
