@@ -3,29 +3,16 @@
 // sharp decodes and encodes; what it would do another way than PIL (CMYK, 16-bit grey, GIF transparency) is done here.
 import { readFile, stat } from 'node:fs/promises';
 import type { Sharp, SharpOptions } from 'sharp';
-import { RunError } from '../records/error.ts';
 import { decodeGif } from './gif.ts';
 import type { Image } from './image.ts';
-
-/** An image that cannot be read: which, what was expected, what came. */
-export class ImageError extends RunError {
-  readonly source: string;
-  readonly expected: string;
-  readonly got: string;
-  constructor(source: string, expected: string, got: string, options?: ErrorOptions) {
-    super('image', `${source}: expected ${expected}, got ${got}`, options);
-    this.source = source;
-    this.expected = expected;
-    this.got = got;
-  }
-}
+import { PixelError } from './pixel-error.ts';
 
 /** PIL refuses images of more pixels as decompression bombs. */
 export const MAX_PIXELS = 178_956_970;
 
 const MAX_FILE_BYTES = 2 ** 30;
 
-/** The image at a path or in a data: URI. Throws ImageError. */
+/** The image at a path or in a data: URI. Throws PixelError. */
 export async function loadImage(source: string): Promise<Image> {
   return decodeImage(source.startsWith('data:') ? dataUriBytes(source) : await fileBytes(source), sourceName(source));
 }
@@ -38,7 +25,7 @@ export function sourceName(source: string): string {
 /** The first frame of an encoded image: EXIF orientation applied, alpha dropped (not composited), 8 bits a channel. */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
   const format = sniffFormat(bytes);
-  if (!DECODABLE.has(format)) throw new ImageError(name, 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image', format);
+  if (!DECODABLE.has(format)) throw new PixelError('image', name, 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image', format);
   try {
     if (format === 'GIF') return decodeGif(bytes, MAX_PIXELS);
     const open = await openWithSharp();
@@ -48,7 +35,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
     return await decodeRgb(open(bytes));
   } catch (cause) {
     const message = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.replace(/:$/, '');
-    throw new ImageError(name, `a whole ${format} image`, `one that does not decode (${message})`, { cause });
+    throw new PixelError('image', name, `a whole ${format} image`, `one that does not decode (${message})`, { cause });
   }
 }
 
@@ -140,21 +127,22 @@ async function fileBytes(path: string): Promise<Uint8Array> {
   try {
     const info = await stat(path);
     if (!info.isFile())
-      throw new ImageError(path, 'an image file', info.isDirectory() ? 'a directory' : 'a special file');
-    if (info.size > MAX_FILE_BYTES) throw new ImageError(path, 'an image file of at most 1 GiB', `${info.size} bytes`);
+      throw new PixelError('image', path, 'an image file', info.isDirectory() ? 'a directory' : 'a special file');
+    if (info.size > MAX_FILE_BYTES)
+      throw new PixelError('image', path, 'an image file of at most 1 GiB', `${info.size} bytes`);
     return await readFile(path);
   } catch (cause) {
-    if (cause instanceof ImageError) throw cause;
+    if (cause instanceof PixelError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
     const got = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'a file that may not be read' : code;
-    throw new ImageError(path, 'an image file', got, { cause });
+    throw new PixelError('image', path, 'an image file', got, { cause });
   }
 }
 
 function dataUriBytes(uri: string): Uint8Array {
   const comma = uri.indexOf(',');
   const head = uri.slice(5, comma === -1 ? 0 : comma);
-  if (comma === -1) throw new ImageError(sourceName(uri), 'data:[type][;base64],DATA', 'no comma');
+  if (comma === -1) throw new PixelError('image', sourceName(uri), 'data:[type][;base64],DATA', 'no comma');
   const body = uri.slice(comma + 1);
   if (!/;base64$/i.test(head.trim())) return Buffer.from(percentDecoded(body), 'latin1');
   const text = body.includes('%') ? percentDecoded(body) : body;
@@ -162,7 +150,7 @@ function dataUriBytes(uri: string): Uint8Array {
   // Buffer.from stops at the first bad character without a word.
   const digits = text.replace(/[\s=]/g, '').length;
   if (bytes.length < Math.floor((digits * 3) / 4))
-    throw new ImageError(sourceName(uri), 'base64 data', 'other characters');
+    throw new PixelError('image', sourceName(uri), 'base64 data', 'other characters');
   return bytes;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Crops, flips, borders, rotation, shear and perspective as torchvision does them on Pillow images.
-import { RunError } from '../records/error.ts';
 import { type TransformFilter, transformAffine, transformPerspective } from './affine.ts';
 import { BLACK, type Color, createImage, type Image } from './image.ts';
+import { PixelError } from './pixel-error.ts';
 
 /** The part from (left, top); what lies outside the image is black. */
 export function cropImage(image: Image, left: number, top: number, width: number, height: number): Image {
@@ -210,9 +210,11 @@ export function isPerspective(corners: Corners): boolean {
 export function perspectiveImage(image: Image, corners: Corners, options: TransformOptions = {}): Image {
   const { width, height } = image;
   if (!isPerspective(corners) || Math.min(width, height) < 2)
-    throw new RunError(
+    throw new PixelError(
       'op',
-      `perspective: expected four corners, no three in a line, and an image of 2 x 2 pixels or more, got ${corners.join('/')} for ${width} x ${height}`,
+      'perspective',
+      'four corners, no three in a line, and an image of 2 x 2 pixels or more',
+      `${corners.join('/')} for ${width} x ${height}`,
     );
   const start = [0, 0, width - 1, 0, width - 1, height - 1, 0, height - 1];
   const coefficients = perspectiveCoefficients(start, corners);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a decoded image to the pixels a vision tower takes, still 8-bit: the engine normalises.
-import { RunError } from '../records/error.ts';
 import { cropImage, padImage } from './geometry.ts';
 import type { Color, Image } from './image.ts';
+import { PixelError } from './pixel-error.ts';
 import { type ResizeFilter, resizeImage, shortestEdgeSize } from './resize.ts';
 
 /** How a checkpoint's images are brought to size. */
@@ -36,9 +36,11 @@ const MAX_SIDE = 20_000;
 export function padToSquare(image: Image, color: Color): Image {
   const side = Math.max(image.width, image.height);
   if (side > MAX_SIDE)
-    throw new RunError(
+    throw new PixelError(
       'image',
-      `expected an image of at most ${MAX_SIDE} pixels a side to make square, got ${image.width} x ${image.height}`,
+      'pad',
+      `an image of at most ${MAX_SIDE} pixels a side to make square`,
+      `${image.width} x ${image.height}`,
     );
   const left = Math.floor((side - image.width) / 2);
   const top = Math.floor((side - image.height) / 2);

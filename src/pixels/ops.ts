@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pixel operations by name, with the parameters that a record keeps: applying a recorded operation again gives the same pixels.
-import { RunError } from '../records/error.ts';
 import type { ViewOp } from '../records/record.ts';
 import { TRANSFORM_FILTERS } from './affine.ts';
 import { blurImage } from './blur.ts';
@@ -30,6 +29,7 @@ import {
   type TransformOptions,
 } from './geometry.ts';
 import type { Color, Image } from './image.ts';
+import { PixelError } from './pixel-error.ts';
 import { RESIZE_FILTERS, resizeImage } from './resize.ts';
 
 /** What a parameter may be. A default makes it optional. */
@@ -160,18 +160,18 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
 
 const STILL = { degrees: 0, translateX: 0, translateY: 0, scale: 1, shearX: 0, shearY: 0 };
 
-/** The image after one recorded operation. Throws RunError('op') naming a parameter that is not what it should be. */
+/** The image after one recorded operation. Throws PixelError naming a parameter that is not what it should be. */
 export function applyPixelOp(image: Image, op: ViewOp): Image {
   const known = Object.hasOwn(PIXEL_OPS, op.op) ? PIXEL_OPS[op.op] : undefined;
   if (known === undefined) {
-    throw new RunError('op', `op: expected one of ${Object.keys(PIXEL_OPS).join(' ')}, got ${JSON.stringify(op.op)}`);
+    throw new PixelError('op', 'op', `one of ${Object.keys(PIXEL_OPS).join(' ')}`, JSON.stringify(op.op));
   }
   const full: ViewOp = { op: op.op };
   for (const [name, parameter] of Object.entries(known.parameters)) {
     const value = op[name] ?? parameter.default;
     const problem = parameterProblem(parameter, value);
     if (problem !== undefined) {
-      throw new RunError('op', `${op.op}: ${name}: expected ${problem}, got ${JSON.stringify(value) ?? 'nothing'}`);
+      throw new PixelError('op', `${op.op}: ${name}`, problem, JSON.stringify(value) ?? 'nothing');
     }
     full[name] = value;
   }

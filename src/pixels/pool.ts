@@ -4,9 +4,9 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { RunError } from '../records/error.ts';
 import type { ViewOp } from '../records/record.ts';
-import { ImageError } from './decode.ts';
 import type { Image } from './image.ts';
 import type { ModelInputPlan } from './model-input.ts';
+import { PixelError } from './pixel-error.ts';
 
 /** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
 export interface PixelJobs {
@@ -43,12 +43,12 @@ export type PixelRequest = { [K in keyof PixelJobs]: { kind: K; job: PixelJobs[K
 
 export type PixelReply =
   | { result: unknown }
-  | { error: { code: string; message: string; image?: { source: string; expected: string; got: string } } };
+  | { error: { code: string; message: string; pixel?: { subject: string; expected: string; got: string } } };
 
 export interface PixelPool {
   /** How many jobs run at once. */
   readonly numThreads: number;
-  /** Rejects with ImageError when an image cannot be read, RunError when an operation is bad or a file not written. */
+  /** Rejects with PixelError when an image or an operation is bad, RunError when a file cannot be written. */
   run<K extends keyof PixelJobs>(kind: K, job: PixelJobs[K]['job']): Promise<PixelJobs[K]['result']>;
   /** Ends the workers; jobs that still run are lost. */
   close(): Promise<void>;
@@ -114,8 +114,9 @@ export function createPixelPool(numThreads: number = availableParallelism()): Pi
   };
 }
 
-function errorOf({ code, message, image }: Extract<PixelReply, { error: unknown }>['error']): Error {
-  return image ? new ImageError(image.source, image.expected, image.got) : new RunError(code, message);
+function errorOf({ code, message, pixel }: Extract<PixelReply, { error: unknown }>['error']): Error {
+  if (pixel === undefined) return new RunError(code, message);
+  return new PixelError(code as 'image' | 'op', pixel.subject, pixel.expected, pixel.got);
 }
 
 // The bundle's workers lie one folder below its root; .ts sources run under tsx, whose hooks a worker does not inherit.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sample, score and precompute-ref share: from a record to the engine's requests, the same way in all three.
 import type { ImageInput, PolicyEngine } from '../engine/requests.ts';
-import { ImageError } from '../pixels/decode.ts';
+import { PixelError } from '../pixels/pixel-error.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import type { ViewInputs } from '../records/view.ts';
 import { type ChatTemplate, promptTurns, type Turn } from '../text/chat-template.ts';
@@ -88,8 +88,8 @@ export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context
         const pixels = await context.loadPixels(source, plan.imageMode);
         return view.noise === undefined ? { pixels } : { pixels, noise: view.noise };
       } catch (cause) {
-        if (!(cause instanceof ImageError)) throw cause;
-        throw new RecordError(row, `images.${index}`, cause.expected, `${cause.source}: ${cause.got}`);
+        if (!(cause instanceof PixelError)) throw cause;
+        throw new RecordError(row, `images.${index}`, cause.expected, `${cause.subject}: ${cause.got}`);
       }
     }),
   );

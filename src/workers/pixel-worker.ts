@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker thread of src/pixels/pool.ts: decodes, transforms and encodes images.
 import { parentPort } from 'node:worker_threads';
-import { ImageError, loadImage } from '../pixels/decode.ts';
+import { loadImage } from '../pixels/decode.ts';
 import { modelInput } from '../pixels/model-input.ts';
+import { PixelError } from '../pixels/pixel-error.ts';
 import type { PixelReply, PixelRequest } from '../pixels/pool.ts';
 import { augmentImages, replayImages } from '../stages/augment/image-files.ts';
 
@@ -15,8 +16,8 @@ port.on('message', async (request: PixelRequest) => {
     port.postMessage({ result } satisfies PixelReply, transfer);
   } catch (error) {
     const { code = 'pixels', message } = error as { code?: string; message: string };
-    const image = error instanceof ImageError && { source: error.source, expected: error.expected, got: error.got };
-    port.postMessage({ error: { code, message, ...(image && { image }) } } satisfies PixelReply);
+    const pixel = error instanceof PixelError && { subject: error.subject, expected: error.expected, got: error.got };
+    port.postMessage({ error: { code, message, ...(pixel && { pixel }) } } satisfies PixelReply);
   }
 });
 

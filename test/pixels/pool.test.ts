@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/workers/pixel-worker.ts
+// Covers src/workers/pixel-worker.ts src/pixels/pixel-error.ts
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { ImageError, loadImage } from '../../src/pixels/decode.ts';
+import { loadImage } from '../../src/pixels/decode.ts';
 import { CLIP_MEAN, type ModelInputPlan, modelInput } from '../../src/pixels/model-input.ts';
+import { PixelError } from '../../src/pixels/pixel-error.ts';
 import { createPixelPool } from '../../src/pixels/pool.ts';
 import { RunError } from '../../src/records/error.ts';
 import { fixtureImage } from './golden.ts';
@@ -39,7 +40,7 @@ test('a bad image fails its own job with what was expected and what came', async
     [absent!, /^no such file$/],
     [truncated!, /^one that does not decode/],
   ] as const) {
-    assert.ok(outcome.status === 'rejected' && outcome.reason instanceof ImageError);
+    assert.ok(outcome.status === 'rejected' && outcome.reason instanceof PixelError);
     assert.match(outcome.reason.got, got);
   }
 });

@@ -2,8 +2,9 @@
 // `augment`: adds distorted views of a record's images; `replay`: makes the image files of recorded views again.
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ImageError, sourceName } from '../../pixels/decode.ts';
+import { sourceName } from '../../pixels/decode.ts';
 import type { Image } from '../../pixels/image.ts';
+import { PixelError } from '../../pixels/pixel-error.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
@@ -127,10 +128,11 @@ function withViews({ record }: Row, added: View[]): VprefRecord {
   return { ...record, views: [...(record.views ?? []), ...added] };
 }
 
-// A file that is no image is what is wrong with the record; a disk that is full is not.
+// A file that is no image, or a recorded operation that is none, is what is wrong with the record; a full disk is not.
 function atRow(row: Row, error: unknown): unknown {
-  if (!(error instanceof ImageError)) return error;
-  const { source, expected, got } = error;
-  const index = row.record.images?.findIndex((image) => sourceName(image) === source) ?? 0;
-  return new RecordError(row, `images[${Math.max(index, 0)}]`, expected, `${source}: ${got}`);
+  if (!(error instanceof PixelError)) return error;
+  const { code, subject, expected, got } = error;
+  if (code === 'op') return new RecordError(row, `views: ${subject}`, expected, got);
+  const index = row.record.images?.findIndex((image) => sourceName(image) === subject) ?? 0;
+  return new RecordError(row, `images[${Math.max(index, 0)}]`, expected, `${subject}: ${got}`);
 }

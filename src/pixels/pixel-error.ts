@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+import { RunError } from '../records/error.ts';
+
+/** What is wrong with an image (code "image") or with an operation (code "op"): which one, what was expected, what came. */
+export class PixelError extends RunError {
+  /** A path, the start of a data: URI, or an operation and its parameter. */
+  readonly subject: string;
+  readonly expected: string;
+  readonly got: string;
+  constructor(code: 'image' | 'op', subject: string, expected: string, got: string, options?: ErrorOptions) {
+    super(code, `${subject}: expected ${expected}, got ${got}`, options);
+    this.subject = subject;
+    this.expected = expected;
+    this.got = got;
+  }
+}
