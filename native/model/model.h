@@ -19,6 +19,7 @@ struct TextConfig {
   int32_t max_position_embeddings;
   float rms_norm_eps;
   bool tie_word_embeddings;
+  bool attention_bias = false, mlp_bias = false;
   std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
 };
 
@@ -28,6 +29,11 @@ struct VisionConfig {
   Gelu hidden_act;
   int32_t num_layers_used;  // vision_feature_layer -2 of 24 layers: 23
   bool drop_class_token;    // vision_feature_select_strategy "default"
+  float rescale_factor = 1.0f / 255.0f;
+  float image_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
+  float image_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+  // Patches of an image; pixels beyond the last whole patch are not seen.
+  int32_t num_patches() const { return (image_size / patch_size) * (image_size / patch_size); }
 };
 
 struct ModelConfig {
@@ -36,11 +42,12 @@ struct ModelConfig {
   bool has_vision = false;
   VisionConfig vision;
   Gelu projector_hidden_act = Gelu::exact;
+  bool projector_bias = true;
   int32_t image_token_id = -1;
   std::vector<int32_t> eos_token_ids;
   int32_t bos_token_id = -1;
   // Rows that one image takes among the tokens.
-  int32_t num_image_rows() const;
+  int32_t num_image_rows() const { return has_vision ? vision.num_patches() + (vision.drop_class_token ? 0 : 1) : 0; }
 };
 
 // y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. Stacked, unmerged and switched-off adapters are one mechanism.

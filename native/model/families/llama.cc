@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Llama and Vicuna: the text-only family, and the decoder that llava shares.
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "core/error.h"
+#include "model/families/family.h"
+
+namespace vpref {
+
+namespace {
+
+constexpr int64_t kMaxSize = 1 << 20;
+
+// theta^(-2i/E), as transformers rounds it: the exponent in f32, then the power.
+std::vector<float> base_inv_freq(int32_t head_dim, double theta) {
+  std::vector<float> f;
+  for (int32_t i = 0; i < head_dim; i += 2) {
+    const float exponent = float(i) / float(head_dim);
+    f.push_back(1.0f / float(std::pow(theta, double(exponent))));
+  }
+  return f;
+}
+
+// Llama 3.1's banded scaling (transformers modeling_rope_utils _compute_llama3_parameters): long waves are stretched by `factor`, short ones kept,
+// those between blended.
+void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope) {
+  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+    if (!rope.has(key)) rope.fail(key, "a number, for rope type llama3");
+  }
+  const double factor = rope.number("factor", 1), low = rope.number("low_freq_factor", 1), high = rope.number("high_freq_factor", 4);
+  const double context = rope.number("original_max_position_embeddings", 8192);
+  if (factor < 1) rope.fail("factor", "a number of at least 1");
+  if (high <= low) rope.fail("high_freq_factor", "a number above low_freq_factor");
+  for (float& f : inv_freq) {
+    const double wavelength = 2 * std::numbers::pi / f;
+    if (wavelength < context / high) continue;
+    if (wavelength > context / low) {
+      f = float(f / factor);
+    } else {
+      const double smooth = (context / wavelength - low) / (high - low);
+      f = float((1 - smooth) * f / factor + smooth * f);
+    }
+  }
+}
+
+std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim) {
+  // v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing.
+  const bool v5 = config.has("rope_parameters");
+  const ConfigReader rope = config.object(v5 ? "rope_parameters" : "rope_scaling");
+  const double theta = v5 && rope.has("rope_theta") ? rope.number("rope_theta", 1e4) : config.number("rope_theta", 1e4);
+  if (!(theta > 1)) config.fail("rope_theta", "a number above 1");
+  for (const ConfigReader* c : {&config, &rope}) {
+    if (c->number("partial_rotary_factor", 1) != 1) c->fail("partial_rotary_factor", "1 (partial rotary embedding is not supported)");
+  }
+  std::vector<float> inv_freq = base_inv_freq(head_dim, theta);
+  const char* key = rope.has("rope_type") ? "rope_type" : "type";
+  const std::string type = rope.string(key, "default");
+  if (type == "llama3") {
+    scale_llama3(inv_freq, rope);
+  } else if (type == "linear") {
+    const double factor = rope.number("factor", 0);
+    if (!(factor >= 1)) rope.fail("factor", "a number of at least 1");
+    for (float& f : inv_freq) f = float(f / factor);
+  } else if (type != "default") {
+    rope.fail(key, "\"default\", \"linear\" or \"llama3\"");
+  }
+  return inv_freq;
+}
+
+ModelConfig parse_config(const ConfigReader& config) {
+  ModelConfig c;
+  c.model_type = "llama";
+  c.text = parse_llama_text(config);
+  c.eos_token_ids = config.integers("eos_token_id", {2});
+  c.bos_token_id = config.integer("bos_token_id", 1, 0, INT32_MAX);
+  return c;
+}
+
+FamilyTensors list_tensors(const ModelConfig& config, Weights& weights) {
+  FamilyTensors out;
+  out.groups = {{{"model.", ""}}, {{""}}};
+  list_llama_tensors(config.text, weights, 0, 1, out);
+  return out;
+}
+
+}  // namespace
+
+const Family llama_family = {"llama", parse_config, list_tensors};
+
+TextConfig parse_llama_text(const ConfigReader& config) {
+  if (config.string("model_type", "llama") != "llama") config.fail("model_type", "\"llama\"");
+  if (config.string("hidden_act", "silu") != "silu") config.fail("hidden_act", "\"silu\"");
+  if (config.has("quantization_config")) config.fail("quantization_config", "none (quantised checkpoints are not supported)");
+  TextConfig t{};
+  // Defaults are LlamaConfig's own: hub files leave out what equals them.
+  t.vocab_size = config.integer("vocab_size", 32000, 1, 1 << 24);
+  t.hidden_size = config.integer("hidden_size", 4096, 1, kMaxSize);
+  t.intermediate_size = config.integer("intermediate_size", 11008, 1, kMaxSize);
+  t.num_hidden_layers = config.integer("num_hidden_layers", 32, 1, 1024);
+  t.num_attention_heads = config.integer("num_attention_heads", 32, 1, 4096);
+  t.num_key_value_heads = config.integer("num_key_value_heads", t.num_attention_heads, 1, 4096);
+  if (t.num_attention_heads % t.num_key_value_heads != 0) config.fail("num_key_value_heads", cat("a divisor of ", t.num_attention_heads, " heads"));
+  if (!config.has("head_dim") && t.hidden_size % t.num_attention_heads != 0) config.fail("num_attention_heads", cat("a divisor of hidden_size ", t.hidden_size));
+  t.head_dim = config.integer("head_dim", t.hidden_size / t.num_attention_heads, 2, 4096);
+  if (t.head_dim % 2 != 0) config.fail("head_dim", "an even number");
+  t.max_position_embeddings = config.integer("max_position_embeddings", 2048, 1, INT32_MAX);
+  t.rms_norm_eps = float(config.number("rms_norm_eps", 1e-6));
+  t.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
+  t.attention_bias = config.boolean("attention_bias", false);
+  t.mlp_bias = config.boolean("mlp_bias", false);
+  t.inv_freq = parse_rope(config, t.head_dim);
+  return t;
+}
+
+void list_llama_tensors(const TextConfig& c, Weights& weights, int text, int head, FamilyTensors& out) {
+  const int64_t d = c.hidden_size, q = int64_t(c.num_attention_heads) * c.head_dim, kv = int64_t(c.num_key_value_heads) * c.head_dim;
+  const int64_t f = c.intermediate_size, v = c.vocab_size;
+  out.tensors.push_back({&weights.embed_tokens, {v, d}, {v, d}, text, "embed_tokens.weight"});
+  weights.layers.resize(size_t(c.num_hidden_layers));
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    DecoderLayer& l = weights.layers[i];
+    const std::string at = "layers." + std::to_string(i) + ".";
+    out.tensors.push_back({&l.input_layernorm, {d}, {d}, text, at + "input_layernorm.weight"});
+    list_linear(l.q_proj, q, d, c.attention_bias, text, at + "self_attn.q_proj", out);
+    list_linear(l.k_proj, kv, d, c.attention_bias, text, at + "self_attn.k_proj", out);
+    list_linear(l.v_proj, kv, d, c.attention_bias, text, at + "self_attn.v_proj", out);
+    list_linear(l.o_proj, d, q, c.attention_bias, text, at + "self_attn.o_proj", out);
+    out.tensors.push_back({&l.post_attention_layernorm, {d}, {d}, text, at + "post_attention_layernorm.weight"});
+    list_linear(l.gate_proj, f, d, c.mlp_bias, text, at + "mlp.gate_proj", out);
+    list_linear(l.up_proj, f, d, c.mlp_bias, text, at + "mlp.up_proj", out);
+    list_linear(l.down_proj, d, f, c.mlp_bias, text, at + "mlp.down_proj", out);
+  }
+  out.tensors.push_back({&weights.norm, {d}, {d}, text, "norm.weight"});
+  list_linear(weights.lm_head, v, d, false, head, "lm_head", out);
+  TensorSpec& lm_head = out.tensors.back();
+  if (c.tie_word_embeddings) {  // a copy in the file is ignored, as transformers does
+    lm_head.optional = true;
+    lm_head.slot = nullptr;
+  }
+}
+
+}  // namespace vpref

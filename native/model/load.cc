@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/load.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "model/json.h"
+#include "ops/elementwise.h"
+
+namespace vpref {
+
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string s = "[";
+  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + "]";
+}
+
+bool ends_with(const std::string& s, const char* suffix) { return std::string_view(s).ends_with(suffix); }
+
+bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
+
+// Buffers that old checkpoints carry and nothing reads.
+bool ignorable(const std::string& name) { return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, "embeddings.position_ids"); }
+
+// File names below `dir` that hold the weights: the shards of the index, or the single file.
+std::vector<std::string> weight_files(const std::string& dir, std::map<std::string, std::string>& weight_map) {
+  const std::string index_path = dir + "/model.safetensors.index.json";
+  if (!file_exists(index_path)) {
+    check(file_exists(dir + "/model.safetensors"), "checkpoint", dir, ": expected model.safetensors or model.safetensors.index.json, got neither");
+    return {"model.safetensors"};
+  }
+  const Json index = read_json_file(index_path);
+  const Json* map = index.find("weight_map");
+  check(map && map->is_object(), "checkpoint", index_path, ": weight_map: expected an object");
+  std::set<std::string> files;
+  for (const auto& [name, file] : map->object()) {
+    check(file.is_string(), "checkpoint", index_path, ": weight_map: ", name, ": expected a file name, got ", file.kind_name());
+    check(!file.string().empty() && file.string().find('/') == std::string::npos && file.string() != "..", "checkpoint", index_path, ": weight_map: ", name,
+          ": expected a file name, got ", json_quote(file.string()));
+    files.insert(file.string());
+    weight_map.emplace(name, file.string());
+  }
+  check(!files.empty(), "checkpoint", index_path, ": weight_map: expected tensors, got none");
+  return {files.begin(), files.end()};
+}
+
+// Mean, standard deviation and scale of the image processor, in whichever file this version of transformers wrote it.
+void read_image_processor(const std::string& dir, VisionConfig& v) {
+  const auto read = [&](const ConfigReader& c) {
+    const auto three = [&](const char* key, float (&out)[3]) {
+      const Json* j = c.raw(key);
+      if (!j) return;
+      if (j->kind() != Json::Kind::array || j->array().size() != 3) c.fail(key, "three numbers");
+      for (size_t i = 0; i < 3; ++i) {
+        if (!j->array()[i].is_number()) c.fail(key, "three numbers");
+        out[i] = float(j->array()[i].number());
+      }
+    };
+    three("image_mean", v.image_mean);
+    three("image_std", v.image_std);
+    for (const float s : v.image_std) {
+      if (!(s > 0)) c.fail("image_std", "positive numbers");
+    }
+    v.rescale_factor = float(c.number("rescale_factor", v.rescale_factor));
+    if (!c.boolean("do_rescale", true)) v.rescale_factor = 1;
+    if (!c.boolean("do_normalize", true)) {
+      std::fill(std::begin(v.image_mean), std::end(v.image_mean), 0.0f);
+      std::fill(std::begin(v.image_std), std::end(v.image_std), 1.0f);
+    }
+  };
+  if (const std::string path = dir + "/preprocessor_config.json"; file_exists(path)) {
+    const Json json = read_json_file(path);
+    read(ConfigReader(json, path));
+  } else if (const std::string v5 = dir + "/processor_config.json"; file_exists(v5)) {
+    const Json json = read_json_file(v5);
+    read(ConfigReader(json, v5).object("image_processor"));
+  }
+}
+
+std::string chosen_prefix(const FamilyTensors& family, int group, const std::map<std::string, const Safetensors*>& stored) {
+  const TensorGroup& g = family.groups[size_t(group)];
+  for (const bool optional : {false, true}) {
+    for (const TensorSpec& spec : family.tensors) {
+      if (spec.group != group || spec.optional != optional) continue;
+      for (const std::string& prefix : g.prefixes) {
+        if (stored.contains(prefix + spec.name)) return prefix;
+      }
+      if (!optional) break;
+    }
+  }
+  return g.prefixes.front();
+}
+
+}  // namespace
+
+Model::Model(const std::string& dir, Device device, DType compute) : device_(device), compute_(compute) {
+  check(compute == DType::f32 || compute == DType::bf16, "dtype", "compute dtype: expected f32 or bf16, got ", dtype_name(compute));
+  const std::string path = dir + "/config.json";
+  check(file_exists(path), "checkpoint", path, ": expected a file, got none (is this a Hugging Face model directory?)");
+  const Json json = read_json_file(path);
+  check(json.is_object(), "config", path, ": expected an object, got ", json.kind_name());
+  const ConfigReader reader(json, path);
+  family_ = &find_family(reader);
+  config = family_->parse_config(reader);
+  if (const std::string generation = dir + "/generation_config.json"; file_exists(generation)) {
+    const Json g = read_json_file(generation);
+    const ConfigReader r(g, generation);
+    config.eos_token_ids = r.integers("eos_token_id", config.eos_token_ids);
+  }
+  if (config.has_vision) read_image_processor(dir, config.vision);
+  open_shards(dir);
+  tensors_ = family_->list_tensors(config, weights);
+  bind_tensors();
+}
+
+void Model::open_shards(const std::string& dir) {
+  std::map<std::string, std::string> weight_map;
+  for (const std::string& file : weight_files(dir, weight_map)) shards_.emplace_back(dir + "/" + file);
+  for (const auto& [name, file] : weight_map) {
+    const bool found = std::any_of(shards_.begin(), shards_.end(), [&](const Safetensors& s) { return s.path() == dir + "/" + file && s.contains(name); });
+    check(found, "checkpoint", dir, "/", file, ": ", name, ": expected this tensor (the index names it), got none");
+  }
+}
+
+void Model::bind_tensors() {
+  std::map<std::string, const Safetensors*> stored;
+  for (const Safetensors& shard : shards_) {
+    for (const auto& [name, t] : shard.tensors()) {
+      const auto [at, fresh] = stored.emplace(name, &shard);
+      check(fresh, "checkpoint", shard.path(), ": ", name, ": stands in ", at->second->path(), " too");
+    }
+  }
+  std::vector<std::string> prefixes;
+  for (size_t g = 0; g < tensors_.groups.size(); ++g) prefixes.push_back(chosen_prefix(tensors_, int(g), stored));
+  bool first = true;
+  for (const TensorSpec& spec : tensors_.tensors) {
+    const std::string name = prefixes[size_t(spec.group)] + spec.name;
+    const auto found = stored.find(name);
+    if (found == stored.end()) {
+      check(spec.optional, "checkpoint", shards_.front().path(), ": ", name, ": expected a tensor of shape ", shape_text(spec.stored_shape), ", got none");
+      continue;
+    }
+    const Safetensors& shard = *found->second;
+    const StoredTensor& t = shard.tensors().at(name);
+    stored.erase(found);
+    check(t.shape == spec.stored_shape, "checkpoint", shard.path(), ": ", name, ": shape: expected ", shape_text(spec.stored_shape), ", got ", shape_text(t.shape));
+    check(t.dtype && is_float(*t.dtype), "checkpoint", shard.path(), ": ", name, ": dtype: expected F32, BF16 or F16, got ", t.dtype_name);
+    if (!spec.slot) continue;
+    const Tensor view = shard.view(name);
+    *spec.slot = view;
+    spec.slot->rank = int(spec.shape.size());
+    int64_t stride = 1;
+    for (int i = spec.slot->rank - 1; i >= 0; --i) {
+      spec.slot->shape[size_t(i)] = spec.shape[size_t(i)];
+      spec.slot->stride[size_t(i)] = stride;
+      stride *= spec.shape[size_t(i)];
+    }
+    if (first) stored_ = view.dtype;
+    first = false;
+    num_parameters_ += view.numel();
+    placed_.push_back({spec.slot, &shard.file()});
+  }
+  for (const auto& [name, shard] : stored) {
+    check(ignorable(name), "checkpoint", shard->path(), ": ", name, ": expected no such tensor in a ", config.model_type, " model");
+  }
+  if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
+}
+
+Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
+  Context host(Device::cpu, ctx.num_threads);
+  Tensor t = stored;
+  t.dtype = dtype;
+  owned_.emplace_back(device_, aligned(t.bytes()));
+  owned_bytes_ += t.bytes();
+  if (device_ == Device::cpu) {
+    t.data = owned_.back().data();
+    convert(host, stored.reshaped({stored.numel()}), t.reshaped({t.numel()}));
+    return t;
+  }
+  Buffer staging(Device::cpu, aligned(t.bytes()));
+  t.data = staging.data();
+  convert(host, stored.reshaped({stored.numel()}), t.reshaped({t.numel()}));
+  copy_to_device(ctx, owned_.back().data(), staging.data(), t.bytes());
+  t.data = owned_.back().data();
+  return t;
+}
+
+void Model::prepare(Context& ctx) {
+  if (prepared_) return;
+  prepared_ = true;
+  // add() takes no f16, so the two embeddings that are summed are f32 at least.
+  const auto summed = [&](const Tensor* slot) { return slot == &weights.position_embedding || slot == &weights.class_embedding; };
+  for (const Placed& p : placed_) {
+    const Tensor stored = *p.slot;
+    const bool vector = stored.rank == 1;
+    DType dtype = stored.dtype;
+    if (compute_ == DType::bf16 && !vector) dtype = DType::bf16;
+    if (summed(p.slot) && dtype == DType::f16) dtype = DType::f32;
+    if (device_ == Device::cpu && dtype == stored.dtype) {
+      mapped_bytes_ += stored.bytes();
+      continue;
+    }
+    *p.slot = place(ctx, stored, dtype);
+    if (p.file) p.file->drop(stored.data, stored.bytes());
+  }
+  if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
+  for (const LinearSpec& spec : tensors_.linears) {
+    if (!spec.linear) continue;
+    for (LoraPair& pair : spec.linear->adapters) {
+      for (Tensor* t : {&pair.a, &pair.b}) {
+        if (device_ != Device::cpu || t->dtype != compute_) *t = place(ctx, *t, compute_);
+      }
+    }
+  }
+}
+
+}  // namespace vpref

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint directory as a model: configuration, mapped weights, adapters; converted or uploaded only when first used.
+#pragma once
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "model/families/family.h"
+#include "model/model.h"
+#include "model/safetensors.h"
+
+namespace vpref {
+
+class Model {
+ public:
+  // Reads config.json, generation_config.json, the image processor's numbers and the headers of every shard; maps the weights. No weight is read.
+  // Throws Error{"io" | "config" | "checkpoint"} naming file and key or tensor.
+  Model(const std::string& dir, Device device, DType compute);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  // Adds a PEFT adapter to its linears, unmerged; several add up. Replaced weights (modules_to_save) take effect too. Before prepare().
+  void add_adapter(const std::string& dir);
+
+  // Brings every weight to where and how the ops read it; does nothing the second time. On the CPU weights stay in the file's own pages where
+  // the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they are converted once and the pages given back.
+  void prepare(Context& ctx);
+
+  ModelConfig config;
+  Weights weights;
+  Device device() const { return device_; }
+  DType compute() const { return compute_; }
+  DType stored_dtype() const { return stored_; }
+  int64_t num_parameters() const { return num_parameters_; }
+  size_t mapped_bytes() const { return mapped_bytes_; }  // read in place
+  size_t owned_bytes() const { return owned_bytes_; }    // converted or uploaded
+
+ private:
+  struct Placed {
+    Tensor* slot;
+    const MappedFile* file;
+  };
+  void open_shards(const std::string& dir);
+  void bind_tensors();
+  Tensor place(Context& ctx, const Tensor& stored, DType dtype);
+
+  const Family* family_ = nullptr;
+  Device device_;
+  DType compute_;
+  DType stored_ = DType::f32;
+  bool prepared_ = false;
+  int64_t num_parameters_ = 0;
+  size_t mapped_bytes_ = 0, owned_bytes_ = 0;
+  std::list<Safetensors> shards_;
+  FamilyTensors tensors_;
+  std::vector<Placed> placed_;
+  std::vector<Buffer> owned_;
+};
+
+}  // namespace vpref

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The safetensors format: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}}, then the tensors' bytes without gaps.
+// The reader maps the file: nothing is read before it is used. Every header field is checked before it is believed.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace vpref {
+
+// A file mapped for reading; moves, never copies.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  explicit MappedFile(const std::string& path);  // throws Error{"io"}
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  const std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+  // Lets the kernel drop the resident pages of this range; they come back from the file when read again.
+  void drop(const void* begin, size_t bytes) const;
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+struct StoredTensor {
+  std::optional<DType> dtype;  // none: legal in the format, not readable by the engine
+  std::string dtype_name;      // as written
+  std::vector<int64_t> shape;
+  size_t begin = 0, end = 0;  // bytes within the file
+};
+
+class Safetensors {
+ public:
+  // Throws Error{"io"} or Error{"checkpoint"} "PATH: TENSOR: expected X, got Y".
+  explicit Safetensors(const std::string& path);
+  const std::string& path() const { return path_; }
+  const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  bool contains(const std::string& name) const { return tensors_.contains(name); }
+  // The bytes where they stand in the file: rank as stored (at most 4), valid as long as this object.
+  // Throws Error{"checkpoint"} when there is no such tensor, its dtype is not readable, or it stands where its dtype may not be read.
+  Tensor view(const std::string& name) const;
+  const MappedFile& file() const { return file_; }
+
+ private:
+  std::string path_;
+  MappedFile file_;
+  std::map<std::string, StoredTensor> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// Writes PATH whole or not at all (PATH.partial, then rename). Tensors are dense and written in the order given; names must differ.
+void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
+                       const std::vector<std::pair<std::string, std::string>>& metadata = {});
+
+const char* safetensors_dtype(DType dtype);  // "F32", "BF16", ...
+
+}  // namespace vpref
