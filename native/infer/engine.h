@@ -28,7 +28,8 @@ struct EngineOptions {
   Device device = Device::cpu;
   std::optional<DType> dtype;             // compute dtype f32 or bf16; none: f32 on the CPU, bf16 on CUDA
   int threads = 0;                        // 0: one per physical core this process may use
-  int64_t batch_tokens = 0;               // rows of the KV slab and packed rows of a scoring forward; 0: 4096. A larger single request still goes alone.
+  int64_t batch_tokens = 0;               // packed rows of one forward; 0: 1024 on the CPU, 8192 on CUDA. A larger single tree still goes alone.
+  int64_t kv_tokens = 0;                  // rows of the KV slab; 0: what a quarter of the memory holds, at most 16384 (CUDA: 65536)
   size_t queue_limit = 4096;              // requests waiting or running
   std::vector<std::string> token_bytes;   // bytes of every token id, for stop strings; may be empty when none are used
 };
@@ -137,6 +138,8 @@ class Engine {
   RequestId score(ScoreRequest request, std::function<void(Outcome<ScoreResult>)> done);
   // Runs `job` alone on the compute thread, between steps (training).
   RequestId run(std::function<void(Context&, Model&)> job, std::function<void(Outcome<std::monostate>)> done);
+  // While held, nothing new is started (what runs goes on): requests queued meanwhile form one batch, whatever the timing of their arrival.
+  void hold(bool held);
   // Its callback gets Error{"cancelled"} at the next step boundary, unless it has finished. A job that has begun is not interrupted.
   void cancel(RequestId id);
 

@@ -52,7 +52,7 @@ std::vector<std::string> weight_files(const std::string& dir, std::map<std::stri
 }
 
 // Mean, standard deviation and scale of the image processor, in whichever file this version of transformers wrote it.
-void read_image_processor(const std::string& dir, VisionConfig& v) {
+void read_image_processor(const std::string& dir, Normalisation& n) {
   const auto read = [&](const ConfigReader& c) {
     const auto three = [&](const char* key, float (&out)[3]) {
       const Json* j = c.raw(key);
@@ -63,16 +63,16 @@ void read_image_processor(const std::string& dir, VisionConfig& v) {
         out[i] = float(j->array()[i].number());
       }
     };
-    three("image_mean", v.image_mean);
-    three("image_std", v.image_std);
-    for (const float s : v.image_std) {
+    three("image_mean", n.mean);
+    three("image_std", n.std);
+    for (const float s : n.std) {
       if (!(s > 0)) c.fail("image_std", "positive numbers");
     }
-    v.rescale_factor = float(c.number("rescale_factor", v.rescale_factor));
-    if (!c.boolean("do_rescale", true)) v.rescale_factor = 1;
+    n.scale = c.number("rescale_factor", n.scale);
+    if (!c.boolean("do_rescale", true)) n.scale = 1;
     if (!c.boolean("do_normalize", true)) {
-      std::fill(std::begin(v.image_mean), std::end(v.image_mean), 0.0f);
-      std::fill(std::begin(v.image_std), std::end(v.image_std), 1.0f);
+      std::fill(std::begin(n.mean), std::end(n.mean), 0.0f);
+      std::fill(std::begin(n.std), std::end(n.std), 1.0f);
     }
   };
   if (const std::string path = dir + "/preprocessor_config.json"; file_exists(path)) {
@@ -114,7 +114,7 @@ Model::Model(const std::string& dir, Device device, DType compute) : device_(dev
     const ConfigReader r(g, generation);
     config.eos_token_ids = r.integers("eos_token_id", config.eos_token_ids);
   }
-  if (config.has_vision) read_image_processor(dir, config.vision);
+  if (config.has_vision) read_image_processor(dir, config.vision.normalisation);
   open_shards(dir);
   tensors_ = family_->list_tensors(config, weights);
   bind_tensors();

@@ -9,6 +9,7 @@
 
 #include "core/arena.h"
 #include "core/tensor.h"
+#include "input/pixels.h"
 #include "ops/gelu.h"
 
 namespace vpref {
@@ -29,9 +30,7 @@ struct VisionConfig {
   Gelu hidden_act;
   int32_t num_layers_used;  // vision_feature_layer -2 of 24 layers: 23
   bool drop_class_token;    // vision_feature_select_strategy "default"
-  float rescale_factor = 1.0f / 255.0f;
-  float image_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
-  float image_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+  Normalisation normalisation;
   // Patches of an image; pixels beyond the last whole patch are not seen.
   int32_t num_patches() const { return (image_size / patch_size) * (image_size / patch_size); }
 };

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// One token of every unfinished branch in one forward; branches of one prompt stand side by side, so a kernel can read their prefix once.
+#include <algorithm>
+
+#include "infer/generate.h"
+
+namespace vpref {
+
+void Generator::decode() {
+  struct Place {
+    Group* group;
+    Branch* branch;
+  };
+  StepRows step;
+  std::vector<Place> places;
+  for (const auto& g : groups_) {
+    const std::vector<KvRange> prefix = ranges(*g->prompt, g->prompt->size());
+    for (Branch& b : g->branches) {
+      if (b.finished) continue;
+      const int32_t length = int32_t(b.out.token_ids.size()), row = b.region->begin + length - 1;
+      std::vector<KvRange> seen = prefix;
+      seen.push_back({b.region->begin, length});
+      const int32_t ids[] = {b.out.token_ids.back()}, wanted[] = {0};
+      step.add_segment(ids, g->prompt->size() + length - 1, seen, wanted);
+      step.kv_rows.push_back(row);
+      places.push_back({g.get(), &b});
+    }
+  }
+  const Tensor residual = forward_.run(step, slab_.get());
+
+  std::vector<SampleParams> params;
+  std::vector<int32_t> rows, tokens;
+  std::vector<float> logps;
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (places[i].group->beam) continue;
+    params.push_back(draw(*places[i].group, *places[i].branch));
+    rows.push_back(int32_t(i));
+  }
+  forward_.sample(residual, params, rows, tokens, logps);
+  for (size_t k = 0; k < rows.size(); ++k) accept(*places[size_t(rows[k])].group, *places[size_t(rows[k])].branch, tokens[k], logps[k]);
+  for (size_t i = 0; i < places.size();) {
+    Group& g = *places[i].group;
+    size_t end = i + 1;
+    while (end < places.size() && places[end].group == &g) ++end;
+    if (g.beam) advance_beams(g, residual, int64_t(i), int64_t(end - i));
+    i = end;
+  }
+}
+
+// One step of beam search. A beam that is continued once keeps its rows; every further continuation copies them into the place of a beam that ended.
+void Generator::advance_beams(Group& group, const Tensor& residual, int64_t first_row, int64_t num_rows) {
+  const int32_t vocab = model_.config.text.vocab_size;
+  std::vector<float> logits;
+  forward_.logits(residual, first_row, num_rows, logits);
+  group.beam->advance(logits.data(), vocab);
+  if (group.beam->done()) return;
+
+  const std::vector<int32_t>& parents = group.beam->parents();
+  const std::vector<BeamSearch::Hypothesis>& running = group.beam->running();
+  const int32_t written = int32_t(running.front().tokens.size()) - 1;  // rows every old beam has in the slab
+  std::vector<std::shared_ptr<KvSlab::Region>> old, spare, next(parents.size());
+  for (Branch& b : group.branches) old.push_back(std::move(b.region));
+  std::vector<int32_t> first_child(old.size(), -1);
+  for (size_t i = 0; i < parents.size(); ++i) {
+    if (first_child[size_t(parents[i])] >= 0) continue;
+    first_child[size_t(parents[i])] = int32_t(i);
+    next[i] = old[size_t(parents[i])];
+  }
+  for (size_t i = 0; i < old.size(); ++i) {
+    if (first_child[i] < 0) spare.push_back(old[i]);
+  }
+  for (size_t i = 0; i < parents.size(); ++i) {
+    if (next[i]) continue;
+    next[i] = spare.back();
+    spare.pop_back();
+    if (written > 0) slab_->copy_rows(ctx_, old[size_t(parents[i])]->begin, next[i]->begin, written);
+  }
+  for (size_t i = 0; i < group.branches.size(); ++i) {
+    Branch& b = group.branches[i];
+    b.finished = i >= parents.size();
+    if (b.finished) {  // fewer beams may run for a while; the place stays theirs
+      b.region = spare.back();
+      spare.pop_back();
+      continue;
+    }
+    b.region = next[i];
+    b.out.token_ids = running[i].tokens;
+  }
+}
+
+}  // namespace vpref

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// One forward of packed rows through the decoder, with or without the KV slab. Owns the step's memory: planned for the largest step so far,
+// never allocated inside one.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "infer/image_cache.h"
+#include "infer/kv_slab.h"
+#include "model/decoder.h"
+#include "model/load.h"
+#include "ops/sample_token.h"
+
+namespace vpref {
+
+// Rows [row, row + count) of a step hold rows [first, first + count) of an image.
+struct ImagePiece {
+  int32_t row;
+  int32_t count;
+  int32_t first;
+  const ImageRows* image;
+};
+
+// New rows of one step, on the host.
+struct StepRows {
+  std::vector<int32_t> token_ids;  // [T], -1 on image rows
+  std::vector<int32_t> positions;  // [T]
+  std::vector<int32_t> kv_rows;    // [T] slab rows; empty: the step's own rows are the cache (scoring)
+  std::vector<ImagePiece> images;
+  AttentionPlan plan;              // ranges in slab rows, or step rows without the slab
+  std::vector<int32_t> wanted;     // [R] rows whose final residual is read, ascending
+  std::vector<AttentionSpan> wanted_spans;  // plan of the wanted rows as queries, over plan.ranges (see add_segment)
+
+  // Appends rows [first, ...) of a segment: `ranges` are what they see, the last one ending with these very rows. wanted_rows: ascending
+  // indices within the segment.
+  void add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges, std::span<const int32_t> wanted_rows);
+  int64_t num_rows() const { return int64_t(token_ids.size()); }
+};
+
+class Forward {
+ public:
+  // Plans for steps of `max_rows` rows; a larger single tree makes the plan grow.
+  Forward(Context& ctx, const Model& model, int64_t max_rows);
+
+  // The wanted rows' residual stream after the last layer: [R,D], valid until the next call.
+  Tensor run(const StepRows& rows, const KvSlab* slab);
+  // out[count * V]: logits of rows [begin, begin + count) of what run() gave, on the host.
+  void logits(const Tensor& residual, int64_t begin, int64_t count, std::vector<float>& out);
+  // Draws one token a row of `residual` from its logits.
+  void sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, std::vector<int32_t>& tokens, std::vector<float>& logps);
+  // Log-probabilities of targets[i] at row rows[i] of `residual`.
+  void score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets, std::vector<float>& logps);
+
+  size_t planned_bytes() const { return arena_.capacity(); }
+  size_t step_bytes(int64_t num_rows, int64_t num_wanted) const;
+
+ private:
+  Tensor upload(const std::vector<int32_t>& values, bool as_row = false);
+  void reserve(int64_t num_rows, int64_t num_wanted);
+  int64_t max_rank() const;
+  Tensor head(const Tensor& residual);
+  Tensor gather(const Tensor& residual, std::span<const int32_t> rows);
+
+  Context& ctx_;
+  const Model& model_;
+  Arena arena_;
+  Buffer inv_freq_;
+};
+
+// Rows of logits that are held at once.
+constexpr int64_t kHeadRows = 64;
+
+}  // namespace vpref

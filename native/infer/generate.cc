@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Admission, end rules and results. What runs per step is in prefill.cc and decode.cc.
+#include "infer/generate.h"
+
+#include <algorithm>
+
+namespace vpref {
+
+namespace {
+
+constexpr size_t kRecentPrompts = 32;
+
+}  // namespace
+
+Generator::Generator(Context& ctx, const Model& model, Forward& forward, ImageCache& images, Options options)
+    : ctx_(ctx), model_(model), forward_(forward), images_(images), options_(options) {}
+
+void Generator::make_slab(int64_t rows) {
+  forget();
+  slab_.reset();
+  slab_ = std::make_unique<KvSlab>(model_.config, model_.device(), model_.compute(), rows);
+}
+
+void Generator::forget() { recent_.clear(); }
+
+std::shared_ptr<KvSlab::Region> Generator::take(int32_t count) {
+  std::shared_ptr<KvSlab::Region> region = slab_->take(count);
+  while (!region && !recent_.empty()) {
+    recent_.pop_back();
+    region = slab_->take(count);
+  }
+  return region;
+}
+
+// Finds the longest prefix that stands in the slab already, and places for the rest and for the branches. Null when there is no room.
+std::shared_ptr<Generator::Prompt> Generator::place_prompt(PromptRows rows, int32_t branch_rows, int32_t num_regions,
+                                                           std::vector<std::shared_ptr<KvSlab::Region>>& regions) {
+  auto prompt = std::make_shared<Prompt>();
+  prompt->rows = std::move(rows);
+  std::shared_ptr<const Prompt> donor;
+  const auto consider = [&](const std::shared_ptr<Prompt>& other) {
+    const int32_t common = common_prefix(prompt->rows.keys, other->rows.keys);
+    if (common > prompt->shared) {
+      prompt->shared = common;
+      donor = other;
+    }
+  };
+  for (const auto& g : groups_) consider(g->prompt);
+  for (const auto& r : recent_) consider(r);
+  prompt->shared = std::min(prompt->shared, prompt->size() - 1);  // the last row is needed for its logits
+  int32_t left = prompt->shared;
+  for (size_t i = 0; left > 0; ++i) {
+    const Piece& piece = donor->pieces[i];
+    prompt->pieces.push_back({piece.region, std::min(piece.count, left)});
+    left -= prompt->pieces.back().count;
+  }
+  donor.reset();
+  const int32_t own = prompt->size() - prompt->shared;
+  auto region = take(own);
+  if (!region) return nullptr;
+  prompt->pieces.push_back({region, own});
+  for (int32_t i = 0; i < num_regions; ++i) {
+    regions.push_back(branch_rows > 0 ? take(branch_rows) : nullptr);
+    if (branch_rows > 0 && !regions.back()) return nullptr;
+  }
+  return prompt;
+}
+
+bool Generator::admit(uint64_t id, GenerateRequest& request, GenerateDone& done) {
+  const int32_t num_regions = std::max(request.num_branches, request.num_beams);
+  int32_t active = 0;
+  for (const auto& g : groups_) active += int32_t(g->branches.size());
+  if (!idle() && active + num_regions > options_.max_branches) return false;
+
+  auto group = std::make_unique<Group>();
+  group->max_new_tokens = std::min(request.max_new_tokens, model_.config.text.max_position_embeddings - int32_t(request.prompt.size()));
+  const int32_t branch_rows = group->max_new_tokens - 1;  // nothing follows the last token, so it needs no row
+  const int64_t needed = int64_t(request.prompt.size()) + int64_t(branch_rows) * num_regions;
+  if (!slab_) make_slab(std::max(options_.kv_tokens, needed));
+
+  std::vector<std::shared_ptr<ImageRows>> images;
+  for (const Image& image : request.images) images.push_back(images_.find(image));
+  PromptRows rows = make_prompt_rows(model_.config, request.prompt, images, "prompt");
+  std::vector<std::shared_ptr<KvSlab::Region>> regions;
+  group->prompt = place_prompt(rows, branch_rows, num_regions, regions);
+  if (!group->prompt && idle()) {
+    regions.clear();
+    forget();
+    if (slab_->num_rows() < needed) make_slab(needed);
+    group->prompt = place_prompt(std::move(rows), branch_rows, num_regions, regions);
+    check(group->prompt != nullptr, "internal", "a request of ", needed, " rows does not fit an empty slab");
+  }
+  if (!group->prompt) return false;
+
+  group->id = id;
+  group->request = std::move(request);
+  group->request.images.clear();  // the cache holds them
+  group->done = std::move(done);
+  group->eos = group->request.eos_token_ids.empty() ? model_.config.eos_token_ids : group->request.eos_token_ids;
+  for (int32_t i = 0; i < num_regions; ++i) {
+    Branch& b = group->branches.emplace_back();
+    b.number = group->request.first_branch + uint32_t(i);
+    b.region = regions[size_t(i)];
+    b.stop = StopMatcher(&group->request.stop_strings, options_.token_bytes);
+  }
+  if (group->request.num_beams > 1) {
+    const Group* g = group.get();
+    const auto ends = [g, table = options_.token_bytes](const std::vector<int32_t>& tokens) {
+      if (std::find(g->eos.begin(), g->eos.end(), tokens.back()) != g->eos.end()) return true;
+      if (g->request.stop_strings.empty()) return false;
+      StopMatcher stop(&g->request.stop_strings, table);
+      return std::any_of(tokens.begin(), tokens.end(), [&](int32_t t) { return stop.feed(t) >= 0; });
+    };
+    group->beam.emplace(group->request.num_beams, int32_t(group->eos.size()), group->max_new_tokens, ends);
+  }
+  groups_.push_back(std::move(group));
+  return true;
+}
+
+void Generator::step() {
+  std::vector<Group*> fresh;
+  for (const auto& g : groups_) {
+    if (!g->prefilled) fresh.push_back(g.get());
+  }
+  if (fresh.empty()) {
+    decode();
+  } else {
+    prefill(fresh);
+  }
+  collect_finished();
+}
+
+std::vector<KvRange> Generator::ranges(const Prompt& prompt, int32_t num_rows) const {
+  std::vector<KvRange> out;
+  for (const Piece& p : prompt.pieces) {
+    const int32_t count = std::min(p.count, num_rows);
+    if (count == 0) break;
+    num_rows -= count;
+    // Pieces that happen to touch read as one.
+    if (!out.empty() && out.back().begin + out.back().count == p.region->begin) {
+      out.back().count += count;
+    } else {
+      out.push_back({p.region->begin, count});
+    }
+  }
+  return out;
+}
+
+SampleParams Generator::draw(const Group& g, const Branch& b) const {
+  return {.temperature = g.request.temperature,
+          .top_p = g.request.top_p,
+          .top_k = g.request.top_k,
+          .seed = g.request.seed,
+          .stream = g.request.stream,
+          .branch = b.number,
+          .position = uint32_t(b.out.token_ids.size())};
+}
+
+void Generator::accept(Group& group, Branch& branch, int32_t token, float logp) {
+  GeneratedBranch& out = branch.out;
+  check(logp == logp, "nonfinite", "the model's logits are not finite");
+  out.token_ids.push_back(token);
+  out.per_token_logps.push_back(logp);
+  out.logps += double(logp);
+  const auto end = [&](FinishReason reason) {
+    branch.finished = true;
+    branch.region.reset();
+    out.finish_reason = reason;
+  };
+  if (std::find(group.eos.begin(), group.eos.end(), token) != group.eos.end()) return end(FinishReason::stop);
+  out.stop_string = branch.stop.feed(token);
+  if (out.stop_string >= 0) return end(FinishReason::stop);
+  if (repeats(out.token_ids, group.request.repetition)) return end(FinishReason::repetition);
+  if (int32_t(out.token_ids.size()) >= group.max_new_tokens) end(FinishReason::length);
+}
+
+void Generator::finish(Group& group) {
+  GenerateResult result;
+  result.num_prompt_tokens = group.prompt->size();
+  if (group.beam) {
+    const BeamSearch::Hypothesis& best = group.beam->best();
+    Branch whole;  // the end rules say why it ended
+    whole.number = 0;
+    whole.stop = StopMatcher(&group.request.stop_strings, options_.token_bytes);
+    for (size_t i = 0; i < best.tokens.size(); ++i) accept(group, whole, best.tokens[i], best.logps[i]);
+    result.branches.push_back(std::move(whole.out));
+  } else {
+    for (Branch& b : group.branches) result.branches.push_back(std::move(b.out));
+  }
+  group.branches.clear();
+  recent_.push_front(group.prompt);
+  if (recent_.size() > kRecentPrompts) recent_.pop_back();
+  group.done(std::move(result));
+}
+
+void Generator::collect_finished() {
+  std::vector<std::unique_ptr<Group>> finished;
+  for (auto& g : groups_) {
+    const bool done = g->beam ? g->beam->done() : std::all_of(g->branches.begin(), g->branches.end(), [](const Branch& b) { return b.finished; });
+    if (done) finished.push_back(std::move(g));
+  }
+  std::erase_if(groups_, [](const auto& g) { return !g; });
+  for (auto& g : finished) finish(*g);
+}
+
+bool Generator::cancel(uint64_t id) {
+  const auto at = std::find_if(groups_.begin(), groups_.end(), [&](const auto& g) { return g->id == id; });
+  if (at == groups_.end()) return false;
+  const std::unique_ptr<Group> group = std::move(*at);
+  groups_.erase(at);
+  group->done(Error("cancelled", "the request was cancelled"));
+  return true;
+}
+
+void Generator::fail_all(const Error& error) {
+  std::vector<std::unique_ptr<Group>> groups = std::move(groups_);
+  groups_.clear();
+  forget();  // a failed step may have left rows unwritten
+  for (auto& g : groups) g->done(error);
+}
+
+}  // namespace vpref

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Continuous batching: requests are admitted while the slab has room, prefilled together, and all their unfinished branches decode in one step.
+#pragma once
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "infer/beam.h"
+#include "infer/engine.h"
+#include "infer/prompt.h"
+#include "infer/stop.h"
+
+namespace vpref {
+
+using GenerateDone = std::function<void(Outcome<GenerateResult>)>;
+
+class Generator {
+ public:
+  struct Options {
+    int64_t batch_tokens;
+    int64_t kv_tokens;
+    int32_t max_branches;  // decoding at once
+    const std::vector<std::string>* token_bytes;
+  };
+  Generator(Context& ctx, const Model& model, Forward& forward, ImageCache& images, Options options);
+
+  // Takes the request if there is room for it (alone there always is); leaves it untouched and returns false if not.
+  bool admit(uint64_t id, GenerateRequest& request, GenerateDone& done);
+  bool idle() const { return groups_.empty(); }
+  // Prefills what was admitted since the last step and draws its first tokens, else decodes one token of every branch; finished requests call back.
+  void step();
+  bool cancel(uint64_t id);
+  void fail_all(const Error& error);
+  // Forgets the kept prefixes (weights changed, or memory is needed).
+  void forget();
+
+  const KvSlab* slab() const { return slab_.get(); }
+  int64_t rows_prefilled() const { return rows_prefilled_; }
+  int64_t rows_shared() const { return rows_shared_; }
+
+ private:
+  struct Piece {
+    std::shared_ptr<KvSlab::Region> region;
+    int32_t count;
+  };
+  struct Prompt {
+    PromptRows rows;
+    std::vector<Piece> pieces;  // where its keys and values stand, in order
+    int32_t shared = 0;         // leading rows taken from other prompts
+    int32_t size() const { return int32_t(rows.ids.size()); }
+  };
+  struct Branch {
+    uint32_t number;
+    std::shared_ptr<KvSlab::Region> region;  // rows of its tokens but the last
+    GeneratedBranch out;
+    StopMatcher stop;
+    bool finished = false;
+  };
+  struct Group {
+    uint64_t id;
+    GenerateRequest request;
+    GenerateDone done;
+    std::shared_ptr<Prompt> prompt;
+    std::vector<Branch> branches;    // running beams, when there are beams
+    std::optional<BeamSearch> beam;
+    int32_t max_new_tokens;          // capped by the positions the model has
+    std::vector<int32_t> eos;
+    bool prefilled = false;
+  };
+
+  std::shared_ptr<Prompt> place_prompt(PromptRows rows, int32_t branch_rows, int32_t num_regions, std::vector<std::shared_ptr<KvSlab::Region>>& regions);
+  std::shared_ptr<KvSlab::Region> take(int32_t count);
+  void make_slab(int64_t rows);
+  void prefill(const std::vector<Group*>& groups);
+  void first_tokens(const std::vector<Group*>& ready, const Tensor& residual);
+  void decode();
+  void advance_beams(Group& group, const Tensor& residual, int64_t first_row, int64_t num_rows);
+  void accept(Group& group, Branch& branch, int32_t token, float logp);
+  void finish(Group& group);
+  void collect_finished();
+  std::vector<KvRange> ranges(const Prompt& prompt, int32_t num_rows) const;
+  SampleParams draw(const Group& group, const Branch& branch) const;
+
+  Context& ctx_;
+  const Model& model_;
+  Forward& forward_;
+  ImageCache& images_;
+  Options options_;
+  std::unique_ptr<KvSlab> slab_;
+  std::deque<std::shared_ptr<Prompt>> recent_;  // finished prompts, newest first: the next question about the same image starts from one
+  std::vector<std::unique_ptr<Group>> groups_;
+  int64_t rows_prefilled_ = 0, rows_shared_ = 0;
+};
+
+}  // namespace vpref

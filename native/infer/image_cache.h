@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Projected image rows by content: an image is encoded once however many requests, branches and views of one batch show it.
+#pragma once
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "core/arena.h"
+#include "model/image_encoder.h"
+
+namespace vpref {
+
+// One image's rows [num_image_rows, D] in the compute dtype; empty until encoded.
+struct ImageRows {
+  uint64_t uid = 0;  // never reused
+  Image image;
+  Buffer buffer;
+  Tensor rows;
+};
+
+class ImageCache {
+ public:
+  ImageCache(const Model& model, size_t max_bytes) : model_(model), encoder_(model), max_bytes_(max_bytes) {}
+  // The entry of an image with these pixels and this recipe; the least recently used unshared entries make room.
+  std::shared_ptr<ImageRows> find(Image image);
+  // Encodes those that are not yet.
+  void encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>> entries);
+  void clear() { entries_.clear(), by_hash_.clear(), bytes_ = 0; }
+  ImageEncoder& encoder() { return encoder_; }
+  size_t bytes() const { return bytes_; }
+  int64_t num_encoded() const { return num_encoded_; }
+
+ private:
+  size_t entry_bytes() const;
+
+  const Model& model_;
+  ImageEncoder encoder_;
+  size_t max_bytes_;
+  size_t bytes_ = 0;
+  uint64_t next_uid_ = 1;
+  int64_t num_encoded_ = 0;
+  std::list<std::pair<uint64_t, std::shared_ptr<ImageRows>>> entries_;  // hash and entry, most recently used first
+  std::unordered_multimap<uint64_t, decltype(entries_)::iterator> by_hash_;
+};
+
+}  // namespace vpref

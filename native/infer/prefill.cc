@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prompts into the slab, packed: rows that another prompt has there already are skipped; long ones go in pieces of batch_tokens rows.
+#include <algorithm>
+
+#include "infer/generate.h"
+
+namespace vpref {
+
+void Generator::prefill(const std::vector<Group*>& groups) {
+  std::vector<std::shared_ptr<ImageRows>> images;
+  for (const Group* g : groups) {
+    for (const PromptRows::ImageRun& run : g->prompt->rows.images) {
+      if (run.row + model_.config.num_image_rows() > g->prompt->shared) images.push_back(run.image);
+    }
+  }
+  images_.encode(ctx_, images);
+
+  size_t next = 0;
+  int32_t done = groups.empty() ? 0 : groups[0]->prompt->shared;  // rows of groups[next] that stand in the slab
+  while (next < groups.size()) {
+    StepRows step;
+    std::vector<Group*> ready;
+    while (next < groups.size() && step.num_rows() < options_.batch_tokens) {
+      const Prompt& p = *groups[next]->prompt;
+      const int32_t room = int32_t(options_.batch_tokens - step.num_rows()), count = std::min(p.size() - done, room);
+      const bool whole = done + count == p.size();
+      const int32_t last[] = {count - 1};
+      const int32_t at = int32_t(step.num_rows()), kv_begin = p.pieces.back().region->begin - p.shared;
+      step.add_segment(std::span(p.rows.ids).subspan(size_t(done), size_t(count)), done, ranges(p, done + count), std::span(last, whole ? 1 : 0));
+      for (int32_t i = 0; i < count; ++i) step.kv_rows.push_back(kv_begin + done + i);
+      add_image_pieces(p.rows, done, count, at, model_.config.num_image_rows(), step.images);
+      rows_prefilled_ += count;
+      done += count;
+      if (!whole) continue;
+      rows_shared_ += p.shared;
+      ready.push_back(groups[next]);
+      if (++next < groups.size()) done = groups[next]->prompt->shared;
+    }
+    const Tensor residual = forward_.run(step, slab_.get());
+    if (!ready.empty()) first_tokens(ready, residual);
+  }
+}
+
+// Every branch of a prompt draws from its one last row.
+void Generator::first_tokens(const std::vector<Group*>& ready, const Tensor& residual) {
+  std::vector<SampleParams> params;
+  std::vector<int32_t> rows, tokens;
+  std::vector<float> logps;
+  for (size_t i = 0; i < ready.size(); ++i) {
+    ready[i]->prefilled = true;
+    if (ready[i]->beam) {
+      advance_beams(*ready[i], residual, int64_t(i), 1);
+      continue;
+    }
+    for (const Branch& b : ready[i]->branches) {
+      params.push_back(draw(*ready[i], b));
+      rows.push_back(int32_t(i));
+    }
+  }
+  forward_.sample(residual, params, rows, tokens, logps);
+  size_t at = 0;
+  for (Group* g : ready) {
+    if (g->beam) continue;
+    for (Branch& b : g->branches) {
+      accept(*g, b, tokens[at], logps[at]);
+      ++at;
+    }
+  }
+}
+
+}  // namespace vpref
