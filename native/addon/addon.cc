@@ -4,10 +4,14 @@
 
 #include "addon/machine.h"
 #include "addon/policy_object.h"
+#include "addon/trainer_object.h"
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace vpref::addon;
   exports.Set("Policy", PolicyObject::define(env));
+  exports.Set("Trainer", TrainerObject::define(env));
+  exports.Set("lossNeeds", Napi::Function::New(env, TrainerObject::loss_needs));
+  exports.Set("losses", Napi::Function::New(env, TrainerObject::loss_list));
   exports.Set("buildFacts", Napi::Function::New(env, build_facts));
   exports.Set("probeDevice", Napi::Function::New(env, probe_device));
   return exports;

@@ -5,12 +5,20 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from './engine-error.ts';
+import type { LossNeeds, RowSums, StepResult, TrainerSettings } from './train-requests.ts';
 
 export interface Binding {
   Policy: {
     /** Throws (by rejecting) an engine error for whatever is wrong with the checkpoint. */
     load(options: NativeEngineOptions): Promise<NativePolicy>;
   };
+  Trainer: {
+    /** Over the policy's engine and weights. `initAdapter`: PEFT directory, or "". */
+    create(policy: NativePolicy, settings: NativeTrainerSettings, initAdapter: string): Promise<NativeTrainer>;
+  };
+  /** What the terms of a loss read; throws an engine error for an unknown name. */
+  lossNeeds(text: string): LossNeeds;
+  losses(): { name: string; source: string }[];
   buildFacts(): NativeBuildFacts;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
@@ -103,6 +111,34 @@ export interface NativeScored {
   segment: number;
   perTokenLogps: Float32Array;
   logps: number;
+}
+
+/** TrainerSettings with the bytes that activations may take, 0 for no limit. */
+export interface NativeTrainerSettings extends TrainerSettings {
+  memoryBudget: number;
+}
+
+export interface NativeTrainRow {
+  id: string;
+  segments: { parent: number; ids: Int32Array; images: Int32Array; branch: number; scored?: Uint8Array }[];
+  images: NativeImage[];
+  numRejected: number;
+  numRejectedImages: number;
+  label: boolean;
+  ref?: Float64Array;
+}
+
+export interface NativeTrainer {
+  step(rows: NativeTrainRow[]): Promise<StepResult>;
+  score(rows: NativeTrainRow[], adapterOn: boolean): Promise<RowSums[]>;
+  saveGradients(rows: NativeTrainRow[], file: string): Promise<StepResult>;
+  saveAdapter(file: string): Promise<void>;
+  saveState(file: string): Promise<void>;
+  /** Returns the steps done. */
+  restore(file: string): Promise<number>;
+  facts(): { numTrained: number; peakBytes: number; memoryPlan: string };
+  /** The running step ends with an engine error "cancelled" and changes nothing. */
+  cancel(): void;
 }
 
 export interface NativeBuildFacts {

@@ -153,7 +153,8 @@ export function imageTokens(context: ModelContext): ImageTokens | undefined {
   return vision && { id: vision.imageTokenId, rows: vision.imageRows };
 }
 
-function checkLength(length: number, context: ModelContext, what: string): void {
+/** Throws RunError{"too-long"} when `length` rows do not fit the model's positions. */
+export function checkLength(length: number, context: ModelContext, what: string): void {
   const { maxPositions } = context.engine.info;
   if (length > maxPositions) {
     throw new RunError(

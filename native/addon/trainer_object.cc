@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "addon/trainer_object.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "addon/convert.h"
+#include "addon/policy_object.h"
+
+namespace vpref::addon {
+namespace {
+
+constexpr double kDefaultCpoAlpha = 1, kDefaultOrpoLambda = 1;
+
+// The image token once per image row -> runs of -1, one run an image.
+SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
+  SegmentInput s;
+  s.parent = int32_t(number_field(from, "parent"));
+  s.branch = int32_t(number_field(from, "branch"));
+  s.token_ids = int32_list(from.Get("ids"), "ids");
+  if (const Napi::Value scored = from.Get("scored"); scored.IsTypedArray()) {
+    auto mask = scored.As<Napi::Uint8Array>();
+    if (mask.ElementLength() != s.token_ids.size()) throw Napi::TypeError::New(from.Env(), "[addon] scored: expected one value an id");
+    s.scored.assign(mask.Data(), mask.Data() + mask.ElementLength());
+  }
+  s.images = int32_list(from.Get("images"), "images");
+  s.image_rows.assign(s.images.size(), facts.num_image_rows);
+  if (facts.has_vision) std::replace(s.token_ids.begin(), s.token_ids.end(), facts.image_token_id, -1);
+  for (int32_t id : s.token_ids) check(id >= -1 && id < facts.vocab_size, "request", "token id ", id, " is not in the vocabulary of ", facts.vocab_size);
+  const auto image_rows = std::count(s.token_ids.begin(), s.token_ids.end(), -1);
+  check(image_rows == int64_t(s.images.size()) * facts.num_image_rows, "request", "expected ", s.images.size(), " images of ", facts.num_image_rows,
+        " rows, got ", image_rows, " image rows");
+  return s;
+}
+
+std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& facts) {
+  std::vector<SessionRow> rows(from.Length());
+  for (uint32_t i = 0; i < from.Length(); ++i) {
+    const Napi::Object object = from.Get(i).As<Napi::Object>();
+    TrainRow& row = rows[i].row;
+    row.id = string_field(object, "id");
+    row.num_rejected = int32_t(number_field(object, "numRejected"));
+    row.num_rejected_images = int32_t(number_field(object, "numRejectedImages"));
+    row.label = bool_field(object, "label");
+    const Napi::Array segments = array_field(object, "segments");
+    for (uint32_t k = 0; k < segments.Length(); ++k) row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>(), facts));
+    if (const Napi::Value ref = object.Get("ref"); ref.IsTypedArray()) {
+      auto sums = ref.As<Napi::Float64Array>();
+      row.ref.assign(sums.Data(), sums.Data() + sums.ElementLength());
+    }
+    rows[i].images = image_list(array_field(object, "images"));
+  }
+  return rows;
+}
+
+TrainerOptions options_of(const Napi::Object& from) {
+  TrainerOptions o;
+  o.loss = parse_losses(string_field(from, "loss"), number_field(from, "cpoAlpha"), number_field(from, "orpoLambda"));
+  o.loss_options = {.beta = number_field(from, "beta"),
+                    .label_smoothing = number_field(from, "labelSmoothing"),
+                    .gamma = number_field(from, "simpoGamma"),
+                    .desirable_weight = number_field(from, "desirableWeight"),
+                    .undesirable_weight = number_field(from, "undesirableWeight")};
+  TrainableOptions& t = o.trainable;
+  t.lora_r = int64_t(number_field(from, "loraR"));
+  t.lora_alpha = number_field(from, "loraAlpha");
+  t.use_rslora = bool_field(from, "rslora");
+  t.lora_targets.clear();
+  const Napi::Array targets = array_field(from, "loraTargets");
+  for (uint32_t i = 0; i < targets.Length(); ++i) t.lora_targets.push_back(targets.Get(i).As<Napi::String>().Utf8Value());
+  t.projector = bool_field(from, "trainProjector");
+  t.language_model = bool_field(from, "trainLanguageModel");
+  t.seed = uint64_t(number_field(from, "seed"));
+  o.lr = number_field(from, "lr");
+  o.projector_lr = number_field(from, "projectorLr");
+  o.schedule = parse_schedule(string_field(from, "lrSchedule"));
+  o.total_steps = int64_t(number_field(from, "totalSteps"));
+  o.warmup = warmup_steps(o.total_steps, number_field(from, "warmupRatio"));
+  o.weight_decay = number_field(from, "weightDecay");
+  o.max_grad_norm = number_field(from, "maxGradNorm");
+  o.micro_batch_tokens = int64_t(number_field(from, "microBatchTokens"));
+  o.recompute = int(number_field(from, "recompute"));
+  o.memory_budget = size_t(number_field(from, "memoryBudget"));
+  return o;
+}
+
+template <class T>
+Napi::Array number_array(Napi::Env env, const std::vector<T>& from) {
+  Napi::Array to = Napi::Array::New(env, from.size());
+  for (uint32_t i = 0; i < from.size(); ++i) to.Set(i, double(from[i]));
+  return to;
+}
+
+Napi::Value sums_value(Napi::Env env, const std::vector<RowResult>& rows) {
+  Napi::Array to = Napi::Array::New(env, rows.size());
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("policy", number_array(env, rows[i].policy));
+    row.Set("numTokens", number_array(env, rows[i].num_tokens));
+    to.Set(i, row);
+  }
+  return to;
+}
+
+Napi::Value step_value(Napi::Env env, const StepResult& result) {
+  Napi::Object to = Napi::Object::New(env);
+  to.Set("loss", result.loss);
+  to.Set("gradNorm", result.grad_norm);
+  to.Set("learningRate", result.learning_rate);
+  to.Set("numTokens", double(result.num_rows_packed));
+  to.Set("rows", sums_value(env, result.rows));
+  return to;
+}
+
+}  // namespace
+
+Napi::Function TrainerObject::define(Napi::Env env) {
+  return DefineClass(env, "Trainer",
+                     {
+                         StaticMethod("create", &TrainerObject::create),
+                         InstanceMethod("step", &TrainerObject::step),
+                         InstanceMethod("score", &TrainerObject::score),
+                         InstanceMethod("saveGradients", &TrainerObject::save_gradients),
+                         InstanceMethod("saveAdapter", &TrainerObject::save_adapter),
+                         InstanceMethod("saveState", &TrainerObject::save_state),
+                         InstanceMethod("restore", &TrainerObject::restore),
+                         InstanceMethod("facts", &TrainerObject::facts),
+                         InstanceMethod("cancel", &TrainerObject::cancel),
+                     });
+}
+
+TrainerObject::Shared::~Shared() {
+  if (!session) return;
+  // The last job may still be using the session's buffers: it is deleted after it, on the same thread.
+  auto* last = session.release();
+  try {
+    engine->run([last](Context&, Model&) { delete last; }, [](Outcome<std::monostate>) {});
+  } catch (const Error&) {
+    delete last;  // the engine is closed: nothing runs any more
+  }
+}
+
+TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TrainerObject>(info) {
+  if (info.Length() != 2 || !info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "[addon] use Trainer.create(policy, settings)");
+  shared_ = *info[0].As<Napi::External<std::shared_ptr<Shared>>>().Data();
+  promises_ = *info[1].As<Napi::External<std::shared_ptr<PromiseQueue>>>().Data();
+}
+
+Napi::Value TrainerObject::create(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    PolicyObject* policy = PolicyObject::Unwrap(info[0].As<Napi::Object>());
+    auto shared = std::make_shared<Shared>();
+    shared->engine = policy->engine();
+    TrainerOptions options = options_of(info[1].As<Napi::Object>());
+    std::string init_adapter = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
+    auto promises = policy->promises();
+    auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info.This().As<Napi::Function>()));
+    auto [promise, done] = promises->make<std::monostate>(env, [=](Napi::Env env, std::monostate&&) mutable -> Napi::Value {
+      return constructor->New({Napi::External<std::shared_ptr<Shared>>::New(env, &shared), Napi::External<std::shared_ptr<PromiseQueue>>::New(env, &promises)});
+    });
+    shared->engine->run([=](Context& ctx, Model& model) { shared->session = std::make_unique<TrainSession>(ctx, model, options, init_adapter); }, done);
+    return promise;
+  });
+}
+
+template <class T>
+Napi::Value TrainerObject::on_engine(Napi::Env env, std::function<T(TrainSession&)> work, std::function<Napi::Value(Napi::Env, T&&)> convert) {
+  return guarded(env, [&]() -> Napi::Value {
+    auto [promise, done] = promises_->make<T>(env, std::move(convert));
+    auto result = std::make_shared<std::optional<T>>();
+    auto shared = shared_;
+    shared->engine->run([=](Context&, Model&) { *result = work(*shared->session); },
+                        [=, done = std::move(done)](Outcome<std::monostate> outcome) {
+                          if (auto* error = std::get_if<Error>(&outcome))
+                            done(*error);
+                          else
+                            done(std::move(**result));
+                        });
+    return promise;
+  });
+}
+
+Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    return on_engine<StepResult>(env, [rows](TrainSession& s) { return s.step(*rows); }, [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
+  });
+}
+
+Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    const bool on = info[1].As<Napi::Boolean>().Value();
+    return on_engine<std::vector<RowResult>>(env, [rows, on](TrainSession& s) { return s.score(*rows, on); },
+                                             [](Napi::Env env, std::vector<RowResult>&& r) { return sums_value(env, r); });
+  });
+}
+
+Napi::Value TrainerObject::save_gradients(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    const std::string file = info[1].As<Napi::String>().Utf8Value();
+    return on_engine<StepResult>(env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },
+                                 [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
+  });
+}
+
+Napi::Value TrainerObject::save_adapter(const Napi::CallbackInfo& info) {
+  const std::string file = info[0].As<Napi::String>().Utf8Value();
+  return on_engine<bool>(info.Env(), [file](TrainSession& s) { return s.save_adapter(file), true; }, [](Napi::Env env, bool&&) { return env.Undefined(); });
+}
+
+Napi::Value TrainerObject::save_state(const Napi::CallbackInfo& info) {
+  const std::string file = info[0].As<Napi::String>().Utf8Value();
+  return on_engine<bool>(info.Env(), [file](TrainSession& s) { return s.save_state(file), true; }, [](Napi::Env env, bool&&) { return env.Undefined(); });
+}
+
+Napi::Value TrainerObject::restore(const Napi::CallbackInfo& info) {
+  const std::string file = info[0].As<Napi::String>().Utf8Value();
+  return on_engine<int64_t>(
+      info.Env(),
+      [file](TrainSession& s) {
+        s.restore(file);
+        return s.steps_done();
+      },
+      [](Napi::Env env, int64_t&& steps) -> Napi::Value { return Napi::Number::New(env, double(steps)); });
+}
+
+Napi::Value TrainerObject::facts(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Object to = Napi::Object::New(env);
+  Trainer& trainer = shared_->session->trainer();
+  to.Set("numTrained", double(trainer.trainable().store.numel()));
+  to.Set("peakBytes", double(trainer.peak_bytes()));
+  to.Set("memoryPlan", trainer.memory_plan());
+  return to;
+}
+
+void TrainerObject::cancel(const Napi::CallbackInfo&) { shared_->session->cancel(); }
+
+Napi::Value TrainerObject::loss_needs(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    bool reference = false, rejected = false, images = false, label = false;
+    for (const LossTerm& term : parse_losses(info[0].As<Napi::String>().Utf8Value(), kDefaultCpoAlpha, kDefaultOrpoLambda)) {
+      reference |= term.info->needs_reference;
+      rejected |= term.info->needs_rejected;
+      images |= term.info->needs_rejected_images;
+      label |= term.info->needs_label;
+    }
+    Napi::Object to = Napi::Object::New(env);
+    to.Set("reference", reference);
+    to.Set("rejected", rejected);
+    to.Set("rejectedImages", images);
+    to.Set("label", label);
+    return to;
+  });
+}
+
+Napi::Value TrainerObject::loss_list(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array to = Napi::Array::New(env);
+  for (const LossInfo& loss : losses()) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", std::string(loss.name));
+    entry.Set("source", std::string(loss.source));
+    to.Set(to.Length(), entry);
+  }
+  return to;
+}
+
+}  // namespace vpref::addon

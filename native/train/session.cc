@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/session.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "model/safetensors.h"
+
+namespace vpref {
+
+namespace {
+
+constexpr const char* kPeftPrefix = "base_model.model.";
+
+Model& prepared(Context& ctx, Model& model) {
+  model.prepare(ctx);
+  return model;
+}
+
+// A host copy of named tensors, for writing.
+struct HostTensors {
+  std::vector<Buffer> buffers;
+  std::vector<std::pair<std::string, Tensor>> named;
+  void add(Context& ctx, const std::string& name, const Tensor& t) {
+    Tensor host = t;
+    if (ctx.device != Device::cpu) {
+      buffers.emplace_back(Device::cpu, aligned(t.bytes()));
+      host.data = buffers.back().data();
+      copy_to_host(ctx, host.data, t.data, t.bytes());
+    }
+    named.emplace_back(name, host);
+  }
+};
+
+bool is_lora(const Parameter& p) { return p.name.ends_with(".lora_A.weight") || p.name.ends_with(".lora_B.weight"); }
+
+// Biases and norms stand as [n, 1] in the flat store.
+Tensor natural_shape(const Parameter& p, const Tensor& t) { return p.shape[1] == 1 && !is_lora(p) ? t.reshaped({p.shape[0]}) : t; }
+
+float element_f32(const Tensor& t, size_t i) {
+  switch (t.dtype) {
+    case DType::f32: return t.as<float>()[i];
+    case DType::bf16: return to_f32(t.as<bf16_t>()[i]);
+    case DType::f16: return to_f32(t.as<f16_t>()[i]);
+    default: throw Error("checkpoint", cat("an adapter's tensor must be floating point, got ", dtype_name(t.dtype)));
+  }
+}
+
+// Keys that PEFT has written for a parameter: with the module tree since transformers 4.52, and with the one before.
+std::vector<std::string> adapter_keys(const std::string& name) {
+  std::vector<std::string> keys = {kPeftPrefix + name};
+  const auto swap = [&](const std::string& from, const std::string& to) {
+    if (name.starts_with(from)) keys.push_back(kPeftPrefix + to + name.substr(from.size()));
+  };
+  swap("model.language_model.", "language_model.model.");
+  swap("model.multi_modal_projector.", "multi_modal_projector.");
+  return keys;
+}
+
+}  // namespace
+
+TrainSession::TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter)
+    : ctx_(ctx), model_(prepared(ctx, model)), images_(model), trainer_(ctx, model.config, model.weights, model.compute(), std::move(options)) {
+  trainer_.is_cancelled = [this] { return cancelled_.load(std::memory_order_relaxed); };
+  if (!init_adapter.empty()) load_adapter(init_adapter);
+}
+
+void TrainSession::load_adapter(const std::string& dir) {
+  const Safetensors file(dir + "/adapter_model.safetensors");
+  ParameterStore& store = trainer_.trainable().store;
+  size_t used = 0;
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    const Parameter& p = store.parameters()[i];
+    const std::vector<std::string> keys = adapter_keys(p.name);
+    const auto key = std::find_if(keys.begin(), keys.end(), [&](const std::string& k) { return file.contains(k); });
+    if (key == keys.end()) {
+      check(!is_lora(p), "checkpoint", file.path(), ": expected ", keys[0], " for the adapter that is trained, got none");
+      continue;
+    }
+    const Tensor stored = file.view(*key);
+    check(stored.numel() == p.numel() && stored.dim(0) == p.shape[0], "checkpoint", file.path(), ": ", *key, ": expected [", p.shape[0], ", ", p.shape[1],
+          "], got ", shape_string(stored));
+    std::vector<float> host(size_t(p.numel()));
+    for (size_t k = 0; k < host.size(); ++k) host[k] = element_f32(stored, k);
+    copy_to_device(ctx_, store.master(int(i)).data, host.data(), host.size() * sizeof(float));
+    ++used;
+  }
+  check(used == file.tensors().size(), "checkpoint", file.path(), ": expected only tensors that are trained here, got ", file.tensors().size() - used,
+        " others");
+  store.refresh_copy(ctx_);
+}
+
+std::vector<TrainRow> TrainSession::tree_rows(const std::vector<SessionRow>& rows) const {
+  std::vector<TrainRow> out;
+  for (const SessionRow& r : rows) {
+    out.push_back(r.row);
+    out.back().num_images = int32_t(r.images.size());
+  }
+  return out;
+}
+
+EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
+  return [this, &rows](std::span<const ImageRef> refs, const Tensor& features) {
+    std::vector<const Image*> images;
+    for (const ImageRef& ref : refs) images.push_back(&rows[size_t(ref.row)].images[size_t(ref.image)]);
+    images_.features(ctx_, images, features);
+  };
+}
+
+StepResult TrainSession::step(const std::vector<SessionRow>& rows) {
+  cancelled_ = false;
+  return trainer_.step(tree_rows(rows), encoder(rows));
+}
+
+std::vector<RowResult> TrainSession::score(const std::vector<SessionRow>& rows, bool adapter_on) {
+  cancelled_ = false;
+  return trainer_.score(tree_rows(rows), encoder(rows), adapter_on);
+}
+
+StepResult TrainSession::save_gradients(const std::vector<SessionRow>& rows, const std::string& file) {
+  cancelled_ = false;
+  const StepResult result = trainer_.accumulate(tree_rows(rows), encoder(rows));
+  HostTensors host;
+  ParameterStore& store = trainer_.trainable().store;
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    const Parameter& p = store.parameters()[i];
+    host.add(ctx_, p.name, natural_shape(p, store.grad(int(i))));
+  }
+  write_safetensors(file, host.named, {{"loss", std::to_string(result.loss)}, {"grad_norm", std::to_string(result.grad_norm)}});
+  return result;
+}
+
+void TrainSession::save_adapter(const std::string& file) {
+  HostTensors host;
+  ParameterStore& store = trainer_.trainable().store;
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    const Parameter& p = store.parameters()[i];
+    host.add(ctx_, kPeftPrefix + p.name, natural_shape(p, store.master(int(i))));
+  }
+  write_safetensors(file, host.named, {{"format", "pt"}});
+}
+
+void TrainSession::save_state(const std::string& file) {
+  HostTensors host;
+  ParameterStore& store = trainer_.trainable().store;
+  // Parameter by parameter, so that a run with another layout (or number of ranks) can read them.
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    const Parameter& p = store.parameters()[i];
+    const auto piece = [&](const Tensor& flat) { return flat.rows(p.offset, p.numel()).reshaped({p.shape[0], p.shape[1]}); };
+    host.add(ctx_, "master." + p.name, piece(store.flat_master()));
+    host.add(ctx_, "exp_avg." + p.name, piece(store.flat_m()));
+    host.add(ctx_, "exp_avg_sq." + p.name, piece(store.flat_v()));
+  }
+  write_safetensors(file, host.named, {{"step", std::to_string(steps_done())}});
+}
+
+void TrainSession::restore(const std::string& path) {
+  const Safetensors file(path);
+  ParameterStore& store = trainer_.trainable().store;
+  check(file.tensors().size() == 3 * store.parameters().size(), "checkpoint", path, ": expected the state of ", store.parameters().size(),
+        " parameters, got ", file.tensors().size(), " tensors");
+  const auto step = file.metadata().find("step");
+  check(step != file.metadata().end(), "checkpoint", path, ": expected the number of steps in the metadata, got none");
+  // Everything is checked before anything is changed.
+  std::vector<std::pair<Tensor, Tensor>> copies;
+  for (const Parameter& p : store.parameters()) {
+    const std::pair<const char*, Tensor> parts[] = {{"master.", store.flat_master()}, {"exp_avg.", store.flat_m()}, {"exp_avg_sq.", store.flat_v()}};
+    for (const auto& [prefix, flat] : parts) {
+      const Tensor stored = file.view(prefix + p.name);
+      check(stored.dtype == DType::f32 && stored.rank == 2 && stored.dim(0) == p.shape[0] && stored.dim(1) == p.shape[1], "checkpoint", path, ": ", prefix,
+            p.name, ": expected [", p.shape[0], ", ", p.shape[1], "] f32, got ", shape_string(stored));
+      copies.emplace_back(flat.rows(p.offset, p.numel()), stored);
+    }
+  }
+  for (const auto& [to, from] : copies) copy_to_device(ctx_, to.data, from.data, from.bytes());
+  store.refresh_copy(ctx_);
+  trainer_.set_steps_done(std::stoll(step->second));
+}
+
+}  // namespace vpref

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training run over a loaded model: the trainer with its images, and what a run writes to and reads from disk.
+// Everything runs on the engine's compute thread (Engine::run).
+#pragma once
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "input/image.h"
+#include "model/image_encoder.h"
+#include "model/load.h"
+#include "train/trainer.h"
+
+namespace vpref {
+
+// A row with its pixels; TrainRow::num_images is set from them.
+struct SessionRow {
+  TrainRow row;
+  std::vector<Image> images;
+};
+
+class TrainSession {
+ public:
+  // Prepares the model's weights and adds what is trained. init_adapter: a PEFT directory whose values the adapter starts from, or empty.
+  // Throws Error{"config" | "checkpoint" | "memory"}.
+  TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter);
+
+  StepResult step(const std::vector<SessionRow>& rows);
+  std::vector<RowResult> score(const std::vector<SessionRow>& rows, bool adapter_on);
+  // The gradients of one step's loss, as safetensors under the parameters' names; no parameter changes. Returns the step's figures.
+  StepResult save_gradients(const std::vector<SessionRow>& rows, const std::string& file);
+
+  // The trained tensors in f32 under "base_model.model." + name: adapter_model.safetensors of a PEFT directory.
+  void save_adapter(const std::string& file);
+  // Master values, AdamW moments and the number of steps; restore() takes them back bit for bit. Throws Error{"checkpoint"} when they belong to
+  // other parameters.
+  void save_state(const std::string& file);
+  void restore(const std::string& file);
+
+  Trainer& trainer() { return trainer_; }
+  int64_t steps_done() const { return trainer_.steps_done(); }
+  // From any thread: the running step ends before it changes anything. Cleared when the next one starts.
+  void cancel() { cancelled_ = true; }
+
+ private:
+  void load_adapter(const std::string& dir);
+  std::vector<TrainRow> tree_rows(const std::vector<SessionRow>& rows) const;
+  EncodeImages encoder(const std::vector<SessionRow>& rows);
+
+  Context& ctx_;
+  Model& model_;
+  ImageEncoder images_;
+  Trainer trainer_;
+  std::atomic<bool> cancelled_ = false;
+};
+
+}  // namespace vpref

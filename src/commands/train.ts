@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Flags } from '@oclif/core';
+import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.ts';
+import { openModelOf } from '../cli/model-flags.ts';
+import { presetFlags, withPreset } from '../cli/preset.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+import { trainPlan } from '../cli/train-plan.ts';
+
+// A training run has no row output to shard, and a bad row ends it before the first step.
+const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
+
+export default class Train extends RecordCommand {
+  static override summary = 'align a model with preference data or answers: DPO and its family, SFT';
+  static override description =
+    `Reads all records, then trains a LoRA adapter (or, when asked, the projector or the language model) and writes it to the directory of -o
+in PEFT's layout. Metrics go to stdout, one row a step, under trl's names. The reference is what \`ref_*\` of the records say, or, where they are
+absent, the model as it stands before the first step. Stopped by SIGTERM or SIGUSR1 it saves and exits 75; --resume goes on as if it had not been.`;
+  static override usage = 'train --model DIR -o DIR [--method dpo|sft] [FILE...]';
+  static override examples = [
+    '<%= config.bin %> train pairs.ndjson --model llava --preset seva-7b -o runs/seva > runs/seva.metrics.ndjson',
+    '<%= config.bin %> train pairs.ndjson --model llava --loss sigmoid:1,sft:0.1 --lora-r 64 --lr 5e-5 --batch-size 16 -o runs/dpo',
+    '<%= config.bin %> train best.ndjson --model llava --method sft --epochs 3 -o runs/sft --save-every 50 --resume',
+  ];
+  static override flags = {
+    ...runFlags,
+    ...modelFlags,
+    ...presetFlags,
+    method: Flags.option({ options: ['dpo', 'sft'] as const })({
+      default: 'dpo',
+      summary: 'preference pairs, or one answer a record',
+    }),
+    loss: Flags.string({
+      helpValue: 'NAME[:WEIGHT],...',
+      summary:
+        'sigmoid, ipo, ipo-token-mean, hinge, robust, exo, nca, apo-zero, apo-down, softmax, mdpo, simpo, orpo, kto, cpo, sft, or a weighted sum; default: sigmoid, or sft',
+    }),
+    beta: numberFlag({ min: 0, default: 0.1, helpValue: 'B', summary: 'strength of the pull to the reference' }),
+    'label-smoothing': numberFlag({
+      min: 0,
+      max: 0.5,
+      default: 0,
+      helpValue: 'E',
+      summary: 'share of pairs assumed flipped (cDPO; robust, exo)',
+    }),
+    'simpo-gamma': numberFlag({ default: 0.5, helpValue: 'G', summary: 'target margin of simpo' }),
+    'cpo-alpha': numberFlag({ min: 0, default: 1, helpValue: 'A', summary: 'weight of the sft term of cpo' }),
+    'orpo-lambda': numberFlag({ min: 0, default: 0.1, helpValue: 'L', summary: 'weight of the odds ratio of orpo' }),
+    'desirable-weight': numberFlag({ min: 0, default: 1, helpValue: 'W', summary: 'weight of desirable rows in kto' }),
+    'undesirable-weight': numberFlag({
+      min: 0,
+      default: 1,
+      helpValue: 'W',
+      summary: 'weight of undesirable rows in kto',
+    }),
+    'lora-r': integerFlag({
+      min: 0,
+      max: 8192,
+      default: 128,
+      helpValue: 'R',
+      summary: 'rank of the adapter, 0 for none',
+    }),
+    'lora-alpha': numberFlag({ min: 0, helpValue: 'A', summary: 'scale is alpha / r; default: 2 r' }),
+    rslora: Flags.boolean({ summary: 'scale alpha / sqrt(r) instead' }),
+    'lora-targets': Flags.string({
+      default: 'q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj',
+      helpValue: 'NAME,...',
+      summary: "which of the language model's linears get an adapter",
+    }),
+    'init-adapter': Flags.string({
+      helpValue: 'DIR',
+      summary: 'PEFT adapter to go on from; gives rank, scale and targets',
+    }),
+    'train-projector': Flags.boolean({ summary: 'train the projector too' }),
+    'projector-lr': numberFlag({
+      min: 0,
+      default: 0,
+      helpValue: 'LR',
+      summary: "projector's learning rate, 0: as --lr",
+    }),
+    'train-language-model': Flags.boolean({ summary: 'train all of the language model instead of an adapter' }),
+    lr: numberFlag({ min: 0, helpValue: 'LR', summary: 'learning rate; default: 5e-6, for sft 2e-4' }),
+    'lr-schedule': Flags.option({ options: ['cosine', 'linear', 'constant'] as const })({
+      default: 'cosine',
+      summary: 'how it falls after the warm-up',
+    }),
+    'warmup-ratio': numberFlag({ min: 0, max: 1, default: 0.03, helpValue: 'X', summary: 'share of steps it rises' }),
+    'weight-decay': numberFlag({ min: 0, default: 0, helpValue: 'W', summary: 'decoupled weight decay' }),
+    'max-grad-norm': numberFlag({ min: 0, default: 1, helpValue: 'N', summary: 'clip the gradient to it, 0: never' }),
+    epochs: numberFlag({ min: 0, default: 1, helpValue: 'N', summary: 'passes over the records' }),
+    'max-steps': integerFlag({ min: 1, helpValue: 'N', summary: 'optimizer steps instead of epochs' }),
+    'batch-size': integerFlag({ min: 1, default: 32, helpValue: 'N', summary: 'records an optimizer step' }),
+    'no-shuffle': Flags.boolean({ summary: 'take the records in input order' }),
+    'loss-on': Flags.option({ options: ['last', 'all'] as const })({
+      default: 'last',
+      summary: 'assistant turns that sft learns from',
+    }),
+    recompute: Flags.option({ options: ['auto', '0', '1', '2', '3'] as const })({
+      default: 'auto',
+      summary: 'activations to recompute: 0 none to 3 whole layers; auto: as few as fit',
+    }),
+    'save-every': integerFlag({
+      min: 0,
+      default: 0,
+      helpValue: 'N',
+      summary: 'checkpoint every N steps, 0: at the end',
+    }),
+    'keep-checkpoints': integerFlag({ min: 1, default: 2, helpValue: 'N', summary: 'newest checkpoints to keep' }),
+    'save-gradients': Flags.string({ helpValue: 'FILE', summary: "write the next step's gradients as safetensors" }),
+    'allow-ref-mismatch': Flags.boolean({ summary: 'take ref_* of another model or adapter' }),
+    verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
+  };
+
+  async run(): Promise<void> {
+    await this.runTable(
+      Train,
+      async function* (run) {
+        const flags = withPreset(run.flags, 'train', run.given);
+        const plan = trainPlan(flags, run.given);
+        const rows = [];
+        for await (const row of run.records()) rows.push(row);
+        if (flags.faithful) {
+          run.note('--faithful: every record is taken twice an epoch');
+          rows.push(...rows);
+        }
+        const [{ train }, { createTrainer, lossNeeds, readAdapterShape }, { fingerprintAdapter }, order] =
+          await Promise.all([
+            import('../stages/train/index.ts'),
+            import('../engine/trainer.ts'),
+            import('../engine/fingerprint.ts'),
+            import('../stages/train/order.ts'),
+          ]);
+        const needs = await lossNeeds(plan.settings.loss);
+        const { context, policy } = await openModelOf(run, flags);
+        const { totalSteps } = order.trainingLength(
+          Math.max(1, rows.length),
+          flags['batch-size'],
+          flags.epochs,
+          flags['max-steps'],
+        );
+        const initAdapter = flags['init-adapter'];
+        const shape = initAdapter === undefined ? {} : await readAdapterShape(initAdapter);
+        const settings = { ...plan.settings, ...shape, totalSteps };
+        const trainer = await createTrainer(policy, {
+          settings,
+          baseModel: flags.model,
+          ...(initAdapter !== undefined && { initAdapter }),
+        });
+        run.note(`${rows.length} records, ${totalSteps} steps; ${trainer.memoryPlan()}`);
+        const frozen = context.fingerprint.adapter;
+        const started = initAdapter === undefined ? [] : [await fingerprintAdapter(initAdapter)];
+        yield* train(rows, trainer, needs, context, {
+          ...plan.options,
+          settings,
+          resume: flags.resume || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
+          ...(!flags['allow-ref-mismatch'] && {
+            referenceSource: { model: context.fingerprint.model, adapters: [frozen, ...started] },
+          }),
+          stop: run.stop,
+          note: run.note.bind(run),
+          warn: run.warn.bind(run),
+        });
+      },
+      { toStdout: true },
+    );
+  }
+}

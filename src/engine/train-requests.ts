@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes in and out of the native trainer: one call a step.
+import type { ImageInput } from './requests.ts';
+
+/** A segment of a row's prefix tree, as native/model/tree.h has it. */
+export interface TrainSegment {
+  /** Index of the parent in the same list, -1 for a root. */
+  parent: number;
+  /** Ids, the image token once per image row. */
+  ids: Int32Array;
+  /** Which of the row's images stand here, in order. */
+  images: number[];
+  /** 0 the chosen (or only) answer, 1..K the rejected, K+1.. the chosen behind damaged images; -1 for a prompt. */
+  branch: number;
+  /** Which ids are targets, 1 or 0; absent: all of a branch. */
+  scored?: Uint8Array;
+}
+
+/** One record, tokenised and with its pixels. */
+export interface TrainRow {
+  id: string;
+  segments: TrainSegment[];
+  images: ImageInput[];
+  numRejected: number;
+  numRejectedImages: number;
+  /** KTO: whether the answer is desirable. */
+  label: boolean;
+  /** Reference sums, one a branch; absent for losses without a reference. */
+  ref?: number[];
+}
+
+/** Sums of one row's branches, nats. */
+export interface RowSums {
+  policy: number[];
+  numTokens: number[];
+}
+
+export interface StepResult {
+  loss: number;
+  /** Before clipping. */
+  gradNorm: number;
+  learningRate: number;
+  /** Decoder rows that the step computed, image rows included. */
+  numTokens: number;
+  rows: RowSums[];
+}
+
+/** What a loss reads from a row. */
+export interface LossNeeds {
+  reference: boolean;
+  rejected: boolean;
+  rejectedImages: boolean;
+  label: boolean;
+}
+
+export interface TrainerSettings {
+  /** "sigmoid", or a weighted sum: "sigmoid:1,sft:0.1". */
+  loss: string;
+  beta: number;
+  labelSmoothing: number;
+  simpoGamma: number;
+  cpoAlpha: number;
+  orpoLambda: number;
+  desirableWeight: number;
+  undesirableWeight: number;
+  loraR: number;
+  loraAlpha: number;
+  rslora: boolean;
+  loraTargets: string[];
+  trainProjector: boolean;
+  trainLanguageModel: boolean;
+  lr: number;
+  /** 0: as lr. */
+  projectorLr: number;
+  lrSchedule: 'cosine' | 'linear' | 'constant';
+  warmupRatio: number;
+  totalSteps: number;
+  weightDecay: number;
+  /** 0: no clipping. */
+  maxGradNorm: number;
+  microBatchTokens: number;
+  /** 0..3, or -1: the lowest that fits. */
+  recompute: number;
+  seed: number;
+}
+
+/** A model being trained. */
+export interface TrainerEngine {
+  readonly numTrained: number;
+  /** Sizes and the recompute level, for people. */
+  memoryPlan(): string;
+  /** Steps done so far, also by the run that was resumed. */
+  readonly stepsDone: number;
+  /** One optimizer step; aborting leaves the parameters as they were before it. */
+  step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult>;
+  /** Branch sums without gradients, with the trained adapter on or off. */
+  score(rows: TrainRow[], adapterOn: boolean): Promise<RowSums[]>;
+  /** Gradients of one step's loss, written as safetensors; no parameter changes. */
+  saveGradients(rows: TrainRow[], file: string): Promise<void>;
+  /** Adapter (or weights), and with `state` the optimizer too, into an existing directory. */
+  save(dir: string, options: { state: boolean }): Promise<void>;
+  /** The opposite of save with state. */
+  restore(dir: string): Promise<void>;
+  peakBytes(): number;
+}

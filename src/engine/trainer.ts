@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model in training: the native trainer over a loaded policy, and the files of a PEFT adapter.
+import { readFile, writeFile } from 'node:fs/promises';
+import { freemem } from 'node:os';
+import { join } from 'node:path';
+import { loadBinding, type NativeImage, type NativeTrainer, type NativeTrainRow } from './binding.ts';
+import { EngineError, fromEngine } from './engine-error.ts';
+import type { Policy } from './policy.ts';
+import type { LossNeeds, RowSums, StepResult, TrainerEngine, TrainerSettings, TrainRow } from './train-requests.ts';
+
+const ADAPTER_FILE = 'adapter_model.safetensors';
+const STATE_FILE = 'optimizer.safetensors';
+/** Share of the free memory that activations may take. */
+const MEMORY_SHARE = 0.7;
+
+/** What a loss reads. Throws EngineError{"config"} naming an unknown loss. */
+export function lossNeeds(loss: string): Promise<LossNeeds> {
+  return fromEngine(() => loadBinding('auto').binding.lossNeeds(loss));
+}
+
+export interface TrainerOptions {
+  settings: TrainerSettings;
+  /** PEFT directory that the trained adapter starts from. */
+  initAdapter?: string;
+  /** What adapter_config.json names as the base model. */
+  baseModel: string;
+}
+
+/** Puts a trainer on a policy; the policy's weights are then the trained ones. */
+export async function createTrainer(policy: Policy, options: TrainerOptions): Promise<Trainer> {
+  const { binding } = loadBinding(policy.info.device);
+  const settings = { ...options.settings, memoryBudget: policy.info.device === 'cpu' ? freemem() * MEMORY_SHARE : 0 };
+  const native = await fromEngine(() => binding.Trainer.create(policy.native, settings, options.initAdapter ?? ''));
+  return new Trainer(native, policy, options);
+}
+
+/** The rank, scale and targets of an adapter that training goes on from. Throws EngineError{"checkpoint"}. */
+export async function readAdapterShape(
+  dir: string,
+): Promise<Pick<TrainerSettings, 'loraR' | 'loraAlpha' | 'rslora' | 'loraTargets'>> {
+  const path = join(dir, 'adapter_config.json');
+  const text = await readFile(path, 'utf8').catch((cause: Error) => {
+    throw new EngineError('checkpoint', `${path}: cannot be read: ${cause.message}`);
+  });
+  const config = JSON.parse(text) as Record<string, unknown>;
+  const { r, lora_alpha: alpha, target_modules: targets } = config;
+  if (typeof r !== 'number' || typeof alpha !== 'number')
+    throw new EngineError('checkpoint', `${path}: expected numbers r and lora_alpha, got ${r} and ${alpha}`);
+  for (const key of ['rank_pattern', 'alpha_pattern'])
+    if (Object.keys((config[key] as object | null) ?? {}).length > 0)
+      throw new EngineError('checkpoint', `${path}: ${key}: expected none for an adapter to go on training, got some`);
+  const named = Array.isArray(targets) ? targets.map(String) : [String(targets)];
+  const loraTargets = LORA_TARGETS.filter((name) => named.some((target) => target.includes(name)));
+  return { loraR: r, loraAlpha: alpha, rslora: config.use_rslora === true, loraTargets };
+}
+
+export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+
+export class Trainer implements TrainerEngine {
+  readonly numTrained: number;
+  stepsDone = 0;
+  readonly #native: NativeTrainer;
+  readonly #policy: Policy;
+  readonly #options: TrainerOptions;
+
+  constructor(native: NativeTrainer, policy: Policy, options: TrainerOptions) {
+    this.#native = native;
+    this.#policy = policy;
+    this.#options = options;
+    this.numTrained = native.facts().numTrained;
+  }
+
+  memoryPlan(): string {
+    return this.#native.facts().memoryPlan;
+  }
+
+  async step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult> {
+    const cancel = () => this.#native.cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const result = await fromEngine(() => this.#native.step(rows.map((row) => this.#nativeRow(row))));
+      this.stepsDone += 1;
+      return result;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  score(rows: TrainRow[], adapterOn: boolean): Promise<RowSums[]> {
+    return fromEngine(() =>
+      this.#native.score(
+        rows.map((row) => this.#nativeRow(row)),
+        adapterOn,
+      ),
+    );
+  }
+
+  async saveGradients(rows: TrainRow[], file: string): Promise<void> {
+    await fromEngine(() =>
+      this.#native.saveGradients(
+        rows.map((row) => this.#nativeRow(row)),
+        file,
+      ),
+    );
+  }
+
+  async save(dir: string, { state }: { state: boolean }): Promise<void> {
+    await fromEngine(() => this.#native.saveAdapter(join(dir, ADAPTER_FILE)));
+    await writeFile(join(dir, 'adapter_config.json'), `${JSON.stringify(this.#adapterConfig(), null, 2)}\n`);
+    if (state) await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));
+  }
+
+  async restore(dir: string): Promise<void> {
+    this.stepsDone = await fromEngine(() => this.#native.restore(join(dir, STATE_FILE)));
+  }
+
+  peakBytes(): number {
+    if (this.#policy.info.device === 'cpu') return process.resourceUsage().maxRSS * 1024;
+    return this.#native.facts().peakBytes;
+  }
+
+  // Written so that PEFT finds the language model's linears only: the vision tower has some of the same names.
+  #adapterConfig(): Record<string, unknown> {
+    const { loraR, loraAlpha, loraTargets, rslora, trainProjector } = this.#options.settings;
+    const isLlava = this.#policy.info.modelType === 'llava';
+    const targets = loraTargets.join('|');
+    return {
+      peft_type: 'LORA',
+      task_type: 'CAUSAL_LM',
+      base_model_name_or_path: this.#options.baseModel,
+      revision: null,
+      inference_mode: true,
+      r: loraR,
+      lora_alpha: loraAlpha,
+      lora_dropout: 0,
+      target_modules: isLlava ? `.*language_model.*\\.(${targets})` : loraTargets,
+      modules_to_save: trainProjector ? ['multi_modal_projector'] : null,
+      bias: 'none',
+      fan_in_fan_out: false,
+      use_rslora: rslora,
+      use_dora: false,
+      init_lora_weights: true,
+      rank_pattern: {},
+      alpha_pattern: {},
+      layers_to_transform: null,
+      layers_pattern: null,
+    };
+  }
+
+  #nativeRow({ segments, images, ref, ...row }: TrainRow): NativeTrainRow {
+    const size = this.#policy.info.vision?.imageSize ?? 0;
+    const nativeImages = images.map(({ pixels, noise }): NativeImage => {
+      const image = { height: size, width: size, pixels };
+      return noise === undefined ? image : { ...image, diffusion: { step: noise.step, seed: BigInt(noise.seed) } };
+    });
+    return {
+      ...row,
+      segments: segments.map((segment) => ({ ...segment, images: Int32Array.from(segment.images) })),
+      images: nativeImages,
+      ...(ref && { ref: Float64Array.from(ref) }),
+    };
+  }
+}

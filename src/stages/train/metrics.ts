@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// One row a step, under the names that trl logs.
+import type { StepResult, TrainRow } from '../../engine/train-requests.ts';
+import type { PairReward } from './collapse.ts';
+
+export interface MetricRow {
+  step: number;
+  epoch: number;
+  loss: number;
+  'rewards/chosen'?: number;
+  'rewards/rejected'?: number;
+  'rewards/margins'?: number;
+  'rewards/accuracies'?: number;
+  'logps/chosen'?: number;
+  'logps/rejected'?: number;
+  grad_norm: number;
+  learning_rate: number;
+  tokens_per_second: number;
+  pairs_per_second: number;
+  peak_memory_bytes: number;
+}
+
+/** The pairs of a step: beta x (policy - reference) of the chosen and, averaged, of the rejected answers. Reference-free losses count from 0. */
+export function pairRewards(rows: readonly TrainRow[], result: StepResult, beta: number): PairReward[] {
+  return rows.flatMap((row, index) => {
+    if (row.numRejected === 0) return [];
+    const { policy, numTokens } = result.rows[index]!;
+    const reward = (branch: number) => beta * (policy[branch]! - (row.ref?.[branch] ?? 0));
+    const rejected = Array.from({ length: row.numRejected }, (_, k) => k + 1);
+    return {
+      chosenReward: reward(0),
+      rejectedReward: mean(rejected.map(reward)),
+      numChosenTokens: numTokens[0]!,
+      numRejectedTokens: mean(rejected.map((branch) => numTokens[branch]!)),
+    };
+  });
+}
+
+/** Share of (chosen, rejected) pairs in which the chosen reward is the larger, averaged over rows. */
+function accuracy(rows: readonly TrainRow[], result: StepResult): number {
+  return mean(
+    rows.map((row, index) => {
+      const { policy } = result.rows[index]!;
+      const ratio = (branch: number) => policy[branch]! - (row.ref?.[branch] ?? 0);
+      return mean(Array.from({ length: row.numRejected }, (_, k) => (ratio(0) > ratio(k + 1) ? 1 : 0)));
+    }),
+  );
+}
+
+/** Reward and log-probability figures of a step; only log-probabilities where there is nothing rejected. */
+export function preferenceMetrics(rows: readonly TrainRow[], result: StepResult, beta: number): Partial<MetricRow> {
+  const chosenLogps = mean(result.rows.map(({ policy }) => policy[0]!));
+  const pairs = pairRewards(rows, result, beta);
+  if (pairs.length === 0) return { 'logps/chosen': chosenLogps };
+  const chosen = mean(pairs.map((pair) => pair.chosenReward));
+  const rejected = mean(pairs.map((pair) => pair.rejectedReward));
+  return {
+    'rewards/chosen': chosen,
+    'rewards/rejected': rejected,
+    'rewards/margins': chosen - rejected,
+    'rewards/accuracies': accuracy(rows, result),
+    'logps/chosen': chosenLogps,
+    'logps/rejected': mean(rows.map((row, index) => mean(result.rows[index]!.policy.slice(1, 1 + row.numRejected)))),
+  };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a preference or single-answer record to the trainer's row: one prefix tree with the branches that the loss reads.
+import type { ImageInput } from '../../engine/requests.ts';
+import type { LossNeeds, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
+import { RecordError } from '../../records/error.ts';
+import type { VprefRecord } from '../../records/record.ts';
+import type { Turn } from '../../text/chat-template.ts';
+import { promptIds, responseIds } from '../../text/prompt-ids.ts';
+import {
+  checkLength,
+  imageTokens,
+  loadImages,
+  type ModelContext,
+  type PreparedPrompt,
+  planRecord,
+  preparePrompt,
+  type RecordPlan,
+  writtenTurns,
+} from '../model-context.ts';
+import type { Row } from '../stage.ts';
+
+export interface RowOptions {
+  needs: LossNeeds;
+  /** Which assistant turns an SFT row learns from. */
+  lossOn: 'last' | 'all';
+}
+
+/** The record's row for the trainer. Throws RecordError where a field that the loss needs is missing. */
+export async function prepareTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<TrainRow> {
+  const plan = await planRecord(row, context);
+  const clean = await loadImages(row, { images: row.record.images ?? [] }, plan, context);
+  const turns = writtenTurns(row, clean.length);
+  const prepared = preparePrompt(turns, clean, plan, context);
+  const base = { id: row.record.id, label: row.record.label ?? true };
+  const ref = referenceSums(row.record, options.needs);
+  const shared = ref === undefined ? base : { ...base, ref };
+  if (!options.needs.rejected) {
+    const segments = answerSegments(row, turns, prepared, plan, options, context);
+    return { ...shared, segments, images: prepared.images, numRejected: 0, numRejectedImages: 0 };
+  }
+  const rejected = rejectedTexts(row);
+  const texts = [chosenText(row), ...rejected];
+  const segments = tree(prepared, 0, texts, 0, 0, context);
+  const images = [...prepared.images];
+  const damaged = options.needs.rejectedImages ? damagedImages(row) : [];
+  for (const [index, sources] of damaged.entries()) {
+    const other = preparePrompt(turns, await loadImages(row, { images: sources }, plan, context), plan, context);
+    segments.push(...tree(other, segments.length, texts.slice(0, 1), texts.length + index, images.length, context));
+    images.push(...other.images);
+  }
+  return { ...shared, segments, images, numRejected: rejected.length, numRejectedImages: damaged.length };
+}
+
+/** The record's reference sums in branch order, or undefined when one that the loss reads is missing. */
+export function referenceSums(record: VprefRecord, needs: LossNeeds): number[] | undefined {
+  if (!needs.reference) return undefined;
+  const list = (value: number | number[] | undefined) => (value === undefined ? [] : [value].flat());
+  if (!needs.rejected) return record.ref_response_logps === undefined ? undefined : [record.ref_response_logps];
+  const rejected = list(record.ref_rejected_logps);
+  const images = needs.rejectedImages ? list(record.ref_chosen_logps_rejected_images) : [];
+  const isWhole =
+    record.ref_chosen_logps !== undefined &&
+    rejected.length === [record.rejected ?? []].flat().length &&
+    images.length === (needs.rejectedImages ? imageLists(record).length : 0);
+  return isWhole ? [record.ref_chosen_logps!, ...rejected, ...images] : undefined;
+}
+
+// A prompt and its branches as segments from index `at` on; `images` is the number of the prompt's first image.
+function tree(
+  prepared: PreparedPrompt,
+  at: number,
+  texts: readonly string[],
+  firstBranch: number,
+  firstImage: number,
+  context: ModelContext,
+): TrainSegment[] {
+  const root = {
+    parent: -1,
+    ids: prepared.promptIds,
+    images: prepared.images.map((_: ImageInput, index: number) => firstImage + index),
+    branch: -1,
+  };
+  const branches = texts.map((text, index): TrainSegment => {
+    const ids = responseIds(prepared.prompt, text, context.tokenizer, imageTokens(context));
+    checkLength(prepared.promptIds.length + ids.length - 1, context, 'prompt and response');
+    return { parent: at, ids, images: [], branch: firstBranch + index };
+  });
+  return [root, ...branches];
+}
+
+// One answer; with --loss-on all the earlier assistant turns are targets too, so the whole dialogue is one segment behind its first tokens.
+function answerSegments(
+  row: Row,
+  turns: readonly Turn[],
+  prepared: PreparedPrompt,
+  plan: RecordPlan,
+  options: RowOptions,
+  context: ModelContext,
+): TrainSegment[] {
+  const text = row.record.response ?? row.record.chosen;
+  if (text === undefined) throw new RecordError(row, 'response', 'the answer to learn from', 'nothing');
+  const segments = tree(prepared, 0, [text], 0, 0, context);
+  if (options.lossOn === 'last' || !turns.some(({ role }) => role === 'assistant')) return segments;
+  const scored = scoredTurns(row, turns, prepared, plan, context);
+  const split = scored.indexOf(1);
+  const [root, answer] = segments as [TrainSegment, TrainSegment];
+  const isImage = (id: number) => id === imageTokens(context)?.id;
+  if (root.ids.subarray(split).some(isImage))
+    throw new RecordError(row, 'prompt', 'images before the first assistant turn (--loss-on all)', 'an image after it');
+  const ids = new Int32Array(root.ids.length - split + answer.ids.length);
+  ids.set(root.ids.subarray(split));
+  ids.set(answer.ids, root.ids.length - split);
+  const mask = new Uint8Array(ids.length).fill(1);
+  mask.set(scored.subarray(split));
+  return [
+    { ...root, ids: root.ids.slice(0, split) },
+    { ...answer, ids, scored: mask },
+  ];
+}
+
+// Which expanded prompt ids belong to the answers of earlier assistant turns: between the ids of the text up to the turn and of the text with it.
+function scoredTurns(
+  row: Row,
+  turns: readonly Turn[],
+  prepared: PreparedPrompt,
+  plan: RecordPlan,
+  context: ModelContext,
+): Uint8Array {
+  const image = imageTokens(context);
+  const scored = new Uint8Array(prepared.promptIds.length);
+  const grown = (numIds: number) =>
+    numIds + prepared.prompt.ids.slice(0, numIds).filter((id) => id === image?.id).length * ((image?.rows ?? 1) - 1);
+  for (const [index, turn] of turns.entries()) {
+    if (turn.role !== 'assistant') continue;
+    const before = turns.slice(0, index);
+    const numImages = before.flatMap(({ content }) => content).filter(({ type }) => type === 'image').length;
+    const start = promptIds(before, numImages, plan.template, context.tokenizer, image);
+    const text = turn.content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+    const answer = responseIds(start, text, context.tokenizer, image, { end: false });
+    const ids = [...start.ids, ...answer];
+    if (!ids.every((id, place) => prepared.prompt.ids[place] === id))
+      throw new RecordError(
+        row,
+        `prompt.${index}.content`,
+        'an answer whose tokens stand alone (--loss-on all)',
+        'one that merges with its surroundings',
+      );
+    scored.fill(1, grown(start.ids.length), grown(ids.length));
+  }
+  return scored;
+}
+
+function chosenText(row: Row): string {
+  const { chosen } = row.record;
+  if (chosen === undefined) throw new RecordError(row, 'chosen', 'a string', 'nothing');
+  return chosen;
+}
+
+function rejectedTexts(row: Row): string[] {
+  const rejected = [row.record.rejected ?? []].flat();
+  if (rejected.length === 0) throw new RecordError(row, 'rejected', 'a string or strings', 'nothing');
+  return rejected;
+}
+
+function damagedImages(row: Row): string[][] {
+  const lists = imageLists(row.record);
+  if (lists.length === 0) throw new RecordError(row, 'rejected_images', 'images (pair --image-negatives)', 'nothing');
+  return lists;
+}
+
+/** `rejected_images` as one list of images a negative. */
+export function imageLists(record: VprefRecord): string[][] {
+  const images = record.rejected_images ?? [];
+  return images.length > 0 && typeof images[0] === 'string' ? [images as string[]] : (images as string[][]);
+}
