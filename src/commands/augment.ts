@@ -11,15 +11,17 @@ import { parseViewSpecs } from '../stages/augment/view-spec.ts';
 
 export default class Augment extends RecordCommand {
   static override summary = 'add distorted views of the images';
-  static override description =
-    `Each --op makes one view; \`+\` chains operations into one. What is drawn depends on the seed, the record's id and the
-name of the view alone, and every drawn parameter is in the record.
+  static override description = `Each --op makes one view: a recipe that draws its operations, or single operations
+with parameters given; \`+\` chains them into one view. All take p= (the chance
+to be applied) and name= (of the view). A number may be a range a..b to draw
+from; lists are joined with /, as fill=122/116/104.
 
 ${recipeHelp()}`;
   static override usage = 'augment --op NAME[:k=v,...] [FILE...]';
   static override examples = [
     '<%= config.bin %> augment --op diffusion:step=800 prompts.ndjson',
-    '<%= config.bin %> augment --op moco --op rrcrop+rotate:degrees=-30..30 --image-dir views prompts.ndjson',
+    '<%= config.bin %> augment --op moco --op rrcrop+rotate:degrees=-30..30,fill=122/116/104 --image-dir views prompts.ndjson',
+    '<%= config.bin %> augment --op diffusion:step=500,name=weak --op diffusion:step=900,name=strong --preview look --limit 20 prompts.ndjson',
     '<%= config.bin %> augment --replay --image-dir again augmented.ndjson',
   ];
   static override flags = {

@@ -39,6 +39,8 @@ export type Parameter =
   | { kind: 'numbers'; count: number; min: number; max: number; default?: readonly number[] };
 
 export interface PixelOp {
+  /** For the manual. */
+  summary: string;
   parameters: Record<string, Parameter>;
   /** `op` has every parameter, checked. */
   apply(image: Image, op: ViewOp): Image;
@@ -57,17 +59,20 @@ const shearAngle: Parameter = { kind: 'number', min: -89, max: 89, default: 0 };
 
 /** Every operation that `augment` can name; results equal torchvision's on PIL images (tolerances: test/pixels). */
 export const PIXEL_OPS: Record<string, PixelOp> = {
-  hflip: { parameters: {}, apply: (image) => flipHorizontal(image) },
-  vflip: { parameters: {}, apply: (image) => flipVertical(image) },
+  hflip: { summary: 'mirror left to right', parameters: {}, apply: (image) => flipHorizontal(image) },
+  vflip: { summary: 'turn upside down', parameters: {}, apply: (image) => flipVertical(image) },
   crop: {
+    summary: 'a part; black where it lies outside',
     parameters: { left: offset, top: offset, width: pixels, height: pixels },
     apply: (image, op) => cropImage(image, num(op, 'left'), num(op, 'top'), num(op, 'width'), num(op, 'height')),
   },
   resize: {
+    summary: 'to width x height',
     parameters: { width: pixels, height: pixels, filter: { kind: 'word', words: RESIZE_FILTERS, default: 'bilinear' } },
     apply: (image, op) => resizeImage(image, num(op, 'width'), num(op, 'height'), word(op, 'filter')),
   },
   pad: {
+    summary: 'add a border',
     parameters: {
       left: border,
       top: border,
@@ -82,27 +87,33 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
     },
   },
   rotate: {
+    summary: 'counter-clockwise about the centre; expand=1 keeps the corners',
     parameters: { degrees, expand: { kind: 'number', min: 0, max: 1, whole: true, default: 0 }, ...transform },
     apply: (image, op) => rotateImage(image, num(op, 'degrees'), { ...sampling(op), expand: op.expand === 1 }),
   },
   // AutoAugment's shears: `magnitude` is the shift per pixel, the first row or column stays.
   'shear-x': {
+    summary: "AutoAugment's: shift per row, the first one stays",
     parameters: { magnitude: { kind: 'number', min: -10, max: 10 }, ...transform },
     apply: (image, op) => affineImage(image, { ...STILL, shearX: slope(op), center: [0, 0] }, sampling(op)),
   },
   'shear-y': {
+    summary: "AutoAugment's: shift per column, the first one stays",
     parameters: { magnitude: { kind: 'number', min: -10, max: 10 }, ...transform },
     apply: (image, op) => affineImage(image, { ...STILL, shearY: slope(op), center: [0, 0] }, sampling(op)),
   },
   'translate-x': {
+    summary: 'shift to the right',
     parameters: { pixels: offset, ...transform },
     apply: (image, op) => affineImage(image, { ...STILL, translateX: num(op, 'pixels') }, sampling(op)),
   },
   'translate-y': {
+    summary: 'shift down',
     parameters: { pixels: offset, ...transform },
     apply: (image, op) => affineImage(image, { ...STILL, translateY: num(op, 'pixels') }, sampling(op)),
   },
   affine: {
+    summary: 'rotate clockwise, shift, scale and shear (degrees) about the centre',
     parameters: {
       degrees: { ...degrees, default: 0 },
       translate_x: { ...offset, default: 0 },
@@ -125,6 +136,7 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
     },
   },
   perspective: {
+    summary: 'move the corners, from top-left clockwise',
     parameters: {
       corners: { kind: 'numbers', count: 8, min: -SIDE, max: SIDE },
       filter: { kind: 'word', words: TRANSFORM_FILTERS, default: 'bilinear' },
@@ -132,27 +144,51 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
     },
     apply: (image, op) => perspectiveImage(image, op.corners as unknown as Corners, sampling(op)),
   },
-  brightness: { parameters: { factor }, apply: (image, op) => adjustBrightness(image, num(op, 'factor')) },
-  contrast: { parameters: { factor }, apply: (image, op) => adjustContrast(image, num(op, 'factor')) },
-  saturation: { parameters: { factor }, apply: (image, op) => adjustSaturation(image, num(op, 'factor')) },
+  brightness: {
+    summary: '0 is black, 1 as it is',
+    parameters: { factor },
+    apply: (image, op) => adjustBrightness(image, num(op, 'factor')),
+  },
+  contrast: {
+    summary: '0 is the mean grey, 1 as it is',
+    parameters: { factor },
+    apply: (image, op) => adjustContrast(image, num(op, 'factor')),
+  },
+  saturation: {
+    summary: '0 is grey, 1 as it is',
+    parameters: { factor },
+    apply: (image, op) => adjustSaturation(image, num(op, 'factor')),
+  },
   hue: {
+    summary: 'turn by a share of the colour circle, -0.5..0.5',
     parameters: { factor: { kind: 'number', min: -0.5, max: 0.5 } },
     apply: (image, op) => adjustHue(image, num(op, 'factor')),
   },
-  grayscale: { parameters: {}, apply: (image) => grayscaleImage(image) },
-  invert: { parameters: {}, apply: (image) => invertImage(image) },
+  grayscale: { summary: 'luma in all three channels', parameters: {}, apply: (image) => grayscaleImage(image) },
+  invert: { summary: '255 less each value', parameters: {}, apply: (image) => invertImage(image) },
   posterize: {
+    summary: 'keep the highest bits of each value',
     parameters: { bits: { kind: 'number', min: 0, max: 8, whole: true } },
     apply: (image, op) => posterizeImage(image, num(op, 'bits')),
   },
   solarize: {
+    summary: 'invert values at or above the threshold',
     parameters: { threshold: { kind: 'number', min: 0, max: 256, default: 128 } },
     apply: (image, op) => solarizeImage(image, num(op, 'threshold')),
   },
-  equalize: { parameters: {}, apply: (image) => equalizeImage(image) },
-  autocontrast: { parameters: {}, apply: (image) => autocontrastImage(image) },
-  sharpness: { parameters: { factor }, apply: (image, op) => adjustSharpness(image, num(op, 'factor')) },
+  equalize: { summary: "flatten each channel's histogram", parameters: {}, apply: (image) => equalizeImage(image) },
+  autocontrast: {
+    summary: 'stretch each channel to 0..255',
+    parameters: {},
+    apply: (image) => autocontrastImage(image),
+  },
+  sharpness: {
+    summary: '0 is smoothed, 1 as it is, 2 sharper',
+    parameters: { factor },
+    apply: (image, op) => adjustSharpness(image, num(op, 'factor')),
+  },
   blur: {
+    summary: "Pillow's Gaussian blur",
     parameters: { sigma: { kind: 'number', min: 0, max: 1000 } },
     apply: (image, op) => blurImage(image, num(op, 'sigma')),
   },

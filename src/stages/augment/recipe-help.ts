@@ -3,18 +3,14 @@
 import type { RecipeParameter } from './recipe.ts';
 import { RECIPES } from './recipes.ts';
 
-/** One line a recipe: name, parameters with defaults, meaning. */
+/** One line a recipe: name, parameters with their defaults, meaning. */
 export function recipeHelp(): string {
-  const lines = [...RECIPES].map(([name, { parameters, summary }]) => {
-    const shown = Object.entries(parameters)
-      .filter(([key]) => key !== 'filter' && key !== 'fill')
-      .map(([key, parameter]) => `${key}=${defaultOf(parameter)}`);
-    return `  ${shown.length > 0 ? `${name}:${shown.join(',')}` : name}${summary === '' ? '' : `  ${summary}`}`;
-  });
-  return `Recipes and operations:
-${lines.join('\n')}
-All take p= (chance to be applied) and name= (of the view). A number may be a range a..b to draw from. Where pixels are looked up, also
-filter= and fill=R/G/B; lists are joined with /.`;
+  return [...RECIPES]
+    .map(([name, { parameters, summary }]) => {
+      const shown = Object.entries(parameters).map(([key, parameter]) => `${key}=${defaultOf(parameter)}`);
+      return `- \`${[name, shown.join(',')].filter(Boolean).join(':')}\`: ${summary}`;
+    })
+    .join('\n');
 }
 
 function defaultOf(parameter: RecipeParameter): string {

@@ -9,9 +9,9 @@ import { isRange, type Recipe, type RecipeParameter, type RecipeValues, type Siz
 
 /** One recipe for each pixel operation, parameters as the operation's own. */
 export function singleRecipes(): Record<string, Recipe> {
-  const plain = Object.entries(PIXEL_OPS).map(([op, { parameters }]): [string, Recipe] => [
+  const plain = Object.entries(PIXEL_OPS).map(([op, { summary, parameters }]): [string, Recipe] => [
     op,
-    { summary: '', parameters, draw: (_size, _random, values) => [{ op, ...values }] },
+    { summary, parameters, draw: (_size, _random, values) => [{ op, ...values }] },
   ]);
   return { ...Object.fromEntries(plain), crop, resize, pad, perspective };
 }
@@ -20,7 +20,7 @@ const side: RecipeParameter = { kind: 'number', min: 1, max: 65_535, whole: true
 const place: RecipeParameter = { kind: 'number', min: -65_535, max: 65_535, whole: true, optional: true };
 
 const crop: Recipe = {
-  summary: 'left, top, width, height; or size (or width, height) at center or random',
+  summary: 'a part by left, top, width, height; or one of that size at the center or at random',
   parameters: {
     left: place,
     top: place,
@@ -40,7 +40,7 @@ const crop: Recipe = {
 };
 
 const resize: Recipe = {
-  summary: 'width and height; or size of the shorter edge',
+  summary: 'to width x height; or size for the shorter edge',
   parameters: { ...PIXEL_OPS.resize!.parameters, width: side, height: side, size: side },
   check: oneSize,
   draw(image, _random, { filter, ...values }) {
@@ -51,7 +51,7 @@ const resize: Recipe = {
 };
 
 const pad: Recipe = {
-  summary: 'left, top, right, bottom; or all',
+  summary: 'add a border on some sides, or all',
   parameters: {
     ...PIXEL_OPS.pad!.parameters,
     all: { kind: 'number', min: 0, max: 65_535, whole: true, optional: true },
@@ -62,7 +62,7 @@ const pad: Recipe = {
 };
 
 const perspective: Recipe = {
-  summary: 'corners; or distortion to draw them from',
+  summary: 'move the corners, from top-left clockwise; or distortion to draw them',
   parameters: {
     ...PIXEL_OPS.perspective!.parameters,
     corners: { kind: 'numbers', count: 8, min: -65_535, max: 65_535, optional: true } as RecipeParameter,
