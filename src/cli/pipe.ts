@@ -20,7 +20,7 @@ export interface PipeOptions {
 }
 
 /** Most failures told one by one; the rest are in the summary. */
-const MAX_TOLD = 20;
+export const MAX_TOLD = 20;
 
 /**
  * Runs the rows through the stage. Rows that an earlier stage failed on go around it, in their place.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
-import { UsageError } from '../records/error.ts';
+import { type RecordError, UsageError } from '../records/error.ts';
 import type { Row, RowResult } from '../stages/stage.ts';
 import { exitCode } from './exit.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { type BadRow, checkFiles, type InputRow, readRows } from './input.ts';
 import { openSink, openTableSink, type Sink, stoppedError } from './output.ts';
-import type { PipeOptions } from './pipe.ts';
+import { MAX_TOLD, type PipeOptions } from './pipe.ts';
 import { newCounts, Reporter } from './progress.ts';
 import { listenForStop } from './stop.ts';
 
@@ -32,6 +32,8 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   atEnd(action: () => void | Promise<void>): void;
   /** Records of `files`, or stdin, for commands that read them themselves; failed ones are left out and counted. */
   records(): AsyncGenerator<Row>;
+  /** A row of `records` failed: throws under --on-error fail, else tells and counts it. */
+  failed(error: RecordError): void;
 }
 
 type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
@@ -99,11 +101,18 @@ export class Run<F, A> implements RunContext<F, A> {
   async *records(): AsyncGenerator<Row> {
     this.needInput();
     for await (const row of this.readRows()) {
-      if ('error' in row) throw row.error;
-      if (row.record.error === undefined) yield row;
+      if ('error' in row) this.failed(row.error);
+      else if (row.record.error === undefined) yield row;
       else this.#counts.passed += 1;
     }
     if (this.#counts.passed > 0) this.note(`${this.#counts.passed} records left out: they failed in an earlier stage`);
+  }
+
+  failed(error: RecordError): void {
+    if ((this.#common['on-error'] ?? 'fail') === 'fail') throw error;
+    this.#counts.skipped += 1;
+    if (this.#counts.skipped <= MAX_TOLD) this.warn(error.message);
+    else if (this.#counts.skipped === MAX_TOLD + 1) this.warn('more rows failed: they are only counted');
   }
 
   /** The results of this shard, until the run is asked to stop. */
@@ -136,6 +145,10 @@ export class Run<F, A> implements RunContext<F, A> {
   async writeTable(pipe: (sink: Sink) => Promise<void>, toStdout: boolean): Promise<void> {
     const sink = openTableSink(toStdout ? undefined : this.#common.output);
     await this.#finishing(sink, () => pipe(sink), { summary: false });
+    const { skipped } = this.#counts;
+    if (skipped === 0) return;
+    this.note(`${skipped} records failed and left out`);
+    process.exitCode = exitCode.partial;
   }
 
   async #finishing(sink: Sink, work: () => Promise<void>, { summary = true } = {}): Promise<void> {

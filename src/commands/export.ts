@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { basename, extname } from 'node:path';
+import { Args, Flags } from '@oclif/core';
+import { recordFlags } from '../cli/flags.ts';
+import { RecordCommand } from '../cli/record-command.ts';
+import { UsageError } from '../records/error.ts';
+import { isObject } from '../records/field.ts';
+import { imagePaths } from '../stages/export/image-path.ts';
+import { type ExportCounts, exportFormats, exportLines } from '../stages/export/index.ts';
+import { datasetEntry } from '../stages/export/llama-factory.ts';
+
+const FORMATS = Object.keys(exportFormats);
+const FORMAT_LINES = Object.entries(exportFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`);
+const { output, progress, quiet, limit, shard } = recordFlags;
+
+export default class Export extends RecordCommand {
+  static override summary = "write preference data in other trainers' formats";
+  static override description = `Formats:
+${FORMAT_LINES.join('\n')}
+
+Records are pairs (chosen, rejected) or single answers (response, label). A
+record with K rejected answers gives K rows. All rows of a file have the same
+columns.`;
+  static override usage = 'export FORMAT [FILE...]';
+  static override examples = [
+    '<%= config.bin %> export trl pairs.ndjson -o trl.jsonl',
+    '<%= config.bin %> export llama-factory pairs.ndjson -o data/pairs.jsonl --dataset-info data/dataset_info.json',
+    '<%= config.bin %> export llava answers.ndjson --image-root data -o answers.json',
+  ];
+  static override args = {
+    format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'the format to write' }),
+  };
+  static override flags = {
+    output,
+    progress,
+    quiet,
+    limit,
+    shard,
+    'on-error': Flags.option({ options: ['fail', 'skip'] as const })({
+      default: 'fail',
+      summary: 'a record that the format has no form for: stop, or leave it out',
+    }),
+    'image-root': Flags.string({
+      helpValue: 'DIR',
+      summary: 'write image paths relative to DIR, the folder the reader is given',
+    }),
+    'image-dir': Flags.string({ helpValue: 'DIR', summary: 'write images that are data: URIs as files in DIR' }),
+    layout: Flags.option({ options: ['auto', 'vision', 'text'] as const })({
+      default: 'auto',
+      summary: 'trl: with an image column, or without and with plain texts; auto: as the first row needs',
+    }),
+    'dataset-info': Flags.string({
+      helpValue: 'FILE',
+      summary: 'llama-factory: add the entry for -o FILE to this dataset_info.json',
+    }),
+    'dataset-name': Flags.string({
+      helpValue: 'NAME',
+      summary: 'llama-factory: name of the entry; the file name without its end unless given',
+    }),
+  };
+
+  async run(): Promise<void> {
+    await this.runTable(Export, (run) => {
+      const { args, flags } = run;
+      const counts: ExportCounts = { rows: 0 };
+      const addEntry = datasetInfo(args.format, flags);
+      if (args.format !== 'trl' && flags.layout !== 'auto')
+        throw new UsageError(`--layout: expected format trl, got ${args.format}`);
+      const paths = { root: flags['image-root'], directory: flags['image-dir'] };
+      const given = Object.fromEntries(Object.entries(paths).filter(([, value]) => value !== undefined));
+      const isText = flags.layout === 'auto' ? {} : { isText: flags.layout === 'text' };
+      run.atEnd(() => {
+        if (counts.first !== undefined) addEntry?.(counts.first);
+      });
+      return exportLines(
+        run.records(),
+        { format: args.format, imagePath: imagePaths(given), ...isText },
+        counts,
+        (error) => run.failed(error),
+      );
+    });
+  }
+}
+
+/** What adds the entry of the written file to dataset_info.json. Throws UsageError before anything is written. */
+function datasetInfo(
+  format: string,
+  flags: { output?: string | undefined; 'dataset-info'?: string | undefined; 'dataset-name'?: string | undefined },
+) {
+  const { output, 'dataset-info': path, 'dataset-name': name } = flags;
+  if (path === undefined) {
+    if (name !== undefined) throw new UsageError('--dataset-name: expected --dataset-info beside it');
+    return undefined;
+  }
+  if (format !== 'llama-factory') throw new UsageError(`--dataset-info: expected format llama-factory, got ${format}`);
+  if (output === undefined) throw new UsageError('--dataset-info: expected -o FILE, which the entry names');
+  const entries = readEntries(path);
+  return (row: Record<string, unknown>) => {
+    const file = basename(output);
+    const whole = { ...entries, [name ?? file.slice(0, file.length - extname(file).length)]: datasetEntry(file, row) };
+    writeFileSync(`${path}.partial`, `${JSON.stringify(whole, null, 2)}\n`);
+    renameSync(`${path}.partial`, path);
+  };
+}
+
+function readEntries(path: string): Record<string, unknown> {
+  if (!existsSync(path)) return {};
+  let entries: unknown;
+  try {
+    entries = JSON.parse(readFileSync(path, 'utf8'));
+  } catch {}
+  if (!isObject(entries))
+    throw new UsageError(`--dataset-info ${path}: expected a JSON object of entries, got something else`);
+  return entries;
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// export: preference records -> other trainers' files, row by row. Every format by its name on the command line.
+import { RecordError } from '../../records/error.ts';
+import type { Row } from '../stage.ts';
+import { type Example, recordExamples } from './example.ts';
+import { type ExportFormat, formatRow } from './format.ts';
+import type { ImagePath } from './image-path.ts';
+import { llamaFactory } from './llama-factory.ts';
+import { llava } from './llava.ts';
+import { msSwift } from './ms-swift.ts';
+import { seva } from './seva.ts';
+import { trl } from './trl.ts';
+
+export const exportFormats: Readonly<Record<string, ExportFormat>> = {
+  trl,
+  'llama-factory': llamaFactory,
+  'ms-swift': msSwift,
+  llava,
+  seva,
+};
+
+export interface ExportOptions {
+  /** Name in exportFormats. */
+  format: string;
+  /** Rows without an image column (trl): as the first row is, unless given. */
+  isText?: boolean;
+  imagePath: ImagePath;
+}
+
+export interface ExportCounts {
+  rows: number;
+  /** The first row written, for a description of the file. */
+  first?: Record<string, unknown>;
+}
+
+/**
+ * The lines of the file. A record that cannot be written goes to `failed`, which throws or counts it; rows that were
+ * begun are never half written.
+ */
+export async function* exportLines(
+  rows: AsyncIterable<Row>,
+  options: ExportOptions,
+  counts: ExportCounts,
+  failed: (error: RecordError) => void,
+): AsyncGenerator<string> {
+  const format = exportFormats[options.format]!;
+  const isArray = format.layout === 'array';
+  const writer = new RowWriter(format, options, counts);
+  // Of an array the last line has no comma, so each waits for the next.
+  let waiting = isArray ? '[' : undefined;
+  let comma = '';
+  for await (const row of rows) {
+    let lines: string[];
+    try {
+      lines = writer.lines(row);
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+      failed(error);
+      continue;
+    }
+    for (const line of lines) {
+      counts.rows += 1;
+      if (!isArray) {
+        yield line;
+        continue;
+      }
+      yield `${waiting}${comma}`;
+      waiting = line;
+      comma = ',';
+    }
+  }
+  if (!isArray) return;
+  yield waiting!;
+  yield ']';
+}
+
+class RowWriter {
+  readonly #format: ExportFormat;
+  readonly #options: ExportOptions;
+  readonly #counts: ExportCounts;
+  #isText: boolean | undefined;
+  #columns: string | undefined;
+
+  constructor(format: ExportFormat, options: ExportOptions, counts: ExportCounts) {
+    this.#format = format;
+    this.#options = options;
+    this.#counts = counts;
+    this.#isText = options.isText;
+  }
+
+  lines(row: Row): string[] {
+    const { imagePath } = this.#options;
+    const examples = recordExamples(row, (path, field) => imagePath(path, row, field));
+    if (this.#format.chosenOnly) return [this.#line({ ...examples[0]!, id: row.record.id }, row)];
+    return examples.map((example) => this.#line(example, row));
+  }
+
+  #line(example: Example, row: Row): string {
+    this.#isText ??= example.images.length === 0;
+    if (this.#isText && example.images.length > 0 && this.#format === trl)
+      throw new RecordError(
+        row,
+        'images',
+        'none, as in the first row (--layout vision writes both kinds)',
+        String(example.images.length),
+      );
+    const made = this.#format.row(example, row, this.#isText);
+    this.#checkColumns(made, row);
+    this.#counts.first ??= made;
+    return formatRow(made);
+  }
+
+  /** Readers make a table of the rows: pairs among single answers, or reference log-probs here and there, break it. */
+  #checkColumns(made: Record<string, unknown>, row: Row): void {
+    const { optional = [] } = this.#format;
+    const columns = Object.keys(made)
+      .filter((column) => !optional.includes(column))
+      .join(', ');
+    this.#columns ??= columns;
+    if (columns !== this.#columns)
+      throw new RecordError(row, 'record', `the columns of the first row (${this.#columns})`, `(${columns})`);
+  }
+}

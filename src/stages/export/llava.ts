@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLaVA's instruction data, which holds one answer: the response, or a pair's chosen one.
+//   Source: haotian-liu/LLaVA docs/Finetune_Custom_Data.md.
+import { RecordError } from '../../records/error.ts';
+import { plainText, turnText } from './example.ts';
+import type { ExportFormat } from './format.ts';
+
+export const llava: ExportFormat = {
+  summary: 'LLaVA instruction data, a JSON array; of a pair, the chosen answer',
+  layout: 'array',
+  chosenOnly: true,
+  optional: ['image'],
+  row(example, row) {
+    const { id, images, turns, preference, response } = example;
+    const speakers = { user: 'human', assistant: 'gpt' };
+    const answer = preference?.chosen ?? response!;
+    return {
+      id,
+      ...(images.length > 0 && { image: images.length === 1 ? images[0] : images }),
+      conversations: [
+        ...turns.map((turn, index) => {
+          if (turn.role === 'system')
+            throw new RecordError(
+              row,
+              `prompt[${index}].role`,
+              '"user" or "assistant" (LLaVA has a fixed system text)',
+              '"system"',
+            );
+          return { from: speakers[turn.role], value: turnText(row, example, index) };
+        }),
+        { from: 'gpt', value: plainText(row, answer, preference === undefined ? 'response' : 'chosen') },
+      ],
+    };
+  },
+};
