@@ -2,7 +2,7 @@
 _vpref() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words= first=
   if [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W 'annotate augment doctor eval import pair precompute-ref report sample score --help --version' -- "$cur"))
+    COMPREPLY=($(compgen -W 'annotate augment doctor eval export import pair precompute-ref report sample score train --help --version' -- "$cur"))
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -42,6 +42,16 @@ _vpref() {
       esac
       words='--allow-missing --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --resamples --response --seed --split --tables --test --view --help'
       first='pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval consistency hallucination exact length rewards compare'
+      ;;
+    export)
+      case $prev in
+        --layout) COMPREPLY=($(compgen -W 'auto vision text' -- "$cur")); return ;;
+        --on-error) COMPREPLY=($(compgen -W 'fail skip' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --dataset-info|--dataset-name|--image-dir|--image-root|--limit|-o|--output|--shard) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--dataset-info --dataset-name --image-dir --image-root --layout --limit --on-error -o --output --progress -q --quiet --shard --help'
+      first='trl llama-factory ms-swift llava seva'
       ;;
     import)
       case $prev in
@@ -106,6 +116,21 @@ _vpref() {
         --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --resume --seed --shard --template --threads --verbose --help'
+      ;;
+    train)
+      case $prev in
+        --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
+        --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --loss-on) COMPREPLY=($(compgen -W 'last all' -- "$cur")); return ;;
+        --lr-schedule) COMPREPLY=($(compgen -W 'cosine linear constant' -- "$cur")); return ;;
+        --method) COMPREPLY=($(compgen -W 'dpo sft' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --recompute) COMPREPLY=($(compgen -W 'auto 0 1 2 3' -- "$cur")); return ;;
+        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--epochs|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--lora-alpha|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-steps|--model|--orpo-lambda|-o|--output|--projector-lr|--save-every|--save-gradients|--seed|--simpo-gamma|--template|--threads|--undesirable-weight|--warmup-ratio|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --epochs --faithful --image-mode --init-adapter --keep-checkpoints --label-smoothing --limit --lora-alpha --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-steps --method --model --no-shuffle --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --recompute --resume --rslora --save-every --save-gradients --seed --simpo-gamma --template --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --weight-decay --help'
       ;;
   esac
   if [[ $cur == -* ]]; then
