@@ -31,7 +31,9 @@ export function parseRankingOfficial(reply: string): number | undefined {
   for (const entry of ranking) {
     if (!isObject(entry) || !('model' in entry)) return undefined;
     if (entry.model !== 'model_1') continue;
-    return entry.rank === 1 || entry.rank === 2 ? (entry.rank as number) : undefined;
+    // In Python True is 1.
+    const rank = entry.rank === true ? 1 : entry.rank;
+    return rank === 1 || rank === 2 ? rank : undefined;
   }
   return undefined;
 }
