@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { Args, Flags, type Interfaces } from '@oclif/core';
 import { recordFlags } from '../cli/flags.ts';
 import { openImportFiles } from '../cli/import-files.ts';
@@ -15,7 +17,7 @@ import {
 } from '../stages/import/index.ts';
 
 const FORMATS = Object.keys(importFormats);
-const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(11)}${summary}`);
+const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`);
 
 export default class Import extends RecordCommand {
   static override summary = "turn other tools' files into prompt records";
@@ -62,6 +64,18 @@ otherwise:
       summary:
         'questions taken one by one: as written, or without image mark and request for a one-word answer; seva with --turns',
     }),
+    protocol: Flags.option({ options: ['llava', 'plain'] as const })({
+      summary:
+        "benchmarks: prompts end as in LLaVA-1.5's scripts, or are as the files write them; default: llava, for pope plain",
+    }),
+    'noisy-images': Flags.string({
+      helpValue: 'DIR|FILE',
+      summary: 'mt-bench: draw an unrelated image for each turn from a folder, or from a list of paths',
+    }),
+    'literal-marker': Flags.boolean({
+      dependsOn: ['noisy-images'],
+      summary: 'mt-bench: as the published noisy-image runs, the mark <image> is text and no image goes with it',
+    }),
     faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
   };
 
@@ -107,7 +121,29 @@ function importOptions(format: string, flags: ImportFlags): ImportOptions {
     cleaning,
     imageRoots,
     checkImages: flags['check-images'],
+    setting: {
+      protocol: flags.protocol,
+      noisyImages: listNoisyImages(flags['noisy-images']),
+      literalMarker: flags['literal-marker'],
+    },
   };
+}
+
+/** Image files of a folder in order of name, or the lines of a list. */
+function listNoisyImages(path: string | undefined): string[] | undefined {
+  if (path === undefined) return undefined;
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) throw new UsageError(`--noisy-images: expected a folder or a list, got nothing at ${path}`);
+  const images = stats.isDirectory()
+    ? readdirSync(path)
+        .filter((name) => /\.(?:jpe?g|png|webp)$/i.test(name))
+        .sort()
+        .map((name) => join(path, name))
+    : readFileSync(path, 'utf8')
+        .split(/\r?\n/)
+        .filter((line) => line.trim() !== '');
+  if (images.length === 0) throw new UsageError(`--noisy-images: expected images, got none in ${path}`);
+  return images;
 }
 
 function tellCounts({ items, otherSource, overLimit, badImages }: ImportCounts, note: (message: string) => void): void {

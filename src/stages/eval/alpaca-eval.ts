@@ -182,7 +182,8 @@ function comparedRecords(files: readonly EvalFile[], options: EvalOptions): Comp
     const winner = isObject(verdict) ? verdict.winner : undefined;
     const isOk = annotation?.outcome === 'ok' && winner !== undefined;
     return {
-      id,
+      // alpaca_eval.json has no ids: an instruction is its own.
+      id: typeof record.prompt === 'string' ? record.prompt : id,
       at,
       model: responses[own]?.label ?? '',
       dataset: String(record.meta?.dataset ?? ''),

@@ -116,7 +116,7 @@ function listRows(text: string, path: string): FileRow[] {
 }
 
 /** Rows of cells by the names in the first. */
-function tableRows(cells: string[][], path: string): FileRow[] {
+export function tableRows(cells: string[][], path: string): FileRow[] {
   const [header = [], ...rows] = cells;
   return rows.map((row, index) => ({
     value: Object.fromEntries(header.map((name, column) => [name, row[column] ?? ''])),

@@ -11,6 +11,18 @@ export interface ImportFile {
   open(): AsyncIterable<Uint8Array>;
 }
 
+/** What the command line says of benchmarks. */
+export interface ImportSetting {
+  /** llava: prompts end as LLaVA-1.5's scripts end them; plain: as the files write them. Each format has its default. */
+  protocol?: 'llava' | 'plain' | undefined;
+  seed: number;
+  sources?: readonly string[] | undefined;
+  /** mt-bench: images to draw from, one a turn. */
+  noisyImages?: readonly string[] | undefined;
+  /** mt-bench: the image mark is left in the text and no image goes with it. */
+  literalMarker?: boolean | undefined;
+}
+
 /** Facts that decide whether an item is selected. Getting them never fails: a bad item has few, and fails later. */
 export interface ItemFacts {
   /** The item's own id, if it has one; made unique by a suffix. */
@@ -37,6 +49,8 @@ export interface Draft extends Partial<VprefRecord> {
 export interface ImportFormat {
   /** What the file is, as a fragment for --help. */
   summary: string;
+  /** The items of all files together, where questions stand in one and what belongs to them in others. */
+  allItems?(files: readonly ImportFile[], setting: ImportSetting): AsyncIterable<JsonItem>;
   /** The items of a file; readJsonItems (array or JSON lines) when absent. */
   items?(file: ImportFile): AsyncIterable<JsonItem>;
   facts(value: unknown): ItemFacts;

@@ -5,17 +5,27 @@ import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../stage.ts';
+import { alpacaEval } from './alpaca-eval.ts';
 import { type Cleaning, checkSlots, dialoguePrompt, questionPrompt } from './dialogue.ts';
-import type { Draft, ImportFile, ImportFormat, ItemFacts } from './format.ts';
+import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
+import { gqa } from './gqa.ts';
 import { helpsteer } from './helpsteer.ts';
 import { checkImageFile, checkImageForm, type ImageRoot, resolveImage } from './images.ts';
 import { type JsonItem, readJsonItems } from './json-items.ts';
 import { llava } from './llava.ts';
+import { llavaBench } from './llava-bench.ts';
 import { lrv } from './lrv.ts';
+import { mmbench } from './mmbench.ts';
+import { mmvet } from './mmvet.ts';
+import { mtBench } from './mt-bench.ts';
+import { pope } from './pope.ts';
+import { scienceqa } from './scienceqa.ts';
 import { scigraphqa } from './scigraphqa.ts';
+import { seedBench } from './seed-bench.ts';
 import { type Candidate, candidate, limitCandidates, type Selection } from './select.ts';
 import { seva } from './seva.ts';
 import { sharegpt } from './sharegpt.ts';
+import { shr } from './shr.ts';
 import { trl } from './trl.ts';
 
 export const importFormats: Readonly<Record<string, ImportFormat>> = {
@@ -26,6 +36,16 @@ export const importFormats: Readonly<Record<string, ImportFormat>> = {
   trl,
   seva,
   helpsteer,
+  pope,
+  mmvet,
+  'llava-bench': llavaBench,
+  mmbench,
+  'seed-bench': seedBench,
+  shr,
+  scienceqa,
+  gqa,
+  'mt-bench': mtBench,
+  'alpaca-eval': alpacaEval,
 };
 
 export interface ImportOptions {
@@ -36,6 +56,8 @@ export interface ImportOptions {
   imageRoots: readonly ImageRoot[];
   /** Look whether each image is there. */
   checkImages: boolean;
+  /** For benchmarks. */
+  setting?: Omit<ImportSetting, 'seed' | 'sources'>;
 }
 
 /** What was read, for the summary. */
@@ -87,13 +109,13 @@ async function* selectItems(
   let cut = (candidate: Candidate): Candidate | undefined => candidate;
   if (selection.limits.length > 0) {
     const limits = limitCandidates(selection);
-    for await (const { id, facts, item } of identifiedItems(files, format, options.format)) {
+    for await (const { id, facts, item } of identifiedItems(files, format, options)) {
       const found = item.error === undefined && candidate(id, facts, selection);
       if (found) limits.add(found);
     }
     cut = limits.cut();
   }
-  for await (const { id, facts, item } of identifiedItems(files, format, options.format)) {
+  for await (const { id, facts, item } of identifiedItems(files, format, options)) {
     counts.items += 1;
     const { source, line } = item;
     const row = { record: { id, prompt: '' }, source, line, item, turns: undefined, itemSource: facts.source };
@@ -122,20 +144,23 @@ interface IdentifiedItem {
 async function* identifiedItems(
   files: readonly ImportFile[],
   format: ImportFormat,
-  name: string,
+  { format: name, selection, setting: own }: ImportOptions,
 ): AsyncGenerator<IdentifiedItem> {
+  const setting = { ...own, seed: selection.seed, sources: selection.sources };
   const ids = new IdSet();
   let number = 0;
-  for (const file of files) {
-    for await (const item of format.items?.(file) ?? readJsonItems(file.open(), file.source)) {
-      const facts = format.facts(item.value);
-      number += 1;
-      const wanted = facts.id ?? `${name}-${number}`;
-      let id = wanted;
-      for (let copy = 2; !ids.add(id); copy++) id = `${wanted}~${copy}`;
-      yield { id, facts, item };
-    }
+  for await (const item of format.allItems?.(files, setting) ?? itemsOfEach(files, format)) {
+    const facts = format.facts(item.value);
+    number += 1;
+    const wanted = facts.id ?? `${name}-${number}`;
+    let id = wanted;
+    for (let copy = 2; !ids.add(id); copy++) id = `${wanted}~${copy}`;
+    yield { id, facts, item };
   }
+}
+
+async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat): AsyncGenerator<JsonItem> {
+  for (const file of files) yield* format.items?.(file) ?? readJsonItems(file.open(), file.source);
 }
 
 /** The records of one item; ids of a dialogue's questions are `id#turn`, their group is `id`. */

@@ -53,7 +53,8 @@ const parsers: Record<string, (one: Case) => unknown> = {
 describe('official parsers', () => {
   test('there are at least 200 cases, some for each parser', () => {
     assert.ok(cases.length >= 200, `${cases.length}`);
-    for (const benchmark in parsers) assert.ok(cases.filter((one) => one.benchmark === benchmark).length >= 15, benchmark);
+    for (const benchmark in parsers)
+      assert.ok(cases.filter((one) => one.benchmark === benchmark).length >= 15, benchmark);
   });
   for (const [benchmark, parse] of Object.entries(parsers))
     test(benchmark, () => {
@@ -137,7 +138,10 @@ describe('strict parsers', () => {
     ]));
   test('shr: numbered lines in any dress', () => {
     const read = (reply: string) => parseShrStrict(reply, 'A cat. A dog.')?.map(({ label }) => label);
-    assert.deepEqual(read('Here:\nJudgment:\n1) **Correct**: yes\nNote\n2) hallucination: no'), ['correct', 'hallucination']);
+    assert.deepEqual(read('Here:\nJudgment:\n1) **Correct**: yes\nNote\n2) hallucination: no'), [
+      'correct',
+      'hallucination',
+    ]);
     assert.deepEqual(read('Judgement:\n1. correct: yes'), [null, null]);
     assert.equal(read('1. correct'), undefined);
   });

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// mm-vet.json (id -> question), or LLaVA's question rows. Nothing is added to the questions.
+import { mmvetId } from '../eval/mmvet.ts';
+import {
+  type BenchmarkQuestion,
+  benchmarkFormat,
+  llavaQuestion,
+  objectItems,
+  placeOf,
+  questionsOf,
+  textMember,
+} from './benchmark.ts';
+import type { ImportFile } from './format.ts';
+import { type JsonItem, readJsonItems } from './json-items.ts';
+
+export const mmvet = benchmarkFormat(
+  'mmvet',
+  "MM-Vet's mm-vet.json, or LLaVA's llava-mm-vet.jsonl",
+  async function* (files) {
+    for (const file of files)
+      yield* questionsOf(itemsOf(file), (value, item) => llavaQuestion(value, item, mmvetId) ?? question(value, item));
+  },
+);
+
+function itemsOf(file: ImportFile): AsyncIterable<JsonItem> {
+  return /\.jsonl(\.gz)?$|\.ndjson$/.test(file.source) ? readJsonItems(file.open(), file.source) : objectItems([file]);
+}
+
+function question(value: Record<string, unknown>, item: JsonItem): BenchmarkQuestion {
+  const place = placeOf(item);
+  const { capability, imagesource } = value;
+  return {
+    id: item.path,
+    draft: {
+      images: [textMember(value, 'imagename', place)],
+      prompt: textMember(value, 'question', place),
+      reference: textMember(value, 'answer', place),
+      meta: { capability, ...(imagesource !== undefined && { imagesource }) },
+    },
+  };
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// POPE's label files (random, popular, adversarial), or LLaVA's question file of all three.
+import { popeSplitOf } from '../eval/pope.ts';
+import { benchmarkFormat, idMember, placeOf, questionsOf, SHORT_ANSWER, textMember, withEnding } from './benchmark.ts';
+import { readJsonItems } from './json-items.ts';
+
+export const pope = benchmarkFormat(
+  'pope',
+  "POPE's coco_pope_*.json, or LLaVA's llava_pope_test.jsonl",
+  async function* (files, setting) {
+    for (const file of files) {
+      const stem = file.source.replace(/^.*[\\/]/, '').replace(/\.\w+$/, '');
+      yield* questionsOf(readJsonItems(file.open(), file.source), (value, item) => {
+        const place = placeOf(item);
+        const { label, category } = value;
+        return {
+          id: idMember(value, 'question_id', place),
+          split: popeSplitOf(typeof category === 'string' ? category : stem),
+          draft: {
+            images: [textMember(value, 'image', place)],
+            // The official questions and SeVa's have no ending; LLaVA's own file has it already.
+            prompt: withEnding(textMember(value, 'text', place), SHORT_ANSWER, setting, 'plain'),
+            ...(typeof label === 'string' && { reference: label }),
+          },
+        };
+      });
+    }
+  },
+);
