@@ -3,8 +3,8 @@ import { Flags, type Interfaces } from '@oclif/core';
 import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
-import { RunError } from '../records/error.ts';
 import { type AnnotateSettings, openAnnotate, submitAnnotate, surveyAnnotate } from '../stages/annotate/open.ts';
+import type { LocalJudge } from '../stages/annotate/providers/local.ts';
 
 export default class Annotate extends RecordCommand {
   static override summary = "have a judge grade each record's responses";
@@ -117,7 +117,7 @@ function settings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
       concurrency: flags.concurrency,
       environment: process.env,
       warn: (message) => run.warn(message),
-      openLocal,
+      openLocal: (directory) => openLocal(run, directory),
     },
     requestsPerMinute: flags.rpm,
     tokensPerMinute: flags.tpm,
@@ -132,6 +132,17 @@ function settings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   };
 }
 
-async function openLocal(): Promise<never> {
-  throw new RunError('engine', 'local: judges need the native engine, which is not built');
+/** Loads the engine only for a judge that runs on it. */
+async function openLocal(run: RunContext<AnnotateFlags, unknown>, model: string): Promise<LocalJudge> {
+  const [{ openModel }, { engineJudge }] = await Promise.all([
+    import('../stages/load-model.ts'),
+    import('../stages/annotate/local-engine.ts'),
+  ]);
+  const opened = await openModel({
+    ...{ model, adapters: [], device: 'auto', dtype: 'auto', threads: run.flags.threads, stop: run.stop },
+    template: { otherwise: 'auto' },
+    imageMode: {},
+    note: (message) => run.note(message),
+  });
+  return engineJudge(opened);
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command as a process: killed and resumed, stopped by signals and by fatal failures, and what it says.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { fateOf, faultBehaviour, faultRecord } from '../support/fault-judge.ts';
 import {
@@ -17,36 +16,13 @@ import {
   startJudgeServer,
   textNumber,
 } from '../support/judge-server.ts';
-
-const bin = fileURLToPath(new URL('../../bin/dev.js', import.meta.url));
-
-interface Ended {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  stdout: string;
-  stderr: string;
-}
+import { type CliResult, collect, spawnCli } from '../support/run-cli.ts';
 
 /** Starts `vpref annotate` with these arguments. */
-function start(
-  args: string[],
-  environment: Record<string, string> = {},
-): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, ['--import', 'tsx', bin, 'annotate', ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, OPENAI_API_KEY: 'sk-secret-secret', ...environment },
-  });
-  const text = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name]!.setEncoding('utf8');
-    child[name]!.on('data', (chunk: string) => {
-      text[name] += chunk;
-    });
-  }
-  const ended = new Promise<Ended>((resolve) =>
-    child.on('close', (code, signal) => resolve({ code, signal, ...text })),
-  );
-  return { child, ended };
+function start(args: string[], env: Record<string, string> = {}): { child: ChildProcess; ended: Promise<CliResult> } {
+  const child = spawnCli(['annotate', ...args], { env: { OPENAI_API_KEY: 'sk-secret-secret', ...env } });
+  child.stdin!.end();
+  return { child, ended: collect(child) };
 }
 
 /** A folder and a server for one test. */
@@ -108,8 +84,8 @@ test('killed ten times and resumed is one straight run, and what was answered is
     callsLeft = Math.ceil(numRows / (kills + 2));
     const { child, ended } = run('killed', ['--resume']);
     victim = child;
-    const { signal } = await ended;
-    assert.equal(signal, 'SIGKILL');
+    const { code } = await ended;
+    assert.equal(code, 128 + 9);
     for (const [row, count] of faults.calls) {
       if (count !== before.get(row))
         assert.ok(!answered.has(`row-${row}`), `row ${row} was asked again after its answer was kept`);

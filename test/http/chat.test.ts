@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/http/attempt.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chatBody, readChatReply } from '../../src/http/chat.ts';

@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { openHttpClient } from '../../src/http/client.ts';
 import type { Response, VprefRecord } from '../../src/records/record.ts';
 import { type EndpointSampling, endpointFlow, sampleEndpoint } from '../../src/stages/sample-endpoint.ts';
-import { hastyClock, runStage } from '../support/annotate-stage.ts';
+import { hastyClock, runRecords } from '../support/annotate-stage.ts';
 import { type Behaviour, type Seen, startJudgeServer } from '../support/judge-server.ts';
 
 const PNG =
@@ -57,7 +57,7 @@ async function sample(
     maxDelayMs: 60_000,
     window: 16,
   });
-  return { results: await runStage(stage, records), server };
+  return { results: await runRecords(stage, records), server };
 }
 
 test('n samples of a prompt with its image, every option passed on', async (context) => {

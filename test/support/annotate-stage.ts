@@ -4,6 +4,7 @@ import { type Clock, monotonicClock } from '../../src/http/flow.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type AnnotateSettings, openAnnotate } from '../../src/stages/annotate/open.ts';
 import type { RowResult, Stage } from '../../src/stages/stage.ts';
+import { runStage } from './fake-engine.ts';
 
 /** Waits that are twenty times as short. */
 export const hastyClock: Clock = {
@@ -44,22 +45,24 @@ export function annotateSettings(
   };
 }
 
-/** All results of the stage over these records. */
-export async function runStage(stage: Stage, records: Iterable<VprefRecord>): Promise<RowResult[]> {
-  const results: RowResult[] = [];
-  for await (const result of stage(asRows(records))) results.push(result);
-  return results;
-}
-
+/** Rows of a file with these records. */
 export async function* asRows(records: Iterable<VprefRecord>) {
   let line = 0;
   for (const record of records) yield { record, source: 'test.ndjson', line: ++line };
 }
 
+/** All results of the stage over these records. */
+export async function runRecords(stage: Stage, records: Iterable<VprefRecord>): Promise<RowResult[]> {
+  return runStage(
+    stage,
+    [...records].map((record, index) => ({ record, source: 'test.ndjson', line: index + 1 })),
+  );
+}
+
 /** Runs annotate over the records. */
 export async function annotateAll(records: Iterable<VprefRecord>, settings: AnnotateSettings) {
   const { stage, summary } = await openAnnotate(settings);
-  return { results: await runStage(stage, records), summary: summary() };
+  return { results: await runRecords(stage, records), summary: summary() };
 }
 
 /** The one entry of a result's record. */

@@ -4,16 +4,23 @@ import { type Attempt, failed } from '../../../http/attempt.ts';
 import type { Message } from '../../../records/record.ts';
 import type { Judge, JudgeParameters, JudgeRequest } from '../judge.ts';
 
-/** What a judge needs of an engine; the policy of src/engine satisfies it. */
+export interface LocalReply {
+  text: string;
+  finish_reason: string;
+  num_tokens: number;
+}
+
+/** What a judge needs of an engine. */
 export interface LocalJudge {
   /** Fingerprint of the model, for the cache. */
   fingerprint: string;
-  /** Answers one prompt. `images` fill the messages' image slots in order. */
+  /** Answers one prompt, or says what is wrong with it. `images` fill the messages' image slots in order. */
   generate(
     messages: Message[],
     images: string[],
-    options: JudgeParameters,
-  ): Promise<{ text: string; finish_reason: string; num_tokens: number }>;
+    parameters: JudgeParameters,
+    signal: AbortSignal,
+  ): Promise<LocalReply | { error: { code: string; message: string } }>;
   close(): Promise<void>;
 }
 
@@ -26,16 +33,19 @@ export function localJudge(name: string, engine: LocalJudge): Judge {
     imageTokens: () => 0,
     reasoningTokens: 0,
     hasFixedTemperature: false,
-    ask: (request) => askEngine(engine, request),
+    ask: (request, signal) => askEngine(engine, request, signal),
     close: () => engine.close(),
   };
 }
 
-async function askEngine(engine: LocalJudge, request: JudgeRequest): Promise<Attempt> {
-  const reply = await engine.generate(engineMessages(request), request.images, request.parameters);
+async function askEngine(engine: LocalJudge, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
+  const reply = await engine.generate(engineMessages(request), request.images, request.parameters, signal);
+  // A prompt that is too long, an image that cannot be read: the row's own.
+  if ('error' in reply) return failed('invalid', reply.error.message);
   const about = { finishReason: reply.finish_reason, usage: { input_tokens: 0, output_tokens: reply.num_tokens } };
-  if (reply.finish_reason === 'length')
+  if (reply.finish_reason === 'length') {
     return { ...failed('truncated', 'the token limit was reached', about), text: reply.text };
+  }
   if (reply.text.trim() === '') return failed('empty', 'the model gave no text', about);
   return { outcome: 'ok', text: reply.text, ...about };
 }

@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { VprefRecord } from '../../../src/records/record.ts';
-import { type AnnotateSettings, openAnnotate } from '../../../src/stages/annotate/open.ts';
-import { annotateAll, annotateSettings, asRows, entryOf } from '../../support/annotate-stage.ts';
+import type { VprefRecord } from '../../src/records/record.ts';
+import { type AnnotateSettings, openAnnotate } from '../../src/stages/annotate/open.ts';
+import { annotateAll, annotateSettings, asRows, entryOf } from '../support/annotate-stage.ts';
 import {
   type Api,
   type Behaviour,
@@ -15,7 +15,7 @@ import {
   type Seen,
   startJudgeServer,
   textNumber,
-} from '../../support/judge-server.ts';
+} from '../support/judge-server.ts';
 
 const plain = (call: Seen): Behaviour => ({ text: helpsteerReply(call.prompt, (text) => textNumber(text, 5)) });
 

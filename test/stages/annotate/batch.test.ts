@@ -7,10 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { VprefRecord } from '../../../../src/records/record.ts';
-import { openAnnotate, submitAnnotate } from '../../../../src/stages/annotate/open.ts';
-import { annotateSettings, asRows, entryOf, runStage } from '../../../support/annotate-stage.ts';
-import { answerBody, closeServer, helpsteerReply, listen, textNumber } from '../../../support/judge-server.ts';
+import type { VprefRecord } from '../../../src/records/record.ts';
+import { openAnnotate, submitAnnotate } from '../../../src/stages/annotate/open.ts';
+import { annotateSettings, asRows, entryOf, runRecords } from '../../support/annotate-stage.ts';
+import { answerBody, closeServer, helpsteerReply, listen, textNumber } from '../../support/judge-server.ts';
 
 interface Job {
   file: string;
@@ -158,7 +158,7 @@ async function setUp(context: TestContext, judge: string, base: string) {
     for await (const row of submitAnnotate(asRows(rows), settings)) made.push(row as (typeof made)[0]);
     return made;
   };
-  const collect = async () => runStage((await openAnnotate(settings)).stage, records);
+  const collect = async () => runRecords((await openAnnotate(settings)).stage, records);
   return { server, settings, submit, collect, batchFolder };
 }
 

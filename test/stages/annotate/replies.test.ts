@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { plainLetter } from '../../../../src/stages/annotate/replies/choice.ts';
-import { type ReplyKind, replyReaders } from '../../../../src/stages/annotate/replies/index.ts';
-import { shrSentences } from '../../../../src/stages/annotate/replies/judgement.ts';
-import type { Reading, ReplyContext, ReplyReader } from '../../../../src/stages/annotate/replies/reading.ts';
+import { plainLetter } from '../../../src/stages/annotate/replies/choice.ts';
+import { type ReplyKind, replyReaders } from '../../../src/stages/annotate/replies/index.ts';
+import { shrSentences } from '../../../src/stages/annotate/replies/judgement.ts';
+import type { Reading, ReplyContext, ReplyReader } from '../../../src/stages/annotate/replies/reading.ts';
 
 const context: ReplyContext = {
   labels: ['A', 'B'],

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import sharp from 'sharp';
+import { imageHeader, imageSha256, loadImagePart, readImageBytes } from '../../src/http/image-part.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'vpref-parts-'));
+after(() => rmSync(folder, { recursive: true }));
+
+const limits = { mediaTypes: ['image/png', 'image/jpeg', 'image/webp', 'image/gif'], maxBytes: 1_000_000 };
+const blank = () => sharp({ create: { width: 321, height: 123, channels: 3, background: 'red' } });
+
+test('kind and size from the first bytes, for every kind an API takes', async () => {
+  const made = {
+    'image/png': blank().png(),
+    'image/jpeg': blank().jpeg(),
+    'image/gif': blank().gif(),
+    'image/webp': blank().webp(),
+  };
+  for (const [mediaType, image] of Object.entries(made)) {
+    assert.deepEqual(imageHeader(await image.toBuffer()), { mediaType, width: 321, height: 123 });
+  }
+  const lossless = imageHeader(await blank().webp({ lossless: true }).toBuffer());
+  assert.deepEqual([lossless?.width, lossless?.height], [321, 123]);
+  const alpha = blank().ensureAlpha(0.5).webp({ quality: 50 });
+  assert.deepEqual(imageHeader(await alpha.toBuffer())?.height, 123);
+  const progressive = imageHeader(
+    await blank()
+      .jpeg({ progressive: true })
+      .withExif({ IFD0: { Artist: 'x'.repeat(5000) } })
+      .toBuffer(),
+  );
+  assert.deepEqual([progressive?.width, progressive?.height], [321, 123]);
+});
+
+test('bytes that are no image, or cut ones, have no header and do no harm', async () => {
+  const jpeg = await blank().jpeg().toBuffer();
+  assert.equal(imageHeader(Buffer.from('BM123456789012345678901234567890')), undefined);
+  assert.equal(imageHeader(Buffer.alloc(0)), undefined);
+  for (let length = 0; length < jpeg.length; length += 7) imageHeader(jpeg.subarray(0, length));
+  assert.deepEqual(imageHeader(jpeg.subarray(0, 20)), { mediaType: 'image/jpeg', width: 0, height: 0 });
+});
+
+test('what the API takes goes as it is, to the byte', async () => {
+  const file = join(folder, 'a.jpg');
+  const bytes = await blank().jpeg().toBuffer();
+  writeFileSync(file, bytes);
+  const part = await loadImagePart(file, limits);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  assert.deepEqual(part, {
+    mediaType: 'image/jpeg',
+    width: 321,
+    height: 123,
+    base64: bytes.toString('base64'),
+    sha256,
+  });
+  assert.equal(await imageSha256(file), sha256);
+});
+
+test('another kind becomes PNG with the same pixels; a file over the limit a smaller JPEG', async () => {
+  const file = join(folder, 'a.tiff');
+  writeFileSync(file, await blank().tiff({ compression: 'lzw' }).toBuffer());
+  const part = await loadImagePart(file, limits);
+  assert.equal(part.mediaType, 'image/png');
+  const pixels = await sharp(Buffer.from(part.base64, 'base64')).removeAlpha().raw().toBuffer();
+  assert.deepEqual(pixels, await blank().raw().toBuffer());
+  const noisy = join(folder, 'noise.png');
+  const noise = {
+    width: 3000,
+    height: 1500,
+    channels: 3 as const,
+    noise: { type: 'gaussian' as const, mean: 128, sigma: 60 },
+  };
+  await sharp({ create: { ...noise, background: 'black' } })
+    .png()
+    .toFile(noisy);
+  const small = await loadImagePart(noisy, { ...limits, maxBytes: 5_000_000 });
+  assert.deepEqual([small.mediaType, small.width, small.height], ['image/jpeg', 2048, 1024]);
+});
+
+test('data: URIs, in base64 and in percent signs', async () => {
+  const png = await blank().png().toBuffer();
+  assert.deepEqual(await readImageBytes(`data:image/png;base64,${png.toString('base64')}`), png);
+  assert.deepEqual(await readImageBytes('data:,%00%ffA'), Buffer.from([0, 255, 65]));
+  await assert.rejects(readImageBytes('data:image/png;base64'), /a data: URI without a comma/);
+});
+
+test('every picture of the fixtures is sent or refused by name, never a crash', async () => {
+  for (const name of ['exif-6.jpg', 'cmyk.jpg', 'animated.gif', 'cmyk.tif', 'drawing.svg', 'empty.png']) {
+    const file = new URL(`../../fixtures/images/${name}`, import.meta.url).pathname;
+    try {
+      const part = await loadImagePart(file, limits);
+      assert.ok(limits.mediaTypes.includes(part.mediaType), name);
+      assert.ok(readFileSync(file).length > 0);
+    } catch (cause) {
+      assert.match((cause as Error).message, new RegExp(`${name}: not an image that can be sent`));
+    }
+  }
+});
