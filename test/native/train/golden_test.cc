@@ -90,11 +90,11 @@ TrainerOptions options_for(const std::string& loss) {
   return o;
 }
 
-struct Run {
+struct GoldenRun {
   Context ctx{Device::cpu, 2};
   Model model{kFixtures + "/demo/tiny-llava", Device::cpu, DType::f32};
   TrainSession session;
-  explicit Run(TrainerOptions options) : session(ctx, model, std::move(options), kGolden + "/adapter") {}
+  explicit GoldenRun(TrainerOptions options) : session(ctx, model, std::move(options), kGolden + "/adapter") {}
 };
 
 void expect_tensor_close(const std::string& name, const Tensor& got, const Tensor& want) {
@@ -137,7 +137,7 @@ TEST_P(GoldenGradients, LossAndEveryGradient) {
   const Variant& v = GetParam();
   TrainerOptions options = options_for(v.loss);
   options.loss_options.label_smoothing = v.label_smoothing;
-  Run run(options);
+  GoldenRun run(options);
   const std::string file = testing::TempDir() + "/gradients-" + v.name + ".safetensors";
   const StepResult result = run.session.save_gradients(rows_with(v.num_rejected), file);
   EXPECT_NEAR(result.loss, golden().loss(v.name), v.tolerance);
@@ -159,7 +159,7 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenGradients,
 TEST(GoldenTraining, ProjectorGradients) {
   TrainerOptions options = options_for("sigmoid");
   options.trainable.projector = true;
-  Run run(options);
+  GoldenRun run(options);
   const std::string file = testing::TempDir() + "/gradients-projector.safetensors";
   run.session.save_gradients(rows_with(1), file);
   expect_gradients("projector", file);
@@ -168,7 +168,7 @@ TEST(GoldenTraining, ProjectorGradients) {
 }
 
 TEST(GoldenTraining, TokenLogps) {
-  Run run(options_for("sigmoid"));
+  GoldenRun run(options_for("sigmoid"));
   const auto scored = run.session.score(rows_with(3), /*adapter_on=*/true);
   const auto reference = run.session.score(rows_with(3), /*adapter_on=*/false);
   for (size_t n = 0; n < scored.size(); ++n) {
@@ -188,7 +188,7 @@ TEST(GoldenTraining, MicroBatchesAndRecomputeLevelsAgree) {
       TrainerOptions options = options_for("sigmoid");
       options.micro_batch_tokens = tokens;
       options.recompute = level;
-      Run run(options);
+      GoldenRun run(options);
       const std::string file = testing::TempDir() + "/gradients-level.safetensors";
       run.session.save_gradients(rows_with(1), file);
       expect_gradients("sigmoid", file);
@@ -213,7 +213,7 @@ TEST(GoldenTraining, FiveAdamWSteps) {
     options.weight_decay = 0.01;
     options.total_steps = 6;
     options.warmup = 1;
-    Run run(options);
+    GoldenRun run(options);
     const Json& want = at(at(golden().json, "losses"), "steps lr " + std::string(c.name));
     for (size_t s = 0; s < 5; ++s) {
       const StepResult result = run.session.step(rows_with(1));
@@ -238,7 +238,7 @@ TEST(GoldenTraining, ResumedRunIsTheStraightRunBitForBit) {
   TrainerOptions options = options_for("sigmoid");
   options.lr = 1e-3;
   options.total_steps = 4;
-  Run straight(options), first(options), second(options);
+  GoldenRun straight(options), first(options), second(options);
   for (int s = 0; s < 4; ++s) straight.session.step(rows_with(1));
   for (int s = 0; s < 2; ++s) first.session.step(rows_with(1));
   first.session.save_state(file);
@@ -262,7 +262,7 @@ TEST(GoldenTraining, AtTheStartRewardsAreZeroAndSwappingFlipsTheMargin) {
   const std::string file = testing::TempDir() + "/zero.safetensors";
   EXPECT_NEAR(fresh.save_gradients(rows, file).loss, std::log(2.0), 1e-6);
 
-  Run run(options);
+  GoldenRun run(options);
   auto swapped = rows_with(1);
   for (SessionRow& s : swapped) {
     std::swap(s.row.segments[1].token_ids, s.row.segments[2].token_ids);
@@ -277,7 +277,7 @@ TEST(GoldenTraining, AtTheStartRewardsAreZeroAndSwappingFlipsTheMargin) {
 }
 
 TEST(GoldenTraining, ANonFiniteReferenceStopsBeforeTheStepWithTheIds) {
-  Run run(options_for("sigmoid"));
+  GoldenRun run(options_for("sigmoid"));
   auto rows = rows_with(1);
   rows[2].row.ref[0] = std::nan("");
   const Tensor flat = run.session.trainer().trainable().store.flat_master();
@@ -293,7 +293,7 @@ TEST(GoldenTraining, ANonFiniteReferenceStopsBeforeTheStepWithTheIds) {
 }
 
 TEST(GoldenTraining, ARowWithoutWhatTheLossNeedsIsNamed) {
-  Run run(options_for("sigmoid"));
+  GoldenRun run(options_for("sigmoid"));
   auto rows = rows_with(1);
   rows[1].row.ref.clear();
   EXPECT_THROW(run.session.step(rows), Error);
