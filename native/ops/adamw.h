@@ -7,11 +7,11 @@
 namespace vpref {
 
 struct AdamW {
-  float lr;
-  float beta1 = 0.9f;
-  float beta2 = 0.999f;
-  float eps = 1e-8f;
-  float weight_decay = 0.0f;
+  double lr;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.0;
   int64_t step = 1;          // 1-based, for the bias corrections
   float grad_scale = 1.0f;   // clip factor and 1 / accumulation, applied to the gradient first
 };

@@ -7,7 +7,7 @@
 namespace vpref {
 
 // Rotates x in place: pairs (i, i + D/2) of each head by angle position * inv_freq[i].
-//   x: [T,H,D] f32 or bf16, rows may be strided; positions: [S,T] i32 (S = 1 now; S = 3 gives row s to the frequencies of section s);
+//   x: [T,H,D] f32 or bf16, rows may be strided; positions: [1,T] i32 (families with several position rows name their sections when they come);
 //   inv_freq: [D/2] f32, scaling already applied; angles in f32 as transformers computes them.
 //   inverse: rotate by the negative angle, which is the backward.
 void rope(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, bool inverse = false);

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the CPU walks an AttentionPlan: which key/value rows are packed, and which queries are worked on together.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "ops/attention.h"
+
+namespace vpref::cpu {
+
+constexpr int64_t kQueries = 96;  // of one tile
+constexpr int64_t kKeys = 96;
+
+// Queries [row, row + rows) of heads [head, head + heads) of one group that shares a key/value head: at most kQueries together.
+struct QueryTile {
+  const AttentionSpan* span;
+  int64_t row, rows;    // within the span
+  int64_t head, heads;  // within the group
+  int64_t count() const { return rows * heads; }
+};
+
+// Tiles of the spans, the costliest (last rows of a span) first so that threads finish together.
+inline std::vector<QueryTile> query_tiles(const std::vector<const AttentionSpan*>& spans, int64_t group) {
+  std::vector<QueryTile> tiles;
+  for (const AttentionSpan* span : spans) {
+    const int64_t heads = std::min(group, std::max<int64_t>(1, kQueries / span->q_count));
+    const int64_t blocks = (span->q_count + kQueries - 1) / kQueries;
+    const int64_t rows = (span->q_count + blocks - 1) / blocks;
+    for (int64_t head = 0; head < group; head += heads)
+      for (int64_t row = (blocks - 1) * rows; row >= 0; row -= rows)
+        if (row < span->q_count)
+          tiles.push_back({span, row, std::min(rows, span->q_count - row), head, std::min(heads, group - head)});
+  }
+  return tiles;
+}
+
+// The key/value rows that some span sees, as disjoint rising intervals laid side by side.
+class PackedRows {
+ public:
+  PackedRows(const AttentionPlan& plan, const std::vector<const AttentionSpan*>& spans) {
+    std::vector<KvRange> seen;
+    for (const AttentionSpan* s : spans)
+      seen.insert(seen.end(), plan.ranges.begin() + s->first_range, plan.ranges.begin() + s->first_range + s->num_ranges);
+    std::sort(seen.begin(), seen.end(), [](const KvRange& a, const KvRange& b) { return a.begin < b.begin; });
+    for (const KvRange& r : seen) {
+      if (!intervals_.empty() && r.begin <= intervals_.back().begin + intervals_.back().count) {
+        KvRange& last = intervals_.back();
+        const int32_t end = std::max(last.begin + last.count, r.begin + r.count);
+        rows_ += end - (last.begin + last.count);
+        last.count = end - last.begin;
+      } else {
+        first_.push_back(rows_);
+        intervals_.push_back(r);
+        rows_ += r.count;
+      }
+    }
+  }
+  int64_t rows() const { return rows_; }
+  const std::vector<KvRange>& intervals() const { return intervals_; }
+  int64_t first(size_t interval) const { return first_[interval]; }
+  // Where a row that is seen lies.
+  int64_t at(int32_t row) const {
+    const auto after = std::upper_bound(intervals_.begin(), intervals_.end(), row, [](int32_t r, const KvRange& i) { return r < i.begin; });
+    const size_t i = size_t(after - intervals_.begin()) - 1;
+    return first_[i] + row - intervals_[i].begin;
+  }
+
+ private:
+  std::vector<KvRange> intervals_;
+  std::vector<int64_t> first_;
+  int64_t rows_ = 0;
+};
+
+// body(first row, rows, visible): the key blocks a tile sees; visible < 0 means all rows of the block, else query i (row within
+// the tile) sees the rows before visible + i of it.
+template <class Body>
+void for_key_blocks(const AttentionPlan& plan, const QueryTile& tile, Body body) {
+  const AttentionSpan& s = *tile.span;
+  for (int r = 0; r < s.num_ranges; ++r) {
+    const KvRange& range = plan.ranges[size_t(s.first_range + r)];
+    const bool causal = s.causal && r == s.num_ranges - 1;
+    const int64_t first_visible = causal ? range.count - s.q_count + tile.row + 1 : range.count;
+    const int64_t end = causal ? first_visible + tile.rows - 1 : range.count;
+    for (int64_t b = 0; b < end; b += kKeys) {
+      const int64_t n = std::min(kKeys, end - b);
+      body(range.begin + b, n, b + n <= first_visible ? int64_t(-1) : first_visible - b);
+    }
+  }
+}
+
+}  // namespace vpref::cpu

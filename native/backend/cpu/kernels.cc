@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cpu/kernels.h"
+
+#include <atomic>
+#include <cstring>
+
+namespace vpref::cpu {
+
+namespace plain { extern const Kernels table; }
+#if defined(__x86_64__)
+namespace avx2 { extern const Kernels table; }
+namespace avx512 { extern const Kernels table; }
+namespace avx512bf16 {
+void gemv_bf16(const bf16_t* x, int64_t ldx, int rows, const bf16_t* w, int64_t ldw, int64_t k, int64_t n0, int64_t n1,
+               float* y, int64_t ldy);
+}
+#endif
+
+namespace {
+
+std::atomic<const Kernels*> chosen{nullptr};
+
+#if defined(__x86_64__)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq");
+}
+
+const Kernels* avx512_table() {
+  static const Kernels table = [] {
+    Kernels t = avx512::table;
+#if defined(VPREF_AVX512BF16)
+    if (__builtin_cpu_supports("avx512bf16")) t.gemv_bf16 = avx512bf16::gemv_bf16;
+#endif
+    return t;
+  }();
+  return &table;
+}
+#endif
+
+const Kernels* find(const char* name) {
+#if defined(__x86_64__)
+  if (has_avx512() && (!name || !std::strcmp(name, "avx512"))) return avx512_table();
+  if (has_avx2() && (!name || !std::strcmp(name, "avx2"))) return &avx2::table;
+#endif
+  if (!name || !std::strcmp(name, "plain")) return &plain::table;
+  return nullptr;
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+  const Kernels* table = chosen.load(std::memory_order_relaxed);
+  if (!table) chosen.store(table = find(nullptr), std::memory_order_relaxed);
+  return *table;
+}
+
+bool use_kernels(const char* name) {
+  const Kernels* table = find(name);
+  if (table) chosen.store(table, std::memory_order_relaxed);
+  return table != nullptr;
+}
+
+}  // namespace vpref::cpu

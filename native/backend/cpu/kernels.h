@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of single-thread kernels, one for each instruction set; the ops above it split the work over threads.
+// All arithmetic is f32: other dtypes are converted at the edges, a row or a tile at a time.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "ops/adamw.h"
+#include "ops/gelu.h"
+
+namespace vpref::cpu {
+
+struct Kernels {
+  const char* name;
+  int lanes;
+  int tile_rows;  // rows of gemm_tile that keep the registers full
+  int tile_cols;
+
+  void (*to_f32)(const void* x, DType dtype, float* y, int64_t n);
+  void (*from_f32)(const float* x, void* y, DType dtype, int64_t n);
+
+  float (*sum_squares)(const float* x, int64_t n);
+  double (*sum_squares_f64)(const float* x, int64_t n);
+  float (*sum)(const float* x, int64_t n);
+  float (*dot)(const float* a, const float* b, int64_t n);
+  float (*dot3)(const float* a, const float* b, const float* c, int64_t n);  // sum a b c
+  float (*centered_sum_squares)(const float* x, float mean, int64_t n);
+  float (*max)(const float* x, int64_t n);
+
+  void (*add_scaled)(const float* x, float alpha, float* y, int64_t n);           // y += alpha x
+  void (*scale)(float alpha, float* x, int64_t n);                                // x *= alpha
+  void (*scale_weight)(const float* x, float r, const float* w, float* y, int64_t n);  // y = x r w
+  void (*normalize)(const float* x, float mean, float r, const float* w, const float* b, float* y, int64_t n);
+  // dx = r (dy w - xhat c1 - c0), xhat = (x - mean) r; += when accumulate.
+  void (*norm_backward)(const float* dy, const float* x, const float* w, float mean, float r, float c0, float c1,
+                        float* dx, bool accumulate, int64_t n);
+  // dw += dy (x - mean) r; db += dy, when given.
+  void (*norm_backward_weight)(const float* dy, const float* x, float mean, float r, float* dw, float* db, int64_t n);
+
+  void (*rope)(float* x, const float* cosine, const float* sine, int64_t half);
+  void (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
+  void (*swiglu_backward)(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n);
+  void (*gelu)(Gelu kind, const float* x, float* y, int64_t n);
+  void (*gelu_backward)(Gelu kind, const float* dy, const float* x, float* dx, int64_t n);
+
+  double (*sum_exp)(const float* x, float shift, float scale, int64_t n);               // sum exp((x - shift) scale)
+  void (*exp_scaled)(const float* x, float shift, float scale, float factor, float* y, int64_t n);  // factor exp((x - shift) scale)
+
+  void (*adamw)(const AdamW& options, float* param, const float* grad, float* m, float* v, bf16_t* copy, int64_t n);
+
+  // y[t, n0..n1) = x[t, :] . w[n, :] for t < rows <= 8; w: f32, bf16 or f16 rows of k elements.
+  void (*gemv)(const float* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0,
+               int64_t n1, float* y, int64_t ldy);
+  // The same with x and w in bf16 on the CPU's bf16 dot product; null where it has none.
+  void (*gemv_bf16)(const bf16_t* x, int64_t ldx, int rows, const bf16_t* w, int64_t ldw, int64_t k, int64_t n0,
+                    int64_t n1, float* y, int64_t ldy);
+
+  // c[m, n] (+)= sum_k a[i * a_row + k * a_col] b[k * ldb + j]; any m, n; f32.
+  void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
+                    int64_t ldb, float* c, int64_t ldc, bool accumulate);
+
+  // One step of online softmax on transposed scores s[k, lanes of queries] (lanes_q a multiple of `lanes`):
+  // s = exp(s - new max); max, sum and correction (what earlier sums and outputs are multiplied by) per query.
+  // Returns whether any correction differs from 1.
+  bool (*softmax_step)(float* s, int64_t k, int64_t lanes_q, float* max, float* sum, float* correction);
+  // p[k, q] = exp(p - lse[q]); ds[k, q] = p (ds - delta[q]).
+  void (*softmax_backward)(float* p, float* ds, int64_t k, int64_t lanes_q, const float* lse, const float* delta);
+};
+
+// The table for this CPU (the best of what was built), or the one set by use_kernels.
+const Kernels& kernels();
+
+// Tests: runs on the named table ("plain", "avx2", "avx512") from now on; false if this CPU or build lacks it. nullptr = the best.
+bool use_kernels(const char* name);
+
+}  // namespace vpref::cpu

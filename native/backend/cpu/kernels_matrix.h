@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels over tiles of matrices: products and the two steps of tiled attention.
+#pragma once
+#include "backend/cpu/simd.h"
+
+namespace vpref::cpu::VPREF_ISA {
+
+// M x (NV registers) of c stay in registers over the whole k loop. `tail` < NV * kLanes columns are real.
+template <int M, int NV>
+static void micro(int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t ldb, float* c,
+                  int64_t ldc, bool accumulate) {
+  F acc[M][NV] = {};
+  // Rows of a are reached from every fourth one, so that a handful of address registers is enough.
+  const float* row[(M + 3) / 4];
+  for (int i = 0; i < (M + 3) / 4; ++i) row[i] = a + 4 * i * a_row;
+  for (int64_t p = 0; p < k; ++p) {
+    F column[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) column[j] = load(b + j * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+      const F value = splat(row[i / 4][(i % 4) * a_row]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) acc[i][j] = fma(value, column[j], acc[i][j]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < (M + 3) / 4; ++i) row[i] += a_col;
+    b += ldb;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      float* to = c + i * ldc + j * kLanes;
+      store(to, accumulate ? load(to) + acc[i][j] : acc[i][j]);
+    }
+}
+
+using Micro = void (*)(int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, bool);
+
+template <int NV> static inline Micro micro_of(int64_t m) {
+  static constexpr Micro of[] = {nullptr, micro<1, NV>, micro<2, NV>, micro<3, NV>, micro<4, NV>, micro<5, NV>, micro<6, NV>,
+#if defined(__AVX512F__)
+                                 micro<7, NV>, micro<8, NV>, micro<9, NV>, micro<10, NV>, micro<11, NV>, micro<12, NV>,
+#endif
+  };
+  return of[m];
+}
+
+// Columns that do not fill a register: plain loops over a copy of b padded to one.
+static void gemm_narrow(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
+                        int64_t ldb, float* c, int64_t ldc, bool accumulate) {
+  for (int64_t i = 0; i < m; ++i) {
+    F acc{};
+    for (int64_t p = 0; p < k; ++p) acc = fma(splat(a[i * a_row + p * a_col]), load_part(b + p * ldb, n), acc);
+    if (accumulate) acc += load_part(c + i * ldc, n);
+    store_part(c + i * ldc, acc, n);
+  }
+}
+
+static void gemm_tile(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
+                      int64_t ldb, float* c, int64_t ldc, bool accumulate) {
+  int64_t j = 0;
+  while (j + kLanes <= n) {
+    const int wide = j + 2 * kLanes <= n;
+    for (int64_t i = 0; i < m; i += kTileRows) {
+      const int64_t rows = m - i < kTileRows ? m - i : kTileRows;
+      (wide ? micro_of<2>(rows) : micro_of<1>(rows))(k, a + i * a_row, a_row, a_col, b + j, ldb, c + i * ldc + j, ldc, accumulate);
+    }
+    j += (1 + wide) * kLanes;
+  }
+  if (j < n) gemm_narrow(m, n - j, k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+}
+
+// R weight rows against T rows of x: each weight register is loaded once and used T times.
+template <int R, int T, class W>
+static inline void gemv_block(const float* x, int64_t ldx, const W* w, int64_t ldw, int64_t k, float* y, int64_t ldy) {
+  F acc[R][T] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= k; i += kLanes) {
+    F in[T];
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) in[t] = load(x + t * ldx + i);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const F weight = load(w + r * ldw + i);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) acc[r][t] = fma(weight, in[t], acc[r][t]);
+    }
+  }
+  if (i < k)
+    for (int r = 0; r < R; ++r)
+      for (int t = 0; t < T; ++t)
+        acc[r][t] = fma(load_part(w + r * ldw + i, k - i), load_part(x + t * ldx + i, k - i), acc[r][t]);
+  for (int r = 0; r < R; ++r)
+    for (int t = 0; t < T; ++t) y[t * ldy + r] = reduce_add(acc[r][t]);
+}
+
+template <int T, class W>
+static void gemv_rows(const float* x, int64_t ldx, const W* w, int64_t ldw, int64_t k, int64_t n0, int64_t n1, float* y,
+                      int64_t ldy) {
+  constexpr int R = T <= 2 ? 4 : (kLanes >= 16 && T <= 6) ? 4 : 2;
+  int64_t n = n0;
+  for (; n + R <= n1; n += R) gemv_block<R, T>(x, ldx, w + n * ldw, ldw, k, y + n, ldy);
+  for (; n < n1; ++n) gemv_block<1, T>(x, ldx, w + n * ldw, ldw, k, y + n, ldy);
+}
+
+template <class W>
+static void gemv_of(const float* x, int64_t ldx, int rows, const W* w, int64_t ldw, int64_t k, int64_t n0, int64_t n1,
+                    float* y, int64_t ldy) {
+  switch (rows) {
+    case 1: return gemv_rows<1>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+    case 2: return gemv_rows<2>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+    case 3: return gemv_rows<3>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+    case 4: return gemv_rows<4>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+    case 5: return gemv_rows<5>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+    case 6: return gemv_rows<6>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+    case 7: return gemv_rows<7>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+    case 8: return gemv_rows<8>(x, ldx, w, ldw, k, n0, n1, y, ldy);
+  }
+}
+
+static void gemv(const float* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0,
+                 int64_t n1, float* y, int64_t ldy) {
+  if (dtype == DType::f32) gemv_of(x, ldx, rows, static_cast<const float*>(w), ldw, k, n0, n1, y, ldy);
+  else if (dtype == DType::bf16) gemv_of(x, ldx, rows, static_cast<const bf16_t*>(w), ldw, k, n0, n1, y, ldy);
+  else gemv_of(x, ldx, rows, static_cast<const f16_t*>(w), ldw, k, n0, n1, y, ldy);
+}
+
+static bool softmax_step(float* s, int64_t k, int64_t lanes_q, float* max_of, float* sum_of, float* correction) {
+  bool changed = false;
+  for (int64_t j = 0; j < lanes_q; j += kLanes) {
+    const F old = load(max_of + j);
+    F m = old;
+    for (int64_t i = 0; i < k; ++i) m = max(m, load(s + i * lanes_q + j));
+    // A query that has seen nothing yet keeps the maximum -inf; 0 stands in for it so that no inf - inf is formed.
+    const F nothing = splat(-__builtin_inff());
+    const F base = m == nothing ? F{} : m;
+    const F factor = exp(old - base);
+    F total = load(sum_of + j) * factor;
+    F other{};
+    int64_t i = 0;
+    for (; i + 2 <= k; i += 2) {
+      const F p = exp(load(s + i * lanes_q + j) - base), q = exp(load(s + (i + 1) * lanes_q + j) - base);
+      store(s + i * lanes_q + j, p);
+      store(s + (i + 1) * lanes_q + j, q);
+      total += p;
+      other += q;
+    }
+    if (i < k) {
+      const F p = exp(load(s + i * lanes_q + j) - base);
+      store(s + i * lanes_q + j, p);
+      total += p;
+    }
+    store(max_of + j, m);
+    store(sum_of + j, total + other);
+    store(correction + j, factor);
+    for (int lane = 0; lane < kLanes; ++lane) changed |= correction[j + lane] != 1.0f;
+  }
+  return changed;
+}
+
+static void softmax_backward(float* p, float* ds, int64_t k, int64_t lanes_q, const float* lse, const float* delta) {
+  for (int64_t j = 0; j < lanes_q; j += kLanes) {
+    const F l = load(lse + j), d = load(delta + j);
+    for (int64_t i = 0; i < k; ++i) {
+      const F e = exp(load(p + i * lanes_q + j) - l);
+      store(p + i * lanes_q + j, e);
+      store(ds + i * lanes_q + j, e * (load(ds + i * lanes_q + j) - d));
+    }
+  }
+}
+
+}  // namespace vpref::cpu::VPREF_ISA

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of one instruction set; included once by each kernels_<isa>.cc, which defines VPREF_ISA and is compiled with its flags.
+#pragma once
+#include <cmath>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd.h"
+
+#include "backend/cpu/kernels_rows.h"
+#include "backend/cpu/kernels_matrix.h"
+
+namespace vpref::cpu::VPREF_ISA {
+
+#define VPREF_STRING_(x) #x
+#define VPREF_STRING(x) VPREF_STRING_(x)
+extern const Kernels table;
+const Kernels table = {
+    .name = VPREF_STRING(VPREF_ISA),
+    .lanes = kLanes,
+    .tile_rows = kTileRows,
+    .tile_cols = 2 * kLanes,
+    .to_f32 = to_f32_row,
+    .from_f32 = from_f32_row,
+    .sum_squares = sum_squares,
+    .sum_squares_f64 = sum_squares_f64,
+    .sum = sum,
+    .dot = dot,
+    .dot3 = dot3,
+    .centered_sum_squares = centered_sum_squares,
+    .max = max_row,
+    .add_scaled = add_scaled,
+    .scale = scale,
+    .scale_weight = scale_weight,
+    .normalize = normalize,
+    .norm_backward = norm_backward,
+    .norm_backward_weight = norm_backward_weight,
+    .rope = rope,
+    .swiglu = swiglu,
+    .swiglu_backward = swiglu_backward,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
+    .sum_exp = sum_exp,
+    .exp_scaled = exp_scaled,
+    .adamw = adamw,
+    .gemv = gemv,
+    .gemv_bf16 = nullptr,
+    .gemm_tile = gemm_tile,
+    .softmax_step = softmax_step,
+    .softmax_backward = softmax_backward,
+};
+
+}  // namespace vpref::cpu::VPREF_ISA

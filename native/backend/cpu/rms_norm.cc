@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/rms_norm.h"
+
+#include <cmath>
+
+#include "backend/cpu/parallel.h"
+#include "backend/cpu/row.h"
+
+namespace vpref::cpu {
+namespace {
+
+// Scratch rows per thread, and the converted weight before them.
+struct Scratch {
+  const float* weight;
+  float* rows;
+  int64_t d, per_thread;
+  float* row(int thread, int i) const { return rows + (thread * per_thread + i) * d; }
+};
+
+Scratch make_scratch(Context& ctx, const Tensor& weight, int threads, int rows) {
+  const int64_t d = padded(weight.dim(0));
+  float* memory = static_cast<float*>(ctx.workspace.get(size_t(d * (1 + threads * rows)) * sizeof(float)));
+  return {read_vector(kernels(), weight, memory), memory + d, d, rows};
+}
+
+void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor& y,
+               const Tensor* rstd) {
+  const Kernels& k = kernels();
+  const int64_t d = x.dim(1);
+  const int threads = threads_for(ctx, x.dim(0), d);
+  const Scratch scratch = make_scratch(ctx, weight, threads, 3);
+  parallel_ranges(threads, x.dim(0), 1, [&](int thread, int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* in = read_row(k, x, t, 0, d, scratch.row(thread, 0));
+      if (delta) {
+        float* sum = const_cast<float*>(in);  // the residual itself, or its copy in scratch
+        k.add_scaled(read_row(k, *delta, t, 0, d, scratch.row(thread, 1)), 1.0f, sum, d);
+        finish_row(k, x, t, 0, d, sum);
+        in = read_row(k, x, t, 0, d, sum);  // the norm sees the residual as stored
+      }
+      const float r = 1.0f / std::sqrt(k.sum_squares(in, d) / float(d) + eps);
+      float* out = write_row(y, t, 0, scratch.row(thread, 2));
+      k.scale_weight(in, r, scratch.weight, out, d);
+      finish_row(k, y, t, 0, d, out);
+      if (rstd) rstd->as<float>()[t] = r;
+    }
+  });
+}
+
+}  // namespace
+
+void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
+  norm_rows(ctx, x, nullptr, weight, eps, y, rstd);
+}
+
+void add_rms_norm(Context& ctx, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps,
+                  const Tensor& y, const Tensor* rstd) {
+  norm_rows(ctx, residual, &delta, weight, eps, y, rstd);
+}
+
+// With xhat = x rstd: dx = rstd (dy w - xhat mean(dy w xhat)); dweight = sum over rows of dy xhat.
+void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
+                       const Tensor& dx, bool accumulate, const Tensor* dweight) {
+  const Kernels& k = kernels();
+  const int64_t rows = x.dim(0), d = x.dim(1);
+  const float* r = rstd.as<float>();
+  if (dweight) {  // columns are split over threads, rows are summed in order
+    const int threads = threads_for(ctx, (d + kPiece / 8 - 1) / (kPiece / 8), rows * kPiece / 8);
+    float* scratch = static_cast<float*>(ctx.workspace.get(size_t(threads) * 2 * kPiece * sizeof(float)));
+    parallel_ranges(threads, d, 16, [&](int thread, int64_t begin, int64_t end) {
+      float* mine = scratch + thread * 2 * kPiece;
+      for (int64_t c = begin; c < end; c += kPiece) {
+        const int64_t n = std::min(kPiece, end - c);
+        for (int64_t t = 0; t < rows; ++t)
+          k.norm_backward_weight(read_row(k, dy, t, c, n, mine), read_row(k, x, t, c, n, mine + kPiece), 0.0f, r[t],
+                                 dweight->as<float>() + c, nullptr, n);
+      }
+    });
+  }
+  const int threads = threads_for(ctx, rows, d);
+  const Scratch scratch = make_scratch(ctx, weight, threads, 3);
+  parallel_ranges(threads, rows, 1, [&](int thread, int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* g = read_row(k, dy, t, 0, d, scratch.row(thread, 0));
+      const float* in = read_row(k, x, t, 0, d, scratch.row(thread, 1));
+      float* out = write_row(dx, t, 0, scratch.row(thread, 2));
+      if (accumulate && dx.dtype != DType::f32) read_row(k, dx, t, 0, d, out);
+      const float c1 = k.dot3(g, in, scratch.weight, d) * r[t] / float(d);
+      k.norm_backward(g, in, scratch.weight, 0.0f, r[t], 0.0f, c1, out, accumulate, d);
+      finish_row(k, dx, t, 0, d, out);
+    }
+  });
+}
+
+}  // namespace vpref::cpu

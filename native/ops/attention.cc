@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/attention.h"
+
+#include "ops/check.h"
+
+namespace vpref {
+namespace {
+
+// Heads are addressed as t * row_stride + h * D: only the row stride is free.
+void check_heads(const char* op, const char* name, const Tensor& t, int64_t rows, int64_t heads, int64_t d, DType dtype) {
+  expect_shape(op, name, t, {rows, heads, d});
+  expect_dtype(op, name, t, {dtype});
+  expect_dense_rows(op, name, t);
+}
+
+void check_span(const char* op, const AttentionPlan& plan, size_t i, int64_t q_rows, int64_t kv_rows) {
+  const AttentionSpan& s = plan.spans[i];
+  check(s.q_begin >= 0 && s.q_count > 0 && int64_t(s.q_begin) + s.q_count <= q_rows, "shape", "[", op, "] span ", i,
+        ": expected query rows within [0, ", q_rows, "), got [", s.q_begin, ", +", s.q_count, ")");
+  check(s.num_ranges > 0 && s.first_range >= 0 && size_t(s.first_range) + size_t(s.num_ranges) <= plan.ranges.size(),
+        "shape", "[", op, "] span ", i, ": expected at least one of the plan's ", plan.ranges.size(), " ranges");
+  for (int r = 0; r < s.num_ranges; ++r) {
+    const KvRange& range = plan.ranges[size_t(s.first_range + r)];
+    check(range.begin >= 0 && range.count > 0 && int64_t(range.begin) + range.count <= kv_rows, "shape", "[", op,
+          "] range ", s.first_range + r, ": expected rows within [0, ", kv_rows, "), got [", range.begin, ", +",
+          range.count, ")");
+  }
+  const KvRange& last = plan.ranges[size_t(s.first_range + s.num_ranges - 1)];
+  check(!s.causal || last.count >= s.q_count, "shape", "[", op, "] span ", i, ": expected a last range of at least ",
+        s.q_count, " rows, got ", last.count);
+}
+
+void check_plan(const char* op, const AttentionPlan& plan, int64_t q_rows, int64_t kv_rows) {
+  std::vector<char> covered(size_t(q_rows), 0);
+  int64_t total = 0;
+  for (size_t i = 0; i < plan.spans.size(); ++i) {
+    check_span(op, plan, i, q_rows, kv_rows);
+    const AttentionSpan& s = plan.spans[i];
+    for (int t = s.q_begin; t < s.q_begin + s.q_count; ++t) {
+      check(!covered[size_t(t)], "shape", "[", op, "] query row ", t, ": in two spans");
+      covered[size_t(t)] = 1;
+    }
+    total += s.q_count;
+  }
+  check(total == q_rows, "shape", "[", op, "] plan: expected all ", q_rows, " query rows, got ", total);
+}
+
+void check_qkv(const char* op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out) {
+  expect_shape(op, "q", q, {-1, -1, -1});
+  expect_activation(op, "q", q);
+  expect_shape(op, "k", k, {-1, -1, q.dim(2)});
+  check(k.dim(1) > 0 && q.dim(1) % k.dim(1) == 0, "shape", "[", op, "] k: expected a divisor of ", q.dim(1),
+        " heads, got ", shape_string(k));
+  check_heads(op, "q", q, q.dim(0), q.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "k", k, k.dim(0), k.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "v", v, k.dim(0), k.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "out", out, q.dim(0), q.dim(1), q.dim(2), q.dtype);
+}
+
+void check_lse(const char* op, const Tensor& lse, const Tensor& q) {
+  expect_shape(op, "lse", lse, {q.dim(0), q.dim(1)});
+  expect_dtype(op, "lse", lse, {DType::f32});
+  check(lse.dense(), "shape", "[", op, "] lse: expected a dense tensor");
+}
+
+}  // namespace
+
+void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
+               const Tensor& out, const Tensor* lse) {
+  check_qkv("attention", q, k, v, out);
+  if (lse) check_lse("attention", *lse, q);
+  check_plan("attention", plan, q.dim(0), k.dim(0));
+  if (q.numel() == 0) return;
+  VPREF_DISPATCH(ctx, attention, q, k, v, plan, scale, out, lse);
+}
+
+void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
+                        const Tensor& dk, const Tensor& dv) {
+  constexpr const char* op = "attention_backward";
+  check_qkv(op, q, k, v, out);
+  check_lse(op, lse, q);
+  check_heads(op, "dout", dout, q.dim(0), q.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "dq", dq, q.dim(0), q.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "dk", dk, k.dim(0), k.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "dv", dv, k.dim(0), k.dim(1), q.dim(2), q.dtype);
+  check_plan(op, plan, q.dim(0), k.dim(0));
+  if (q.numel() == 0 && k.numel() == 0) return;
+  VPREF_DISPATCH(ctx, attention_backward, dout, q, k, v, out, lse, plan, scale, dq, dk, dv);
+}
+
+}  // namespace vpref

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operand checks that the ops share. Each throws Error "[op] name: expected ..., got ...".
+#pragma once
+#include <initializer_list>
+
+#include "core/error.h"
+#include "core/tensor.h"
+
+namespace vpref {
+
+inline void expect_dtype(const char* op, const char* name, const Tensor& t, std::initializer_list<DType> allowed) {
+  std::string want;
+  for (DType d : allowed) {
+    if (t.dtype == d) return;
+    want += (want.empty() ? "" : " or ") + std::string(dtype_name(d));
+  }
+  throw Error("dtype", cat("[", op, "] ", name, ": expected ", want, ", got ", shape_string(t)));
+}
+
+// An activation: computed on in f32, stored as f32 or bf16.
+inline void expect_activation(const char* op, const char* name, const Tensor& t) {
+  expect_dtype(op, name, t, {DType::f32, DType::bf16});
+}
+
+inline void expect_float(const char* op, const char* name, const Tensor& t) {
+  expect_dtype(op, name, t, {DType::f32, DType::bf16, DType::f16});
+}
+
+inline void expect_same_shape(const char* op, const char* name, const Tensor& t, const Tensor& as) {
+  bool same = t.rank == as.rank;
+  for (int i = 0; same && i < t.rank; ++i) same = t.shape[i] == as.shape[i];
+  check(same, "shape", "[", op, "] ", name, ": expected the shape of ", shape_string(as), ", got ", shape_string(t));
+}
+
+// The elements of a row (all dimensions but the first) must lie side by side.
+inline void expect_dense_rows(const char* op, const char* name, const Tensor& t) {
+  int64_t s = 1;
+  for (int k = t.rank - 1; k >= 1; --k) {
+    check(t.shape[k] == 1 || t.stride[k] == s, "shape", "[", op, "] ", name, ": expected rows without gaps, got ",
+          shape_string(t));
+    s *= t.shape[k];
+  }
+  check(t.rank != 1 || t.shape[0] <= 1 || t.stride[0] == 1, "shape", "[", op, "] ", name, ": expected a dense vector");
+}
+
+}  // namespace vpref

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/rms_norm.h"
+
+#include "ops/check.h"
+
+namespace vpref {
+namespace {
+
+void check_rows(const char* op, const char* name, const Tensor& t, const Tensor& as) {
+  expect_shape(op, name, t, {as.dim(0), as.dim(1)});
+  expect_activation(op, name, t);
+  expect_dense_rows(op, name, t);
+}
+
+void check_norm(const char* op, const Tensor& x, const Tensor& weight, const Tensor* rstd) {
+  expect_shape(op, "x", x, {-1, -1});
+  check_rows(op, "x", x, x);
+  expect_shape(op, "weight", weight, {x.dim(1)});
+  expect_float(op, "weight", weight);
+  if (rstd) {
+    expect_shape(op, "rstd", *rstd, {x.dim(0)});
+    expect_dtype(op, "rstd", *rstd, {DType::f32});
+  }
+}
+
+}  // namespace
+
+void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
+  check_norm("rms_norm", x, weight, rstd);
+  check_rows("rms_norm", "y", y, x);
+  if (x.numel() == 0) return;
+  VPREF_DISPATCH(ctx, rms_norm, x, weight, eps, y, rstd);
+}
+
+void add_rms_norm(Context& ctx, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps,
+                  const Tensor& y, const Tensor* rstd) {
+  check_norm("add_rms_norm", residual, weight, rstd);
+  check_rows("add_rms_norm", "delta", delta, residual);
+  check_rows("add_rms_norm", "y", y, residual);
+  if (residual.numel() == 0) return;
+  VPREF_DISPATCH(ctx, add_rms_norm, residual, delta, weight, eps, y, rstd);
+}
+
+void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
+                       const Tensor& dx, bool accumulate, const Tensor* dweight) {
+  check_norm("rms_norm_backward", x, weight, &rstd);
+  check_rows("rms_norm_backward", "dy", dy, x);
+  check_rows("rms_norm_backward", "dx", dx, x);
+  if (dweight) {
+    expect_shape("rms_norm_backward", "dweight", *dweight, {x.dim(1)});
+    expect_dtype("rms_norm_backward", "dweight", *dweight, {DType::f32});
+  }
+  if (x.numel() == 0) return;
+  VPREF_DISPATCH(ctx, rms_norm_backward, dy, x, weight, rstd, dx, accumulate, dweight);
+}
+
+}  // namespace vpref
