@@ -35,6 +35,14 @@ void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tenso
   VPREF_DISPATCH(ctx, gather_rows, x, index, y);
 }
 
+void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y) {
+  check_moved("scatter_rows", y, "y", index, x, "x");
+  expect_activation("scatter_rows", "y", y);
+  check_index(ctx, "scatter_rows", index, y.dim(0));
+  if (x.numel() == 0) return;
+  VPREF_DISPATCH(ctx, scatter_rows, x, index, y);
+}
+
 void scatter_add_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y) {
   check_moved("scatter_add_rows", y, "y", index, x, "x");
   expect_activation("scatter_add_rows", "y", y);

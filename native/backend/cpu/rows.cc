@@ -8,25 +8,44 @@
 
 namespace vpref::cpu {
 
-void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y) {
-  const Kernels& k = kernels();
+namespace {
+
+// Row `to` of y = row `from` of x, converted where the dtypes differ. scratch: kPiece floats.
+void copy_row(const Kernels& k, const Tensor& x, int64_t from, const Tensor& y, int64_t to, float* scratch) {
   const int64_t d = x.dim(1);
-  const int32_t* from = index.as<int32_t>();
-  const int threads = threads_for(ctx, y.dim(0), d);
+  if (x.dtype == y.dtype) {
+    std::memcpy(row_address(y, to), row_address(x, from), size_t(d) * dtype_size(x.dtype));
+    return;
+  }
+  for (int64_t c = 0; c < d; c += kPiece) {
+    const int64_t n = std::min(kPiece, d - c);
+    k.from_f32(read_row(k, x, from, c, n, scratch), row_address(y, to, c), y.dtype, n);
+  }
+}
+
+// copy(i, scratch) for every i of `index` that is not -1.
+template <class Copy>
+void for_rows(Context& ctx, const Tensor& index, int64_t width, Copy copy) {
+  const int32_t* at = index.as<int32_t>();
+  const int threads = threads_for(ctx, index.dim(0), width);
   float* scratch = static_cast<float*>(ctx.workspace.get(size_t(threads) * kPiece * sizeof(float)));
-  parallel_ranges(threads, y.dim(0), 1, [&](int thread, int64_t begin, int64_t end) {
+  parallel_ranges(threads, index.dim(0), 1, [&](int thread, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      if (from[i] < 0) continue;
-      if (x.dtype == y.dtype) {
-        std::memcpy(row_address(y, i), row_address(x, from[i]), size_t(d) * dtype_size(x.dtype));
-        continue;
-      }
-      for (int64_t c = 0; c < d; c += kPiece) {
-        const int64_t n = std::min(kPiece, d - c);
-        k.from_f32(read_row(k, x, from[i], c, n, scratch + thread * kPiece), row_address(y, i, c), y.dtype, n);
-      }
+      if (at[i] >= 0) copy(i, at[i], scratch + thread * kPiece);
     }
   });
+}
+
+}  // namespace
+
+void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y) {
+  const Kernels& k = kernels();
+  for_rows(ctx, index, x.dim(1), [&](int64_t i, int64_t at, float* scratch) { copy_row(k, x, at, y, i, scratch); });
+}
+
+void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y) {
+  const Kernels& k = kernels();
+  for_rows(ctx, index, x.dim(1), [&](int64_t i, int64_t at, float* scratch) { copy_row(k, x, i, y, at, scratch); });
 }
 
 // Columns are split over threads, so that repeated indices add up in order of i.
