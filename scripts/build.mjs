@@ -25,10 +25,11 @@ const { dependencies, version } = JSON.parse(readFileSync('package.json', 'utf8'
 const external = Object.keys(dependencies).filter((name) => name !== '@oclif/core');
 const commands = list('src/commands');
 
-// Built beside and moved into place: a command that starts meanwhile sees the old files or the new ones.
+// Built beside and moved into place.
 const out = `build/dist-${process.pid}`;
 mkdirSync('build', { recursive: true });
 await build({
+  absWorkingDir: root,
   entryPoints: ['src/cli/main.ts', ...commands, ...list('src/workers')].map((path) => ({
     in: path,
     out: path === 'src/cli/main.ts' ? 'main' : path.replace(/^src\/|\.ts$/g, ''),
@@ -48,7 +49,6 @@ await build({
   banner: {
     js: "import{createRequire as vprefRequire}from'node:module';import{fileURLToPath as vprefPath}from'node:url';const require=vprefRequire(import.meta.url),__filename=vprefPath(import.meta.url),__dirname=vprefPath(new URL('.',import.meta.url));",
   },
-  // Its optional parts, found at run time only where they are installed.
   logLevel: 'warning',
 });
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every source has its test: the twin of its name (src/stages/pair.ts -> test/stages/pair.test.ts, native/ops/gemm.cc ->
-// test/native/ops/gemm_test.cc), the twin of its folder, a test that says "// Covers PATH..." in its head, or, for a
-// command, case folders. Prints those that have none and fails.
+// test/native/ops/gemm_test.cc), the twin of its folder, a test that imports it, or imports what uses it within its folder,
+// or says "// Covers PATH..." in its head; a command is tested by case folders or by name. Prints those that have none.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,8 +18,15 @@ function listFiles(folder: string, extension: RegExp): string[] {
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 
 const declared = new Set<string>();
+/** Verbs that a test runs by name. */
+const named = new Set<string>();
 const problems: string[] = [];
-for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu)$/))
+for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu)$/)) {
+  for (const [, imported] of read(test).matchAll(/(?:from|import\() ?'([./]+\/src\/[^']+\.ts)'/g))
+    declared.add(join(dirname(test), imported!));
+  for (const [, verb] of read(test).matchAll(/\[\s*'([a-z-]+)'|vpref ([a-z-]+)/g)) if (verb) named.add(verb);
+  for (const [, header] of read(test).matchAll(/#include "([^"]+)\.(?:h|cuh)"/g))
+    for (const extension of ['cc', 'cu']) declared.add(`native/${header}.${extension}`);
   for (const line of read(test)
     .slice(0, 4000)
     .match(/^\/\/ Covers .*$/gm) ?? [])
@@ -30,11 +37,20 @@ for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu)$/))
       declared.add(source);
       if (!existsSync(join(root, source))) problems.push(`${test}: covers ${source}, which does not exist`);
     }
+}
+
+// A folder's inner files are tested through the file that others import.
+for (const source of declared)
+  if (source.startsWith('src/') && existsSync(join(root, source)))
+    for (const [, imported] of read(source).matchAll(/(?:from|import\() ?'(\.[^']+\.ts)'/g)) {
+      const inner = join(dirname(source), imported!);
+      if (inner.startsWith(`${dirname(source)}/`) && dirname(source).split('/').length > 2) declared.add(inner);
+    }
 
 function hasTest(source: string): boolean {
   if (declared.has(source)) return true;
   const command = /^src\/commands\/(.+)\.ts$/.exec(source)?.[1];
-  if (command !== undefined && existsSync(join(root, 'test/cases', command))) return true;
+  if (command !== undefined && (existsSync(join(root, 'test/cases', command)) || named.has(command))) return true;
   const stem = source.replace(/\.[a-z]+$/, '');
   return [stem, dirname(source)].some((name) =>
     source.startsWith('src/')

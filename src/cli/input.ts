@@ -6,15 +6,15 @@ import { RecordError, RunError, UsageError } from '../records/error.ts';
 import { describeValue } from '../records/field.ts';
 import { IdSet } from '../records/id-set.ts';
 import { type Line, readLines } from '../records/lines.ts';
-import { parseRecord, type VerbatimFields, verbatimFields } from '../records/parse-record.ts';
+import { type InputText, parseRecord, verbatimFields } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
 import type { Row } from '../stages/stage.ts';
 import type { Counts } from './progress.ts';
 import type { Shard } from './shard.ts';
 
-/** A row with what its output needs to keep numbers as they were written. */
+/** A row with the text it was read from, in which its fields are written again. */
 export interface InputRow extends Row {
-  verbatim?: VerbatimFields | undefined;
+  input?: InputText;
 }
 
 /** A line that gives no record, or a record with a wrong field. */
@@ -50,26 +50,33 @@ export function checkFiles(files: readonly string[]): void {
   }
 }
 
-/** The rows of the input in order. Bad ones come as they are met: what to do about them is the caller's. */
-export async function* readRows(options: InputOptions): AsyncGenerator<InputRow | BadRow> {
-  const { counts, limit = Number.POSITIVE_INFINITY, shard } = options;
+/**
+ * The rows of the input in order, a batch for each chunk of bytes, each row parsed when it is reached. Bad ones come as
+ * they are met: what to do about them is the caller's.
+ */
+export async function* readRows(options: InputOptions): AsyncGenerator<Iterable<InputRow | BadRow>> {
+  const { counts, limit = Number.POSITIVE_INFINITY, shard, stop } = options;
   const files = options.files.length === 0 ? ['-'] : options.files;
   const ids = new IdSet();
   let number = 0;
   counts.bytesTotal = totalBytes(files);
+  function* rowsOf(batch: Iterable<Line>, source: string): Generator<InputRow | BadRow> {
+    for (const line of batch) {
+      if (number >= limit || stop.aborted) return;
+      const row = parseRow(line, source, ids);
+      const isMine = shard === undefined || number % shard.count === shard.index;
+      number += 1;
+      if (!isMine) continue;
+      counts.read += 1;
+      if (!('error' in row) && options.isDone?.(row.record.id)) counts.done += 1;
+      else yield row;
+    }
+  }
   for (const file of files) {
     const source = file === '-' ? 'stdin' : file;
-    for await (const batch of readLines(readBytes(file, options.stop, counts), source)) {
-      for (const line of batch) {
-        if (number >= limit || options.stop.aborted) return;
-        const row = parseRow(line, source, ids);
-        const isMine = shard === undefined || number % shard.count === shard.index;
-        number += 1;
-        if (!isMine) continue;
-        counts.read += 1;
-        if (!('error' in row) && options.isDone?.(row.record.id)) counts.done += 1;
-        else yield row;
-      }
+    for await (const batch of readLines(readBytes(file, stop, counts), source)) {
+      yield rowsOf(batch, source);
+      if (number >= limit || stop.aborted) return;
     }
   }
 }
@@ -80,12 +87,22 @@ function parseRow({ line, value, text, error }: Line, source: string, ids: IdSet
     const record = parseRecord(value, { source, line });
     if (!ids.add(record.id))
       throw new RecordError({ source, line }, 'id', 'an id not seen before', describeValue(record.id));
-    return { record, source, line, verbatim: verbatimFields(text, value) };
+    if (freezesInput) freeze(record);
+    return { record, source, line, input: { text, record, verbatim: verbatimFields(text, value) } };
   } catch (cause) {
     if (!(cause instanceof RecordError)) throw cause;
     const hasId = cause.field !== 'id' && typeof (value as VprefRecord | null)?.id === 'string';
     return { source, line, error: cause, ...(hasId && { record: value as VprefRecord }) };
   }
+}
+
+// Tests set this: a stage that changed a record in place would write what was read, not what it made.
+const freezesInput = process.env.VPREF_FREEZE_INPUT === '1';
+
+function freeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null) return;
+  Object.freeze(value);
+  for (const member of Object.values(value)) freeze(member);
 }
 
 /** The bytes of a file or stdin; ends early, without an error, when `stop` aborts. */

@@ -92,7 +92,7 @@ export class Run<F, A> implements RunContext<F, A> {
     checkFiles(this.files);
   }
 
-  readRows(sink?: Sink): AsyncGenerator<InputRow | BadRow> {
+  readRows(sink?: Sink): AsyncGenerator<Iterable<InputRow | BadRow>> {
     const { shard, limit } = this.#common;
     const { files, stop } = this;
     return readRows({ files, shard, limit, stop, counts: this.#counts, ...(sink && { isDone: sink.done.has }) });
@@ -100,11 +100,12 @@ export class Run<F, A> implements RunContext<F, A> {
 
   async *records(): AsyncGenerator<Row> {
     this.needInput();
-    for await (const row of this.readRows()) {
-      if ('error' in row) this.failed(row.error);
-      else if (row.record.error === undefined) yield row;
-      else this.#counts.passed += 1;
-    }
+    for await (const batch of this.readRows())
+      for (const row of batch) {
+        if ('error' in row) this.failed(row.error);
+        else if (row.record.error === undefined) yield row;
+        else this.#counts.passed += 1;
+      }
     if (this.#counts.passed > 0) this.note(`${this.#counts.passed} records left out: they failed in an earlier stage`);
   }
 

@@ -24,15 +24,14 @@ const NEWLINE = 0x0a;
 const BYTE_ORDER_MARK = 0xfeff;
 
 /**
- * The lines of a byte stream, a batch for each chunk. Byte order marks, CR LF and blank lines are taken in stride,
+ * The lines of a byte stream, a batch for each chunk; a line is parsed when it is reached, so that it can be freed
+ * before the next one. Byte order marks, CR LF and blank lines are taken in stride,
  * `null` is a value like any other; bad JSON and bad UTF-8 are lines with an error, and the next line is read.
  */
-export async function* readLines(chunks: Chunks, source: string): AsyncGenerator<Line[]> {
+export async function* readLines(chunks: Chunks, source: string): AsyncGenerator<Iterable<Line>> {
   const at = { source, line: 0 };
-  for await (const bytes of wholeLines(chunks)) {
-    const lines = isUtf8(bytes) ? parseText(bytes.toString(), at) : parseBytes(bytes, at);
-    if (lines.length > 0) yield lines;
-  }
+  for await (const bytes of wholeLines(chunks))
+    yield isUtf8(bytes) ? parseText(bytes.toString(), at) : parseBytes(bytes, at);
 }
 
 /**
@@ -111,17 +110,15 @@ async function* wholeLines(chunks: Chunks): AsyncGenerator<Buffer> {
   if (tail.length > 0) yield Buffer.concat(tail);
 }
 
-function parseText(text: string, at: Place): Line[] {
-  const lines: Line[] = [];
+function* parseText(text: string, at: Place): Generator<Line> {
   for (let start = 0; start < text.length; ) {
     const newline = text.indexOf('\n', start);
     const end = newline === -1 ? text.length : newline;
     at.line += 1;
     const line = parseLine(text.slice(start, end), at);
-    if (line !== undefined) lines.push(line);
+    if (line !== undefined) yield line;
     start = end + 1;
   }
-  return lines;
 }
 
 function parseLine(raw: string, at: Place): Line | undefined {
@@ -133,12 +130,14 @@ function parseLine(raw: string, at: Place): Line | undefined {
   }
 }
 
-function parseBytes(bytes: Buffer, at: Place): Line[] {
-  return splitBytes(bytes).flatMap((line) => {
-    if (isUtf8(line)) return parseText(line.length === 0 ? '\n' : line.toString(), at);
-    at.line += 1;
-    return [{ line: at.line, text: line.toString(), error: badUtf8(line, at) }];
-  });
+function* parseBytes(bytes: Buffer, at: Place): Generator<Line> {
+  for (const line of splitBytes(bytes)) {
+    if (isUtf8(line)) yield* parseText(line.length === 0 ? '\n' : line.toString(), at);
+    else {
+      at.line += 1;
+      yield { line: at.line, text: line.toString(), error: badUtf8(line, at) };
+    }
+  }
 }
 
 async function* noteBadBytes(chunks: Chunks, source: string, badLines: Map<number, RecordError>) {

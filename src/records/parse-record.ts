@@ -12,9 +12,53 @@ export function parseRecord(value: unknown, at: Place): VprefRecord {
   return checkShape(recordShape, value, at) as VprefRecord;
 }
 
-/** One record as a line of JSON without its newline. Throws RunError on a value that JSON has no form for. */
-export function formatRecord(record: object, verbatim?: VerbatimFields): string {
-  return verbatim === undefined ? formatLine(record) : formatVerbatim(record, verbatim);
+/** A line of input and what was parsed from it. The record must not be changed in place. */
+export interface InputText {
+  text: string;
+  record: object;
+  verbatim?: VerbatimFields | undefined;
+}
+
+/**
+ * One record as a line of JSON without its newline. The fields that it has from `input` are written as they were read.
+ * Throws RunError on a value that JSON has no form for.
+ */
+export function formatRecord(record: object, input?: InputText): string {
+  if (input === undefined) return formatLine(record);
+  const appended = formatAppended(record as Members, input);
+  if (appended !== undefined) return appended;
+  return input.verbatim === undefined ? formatLine(record) : formatVerbatim(record, input.verbatim);
+}
+
+type Members = Record<string, unknown>;
+
+/** A record that is the input with fields after it, and perhaps another id: the input's text, then those fields. */
+function formatAppended(record: Members, { text, record: input }: InputText): string | undefined {
+  const names = Object.keys(record);
+  let count = 0;
+  let start = 0;
+  let head = '';
+  for (const name in input) {
+    const value = (input as Members)[name];
+    if (names[count] !== name) return undefined;
+    count += 1;
+    if (record[name] === value) continue;
+    const opening = `{"id":${JSON.stringify(value)}`;
+    if (name !== 'id' || count !== 1 || !text.startsWith(opening)) return undefined;
+    head = `{"id":${JSON.stringify(record.id)}`;
+    start = opening.length;
+  }
+  const end = text.lastIndexOf('}');
+  let line = head + text.slice(start, end).trim();
+  for (; count < names.length; count++) {
+    const value = record[names[count]!];
+    if (value !== undefined) line += `,${JSON.stringify(names[count])}:${formatValue(value)}`;
+  }
+  return `${line}}`;
+}
+
+function formatValue(value: unknown): string {
+  return typeof value === 'object' && value !== null ? formatLine(value) : JSON.stringify(value);
 }
 
 /** Top-level fields whose numbers JavaScript would rewrite (1.0, 1e5, 19-digit integers): name -> text as read. */
@@ -43,7 +87,7 @@ function formatVerbatim(record: object, verbatim: VerbatimFields): string {
   const members: string[] = [];
   for (const [name, value] of Object.entries(record)) {
     if (value === undefined) continue;
-    const printed = typeof value === 'object' && value !== null ? formatLine(value) : JSON.stringify(value);
+    const printed = formatValue(value);
     const original = verbatim.get(name);
     members.push(`${JSON.stringify(name)}:${original?.parsed === printed ? original.text : printed}`);
   }

@@ -18,7 +18,7 @@ function file(name: string, ...lines: string[]): string {
 async function read(files: string[], options: Partial<InputOptions> = {}): Promise<(InputRow | BadRow)[]> {
   const rows: (InputRow | BadRow)[] = [];
   const stop = new AbortController().signal;
-  for await (const row of readRows({ files, stop, counts: newCounts(), ...options })) rows.push(row);
+  for await (const batch of readRows({ files, stop, counts: newCounts(), ...options })) rows.push(...batch);
   return rows;
 }
 
@@ -81,10 +81,11 @@ describe('readRows', () => {
     const stop = new AbortController();
     const rows: unknown[] = [];
     const path = file('h', ...records('h', 50_000));
-    for await (const row of readRows({ files: [path], stop: stop.signal, counts: newCounts() })) {
-      rows.push(row);
-      if (rows.length === 10) stop.abort();
-    }
+    for await (const batch of readRows({ files: [path], stop: stop.signal, counts: newCounts() }))
+      for (const row of batch) {
+        rows.push(row);
+        if (rows.length === 10) stop.abort();
+      }
     assert.equal(rows.length, 10);
   });
 

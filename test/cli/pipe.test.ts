@@ -50,6 +50,11 @@ const bad = (line: number): BadRow => ({
 });
 const failed = { error: { stage: 'sample', code: 'x', message: 'y' } };
 
+/** Rows in batches of two. */
+async function* batches(...rows: (InputRow | BadRow)[]): AsyncGenerator<Iterable<InputRow | BadRow>> {
+  for (let at = 0; at < rows.length; at += 2) yield rows.slice(at, at + 2);
+}
+
 async function* feed<T>(...items: T[]): AsyncGenerator<T> {
   yield* items;
 }
@@ -64,7 +69,7 @@ const upper = mapRows(({ record }) => {
 describe('pipeRows', () => {
   test('keeps order: rows that failed earlier go around the stage in their place', async () => {
     const { options, lines, ids } = harness();
-    await pipeRows(feed(row('q1'), row('q2', failed), row('q3'), row('q4', failed)), upper, options);
+    await pipeRows(batches(row('q1'), row('q2', failed), row('q3'), row('q4', failed)), upper, options);
     assert.deepEqual(ids(), ['q1', 'q2', 'q3', 'q4']);
     assert.deepEqual(JSON.parse(lines[1]!), record('q2', failed));
     assert.equal(options.counts.passed, 2);
@@ -73,7 +78,7 @@ describe('pipeRows', () => {
   test('journals what ids do not say: several rows, none, a failure', async () => {
     const { options, journal } = harness('skip');
     await pipeRows(
-      feed(row('q1'), row('q2', { twice: 1 }), row('q3', { drop: 1 }), row('q4', { boom: 1 })),
+      batches(row('q1'), row('q2', { twice: 1 }), row('q3', { drop: 1 }), row('q4', { boom: 1 })),
       upper,
       options,
     );
@@ -96,13 +101,13 @@ describe('pipeRows', () => {
         return [record];
       }, 4);
       const { options, ids } = harness();
-      await assert.rejects(pipeRows(feed(row('q1'), row('q2'), broken, row('q4')), slow, options), { message });
+      await assert.rejects(pipeRows(batches(row('q1'), row('q2'), broken, row('q4')), slow, options), { message });
       assert.deepEqual(ids(), ['q1', 'q2']);
     });
 
     test(`--on-error skip: ${name} is told, counted and left out`, async () => {
       const { options, ids, said } = harness('skip');
-      await pipeRows(feed(row('q1'), broken, row('q4')), upper, options);
+      await pipeRows(batches(row('q1'), broken, row('q4')), upper, options);
       assert.deepEqual(ids(), ['q1', 'q4']);
       assert.equal(options.counts.skipped, 1);
       assert.match(said(), /^t: in:3: .*\n$/);
@@ -111,7 +116,7 @@ describe('pipeRows', () => {
 
   test('--on-error keep writes the row with its error; a line without a record is left out', async () => {
     const { options, lines } = harness('keep');
-    await pipeRows(feed<InputRow | BadRow>(row('q1', { boom: 1 }), bad(2), row('q3')), upper, options);
+    await pipeRows(batches(row('q1', { boom: 1 }), bad(2), row('q3')), upper, options);
     assert.deepEqual(
       lines.map((line) => JSON.parse(line)),
       [
@@ -124,7 +129,7 @@ describe('pipeRows', () => {
 
   test('after twenty failures the rest are only counted', async () => {
     const { options, said } = harness('skip');
-    await pipeRows(feed(...Array.from({ length: 30 }, (_, i) => bad(i + 1))), upper, options);
+    await pipeRows(batches(...Array.from({ length: 30 }, (_, i) => bad(i + 1))), upper, options);
     assert.equal(said().split('\n').length - 1, 21);
     assert.equal(options.counts.skipped, 30);
   });
@@ -134,14 +139,14 @@ describe('pipeRows', () => {
       for await (const row of rows) if (row.line !== 2) yield { row, records: [row.record] };
     }
     await assert.rejects(
-      pipeRows(feed(row('q1'), row('q2'), row('q3')), loses, harness().options),
+      pipeRows(batches(row('q1'), row('q2'), row('q3')), loses, harness().options),
       /no result for record "q2"/,
     );
   });
 
   test("a stage's programming error is thrown on, not made a failed row", async () => {
     const stage = mapRows(() => (undefined as unknown as { x: () => never }).x());
-    await assert.rejects(pipeRows(feed(row('q1')), stage, harness('skip').options), TypeError);
+    await assert.rejects(pipeRows(batches(row('q1')), stage, harness('skip').options), TypeError);
   });
 });
 

@@ -64,7 +64,7 @@ describe('parseRecord', () => {
 describe('numbers', () => {
   const roundTrip = (line: string, change: object = {}) => {
     const value = JSON.parse(line);
-    return formatRecord({ ...value, ...change }, verbatimFields(line, value));
+    return formatRecord({ ...value, ...change }, { text: line, record: value, verbatim: verbatimFields(line, value) });
   };
 
   test('are written as they were read when JavaScript has another form for them', () => {
@@ -76,16 +76,28 @@ describe('numbers', () => {
 
   test('a field that a stage changed is written from its value', () => {
     assert.equal(roundTrip('{"a":1.0,"b":2.0}', { a: 3 }), '{"a":3,"b":2.0}');
-    const line = '{"meta":{"v":1.0}}';
-    const value = JSON.parse(line);
-    const verbatim = verbatimFields(line, value);
-    value.meta.v = 5;
-    assert.equal(formatRecord(value, verbatim), '{"meta":{"v":5}}');
+    assert.equal(roundTrip('{"meta":{"v":1.0},"b":2.0}', { meta: { v: 5 } }), '{"meta":{"v":5},"b":2.0}');
   });
 
   test('lines that print as they were read need nothing kept', () => {
     for (const line of ['{"a":-12.345678901234567,"t":"3e5 1.0,"}', '{"a":10,"b":[0.5,100]}', '{}'])
       assert.equal(verbatimFields(line, JSON.parse(line)), undefined);
+  });
+
+  test('a record with other fields first, fewer fields, or another order is written from its values', () => {
+    const line = ' {"id":"a", "x":1.0,"y":[1.50]}\r';
+    const value = JSON.parse(line);
+    const format = (record: object) =>
+      formatRecord(record, { text: line, record: value, verbatim: verbatimFields(line, value) });
+    assert.equal(format({ ...value, z: undefined, w: { a: 1 } }), '{"id":"a", "x":1.0,"y":[1.50],"w":{"a":1}}');
+    assert.equal(format({ ...value, id: 'a#1', group: 'a' }), '{"id":"a#1","x":1.0,"y":[1.50],"group":"a"}');
+    assert.equal(format({ id: 'a', y: value.y }), '{"id":"a","y":[1.50]}');
+    assert.equal(format({ x: 1, ...value }), '{"x":1.0,"id":"a","y":[1.50]}');
+    assert.equal(format({ id: 'a' }), '{"id":"a"}');
+  });
+
+  test('another id takes the place of the first one in the text', () => {
+    assert.equal(roundTrip('{"id":"a","x":1.0}', { id: 'a#"1', group: 'a' }), '{"id":"a#\\"1","x":1.0,"group":"a"}');
   });
 
   test('random records survive, numbers untouched', () => {

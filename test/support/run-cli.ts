@@ -74,7 +74,7 @@ function cliEnvironment(extra: CliOptions['env']): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(SLURM_|OMPI_|NODE_OPTIONS|NODE_TEST_|FORCE_COLOR|DEBUG)/.test(name),
   );
-  return { ...Object.fromEntries(kept), NO_COLOR: '1', LC_ALL: 'C.UTF-8', ...extra };
+  return { ...Object.fromEntries(kept), NO_COLOR: '1', LC_ALL: 'C.UTF-8', VPREF_FREEZE_INPUT: '1', ...extra };
 }
 
 let folder: string | undefined;

@@ -46,17 +46,23 @@ export function newPairReport(): PairReport {
 export function pair(options: PairOptions, report: PairReport): Stage {
   const rule: Rule = pairRules[options.rule];
   const left = (reason: string) => report.left.set(reason, (report.left.get(reason) ?? 0) + 1);
+  const count = (records: readonly VprefRecord[]) => {
+    for (const record of records) {
+      report.lean.add(record);
+      if (record.pair?.flipped) report.flipped += 1;
+    }
+  };
+  const { whole } = options;
   const stage = mapRows((row) => {
     const picked = rule(row, options.rules, left);
-    return Array.isArray(picked) ? finishRows(row, picked, options, left) : picked;
+    const made = Array.isArray(picked) ? finishRows(row, picked, options, left) : picked;
+    if (whole === undefined && Array.isArray(made)) count(made);
+    return made;
   });
+  if (whole === undefined) return stage;
   return async function* (rows) {
-    const results = stage(rows);
-    for await (const result of options.whole === undefined ? results : filterWhole(results, options.whole)) {
-      for (const record of result.records) {
-        report.lean.add(record);
-        if (record.pair?.flipped) report.flipped += 1;
-      }
+    for await (const result of filterWhole(stage(rows), whole)) {
+      count(result.records);
       yield result;
     }
   };
@@ -84,13 +90,15 @@ const STALE_FIELDS = [
 function finishRows(row: Row, picked: readonly Picked[], options: PairOptions, left: (reason: string) => void) {
   const records: VprefRecord[] = [];
   const base = options.rule === 'given' ? row.record : withoutStale(row.record);
+  const isUnfiltered = Object.values(options.filters).every((limit) => limit === undefined);
   let reason: string | undefined;
   for (const { suffix, fields } of picked) {
-    const { id } = row.record;
-    const own = suffix === undefined ? {} : { id: `${id}#${suffix}`, group: row.record.group ?? id };
-    const images =
-      options.imageNegatives.length === 0 ? {} : { rejected_images: negativeImages(row, options.imageNegatives) };
-    const filtered = filterRow({ ...base, ...own, ...fields, ...images }, options.filters);
+    const { id, group = id } = row.record;
+    // Object.assign, because adding to a spread copy of a parsed object takes ten times as long in V8.
+    const own = suffix === undefined ? undefined : { id: `${id}#${suffix}`, group };
+    const made: VprefRecord = Object.assign({}, base, own, fields);
+    if (options.imageNegatives.length > 0) made.rejected_images = negativeImages(row, options.imageNegatives);
+    const filtered = isUnfiltered ? made : filterRow(made, options.filters);
     if (isDropped(filtered)) {
       reason ??= filtered.dropped;
       if (picked.length > 1) left(filtered.dropped);
