@@ -4,25 +4,21 @@
 import type { Image } from './image.ts';
 
 const PASSES = 3;
+// Half of the last whole bit in 24-bit fixed point.
+const HALF = 1 << 23;
 
 /** Blurred with standard deviation `sigma` in pixels; 0 leaves the image as it is. */
 export function blurImage(image: Image, sigma: number): Image {
   const { width, height } = image;
-  if (sigma === 0) return { ...image, data: image.data.slice() };
+  const data = image.data.slice();
+  if (sigma === 0) return { width, height, data };
   const box = boxOf(sigma);
-  let data: Uint8Array = image.data;
-  let spare: Uint8Array = new Uint8Array(data.length);
-  for (let pass = 0; pass < PASSES; pass++) {
-    const out = pass === 0 ? new Uint8Array(data.length) : spare;
-    for (let y = 0; y < height; y++) blurLine(data, out, { start: y * width * 3, step: 3, count: width }, 3, box);
-    if (pass > 0) spare = data;
-    data = out;
-  }
-  for (let pass = 0; pass < PASSES; pass++) {
-    blurLine(data, spare, { start: 0, step: width * 3, count: height }, width * 3, box);
-    [data, spare] = [spare, data];
-  }
-  return { width, height, data };
+  blurRows(data, width, height, box);
+  const spare = new Uint8Array(data.length);
+  blurColumns(data, spare, width * 3, height, box);
+  blurColumns(spare, data, width * 3, height, box);
+  blurColumns(data, spare, width * 3, height, box);
+  return { width, height, data: spare };
 }
 
 /** A box of 2 * radius + 1 whole pixels and a share of one more on each side; weights in 24-bit fixed point. */
@@ -45,35 +41,77 @@ function boxOf(sigma: number): BlurBox {
   return { radius, weight, edgeWeight: Math.trunc(((1 << 24) - (radius * 2 + 1) * weight) / 2) };
 }
 
-/** Positions start, start + step, ... (count of them). */
-interface Line {
-  start: number;
-  step: number;
-  count: number;
+/** All passes over one row before the next, in lines with room for the ends to be repeated. */
+function blurRows(data: Uint8Array, width: number, height: number, box: BlurBox): void {
+  const margin = (box.radius + 1) * 3;
+  const stride = width * 3;
+  let line = new Uint8Array(stride + 2 * margin);
+  let next = new Uint8Array(stride + 2 * margin);
+  for (let row = 0; row < height; row++) {
+    line.set(data.subarray(row * stride, (row + 1) * stride), margin);
+    for (let pass = 0; pass < PASSES; pass++) {
+      repeatEnds(line, margin, stride);
+      blurLine(line, next, stride, box);
+      [line, next] = [next, line];
+    }
+    data.set(line.subarray(margin, margin + stride), row * stride);
+  }
 }
 
-/** One box blur along `lanes` neighbouring lines at once; positions past an end repeat the end. */
-function blurLine(source: Uint8Array, out: Uint8Array, line: Line, lanes: number, box: BlurBox): void {
-  const { start, step, count } = line;
-  const { radius, weight, edgeWeight } = box;
-  const last = count - 1;
-  const at = (i: number) => start + Math.min(Math.max(i, 0), last) * step;
-  const sums = new Int32Array(lanes);
-  for (let i = -radius - 1; i < radius; i++) {
-    const from = at(i);
-    for (let lane = 0; lane < lanes; lane++) sums[lane]! += source[from + lane]!;
+function repeatEnds(line: Uint8Array, margin: number, stride: number): void {
+  const last = margin + stride - 3;
+  for (let i = 0; i < margin; i += 3) {
+    line.copyWithin(i, margin, margin + 3);
+    line.copyWithin(last + 3 + i, last, last + 3);
   }
-  for (let i = 0; i < count; i++) {
-    const enters = at(i + radius);
-    const leaves = at(i - radius - 1);
-    const beyond = at(i + radius + 1);
-    const to = start + i * step;
-    for (let lane = 0; lane < lanes; lane++) {
-      const before = source[leaves + lane]!;
-      const sum = sums[lane]! + source[enters + lane]! - before;
-      sums[lane] = sum;
-      const edges = before + source[beyond + lane]!;
-      out[to + lane] = (Math.imul(sum, weight) + Math.imul(edges, edgeWeight) + (1 << 23)) >>> 24;
+}
+
+/** One box blur along a line of RGB with margins; only what lies between them is written. */
+function blurLine(line: Uint8Array, out: Uint8Array, stride: number, { radius, weight, edgeWeight }: BlurBox): void {
+  const reach = radius * 3;
+  const margin = reach + 3;
+  let red = 0;
+  let green = 0;
+  let blue = 0;
+  // The box of the place before the first.
+  for (let at = 0; at < margin + reach; at += 3) {
+    red += line[at]!;
+    green += line[at + 1]!;
+    blue += line[at + 2]!;
+  }
+  for (let at = margin, end = margin + stride; at < end; at += 3) {
+    const leaves = at - margin;
+    const enters = at + reach;
+    const red0 = line[leaves]!;
+    const green0 = line[leaves + 1]!;
+    const blue0 = line[leaves + 2]!;
+    red = (red + line[enters]! - red0) | 0;
+    green = (green + line[enters + 1]! - green0) | 0;
+    blue = (blue + line[enters + 2]! - blue0) | 0;
+    out[at] = (Math.imul(red, weight) + Math.imul(red0 + line[enters + 3]!, edgeWeight) + HALF) >>> 24;
+    out[at + 1] = (Math.imul(green, weight) + Math.imul(green0 + line[enters + 4]!, edgeWeight) + HALF) >>> 24;
+    out[at + 2] = (Math.imul(blue, weight) + Math.imul(blue0 + line[enters + 5]!, edgeWeight) + HALF) >>> 24;
+  }
+}
+
+/** One box blur down all columns at once: neighbours in memory stay neighbours in time. */
+function blurColumns(source: Uint8Array, out: Uint8Array, stride: number, height: number, box: BlurBox): void {
+  const { radius, weight, edgeWeight } = box;
+  const rowAt = (row: number) => Math.min(Math.max(row, 0), height - 1) * stride;
+  const sums = new Int32Array(stride);
+  for (let row = -radius - 1; row < radius; row++) {
+    for (let i = 0, from = rowAt(row); i < stride; i++, from++) sums[i] = sums[i]! + source[from]!;
+  }
+  for (let row = 0; row < height; row++) {
+    let leaves = rowAt(row - radius - 1);
+    let enters = rowAt(row + radius);
+    let beyond = rowAt(row + radius + 1);
+    let to = row * stride;
+    for (let i = 0; i < stride; i++) {
+      const before = source[leaves++]!;
+      const sum = (sums[i]! + source[enters++]! - before) | 0;
+      sums[i] = sum;
+      out[to++] = (Math.imul(sum, weight) + Math.imul(before + source[beyond++]!, edgeWeight) + HALF) >>> 24;
     }
   }
 }

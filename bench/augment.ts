@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Images a second of `augment` on 640x480 JPEGs, decode to PNG on disk, on all cores. With --python PYTHON the same by torchvision and
+// Pillow (bench/augment.py) in the same run, at Pillow's default PNG level and at its fastest.
+//   node --import tsx bench/augment.ts [--images 200] [--rounds 3] [--python PYTHON] [--out bench/results/augment.ndjson]
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import sharp from 'sharp';
+import { createPixelPool } from '../src/pixels/pool.ts';
+import { randomStream } from '../src/records/random.ts';
+import { augment } from '../src/stages/augment/index.ts';
+import { parseViewSpecs } from '../src/stages/augment/view-spec.ts';
+import type { Row } from '../src/stages/stage.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    images: { type: 'string', default: '200' },
+    rounds: { type: 'string', default: '3' },
+    python: { type: 'string' },
+    out: { type: 'string' },
+  },
+});
+const numImages = Number(flags.images);
+const threads = availableParallelism();
+const work = mkdtempSync(join(tmpdir(), 'vpref-bench-'));
+const source = join(work, 'in');
+mkdirSync(source);
+
+/** Waves, edges and sensor noise: about as many bytes as a photograph of this size. */
+async function writePhoto(path: string, index: number): Promise<void> {
+  const [width, height] = [640, 480];
+  const random = randomStream(index, 'photo');
+  const [a, b, c] = [10 + 40 * random.nextFloat(), 10 + 40 * random.nextFloat(), 20 + random.nextInt(60)];
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0; i < data.length; i++) {
+    const [x, y] = [Math.floor(i / 3) % width, Math.floor(i / 3 / width)];
+    const edge = (Math.floor(x / c) + Math.floor(y / c)) % 2 ? 25 : 0;
+    data[i] = Math.min(
+      Math.max(115 + 85 * Math.sin(x / (a + 9 * (i % 3)) + y / b) + edge + 12 * (random.nextFloat() - 0.5), 0),
+      255,
+    );
+  }
+  await sharp(data, { raw: { width, height, channels: 3 } })
+    .jpeg({ quality: 90 })
+    .toFile(path);
+}
+
+async function ours(recipe: string): Promise<{ images_per_second: number; bytes: number }> {
+  const imageDir = mkdtempSync(join(work, 'ours-'));
+  const names = readdirSync(source).sort();
+  async function* rows(): AsyncGenerator<Row> {
+    for (const [i, name] of names.entries()) {
+      yield { record: { id: name, images: [join(source, name)], prompt: 'p' }, source: 'bench', line: i + 1 };
+    }
+  }
+  const pool = createPixelPool(threads);
+  const warmed = { ...pool, close: async () => {} };
+  const run = async (dir: string) => {
+    const stage = augment({ views: parseViewSpecs([recipe]), seed: 1, imageDir: dir, createPool: () => warmed });
+    for await (const { error } of stage(rows())) if (error) throw new Error(error.message);
+  };
+  await run(mkdtempSync(join(work, 'warm-')));
+  const start = performance.now();
+  await run(imageDir);
+  const seconds = (performance.now() - start) / 1000;
+  await pool.close();
+  const sizes = readdirSync(imageDir).map((name) => statSync(join(imageDir, name)).size);
+  const bytes = Math.floor(sizes.reduce((sum, size) => sum + size, 0) / sizes.length);
+  return { images_per_second: Math.round((numImages / seconds) * 10) / 10, bytes };
+}
+
+function torchvision(recipe: string, level: number): { images_per_second: number; bytes: number } {
+  const out = mkdtempSync(join(work, 'torchvision-'));
+  const script = new URL('augment.py', import.meta.url).pathname;
+  return JSON.parse(
+    execFileSync(flags.python!, [script, source, out, recipe, String(level), String(threads)], { encoding: 'utf8' }),
+  );
+}
+
+const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+
+try {
+  for (let i = 0; i < numImages; i++) await writePhoto(join(source, `${String(i).padStart(4, '0')}.jpg`), i);
+  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+  for (const recipe of ['flip', 'rrcrop', 'autoaugment', 'moco']) {
+    const runs: Record<string, { images_per_second: number; bytes: number }[]> = {};
+    for (let round = 0; round < Number(flags.rounds); round++) {
+      const add = (name: string, result: { images_per_second: number; bytes: number }) => {
+        runs[name] ??= [];
+        runs[name].push(result);
+      };
+      add('vpref', await ours(recipe));
+      if (flags.python) for (const level of [6, 1]) add(`torchvision, PNG level ${level}`, torchvision(recipe, level));
+    }
+    for (const [tool, results] of Object.entries(runs)) {
+      const rate = median(results.map((result) => result.images_per_second));
+      const row = {
+        bench: 'augment',
+        recipe,
+        tool,
+        images_per_second: rate,
+        png_bytes: results[0]!.bytes,
+        images: numImages,
+        threads,
+        node: process.version,
+        cpu: cpus()[0]!.model,
+        commit,
+      };
+      console.log(JSON.stringify(row));
+      if (flags.out) appendFileSync(flags.out, `${JSON.stringify(row)}\n`);
+    }
+  }
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
