@@ -58,10 +58,11 @@ _vpref() {
         --clean) COMPREPLY=($(compgen -W 'none seva' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --image-root|--limit|-o|--output|--seed|--shard|--source|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --protocol) COMPREPLY=($(compgen -W 'llava plain' -- "$cur")); return ;;
+        --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--check-images --clean --faithful --image-root --limit --on-error -o --output --progress -q --quiet --resume --seed --shard --source --threads --turns --help'
-      first='llava lrv scigraphqa sharegpt trl seva helpsteer'
+      words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --resume --seed --shard --source --threads --turns --help'
+      first='llava lrv scigraphqa sharegpt trl seva helpsteer pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
       ;;
     pair)
       case $prev in

@@ -6,6 +6,7 @@ import { recordFlags } from '../cli/flags.ts';
 import { openImportFiles } from '../cli/import-files.ts';
 import { checkOncePerSource, listFlag, parseLimits, splitSource } from '../cli/list-flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import type { RunContext } from '../cli/run.ts';
 import { UsageError } from '../records/error.ts';
 import type { Cleaning } from '../stages/import/dialogue.ts';
 import {
@@ -83,8 +84,8 @@ otherwise:
     await this.runSource(Import, (run) => {
       const { args, flags, files, stop } = run;
       const counts = newImportCounts();
-      run.atEnd(() => tellCounts(counts, (message) => run.note(message)));
       const options = importOptions(args.format, flags);
+      run.atEnd(() => tellCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
       return importFiles(openImportFiles(files, stop, rereads), options, counts);
     });
@@ -146,12 +147,29 @@ function listNoisyImages(path: string | undefined): string[] | undefined {
   return images;
 }
 
-function tellCounts({ items, otherSource, overLimit, badImages }: ImportCounts, note: (message: string) => void): void {
+function tellCounts(
+  counts: ImportCounts,
+  options: ImportOptions,
+  run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>,
+): void {
+  const { items, sources, otherSource, overLimit, badImages } = counts;
   const parts = [`${items} items read`];
   if (otherSource > 0) parts.push(`${otherSource} of other sources`);
   if (overLimit > 0) parts.push(`${overLimit} over the limit`);
-  if (parts.length > 1) note(parts.join(', '));
+  if (parts.length > 1) run.note(parts.join(', '));
+  for (const source of namedSources(options))
+    if (items > 0 && !sources.has(source)) run.warn(`no item of source ${source}; there are: ${listCounts(sources)}`);
   const total = [...badImages.values()].reduce((sum, count) => sum + count, 0);
-  if (total > 0)
-    note(`${total} images missing or unreadable: ${[...badImages].map((pair) => pair.join(' ')).join(', ')}`);
+  if (total > 0) run.note(`${total} images missing or unreadable: ${listCounts(badImages)}`);
+}
+
+/** Sources that flags name: one that no item has is a slip, most likely. */
+function namedSources({ selection, imageRoots }: ImportOptions): Set<string> {
+  const named = [...selection.limits, ...imageRoots].flatMap(({ source }) => source ?? []);
+  return new Set([...(selection.sources ?? []), ...named]);
+}
+
+function listCounts(counts: ReadonlyMap<string, number>): string {
+  const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 20);
+  return `${most.map((pair) => pair.join(' ')).join(', ')}${counts.size > most.length ? ', ...' : ''}` || 'none';
 }

@@ -194,7 +194,7 @@ test('scores that do not fit the responses say where', async () => {
   );
   assert.equal(
     await failure('score', { responses, annotations: [graded([1, 2], { scores: [{ grade: 1 }, null] })] }),
-    'f:1: annotations[0].scores[0].helpfulness: expected a number, got nothing (there is grade: see --metrics)',
+    'f:1: annotations[0].scores[0].helpfulness: expected a number, got nothing; there is grade',
   );
   const { scores: _, ...bare } = graded([]);
   assert.equal(

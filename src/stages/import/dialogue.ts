@@ -36,9 +36,9 @@ export function dialoguePrompt(turns: readonly Turn[], system?: string): VprefRe
   return messages;
 }
 
-/** Prompt and reference of one question alone. Marks of several images say which comes where, and stay. */
+/** Prompt of one question alone. Marks of several images say which comes where, and stay; without one they are text. */
 export function questionPrompt(draft: Draft, turn: Turn, cleaning: Cleaning, source?: string): VprefRecord['prompt'] {
-  const question = (draft.images?.length ?? 0) > 1 ? turn.question : cleanQuestion(turn.question, cleaning, source);
+  const question = draft.images?.length !== 1 ? turn.question : cleanQuestion(turn.question, cleaning, source);
   return dialoguePrompt([{ question }], draft.system);
 }
 

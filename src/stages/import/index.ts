@@ -63,6 +63,8 @@ export interface ImportOptions {
 /** What was read, for the summary. */
 export interface ImportCounts {
   items: number;
+  /** Items by source. */
+  sources: Map<string, number>;
   /** Items whose source was not asked for. */
   otherSource: number;
   /** Items that limits left out. */
@@ -72,7 +74,7 @@ export interface ImportCounts {
 }
 
 export function newImportCounts(): ImportCounts {
-  return { items: 0, otherSource: 0, overLimit: 0, badImages: new Map() };
+  return { items: 0, sources: new Map(), otherSource: 0, overLimit: 0, badImages: new Map() };
 }
 
 /** An item on its way to a record. */
@@ -117,6 +119,7 @@ async function* selectItems(
   }
   for await (const { id, facts, item } of identifiedItems(files, format, options)) {
     counts.items += 1;
+    if (facts.source !== undefined) counts.sources.set(facts.source, (counts.sources.get(facts.source) ?? 0) + 1);
     const { source, line } = item;
     const row = { record: { id, prompt: '' }, source, line, item, turns: undefined, itemSource: facts.source };
     if (item.error !== undefined) {

@@ -60,7 +60,7 @@ export function meanMetrics(
       sum.runs += 1;
       for (const [place, name] of names.entries()) {
         const grade = graded[name];
-        if (grade === undefined) throw missingMetric(row, `${path}.scores[${index}]`, name, graded);
+        if (grade === undefined) throw missingMetric(row, `${path}.scores[${index}].${name}`, graded);
         sum.totals[place]! += grade;
       }
     }
@@ -70,9 +70,9 @@ export function meanMetrics(
   );
 }
 
-function missingMetric(row: Row, path: string, name: string, graded: Record<string, number>): RecordError {
-  const others = Object.keys(graded).join(', ') || 'no metric';
-  return new RecordError(row, `${path}.${name}`, 'a number', `nothing (there is ${others}: see --metrics)`);
+function missingMetric(row: Row, path: string, graded: Record<string, number>): RecordError {
+  const names = Object.keys(graded);
+  return new RecordError(row, path, 'a number', `nothing${names.length > 0 ? `; there is ${names.join(', ')}` : ''}`);
 }
 
 /** Usable responses that have a score, in the record's order. */
