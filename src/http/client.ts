@@ -47,6 +47,13 @@ export class TransportError extends Error {
   }
 }
 
+const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'exec']);
+
+/** Whether the request certainly did not reach the server. */
+export function wasNeverSent({ code, permanent }: TransportError): boolean {
+  return NEVER_SENT.has(code) || (permanent && code !== 'too-large');
+}
+
 const DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 
 /** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are always checked. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One call to its end: attempts, waits, and the state it ends in.
 import { type Attempt, failed } from './attempt.ts';
-import { TransportError } from './client.ts';
+import { TransportError, wasNeverSent } from './client.ts';
 import { type Clock, type FlowControl, FlowStopped } from './flow.ts';
 
 export interface RetryOptions {
@@ -77,10 +77,8 @@ function tooLong(attempt: Attempt, asked: number, options: RetryOptions): Attemp
   return { ...attempt, message, fatal: true };
 }
 
-const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'exec']);
-
 function transportAttempt(cause: TransportError): Attempt {
-  const brokeOff = !cause.permanent && !NEVER_SENT.has(cause.code);
+  const brokeOff = !wasNeverSent(cause);
   // An answer that is too large may be one row's; a certificate or a URL is everybody's.
   const fatal = cause.permanent && cause.code !== 'too-large';
   return failed('transport', cause.message, { retry: !cause.permanent, fatal, brokeOff });

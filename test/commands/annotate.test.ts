@@ -59,8 +59,9 @@ function cachedRows(cache: string): Set<string> {
 }
 
 test('killed ten times and resumed is one straight run, and what was answered is never asked again', async (context) => {
-  const numRows = 600;
-  const kills = 10;
+  // The long form: VPREF_FAULT_ROWS=10000 VPREF_KILLS=50.
+  const numRows = Number(process.env.VPREF_FAULT_ROWS ?? 600);
+  const kills = Number(process.env.VPREF_KILLS ?? 10);
   const faults = faultBehaviour();
   let callsLeft = Number.POSITIVE_INFINITY;
   let victim: ChildProcess | undefined;

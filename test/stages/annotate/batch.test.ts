@@ -246,6 +246,17 @@ test('a hand-in that was cut off is not repeated blindly', async (context) => {
   await assert.rejects(submit(), /cut off while it handed this file in/);
 });
 
+test('a hand-in that certainly did not arrive is made again', async (context) => {
+  const { server, settings, submit, batchFolder } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
+  const nowhere = { ...settings, judgeOptions: { ...settings.judgeOptions, baseUrl: 'http://127.0.0.1:9/v1' } };
+  await assert.rejects(async () => {
+    for await (const _ of submitAnnotate(asRows(records), nowhere));
+  }, /POST \/v1\/files: connect ECONNREFUSED/);
+  assert.deepEqual(readdirSync(batchFolder).sort(), ['batch.json', 'requests-000.jsonl']);
+  assert.equal((await submit())[0]!.batch, 'batch_1');
+  assert.equal(server.jobs.size, 1);
+});
+
 test('what the cache answers is not handed in', async (context) => {
   const { server, submit, collect, batchFolder } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
   await submit(records.slice(0, 3));

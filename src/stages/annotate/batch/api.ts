@@ -2,7 +2,13 @@
 // What the batch modes of the providers have in common.
 import type { Attempt } from '../../../http/attempt.ts';
 import { failureMessage, parseJson } from '../../../http/chat.ts';
-import type { HttpClient, HttpReply, HttpRequest } from '../../../http/client.ts';
+import {
+  type HttpClient,
+  type HttpReply,
+  type HttpRequest,
+  TransportError,
+  wasNeverSent,
+} from '../../../http/client.ts';
 import { RunError } from '../../../records/error.ts';
 
 /** Where a submitted batch stands. */
@@ -26,22 +32,32 @@ export interface BatchApi {
   readLine(line: unknown): { key: string; attempt: Attempt } | undefined;
 }
 
+/** A call after which nobody knows whether the server did what it was asked. */
+export const UNSURE = 'batch-unsure';
+
 /** A request of a batch API; files take their time. Throws RunError with the server's words. */
 export async function batchCall(
   client: HttpClient,
   request: HttpRequest,
 ): Promise<{ json: unknown; reply: HttpReply }> {
-  const reply = await client.send({ timeoutMs: 600_000, maxResponseBytes: 400 * 1024 * 1024, ...request });
+  const what = `${request.method ?? 'POST'} ${new URL(request.url).pathname}`;
+  const reply = await sendOrFail(client, request, what);
   const json = parseJson(reply.body);
   if (reply.status >= 300) {
     const message = (json as { error?: { message?: unknown } } | undefined)?.error?.message ?? reply.body;
-    const code = reply.status === 401 || reply.status === 403 ? 'auth' : 'batch';
-    throw new RunError(
-      code,
-      `${request.method ?? 'POST'} ${new URL(request.url).pathname}: ${failureMessage(reply.status, message)}`,
-    );
+    const code = reply.status === 401 || reply.status === 403 ? 'auth' : reply.status >= 500 ? UNSURE : 'batch';
+    throw new RunError(code, `${what}: ${failureMessage(reply.status, message)}`);
   }
   return { json, reply };
+}
+
+async function sendOrFail(client: HttpClient, request: HttpRequest, what: string): Promise<HttpReply> {
+  try {
+    return await client.send({ timeoutMs: 600_000, maxResponseBytes: 400 * 1024 * 1024, ...request });
+  } catch (cause) {
+    if (!(cause instanceof TransportError)) throw cause;
+    throw new RunError(wasNeverSent(cause) ? 'transport' : UNSURE, `${what}: ${cause.message}`, { cause });
+  }
 }
 
 /** A string field of a reply. Throws RunError when it is not there. */

@@ -14,7 +14,7 @@ import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
 import { apiBody, type JudgeApi } from '../providers/http-judge.ts';
 import { eachQuestion, type QuestionSource } from '../survey.ts';
-import type { BatchApi } from './api.ts';
+import { type BatchApi, UNSURE } from './api.ts';
 import { geminiBatch } from './gemini.ts';
 import { openaiBatch } from './openai.ts';
 
@@ -91,7 +91,12 @@ async function handIn(
     ...manifest,
     files: manifest.files.map((other) => (other === entry ? { ...entry, isSubmitting: true } : other)),
   });
-  entry.batch = await batch.submit(client, entry.file, bytes);
+  try {
+    entry.batch = await batch.submit(client, entry.file, bytes);
+  } catch (cause) {
+    if ((cause as RunError).code !== UNSURE) writeManifest(folder, manifest);
+    throw cause;
+  }
   writeManifest(folder, manifest);
 }
 

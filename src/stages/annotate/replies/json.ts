@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `reply: json`: comments before numbers, strictly by the schema; for one answer flat, for several by label.
+import { describeJsonError } from '../../../records/json-error.ts';
 import { type ReplySchema, schemaProblem } from '../schema.ts';
 import type { ReadResult, ReplyContext, ReplyReader } from './reading.ts';
 
@@ -26,11 +27,12 @@ function ratingProperties(context: ReplyContext): Record<string, ReplySchema> {
 }
 
 function readJson(text: string, context: ReplyContext): ReadResult {
+  const json = withoutFence(text);
   let reply: unknown;
   try {
-    reply = JSON.parse(withoutFence(text));
-  } catch (cause) {
-    return { problem: `expected one JSON object and nothing else: ${(cause as Error).message.slice(0, 120)}` };
+    reply = JSON.parse(json);
+  } catch {
+    return { problem: `expected one JSON object and nothing else: ${describeJsonError(json)}` };
   }
   const problem = schemaProblem(jsonSchema(context), reply);
   if (problem !== undefined) return { problem };
