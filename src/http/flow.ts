@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast calls may start: requests and tokens a minute, calls at a time, and less of each when a server says so.
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** Time as the flow sees it: monotonic milliseconds. Tests pass their own. */
@@ -141,4 +142,30 @@ export class FlowControl {
       },
     };
   }
+}
+
+/** The two ways in which a run ends: no new calls, or none at all. */
+export interface RunSignals {
+  stopped: AbortSignal;
+  aborted: AbortSignal;
+  /** Nothing new begins; what is under way goes on. */
+  stop(): void;
+  /** What is under way ends too. */
+  abort(): void;
+}
+
+/** Signals of a run whose calls go through this flow. */
+export function runSignals(flow: FlowControl): RunSignals {
+  const [stopping, aborting] = [new AbortController(), new AbortController()];
+  // Every call under way listens to both.
+  setMaxListeners(0, stopping.signal, aborting.signal);
+  const stop = () => {
+    stopping.abort();
+    flow.stop('stopped');
+  };
+  const abort = () => {
+    stop();
+    aborting.abort();
+  };
+  return { stopped: stopping.signal, aborted: aborting.signal, stop, abort };
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
-import { setMaxListeners } from 'node:events';
 import { failed } from '../http/attempt.ts';
 import {
   CHAT_IMAGES,
@@ -12,26 +11,21 @@ import {
   readChatReply,
 } from '../http/chat.ts';
 import type { HttpClient } from '../http/client.ts';
-import { type Clock, FlowControl, monotonicClock } from '../http/flow.ts';
+import { type Clock, FlowControl, monotonicClock, type RunSignals, runSignals } from '../http/flow.ts';
 import { type ImagePart, loadImagePart } from '../http/image-part.ts';
 import { callWithRetries } from '../http/retry.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import { placeImages } from '../records/prompt.ts';
 import { randomStream } from '../records/random.ts';
 import type { Message, Response, VprefRecord } from '../records/record.ts';
+import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
+import { type DrawOptions, recordDraw } from './draw.ts';
 import { mapOrdered } from './ordered.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
 
-export interface EndpointSampling {
+/** How to draw; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
+export interface EndpointSampling extends Omit<DrawOptions, 'beams' | 'repetitionMaxPeriod'> {
   model: string;
-  /** Samples a view. */
-  n: number;
-  temperature: number;
-  topP?: number | undefined;
-  /** Not of the OpenAI API, but vLLM and llama.cpp take it. */
-  topK?: number | undefined;
-  maxNewTokens?: number | undefined;
-  stop?: string[] | undefined;
   seed: number;
   /** Ask for log-probabilities; they go into `endpoint_logps`. */
   logprobs?: boolean | undefined;
@@ -73,8 +67,8 @@ export function sampleEndpoint(options: EndpointOptions): Stage {
       graceMs: GRACE_MS,
       signal: options.signal,
       start: (row) => sampler.row(row),
-      stop: () => sampler.stop(),
-      abort: () => sampler.abort(),
+      stop: sampler.signals.stop,
+      abort: sampler.signals.abort,
     });
   };
 }
@@ -93,14 +87,12 @@ interface Branch {
 class EndpointSampler {
   readonly #options: EndpointOptions;
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
-  readonly #abort = new AbortController();
+  readonly signals: RunSignals;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.#clock = options.clock ?? monotonicClock;
-    // Every call under way listens to both.
-    setMaxListeners(0, this.#stop.signal, this.#abort.signal);
+    this.signals = runSignals(options.flow);
   }
 
   async row(row: Row): Promise<RowResult> {
@@ -111,16 +103,6 @@ class EndpointSampler {
       if (isFatal || !(cause instanceof RecordError || cause instanceof RunError)) throw cause;
       return { row, records: [], error: rowError(cause) };
     }
-  }
-
-  stop(): void {
-    this.#stop.abort();
-    this.#options.flow.stop('stopped');
-  }
-
-  abort(): void {
-    this.stop();
-    this.#abort.abort();
   }
 
   async #sample(row: Row): Promise<VprefRecord> {
@@ -135,9 +117,9 @@ class EndpointSampler {
       sampling: {
         model: sampling.model,
         temperature: sampling.temperature,
-        ...(sampling.topP === undefined ? {} : { top_p: sampling.topP }),
-        ...(sampling.topK === undefined ? {} : { top_k: sampling.topK }),
-        ...(sampling.maxNewTokens === undefined ? {} : { max_new_tokens: sampling.maxNewTokens }),
+        top_p: sampling.topP,
+        top_k: sampling.topK,
+        max_new_tokens: sampling.maxNewTokens,
         seed: sampling.seed,
       },
     };
@@ -207,12 +189,12 @@ class EndpointSampler {
           url: `${baseUrl.replace(/\/+$/, '')}/chat/completions`,
           headers,
           body,
-          signal: this.#abort.signal,
+          signal: this.signals.aborted,
         };
         last = readChatReply(await client.send(sent));
         return last;
       },
-      { flow, clock: this.#clock, maxAttempts, maxDelayMs, signal: this.#stop.signal, nextFloat: backoff.nextFloat },
+      { flow, clock: this.#clock, maxAttempts, maxDelayMs, signal: this.signals.stopped, nextFloat: backoff.nextFloat },
     );
     if (attempt.fatal) throw new RunError(attempt.outcome, `${baseUrl}: ${hideKey(attempt.message ?? '', key)}`);
     // A cut, empty or filtered answer is an answer: the response says how it ended.
@@ -232,8 +214,9 @@ function chatParameters(sampling: EndpointSampling): ChatParameters {
     model: sampling.model,
     maxTokens: sampling.maxNewTokens,
     temperature: sampling.temperature,
-    topP: sampling.topP,
-    topK: sampling.topK,
+    // At their neutral values they are not sent: OpenAI's own server knows no top_k.
+    topP: sampling.topP === 1 ? undefined : sampling.topP,
+    topK: sampling.topK === 0 ? undefined : sampling.topK,
     stop: sampling.stop,
     logprobs: sampling.logprobs,
   };
@@ -276,41 +259,21 @@ interface WantedView {
 
 /** The images of each wanted view. Throws RecordError for a view that only the engine can make. */
 function wantedViews(row: Row, wanted: string): WantedView[] {
-  const { images = [], views = [] } = row.record;
-  const original = { name: 'original', images };
-  if (wanted === 'original') return [original];
-  const chosen = wanted === 'all' ? views : views.filter((view) => view.name === wanted);
-  if (chosen.length === 0 && wanted !== 'all') {
-    throw new RecordError(row, 'views', `a view "${wanted}"`, views.map((view) => view.name).join(', ') || 'none');
-  }
-  const made = chosen.map((view) => {
-    const recipe = view.ops.find((op) => op.op === 'diffusion');
-    if (recipe !== undefined || view.images === undefined) {
-      throw new RecordError(row, `views.${view.name}`, 'image files (an endpoint cannot apply a recipe)', 'a recipe');
-    }
-    return { name: view.name, images: view.images };
+  const { record } = row;
+  const names = wanted === 'all' ? [ORIGINAL_VIEW, ...(record.views ?? []).map((view) => view.name)] : [wanted];
+  return names.map((name) => {
+    const { images, noise } = viewInputs(record, name);
+    if (noise === undefined) return { name, images };
+    throw new RecordError(row, `views.${name}`, 'image files (an endpoint cannot apply a recipe)', 'diffusion');
   });
-  return wanted === 'all' ? [original, ...made] : made;
 }
 
 /** The command line's parameters under the record's own sampling_params. */
 function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSampling {
-  const own = row.record.sampling_params ?? {};
-  const number = (name: string): number | undefined => {
-    const value = own[name];
-    if (value === undefined || value === null) return undefined;
-    if (typeof value !== 'number')
-      throw new RecordError(row, `sampling_params.${name}`, 'a number', JSON.stringify(value));
-    return value;
-  };
-  return {
-    ...sampling,
-    temperature: number('temperature') ?? sampling.temperature,
-    topP: number('top_p') ?? sampling.topP,
-    topK: number('top_k') ?? sampling.topK,
-    maxNewTokens: number('max_new_tokens') ?? sampling.maxNewTokens,
-    n: number('n') ?? sampling.n,
-  };
+  const { beams, repetitionMaxPeriod: _, ...draw } = recordDraw(row, { ...sampling, beams: 1, repetitionMaxPeriod: 0 });
+  if (beams > 1)
+    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(beams));
+  return { ...sampling, ...draw };
 }
 
 /**

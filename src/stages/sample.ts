@@ -5,6 +5,7 @@ import { RecordError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import { promptTurns, type Turn } from '../text/chat-template.ts';
+import { type DrawOptions, recordDraw } from './draw.ts';
 import { mapRowsInFlight } from './in-flight.ts';
 import {
   loadImages,
@@ -27,18 +28,6 @@ export interface SampleOptions extends DrawOptions {
   /** SteerLM: attributes of the answer that the last user turn asks for. */
   steer?: Record<string, number>;
   seed: number;
-}
-
-export interface DrawOptions {
-  n: number;
-  temperature: number;
-  topP: number;
-  topK: number;
-  maxNewTokens: number;
-  stop: string[];
-  beams: number;
-  /** 0 lets an answer repeat itself until its length ends it. */
-  repetitionMaxPeriod: number;
 }
 
 // One view of one record, on its way to answers.
@@ -196,43 +185,4 @@ function openDialogue(row: Row, numImages: number, steer: SampleOptions['steer']
 
 function viewNames(row: Row, views: string): string[] {
   return views === 'all' ? [ORIGINAL_VIEW, ...(row.record.views ?? []).map(({ name }) => name)] : [views];
-}
-
-// --- a record's own settings ----------------------------------------------------------------------------------------------------
-
-const DRAW_FIELDS: Record<string, { field: keyof DrawOptions; min: number; max: number; whole: boolean }> = {
-  n: { field: 'n', min: 1, max: 4096, whole: true },
-  temperature: { field: 'temperature', min: 0, max: Number.POSITIVE_INFINITY, whole: false },
-  top_p: { field: 'topP', min: 0, max: 1, whole: false },
-  top_k: { field: 'topK', min: 0, max: 2 ** 31 - 1, whole: true },
-  max_new_tokens: { field: 'maxNewTokens', min: 1, max: 2 ** 31 - 1, whole: true },
-  beams: { field: 'beams', min: 1, max: 64, whole: true },
-};
-
-/** Throws RecordError for a value of `sampling_params` that cannot be; unknown keys are left to others. */
-export function recordDraw(row: Row, options: DrawOptions): DrawOptions {
-  const { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod } = options;
-  const draw: DrawOptions = { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod };
-  for (const [name, value] of Object.entries(row.record.sampling_params ?? {})) {
-    const at = `sampling_params.${name}`;
-    const rule = Object.hasOwn(DRAW_FIELDS, name) ? DRAW_FIELDS[name] : undefined;
-    if (rule !== undefined) {
-      const { field, min, max, whole } = rule;
-      const fits = typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
-      if (!fits) throw new RecordError(row, at, rangeText(rule), JSON.stringify(value) ?? 'undefined');
-      Object.assign(draw, { [field]: value });
-    } else if (name === 'stop') {
-      const list = typeof value === 'string' ? [value] : value;
-      if (!Array.isArray(list) || !list.every((item) => typeof item === 'string' && item !== '')) {
-        throw new RecordError(row, at, 'a text or a list of texts', JSON.stringify(value) ?? 'undefined');
-      }
-      draw.stop = list;
-    }
-  }
-  return draw;
-}
-
-function rangeText({ min, max, whole }: { min: number; max: number; whole: boolean }): string {
-  const kind = whole ? 'a whole number' : 'a number';
-  return max >= 2 ** 31 - 1 ? `${kind} of at least ${min}` : `${kind} in ${min}..${max}`;
 }

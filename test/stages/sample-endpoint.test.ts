@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/stages/draw.ts
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openHttpClient } from '../../src/http/client.ts';
@@ -9,6 +10,11 @@ import { type Behaviour, type Seen, startJudgeServer } from '../support/judge-se
 
 const PNG =
   'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=';
+
+const DEFAULTS: EndpointSampling = {
+  ...{ model: 'm', n: 1, temperature: 0, topP: 1, topK: 0, maxNewTokens: 64, stop: [] },
+  ...{ seed: 0, views: 'original' },
+};
 
 interface Body {
   messages: { role: string; content: string | { type: string; text?: string; image_url?: { url: string } }[] }[];
@@ -50,7 +56,7 @@ async function sample(
     client,
     baseUrl: `${server.base('openai')}/`,
     key: 'sk-endpoint-key',
-    sampling: { model: 'm', n: 1, temperature: 0, seed: 0, views: 'original', ...sampling },
+    sampling: { ...DEFAULTS, ...sampling },
     flow: endpointFlow(8),
     clock: hastyClock,
     maxAttempts: 3,
@@ -133,10 +139,10 @@ test('views with images, the original first; a recipe only the engine can apply 
   const one = await sample(context, [record], { views: 'crop' });
   assert.deepEqual(names(one.results[0]!.records[0]!.responses!), ['crop']);
   assert.ok(JSON.stringify(one.server.calls[0]!.body).includes(other));
-  const noisy = { ...record, views: [{ name: 'noise', ops: [{ op: 'diffusion', step: 800 }], seed: 1 }] };
+  const noisy = { ...record, views: [{ name: 'noise', ops: [{ op: 'diffusion', step: 800, seed: 1 }], seed: 1 }] };
   const bad = await sample(context, [noisy, record], { views: 'noise' });
   assert.match(bad.results[0]!.error!.message, /test\.ndjson:1: views\.noise: expected image files/);
-  assert.match(bad.results[1]!.error!.message, /test\.ndjson:2: views: expected a view "noise", got flip, crop/);
+  assert.match(bad.results[1]!.error!.message, /views: expected one named "noise", got original flip crop/);
 });
 
 test("log-probabilities under a name of their own, and the record's own parameters", async (context) => {

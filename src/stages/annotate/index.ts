@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // annotate: asks a judge about the responses of each record and appends one entry a run to `annotations`.
-import { setMaxListeners } from 'node:events';
+import { type RunSignals, runSignals } from '../../http/flow.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
 import { mapOrdered } from '../ordered.ts';
@@ -39,8 +39,8 @@ export function annotate(options: AnnotateOptions): Stage {
         graceMs: GRACE_MS,
         signal: options.signal,
         start: (row) => run.row(row),
-        stop: () => run.stop(),
-        abort: () => run.abort(),
+        stop: run.signals.stop,
+        abort: run.signals.abort,
       });
     } finally {
       await options.asking.judge.close();
@@ -52,14 +52,13 @@ export function annotate(options: AnnotateOptions): Stage {
 class AnnotateRun {
   readonly #options: AnnotateOptions;
   readonly #asking: Asking;
-  readonly #stop = new AbortController();
-  readonly #abort = new AbortController();
+  readonly signals: RunSignals;
 
   constructor(options: AnnotateOptions) {
     this.#options = options;
-    this.#asking = { ...options.asking, stopped: this.#stop.signal, aborted: this.#abort.signal, open: new Map() };
-    // Every call under way listens to both.
-    setMaxListeners(0, this.#stop.signal, this.#abort.signal);
+    this.signals = runSignals(options.asking.flow);
+    const { stopped, aborted } = this.signals;
+    this.#asking = { ...options.asking, stopped, aborted, open: new Map() };
   }
 
   /** The row's result. Rejects with what makes going on pointless. */
@@ -71,16 +70,6 @@ class AnnotateRun {
       if (isRowsOwn) return { row, records: [], error: rowError(cause) };
       throw cause instanceof BudgetSpent ? new RunError('max-cost', cause.message) : cause;
     }
-  }
-
-  stop(): void {
-    this.#stop.abort();
-    this.#asking.flow.stop('stopped');
-  }
-
-  abort(): void {
-    this.stop();
-    this.#abort.abort();
   }
 
   async #annotateRow(row: Row): Promise<RowResult> {
