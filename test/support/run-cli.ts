@@ -65,9 +65,15 @@ export function collect(child: ChildProcess): Promise<CliResult> {
 /** A new empty folder under the system's, removed when the process ends. */
 export function temporaryFolder(name = 'test'): string {
   const folder = mkdtempSync(join(tmpdir(), `vpref-${name}-`));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  if (temporary.length === 0)
+    process.on('exit', () => {
+      for (const path of temporary) rmSync(path, { recursive: true, force: true });
+    });
+  temporary.push(folder);
   return folder;
 }
+
+const temporary: string[] = [];
 
 // What a developer or a cluster has in the environment must not change a test.
 function cliEnvironment(extra: CliOptions['env']): NodeJS.ProcessEnv {
