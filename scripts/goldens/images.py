@@ -29,12 +29,12 @@ def png_chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def raw_png(array, color_type, extra=b""):
-    """A PNG that PIL does not write itself: 16-bit RGB and friends, odd chunks."""
-    height, width = array.shape[:2]
+def raw_png(array, color_type, extra=b"", packed=1):
+    """A PNG that PIL does not write itself: 16-bit RGB and friends, odd chunks, several grey pixels in a byte."""
+    height, width = array.shape[0], array.shape[1] * packed
     depth = array.dtype.itemsize * 8
     rows = b"".join(b"\0" + row.tobytes() for row in array.astype(f">u{depth // 8}"))
-    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth // packed, color_type, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(rows, 9)) + png_chunk(b"IEND", b"")
 
 
@@ -46,6 +46,7 @@ def without_adobe(jpeg):
 def swapped_profile():
     """An sRGB profile with red and blue swapped: whoever applies it shows it."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)  # made when: the same each time
     red, blue = profile.index(b"rXYZ"), profile.index(b"bXYZ")
     profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
     return bytes(profile)
@@ -103,6 +104,10 @@ def write_images():
     save("gray16.tif", Image.fromarray(np.array(gray).astype(np.uint16) * 2))
     write("rgb16.png", raw_png(wide_range[..., :3], 2))
     write("rgba16.png", raw_png(wide_range, 6))
+    write("gray16-key.png", raw_png(np.array(gray).astype(np.uint16) * 2, 0, png_chunk(b"tRNS", struct.pack(">H", 300))))
+    write("gray4.png", raw_png(np.array(gray)[:, ::2], 0, packed=2))
+    write("gray2.png", raw_png(np.array(gray)[:, ::4], 0, packed=4))
+    write("gray-alpha16.png", raw_png(wide_range[..., :2], 4))
     write("gamma.png", raw_png(np.array(photo), 2, png_chunk(b"gAMA", struct.pack(">I", 100000))))
     save("profile.png", photo, icc_profile=swapped_profile())
     save("profile.jpg", photo, icc_profile=swapped_profile())

@@ -31,7 +31,9 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
     const open = await openWithSharp();
     const metadata = await open(bytes).metadata();
     if (metadata.space === 'cmyk') return await decodeCmyk(open(bytes));
-    if (metadata.space === 'grey16' && metadata.channels === 1) return await decodeGray16(open(bytes));
+    // A 16-bit grey PNG with a transparent level is not one with an alpha channel: PIL clips the first and scales the second.
+    const isPlainGray = metadata.channels === 1 || (format === 'PNG' && bytes[25] === 0);
+    if (metadata.space === 'grey16' && isPlainGray) return await decodeGray16(open(bytes));
     return await decodeRgb(open(bytes));
   } catch (cause) {
     const message = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.replace(/:$/, '');
@@ -80,8 +82,8 @@ async function decodeGray16(input: Sharp): Promise<Image> {
     .raw({ depth: 'ushort' })
     .toBuffer({ resolveWithObject: true });
   const values = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
-  const out = new Uint8Array(values.length * 3);
-  for (let i = 0; i < values.length; i++) out.fill(Math.min(values[i]!, 255), i * 3, i * 3 + 3);
+  const out = new Uint8Array(info.width * info.height * 3);
+  for (let i = 0; i < out.length; i += 3) out.fill(Math.min(values[(i / 3) * info.channels]!, 255), i, i + 3);
   return { width: info.width, height: info.height, data: out };
 }
 
