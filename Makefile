@@ -36,6 +36,7 @@ lint: setup
 	node_modules/.bin/tsc -p .
 	node_modules/.bin/biome check .
 	node --import tsx scripts/check-mirror.ts
+	node --import tsx scripts/check-imports.ts
 
 # Puts vpref, its man pages and completions under $(PREFIX).
 PREFIX ?= /usr/local

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps the import rule of ARCHITECTURE.md: which folder of src/ may import which, and no cycles between files.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Folder -> folders it may import beside itself. Types may be imported from stages everywhere above records. */
+const allowed: Record<string, string[]> = {
+  commands: ['cli', 'stages', 'engine', 'records', 'pixels', 'text', 'http'],
+  stages: ['engine', 'records', 'pixels', 'text', 'http'],
+  engine: ['records', 'text'],
+  cli: ['records', 'stages', 'engine'],
+  pixels: ['records'],
+  text: ['records'],
+  http: ['records'],
+  workers: ['pixels', 'records', 'stages'],
+  records: [],
+};
+
+const imports = new Map<string, string[]>();
+const problems: string[] = [];
+for (const entry of readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })) {
+  if (!entry.name.endsWith('.ts')) continue;
+  const file = join(entry.parentPath, entry.name).slice(root.length);
+  const targets: string[] = [];
+  const text = readFileSync(join(root, file), 'utf8');
+  for (const [, type, target] of text.matchAll(/^(?:import|export) (type )?[^;]*?from '(\.[^']+)';/gms)) {
+    const path = join(dirname(file), target!);
+    if (!existsSync(join(root, path))) problems.push(`${file}: imports ${path}, which does not exist`);
+    const [from, to] = [file.split('/')[1]!, path.split('/')[1]!];
+    if (from !== to && !allowed[from]?.includes(to) && !(type && to === 'stages' && from !== 'records'))
+      problems.push(`${file}: ${from} may not import ${to} (${path})`);
+    if (type === undefined) targets.push(path);
+  }
+  imports.set(file, targets);
+}
+
+const finished = new Set<string>();
+function findCycle(file: string, above: string[]): void {
+  if (above.includes(file)) {
+    problems.push(`cycle: ${[...above.slice(above.indexOf(file)), file].join(' -> ')}`);
+    return;
+  }
+  if (finished.has(file)) return;
+  for (const target of imports.get(file) ?? []) findCycle(target, [...above, file]);
+  finished.add(file);
+}
+for (const file of imports.keys()) findCycle(file, []);
+
+for (const problem of problems) console.error(problem);
+console.log(`imports: ${imports.size} files, ${problems.length} problems`);
+process.exitCode = problems.length > 0 ? 1 : 0;
