@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests to stop from outside. The first signal ends the input, so that what is in work is finished and saved;
 // the second ends the process at once.
+import { setMaxListeners } from 'node:events';
 import { exitCodeOf, StoppedError, type StopSignal } from './exit.ts';
 
 export interface StopRequest {
@@ -13,6 +14,8 @@ const signals: StopSignal[] = ['SIGTERM', 'SIGUSR1', 'SIGINT'];
 /** Starts listening for the signals. */
 export function listenForStop(): StopRequest {
   const controller = new AbortController();
+  // Every request in flight listens: Node would take more than ten for a leak.
+  setMaxListeners(0, controller.signal);
   for (const name of signals)
     process.on(name, () => {
       const stopped = new StoppedError(name, `stopped by ${name}`);
