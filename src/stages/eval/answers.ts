@@ -39,7 +39,7 @@ export interface Joined<L extends Label> {
 }
 
 const ID_FIELDS = ['question_id', 'questionId', 'index', 'image_id', 'id'];
-const TEXT_FIELDS = ['text', 'answer', 'prediction', 'output', 'response', 'caption'];
+const TEXT_FIELDS = ['text', 'prediction', 'answer', 'output', 'response', 'caption'];
 
 /** Whether a row is one of our records rather than a row of a benchmark's file. */
 export function isRecord(row: JsonObject): boolean {

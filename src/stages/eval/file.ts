@@ -187,7 +187,7 @@ function readWorkbook(bytes: Buffer, path: string): string[][] {
 }
 
 function* xmlElements(xml: string, name: string): Generator<{ attributes: string; body: string }> {
-  for (const match of xml.matchAll(new RegExp(`<${name}(?:\\s([^>]*?))?(?:/>|>([sS]*?)</${name}>)`, 'g')))
+  for (const match of xml.matchAll(new RegExp(`<${name}(?:\\s([^>]*?))?(?:/>|>([\\s\\S]*?)</${name}>)`, 'g')))
     yield { attributes: match[1] ?? '', body: match[2] ?? '' };
 }
 

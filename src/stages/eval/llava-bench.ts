@@ -40,12 +40,11 @@ export function parseReviewOfficial(content: string): [number, number] {
   return numbers.every((number) => number !== undefined) ? (numbers as [number, number]) : FAILED;
 }
 
-/** Two numbers from 1 to 10 on the first line that is not blank, parted by blanks, commas or a slash-free label. */
+/** Two numbers from 1 to 10 on the first line that is not blank; "Assistant 1:" and "/10" around them are no matter. */
 export function parseReviewStrict(content: string): [number, number] | undefined {
   const line = content.split('\n').find((text) => text.trim() !== '') ?? '';
-  const numbers = [...line.matchAll(/(?<![\d.])(\d+(?:\.\d+)?)(?:\s*\/\s*10(?![\d.]))?(?![\d.]*\d)/g)].map((match) =>
-    Number(match[1]),
-  );
+  const plain = line.replace(/assistant\s*\d+\s*:?/gi, ' ').replace(/\/\s*10(?![\d.])/g, ' ');
+  const numbers = [...plain.matchAll(/(?<![\d.-])\d+(?:\.\d+)?/g)].map(Number);
   return numbers.length === 2 && numbers.every((number) => number >= 1 && number <= 10)
     ? (numbers as [number, number])
     : undefined;
