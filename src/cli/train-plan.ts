@@ -17,12 +17,12 @@ export interface TrainFlagValues {
   'undesirable-weight': number;
   'lora-r': number;
   'lora-alpha'?: number | undefined;
-  rslora: boolean;
+  rslora?: boolean | undefined;
   'lora-targets': string;
   'init-adapter'?: string | undefined;
-  'train-projector': boolean;
+  'train-projector'?: boolean | undefined;
   'projector-lr': number;
-  'train-language-model': boolean;
+  'train-language-model'?: boolean | undefined;
   lr?: number | undefined;
   'lr-schedule': 'cosine' | 'linear' | 'constant';
   'warmup-ratio': number;
@@ -30,7 +30,7 @@ export interface TrainFlagValues {
   'max-grad-norm': number;
   'batch-size': number;
   'batch-tokens'?: number | undefined;
-  'no-shuffle': boolean;
+  'no-shuffle'?: boolean | undefined;
   'loss-on': 'last' | 'all';
   recompute: 'auto' | '0' | '1' | '2' | '3';
   'save-every': number;
@@ -54,7 +54,8 @@ export interface TrainPlan {
 /** Throws UsageError for flags that do not go together. */
 export function trainPlan(flags: TrainFlagValues, given: ReadonlySet<string>): TrainPlan {
   if (flags.output === undefined) throw new UsageError('-o: expected the directory for the adapter, got nothing');
-  const { 'train-language-model': trainLanguageModel, 'init-adapter': initAdapter } = flags;
+  const trainLanguageModel = flags['train-language-model'] === true;
+  const initAdapter = flags['init-adapter'];
   if (trainLanguageModel && (given.has('lora-r') || initAdapter !== undefined))
     throw new UsageError('--train-language-model and an adapter exclude each other');
   if (initAdapter !== undefined)
@@ -72,9 +73,9 @@ export function trainPlan(flags: TrainFlagValues, given: ReadonlySet<string>): T
     undesirableWeight: flags['undesirable-weight'],
     loraR,
     loraAlpha: flags['lora-alpha'] ?? 2 * loraR,
-    rslora: flags.rslora,
+    rslora: flags.rslora === true,
     loraTargets: flags['lora-targets'].split(',').map((name) => name.trim()),
-    trainProjector: flags['train-projector'],
+    trainProjector: flags['train-projector'] === true,
     trainLanguageModel,
     lr: flags.lr ?? DEFAULT_LR[flags.method],
     projectorLr: flags['projector-lr'],
@@ -93,7 +94,7 @@ export function trainPlan(flags: TrainFlagValues, given: ReadonlySet<string>): T
   const options = {
     dir: flags.output,
     batchSize: flags['batch-size'],
-    shuffle: !flags['no-shuffle'],
+    shuffle: flags['no-shuffle'] !== true,
     saveEvery: flags['save-every'],
     keepCheckpoints: flags['keep-checkpoints'],
     lossOn: flags['loss-on'],

@@ -151,7 +151,7 @@ absent, the model as it stands before the first step. Stopped by SIGTERM or SIGU
         yield* train(rows, trainer, needs, context, {
           ...plan.options,
           settings,
-          resume: flags.resume || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
+          resume: flags.resume === true || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
           ...(!flags['allow-ref-mismatch'] && {
             referenceSource: { model: context.fingerprint.model, adapters: [frozen, ...started] },
           }),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows at a time through an engine that batches them itself: results in input order, bounded memory.
+import { setMaxListeners } from 'node:events';
 import type { VprefRecord } from '../records/record.ts';
 import { mapOrdered } from './ordered.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
@@ -23,6 +24,8 @@ export function mapRowsInFlight(
 ): Stage {
   return (rows) => {
     const cancel = new AbortController();
+    // Every row in flight listens: Node would take more than ten for a leak.
+    setMaxListeners(0, cancel.signal);
     return mapOrdered(rows, {
       window: ROWS_IN_FLIGHT,
       graceMs: GRACE_MS,
