@@ -1,6 +1,6 @@
 # Made by scripts/completions.ts from the commands: do not edit.
 complete -c vpref -n __fish_use_subcommand -f -a annotate -d 'have a judge grade each record\'s responses'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l attempts -r -d 'attempts a call at most'
+complete -c vpref -n '__fish_seen_subcommand_from annotate' -l attempts -r -d 'attempts a call at most; one that is told when to come back counts a quarter'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l base-url -r -d 'server to ask, with its version part: http://host:8000/v1'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l batch -x -a 'submit collect' -d 'gemini and openai at half price: hand the questions in, or collect the answers'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l batch-dir -r -d 'folder of the request and result files of a batch'

@@ -50,7 +50,12 @@ export default class Annotate extends RecordCommand {
     rpm: numberFlag({ min: 0.001, helpValue: 'N', summary: 'requests a minute at most' }),
     tpm: numberFlag({ min: 1, helpValue: 'N', summary: 'tokens a minute at most' }),
     timeout: numberFlag({ min: 0.001, default: 120, helpValue: 'SECONDS', summary: 'longest time for one call' }),
-    attempts: integerFlag({ min: 1, default: 6, helpValue: 'N', summary: 'attempts a call at most' }),
+    attempts: integerFlag({
+      min: 1,
+      default: 6,
+      helpValue: 'N',
+      summary: 'attempts a call at most; one that is told when to come back counts a quarter',
+    }),
     'max-wait': numberFlag({
       min: 0,
       default: 600,

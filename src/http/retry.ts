@@ -19,6 +19,9 @@ export interface RetryOptions {
 
 const FIRST_DELAY_MS = 500;
 
+/** A server that says when to come back is well: such an attempt counts a quarter, so a narrow limit loses no call. */
+const LIMITED_SHARE = 0.25;
+
 /** Wait before attempt `number` + 1 (number counts from 1): doubling from 0.5 s, with up to half taken off at random. */
 export function backoffMs(number: number, uniform: number, maxDelayMs: number): number {
   const full = Math.min(maxDelayMs, FIRST_DELAY_MS * 2 ** Math.min(number - 1, 30));
@@ -34,6 +37,7 @@ export async function callWithRetries(
   attemptOnce: () => Promise<Attempt>,
   options: RetryOptions,
 ): Promise<Attempt> {
+  let failures = 0;
   for (let number = 1; ; number += 1) {
     const slot = await options.flow.acquire(tokens);
     const started = options.clock.now();
@@ -52,11 +56,12 @@ export async function callWithRetries(
     if (attempt.fatal) return attempt;
     const back = backoffMs(number, options.nextFloat(), options.maxDelayMs);
     const asked = attempt.delayMs;
-    const wait = asked === undefined ? back : asked + back / 10;
+    const wait = asked === undefined ? back : asked + options.nextFloat() * (asked / 10 + 100);
     if (attempt.throttle) slot.throttled(Math.min(asked ?? back, options.maxDelayMs));
     else slot.done(attempt.usage ? attempt.usage.input_tokens + attempt.usage.output_tokens : tokens);
     if (attempt.retry && asked !== undefined && asked > options.maxDelayMs) return tooLong(attempt, asked, options);
-    if (!attempt.retry || number >= options.maxAttempts) return attempt;
+    failures += attempt.outcome === 'rate-limited' && asked !== undefined ? LIMITED_SHARE : 1;
+    if (!attempt.retry || failures >= options.maxAttempts) return attempt;
     await sleepUnlessStopped(wait, options);
   }
 }

@@ -67,6 +67,12 @@ test('attempts that are used up leave the state of the last', async () => {
   assert.equal(times.length, 3);
 });
 
+test('attempts that the server told when to come back count a quarter', async () => {
+  const limited = failed('rate-limited', 'no', { retry: true, throttle: true, delayMs: 10 });
+  const { attempt, times } = await play([limited], { maxAttempts: 3 });
+  assert.deepEqual([attempt.outcome, times.length], ['rate-limited', 12]);
+});
+
 test('a refusal, a bad request or an answer is final at once', async () => {
   for (const end of [ok, failed('refused', 'no'), failed('invalid', 'bad'), failed('truncated', 'cut')]) {
     const { attempt, times } = await play([end]);
