@@ -36,12 +36,10 @@ export interface Example {
 export function recordExamples(row: Row, imagePath: (path: string, field: string) => string): Example[] {
   const { record } = row;
   const images = (record.images ?? []).map((image, index) => imagePath(image, `images[${index}]`));
-  const base = {
-    id: record.id,
-    images,
-    turns: promptTurns(row, images.length),
-    hasWrittenSlots: countImageMarks(record.prompt) > 0,
-  };
+  const numSlots = countImageMarks(record.prompt);
+  if (numSlots !== 0 && numSlots !== images.length)
+    throw new RecordError(row, 'prompt', `${images.length} image slots or none written`, String(numSlots));
+  const base = { id: record.id, images, turns: promptTurns(row, images.length), hasWrittenSlots: numSlots > 0 };
   const { chosen, rejected, response, label } = record;
   if (chosen === undefined || rejected === undefined || rejected.length === 0) {
     if (response !== undefined) return [{ ...base, response, ...(label !== undefined && { label }) }];
@@ -77,13 +75,9 @@ function preference(
   };
 }
 
-/** Turns with one image part per image. Throws RecordError for turns yet to be generated, and slots without images. */
+/** Turns with one image part per image. Throws RecordError for turns yet to be generated. */
 function promptTurns(row: Row, numImages: number): Turn[] {
-  const { prompt } = row.record;
-  const numSlots = countImageMarks(prompt);
-  if (numSlots !== 0 && numSlots !== numImages)
-    throw new RecordError(row, 'prompt', `${numImages} image slots or none written`, String(numSlots));
-  return placeImages(prompt, numImages).map(({ role, content }, index): Turn => {
+  return placeImages(row.record.prompt, numImages).map(({ role, content }, index): Turn => {
     if (content === null || typeof content === 'string')
       throw new RecordError(row, `prompt[${index}].content`, 'a turn with text', 'null: sample has not filled it');
     return { role, content };

@@ -13,8 +13,12 @@ export interface Filters {
   maxRepetition?: number;
 }
 
+/** Whether nothing is filtered. */
+const passesAll = (filters: Filters) => Object.keys(filters).length === 0;
+
 /** The row with the rejected answers that pass, or why none does. */
 export function filterRow(record: VprefRecord, filters: Filters): VprefRecord | { dropped: string } {
+  if (passesAll(filters)) return record;
   const positive = record.chosen ?? record.response ?? '';
   const bad = answerFault(positive, filters);
   if (bad !== undefined) return { dropped: bad };

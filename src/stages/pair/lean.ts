@@ -15,6 +15,7 @@ export interface Lean extends Tally {
   rejectedShare: number;
 }
 
+const YES_OR_NO = /^\W{0,3}(yes|no)\b/i;
 const MAX_SHORT_LENGTH = 24;
 /** Short answers told apart; rarer ones that come later cannot be a lean. */
 const MAX_ANSWERS = 4096;
@@ -24,7 +25,7 @@ const MIN_DEVIATIONS = 3;
 
 /** "yes" or "no" for an answer that begins so, a short answer in lower case without its full stop; else undefined. */
 export function shortAnswer(text: string): string | undefined {
-  const start = /^\W{0,3}(yes|no)\b/i.exec(text);
+  const start = YES_OR_NO.exec(text);
   if (start !== null) return start[1]!.toLowerCase();
   if (text.length > MAX_SHORT_LENGTH) return undefined;
   return text.trim().replace(/[.!]$/, '').toLowerCase() || undefined;
@@ -40,10 +41,8 @@ export class LeanCounter {
     if (chosen === undefined || rejected === undefined) return;
     this.#pairs += 1;
     this.#count(chosen, 'chosen');
-    for (const text of [rejected].flat()) {
-      this.#rejected += 1;
-      this.#count(text, 'rejected');
-    }
+    if (typeof rejected === 'string') this.#countRejected(rejected);
+    else for (const text of rejected) this.#countRejected(text);
   }
 
   /** Answers that are chosen more often than rejected, the strongest first. */
@@ -56,6 +55,11 @@ export class LeanCounter {
       if (isLean) leans.push({ answer, chosen, rejected, chosenShare, rejectedShare });
     }
     return leans.sort((a, b) => b.chosen - b.rejected - (a.chosen - a.rejected));
+  }
+
+  #countRejected(text: string): void {
+    this.#rejected += 1;
+    this.#count(text, 'rejected');
   }
 
   #count(text: string, side: keyof Tally): void {

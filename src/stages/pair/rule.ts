@@ -54,7 +54,9 @@ export type Rule = (row: Row, options: RuleOptions, left: (reason: string) => vo
 export function usableResponses(record: VprefRecord, options: RuleOptions): { response: Response; index: number }[] {
   const { label, finishedOnly } = options;
   const usable: { response: Response; index: number }[] = [];
-  for (const [index, response] of (record.responses ?? []).entries()) {
+  const { responses = [] } = record;
+  for (let index = 0; index < responses.length; index++) {
+    const response = responses[index]!;
     const { finish_reason: reason } = response;
     if (reason === 'error' || (finishedOnly && reason !== undefined && reason !== 'stop')) continue;
     if (label === undefined || response.label === label) usable.push({ response, index });

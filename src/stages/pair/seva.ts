@@ -7,11 +7,13 @@ import { type Picked, type Rule, type RuleOptions, usableResponses } from './rul
 const ORIGINAL = 'original';
 
 export const seva: Rule = ({ record }, options, left) => {
-  const usable = usableResponses(record, options).map(({ response }) => response);
-  const clean = usable.filter(({ view = ORIGINAL }) => view === ORIGINAL);
-  const distorted = usable.filter(
-    ({ view = ORIGINAL }) => view !== ORIGINAL && (options.views?.includes(view) ?? true),
-  );
+  const clean: Response[] = [];
+  const distorted: Response[] = [];
+  for (const { response } of usableResponses(record, options)) {
+    const { view = ORIGINAL } = response;
+    if (view === ORIGINAL) clean.push(response);
+    else if (options.views?.includes(view) ?? true) distorted.push(response);
+  }
   if (clean.length === 0) return { dropped: 'no answer to the clean image' };
   if (distorted.length === 0) return { dropped: 'no answer to a distorted image' };
   return options.negatives === undefined
