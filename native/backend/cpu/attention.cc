@@ -102,7 +102,7 @@ void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
   for_key_blocks(plan, tile, [&](int64_t row, int64_t n, int64_t visible) {
     const int64_t at = rows.at(int32_t(row));
     kn.gemm_tile(n, lanes, d, keys + at * ld, ld, 1, s.query, lanes, s.scores, lanes, /*accumulate=*/false);
-    if (visible >= 0) mask(s.scores, tile, n, lanes, visible, kNothing);
+    if (visible < n) mask(s.scores, tile, n, lanes, visible, kNothing);
     if (kn.softmax_step(s.scores, n, lanes, s.max, s.sum, s.correction))
       for (int64_t i = 0; i < count; ++i) kn.scale(s.correction[i], s.out + i * d, d);
     kn.gemm_tile(count, d, n, s.scores, 1, lanes, values + at * ld, ld, s.out, d, /*accumulate=*/true);
@@ -320,7 +320,7 @@ void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan,
   for_key_blocks(plan, tile, [&](int64_t row, int64_t n, int64_t visible) {
     const int64_t at = rows.at(int32_t(row));
     kn.gemm_tile(n, lanes, d, keys + at * ld, ld, 1, s.query_t, lanes, s.scores, lanes, false);
-    if (visible >= 0) mask(s.scores, tile, n, lanes, visible, kNothing);
+    if (visible < n) mask(s.scores, tile, n, lanes, visible, kNothing);
     kn.gemm_tile(n, lanes, d, values + at * ld, ld, 1, s.dout_t, lanes, s.dscores, lanes, false);
     kn.softmax_backward(s.scores, s.dscores, n, lanes, s.lse, s.delta);
     kn.gemm_tile(n, d, count, s.scores, lanes, 1, s.dout, d, dv + at * ld, ld, true);

@@ -72,8 +72,8 @@ class PackedRows {
   int64_t rows_ = 0;
 };
 
-// body(first row, rows, visible): the key blocks a tile sees; visible < 0 means all rows of the block, else query i (row within
-// the tile) sees the rows before visible + i of it.
+// body(first row, rows, visible): the key blocks a tile sees; query i (row within the tile) sees the rows before visible + i of the
+// block. That is below 0 where the first queries see none of it, and at least `rows` where all see all.
 template <class Body>
 void for_key_blocks(const AttentionPlan& plan, const QueryTile& tile, Body body) {
   const AttentionSpan& s = *tile.span;
@@ -84,7 +84,7 @@ void for_key_blocks(const AttentionPlan& plan, const QueryTile& tile, Body body)
     const int64_t end = causal ? first_visible + tile.rows - 1 : range.count;
     for (int64_t b = 0; b < end; b += kKeys) {
       const int64_t n = std::min(kKeys, end - b);
-      body(range.begin + b, n, b + n <= first_visible ? int64_t(-1) : first_visible - b);
+      body(range.begin + b, n, first_visible - b);
     }
   }
 }
