@@ -25,7 +25,8 @@ export default class Import extends RecordCommand {
   static override description = `Formats:
 ${FORMAT_LINES.join('\n')}
 
-Files are JSON arrays or JSON lines, also gzipped, read item by item. The
+Files are JSON arrays or JSON lines, also gzipped, or Parquet (.parquet),
+read item by item. The
 source of an item is the first folder of its image path, or the format's name.
 
 --faithful keeps what SeVa's published code does and this command mends

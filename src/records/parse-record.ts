@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a parsed line to a record and back to text.
 import { checkShape, isObject, type Place } from './field.ts';
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
 import { formatLine } from './lines.ts';
 import type { VprefRecord } from './record.ts';
 import { recordShape } from './record-shape.ts';
@@ -118,14 +119,6 @@ function* topLevelFields(text: string): Generator<[name: string, text: string]> 
     }
   }
 }
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const OPEN_BRACKET = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_BRACKET = 0x5d;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
 
 function closingQuote(text: string, opening: number): number {
   for (let end = text.indexOf('"', opening + 1); ; end = text.indexOf('"', end + 1)) {

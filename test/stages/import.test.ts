@@ -446,3 +446,42 @@ test('bad items say where, what was expected, what came; good ones around them a
     'f:1: [2]: expected an object, got number 7',
   ]);
 });
+
+test('Parquet files are read by row group, as the same rows in JSON are', async () => {
+  const path = 'fixtures/records/import/scigraphqa.parquet';
+  const options: ImportOptions = {
+    format: 'scigraphqa',
+    cleaning: 'none',
+    imageRoots: [],
+    checkImages: false,
+    selection: { limits: [], limitDialogues: false, seed: 0 },
+  };
+  const read = async (source: string) => {
+    const records: VprefRecord[] = [];
+    const open = () => assert.fail('Parquet is not read as a stream');
+    for await (const result of importFiles([{ source, open }], options, newImportCounts()))
+      records.push(...result.records);
+    return records;
+  };
+  const records = await read(path);
+  assert.deepEqual(
+    records.map(({ id }) => id),
+    ['p0', 'p1', 'p2', 'p3', 'p4'],
+  );
+  const { records: same } = await run('scigraphqa', [
+    {
+      id: 'p3',
+      image_file: '183.png',
+      caption: 'c',
+      title: 't',
+      abstract: 'a',
+      q_a_pairs: [['q0', 'a0']],
+      score: 3,
+      conversations: null,
+    },
+  ]);
+  assert.deepEqual(records[3], same[0]);
+  const other = join(mkdtempSync(join(tmpdir(), 'vpref-parquet-')), 'x.parquet');
+  writeFileSync(other, 'PAR1 not really');
+  await assert.rejects(read(other), /x\.parquet: cannot be read as Parquet/);
+});

@@ -51,7 +51,7 @@ export interface ImportFormat {
   summary: string;
   /** The items of all files together, where questions stand in one and what belongs to them in others. */
   allItems?(files: readonly ImportFile[], setting: ImportSetting): AsyncIterable<JsonItem>;
-  /** The items of a file; readJsonItems (array or JSON lines) when absent. */
+  /** The items of a file; readItems (Parquet, JSON array or JSON lines) when absent. */
   items?(file: ImportFile): AsyncIterable<JsonItem>;
   facts(value: unknown): ItemFacts;
   /** Throws RecordError; `path` is where the item stands below its line, to be put before field names. */
@@ -72,18 +72,19 @@ export function field(value: unknown, key: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
 }
 
-/** The item's other members, kept under `meta`; undefined when there is none. */
+/** The item's other members but nulls, kept under `meta`. */
 export function otherFields(
   value: Record<string, unknown>,
   used: readonly string[],
 ): { meta?: Record<string, unknown> } {
-  const rest = Object.entries(value).filter(([key]) => !used.includes(key));
+  const rest = Object.entries(value).filter(([key, member]) => member !== null && !used.includes(key));
   return rest.length > 0 ? { meta: Object.fromEntries(rest) } : {};
 }
 
-/** First folder of a relative image path: LLaVA's mixes name their parts that way. */
-export function imageFolder(path: unknown): string | undefined {
-  if (typeof path !== 'string') return undefined;
-  const slash = path.indexOf('/');
-  return slash > 0 ? path.slice(0, slash) : undefined;
+/** Source of an item by its images: the first folder of the first one's path, as LLaVA's mixes name their parts. */
+export function imageSource(images: unknown): string {
+  const first = Array.isArray(images) ? images[0] : images;
+  if (first === undefined || first === null) return 'text';
+  const slash = typeof first === 'string' ? first.indexOf('/') : -1;
+  return slash > 0 ? first.slice(0, slash) : 'images';
 }

@@ -3,7 +3,8 @@
 import { checkShape, number, object, string } from '../../records/field.ts';
 import { STEER_ATTRIBUTES } from '../steerlm.ts';
 import { field, type ImportFormat } from './format.ts';
-import { type JsonItem, readJsonItems } from './json-items.ts';
+import { readItems } from './items.ts';
+import type { JsonItem } from './json-items.ts';
 
 const metrics = Object.fromEntries(STEER_ATTRIBUTES.map((name) => [name, number]));
 const shape = object({ prompt: string, response: string, ...metrics }) as ReturnType<typeof object>;
@@ -12,7 +13,7 @@ export const helpsteer: ImportFormat = {
   summary: 'HelpSteer rows (train.jsonl): each prompt with its responses, graded by people',
   async *items(file) {
     let group: (JsonItem & { value: unknown[] }) | undefined;
-    for await (const item of readJsonItems(file.open(), file.source)) {
+    for await (const item of readItems(file)) {
       const prompt = field(item.value, 'prompt');
       if (group !== undefined && typeof prompt === 'string' && prompt === field(group.value[0], 'prompt')) {
         group.value.push(item.value);

@@ -11,7 +11,8 @@ import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from '
 import { gqa } from './gqa.ts';
 import { helpsteer } from './helpsteer.ts';
 import { checkImageFile, checkImageForm, type ImageRoot, resolveImage } from './images.ts';
-import { type JsonItem, readJsonItems } from './json-items.ts';
+import { readItems } from './items.ts';
+import type { JsonItem } from './json-items.ts';
 import { llava } from './llava.ts';
 import { llavaBench } from './llava-bench.ts';
 import { lrv } from './lrv.ts';
@@ -163,7 +164,7 @@ async function* identifiedItems(
 }
 
 async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat): AsyncGenerator<JsonItem> {
-  for (const file of files) yield* format.items?.(file) ?? readJsonItems(file.open(), file.source);
+  for (const file of files) yield* format.items?.(file) ?? readItems(file);
 }
 
 /** The records of one item; ids of a dialogue's questions are `id#turn`, their group is `id`. */

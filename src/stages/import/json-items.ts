@@ -3,6 +3,15 @@
 // never held whole; what is held is one chunk and the item that is being read.
 import { isUtf8 } from 'node:buffer';
 import { RecordError } from '../../records/error.ts';
+import {
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COMMA,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from '../../records/json-chars.ts';
 import { describeJsonError } from '../../records/json-error.ts';
 import { readLines } from '../../records/lines.ts';
 
@@ -45,13 +54,6 @@ export async function readJsonValue(chunks: Chunks, source: string): Promise<unk
   return parseItem(Buffer.concat(parts), { source, line: 1 }, 'file');
 }
 
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const OPEN_BRACKET = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_BRACKET = 0x5d;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
 const NEWLINE = 0x0a;
 // Blanks of JSON and the three bytes of a byte order mark.
 const BLANK: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);

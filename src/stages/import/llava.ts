@@ -2,7 +2,7 @@
 // LLaVA instruction files: {id, image?, conversations: [{from: human|gpt, value}]}.
 import { RecordError } from '../../records/error.ts';
 import { arrayOf, checkShape, either, nonEmptyString, object, oneOf, type Place, string } from '../../records/field.ts';
-import { field, type ImportFormat, idField, imageFolder, otherFields, type Turn } from './format.ts';
+import { field, type ImportFormat, idField, imageSource, otherFields, type Turn } from './format.ts';
 
 const image = either(nonEmptyString, arrayOf(nonEmptyString));
 const conversations = arrayOf(
@@ -15,12 +15,10 @@ export const llava: ImportFormat = {
   summary: 'LLaVA instruction data, such as llava_v1_5_mix665k.json',
   facts(value) {
     const id = idField(value, 'id');
-    const image = field(value, 'image');
     const turns = field(value, 'conversations');
-    const path = Array.isArray(image) ? image[0] : image;
     return {
       ...(id !== undefined && { id }),
-      source: path === undefined || path === null ? 'text' : (imageFolder(path) ?? 'images'),
+      source: imageSource(field(value, 'image')),
       numTurns: Array.isArray(turns) ? turns.filter((turn) => field(turn, 'from') === 'human').length : 0,
     };
   },

@@ -13,7 +13,7 @@ import {
   string,
 } from '../../records/field.ts';
 import { field, type ImportFormat, idField, otherFields, type Turn } from './format.ts';
-import { conversationTurns } from './llava.ts';
+import { conversationTurns, dropNull } from './llava.ts';
 
 const CONTEXT_FIELDS = ['caption', 'first_mention', 'title', 'abstract'] as const;
 
@@ -45,7 +45,7 @@ export const scigraphqa: ImportFormat = {
     return { source: 'scigraphqa', numTurns, ...(id !== undefined && { id }) };
   },
   draft(value, at, path) {
-    const item = checkShape(shape, value, at, path);
+    const item = checkShape(shape, dropNull(value, 'q_a_pairs', 'conversations'), at, path);
     const context = Object.fromEntries(CONTEXT_FIELDS.flatMap((key) => (item[key] ? [[key, item[key]]] : [])));
     return {
       images: [item.image_file],

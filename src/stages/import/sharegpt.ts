@@ -3,7 +3,7 @@
 // `system` text, `images`, and for preference data `chosen` and `rejected` (or `rejected_response`).
 import { RecordError } from '../../records/error.ts';
 import { boolean, checkShape, describeValue, joinPath, type Place } from '../../records/field.ts';
-import { type Draft, field, type ImportFormat, idField, imageFolder, otherFields } from './format.ts';
+import { type Draft, field, type ImportFormat, idField, imageSource, otherFields } from './format.ts';
 import { conversationTurns, type Utterance } from './llava.ts';
 import { imagePaths } from './messages.ts';
 
@@ -34,11 +34,9 @@ export const sharegpt: ImportFormat = {
   facts(value) {
     const id = idField(value, 'id');
     const turns = field(value, 'conversations') ?? field(value, 'messages');
-    const images = field(value, 'images') ?? field(value, 'image');
-    const path = Array.isArray(images) ? images[0] : images;
     return {
       ...(id !== undefined && { id }),
-      source: path === undefined || path === null ? 'text' : (imageFolder(path) ?? 'images'),
+      source: imageSource(field(value, 'images') ?? field(value, 'image')),
       numTurns:
         isPreference(value) || !Array.isArray(turns) ? 0 : turns.filter((turn) => speaker(turn) === 'human').length,
     };

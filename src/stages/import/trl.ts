@@ -3,7 +3,7 @@
 import { RecordError } from '../../records/error.ts';
 import { boolean, checkShape, describeValue, isObject, joinPath, number, type Place } from '../../records/field.ts';
 import type { Message } from '../../records/record.ts';
-import { type Draft, field, type ImportFormat, idField, imageFolder, otherFields } from './format.ts';
+import { type Draft, field, type ImportFormat, idField, imageSource, otherFields } from './format.ts';
 import { answerText, imagePaths, messagesShape, toMessages } from './messages.ts';
 
 const LOGPS = ['ref_chosen_logps', 'ref_rejected_logps'] as const;
@@ -25,9 +25,7 @@ export const trl: ImportFormat = {
   summary: 'TRL preference, unpaired, prompt-completion or messages rows (JSON lines)',
   facts(value) {
     const id = idField(value, 'id');
-    const images = field(value, 'images') ?? field(value, 'image');
-    const path = Array.isArray(images) ? images[0] : images;
-    return { ...(id !== undefined && { id }), source: path ? (imageFolder(path) ?? 'images') : 'text' };
+    return { ...(id !== undefined && { id }), source: imageSource(field(value, 'images') ?? field(value, 'image')) };
   },
   draft(value, at, path) {
     if (!isObject(value)) throw new RecordError(at, path || 'record', 'an object', describeValue(value));

@@ -2,7 +2,7 @@
 // KTO: single answers, each marked desirable or not; out of a pair, or out of scores.
 import type { Row } from '../stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
-import { bestResponse, clearlyWorse, countedRuns, noRuns, scoredResponses } from './scores.ts';
+import { bestAndWorse, countedRuns, noRuns, scoredResponses } from './scores.ts';
 
 export const kto: Rule = (row, options) => {
   const { chosen, rejected } = row.record;
@@ -32,12 +32,9 @@ function fromThreshold(row: Row, options: RuleOptions, threshold: number) {
 
 /** The best is desirable, what is clearly worse is not, and what lies between is left out. */
 function fromBest(row: Row, options: RuleOptions) {
-  const scored = scoredResponses(row, options);
-  if (scored.length < 2) return { dropped: 'fewer than two scored answers' };
-  const best = bestResponse(row, scored, options);
-  if (best === undefined) return { dropped: 'tie for best' };
-  const worse = clearlyWorse(scored, best, options.margin);
-  if (worse.length === 0) return { dropped: 'scores within the margin' };
+  const sides = bestAndWorse(row, options);
+  if ('dropped' in sides) return sides;
+  const { best, worse } = sides;
   return [
     marked(best.response.text, best.index, best.score, true),
     ...worse.map(({ response, index, score }) => marked(response.text, index, score, false)),

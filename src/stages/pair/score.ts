@@ -3,7 +3,7 @@
 import { randomStream } from '../../records/random.ts';
 import type { Row } from '../stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
-import { bestResponse, clearlyWorse, countedRuns, noRuns, type ScoredResponse, scoredResponses } from './scores.ts';
+import { bestAndWorse, countedRuns, noRuns, type ScoredResponse } from './scores.ts';
 
 /**
  * chosen: first response with the highest sum. rejected: uniformly among those at least `margin` below.
@@ -33,12 +33,9 @@ function pairByScore(
 ): Picked[] | { dropped: string } {
   const runs = countedRuns(row, options.scoring);
   if (runs.length === 0) return noRuns(row);
-  const scored = scoredResponses(row, options);
-  if (scored.length < 2) return { dropped: 'fewer than two scored answers' };
-  const best = bestResponse(row, scored, options);
-  if (best === undefined) return { dropped: 'tie for best' };
-  const worse = clearlyWorse(scored, best, options.margin);
-  if (worse.length === 0) return { dropped: 'scores within the margin' };
+  const sides = bestAndWorse(row, options);
+  if ('dropped' in sides) return sides;
+  const { best, worse } = sides;
   const different = options.faithful ? worse : worse.filter(({ response }) => response.text !== best.response.text);
   if (different.length === 0) return { dropped: 'equal answers' };
   const rejected = distinctTexts(order(different), options.negatives ?? 1);

@@ -100,10 +100,19 @@ export function bestResponse(
 }
 
 /** Those that score at least `margin` less than the best, and less at all. */
-export function clearlyWorse(
-  scored: readonly ScoredResponse[],
-  best: ScoredResponse,
-  margin: number,
-): ScoredResponse[] {
+function clearlyWorse(scored: readonly ScoredResponse[], best: ScoredResponse, margin: number): ScoredResponse[] {
   return scored.filter(({ score }) => score <= best.score - margin + ROUNDING && score < best.score - ROUNDING);
+}
+
+/** The best of a record's graded answers and those clearly worse, or why there are no two such sides. */
+export function bestAndWorse(
+  row: Row,
+  options: RuleOptions,
+): { best: ScoredResponse; worse: ScoredResponse[] } | { dropped: string } {
+  const scored = scoredResponses(row, options);
+  if (scored.length < 2) return { dropped: 'fewer than two scored answers' };
+  const best = bestResponse(row, scored, options);
+  if (best === undefined) return { dropped: 'tie for best' };
+  const worse = clearlyWorse(scored, best, options.margin);
+  return worse.length === 0 ? { dropped: 'scores within the margin' } : { best, worse };
 }
