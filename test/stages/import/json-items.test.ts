@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/records/json-chars.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type JsonItem, readJsonItems, readJsonValue } from '../../../src/stages/import/json-items.ts';
