@@ -56,7 +56,7 @@ export function wasNeverSent({ code, permanent }: TransportError): boolean {
 
 const DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 
-/** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are always checked. */
+/** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are checked, whatever the environment says. */
 export async function openHttpClient(options: HttpClientOptions): Promise<HttpClient> {
   const { EnvHttpProxyAgent, request } = await import('undici');
   const agent = new EnvHttpProxyAgent({
@@ -64,7 +64,9 @@ export async function openHttpClient(options: HttpClientOptions): Promise<HttpCl
     // The call's own timer is the limit; undici's would cut a slow but living judge.
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect: { timeout: Math.min(options.timeoutMs, 30_000) },
+    connect: { timeout: Math.min(options.timeoutMs, 30_000), rejectUnauthorized: true },
+    requestTls: { rejectUnauthorized: true },
+    proxyTls: { rejectUnauthorized: true },
     keepAliveTimeout: 30_000,
   });
   return {

@@ -96,7 +96,7 @@ test('the caller can give up', async () => {
   );
 });
 
-test('a certificate that nobody signed is refused for good', async (context) => {
+test('a certificate that nobody signed is refused for good, whatever the environment says', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'vpref-tls-'));
   context.after(() => rmSync(folder, { recursive: true }));
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
@@ -105,6 +105,12 @@ test('a certificate that nobody signed is refused for good', async (context) => 
   if (made.status !== 0) return context.skip('openssl is not installed');
   const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_, response) => response.end());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+  context.after(() => {
+    if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+    else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before;
+  });
   const client = await openHttpClient({ timeoutMs: 5000 });
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   await assert.rejects(client.send({ url, body: '' }), (cause: TransportError) => {

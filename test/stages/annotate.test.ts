@@ -273,6 +273,27 @@ test('a consumer that leaves early ends the calls under way', async (context) =>
   for await (const _ of stage(asRows(Array.from({ length: 50 }, (_, index) => record(`r${index}`))))) break;
 });
 
+test('a wall clock that jumps changes no wait', async (context) => {
+  const date = 'Sat, 21 Nov 2026 10:00:00 GMT';
+  const server = await serve(context, (call) =>
+    call.attempt === 1
+      ? { status: 429, headers: { date, 'retry-after': 'Sat, 21 Nov 2026 10:00:01 GMT' }, json: {} }
+      : plain(call),
+  );
+  const { now } = Date;
+  let jump = 0;
+  Date.now = () => {
+    jump = -jump + (jump > 0 ? 0 : 1e12);
+    return now() + jump;
+  };
+  context.after(() => {
+    Date.now = now;
+  });
+  const rows = Array.from({ length: 40 }, (_, index) => record(`r${index}`));
+  const { results } = await annotateAll(rows, settings(server));
+  assert.ok(results.every((result) => result.error === undefined));
+});
+
 test('never more calls at a time than --concurrency', async (context) => {
   const server = await serve(context, async (call) => {
     await new Promise((resolve) => setTimeout(resolve, 2));
