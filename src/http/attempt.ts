@@ -45,3 +45,12 @@ export function failed(outcome: Exclude<Outcome, 'ok'>, message: string, more: P
 export function isTransientStatus(status: number): boolean {
   return status === 408 || status === 409 || status >= 500;
 }
+
+/** The attempt with these secrets out of its message: servers like to repeat a key in their complaints. */
+export function withoutSecrets<A extends Attempt>(attempt: A, secrets: readonly (string | undefined)[]): A {
+  if (attempt.message === undefined) return attempt;
+  let { message } = attempt;
+  for (const secret of secrets)
+    if (secret !== undefined && secret.length >= 8) message = message.replaceAll(secret, '***');
+  return { ...attempt, message };
+}

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // One call to its end: attempts, waits, and the state it ends in.
+
+import { RunError } from '../records/error.ts';
 import { type Attempt, failed } from './attempt.ts';
 import { TransportError, wasNeverSent } from './client.ts';
 import { type Clock, type FlowControl, FlowStopped } from './flow.ts';
 
+/** A failure that every later call would meet too: the run stops with what is finished. */
+export class FatalCallError extends RunError {
+  override name = 'FatalCallError';
+}
+
 export interface RetryOptions {
+  /** Who is called, for the message of a fatal failure. */
+  who: string;
   flow: FlowControl;
   clock: Clock;
   maxAttempts: number;
@@ -30,7 +39,8 @@ export function backoffMs(number: number, uniform: number, maxDelayMs: number): 
 
 /**
  * Calls until an attempt ends in a state that another one would not change, or the attempts are used up. A server's own
- * delay is waited for, with jitter on top only, so that callers do not all come back at once.
+ * delay is waited for, with jitter on top only, so that callers do not all come back at once. Throws FatalCallError for
+ * an attempt that ends the run, FlowStopped when the run ends first.
  */
 export async function callWithRetries(
   tokens: number,
@@ -53,13 +63,15 @@ export async function callWithRetries(
     }
     options.onAttempt?.(attempt, number, options.clock.now() - started);
     // The slot is not given back: nothing may start between this and the stop of the flow.
-    if (attempt.fatal) return attempt;
-    const back = backoffMs(number, options.nextFloat(), options.maxDelayMs);
+    if (attempt.fatal) throw fatalError(attempt, options);
     const asked = attempt.delayMs;
+    if (attempt.retry && asked !== undefined && asked > options.maxDelayMs) {
+      throw fatalError({ ...attempt, message: tooLong(attempt, asked, options) }, options);
+    }
+    const back = backoffMs(number, options.nextFloat(), options.maxDelayMs);
     const wait = asked === undefined ? back : asked + options.nextFloat() * (asked / 10 + 100);
     if (attempt.throttle) slot.throttled(Math.min(asked ?? back, options.maxDelayMs));
     else slot.done(attempt.usage ? attempt.usage.input_tokens + attempt.usage.output_tokens : tokens);
-    if (attempt.retry && asked !== undefined && asked > options.maxDelayMs) return tooLong(attempt, asked, options);
     failures += attempt.outcome === 'rate-limited' && asked !== undefined ? LIMITED_SHARE : 1;
     if (!attempt.retry || failures >= options.maxAttempts) return attempt;
     await sleepUnlessStopped(wait, options);
@@ -76,10 +88,14 @@ async function sleepUnlessStopped(ms: number, { clock, signal }: RetryOptions): 
   }
 }
 
+function fatalError({ outcome, message }: Attempt, { who }: RetryOptions): FatalCallError {
+  return new FatalCallError(outcome, `${who}: ${outcome}: ${message}`);
+}
+
 /** Waiting in vain row by row helps nobody: better to stop with what is done and be resumed later. */
-function tooLong(attempt: Attempt, asked: number, options: RetryOptions): Attempt {
-  const message = `${attempt.message ?? 'limited'}; the server asks to wait ${Math.ceil(asked / 1000)} s, the longest wait allowed is ${options.maxDelayMs / 1000} s`;
-  return { ...attempt, message, fatal: true };
+function tooLong({ message = 'limited' }: Attempt, asked: number, { maxDelayMs }: RetryOptions): string {
+  const seconds = Math.ceil(asked / 1000);
+  return `${message}; the server asks to wait ${seconds} s, the longest wait allowed is ${maxDelayMs / 1000} s`;
 }
 
 function transportAttempt(cause: TransportError): Attempt {

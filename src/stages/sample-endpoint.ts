@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
-import { failed } from '../http/attempt.ts';
+import { failed, withoutSecrets } from '../http/attempt.ts';
 import {
   CHAT_IMAGES,
   type ChatChoice,
@@ -13,7 +13,7 @@ import {
 import type { HttpClient } from '../http/client.ts';
 import { type Clock, FlowControl, monotonicClock, type RunSignals, runSignals } from '../http/flow.ts';
 import { type ImagePart, loadImagePart } from '../http/image-part.ts';
-import { callWithRetries } from '../http/retry.ts';
+import { callWithRetries, FatalCallError } from '../http/retry.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import { placeImages } from '../records/prompt.ts';
 import { randomStream } from '../records/random.ts';
@@ -99,8 +99,8 @@ class EndpointSampler {
     try {
       return { row, records: [await this.#sample(row)] };
     } catch (cause) {
-      const isFatal = cause instanceof RunError && FATAL.has(cause.code);
-      if (isFatal || !(cause instanceof RecordError || cause instanceof RunError)) throw cause;
+      const isRowsOwn = cause instanceof RecordError || cause instanceof RunError;
+      if (cause instanceof FatalCallError || !isRowsOwn) throw cause;
       return { row, records: [], error: rowError(cause) };
     }
   }
@@ -191,22 +191,18 @@ class EndpointSampler {
           body,
           signal: this.signals.aborted,
         };
-        last = readChatReply(await client.send(sent));
+        last = withoutSecrets(readChatReply(await client.send(sent)), [key]);
         return last;
       },
-      { flow, clock: this.#clock, maxAttempts, maxDelayMs, signal: this.signals.stopped, nextFloat: backoff.nextFloat },
+      {
+        ...{ who: baseUrl, flow, clock: this.#clock, maxAttempts, maxDelayMs, signal: this.signals.stopped },
+        nextFloat: backoff.nextFloat,
+      },
     );
-    if (attempt.fatal) throw new RunError(attempt.outcome, `${baseUrl}: ${hideKey(attempt.message ?? '', key)}`);
     // A cut, empty or filtered answer is an answer: the response says how it ended.
     if (last.choices.length > 0 && attempt.outcome === last.outcome) return last;
-    throw new RunError(attempt.outcome === 'ok' ? 'empty' : attempt.outcome, hideKey(attempt.message ?? '', key));
+    throw new RunError(attempt.outcome === 'ok' ? 'empty' : attempt.outcome, attempt.message ?? 'no answer');
   }
-}
-
-const FATAL: ReadonlySet<string> = new Set(['auth', 'quota-exhausted']);
-
-function hideKey(message: string, key: string | undefined): string {
-  return key === undefined || key.length < 8 ? message : message.replaceAll(key, '***');
 }
 
 function chatParameters(sampling: EndpointSampling): ChatParameters {

@@ -85,8 +85,8 @@ test('killed ten times and resumed is one straight run, and what was answered is
     callsLeft = Math.ceil(numRows / (kills + 2));
     const { child, ended } = run('killed', ['--resume']);
     victim = child;
-    const { code } = await ended;
-    assert.equal(code, 128 + 9);
+    const { code, stderr } = await ended;
+    assert.equal(code, 128 + 9, stderr);
     for (const [row, count] of faults.calls) {
       if (count !== before.get(row))
         assert.ok(!answered.has(`row-${row}`), `row ${row} was asked again after its answer was kept`);

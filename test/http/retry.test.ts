@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { type Attempt, failed } from '../../src/http/attempt.ts';
 import { TransportError } from '../../src/http/client.ts';
 import { FlowControl, FlowStopped } from '../../src/http/flow.ts';
-import { backoffMs, callWithRetries } from '../../src/http/retry.ts';
+import { backoffMs, callWithRetries, FatalCallError } from '../../src/http/retry.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 type Step = Attempt | Error;
@@ -22,7 +22,7 @@ async function play(steps: Step[], { maxAttempts = 5, maxDelayMs = 60_000, unifo
       if (step instanceof Error) throw step;
       return step;
     },
-    { flow, clock, maxAttempts, maxDelayMs, nextFloat: () => uniform },
+    { who: 'server', flow, clock, maxAttempts, maxDelayMs, nextFloat: () => uniform },
   );
   ended.catch(() => {});
   await clock.runAll();
@@ -82,17 +82,24 @@ test('a refusal, a bad request or an answer is final at once', async () => {
 
 test('a server that asks for more than the longest wait stops the run', async () => {
   const hour = failed('rate-limited', 'quota', { retry: true, throttle: true, delayMs: 3_600_000 });
-  const { attempt, times } = await play([hour]);
-  assert.equal(attempt.fatal, true);
-  assert.match(attempt.message!, /asks to wait 3600 s/);
-  assert.equal(times.length, 1);
+  await assert.rejects(play([hour]), (cause: FatalCallError) => {
+    assert.ok(cause instanceof FatalCallError);
+    assert.equal(cause.code, 'rate-limited');
+    return /^server: rate-limited: quota; the server asks to wait 3600 s, the longest wait allowed is 60 s$/.test(
+      cause.message,
+    );
+  });
 });
 
-test('a certificate that does not hold is fatal, a lost connection is not', async () => {
-  const bad = await play([new TransportError('DEPTH_ZERO_SELF_SIGNED_CERT', 'self-signed', true)]);
-  assert.deepEqual([bad.attempt.outcome, bad.attempt.fatal, bad.times.length], ['transport', true, 1]);
+test('a key, a quota or a certificate that does not hold stops the run at the first attempt', async () => {
+  await assert.rejects(play([failed('auth', 'no such key', { fatal: true })]), /server: auth: no such key/);
+  const unsigned = new TransportError('DEPTH_ZERO_SELF_SIGNED_CERT', 'self-signed', true);
+  await assert.rejects(play([unsigned]), FatalCallError);
+});
+
+test('a lost connection is a state, and whether the server may have done the work is known', async () => {
   const lost = await play([new TransportError('ECONNREFUSED', 'refused')], { maxAttempts: 2 });
-  assert.deepEqual([lost.attempt.fatal, lost.attempt.brokeOff, lost.times.length], [false, false, 2]);
+  assert.deepEqual([lost.attempt.outcome, lost.attempt.brokeOff, lost.times.length], ['transport', false, 2]);
   const cut = await play([new TransportError('UND_ERR_SOCKET', 'other side closed')], { maxAttempts: 1 });
   assert.equal(cut.attempt.brokeOff, true);
 });
@@ -102,7 +109,7 @@ test('a call with attempts left has no state when the run stops', async () => {
   const flow = new FlowControl({ concurrency: 1 }, clock);
   const stop = new AbortController();
   const call = callWithRetries(0, async () => failed('transport', '503', { retry: true }), {
-    ...{ flow, clock, maxAttempts: 9, maxDelayMs: 60_000, signal: stop.signal },
+    ...{ who: 'server', flow, clock, maxAttempts: 9, maxDelayMs: 60_000, signal: stop.signal },
     nextFloat: () => 0,
   });
   setImmediate(() => stop.abort());

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One question to its end: cache, budget, attempts, one repair, and the state it ends in.
-import { type Attempt, failed } from '../../http/attempt.ts';
-import { TransportError } from '../../http/client.ts';
+import type { Attempt } from '../../http/attempt.ts';
 import type { Clock, FlowControl } from '../../http/flow.ts';
 import { callWithRetries } from '../../http/retry.ts';
-import { RunError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Outcome } from '../../records/record.ts';
 import type { ReplyCache } from './cache.ts';
@@ -47,12 +45,7 @@ export interface Answer {
   unrepairedText?: string;
 }
 
-/** A failure that makes every later call pointless; the run stops with what is finished. */
-export class FatalJudgeError extends RunError {
-  override name = 'FatalJudgeError';
-}
-
-/** The answer, from the cache, from a call under way, or from the judge. Throws FatalJudgeError and FlowStopped. */
+/** The answer, from the cache, from a call under way, or from the judge. Throws FatalCallError and FlowStopped. */
 export async function askJudge(
   asking: Asking,
   question: Question,
@@ -134,7 +127,7 @@ function repairRequest(request: JudgeRequest, text: string, problem: string): Ju
   };
 }
 
-/** One call with its retries, within the budget. Throws FatalJudgeError for states that end the run. */
+/** One call with its retries, within the budget. Throws FatalCallError for states that end the run. */
 async function callJudge(asking: Asking, question: Question, request: JudgeRequest, step: string): Promise<Attempt> {
   const { judge, price, budget, tally } = asking;
   const maxOutput = request.parameters.maxTokens + judge.reasoningTokens;
@@ -142,7 +135,8 @@ async function callJudge(asking: Asking, question: Question, request: JudgeReque
   await budget.reserve(most);
   let spent = 0;
   try {
-    const attempt = await callWithRetries(question.inputTokens + maxOutput, () => judge.ask(request, asking.aborted), {
+    return await callWithRetries(question.inputTokens + maxOutput, () => judge.ask(request, asking.aborted), {
+      who: judge.name,
       flow: asking.flow,
       clock: asking.clock,
       maxAttempts: asking.maxAttempts,
@@ -158,12 +152,6 @@ async function callJudge(asking: Asking, question: Question, request: JudgeReque
         asking.log?.(logEntry(question, request, tried, { number, elapsedMs, step, cost }));
       },
     });
-    if (attempt.fatal)
-      throw new FatalJudgeError(attempt.outcome, `${judge.name}: ${attempt.outcome}: ${attempt.message}`);
-    return attempt;
-  } catch (cause) {
-    if (cause instanceof TransportError) return failed('transport', cause.message);
-    throw cause;
   } finally {
     budget.settle(most, spent);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A judge behind an HTTP API: its request body and the reading of its replies are pure functions; sending is shared.
-import type { Attempt } from '../../../http/attempt.ts';
+import { type Attempt, withoutSecrets } from '../../../http/attempt.ts';
 import type { HttpClient, HttpReply } from '../../../http/client.ts';
 import { type ImageLimits, type ImagePart, loadImagePart } from '../../../http/image-part.ts';
 import type { Judge, JudgeRequest } from '../judge.ts';
@@ -42,7 +42,8 @@ export function httpJudge(api: JudgeApi, client: HttpClient): Judge {
     ask: async (request, signal) => {
       const body = JSON.stringify(await apiBody(api, request));
       const headers = { 'content-type': 'application/json', ...api.headers };
-      return redact(api.read(await client.send({ url: api.url, headers, body, signal })), api.headers);
+      const secrets = Object.values(api.headers).map((value) => value.replace(/^Bearer /, ''));
+      return withoutSecrets(api.read(await client.send({ url: api.url, headers, body, signal })), secrets);
     },
     close: () => client.close(),
   };
@@ -52,17 +53,6 @@ export function httpJudge(api: JudgeApi, client: HttpClient): Judge {
 export async function apiBody(api: JudgeApi, request: JudgeRequest): Promise<Record<string, unknown>> {
   const images = await Promise.all(request.images.map((image) => loadImagePart(image, api.imageLimits)));
   return api.body(request, images);
-}
-
-/** Servers like to repeat the key in their complaints; it must not get into records or messages. */
-function redact(attempt: Attempt, headers: Record<string, string>): Attempt {
-  if (attempt.message === undefined) return attempt;
-  let message = attempt.message;
-  for (const value of Object.values(headers)) {
-    const secret = value.replace(/^Bearer /, '');
-    if (secret.length >= 8) message = message.replaceAll(secret, '***');
-  }
-  return { ...attempt, message };
 }
 
 /** A base URL without its closing slash. */
