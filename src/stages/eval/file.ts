@@ -30,21 +30,38 @@ export interface EvalFile {
 /** Reads a file's bytes by what they are; `path` is for messages, and its extension tells tables. */
 export async function parseEvalFile(path: string, bytes: Buffer): Promise<EvalFile> {
   const stem = path.replace(/^.*[\\/]/, '').replace(/\.(jsonl?|ndjson|tsv|csv|xlsx|txt)$/i, '');
-  const file = { path, stem, sha256: createHash('sha256').update(bytes).digest('hex') };
-  if (bytes.subarray(0, 4).equals(ZIP_MARK)) return { ...file, rows: tableRows(readWorkbook(bytes, path), path) };
+  let hash: string | undefined;
+  const file = {
+    path,
+    stem,
+    // Only label files are asked for theirs.
+    get sha256() {
+      hash ??= createHash('sha256').update(bytes).digest('hex');
+      return hash;
+    },
+  };
+  if (bytes.subarray(0, 4).equals(ZIP_MARK))
+    return Object.assign(file, { rows: tableRows(readWorkbook(bytes, path), path) });
   if (/\.(tsv|csv)$/i.test(path))
-    return { ...file, rows: tableRows(splitTable(bytes.toString(), /\.tsv$/i.test(path) ? '\t' : ','), path) };
-  if (/\.txt$/i.test(path)) return { ...file, rows: listRows(bytes.toString(), path) };
+    return Object.assign(file, {
+      rows: tableRows(splitTable(bytes.toString(), /\.tsv$/i.test(path) ? '\t' : ','), path),
+    });
+  if (/\.txt$/i.test(path)) return Object.assign(file, { rows: listRows(bytes.toString(), path) });
   const first = firstLine(bytes);
-  if (first.text.startsWith('[')) return { ...file, rows: arrayRows(parseWhole(bytes, path), path) };
+  if (first.text.startsWith('[')) return Object.assign(file, { rows: arrayRows(parseWhole(bytes, path), path) });
   const alone = tryParse(first.text);
   if (alone === undefined && first.text.startsWith('{') && !first.isOnly) {
     const object = tryParse(bytes.toString());
-    if (isObject(object)) return { ...file, rows: [{ value: object, at: { source: path, line: 1 } }], object };
+    if (isObject(object)) return oneObject(file, object);
     if (first.text.trim() === '{') parseWhole(bytes, path);
   }
+  if (first.isOnly && isObject(alone)) return oneObject(file, alone);
   const rows = await lineRows(bytes, path);
-  return { ...file, rows, ...(rows.length === 1 && { object: rows[0]!.value }) };
+  return Object.assign(file, { rows, ...(rows.length === 1 && { object: rows[0]!.value }) });
+}
+
+function oneObject(file: Omit<EvalFile, 'rows'>, object: JsonObject): EvalFile {
+  return Object.assign(file, { rows: [{ value: object, at: { source: file.path, line: 1 } }], object });
 }
 
 /** The entries of an object of rows ({"v1_0": {...}}), each with its key. Throws RecordError on an entry of another kind. */

@@ -82,7 +82,7 @@ export function readJudged(files: readonly EvalFile[], guide: string, options: E
 }
 
 // A user's own copy of a guide may carry a version or a prefix: "mm-vet", "mm-vet@2", "mm-vet/2".
-function isOfGuide(entry: Annotation, guide: string): boolean {
+export function isOfGuide(entry: Annotation, guide: string): boolean {
   return entry.guide === guide || new RegExp(`^${guide}[@/:]`).test(entry.guide);
 }
 

@@ -2,9 +2,10 @@
 // MMBench, English and Chinese: a question counts when every rotation of its options is right. Source:
 // open-compass/VLMEvalKit matching_util.py and multiple_choice.py with exact matching, the LLaVA-1.5 protocol.
 import { RecordError, UsageError } from '../../records/error.ts';
-import { describeValue } from '../../records/field.ts';
+import { describeValue, isObject } from '../../records/field.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import {
+  type Answer,
   answersByModel,
   countStates,
   isRecord,
@@ -18,6 +19,7 @@ import {
 } from './answers.ts';
 import { LETTERS, likeliestLetter, strictLetter } from './choice.ts';
 import type { EvalFile } from './file.ts';
+import { isOfGuide } from './judged.ts';
 import { isPandasMissing } from './pandas.ts';
 import { pythonLength, pythonSplit } from './python.ts';
 import { accuracy, type EvalInput, type Evaluation, groupBy, labelHashes, type Marked } from './score-row.ts';
@@ -137,13 +139,22 @@ function markQuestion(joined: Joined<MMBenchLabel>[], parse: 'official' | 'stric
     if (answer === undefined) return parse === 'official' ? { cluster: label.group, correct: false } : undefined;
     if (answer.failed !== undefined) return undefined;
     const ranked = answer.record !== undefined && answer.response === undefined ? likeliestLetter(answer) : undefined;
-    const letter = ranked ?? readLetter(answer.text, label.options, parse);
+    const letter = ranked ?? readLetter(answer.text, label.options, parse) ?? judgedLetter(answer);
     return { cluster: label.group, correct: letter === label.answer, unparsed: letter === undefined };
   });
   const rotations = marks.flatMap((mark) => mark ?? []);
   const isWhole = rotations.length === joined.length;
   const circular = isWhole ? { cluster: label.group, correct: rotations.every((mark) => mark.correct) } : undefined;
   return { label, joined, rotations, circular, base: marks[joined.findIndex(({ label }) => label.isBase)] };
+}
+
+// As VLMEvalKit with a judge: it is asked about what the rules cannot read. Guide mmbench-extract.
+function judgedLetter({ record, response }: Answer): string | undefined {
+  const place = response === undefined ? -1 : (record?.responses?.indexOf(response) ?? -1);
+  const entries = record?.annotations?.filter((entry) => isOfGuide(entry, 'mmbench-extract') && entry.outcome === 'ok');
+  const verdicts = entries?.at(-1)?.verdict;
+  const verdict = Array.isArray(verdicts) ? verdicts[place] : undefined;
+  return isObject(verdict) && typeof verdict.choice === 'string' ? verdict.choice : undefined;
 }
 
 function readLetter(text: string, options: ReadonlyMap<string, string>, parse: 'official' | 'strict') {

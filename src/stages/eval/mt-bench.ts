@@ -139,7 +139,7 @@ function ratedRecords(files: readonly EvalFile[], options: EvalOptions): Rating[
   return readJudged(files, 'mt-bench', options).flatMap((judged) => {
     const { id, at, model, record } = judged;
     const category = String(record.meta?.category ?? '');
-    const numTurns = judged.response?.turns?.length ?? turnsOf(judged);
+    const numTurns = turnsOf(judged);
     return Array.from({ length: numTurns }, (_, index) => {
       const name = numTurns === 1 && judged.scores?.rating_turn_1 === undefined ? 'rating' : `rating_turn_${index + 1}`;
       const rating = judged.failed === undefined ? scoreOf(judged, name) : undefined;
