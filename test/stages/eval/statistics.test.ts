@@ -43,7 +43,7 @@ test('a mean of independent values: the jackknife is the textbook interval', () 
 test('copies of a question in its cluster add no certainty', () => {
   const once = [1, 0, 1, 1, 0, 1].map((hit, k) => ({ cluster: String(k), sums: [hit, 1] }));
   const thrice = once.flatMap((one) => [one, one, one]);
-  shareInterval(thrice).ci95!.forEach((end, k) => near(end, shareInterval(once).ci95![k]!, 1e-9));
+  for (const k of [0, 1]) near(shareInterval(thrice).ci95![k]!, shareInterval(once).ci95![k]!, 1e-9);
   const independent = thrice.map((one, k) => ({ ...one, cluster: String(k) }));
   const width = ({ ci95 }: { ci95: [number, number] | null }) => ci95![1] - ci95![0];
   assert.ok(width(shareInterval(independent)) < 0.75 * width(shareInterval(thrice)));
