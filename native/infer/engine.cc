@@ -10,6 +10,7 @@
 #include <deque>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <set>
 #include <thread>
 
@@ -41,6 +42,21 @@ int physical_cores() {
 int64_t physical_memory() { return int64_t(sysconf(_SC_PHYS_PAGES)) * int64_t(sysconf(_SC_PAGESIZE)); }
 
 std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
+
+// What f threw, if it threw.
+template <class F>
+std::optional<Error> caught(F f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e;
+  } catch (const std::bad_alloc&) {
+    return Error("memory", "out of memory");
+  } catch (const std::exception& e) {
+    return Error("internal", e.what());
+  }
+  return std::nullopt;
+}
 
 struct GenerateItem {
   uint64_t id;
@@ -170,7 +186,6 @@ void Engine::State::update_plan(const Generator& generator, const Forward& forwa
 }
 
 void Engine::State::cancel_marked(Generator& generator) {
-  if (closing) return fail_queued(Error("cancelled", "the engine was closed"));
   std::set<uint64_t> marked;
   std::deque<GenerateItem> generate;
   std::deque<Scorer::Item> score;
@@ -227,10 +242,8 @@ void Engine::State::admit(Generator& generator) {
     // The generator calls back itself from here on.
     GenerateDone counted = [this, done = item.done](Outcome<GenerateResult> outcome) mutable { complete(done, std::move(outcome)); };
     bool admitted = false;
-    try {
-      admitted = generator.admit(item.id, item.request, counted);
-    } catch (const Error& e) {
-      complete(item.done, Outcome<GenerateResult>(e));
+    if (const std::optional<Error> error = caught([&] { admitted = generator.admit(item.id, item.request, counted); })) {
+      complete(item.done, Outcome<GenerateResult>(*error));
       continue;
     }
     if (admitted) continue;
@@ -255,12 +268,9 @@ void Engine::State::score(Scorer& scorer) {
     }
   }
   if (items.empty()) return;
-  try {
-    std::vector<ScoreResult> results = scorer.score(items);
-    for (size_t i = 0; i < items.size(); ++i) complete(items[i].done, Outcome<ScoreResult>(std::move(results[i])));
-  } catch (const Error& e) {
-    for (auto& item : items) complete(item.done, Outcome<ScoreResult>(e));
-  }
+  std::vector<ScoreResult> results;
+  std::optional<Error> error = caught([&] { results = scorer.score(items); });
+  for (size_t i = 0; i < items.size(); ++i) complete(items[i].done, error ? Outcome<ScoreResult>(*error) : Outcome<ScoreResult>(std::move(results[i])));
 }
 
 void Engine::State::run_job(Generator& generator, ImageCache& images) {
@@ -271,16 +281,10 @@ void Engine::State::run_job(Generator& generator, ImageCache& images) {
     item = std::move(jobs.front());
     jobs.pop_front();
   }
-  try {
-    item.job(ctx, model);
-    generator.forget();  // it may have changed the weights
-    images.clear();
-    complete(item.done, Outcome<std::monostate>(std::monostate()));
-  } catch (const Error& e) {
-    complete(item.done, Outcome<std::monostate>(e));
-  } catch (const std::exception& e) {
-    complete(item.done, Outcome<std::monostate>(Error("internal", e.what())));
-  }
+  const std::optional<Error> error = caught([&] { item.job(ctx, model); });
+  generator.forget();  // it may have changed the weights
+  images.clear();
+  complete(item.done, error ? Outcome<std::monostate>(*error) : Outcome<std::monostate>(std::monostate()));
 }
 
 void Engine::State::loop() {
@@ -293,19 +297,12 @@ void Engine::State::loop() {
     if (generator && !generator->idle()) return true;
     return !held && (!to_generate.empty() || !to_score.empty());
   };
-  const auto fail_everything = [&](const Error& e) {
-    if (generator) {
-      generator->fail_all(e);
-    } else {
-      fail_queued(e);  // the model could not be prepared: nothing that waits will ever run
-    }
-  };
   for (;;) {
     {
       std::unique_lock lock(mutex);
       wake.wait(lock, have_work);
     }
-    try {
+    const std::optional<Error> error = caught([&] {
       if (!generator) {
         model.prepare(ctx);
         forward = std::make_unique<Forward>(ctx, model, options.batch_tokens);
@@ -315,18 +312,22 @@ void Engine::State::loop() {
         scorer = std::make_unique<Scorer>(ctx, model, *forward, *images);
       }
       cancel_marked(*generator);
-      if (closing) break;
+      if (closing) return;
       run_job(*generator, *images);
       admit(*generator);
       if (!generator->idle()) generator->step();
       score(*scorer);
       update_plan(*generator, *forward, *images);
-    } catch (const Error& e) {
-      fail_everything(e);
-    } catch (const std::exception& e) {
-      fail_everything(Error("internal", e.what()));
+    });
+    if (closing) break;
+    if (!error) continue;
+    if (generator) {
+      generator->fail_all(*error);
+    } else {
+      fail_queued(*error);  // the model could not be prepared: nothing that waits will ever run
     }
   }
+  fail_queued(Error("cancelled", "the engine was closed"));
   if (generator) generator->fail_all(Error("cancelled", "the engine was closed"));
 }
 

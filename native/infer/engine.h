@@ -96,7 +96,7 @@ struct ScoreSegment {
   int32_t parent = -1;
   std::vector<int32_t> token_ids;  // ids, the image token once per image row
   std::vector<int32_t> images;     // ScoreRequest::images index of each run of image rows, in order
-  bool scored = false;             // are these tokens' log-probabilities wanted?
+  bool scored = false;             // a response, whose log-probabilities are wanted: every id is a token, also the image token's
 };
 
 // Usually one prompt and its branches; several trees (clean and distorted image) may share one request and one copy of an image.

@@ -7,12 +7,25 @@
 
 namespace vpref {
 
+void check_response(const ModelConfig& config, std::span<const int32_t> ids, const char* what) {
+  check(!ids.empty(), "request", what, ": expected token ids, got none");
+  for (const int32_t id : ids) {
+    check(id >= 0 && id < config.text.vocab_size, "request", what, ": token id: expected 0..", config.text.vocab_size - 1, ", got ", id);
+  }
+}
+
+PromptRows make_response_rows(std::span<const int32_t> token_ids) {
+  PromptRows p;
+  p.ids.assign(token_ids.begin(), token_ids.end());
+  p.keys.assign(token_ids.begin(), token_ids.end());
+  return p;
+}
+
 int32_t count_images(const ModelConfig& config, std::span<const int32_t> ids, const char* what) {
   const int32_t rows = config.num_image_rows();
   int32_t count = 0;
-  check(!ids.empty(), "request", what, ": expected token ids, got none");
+  check_response(config, ids, what);
   for (size_t i = 0; i < ids.size(); ++i) {
-    check(ids[i] >= 0 && ids[i] < config.text.vocab_size, "request", what, ": token id: expected 0..", config.text.vocab_size - 1, ", got ", ids[i]);
     if (!config.has_vision || ids[i] != config.image_token_id) continue;
     size_t end = i;
     while (end < ids.size() && end < i + size_t(rows) && ids[end] == config.image_token_id) ++end;

@@ -22,6 +22,9 @@ struct PromptRows {
   std::vector<uint64_t> keys;  // one a row: equal keys are equal rows
 };
 PromptRows make_prompt_rows(const ModelConfig& config, std::span<const int32_t> token_ids, std::span<const std::shared_ptr<ImageRows>> images, const char* what);
+// A response: every id is a token, also one that spells an image (a model may write that by itself).
+PromptRows make_response_rows(std::span<const int32_t> token_ids);
+void check_response(const ModelConfig& config, std::span<const int32_t> token_ids, const char* what);
 // The same checks without images at hand: how many images do these ids hold?
 int32_t count_images(const ModelConfig& config, std::span<const int32_t> token_ids, const char* what);
 

@@ -78,12 +78,12 @@ void check_score_request(const ModelConfig& config, const ScoreRequest& request)
     const std::string what = cat("segments[", i, "]");
     check(s.parent >= -1 && s.parent < int32_t(i), "request", what, ": parent: expected an earlier segment or -1, got ", s.parent);
     check(!s.scored || s.parent >= 0, "request", what, ": expected a parent, since its first token is scored");
-    const int32_t images = count_images(config, s.token_ids, what.c_str());
+    if (s.scored) check_response(config, s.token_ids, what.c_str());
+    const int32_t images = s.scored ? 0 : count_images(config, s.token_ids, what.c_str());
     check(size_t(images) == s.images.size(), "request", what, ": images: expected ", images, " for its image tokens, got ", s.images.size());
     for (const int32_t image : s.images) {
       check(image >= 0 && size_t(image) < request.images.size(), "request", what, ": images: expected an index below ", request.images.size(), ", got ", image);
     }
-    check(!s.scored || images == 0, "request", what, ": expected no image in a scored segment");
     length[i] = int64_t(s.token_ids.size()) + (s.parent >= 0 ? length[size_t(s.parent)] : 0);
     check(length[i] <= config.text.max_position_embeddings, "request", what, ": expected at most ", config.text.max_position_embeddings,
           " positions (max_position_embeddings), got ", length[i]);
@@ -111,7 +111,7 @@ std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {
       for (const int32_t i : s.images) own.push_back(images[size_t(i)]);
       used.insert(used.end(), own.begin(), own.end());
       Node n;
-      n.rows = make_prompt_rows(model_.config, s.token_ids, own, "segment");
+      n.rows = s.scored ? make_response_rows(s.token_ids) : make_prompt_rows(model_.config, s.token_ids, own, "segment");
       n.parent = s.parent >= 0 ? s.parent + int32_t(first_node.back()) : -1;
       nodes.push_back(std::move(n));
       place(nodes, nodes.size() - 1, num_rows);

@@ -1,55 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
-// The noise of the engine against fixtures/golden/pixels/diffusion.json, which the data stages are held against too.
+// The generator and the schedule against an implementation of their own in numpy (scripts/goldens/diffusion.py).
 #include "input/diffusion.h"
 
 #include <gtest/gtest.h>
 
-#include <string>
-#include <vector>
+#include <cmath>
 
 #include "core/error.h"
+#include "core/philox.h"
 #include "model/json.h"
 
 namespace vpref {
 namespace {
 
-const Json& golden() {
-  static const Json json = read_json_file(std::string(VPREF_FIXTURES) + "/golden/pixels/diffusion.json");
-  return json;
+class Diffusion : public testing::Test {
+ protected:
+  Json golden = read_json_file(std::string(VPREF_FIXTURES) + "/golden/pixels/diffusion.json");
+  const std::vector<Json>& list(const char* key) const { return golden.find(key)->array(); }
+};
+
+TEST_F(Diffusion, ScheduleIsVcds) {
+  for (const Json& row : list("schedule")) {
+    const DiffusionLevel level = diffusion_level(int32_t(row.find("step")->integer()));
+    EXPECT_NEAR(level.signal, row.find("signal")->number(), 1e-12);
+    EXPECT_NEAR(level.noise, row.find("noise")->number(), 1e-12);
+  }
+  EXPECT_THROW(diffusion_level(-1), Error);
+  EXPECT_THROW(diffusion_level(1000), Error);
 }
 
-uint64_t integer(const Json& row, const char* key) { return uint64_t(row.find(key)->integer()); }
-double number(const Json& row, const char* key) { return row.find(key)->number(); }
-
-TEST(Diffusion, ScheduleIsVcds) {
-  for (const Json& row : golden().find("schedule")->array()) {
-    const DiffusionLevel level = diffusion_level(int32_t(integer(row, "step")));
-    EXPECT_NEAR(level.signal, number(row, "signal"), 1e-12) << "step " << integer(row, "step");
-    EXPECT_NEAR(level.noise, number(row, "noise"), 1e-12) << "step " << integer(row, "step");
+TEST_F(Diffusion, NormalsAreKeyedByElement) {
+  for (const Json& row : list("normals")) {
+    const size_t element = size_t(row.find("element")->integer());
+    std::vector<float> z(element + 1);
+    standard_normals(uint64_t(row.find("seed")->integer()), z);
+    EXPECT_NEAR(z[element], row.find("value")->number(), 1e-6) << "seed " << row.find("seed")->integer() << " element " << element;
   }
 }
 
-TEST(Diffusion, NormalsOfEachSeedAndElement) {
-  for (const Json& row : golden().find("normals")->array()) {
-    std::vector<float> out(integer(row, "element") + 1);
-    standard_normals(integer(row, "seed"), out);
-    EXPECT_NEAR(out.back(), number(row, "value"), 1e-6) << "seed " << integer(row, "seed") << ", element " << integer(row, "element");
-  }
-}
-
-TEST(Diffusion, TensorIsNoisedUnclipped) {
-  for (const Json& row : golden().find("noised")->array()) {
+TEST_F(Diffusion, NoisedTensor) {
+  const Json& tensor = *golden.find("tensor");
+  for (const Json& row : list("noised")) {
     std::vector<float> x;
-    for (const Json& value : golden().find("tensor")->find("values")->array()) x.push_back(float(value.number()));
-    add_diffusion_noise({int32_t(integer(row, "step")), integer(row, "seed")}, x);
-    const std::vector<Json>& expected = row.find("values")->array();
-    ASSERT_EQ(x.size(), expected.size());
-    for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], expected[i].number(), 1e-6) << "element " << i;
+    for (const Json& v : tensor.find("values")->array()) x.push_back(float(v.number()));
+    add_diffusion_noise({int32_t(row.find("step")->integer()), uint64_t(row.find("seed")->integer())}, x);
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], row.find("values")->array()[i].number(), 2e-6) << i;
   }
 }
 
-TEST(Diffusion, StepOutsideScheduleIsRefused) {
-  for (const int32_t step : {-1, kDiffusionSteps}) EXPECT_THROW(diffusion_level(step), Error);
+TEST(DiffusionNoise, IsStandardNormal) {
+  std::vector<float> z(200001);
+  standard_normals(5, z);
+  double sum = 0, squares = 0;
+  for (const float v : z) {
+    sum += v;
+    squares += double(v) * v;
+  }
+  const double n = double(z.size());
+  EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));
+  EXPECT_NEAR(squares / n, 1, 4 * std::sqrt(2 / n));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <future>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -91,24 +93,32 @@ T value(Outcome<T> outcome) {
 
 // All requests as one batch: queued while the engine is held, results in request order.
 inline std::vector<GenerateResult> generate(Engine& engine, const std::vector<GenerateRequest>& requests) {
-  std::vector<std::promise<Outcome<GenerateResult>>> promises(requests.size());
+  std::vector<std::future<Outcome<GenerateResult>>> futures;
   engine.hold(true);
-  for (size_t i = 0; i < requests.size(); ++i) engine.generate(requests[i], [&promises, i](auto outcome) { promises[i].set_value(std::move(outcome)); });
+  for (const auto& request : requests) {
+    auto promise = std::make_shared<std::promise<Outcome<GenerateResult>>>();
+    futures.push_back(promise->get_future());
+    engine.generate(request, [promise](auto outcome) { promise->set_value(std::move(outcome)); });
+  }
   engine.hold(false);
   std::vector<GenerateResult> out;
   std::vector<Outcome<GenerateResult>> outcomes;
-  for (auto& p : promises) outcomes.push_back(p.get_future().get());
+  for (auto& f : futures) outcomes.push_back(f.get());
   for (auto& o : outcomes) out.push_back(value(std::move(o)));
   return out;
 }
 
 inline std::vector<ScoreResult> score(Engine& engine, const std::vector<ScoreRequest>& requests) {
-  std::vector<std::promise<Outcome<ScoreResult>>> promises(requests.size());
+  std::vector<std::future<Outcome<ScoreResult>>> futures;
   engine.hold(true);
-  for (size_t i = 0; i < requests.size(); ++i) engine.score(requests[i], [&promises, i](auto outcome) { promises[i].set_value(std::move(outcome)); });
+  for (const auto& request : requests) {
+    auto promise = std::make_shared<std::promise<Outcome<ScoreResult>>>();
+    futures.push_back(promise->get_future());
+    engine.score(request, [promise](auto outcome) { promise->set_value(std::move(outcome)); });
+  }
   engine.hold(false);
   std::vector<Outcome<ScoreResult>> outcomes;
-  for (auto& p : promises) outcomes.push_back(p.get_future().get());
+  for (auto& f : futures) outcomes.push_back(f.get());
   std::vector<ScoreResult> out;
   for (auto& o : outcomes) out.push_back(value(std::move(o)));
   return out;

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "input/pixels.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+
+namespace vpref {
+namespace {
+
+Image ramp(int32_t height, int32_t width) {
+  Image image;
+  image.height = height;
+  image.width = width;
+  for (int32_t i = 0; i < height * width * 3; ++i) image.pixels.push_back(uint8_t(i * 7));
+  return image;
+}
+
+TEST(Pixels, NormaliseIsScaleMeanStdPerChannel) {
+  const Image image = ramp(3, 5);
+  const Normalisation n;
+  std::vector<float> x(45);
+  normalise(image, n, x.data());
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 15; ++i) {
+      const double expected = (image.pixels[size_t(3 * i + c)] / 255.0 - double(n.mean[c])) / double(n.std[c]);
+      EXPECT_NEAR(x[size_t(15 * c + i)], expected, 1e-6);
+    }
+  }
+  Image torn = image;
+  torn.pixels.pop_back();
+  EXPECT_THROW(normalise(torn, n, x.data()), Error);
+}
+
+// Rows are patches from left to right, top to bottom; columns are channel, line, column; the rest beyond whole patches is left out.
+TEST(Pixels, PatchesAreInConvolutionOrder) {
+  const int32_t height = 5, width = 7, patch = 2;
+  std::vector<float> x(3 * height * width);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = float(i);
+  std::vector<float> out(2 * 3 * 12);
+  patchify(x.data(), height, width, patch, Tensor(out.data(), DType::f32, {6, 12}));
+  size_t at = 0;
+  for (int py = 0; py < 2; ++py) {
+    for (int px = 0; px < 3; ++px) {
+      for (int c = 0; c < 3; ++c) {
+        for (int dy = 0; dy < 2; ++dy) {
+          for (int dx = 0; dx < 2; ++dx) EXPECT_EQ(out[at++], float((c * height + py * patch + dy) * width + px * patch + dx));
+        }
+      }
+    }
+  }
+}
+
+TEST(Pixels, DiffusionIsAppliedToTheNormalisedTensor) {
+  Image clean = ramp(4, 4), noisy = clean;
+  noisy.diffusion = DiffusionRecipe{999, 3};
+  std::vector<float> a(48), b(48);
+  image_patches(clean, {}, 4, Tensor(a.data(), DType::f32, {1, 48}));
+  image_patches(noisy, {}, 4, Tensor(b.data(), DType::f32, {1, 48}));
+  EXPECT_NE(a, b);
+}
+
+}  // namespace
+}  // namespace vpref
