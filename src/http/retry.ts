@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // One call to its end: attempts, waits, and the state it ends in.
-
 import { RunError } from '../records/error.ts';
 import { type Attempt, failed } from './attempt.ts';
 import { TransportError, wasNeverSent } from './client.ts';

@@ -46,26 +46,25 @@ export interface Answer {
 }
 
 /** The answer, from the cache, from a call under way, or from the judge. Throws FatalCallError and FlowStopped. */
-export async function askJudge(
-  asking: Asking,
-  question: Question,
-  read: (text: string) => ReadResult,
-): Promise<Answer> {
+export function askJudge(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+  const { key } = question.request;
   asking.tally.questions += 1;
-  const cached = await asking.cache.get(question.request.key);
-  const known = cached && understood(cached.attempt, read);
-  if (known) {
-    asking.tally.cached += 1;
-    return cached.unrepairedText === undefined ? known : { ...known, unrepairedText: cached.unrepairedText };
-  }
-  const underWay = asking.open.get(question.request.key);
+  const underWay = asking.open.get(key);
   if (underWay) {
     asking.tally.cached += 1;
     return underWay;
   }
-  const answer = askAndKeep(asking, question, read).finally(() => asking.open.delete(question.request.key));
-  asking.open.set(question.request.key, answer);
+  const answer = recallOrAsk(asking, question, read).finally(() => asking.open.delete(key));
+  asking.open.set(key, answer);
   return answer;
+}
+
+async function recallOrAsk(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+  const cached = await asking.cache.get(question.request.key);
+  const known = cached && understood(cached.attempt, read);
+  if (known === undefined) return askAndKeep(asking, question, read);
+  asking.tally.cached += 1;
+  return cached?.unrepairedText === undefined ? known : { ...known, unrepairedText: cached.unrepairedText };
 }
 
 async function askAndKeep(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
