@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every source has its test: the twin of its name (src/stages/pair.ts -> test/stages/pair.test.ts, native/ops/gemm.cc ->
 // test/native/ops/gemm_test.cc), the twin of its folder, a test that imports it, or imports what uses it within its folder,
-// or says "// Covers PATH..." in its head; a command is tested by case folders or by name. Prints those that have none.
+// or says "// Covers PATH..." in its head; a command is tested by case folders or by name, the addon by the engine's tests. Prints those that have none.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +21,7 @@ const declared = new Set<string>();
 /** Verbs that a test runs by name. */
 const named = new Set<string>();
 const problems: string[] = [];
-for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu)$/)) {
+for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu|\.h)$/)) {
   for (const [, imported] of read(test).matchAll(/(?:from|import\() ?'([./]+\/src\/[^']+\.ts)'/g))
     declared.add(join(dirname(test), imported!));
   for (const [, verb] of read(test).matchAll(/\[\s*'([a-z-]+)'|vpref ([a-z-]+)/g)) if (verb) named.add(verb);
@@ -47,10 +47,28 @@ for (const source of declared)
       if (inner.startsWith(`${dirname(source)}/`) && dirname(source).split('/').length > 2) declared.add(inner);
     }
 
+// The same for C++, where a level is a folder: infer/engine.h is tested, and with it what infer/ keeps behind it.
+for (const source of declared) {
+  const stem = /^native\/(.+)\.(?:cc|cu)$/.exec(source)?.[1];
+  if (stem === undefined) continue;
+  const level = stem.split('/')[0]!;
+  for (const extension of ['h', 'cc']) {
+    const path = `native/${stem}.${extension}`;
+    if (!existsSync(join(root, path))) continue;
+    for (const [, header] of read(path).matchAll(/#include "([^"]+)\.h"/g))
+      if (header!.startsWith(`${level}/`)) declared.add(`native/${header}.cc`);
+    // A backend's file is tested through the op of its name, and the kernels that such files share through those.
+    if (level === 'ops')
+      for (const backend of ['cpu', 'cuda']) declared.add(`native/backend/${backend}/${stem.slice(4)}.cc`);
+  }
+}
+
 function hasTest(source: string): boolean {
   if (declared.has(source)) return true;
   const command = /^src\/commands\/(.+)\.ts$/.exec(source)?.[1];
   if (command !== undefined && (existsSync(join(root, 'test/cases', command)) || named.has(command))) return true;
+  if (/^native\/backend\/\w+\/(kernels|matmul|gemv)/.test(source)) return existsSync(join(root, 'test/native/ops'));
+  if (source.startsWith('native/addon/')) return existsSync(join(root, 'test/engine/binding.test.ts'));
   const stem = source.replace(/\.[a-z]+$/, '');
   return [stem, dirname(source)].some((name) =>
     source.startsWith('src/')

@@ -61,21 +61,25 @@ function stringEnd(text: string, opening: number): End {
     if (char === '"') return { next: at + 1 };
     if (char < ' ') return { next: at, bad: at };
     if (char !== '\\') continue;
-    const escaped = /^(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/.exec(text.slice(at + 1, at + 6));
-    if (escaped === null) return { next: at, bad: at + 5 >= text.length ? text.length : at + 1 };
-    at += escaped[0].length;
+    const escaped = /^(?:["\\/bfnrt]|u[0-9a-fA-F]{0,4})?/.exec(text.slice(at + 1, at + 6))![0];
+    const end = at + 1 + escaped.length;
+    const isWhole = escaped.length === (escaped.startsWith('u') ? 5 : 1);
+    if (!isWhole) return { next: at, bad: end };
+    at = end - 1;
   }
   return { next: text.length, bad: text.length };
 }
 
 function scalarEnd(text: string, at: number): End {
-  const scalar = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)/y;
-  scalar.lastIndex = at;
-  if (scalar.test(text)) return { next: scalar.lastIndex };
-  const rest = text.slice(at, at + 6);
-  const isCut =
-    at + rest.length === text.length && /^(?:-|t(?:r(?:ue?)?)?|f(?:a(?:l(?:se?)?)?)?|n(?:u(?:ll?)?)?)$/.test(rest);
-  return { next: at, bad: isCut ? text.length : at };
+  const word = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+  // The beginning of a scalar, perhaps all of it.
+  const begun =
+    /t(?:r(?:ue?)?)?|f(?:a(?:l(?:se?)?)?)?|n(?:u(?:ll?)?)?|-?(?:(?:0|[1-9]\d*)(?:\.(?:\d+(?:[eE][+-]?\d*)?)?|[eE][+-]?\d*)?)?/y;
+  word.lastIndex = at;
+  begun.lastIndex = at;
+  const wordEnd = word.test(text) ? word.lastIndex : at;
+  const begunEnd = begun.test(text) ? begun.lastIndex : at;
+  return wordEnd > at && wordEnd >= begunEnd ? { next: wordEnd } : { next: at, bad: begunEnd };
 }
 
 function skipBlanks(text: string, at: number): number {

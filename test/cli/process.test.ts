@@ -76,7 +76,7 @@ describe('streams', { concurrency: 2 }, () => {
     writeFileSync(bad, `${records.join('')}not json\n`);
     const { code, stdout, stderr } = await runShell(`vpref ${stage.join(' ')} ${bad} | (sleep 1; cat)`);
     assert.equal(code, 2);
-    assert.match(stderr, /bad\.ndjson:20001: record: expected a JSON object, got bad JSON: unexpected "n" at column 1/);
+    assert.match(stderr, /bad\.ndjson:20001: record: expected a JSON object, got bad JSON: unexpected "o" at column 2/);
     assert.ok(stdout === straight);
   });
 

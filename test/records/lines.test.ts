@@ -59,9 +59,9 @@ for (const [name, read] of Object.entries(readers)) {
     test('bad JSON is an error with its column, and the next line is read', async () => {
       const lines = await readAll('{"a":1}\n{"a":tru}\n{"a":\nfoo\n{"a":4}\n');
       assert.deepEqual(errors(lines), [
-        'in:2: record: expected a JSON object, got bad JSON: unexpected "t" at column 6',
+        'in:2: record: expected a JSON object, got bad JSON: unexpected "}" at column 9',
         'in:3: record: expected a JSON object, got bad JSON: the line ends at column 5 before the value does',
-        'in:4: record: expected a JSON object, got bad JSON: unexpected "f" at column 1',
+        'in:4: record: expected a JSON object, got bad JSON: unexpected "o" at column 2',
       ]);
       assert.deepEqual(lines.at(-1)!.value, { a: 4 });
     });
