@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Greedy answers and log-probabilities of transformers in float32, from image files and chat messages.
 
-   python scripts/goldens/e2e.py        (from the repository root; writes fixtures/golden/e2e/<checkpoint>.json)
+   python scripts/goldens/e2e.py [NAME...]   (from the repository root; writes fixtures/golden/e2e/<checkpoint>.json)
 
 Every checkpoint of fixtures/tiny-* and the demo model; 22 prompts: every kind of image file, text only, several turns, two images; image modes
 pad (square of the mean colour, as the original LLaVA) and crop (Hugging Face's CLIP processor on PIL images).
@@ -10,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import sys
 
 import torch
 import transformers
@@ -77,7 +78,7 @@ class Golden:
         if self.vision:
             size = config["vision_config"]["image_size"]
             self.image_token = config["image_token_index"] if "image_token_index" in config else config["image_token_id"]
-            self.rows = (size // config["vision_config"]["patch_size"]) ** 2
+            self.rows = (size // config["vision_config"]["patch_size"]) ** 2 + (config.get("vision_feature_select_strategy") == "full")
             self.processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
 
     def pixels(self, images, mode):
@@ -124,7 +125,10 @@ class Golden:
 
 if __name__ == "__main__":
     os.makedirs(OUT, exist_ok=True)
+    only = sys.argv[1:]
     for folder in sorted(glob.glob(os.path.join(ROOT, "fixtures", "tiny-*"))) + [os.path.join(ROOT, "fixtures", "demo", "tiny-llava")]:
+        if only and os.path.basename(folder) not in only:
+            continue
         golden = Golden(folder)
         rows = [golden.case(name, images, prompt, mode) for name, images, prompt in CASES if golden.vision or not images
                 for mode in (("pad", "crop") if images else ("pad",))]

@@ -1,17 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-import { outputFlags } from '../cli/flags.ts';
+import { Flags } from '@oclif/core';
+import { exitCode } from '../cli/exit.ts';
+import { modelFlags, outputFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import { examine } from '../stages/doctor.ts';
 
 export default class Doctor extends RecordCommand {
   static override summary = 'say what this machine can run';
   static override description =
-    'One row per check: name, ok, detail, and what to do where ok is false. The exit code is 0 also when a check fails.';
-  static override usage = 'doctor [-o FILE]';
-  static override examples = ['<%= config.bin %> doctor'];
-  static override flags = { ...outputFlags };
+    'One row per check: name, ok, detail, and what to do where ok is false. What the machine lacks leaves the exit code at 0; a model given with --model that cannot run here makes it 1.';
+  static override usage = 'doctor [--model DIR] [-o FILE]';
+  static override examples = ['<%= config.bin %> doctor', '<%= config.bin %> doctor --model llava-1.5-7b-hf'];
+  static override flags = {
+    ...outputFlags,
+    model: Flags.string({
+      helpValue: 'DIR',
+      summary: 'check this model too: files, tensors, tokenizer, template, memory',
+    }),
+    adapter: modelFlags.adapter,
+    device: modelFlags.device,
+    dtype: modelFlags.dtype,
+  };
 
   async run(): Promise<void> {
-    await this.runTable(Doctor, () => examine());
+    await this.runTable(Doctor, ({ flags }) => report(flags));
+  }
+}
+
+interface DoctorFlags {
+  model?: string | undefined;
+  adapter?: string[] | undefined;
+  device: 'auto' | 'cpu' | 'cuda';
+  dtype: 'auto' | 'f32' | 'bf16';
+}
+
+async function* report({ model, adapter, device, dtype }: DoctorFlags): AsyncGenerator<object> {
+  const { examine, examineModel } = await import('../stages/doctor.ts');
+  const { userCache } = await import('../stages/annotate/open.ts');
+  yield* examine(userCache(process.env));
+  if (model === undefined) return;
+  for await (const check of examineModel({ model, adapters: adapter ?? [], device, dtype })) {
+    if (!check.ok) process.exitCode = exitCode.failed;
+    yield check;
   }
 }

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this machine can run, one check a row.
+// What this machine can run, one check a row; with a model directory, whether that model can run here.
+import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { type Binding, loadBinding } from '../engine/binding.ts';
+import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
+import { loadPolicy, type Policy } from '../engine/policy.ts';
+import { RunError } from '../records/error.ts';
+import { BUILT_IN_TEMPLATES, loadChatTemplate } from '../text/chat-template.ts';
+import { promptIds } from '../text/prompt-ids.ts';
+import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
+import { modelInputPlan } from './load-model.ts';
 
 export interface Check {
   check: string;
@@ -10,12 +20,82 @@ export interface Check {
   remedy?: string;
 }
 
-/** The checks, cheapest first. */
-export async function* examine(): AsyncGenerator<Check> {
+export interface ModelToExamine {
+  model: string;
+  adapters: string[];
+  device: 'auto' | 'cpu' | 'cuda';
+  dtype: 'auto' | 'f32' | 'bf16';
+}
+
+/** The machine's checks, cheapest first. `cacheFolder`: where annotate keeps its replies. */
+export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield node(process.versions.node);
   yield { check: 'cpu', ok: true, detail: `${availableParallelism()} cores, ${cpus()[0]?.model ?? process.arch}` };
   yield { check: 'memory', ok: true, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` };
+  yield cache(cacheFolder);
+  const addon = await attempt('addon', 'scripts/build-native.sh', () => loadBinding('auto'));
+  if ('check' in addon) {
+    yield addon;
+    return;
+  }
+  const { binding, path } = addon;
+  const facts = binding.buildFacts();
+  const { matrixLibrary, cpuFeatures } = facts;
+  yield {
+    check: 'addon',
+    ok: true,
+    detail: `${path}: ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
+  };
+  yield probe('cpu', binding);
+  yield facts.backends.includes('cuda')
+    ? probe('cuda', binding)
+    : notBuilt('cuda', 'built for the CPU alone', 'make cuda');
+  yield facts.mpi
+    ? mpiLauncher()
+    : notBuilt('mpi', 'built without MPI: training runs as one process', 'scripts/build-native.sh --mpi');
 }
+
+/** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
+export async function* examineModel({ model, adapters, device, dtype }: ModelToExamine): AsyncGenerator<Check> {
+  const fingerprints = await attempt('files', 'get the whole directory again', async () => [
+    await fingerprintModel(model),
+    ...(await Promise.all(adapters.map(fingerprintAdapter))),
+  ]);
+  if ('check' in fingerprints) {
+    yield fingerprints;
+    return;
+  }
+  yield { check: 'files', ok: true, detail: fingerprints.join(' ') };
+  const tokenizer = await attempt('tokenizer', 'get tokenizer.json of the same checkpoint', () => loadTokenizer(model));
+  if ('check' in tokenizer) {
+    yield tokenizer;
+    return;
+  }
+  const policy = await attempt('model', 'see the message', () =>
+    loadPolicy({ model, adapters, device, dtype, tokenBytes: tokenizer.tokenBytes() }),
+  );
+  if ('check' in policy) {
+    yield policy;
+    return;
+  }
+  try {
+    const { info } = policy;
+    yield {
+      check: 'model',
+      ok: true,
+      detail: `${info.modelType}, ${(info.numParameters / 1e6).toFixed(1)} M parameters stored as ${info.storedDtype}, ${info.dtype} on ${info.device}, ${info.maxPositions} positions`,
+    };
+    yield tokenizerFits(tokenizer, policy);
+    yield await template(model, tokenizer, policy);
+    if (info.vision) yield await images(model, info.vision);
+    yield await memory(policy);
+    yield await forward(policy, tokenizer);
+  } finally {
+    await policy.close();
+  }
+}
+
+// --- machine --------------------------------------------------------------------------------------------------------------------
 
 function node(version: string): Check {
   const [major = 0, minor = 0] = version.split('.').map(Number);
@@ -23,6 +103,149 @@ function node(version: string): Check {
   return { check: 'node', ok, detail: version, ...(!ok && { remedy: 'install Node 20.19 or later' }) };
 }
 
+function cache(folder: string): Check {
+  let existing = folder;
+  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  try {
+    accessSync(existing, constants.W_OK);
+    return { check: 'cache', ok: true, detail: folder };
+  } catch {
+    return {
+      check: 'cache',
+      ok: false,
+      detail: `${existing} cannot be written`,
+      remedy: 'set XDG_CACHE_HOME, or annotate --cache DIR',
+    };
+  }
+}
+
+// f32 sums of 96 products of numbers up to 1, in any order.
+const PROBE_TOLERANCE = 1e-4;
+
+function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
+  try {
+    const { op, maxError, seconds } = binding.probeDevice(device);
+    const ok = maxError <= PROBE_TOLERANCE;
+    const detail = `${op}: error ${maxError.toExponential(1)} in ${(seconds * 1000).toFixed(1)} ms`;
+    return { check: device, ok, detail, ...(!ok && { remedy: 'report this: the engine computes wrong numbers here' }) };
+  } catch (cause) {
+    return { check: device, ok: false, detail: (cause as Error).message, remedy: 'check the driver with nvidia-smi' };
+  }
+}
+
+function mpiLauncher(): Check {
+  const found = ['srun', 'mpirun'].filter(isOnPath);
+  const ok = found.length > 0;
+  return {
+    check: 'mpi',
+    ok,
+    detail: ok ? found.join(', ') : 'no srun or mpirun',
+    ...(!ok && { remedy: 'install Open MPI, or load its module' }),
+  };
+}
+
+function isOnPath(name: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));
+}
+
+function notBuilt(check: string, detail: string, remedy: string): Check {
+  return { check, ok: false, detail, remedy };
+}
+
+// --- model ----------------------------------------------------------------------------------------------------------------------
+
+function tokenizerFits(tokenizer: ModelTokenizer, { info }: Policy): Check {
+  const problems: string[] = [];
+  if (tokenizer.size > info.vocabSize)
+    problems.push(`ids up to ${tokenizer.size - 1} for a vocabulary of ${info.vocabSize}`);
+  if (tokenizer.eosId === undefined) problems.push('no eos_token');
+  else if (!info.eosIds.includes(tokenizer.eosId))
+    problems.push(`eos_token is ${tokenizer.eosId}, config.json says ${info.eosIds}`);
+  if (info.vision && tokenizer.tokenId('<image>') !== info.vision.imageTokenId)
+    problems.push(
+      `<image> is ${tokenizer.tokenId('<image>') ?? 'no token'}, config.json says ${info.vision.imageTokenId}`,
+    );
+  const ok = problems.length === 0;
+  const bos = tokenizer.bosIds.length === 0 ? 'no BOS' : `BOS ${tokenizer.bosIds.join(' ')}`;
+  const detail = ok ? `${tokenizer.size} ids, ${bos}, EOS ${tokenizer.eosId}` : problems.join('; ');
+  return {
+    check: 'tokenizer',
+    ok,
+    detail,
+    ...(!ok && { remedy: 'get tokenizer.json and config.json of the same checkpoint' }),
+  };
+}
+
+async function template(model: string, tokenizer: ModelTokenizer, { info }: Policy): Promise<Check> {
+  const remedy = `choose one: --template ${BUILT_IN_TEMPLATES.join('|')}`;
+  const rendered = await attempt('template', remedy, async () => {
+    const own = await loadChatTemplate('auto', model, tokenizer, info.vision !== undefined);
+    const image = info.vision && { id: info.vision.imageTokenId, rows: info.vision.imageRows };
+    const content = [...(image ? [{ type: 'image' as const }] : []), { type: 'text' as const, text: 'Q' }];
+    return promptIds([{ role: 'user', content }], image ? 1 : 0, own, tokenizer, image);
+  });
+  return 'check' in rendered ? rendered : { check: 'template', ok: true, detail: JSON.stringify(rendered.text) };
+}
+
+async function images(model: string, vision: NonNullable<Policy['info']['vision']>): Promise<Check> {
+  const plan = await attempt('images', 'give the processor files that belong to the checkpoint', () =>
+    modelInputPlan(model, vision.imageSize),
+  );
+  if ('check' in plan) return plan;
+  return {
+    check: 'images',
+    ok: true,
+    detail: `${vision.imageSize} x ${vision.imageSize}, ${vision.imageRows} rows each, image mode pad unless --image-mode crop`,
+  };
+}
+
+async function memory(policy: Policy): Promise<Check> {
+  const lines = policy.memoryPlan().trim().split('\n').filter(Boolean);
+  const { numParameters, dtype, storedDtype, device } = policy.info;
+  const bytes = numParameters * (dtype === 'f32' && storedDtype === 'f32' ? 4 : 2);
+  const ok = device === 'cuda' || bytes < totalmem();
+  const detail = [`weights ${gibibytes(bytes)} of ${gibibytes(totalmem())}`, ...lines].join('; ');
+  return { check: 'memory', ok, detail, ...(!ok && { remedy: 'use a machine with more memory, or a GPU' }) };
+}
+
+/** Largest model for which a check may read all weights. */
+const MAX_FORWARD_PARAMETERS = 1e9;
+
+async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check> {
+  if (policy.info.numParameters > MAX_FORWARD_PARAMETERS)
+    return { check: 'forward', ok: true, detail: 'not run: it would read all weights' };
+  const result = await attempt('forward', 'the weights are not usable: get them again', async () => {
+    const promptIds = Int32Array.from([...tokenizer.bosIds, ...tokenizer.encode('Hello.')]);
+    const [logps] = await policy.score({
+      promptIds,
+      images: [],
+      branches: [Int32Array.from(tokenizer.encode(' Hello.'))],
+    });
+    if (!logps!.every(Number.isFinite)) throw new RunError('nonfinite', `log-probabilities ${[...logps!]}`);
+    return logps!;
+  });
+  return 'check' in result
+    ? result
+    : {
+        check: 'forward',
+        ok: true,
+        detail: `log-probabilities ${[...result].map((logp) => logp.toFixed(2)).join(' ')}`,
+      };
+}
+
+async function attempt<T extends object>(
+  check: string,
+  remedy: string,
+  work: () => T | Promise<T>,
+): Promise<T | Check> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!(cause instanceof RunError)) throw cause;
+    return { check, ok: false, detail: cause.message, remedy };
+  }
+}
+
 function gibibytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  return `${(bytes / 2 ** 30).toFixed(bytes < 2 ** 30 ? 2 : 1)} GiB`;
 }

@@ -112,7 +112,8 @@ async function openCollected(settings: AnnotateSettings, judge: Judge): Promise<
   return collectedJudge({ folder: settings.batchFolder!, api, judge, guide, client, warn: judgeOptions.warn });
 }
 
-function userCache(environment: JudgeOptions['environment']): string {
+/** Where replies are kept unless --cache says otherwise. */
+export function userCache(environment: JudgeOptions['environment']): string {
   return join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vpref', 'annotate');
 }
 

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// From image files and messages to ids and log-probabilities, against transformers in float32 (scripts/goldens/e2e.py).
+// Covers src/engine/policy.ts src/engine/binding.ts src/stages/load-model.ts native/addon/policy_object.cc native/addon/convert.cc
+// Covers native/addon/promise_worker.cc native/addon/addon.cc
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { Message } from '../../src/records/record.ts';
+import type { OpenModel } from '../../src/stages/load-model.ts';
+import { imageTokens, loadImages, type PreparedPrompt, preparePrompt } from '../../src/stages/model-context.ts';
+import { promptTurns, type Turn } from '../../src/text/chat-template.ts';
+import { responseIds } from '../../src/text/prompt-ids.ts';
+import { openFixture, withoutEngine } from '../support/native.ts';
+
+interface Case {
+  name: string;
+  mode: 'pad' | 'crop';
+  prompt: string | Message[];
+  images: string[];
+  text: string;
+  prompt_ids: number[];
+  prompt_length: number;
+  greedy_ids: number[];
+  greedy_margins: number[];
+  greedy_logps: number[];
+  responses: { text: string; ids: number[]; logps: number[]; sum: number }[];
+}
+
+// Tolerances: float32 in another order of summation; another JPEG decoder moves some pixels by a level.
+const SUM_TOLERANCE = 2e-3;
+const LOGP_TOLERANCE = 1e-3;
+const JPEG_SUM_TOLERANCE = 0.5;
+const CLEAR_MARGIN = 1e-3;
+const CLEAR_JPEG_MARGIN = 0.05;
+
+for (const file of readdirSync('fixtures/golden/e2e')) {
+  const golden: { checkpoint: string; cases: Case[] } = JSON.parse(readFileSync(`fixtures/golden/e2e/${file}`, 'utf8'));
+  test(`${file}: ids, greedy answers and log-probabilities of ${golden.cases.length} prompts`, {
+    skip: withoutEngine,
+  }, async () => {
+    const model = await openFixture(golden.checkpoint);
+    try {
+      for (const one of golden.cases) await checkCase(one, model);
+    } finally {
+      await model.close();
+    }
+  });
+}
+
+async function checkCase(one: Case, model: OpenModel): Promise<void> {
+  const { context, policy } = model;
+  const where = `${one.name}, ${one.mode}`;
+  const plan = { template: await context.loadTemplate('auto'), imageMode: one.mode };
+  const row = { record: { id: 'x', prompt: one.prompt, images: one.images }, source: 'golden', line: 1 };
+  const images = await loadImages(row, { images: one.images }, plan, context);
+  const prepared = preparePrompt(promptTurns(one.prompt, images.length) as Turn[], images, plan, context);
+  assert.equal(prepared.prompt.text, one.text, where);
+  assert.deepEqual(prepared.prompt.ids, one.prompt_ids, where);
+  assert.equal(prepared.promptIds.length, one.prompt_length, where);
+  const isJpeg = one.images.some((path) => path.endsWith('.jpg'));
+  await checkGreedy(one, prepared, isJpeg ? CLEAR_JPEG_MARGIN : CLEAR_MARGIN, model);
+  const branches = one.responses.map(({ text }) =>
+    responseIds(prepared.prompt, text, context.tokenizer, imageTokens(context)),
+  );
+  for (const [k, branch] of branches.entries()) assert.deepEqual([...branch], one.responses[k]!.ids, where);
+  const { promptIds } = prepared;
+  const scored = await policy.score({ promptIds, images, branches });
+  for (const [k, logps] of scored.entries()) {
+    const { text, sum, logps: expected } = one.responses[k]!;
+    const total = logps.reduce((left, right) => left + right, 0);
+    const what = `${where}, ${JSON.stringify(text)}: sum ${total}, expected ${sum}`;
+    assert.ok(Math.abs(total - sum) <= (isJpeg ? JPEG_SUM_TOLERANCE : SUM_TOLERANCE), what);
+    if (!isJpeg)
+      for (const [t, logp] of logps.entries())
+        assert.ok(Math.abs(logp - expected[t]!) <= LOGP_TOLERANCE, `${what}, token ${t}`);
+  }
+}
+
+async function checkGreedy(
+  one: Case,
+  prepared: PreparedPrompt,
+  clearMargin: number,
+  { policy }: OpenModel,
+): Promise<void> {
+  const { promptIds, images } = prepared;
+  const draw = {
+    n: 1,
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    beams: 1,
+    repetitionMaxPeriod: 0,
+    stop: [],
+    stopIds: [],
+    seed: 0,
+  };
+  const request = { promptIds, images, ...draw, maxNewTokens: one.greedy_ids.length, key: 'x', firstBranch: 0 };
+  const [answer] = await policy.generate(request);
+  // After a token that rounding may choose another way the answers go different ways.
+  const unclear = one.greedy_margins.findIndex((margin) => margin <= clearMargin);
+  const length = unclear === -1 ? one.greedy_ids.length : unclear;
+  assert.deepEqual([...answer!.ids].slice(0, length), one.greedy_ids.slice(0, length), `${one.name}, ${one.mode}`);
+}
