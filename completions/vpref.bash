@@ -26,10 +26,12 @@ _vpref() {
       ;;
     doctor)
       case $prev in
+        --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
+        --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        -o|--output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--model|-o|--output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='-o --output --progress -q --quiet --help'
+      words='--adapter --device --dtype --model -o --output --progress -q --quiet --help'
       ;;
     eval)
       case $prev in

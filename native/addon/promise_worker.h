@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -93,7 +94,9 @@ class PromiseQueue : public std::enable_shared_from_this<PromiseQueue> {
 
   Napi::ThreadSafeFunction function_;
   int pending_ = 0;  // Node's thread only
-  bool closed_ = false;
+  std::mutex mutex_;
+  bool open_ = true;       // the function is there; written on Node's thread
+  bool released_ = false;  // close() was called
 };
 
 }  // namespace vpref::addon

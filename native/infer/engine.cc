@@ -331,7 +331,11 @@ void Engine::State::loop() {
   if (generator) generator->fail_all(Error("cancelled", "the engine was closed"));
 }
 
-Engine::Engine(EngineOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+Engine::Engine(EngineOptions options) : state_(std::make_unique<State>(std::move(options))) {
+  // Padding rows of the embedding have no token and so no bytes.
+  auto& bytes = state_->options.token_bytes;
+  if (!bytes.empty()) bytes.resize(std::max(bytes.size(), size_t(state_->model.config.text.vocab_size)));
+}
 Engine::~Engine() = default;
 
 const EngineFacts& Engine::facts() const { return state_->facts; }

@@ -88,7 +88,7 @@ class Golden:
 
     def text(self, prompt, images):
         messages = conversation(prompt, images)
-        if not self.vision:
+        if not self.vision and "selectattr" not in self.template:
             messages = [{"role": m["role"], "content": "".join(p.get("text", "") for p in m["content"])} for m in messages]
         return self.tok.apply_chat_template(messages, chat_template=self.template, add_generation_prompt=True, tokenize=False)
 

@@ -37,7 +37,7 @@ assistant turns with content null are generated one after the other.
     n: integerFlag({ char: 'n', min: 1, max: 4096, default: 1, helpValue: 'N', summary: 'answers per view' }),
     temperature: numberFlag({ min: 0, default: 0, helpValue: 'T', summary: '0 is greedy' }),
     'top-p': numberFlag({
-      min: 0,
+      min: 1e-6,
       max: 1,
       default: 1,
       helpValue: 'P',

@@ -18,7 +18,7 @@ export interface DrawOptions {
 const DRAW_FIELDS: Record<string, { field: keyof DrawOptions; min: number; max: number; whole: boolean }> = {
   n: { field: 'n', min: 1, max: 4096, whole: true },
   temperature: { field: 'temperature', min: 0, max: Number.POSITIVE_INFINITY, whole: false },
-  top_p: { field: 'topP', min: 0, max: 1, whole: false },
+  top_p: { field: 'topP', min: 1e-6, max: 1, whole: false },
   top_k: { field: 'topK', min: 0, max: 2 ** 31 - 1, whole: true },
   max_new_tokens: { field: 'maxNewTokens', min: 1, max: 2 ** 31 - 1, whole: true },
   beams: { field: 'beams', min: 1, max: 64, whole: true },

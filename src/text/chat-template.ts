@@ -178,12 +178,14 @@ async function jinjaTemplate(source: string, tokenizer: ModelTokenizer, hasVisio
   } catch (cause) {
     throw new RunError('template', `chat template: ${(cause as Error).message}`, { cause });
   }
+  // Text-only templates take texts, unless they look into the parts themselves.
+  const takesParts = hasVision || /selectattr|\[['"]type['"]\]|\.type\b/.test(source);
   return {
     name: 'auto',
     render(turns) {
       const messages = turns.map(({ role, content }) => ({
         role,
-        content: hasVision ? content : content.map((part) => (part.type === 'text' ? part.text : IMAGE_MARK)).join(''),
+        content: takesParts ? content : content.map((part) => (part.type === 'text' ? part.text : IMAGE_MARK)).join(''),
       }));
       try {
         return template.render({ ...tokenizer.specialTokens, messages, add_generation_prompt: true });
