@@ -238,7 +238,14 @@ test('a closed model says so', { skip }, async () => {
 
 test('the addon exports what binding.ts lists, and its probe computes right numbers', { skip }, () => {
   const { binding } = loadBinding('cpu');
-  assert.deepEqual(Object.keys(binding).sort(), ['Policy', 'Trainer', 'buildFacts', 'lossNeeds', 'losses', 'probeDevice']);
+  assert.deepEqual(Object.keys(binding).sort(), [
+    'Policy',
+    'Trainer',
+    'buildFacts',
+    'lossNeeds',
+    'losses',
+    'probeDevice',
+  ]);
   assert.ok(binding.buildFacts().backends.includes('cpu'));
   assert.ok(binding.probeDevice('cpu').maxError < 1e-4);
 });
