@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other side of bench/augment.ts: torchvision transforms on PIL images, PNG out, in as many processes as cores.
-augment.py IN_DIR OUT_DIR RECIPE PNG_LEVEL PROCESSES -> one JSON line {"images_per_second": ..., "bytes": ...}"""
+augment.py IN_DIR OUT_DIR RECIPE PNG_LEVEL PROCESSES -> one JSON line {"images_per_second": ..., "cpu_ms_per_image": ..., "bytes": ...}"""
 
 import json
 import os
@@ -35,9 +35,10 @@ RECIPES = {
 
 def augment(task):
     path, out, recipe, level = task
+    start = time.process_time()
     image = RECIPES[recipe](Image.open(path).convert("RGB"))
     image.save(out, compress_level=level)
-    return os.path.getsize(out)
+    return os.path.getsize(out), time.process_time() - start
 
 
 def main():
@@ -46,9 +47,11 @@ def main():
     with Pool(processes) as pool:
         pool.map(augment, tasks[: 2 * processes], chunksize=1)
         start = time.perf_counter()
-        sizes = pool.map(augment, tasks, chunksize=4)
+        results = pool.map(augment, tasks, chunksize=4)
         seconds = time.perf_counter() - start
-    print(json.dumps({"images_per_second": round(len(tasks) / seconds, 1), "bytes": sum(sizes) // len(sizes)}))
+    size = sum(size for size, _ in results) // len(results)
+    cpu = 1000 * sum(cpu for _, cpu in results) / len(results)
+    print(json.dumps({"images_per_second": round(len(tasks) / seconds, 1), "cpu_ms_per_image": round(cpu, 1), "bytes": size}))
 
 
 main()

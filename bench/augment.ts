@@ -14,6 +14,13 @@ import { augment } from '../src/stages/augment/index.ts';
 import { parseViewSpecs } from '../src/stages/augment/view-spec.ts';
 import type { Row } from '../src/stages/stage.ts';
 
+/** cpu_ms_per_image says what a busy machine does not: cores * 1000 / cpu_ms_per_image images a second when it is idle. */
+interface Result {
+  images_per_second: number;
+  cpu_ms_per_image: number;
+  bytes: number;
+}
+
 const { values: flags } = parseArgs({
   options: {
     images: { type: 'string', default: '200' },
@@ -47,7 +54,7 @@ async function writePhoto(path: string, index: number): Promise<void> {
     .toFile(path);
 }
 
-async function ours(recipe: string): Promise<{ images_per_second: number; bytes: number }> {
+async function ours(recipe: string): Promise<Result> {
   const imageDir = mkdtempSync(join(work, 'ours-'));
   const names = readdirSync(source).sort();
   async function* rows(): AsyncGenerator<Row> {
@@ -63,15 +70,21 @@ async function ours(recipe: string): Promise<{ images_per_second: number; bytes:
   };
   await run(mkdtempSync(join(work, 'warm-')));
   const start = performance.now();
+  const before = process.cpuUsage();
   await run(imageDir);
   const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
   await pool.close();
   const sizes = readdirSync(imageDir).map((name) => statSync(join(imageDir, name)).size);
   const bytes = Math.floor(sizes.reduce((sum, size) => sum + size, 0) / sizes.length);
-  return { images_per_second: Math.round((numImages / seconds) * 10) / 10, bytes };
+  return {
+    images_per_second: tenths(numImages / seconds),
+    cpu_ms_per_image: tenths((user + system) / 1000 / numImages),
+    bytes,
+  };
 }
 
-function torchvision(recipe: string, level: number): { images_per_second: number; bytes: number } {
+function torchvision(recipe: string, level: number): Result {
   const out = mkdtempSync(join(work, 'torchvision-'));
   const script = new URL('augment.py', import.meta.url).pathname;
   return JSON.parse(
@@ -79,15 +92,16 @@ function torchvision(recipe: string, level: number): { images_per_second: number
   );
 }
 
+const tenths = (value: number) => Math.round(value * 10) / 10;
 const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 try {
   for (let i = 0; i < numImages; i++) await writePhoto(join(source, `${String(i).padStart(4, '0')}.jpg`), i);
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
   for (const recipe of ['flip', 'rrcrop', 'autoaugment', 'moco']) {
-    const runs: Record<string, { images_per_second: number; bytes: number }[]> = {};
+    const runs: Record<string, Result[]> = {};
     for (let round = 0; round < Number(flags.rounds); round++) {
-      const add = (name: string, result: { images_per_second: number; bytes: number }) => {
+      const add = (name: string, result: Result) => {
         runs[name] ??= [];
         runs[name].push(result);
       };
@@ -95,13 +109,14 @@ try {
       if (flags.python) for (const level of [6, 1]) add(`torchvision, PNG level ${level}`, torchvision(recipe, level));
     }
     for (const [tool, results] of Object.entries(runs)) {
-      const rate = median(results.map((result) => result.images_per_second));
+      const middle = (key: keyof Result) => median(results.map((result) => result[key]));
       const row = {
         bench: 'augment',
         recipe,
         tool,
-        images_per_second: rate,
-        png_bytes: results[0]!.bytes,
+        images_per_second: middle('images_per_second'),
+        cpu_ms_per_image: middle('cpu_ms_per_image'),
+        png_bytes: middle('bytes'),
         images: numImages,
         threads,
         node: process.version,
