@@ -4,7 +4,7 @@
 //   node --import tsx bench/augment.ts [--images 200] [--rounds 3] [--python PYTHON] [--out bench/results/augment.ndjson]
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
@@ -119,6 +119,7 @@ try {
         png_bytes: middle('bytes'),
         images: numImages,
         threads,
+        load_average: tenths(loadavg()[0]!),
         node: process.version,
         cpu: cpus()[0]!.model,
         commit,
