@@ -26,7 +26,7 @@ export default class Eval extends RecordCommand {
   static override args = {
     benchmark: Args.string({
       required: true,
-      description: `one of ${benchmarkNames.join(', ')}`,
+      description: 'what to score',
       options: benchmarkNames,
     }),
   };

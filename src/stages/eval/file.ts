@@ -51,7 +51,7 @@ export async function parseEvalFile(path: string, bytes: Buffer): Promise<EvalFi
   if (first.text.startsWith('[')) return Object.assign(file, { rows: arrayRows(parseWhole(bytes, path), path) });
   const alone = tryParse(first.text);
   if (alone === undefined && first.text.startsWith('{') && !first.isOnly) {
-    const object = tryParse(bytes.toString());
+    const object = tryParse(textOf(bytes));
     if (isObject(object)) return oneObject(file, object);
     if (first.text.trim() === '{') parseWhole(bytes, path);
   }
@@ -95,6 +95,10 @@ function arrayRows(value: unknown, path: string): FileRow[] {
   });
 }
 
+function textOf(bytes: Buffer): string {
+  return bytes.toString().replace(/^\ufeff/, '');
+}
+
 function tryParse(text: string): unknown {
   try {
     return parsePythonJson(text);
@@ -104,7 +108,7 @@ function tryParse(text: string): unknown {
 }
 
 function parseWhole(bytes: Buffer, path: string): unknown {
-  const text = bytes.toString().replace(/^\ufeff/, '');
+  const text = textOf(bytes);
   try {
     return parsePythonJson(text);
   } catch {

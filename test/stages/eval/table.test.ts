@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Covers src/stages/eval/published.ts
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { publishedRows } from '../../../src/stages/eval/published.ts';
+import { formatScoreTable } from '../../../src/stages/eval/table.ts';
+
+test("the papers' figures stand in the split they are the score of", () => {
+  const score = (benchmark: string, method: string, split: string) =>
+    publishedRows(benchmark).find((row) => row.method === method && row.scores[split] !== undefined)?.scores[split];
+  assert.equal(score('pope', 'SeVa-7B', 'all'), 86.7);
+  assert.equal(score('pope', 'SeVa-7B', 'adversarial'), 83.6);
+  assert.equal(score('mmvet', 'SeVa-7B', 'spat'), 34.3);
+  assert.equal(score('mmbench', 'LLaVA-1.5-13B', 'all'), 67.7);
+  assert.equal(score('mmbench', 'SeVa-7B', 'all (cn)'), 59.2);
+  assert.equal(score('seed-bench', 'LLaVA-1.5-13B', 'image'), 68.2);
+  assert.equal(score('scienceqa', 'SeVa-13B', 'image'), 71.2);
+  assert.equal(score('mt-bench', 'DPO', 'all'), 6.73);
+  assert.equal(score('mt-bench', 'DPO, noisy image', 'all'), 6.63);
+  assert.equal(score('alpaca-eval', 'SteerLM', 'all'), 68.8);
+  assert.deepEqual(publishedRows('rewards'), []);
+});
+
+test('a table: columns for what is there, published rows of the splits shown', () => {
+  const lines = formatScoreTable('shr', [
+    {
+      benchmark: 'shr',
+      split: 'all',
+      n: 200,
+      score: 34.9,
+      ci95: [32.05, 37.8],
+      clusters: 200,
+      failed: 0,
+      hal_words_ratio: 0.351,
+      labels_sha256: 'x'.repeat(64),
+      parse: 'official',
+    },
+  ]);
+  assert.deepEqual(lines.slice(0, 5), [
+    'shr (--parse official)',
+    'split    n  score   95 % interval  hal_words_ratio',
+    'all    200  34.90  32.05 - 37.80            0.351',
+    '',
+    'published',
+  ]);
+  assert.ok(lines.some((line) => /^all\s+SeVa-7B\s+34\.90\s+SeVa$/.test(line)));
+});
+
+test('an undefined score is a dash, models and counts have their columns', () => {
+  const row = { benchmark: 'pope', split: 'random', n: 0, score: null, ci95: null };
+  const lines = formatScoreTable('pope', [
+    { ...row, model: 'a', failed: 2 },
+    { ...row, model: 'b', failed: 0 },
+  ]);
+  assert.deepEqual(
+    lines.slice(1, 4).map((line) => line.split(/\s{2,}/)),
+    [
+      ['split', 'model', 'n', 'score', '95 % interval', 'failed'],
+      ['random', 'a', '0', '-', '2'],
+      ['random', 'b', '0', '-', '0'],
+    ],
+  );
+});
