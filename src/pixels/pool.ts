@@ -91,8 +91,10 @@ export function createPixelPool(numThreads: number = availableParallelism()): Pi
     });
     const lose = (reason: string) => {
       all.delete(worker);
+      if (idle.includes(worker)) idle.splice(idle.indexOf(worker), 1);
       running.get(worker)?.reject(new RunError('pixel-worker', `a pixel worker ended: ${reason}`));
       running.delete(worker);
+      start();
     };
     worker.on('error', (error) => lose(error.message));
     worker.on('exit', (code) => lose(`exit code ${code}`));

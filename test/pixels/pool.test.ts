@@ -61,3 +61,15 @@ test('an image whose square would not fit in memory is refused, not fatal', asyn
     (error) => error instanceof RunError && /square/.test(error.message),
   );
 });
+
+test('a closed pool settles what was running', async () => {
+  const closing = createPixelPool(1);
+  const source = fixtureImage('wide.png');
+  const job = closing.run('modelInput', {
+    source,
+    plan: { ...plan, size: 1500, cropSize: { width: 1500, height: 1500 } },
+  });
+  const outcome = assert.rejects(job, (error) => error instanceof RunError && error.code === 'pixel-worker');
+  await closing.close();
+  await outcome;
+});
