@@ -109,6 +109,7 @@ type SampleFlags = Interfaces.InferredFlags<typeof Sample.flags>;
 async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
   for (const name of ENDPOINT_FLAGS)
     if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint beside it`);
+  const steer = flags.steer === undefined ? undefined : parseSteer(flags.steer);
   const { sample } = await import('../stages/sample.ts');
   const { context } = await openModelOf(run, flags);
   return sample(
@@ -124,7 +125,7 @@ async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFla
       views: flags.views,
       ...(flags.label !== undefined && { label: flags.label }),
       logps: flags.logps,
-      ...(flags.steer !== undefined && { steer: parseSteer(flags.steer) }),
+      ...(steer && { steer }),
       seed: flags.seed,
     },
     context,

@@ -10,7 +10,7 @@ import { RunError } from '../records/error.ts';
 import { BUILT_IN_TEMPLATES, loadChatTemplate } from '../text/chat-template.ts';
 import { promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
-import { modelInputPlan } from './load-model.ts';
+import { checkDirectory, modelInputPlan } from './load-model.ts';
 
 export interface Check {
   check: string;
@@ -57,10 +57,10 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
 export async function* examineModel({ model, adapters, device, dtype }: ModelToExamine): AsyncGenerator<Check> {
-  const fingerprints = await attempt('files', 'get the whole directory again', async () => [
-    await fingerprintModel(model),
-    ...(await Promise.all(adapters.map(fingerprintAdapter))),
-  ]);
+  const fingerprints = await attempt('files', 'get the whole directory again', async () => {
+    for (const directory of [model, ...adapters]) checkDirectory(directory);
+    return [await fingerprintModel(model), ...(await Promise.all(adapters.map(fingerprintAdapter)))];
+  });
   if ('check' in fingerprints) {
     yield fingerprints;
     return;
@@ -123,13 +123,14 @@ function cache(folder: string): Check {
 const PROBE_TOLERANCE = 1e-4;
 
 function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
+  const check = device === 'cpu' ? 'engine' : device;
   try {
     const { op, maxError, seconds } = binding.probeDevice(device);
     const ok = maxError <= PROBE_TOLERANCE;
     const detail = `${op}: error ${maxError.toExponential(1)} in ${(seconds * 1000).toFixed(1)} ms`;
-    return { check: device, ok, detail, ...(!ok && { remedy: 'report this: the engine computes wrong numbers here' }) };
+    return { check, ok, detail, ...(!ok && { remedy: 'report this: the engine computes wrong numbers here' }) };
   } catch (cause) {
-    return { check: device, ok: false, detail: (cause as Error).message, remedy: 'check the driver with nvidia-smi' };
+    return { check, ok: false, detail: (cause as Error).message, remedy: 'check the driver with nvidia-smi' };
   }
 }
 
@@ -205,7 +206,7 @@ async function memory(policy: Policy): Promise<Check> {
   const bytes = numParameters * (dtype === 'f32' && storedDtype === 'f32' ? 4 : 2);
   const ok = device === 'cuda' || bytes < totalmem();
   const detail = [`weights ${gibibytes(bytes)} of ${gibibytes(totalmem())}`, ...lines].join('; ');
-  return { check: 'memory', ok, detail, ...(!ok && { remedy: 'use a machine with more memory, or a GPU' }) };
+  return { check: 'weights', ok, detail, ...(!ok && { remedy: 'use a machine with more memory, or a GPU' }) };
 }
 
 /** Largest model for which a check may read all weights. */

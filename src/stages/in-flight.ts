@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows at a time through an engine that batches them itself: results in input order, bounded memory.
 import { setMaxListeners } from 'node:events';
+import { RecordError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
+import { ImageCountError } from '../text/prompt-ids.ts';
 import { mapOrdered } from './ordered.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
 
@@ -41,8 +43,13 @@ async function settleRow(row: Row, work: Promise<VprefRecord[]>): Promise<RowRes
   try {
     return { row, records: await work };
   } catch (cause) {
-    const error = rowError(cause);
+    const error = rowError(positioned(row, cause));
     if (FATAL.has(error.code)) throw cause;
     return { row, records: [], error };
   }
+}
+
+function positioned(row: Row, cause: unknown): unknown {
+  if (!(cause instanceof ImageCountError)) return cause;
+  return new RecordError(row, cause.field, cause.expected, cause.got);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opens a model directory for the model stages: engine, tokenizer, chat templates, pixel workers, fingerprints.
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
@@ -8,6 +9,7 @@ import { createPixelPool, type PixelPool } from '../pixels/pool.ts';
 import type { ResizeFilter } from '../pixels/resize.ts';
 import { RunError } from '../records/error.ts';
 import { type ChatTemplate, loadChatTemplate } from '../text/chat-template.ts';
+import { ImageCountError } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer, readJsonObject } from '../text/tokenizer.ts';
 import type { Choice, ImageMode, ModelContext } from './model-context.ts';
 
@@ -34,6 +36,7 @@ export interface OpenModel {
 /** Loads everything before the first row is read. Throws RunError (EngineError) for whatever is wrong with the directory. */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
   const { model, adapters } = options;
+  for (const directory of [model, ...adapters]) checkDirectory(directory);
   const tokenizer = await loadTokenizer(model);
   const fingerprint = { model: await fingerprintModel(model), adapter: await adapterFingerprints(adapters) };
   const { device, dtype, threads, batchTokens } = options;
@@ -80,6 +83,16 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   };
 }
 
+/** Throws RunError{"checkpoint"} unless there is a directory. */
+export function checkDirectory(path: string): void {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats?.isDirectory()) return;
+  throw new RunError(
+    'checkpoint',
+    `${path}: expected a directory, got ${stats === undefined ? 'nothing of that name' : 'a file'}`,
+  );
+}
+
 const familyImageMode: ImageMode = 'pad';
 const FAMILY_MODE_NOTE =
   "image mode pad: a mean-colour square, as LLaVA-1.5 was trained (--image-mode crop is what Hugging Face's processor does)";
@@ -109,7 +122,7 @@ const MAX_KEPT_IMAGES = 64;
 function pixelLoader(pool: PixelPool, plan: Omit<ModelInputPlan, 'mode'> | undefined) {
   const kept = new Map<string, Promise<Uint8Array>>();
   return (source: string, mode: ImageMode): Promise<Uint8Array> => {
-    if (plan === undefined) throw new RunError('image-count', 'images: expected none for a text-only model, got some');
+    if (plan === undefined) throw new ImageCountError('images', 'none for a text-only model', 'some');
     const key = `${mode} ${source}`;
     const pixels =
       kept.get(key) ?? pool.run('modelInput', { source, plan: { ...plan, mode } }).then((image) => image.data);

@@ -8,6 +8,20 @@ import { IMAGE_MARK } from '../records/prompt.ts';
 import type { ChatTemplate, Turn } from './chat-template.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
 
+/** Image marks and images do not go together: the record's own fault. */
+export class ImageCountError extends RunError {
+  override name = 'ImageCountError';
+  readonly field: string;
+  readonly expected: string;
+  readonly got: string;
+  constructor(field: string, expected: string, got: string) {
+    super('image-count', `${field}: expected ${expected}, got ${got}`);
+    this.field = field;
+    this.expected = expected;
+    this.got = got;
+  }
+}
+
 /** A prompt ready for the engine. */
 export interface PromptIds {
   /** What the template rendered, one `<image>` per image. */
@@ -31,7 +45,7 @@ export interface ImageTokens {
   rows: number;
 }
 
-/** Tokenises what the template made of the turns. Throws RunError{"image-count"} unless exactly `numImages` image tokens come out. */
+/** Tokenises what the template made of the turns. Throws ImageCountError unless exactly `numImages` image tokens come out. */
 export function promptIds(
   turns: readonly Turn[],
   numImages: number,
@@ -40,15 +54,16 @@ export function promptIds(
   image: ImageTokens | undefined,
 ): PromptIds {
   if (image === undefined && numImages > 0) {
-    throw new RunError('image-count', `images: expected none for a text-only model, got ${numImages}`);
+    throw new ImageCountError('images', 'none for a text-only model', String(numImages));
   }
   const text = template.render(turns);
   const ids = encodeWithBos(text, tokenizer);
   const found = image === undefined ? 0 : ids.filter((id) => id === image.id).length;
   if (found !== numImages) {
-    throw new RunError(
-      'image-count',
-      `prompt: expected as many ${IMAGE_MARK} as images (${numImages}), got ${found} after the chat template`,
+    throw new ImageCountError(
+      'prompt',
+      `as many ${IMAGE_MARK} as images (${numImages})`,
+      `${found} after the chat template`,
     );
   }
   return { text, ids };
@@ -56,7 +71,7 @@ export function promptIds(
 
 /**
  * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (an answer that was cut).
- * Throws RunError{"image-count"} when the response itself holds an image token.
+ * Throws ImageCountError when the response itself holds an image token.
  */
 export function responseIds(
   prompt: PromptIds,
@@ -71,7 +86,7 @@ export function responseIds(
     ? whole.slice(prompt.ids.length)
     : continuationIds(continuation, tokenizer);
   if (image !== undefined && added.includes(image.id)) {
-    throw new RunError('image-count', `response: expected text without ${IMAGE_MARK}, got one`);
+    throw new ImageCountError('response', `text without ${IMAGE_MARK}`, 'one');
   }
   return Int32Array.from(added);
 }
