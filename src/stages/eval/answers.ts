@@ -4,7 +4,7 @@ import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
 import type { EvalFile, FileRow, JsonObject } from './file.ts';
-import type { EvalOptions } from './score-row.ts';
+import { accuracy, type EvalInput, type EvalOptions, labelHashes, type Marked, type ScoreRow } from './score-row.ts';
 
 /** One answer: a text, or why there is none. */
 export interface Answer {
@@ -82,6 +82,32 @@ export function rowId(value: JsonObject, at: Place): string {
   const id = field === undefined ? undefined : value[field];
   if (typeof id === 'number' || (typeof id === 'string' && id !== '')) return String(id);
   throw new RecordError(at, field ?? 'question_id', 'an id, a string or a number', describeValue(id));
+}
+
+/** What the records say of their own questions: labels without a label file. */
+export interface OwnLabel {
+  record: VprefRecord;
+  id: string;
+  /** First image, or the id. */
+  cluster: string;
+  at: Place;
+}
+
+/** A label for each record. Throws UsageError with what is expected where `read` finds none, or a row is no record. */
+export function labelsOfRecords<L extends Label>(
+  files: readonly EvalFile[],
+  expected: string,
+  read: (own: OwnLabel) => L | undefined,
+): L[] {
+  return files.flatMap((file) =>
+    file.rows.map(({ value, at }) => {
+      const record = value as VprefRecord;
+      const id = isRecord(value) ? recordId(record) : '';
+      const label = isRecord(value) ? read({ record, id, cluster: record.images?.[0] ?? id, at }) : undefined;
+      if (label === undefined) throw new UsageError(`${place(at)}: expected ${expected}`);
+      return label;
+    }),
+  );
 }
 
 /** What a row says of the part of the benchmark it belongs to. */
@@ -278,4 +304,26 @@ export function countStates(joined: readonly Joined<Label>[]): { failed: number;
   const failed = joined.filter(({ answer }) => answer?.failed !== undefined).length;
   const missing = joined.filter(({ answer }) => answer === undefined).length;
   return { failed, ...(missing > 0 && { missing }) };
+}
+
+/** A question with its mark; none where it is not scored. */
+export interface MarkedQuestion<L extends Label = Label> extends Joined<L> {
+  mark: Marked | undefined;
+}
+
+/** The row of an accuracy in percent. */
+export function accuracyRow(
+  head: { benchmark: string; split: string; model: string },
+  part: readonly MarkedQuestion[],
+  { labels, options }: EvalInput,
+): ScoreRow {
+  return {
+    benchmark: head.benchmark,
+    split: head.split,
+    ...modelField(head.model),
+    ...accuracy(part.flatMap(({ mark }) => mark ?? [])),
+    ...countStates(part),
+    ...labelHashes(labels),
+    parse: options.parse,
+  };
 }

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exact match with a reference answer, by kind of question: for label files of one's own.
-import { RecordError, UsageError } from '../../records/error.ts';
+import { RecordError } from '../../records/error.ts';
 import { describeValue } from '../../records/field.ts';
-import type { VprefRecord } from '../../records/record.ts';
 import {
+  accuracyRow,
   answersByModel,
   countStates,
-  isRecord,
   joinAnswers,
   type Label,
-  modelField,
+  labelsOfRecords,
+  type OwnLabel,
   readAnswers,
-  recordId,
   rowId,
 } from './answers.ts';
 import type { EvalFile } from './file.ts';
 import { parseGqaStrict } from './gqa.ts';
 import { pythonStrip } from './python.ts';
-import { accuracy, type EvalInput, type Evaluation, groupBy, labelHashes } from './score-row.ts';
+import { type EvalInput, type Evaluation, groupBy } from './score-row.ts';
 
 interface ExactLabel extends Label {
   answers: string[];
@@ -25,9 +24,13 @@ interface ExactLabel extends Label {
 }
 
 /** Scores answers against `answer` (a string or several that are right); rows by `kind`. */
-export function scoreExact({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
+export function scoreExact(input: EvalInput): Evaluation {
+  const { answers: files, labels: labelFiles, options } = input;
   const notes: string[] = [];
-  const labels = labelFiles.length > 0 ? readLabels(labelFiles) : labelsOfRecords(files);
+  const labels =
+    labelFiles.length > 0
+      ? readLabels(labelFiles)
+      : labelsOfRecords(files, '--labels FILE, or records that carry "reference"', recordLabel);
   const read = options.parse === 'official' ? pythonStrip : parseGqaStrict;
   const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
   for (const [model, ofModel] of answersByModel(readAnswers(files, options))) {
@@ -45,15 +48,7 @@ export function scoreExact({ answers: files, labels: labelFiles, options }: Eval
     const kinds = groupBy(marks, ({ label }) => label.kind);
     const parts = [...(kinds.size > 1 ? kinds : []), ['all', marks] as const];
     for (const [split, part] of parts)
-      evaluation.rows.push({
-        benchmark: 'exact',
-        split,
-        ...modelField(model),
-        ...accuracy(part.flatMap(({ mark }) => mark ?? [])),
-        ...countStates(part),
-        ...labelHashes(labelFiles),
-        parse: options.parse,
-      });
+      evaluation.rows.push(accuracyRow({ benchmark: 'exact', split, model }, part, input));
     evaluation.failed += countStates(joined).failed;
     for (const { label, mark } of marks)
       if (mark !== undefined)
@@ -85,21 +80,7 @@ function readLabels(files: readonly EvalFile[]): ExactLabel[] {
   );
 }
 
-function labelsOfRecords(files: readonly EvalFile[]): ExactLabel[] {
-  return files.flatMap((file) =>
-    file.rows.map(({ value, at }) => {
-      const record = value as VprefRecord;
-      if (!isRecord(value) || record.reference === undefined)
-        throw new UsageError(`${at.source}:${at.line}: expected --labels FILE, or records that carry "reference"`);
-      const id = recordId(record);
-      return {
-        id,
-        split: '',
-        cluster: record.images?.[0] ?? id,
-        at,
-        answers: answersOf(record.reference, 'reference', at),
-        kind: String(record.meta?.kind ?? ''),
-      };
-    }),
-  );
+function recordLabel({ record: { reference, meta }, id, cluster, at }: OwnLabel): ExactLabel | undefined {
+  if (reference === undefined) return undefined;
+  return { id, split: '', cluster, at, answers: answersOf(reference, 'reference', at), kind: String(meta?.kind ?? '') };
 }

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // CHAIR-like figures of captions: named objects that are not in the image. Source: Rohrbach et al. 2018 (1809.02156);
 // an object counts once a caption, however often it is named.
-import { RecordError, UsageError } from '../../records/error.ts';
+import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
-import type { VprefRecord } from '../../records/record.ts';
 import {
   answersByModel,
   countStates,
-  isRecord,
   joinAnswers,
   type Label,
+  labelsOfRecords,
   modelField,
+  type OwnLabel,
   readAnswers,
-  recordId,
   rowId,
 } from './answers.ts';
 import type { EvalFile } from './file.ts';
@@ -27,7 +26,10 @@ interface CaptionLabel extends Label {
 /** Scores captions against object lists; the vocabulary is every object of the labels, and the names of --tables. */
 export function scoreHallucination({ answers: files, labels: labelFiles, tables, options }: EvalInput): Evaluation {
   const notes: string[] = [];
-  const labels = labelFiles.length > 0 ? readLabels(labelFiles) : labelsOfRecords(files);
+  const labels =
+    labelFiles.length > 0
+      ? readLabels(labelFiles)
+      : labelsOfRecords(files, '--labels FILE with lists of objects, or records with meta.objects', recordLabel);
   const { names, synonyms } = readSynonyms(tables);
   const all = new Set([...labels.flatMap((label) => [...label.objects]), ...names]);
   const findObjects = objectFinder(buildVocabulary(all, synonyms));
@@ -105,17 +107,8 @@ function objectNames(objects: unknown, at: { source: string; line: number }): st
   });
 }
 
-function labelsOfRecords(files: readonly EvalFile[]): CaptionLabel[] {
-  return files.flatMap((file) =>
-    file.rows.map(({ value, at }) => {
-      const record = value as VprefRecord;
-      const objects = record.meta?.objects;
-      if (!isRecord(value) || !Array.isArray(objects))
-        throw new UsageError(
-          `${at.source}:${at.line}: expected --labels FILE with lists of objects, or records with meta.objects`,
-        );
-      const id = recordId(record);
-      return { id, split: '', cluster: record.images?.[0] ?? id, at, objects: new Set(objectNames(objects, at)) };
-    }),
-  );
+function recordLabel({ record, id, cluster, at }: OwnLabel): CaptionLabel | undefined {
+  const objects = record.meta?.objects;
+  if (!Array.isArray(objects)) return undefined;
+  return { id, split: '', cluster, at, objects: new Set(objectNames(objects, at)) };
 }

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // MMBench, English and Chinese: a question counts when every rotation of its options is right. Source:
 // open-compass/VLMEvalKit matching_util.py and multiple_choice.py with exact matching, the LLaVA-1.5 protocol.
-import { RecordError, UsageError } from '../../records/error.ts';
+import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
-import type { VprefRecord } from '../../records/record.ts';
 import {
   type Answer,
   answersByModel,
   countStates,
-  isRecord,
   type Joined,
   joinAnswers,
   type Label,
+  labelsOfRecords,
   modelField,
-  place,
+  type OwnLabel,
   readAnswers,
-  recordId,
 } from './answers.ts';
 import { LETTERS, likeliestLetter, strictLetter } from './choice.ts';
 import type { EvalFile } from './file.ts';
@@ -84,7 +82,10 @@ function officialText(text: string, options: ReadonlyMap<string, string>): strin
 export function scoreMMBench({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
   const notes: string[] = [];
   const answers = readAnswers(files, options);
-  const labels = labelFiles.length > 0 ? readMMBenchLabels(labelFiles) : labelsOfRecords(files);
+  const labels =
+    labelFiles.length > 0
+      ? readMMBenchLabels(labelFiles)
+      : labelsOfRecords(files, '--labels FILE.tsv, or records that carry "reference" and "choices"', recordLabel);
   const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
   for (const [model, ofModel] of answersByModel(answers)) {
     const joined = joinAnswers(labels, ofModel, options, notes);
@@ -196,28 +197,20 @@ export function readMMBenchLabels(files: readonly EvalFile[]): MMBenchLabel[] {
   );
 }
 
-function labelsOfRecords(files: readonly EvalFile[]): MMBenchLabel[] {
-  return files.flatMap((file) =>
-    file.rows.map(({ value, at }) => {
-      const record = value as VprefRecord;
-      if (!isRecord(value) || typeof record.reference !== 'string' || record.choices === undefined)
-        throw new UsageError(
-          `${place(at)}: expected --labels FILE.tsv, or records that carry "reference" and "choices"`,
-        );
-      const id = recordId(record);
-      const index = Number(id);
-      return {
-        id,
-        split: '',
-        cluster: String(index % ROTATION),
-        at,
-        answer: record.reference,
-        options: new Map(record.choices.map((choice, k) => [LETTERS[k]!, choice])),
-        group: String(index % ROTATION),
-        isBase: index < ROTATION,
-        category: String(record.meta?.category ?? ''),
-        ability: String(record.meta?.['l2-category'] ?? ''),
-      };
-    }),
-  );
+function recordLabel({ record: { reference, choices, meta }, id, at }: OwnLabel): MMBenchLabel | undefined {
+  if (typeof reference !== 'string' || choices === undefined) return undefined;
+  const index = Number(id);
+  const group = String(index % ROTATION);
+  return {
+    id,
+    split: '',
+    cluster: group,
+    at,
+    answer: reference,
+    options: new Map(choices.map((choice, k) => [LETTERS[k]!, choice])),
+    group,
+    isBase: index < ROTATION,
+    category: String(meta?.category ?? ''),
+    ability: String(meta?.['l2-category'] ?? ''),
+  };
 }

@@ -2,8 +2,15 @@
 // MM-Vet: mean grade of the items that need a capability, over one or several judge runs. Source: mm-vet_evaluator.py.
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
-import type { VprefRecord } from '../../records/record.ts';
-import { answersByModel, joinAnswers, type Label, list, modelField } from './answers.ts';
+import {
+  answersByModel,
+  joinAnswers,
+  type Label,
+  labelsOfRecords,
+  list,
+  modelField,
+  type OwnLabel,
+} from './answers.ts';
 import { type EvalFile, objectEntries } from './file.ts';
 import { holdRecords, readJudged, scoreOf } from './judged.ts';
 import { numpyMean, numpyRound, numpyStd, pythonFloat, pythonStrip } from './python.ts';
@@ -48,7 +55,10 @@ export function parseGradeStrict(content: string): number | undefined {
 /** Scores grade files (one a model) or records judged with guide mm-vet. */
 export function scoreMMVet({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
   const notes: string[] = [];
-  const labels = labelFiles.length > 0 ? readLabels(labelFiles) : labelsOfRecords(files);
+  const labels =
+    labelFiles.length > 0
+      ? readLabels(labelFiles)
+      : labelsOfRecords(files, '--labels mm-vet.json, or records with meta.capability', recordLabel);
   const graded = holdRecords(files)
     ? gradedRecords(files, options)
     : files.flatMap((file) => gradedFile(file, files, options));
@@ -221,16 +231,10 @@ function readLabels(files: readonly EvalFile[]): MMVetLabel[] {
   );
 }
 
-function labelsOfRecords(files: readonly EvalFile[]): MMVetLabel[] {
-  return files.flatMap((file) =>
-    file.rows.map(({ value, at }) => {
-      const { meta, images } = value as VprefRecord;
-      if (!Array.isArray(meta?.capability))
-        throw new UsageError(`${at.source}:${at.line}: expected --labels mm-vet.json, or records with meta.capability`);
-      const id = mmvetId(String(meta.question_id ?? value.id));
-      return { id, split: '', cluster: images?.[0] ?? id, at, capabilities: inOrder(meta.capability.map(String)) };
-    }),
-  );
+function recordLabel({ record, id, cluster, at }: OwnLabel): MMVetLabel | undefined {
+  const capabilities = record.meta?.capability;
+  if (!Array.isArray(capabilities)) return undefined;
+  return { id: mmvetId(id), split: '', cluster, at, capabilities: inOrder(capabilities.map(String)) };
 }
 
 // The official column names come out of a set, in no order; ours go by the paper's.

@@ -2,7 +2,6 @@
 // POPE: is there such a thing in the image? Source: AoiDragon/POPE evaluate.py, LLaVA's eval_pope.py.
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
-import type { VprefRecord } from '../../records/record.ts';
 import {
   type Answer,
   answersByModel,
@@ -11,15 +10,17 @@ import {
   type Joined,
   joinAnswers,
   type Label,
+  labelsOfRecords,
   modelField,
+  type OwnLabel,
   place,
   readAnswers,
-  recordId,
   rowId,
 } from './answers.ts';
 import type { EvalFile } from './file.ts';
 import { type EvalInput, type Evaluation, finite, groupBy, labelHashes, type ScoreRow } from './score-row.ts';
-import { type Contribution, clusteredInterval } from './statistics.ts';
+import type { Contribution } from './statistics.ts';
+import { clusteredInterval } from './statistics.ts';
 
 export const POPE_SPLITS = ['random', 'popular', 'adversarial'];
 
@@ -74,11 +75,15 @@ export function popeFigures({ tp, fp, tn, fn }: Counts) {
 /** Scores yes/no answers; answers without ids are paired with the labels by position, text checked. */
 export function scorePope({ answers: files, labels: labelFiles, questions, options }: EvalInput): Evaluation {
   const notes: string[] = [];
-  const labels = labelFiles.length > 0 ? readPopeLabels(labelFiles) : labelsOfRecords(files);
+  const labels =
+    labelFiles.length > 0
+      ? readPopeLabels(labelFiles)
+      : labelsOfRecords(files, '--labels FILE..., or records that carry "reference": yes or no', recordLabel);
   const answers = placeAnswers(files, labels, questions, options);
   const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
   for (const [model, ofModel] of answersByModel(answers)) {
     const joined = joinAnswers(labels, ofModel, options, notes);
+    for (const question of joined) checkQuestion(question);
     const bySplit = groupBy(joined, ({ label }) => label.split);
     const splits = [...bySplit].map(([split, group]) => ({ split, ...popeSplit(group, options.parse) }));
     for (const { split, counts, contributions, unparsed, group } of splits)
@@ -113,6 +118,21 @@ export function scorePope({ answers: files, labels: labelFiles, questions, optio
         );
   }
   return evaluation;
+}
+
+// The three label files have the same ids and the same yes-no pattern: the wrong one shows in its questions alone.
+function checkQuestion({ label, answer }: Joined<PopeLabel>): void {
+  const asked = answer?.row.prompt ?? answer?.row.question;
+  if (typeof asked !== 'string' || label.text === '') return;
+  // Early versions of two files say "imange".
+  const mended = (text: string) => text.replace('imange', 'image').trim();
+  if (!mended(asked).includes(mended(label.text)))
+    throw new RecordError(
+      answer!.at,
+      'prompt' in answer!.row ? 'prompt' : 'question',
+      `${JSON.stringify(label.text)} (${place(label.at)})`,
+      describeValue(asked),
+    );
 }
 
 function popeSplit(group: Joined<PopeLabel>[], parse: 'official' | 'strict') {
@@ -215,23 +235,10 @@ function popeQuestion(value: Record<string, unknown>, at: Place): { cluster: str
   return { cluster: value.image, text: typeof value.text === 'string' ? value.text : '' };
 }
 
-function labelsOfRecords(files: readonly EvalFile[]): PopeLabel[] {
-  return files.flatMap((file) =>
-    file.rows.map(({ value, at }) => {
-      if (!isRecord(value) || (value.reference !== 'yes' && value.reference !== 'no'))
-        throw new UsageError(`${place(at)}: expected --labels FILE..., or records that carry "reference": yes or no`);
-      const record = value as VprefRecord;
-      const split = record.meta?.split;
-      return {
-        id: recordId(record),
-        split: typeof split === 'string' ? split : 'all',
-        cluster: record.images?.[0] ?? record.id,
-        at,
-        isYes: value.reference === 'yes',
-        text: '',
-      };
-    }),
-  );
+function recordLabel({ record: { reference, meta }, id, cluster, at }: OwnLabel): PopeLabel | undefined {
+  if (reference !== 'yes' && reference !== 'no') return undefined;
+  const split = typeof meta?.split === 'string' ? meta.split : 'all';
+  return { id, split, cluster, at, isYes: reference === 'yes', text: '' };
 }
 
 /** Answers with the split and the id that the labels know them by. */
@@ -265,9 +272,6 @@ function withPositions(file: EvalFile, labels: PopeLabel[], split: string): Eval
     );
   const rows = file.rows.map(({ value, at }, index) => {
     const label = ofSplit[index]!;
-    const asked = value.question;
-    if (typeof asked === 'string' && label.text !== '' && asked.trim() !== label.text.trim())
-      throw new RecordError(at, 'question', `${JSON.stringify(label.text)} (${place(label.at)})`, describeValue(asked));
     return { value: { ...value, question_id: label.id }, at };
   });
   return { ...file, rows };

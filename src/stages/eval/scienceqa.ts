@@ -2,23 +2,21 @@
 // ScienceQA: accuracy over all, with an image, without; by subject, context and grade. Source: LLaVA's eval_science_qa.py.
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
-import type { VprefRecord } from '../../records/record.ts';
 import {
   type Answer,
+  accuracyRow,
   answersByModel,
   countStates,
-  isRecord,
   type Joined,
   joinAnswers,
   type Label,
-  modelField,
-  place,
+  labelsOfRecords,
+  type OwnLabel,
   readAnswers,
-  recordId,
 } from './answers.ts';
 import { likeliestLetter, strictLetter } from './choice.ts';
 import { type EvalFile, type JsonObject, objectEntries } from './file.ts';
-import { accuracy, type EvalInput, type Evaluation, labelHashes, type Marked } from './score-row.ts';
+import type { EvalInput, Evaluation, Marked } from './score-row.ts';
 
 interface ScienceLabel extends Label {
   choices: string[];
@@ -44,10 +42,14 @@ export function parseScienceOfficial(text: string): string | undefined {
 }
 
 /** Scores answers to problems.json, test split unless --split says otherwise. */
-export function scoreScienceQA({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
+export function scoreScienceQA(input: EvalInput): Evaluation {
+  const { answers: files, labels: labelFiles, options } = input;
   const notes: string[] = [];
   const answers = readAnswers(files, options);
-  const labels = labelFiles.length > 0 ? readLabels(labelFiles, options.split) : labelsOfRecords(files);
+  const labels =
+    labelFiles.length > 0
+      ? readLabels(labelFiles, options.split)
+      : labelsOfRecords(files, '--labels problems.json, or records that carry "reference" and "choices"', recordLabel);
   const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
   for (const [model, ofModel] of answersByModel(answers)) {
     const joined = joinAnswers(labels, ofModel, options, notes);
@@ -72,15 +74,7 @@ export function scoreScienceQA({ answers: files, labels: labelFiles, options }: 
     for (const [split, isIn] of parts) {
       const part = marks.filter(isIn);
       if (part.length === 0 && split !== 'all') continue;
-      evaluation.rows.push({
-        benchmark: 'scienceqa',
-        split,
-        ...modelField(model),
-        ...accuracy(part.flatMap(({ mark }) => mark ?? [])),
-        ...countStates(part),
-        ...labelHashes(labelFiles),
-        parse: options.parse,
-      });
+      evaluation.rows.push(accuracyRow({ benchmark: 'scienceqa', split, model }, part, input));
     }
     evaluation.failed += countStates(joined).failed;
     for (const { label, mark, isMultimodal } of marks)
@@ -157,26 +151,13 @@ function labelOfProblem(id: string, problem: JsonObject, at: Place): ScienceLabe
   };
 }
 
-function labelsOfRecords(files: readonly EvalFile[]): ScienceLabel[] {
-  return files.flatMap((file) =>
-    file.rows.map(({ value, at }) => {
-      const record = value as VprefRecord;
-      if (!isRecord(value) || typeof record.reference !== 'string' || record.choices === undefined)
-        throw new UsageError(
-          `${place(at)}: expected --labels problems.json, or records that carry "reference" and "choices"`,
-        );
-      return labelOfProblem(
-        recordId(record),
-        {
-          choices: record.choices,
-          answer: OPTIONS.indexOf(record.reference),
-          image: record.images?.[0],
-          hint: record.meta?.hint,
-          subject: record.meta?.subject,
-          grade: record.meta?.grade,
-        },
-        at,
-      );
-    }),
+function recordLabel({ record, id, at }: OwnLabel): ScienceLabel | undefined {
+  const { reference, choices, images, meta } = record;
+  if (typeof reference !== 'string' || choices === undefined) return undefined;
+  const { hint, subject, grade } = meta ?? {};
+  return labelOfProblem(
+    id,
+    { choices, answer: OPTIONS.indexOf(reference), image: images?.[0], hint, subject, grade },
+    at,
   );
 }

@@ -1,25 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // SEED-Bench v1: accuracy by question type, then image, video, all. Source: LLaVA's convert_seed_for_submission.py
 // (letters), AILab-CVC/SEED-Bench eval.py (likelihood ranking).
-import { RecordError, UsageError } from '../../records/error.ts';
-import { describeValue, isObject, type Place } from '../../records/field.ts';
-import type { VprefRecord } from '../../records/record.ts';
+import { RecordError } from '../../records/error.ts';
+import { describeValue, isObject } from '../../records/field.ts';
 import {
   type Answer,
+  accuracyRow,
   answersByModel,
   countStates,
-  isRecord,
   type Joined,
   joinAnswers,
   type Label,
-  modelField,
-  place,
+  labelsOfRecords,
+  type OwnLabel,
   readAnswers,
-  recordId,
 } from './answers.ts';
 import { likeliestLetter, strictLetter } from './choice.ts';
 import type { EvalFile, JsonObject } from './file.ts';
-import { accuracy, type EvalInput, type Evaluation, groupBy, labelHashes, type Marked } from './score-row.ts';
+import { type EvalInput, type Evaluation, groupBy, type Marked } from './score-row.ts';
 
 interface SeedLabel extends Label {
   answer: string;
@@ -29,7 +27,8 @@ interface SeedLabel extends Label {
 }
 
 /** Scores letters, compared as strings; records without a response by their choice_logps. */
-export function scoreSeedBench({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
+export function scoreSeedBench(input: EvalInput): Evaluation {
+  const { answers: files, labels: labelFiles, options } = input;
   const notes: string[] = [];
   const answers = readAnswers(files, options);
   const labels = withoutUnaskedVideos(readLabels(labelFiles, files), answers, notes);
@@ -37,17 +36,8 @@ export function scoreSeedBench({ answers: files, labels: labelFiles, options }: 
   for (const [model, ofModel] of answersByModel(answers)) {
     const joined = joinAnswers(labels, ofModel, options, notes);
     const marks = joined.map((question) => ({ ...question, mark: markAnswer(question, options.parse) }));
-    const addRow = (split: string, group: typeof marks) => {
-      const marked = group.flatMap(({ mark }) => mark ?? []);
-      evaluation.rows.push({
-        benchmark: 'seed-bench',
-        split,
-        ...modelField(model),
-        ...accuracy(marked),
-        ...countStates(group),
-        ...labelHashes(labelFiles),
-        parse: options.parse,
-      });
+    const addRow = (split: string, part: typeof marks) => {
+      evaluation.rows.push(accuracyRow({ benchmark: 'seed-bench', split, model }, part, input));
     };
     for (const [type, group] of groupBy(marks, ({ label }) => label.type)) addRow(type, group);
     for (const [split, isVideo] of [
@@ -82,7 +72,8 @@ export function seedLetter(answer: Answer, choices: readonly string[], parse: 'o
 }
 
 function readLabels(files: readonly EvalFile[], answerFiles: readonly EvalFile[]): SeedLabel[] {
-  if (files.length === 0) return labelsOfRecords(answerFiles);
+  if (files.length === 0)
+    return labelsOfRecords(answerFiles, '--labels SEED-Bench.json, or records that carry "reference"', recordLabel);
   return files.flatMap((file) => {
     const { questions, question_type: types } = file.object ?? {};
     const names = new Map(isObject(types) ? Object.entries(types).map(([name, id]) => [id, name]) : []);
@@ -119,25 +110,10 @@ function readLabels(files: readonly EvalFile[], answerFiles: readonly EvalFile[]
   });
 }
 
-function labelsOfRecords(files: readonly EvalFile[]): SeedLabel[] {
-  return files.flatMap((file) => file.rows.map(({ value, at }) => labelOfRecord(value, at)));
-}
-
-function labelOfRecord(value: JsonObject, at: Place): SeedLabel {
-  const record = value as VprefRecord;
-  if (!isRecord(value) || typeof record.reference !== 'string')
-    throw new UsageError(`${place(at)}: expected --labels SEED-Bench.json, or records that carry "reference"`);
-  const id = recordId(record);
-  return {
-    id,
-    split: '',
-    cluster: record.images?.[0] ?? id,
-    at,
-    answer: record.reference,
-    choices: record.choices ?? [],
-    type: String(record.meta?.question_type ?? 'all types'),
-    isVideo: record.meta?.data_type === 'video',
-  };
+function recordLabel({ record: { reference, choices = [], meta }, id, cluster, at }: OwnLabel): SeedLabel | undefined {
+  if (typeof reference !== 'string') return undefined;
+  const type = String(meta?.question_type ?? 'all types');
+  return { id, split: '', cluster, at, answer: reference, choices, type, isVideo: meta?.data_type === 'video' };
 }
 
 // Image models answer the image part alone: a whole data type without an answer is not a gap.

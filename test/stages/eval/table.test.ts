@@ -38,7 +38,7 @@ test('a table: columns for what is there, published rows of the splits shown', (
   ]);
   assert.deepEqual(lines.slice(0, 5), [
     'shr (--parse official)',
-    'split    n  score   95 % interval  hal_words_ratio',
+    'split    n  score  95 % interval  hal_words_ratio',
     'all    200  34.90  32.05 - 37.80            0.351',
     '',
     'published',
