@@ -83,7 +83,7 @@ export function scorePope({ answers: files, labels: labelFiles, questions, optio
   const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
   for (const [model, ofModel] of answersByModel(answers)) {
     const joined = joinAnswers(labels, ofModel, options, notes);
-    for (const question of joined) checkQuestion(question);
+    checkQuestions(joined, notes);
     const bySplit = groupBy(joined, ({ label }) => label.split);
     const splits = [...bySplit].map(([split, group]) => ({ split, ...popeSplit(group, options.parse) }));
     for (const { split, counts, contributions, unparsed, group } of splits)
@@ -120,19 +120,30 @@ export function scorePope({ answers: files, labels: labelFiles, questions, optio
   return evaluation;
 }
 
-// The three label files have the same ids and the same yes-no pattern: the wrong one shows in its questions alone.
-function checkQuestion({ label, answer }: Joined<PopeLabel>): void {
-  const asked = answer?.row.prompt ?? answer?.row.question;
-  if (typeof asked !== 'string' || label.text === '') return;
-  // Early versions of two files say "imange".
-  const mended = (text: string) => text.replace('imange', 'image').trim();
-  if (!mended(asked).includes(mended(label.text)))
-    throw new RecordError(
-      answer!.at,
-      'prompt' in answer!.row ? 'prompt' : 'question',
-      `${JSON.stringify(label.text)} (${place(label.at)})`,
-      describeValue(asked),
-    );
+/**
+ * The three label files have the same ids and the same yes-no pattern: the wrong one shows in its questions alone. Where
+ * some agree the others must; where none does, the questions were worded anew, which is only noted.
+ */
+function checkQuestions(joined: readonly Joined<PopeLabel>[], notes: string[]): void {
+  const asked = joined.flatMap(({ label, answer }) => {
+    const field = typeof answer?.row.prompt === 'string' ? 'prompt' : 'question';
+    const text = answer?.row[field];
+    if (answer === undefined || typeof text !== 'string' || label.text === '') return [];
+    return [{ label, at: answer.at, field, text, agrees: mended(text).includes(mended(label.text)) }];
+  });
+  const other = asked.find((question) => !question.agrees);
+  if (other === undefined) return;
+  const { label, at, field, text } = other;
+  if (field === 'question' || asked.some((question) => question.agrees))
+    throw new RecordError(at, field, `${JSON.stringify(label.text)} (${place(label.at)})`, describeValue(text));
+  notes.push(
+    `no prompt has the words of its label (${place(at)}, ${place(label.at)}): that they belong together is not checked`,
+  );
+}
+
+// Early versions of two label files say "imange".
+function mended(text: string): string {
+  return text.replace('imange', 'image').trim();
 }
 
 function popeSplit(group: Joined<PopeLabel>[], parse: 'official' | 'strict') {
