@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every source has its test: the twin of its name (src/stages/pair.ts -> test/stages/pair.test.ts, native/ops/gemm.cc ->
 // test/native/ops/gemm_test.cc), the twin of its folder, a test that imports it, or imports what uses it within its folder,
-// or says "// Covers PATH..." in its head; a command is tested by case folders or by name, the addon by the engine's tests. Prints those that have none.
+// or says "// Covers PATH..." in its head; a command is tested by case folders or by name, a stage's inner
+// files also through its command, the addon by the engine's tests. Prints those that have none.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -67,6 +68,8 @@ function hasTest(source: string): boolean {
   if (declared.has(source)) return true;
   const command = /^src\/commands\/(.+)\.ts$/.exec(source)?.[1];
   if (command !== undefined && (existsSync(join(root, 'test/cases', command)) || named.has(command))) return true;
+  const verb = /^src\/stages\/([a-z-]+)(?:\.ts$|\/)/.exec(source)?.[1];
+  if (verb !== undefined && named.has(verb) && existsSync(join(root, 'test/stages', verb))) return true;
   if (/^native\/backend\/\w+\/(kernels|matmul|gemv)/.test(source)) return existsSync(join(root, 'test/native/ops'));
   if (source.startsWith('native/addon/')) return existsSync(join(root, 'test/engine/binding.test.ts'));
   const stem = source.replace(/\.[a-z]+$/, '');
