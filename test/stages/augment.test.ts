@@ -76,7 +76,7 @@ test('every recipe and operation has a spec here, and is in the help', () => {
     [...RECIPES.keys()].filter((name) => !used.has(name)),
     [],
   );
-  for (const name of RECIPES.keys()) assert.match(recipeHelp(), new RegExp(`^  ${name}\\b`, 'm'));
+  for (const name of RECIPES.keys()) assert.match(recipeHelp(), new RegExp(`^- \`${name}\\b.*\`: .+$`, 'm'));
 });
 
 test('recorded operations, through JSON, give the same pixels again', async () => {

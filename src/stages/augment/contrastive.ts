@@ -28,22 +28,10 @@ export const flip: Recipe = {
 };
 
 /** The pipeline of MoCo as SeVa's generation uses it: jitter and blur always. */
-export const moco = contrastive('SeVa: crop 0.2-1, flip, jitter, grayscale, blur', (image, random, side) => [
-  ...resizedCrop(image, random, side, { low: 0.2, high: 1 }),
-  ...mirrored(random),
-  ...jitter(random, 0.4, 0.4, 0.4, 0.1),
-  ...grayed(random),
-  ...blurred(random),
-]);
+export const moco = contrastive('SeVa: crop 0.2-1, flip, jitter, grayscale, blur', sevaPipeline(0.2));
 
 /** MoCo with BYOL's smaller crops, as SeVa has it. */
-export const byol = contrastive('as moco with crops from 0.08', (image, random, side) => [
-  ...resizedCrop(image, random, side, { low: 0.08, high: 1 }),
-  ...mirrored(random),
-  ...jitter(random, 0.4, 0.4, 0.4, 0.1),
-  ...grayed(random),
-  ...blurred(random),
-]);
+export const byol = contrastive('as moco with crops from 0.08', sevaPipeline(0.08));
 
 /** SimCLR as SeVa has it: strong hue, no blur. */
 export const simclr = contrastive('crop 0.2-1, flip, jitter with hue 0.4, grayscale', (image, random, side) => [
@@ -76,7 +64,19 @@ export const mocoV3: Recipe = {
   ],
 };
 
-function contrastive(summary: string, draw: (image: Size, random: RandomStream, side: number) => ViewOp[]): Recipe {
+type Pipeline = (image: Size, random: RandomStream, side: number) => ViewOp[];
+
+function sevaPipeline(smallest: number): Pipeline {
+  return (image, random, side) => [
+    ...resizedCrop(image, random, side, { low: smallest, high: 1 }),
+    ...mirrored(random),
+    ...jitter(random, 0.4, 0.4, 0.4, 0.1),
+    ...grayed(random),
+    ...blurred(random),
+  ];
+}
+
+function contrastive(summary: string, draw: Pipeline): Recipe {
   return { summary, parameters: { size }, draw: (image, random, values) => draw(image, random, values.size as number) };
 }
 
