@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/attention.h"
+
+#include "ops/variant.h"
+#include "reference/reference.h"
+
+namespace vpref {
+namespace {
+
+using AttentionTest = OpTest;
+VPREF_OP_TEST(AttentionTest);
+
+struct Case {
+  const char* name;
+  AttentionPlan plan;
+  int64_t q_rows, kv_rows, heads, kv_heads, d;
+};
+
+void add_span(AttentionPlan& plan, int32_t begin, int32_t count, std::vector<KvRange> ranges, bool causal) {
+  plan.spans.push_back({begin, count, int32_t(plan.ranges.size()), int32_t(ranges.size()), causal});
+  plan.ranges.insert(plan.ranges.end(), ranges.begin(), ranges.end());
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  {
+    Case c{"one row", {}, 1, 1, 2, 2, 8};
+    add_span(c.plan, 0, 1, {{0, 1}}, true);
+    all.push_back(c);
+  }
+  {
+    Case c{"causal, several tiles", {}, 230, 230, 2, 1, 32};
+    add_span(c.plan, 0, 230, {{0, 230}}, true);
+    all.push_back(c);
+  }
+  {
+    Case c{"vision tower, two images", {}, 150, 150, 2, 2, 20};
+    add_span(c.plan, 0, 70, {{0, 70}}, false);
+    add_span(c.plan, 70, 80, {{70, 80}}, false);
+    all.push_back(c);
+  }
+  {
+    // prompt, 4 branches, and below the second branch two more: three levels
+    Case c{"tree", {}, 130 + 4 * 17 + 2 * 9, 130 + 4 * 17 + 2 * 9, 4, 2, 64};
+    add_span(c.plan, 0, 130, {{0, 130}}, true);
+    for (int32_t b = 0; b < 4; ++b) add_span(c.plan, 130 + 17 * b, 17, {{0, 130}, {130 + 17 * b, 17}}, true);
+    for (int32_t b = 0; b < 2; ++b) add_span(c.plan, 198 + 9 * b, 9, {{0, 130}, {147, 17}, {198 + 9 * b, 9}}, true);
+    all.push_back(c);
+  }
+  {
+    // new rows after cached ones, which lie elsewhere in a larger cache
+    Case c{"continued prefill and decode", {}, 25 + 3, 900, 8, 2, 40};
+    add_span(c.plan, 0, 25, {{500, 300}, {100, 60}}, true);
+    add_span(c.plan, 25, 1, {{500, 300}, {200, 13}}, true);
+    add_span(c.plan, 26, 1, {{500, 300}, {220, 1}}, true);
+    add_span(c.plan, 27, 1, {{0, 450}}, true);
+    all.push_back(c);
+  }
+  {
+    Case c{"decode of many branches", {}, 6, 700, 3, 3, 128};
+    for (int32_t b = 0; b < 6; ++b) add_span(c.plan, b, 1, {{0, 600}, {600 + 10 * b, 10}}, true);
+    all.push_back(c);
+  }
+  return all;
+}
+
+TEST_P(AttentionTest, ForwardOverTrees) {
+  for (const Case& c : cases()) {
+    SCOPED_TRACE(c.name);
+    const int64_t gap = c.d * 2;
+    Operand q = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d, 1.5), gap);
+    Operand k = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d, 1.5), gap);
+    Operand v = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d), gap);
+    Operand out = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN), gap);
+    Operand lse = operand(DType::f32, {c.q_rows, c.heads}, Values(size_t(c.q_rows * c.heads), NAN));
+    const float scale = 1.0f / std::sqrt(float(c.d));
+    const auto expected = reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
+    attention(ctx, q.view(), k.view(), v.view(), c.plan, scale, out.view(), &lse.view());
+    expect_close("out", out, expected.out, double(c.d));
+    expect_close("lse", lse, expected.lse, double(c.d));
+    const Values first = out.read();
+    attention(ctx, q.view(), k.view(), v.view(), c.plan, scale, out.view(), nullptr);
+    EXPECT_EQ(out.read(), first) << "two runs differ";
+  }
+}
+
+TEST_P(AttentionTest, BackwardOverTrees) {
+  for (const Case& c : cases())
+    for (int threads : {1, 3}) {
+      if (c.kv_rows > 800) continue;
+      SCOPED_TRACE(::testing::Message() << c.name << " on " << threads << " threads");
+      if (ctx.device == Device::cpu) ctx.num_threads = threads;
+      const float scale = 1.0f / std::sqrt(float(c.d));
+      Operand q = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d), c.d);
+      Operand k = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d), c.d);
+      Operand v = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d));
+      const auto forward = reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
+      Operand out = operand({c.q_rows, c.heads, c.d}, forward.out), lse = operand(DType::f32, {c.q_rows, c.heads}, forward.lse);
+      Operand dout = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d), c.d);
+      Operand dq = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN), c.d);
+      Operand dk = operand({c.kv_rows, c.kv_heads, c.d}, Values(k.values().size(), NAN), c.d), dv = operand({c.kv_rows, c.kv_heads, c.d}, Values(k.values().size(), NAN));
+      const auto g = reference::attention_backward(dout.values(), q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
+      attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), c.plan, scale, dq.view(), dk.view(), dv.view());
+      // rowsum(dO O) is taken of the stored output: its rounding is part of the gradient's error.
+      const double stored = dtype() == DType::f32 ? 1.0 : unit_roundoff(dtype()) / unit_roundoff(DType::f32);
+      const double terms = double(c.d + c.q_rows) * (dtype() == DType::f32 ? 1.0 : stored * stored / 64);
+      expect_close("dq", dq, g.dq, terms, 4.0);
+      expect_close("dk", dk, g.dk, terms, 4.0);
+      expect_close("dv", dv, g.dv, terms, 4.0);
+    }
+}
+
+TEST_P(AttentionTest, ReferenceGradientIsTheSlope) {
+  Case c{"small tree", {}, 7, 7, 2, 1, 3};
+  add_span(c.plan, 0, 3, {{0, 3}}, true);
+  add_span(c.plan, 3, 2, {{0, 3}, {3, 2}}, true);
+  add_span(c.plan, 5, 2, {{0, 3}, {5, 2}}, true);
+  const Values q = normal(42), k = normal(21), v = normal(21), dout = normal(42);
+  const auto loss = [&](const Values& q1, const Values& k1, const Values& v1) {
+    return inner(dout, reference::attention(q1, k1, v1, c.plan, c.heads, c.kv_heads, c.d, 0.6).out);
+  };
+  const auto g = reference::attention_backward(dout, q, k, v, c.plan, c.heads, c.kv_heads, c.d, 0.6);
+  expect_same("dq", g.dq, finite_differences(q, [&](const Values& x) { return loss(x, k, v); }));
+  expect_same("dk", g.dk, finite_differences(k, [&](const Values& x) { return loss(q, x, v); }));
+  expect_same("dv", g.dv, finite_differences(v, [&](const Values& x) { return loss(q, k, x); }));
+}
+
+// A tree must give what each branch gives alone, as prompt and answer in one sequence.
+TEST_P(AttentionTest, TreeEqualsSeparateSequences) {
+  const int64_t prompt = 50, answer = 12, heads = 2, d = 16, rows = prompt + 2 * answer;
+  Operand q = operand({rows, heads, d}, normal(rows * heads * d)), k = operand({rows, heads, d}, normal(rows * heads * d)), v = operand({rows, heads, d}, normal(rows * heads * d));
+  Operand out = operand({rows, heads, d}, Values(size_t(rows * heads * d)));
+  AttentionPlan tree;
+  add_span(tree, 0, int32_t(prompt), {{0, int32_t(prompt)}}, true);
+  for (int32_t b = 0; b < 2; ++b) add_span(tree, int32_t(prompt + b * answer), int32_t(answer), {{0, int32_t(prompt)}, {int32_t(prompt + b * answer), int32_t(answer)}}, true);
+  attention(ctx, q.view(), k.view(), v.view(), tree, 0.25f, out.view(), nullptr);
+  for (int64_t b = 0; b < 2; ++b) {
+    const auto pick = [&](const Operand& x) {
+      Values rows_of(x.values().begin(), x.values().begin() + prompt * heads * d);
+      rows_of.insert(rows_of.end(), x.values().begin() + (prompt + b * answer) * heads * d, x.values().begin() + (prompt + (b + 1) * answer) * heads * d);
+      return rows_of;
+    };
+    AttentionPlan line;
+    const int32_t length = int32_t(prompt + answer);
+    add_span(line, 0, length, {{0, length}}, true);
+    Operand alone_q = operand({length, heads, d}, pick(q)), alone_k = operand({length, heads, d}, pick(k)), alone_v = operand({length, heads, d}, pick(v));
+    Operand alone = operand({length, heads, d}, Values(size_t(length * heads * d)));
+    attention(ctx, alone_q.view(), alone_k.view(), alone_v.view(), line, 0.25f, alone.view(), nullptr);
+    const Values whole = out.read(), one = alone.read();
+    for (int64_t i = 0; i < answer * heads * d; ++i)
+      EXPECT_NEAR(whole[size_t((prompt + b * answer) * heads * d + i)], one[size_t(prompt * heads * d + i)], 4 * unit_roundoff(dtype()) * 4);
+  }
+}
+
+TEST_P(AttentionTest, PlansThatDoNotFitAreNamed) {
+  Operand q = operand({4, 2, 8}, normal(64)), out = operand({4, 2, 8}, normal(64));
+  AttentionPlan missing, outside, twice;
+  add_span(missing, 0, 3, {{0, 3}}, true);
+  add_span(outside, 0, 4, {{1, 4}}, true);
+  add_span(twice, 0, 4, {{0, 4}}, true);
+  add_span(twice, 3, 1, {{0, 4}}, true);
+  for (const AttentionPlan* plan : {&missing, &outside, &twice})
+    EXPECT_THROW(attention(ctx, q.view(), q.view(), q.view(), *plan, 1.0f, out.view(), nullptr), Error);
+}
+
+}  // namespace
+}  // namespace vpref

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/gemm.h"
+
+#include "backend/cpu/matmul.h"
+#include "ops/variant.h"
+#include "reference/reference.h"
+
+namespace vpref {
+namespace {
+
+using GemmTest = OpTest;
+VPREF_OP_TEST(GemmTest);
+
+struct Size { int64_t m, n, k; };
+
+TEST_P(GemmTest, AllTransposesScalesAndStrides) {
+  for (const Size s : {Size{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 96, 128}, {13, 100, 400}})
+    for (int flags = 0; flags < 4; ++flags)
+      for (const auto& [alpha, beta] : {std::pair{1.0f, 0.0f}, {0.5f, 1.0f}, {-2.0f, 0.25f}}) {
+        const bool ta = flags & 1, tb = flags & 2;
+        Operand a = ta ? operand({s.k, s.m}, normal(s.m * s.k), 3) : operand({s.m, s.k}, normal(s.m * s.k), 3);
+        Operand b = tb ? operand({s.n, s.k}, normal(s.n * s.k), 5) : operand({s.k, s.n}, normal(s.n * s.k), 5);
+        for (DType out : {DType::f32, dtype()}) {
+          Operand c = operand(out, {s.m, s.n}, beta == 0.0f ? Values(size_t(s.m * s.n), NAN) : normal(s.m * s.n), 7);
+          const Values expected = reference::gemm(a.values(), ta, b.values(), tb, c.values(), s.m, s.n, s.k, alpha, beta);
+          gemm(ctx, a.view(), ta, b.view(), tb, c.view(), alpha, beta);
+          SCOPED_TRACE(::testing::Message() << s.m << "x" << s.n << "x" << s.k << " flags " << flags << " alpha " << alpha << " beta " << beta);
+          expect_close("c", c, expected, double(s.k), 4.0 * std::fabs(double(alpha)));
+        }
+      }
+}
+
+TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
+  for (const int64_t t : {1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 50})
+    for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16})
+      for (const Size s : {Size{t, 37, 129}, {t, 64, 64}})
+        for (const int mode : {0, 1, 2}) {
+          Operand x = operand({t, s.k}, normal(t * s.k), 4);
+          Operand w = operand(weight_dtype, {s.n, s.k}, normal(s.n * s.k), mode);
+          Operand bias = operand(mode == 1 ? weight_dtype : DType::f32, {s.n}, normal(s.n));
+          Operand y = operand({t, s.n}, mode == 2 ? normal(t * s.n) : Values(size_t(t * s.n), NAN), 2);
+          Values expected = reference::gemm(x.values(), false, w.values(), true, y.values(), t, s.n, s.k, 1, mode == 2 ? 1 : 0);
+          if (mode > 0)
+            for (size_t i = 0; i < expected.size(); ++i) expected[i] += bias.values()[i % size_t(s.n)];
+          linear(ctx, x.view(), w.view(), mode > 0 ? &bias.view() : nullptr, y.view(), mode == 2 ? 1.0f : 0.0f);
+          SCOPED_TRACE(::testing::Message() << t << " rows, weight " << dtype_name(weight_dtype) << ", mode " << mode);
+          expect_close("y", y, expected, double(s.k), 4.0);
+        }
+}
+
+TEST_P(GemmTest, LinearBackward) {
+  for (const int64_t t : {1, 5, 40})
+    for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
+      const int64_t n = 45, k = 70;
+      Operand dy = operand({t, n}, normal(t * n), 1), x = operand({t, k}, normal(t * k), 2);
+      Operand w = operand(weight_dtype, {n, k}, normal(n * k));
+      Operand dx = operand({t, k}, normal(t * k));
+      const Values dx_expected = reference::gemm(dy.values(), false, w.values(), false, dx.values(), t, k, n, 1, 1);
+      linear_backward_input(ctx, dy.view(), w.view(), dx.view(), 1.0f);
+      expect_close("dx", dx, dx_expected, double(n), 4.0);
+      Operand dw = operand(DType::f32, {n, k}, normal(n * k)), db = operand(DType::f32, {n}, normal(n));
+      const Values dw_expected = reference::gemm(dy.values(), true, x.values(), false, dw.values(), n, k, t, 0.5, 1);
+      Values db_expected = db.values();
+      for (size_t i = 0; i < dy.values().size(); ++i) db_expected[i % size_t(n)] += 0.5 * dy.values()[i];
+      linear_backward_weight(ctx, dy.view(), x.view(), dw.view(), &db.view(), 0.5f);
+      expect_close("dweight", dw, dw_expected, double(t), 4.0);
+      expect_close("dbias", db, db_expected, double(t), 4.0);
+    }
+}
+
+// The kernels that serve a build without oneDNN, over more than one block in each direction.
+TEST_P(GemmTest, BuiltInProductOverSeveralBlocks) {
+  if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
+  const int64_t m = 61, n = 3100, k = 400;
+  Operand a = operand({m, k}, normal(m * k)), b = operand({n, k}, normal(n * k)), c = operand({m, n}, normal(m * n));
+  const cpu::Matmul p{m, n, k, a.view().data, dtype(), k, 1, b.view().data, dtype(), 1, k, c.view().data, dtype(), n, nullptr, 0.5f, 2.0f};
+  const Values expected = reference::gemm(a.values(), false, b.values(), true, c.values(), m, n, k, 0.5, 2);
+  cpu::matmul_builtin(ctx, p, ctx.workspace.get(cpu::matmul_builtin_bytes(ctx, p)));
+  expect_close("c", c, expected, double(k), 4.0);
+}
+
+TEST_P(GemmTest, SameBytesWhateverTheThreads) {
+  if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
+  for (const int64_t t : {1, 8, 70}) {
+    const int64_t n = 300, k = 257;
+    Operand x = operand({t, k}, normal(t * k)), w = operand({n, k}, normal(n * k)), y = operand({t, n}, Values(size_t(t * n)));
+    Values first;
+    for (int threads : {1, 2, 1, 2}) {
+      ctx.num_threads = threads;
+      const cpu::Matmul p{t, n, k, x.view().data, dtype(), k, 1, w.view().data, dtype(), 1, k, y.view().data, dtype(), n, nullptr, 1, 0};
+      cpu::matmul_builtin(ctx, p, ctx.workspace.get(cpu::matmul_builtin_bytes(ctx, p)));
+      const Values now = y.read();
+      if (first.empty()) first = now;
+      EXPECT_EQ(now, first) << t << " rows on " << threads << " threads";
+    }
+  }
+}
+
+TEST_P(GemmTest, WrongOperandsAreNamed) {
+  Operand x = operand({2, 3}, normal(6)), w = operand({4, 5}, normal(20)), y = operand({2, 4}, normal(8));
+  try {
+    linear(ctx, x.view(), w.view(), nullptr, y.view());
+    FAIL() << "took a weight of the wrong width";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), "shape");
+    EXPECT_NE(std::string(e.what()).find("[linear] x: expected [any, 5], got [2, 3]"), std::string::npos) << e.what();
+  }
+  EXPECT_THROW(gemm(ctx, x.view(), false, w.view(), false, y.view()), Error);
+}
+
+}  // namespace
+}  // namespace vpref

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/rms_norm.h"
+
+#include "ops/variant.h"
+#include "reference/reference.h"
+
+namespace vpref {
+namespace {
+
+using RmsNormTest = OpTest;
+VPREF_OP_TEST(RmsNormTest);
+constexpr float kEps = 1e-5f;
+
+TEST_P(RmsNormTest, ForwardAndFusedAddition) {
+  for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {40, 1000}})
+    for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
+      Operand x = operand({t, d}, normal(t * d), 3), w = operand(weight_dtype, {d}, normal(d)), y = operand({t, d}, Values(size_t(t * d)), 1);
+      Operand rstd = operand(DType::f32, {t}, Values(static_cast<size_t>(t)));
+      rms_norm(ctx, x.view(), w.view(), kEps, y.view(), &rstd.view());
+      expect_close("y", y, reference::rms_norm(x.values(), w.values(), t, d, double(kEps)));
+      Values r(static_cast<size_t>(t));
+      for (int64_t i = 0; i < t; ++i) {
+        double sum = 0;
+        for (int64_t j = 0; j < d; ++j) sum += x.values()[size_t(i * d + j)] * x.values()[size_t(i * d + j)];
+        r[size_t(i)] = 1 / std::sqrt(sum / double(d) + double(kEps));
+      }
+      expect_close("rstd", rstd, r);
+
+      Operand delta = operand({t, d}, normal(t * d), 2);
+      Values sum = x.values();
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += delta.values()[i];
+      add_rms_norm(ctx, x.view(), delta.view(), w.view(), kEps, y.view(), nullptr);
+      expect_close("residual", x, sum);
+      expect_close("y of the sum", y, reference::rms_norm(x.read(), w.values(), t, d, double(kEps)));
+    }
+}
+
+TEST_P(RmsNormTest, Backward) {
+  for (const bool accumulate : {false, true}) {
+    const int64_t t = 6, d = 130;
+    Operand x = operand({t, d}, normal(t * d)), w = operand({d}, normal(d)), dy = operand({t, d}, normal(t * d), 1);
+    Operand y = operand({t, d}, Values(size_t(t * d))), rstd = operand(DType::f32, {t}, Values(static_cast<size_t>(t)));
+    Operand dx = operand({t, d}, accumulate ? normal(t * d) : Values(size_t(t * d), NAN)), dw = operand(DType::f32, {d}, normal(d));
+    rms_norm(ctx, x.view(), w.view(), kEps, y.view(), &rstd.view());
+    reference::NormGradients g = reference::rms_norm_backward(dy.values(), x.values(), w.values(), t, d, double(kEps));
+    for (size_t i = 0; i < g.dx.size(); ++i) g.dx[i] += accumulate ? dx.values()[i] : 0;
+    for (size_t i = 0; i < g.dweight.size(); ++i) g.dweight[i] += dw.values()[i];
+    rms_norm_backward(ctx, dy.view(), x.view(), w.view(), rstd.view(), dx.view(), accumulate, &dw.view());
+    expect_close("dx", dx, g.dx, 4);
+    expect_close("dweight", dw, g.dweight, double(t));
+  }
+}
+
+TEST_P(RmsNormTest, ReferenceGradientIsTheSlope) {
+  const int64_t t = 2, d = 5;
+  const Values x = normal(t * d), w = normal(d), dy = normal(t * d);
+  const reference::NormGradients g = reference::rms_norm_backward(dy, x, w, t, d, 1e-5);
+  expect_same("dx", g.dx, finite_differences(x, [&](const Values& v) { return inner(dy, reference::rms_norm(v, w, t, d, 1e-5)); }));
+  expect_same("dweight", g.dweight, finite_differences(w, [&](const Values& v) { return inner(dy, reference::rms_norm(x, v, t, d, 1e-5)); }));
+}
+
+}  // namespace
+}  // namespace vpref
