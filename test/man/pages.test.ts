@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The manual pages are well-formed roff, and each verb has one.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { readCommands } from '../../scripts/manifest.ts';
+import { ensureBuilt, root } from '../support/run-cli.ts';
+
+ensureBuilt();
+const pages = readdirSync(join(root, 'man')).filter((name) => /\.\d$/.test(name));
+
+test('each verb has its page', () => {
+  for (const { id } of readCommands()) assert.ok(existsSync(join(root, `man/vpref-${id}.1`)), id);
+});
+
+test('mandoc has no complaint', (t) => {
+  const { error, stdout } = spawnSync('mandoc', ['-Tlint', '-W', 'warning', ...pages], {
+    cwd: join(root, 'man'),
+    encoding: 'utf8',
+  });
+  if (error !== undefined) return t.skip('mandoc is not installed');
+  assert.equal(stdout, '');
+});
