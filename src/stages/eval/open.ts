@@ -33,10 +33,17 @@ export async function evaluateFiles(settings: EvalSettings): Promise<Evaluation>
     load(settings.tables),
   ]);
   for (const file of [...answers, ...labels])
-    if (file.rows.length === 0) throw new UsageError(`${file.path}: expected rows, got an empty file`);
+    if (file.rows.length === 0) throw new UsageError(emptyFile(file.path, settings.labels.length > 0));
   const input = { answers, labels, questions, tables, options: settings };
   if (settings.benchmark === 'compare') return compareFiles(input, settings);
   return scorers[settings.benchmark]!(input);
+}
+
+// `--labels FILE... ANSWERS` reads ANSWERS as one more label file, and then waits for stdin.
+function emptyFile(path: string, hasLabels: boolean): string {
+  const hint =
+    path === 'stdin' && hasLabels ? ' (ANSWERS stand before --labels, which takes every file that follows)' : '';
+  return `${path}: expected rows, got an empty file${hint}`;
 }
 
 async function loadFile(path: string, { read }: EvalSettings): Promise<EvalFile> {
