@@ -5,6 +5,7 @@
 //   out.ndjson  standard output, to the byte (none: empty)
 //   err         standard error, to the byte (none: empty)
 //   code        exit status (none: 0)
+// In what comes out the path of this repository is written {root}.
 // A file that cmd writes is compared when the folder has it as <name>.expected.
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -46,6 +47,7 @@ export async function runCase(name: string): Promise<CaseOutcome> {
     expected[file] = text(file);
     actual[file] = readIfThere(join(copy, file.slice(0, -'.expected'.length)))?.toString() ?? '(not written)';
   }
+  for (const [file, content] of Object.entries(actual)) actual[file] = content.replaceAll(root, '{root}/');
   return { actual, expected };
 }
 
