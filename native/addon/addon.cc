@@ -11,6 +11,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Policy", PolicyObject::define(env));
   exports.Set("Trainer", TrainerObject::define(env));
   exports.Set("lossNeeds", Napi::Function::New(env, TrainerObject::loss_needs));
+  exports.Set("mergeModel", Napi::Function::New(env, TrainerObject::merge_model));
   exports.Set("losses", Napi::Function::New(env, TrainerObject::loss_list));
   exports.Set("buildFacts", Napi::Function::New(env, build_facts));
   exports.Set("probeDevice", Napi::Function::New(env, probe_device));

@@ -6,6 +6,7 @@
 
 #include "addon/convert.h"
 #include "addon/policy_object.h"
+#include "model/merge.h"
 
 namespace vpref::addon {
 namespace {
@@ -258,6 +259,24 @@ Napi::Value TrainerObject::loss_needs(const Napi::CallbackInfo& info) {
     to.Set("rejectedImages", images);
     to.Set("label", label);
     return to;
+  });
+}
+
+Napi::Value TrainerObject::merge_model(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    PolicyObject* policy = PolicyObject::Unwrap(info[0].As<Napi::Object>());
+    const std::string dir = info[1].As<Napi::String>().Utf8Value();
+    const DType dtype = info[2].As<Napi::String>().Utf8Value() == "f16" ? DType::f16 : DType::f32;
+    auto result = std::make_shared<MergeResult>();
+    auto [promise, done] = policy->promises()->make<std::monostate>(env, [result](Napi::Env env, std::monostate&&) -> Napi::Value {
+      Napi::Object to = Napi::Object::New(env);
+      to.Set("numMerged", double(result->num_merged));
+      to.Set("relativeError", result->relative_error);
+      return to;
+    });
+    policy->engine()->run([=](Context& ctx, Model& model) { *result = write_merged(ctx, model, dir, dtype); }, done);
+    return promise;
   });
 }
 

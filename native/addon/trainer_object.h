@@ -18,6 +18,9 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
 
   // lossNeeds(text: string, cpoAlpha: number, orpoLambda: number): {reference, rejected, rejectedImages, label}
   static Napi::Value loss_needs(const Napi::CallbackInfo& info);
+  // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files with the adapters, or what
+  // a trainer over this policy has made of the weights, in them
+  static Napi::Value merge_model(const Napi::CallbackInfo& info);
   // losses(): {name, source}[]
   static Napi::Value loss_list(const Napi::CallbackInfo& info);
 

@@ -28,6 +28,17 @@ class Model {
   // the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they are converted once and the pages given back.
   void prepare(Context& ctx);
 
+  // A tensor as the checkpoint stores it, and where the model reads it: the place holds what is computed with now (trained weights too).
+  struct StoredName {
+    std::string name;
+    size_t shard;         // index into shard_paths()
+    const Tensor* place;  // null: not used by the engine, only carried
+    const Linear* linear; // the linear layer whose weight it is, for its adapters; else null
+    Tensor stored;        // the file's own bytes
+  };
+  const std::vector<StoredName>& stored_names() const { return stored_names_; }
+  std::vector<std::string> shard_paths() const;
+
   ModelConfig config;
   Weights weights;
   Device device() const { return device_; }
@@ -56,6 +67,7 @@ class Model {
   std::list<Safetensors> shards_;
   FamilyTensors tensors_;
   std::vector<Placed> placed_;
+  std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;
 };
 

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, extname } from 'node:path';
-import { Args, Flags } from '@oclif/core';
+import { Args, Flags, type Interfaces } from '@oclif/core';
 import { recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import type { RunContext } from '../cli/run.ts';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { imagePaths } from '../stages/export/image-path.ts';
 import { type ExportCounts, exportFormats, exportLines } from '../stages/export/index.ts';
 import { datasetEntry } from '../stages/export/llama-factory.ts';
 
-const FORMATS = Object.keys(exportFormats);
-const FORMAT_LINES = Object.entries(exportFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`);
+const FORMATS = [...Object.keys(exportFormats), 'merge'];
+const FORMAT_LINES = [
+  ...Object.entries(exportFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`),
+  `  ${'merge'.padEnd(15)}a checkpoint directory with adapters merged into the weights (no records)`,
+];
 const { output, progress, quiet, limit, shard } = recordFlags;
 
 export default class Export extends RecordCommand {
@@ -26,6 +30,7 @@ columns.`;
   static override examples = [
     '<%= config.bin %> export trl pairs.ndjson -o trl.jsonl',
     '<%= config.bin %> export llama-factory pairs.ndjson -o data/pairs.jsonl --dataset-info data/dataset_info.json',
+    '<%= config.bin %> export merge --model llava --adapter runs/seva -o llava-seva',
     '<%= config.bin %> export llava answers.ndjson --image-root data -o answers.json',
   ];
   static override args = {
@@ -40,6 +45,17 @@ columns.`;
     'on-error': Flags.option({ options: ['fail', 'skip'] as const })({
       default: 'fail',
       summary: 'a record that the format has no form for: stop, or leave it out',
+    }),
+    model: Flags.string({ helpValue: 'DIR', summary: 'merge: the base model' }),
+    adapter: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'DIR',
+      summary: 'merge: adapter to merge into it; may be repeated',
+    }),
+    dtype: Flags.option({ options: ['f16', 'f32'] as const })({
+      default: 'f16',
+      summary: 'merge: what the weights are written as; bf16 would lose most of a small delta',
     }),
     'image-root': Flags.string({
       helpValue: 'DIR',
@@ -61,8 +77,13 @@ columns.`;
   };
 
   async run(): Promise<void> {
-    await this.runTable(Export, (run) => {
+    // The output of merge is a directory, which it makes itself.
+    const toStdout = this.argv.find((word) => !word.startsWith('-')) === 'merge';
+    const make = (run: ExportRun) => {
       const { args, flags } = run;
+      if (args.format === 'merge') return merge(run);
+      for (const name of ['model', 'adapter', 'dtype'])
+        if (run.given.has(name)) throw new UsageError(`--${name}: is for export merge, got format ${args.format}`);
       const counts: ExportCounts = { rows: 0 };
       const addEntry = datasetInfo(args.format, flags);
       if (args.format !== 'trl' && flags.layout !== 'auto')
@@ -79,8 +100,33 @@ columns.`;
         counts,
         (error) => run.failed(error),
       );
-    });
+    };
+    await this.runTable(Export, make, { toStdout });
   }
+}
+
+type ExportRun = RunContext<Interfaces.InferredFlags<typeof Export.flags>, Interfaces.InferredArgs<typeof Export.args>>;
+
+/** Writes a whole checkpoint with the adapters merged into it; no rows come out. */
+async function* merge(run: ExportRun): AsyncGenerator<object> {
+  const { model, adapter, dtype, output: dir } = run.flags;
+  if (model === undefined) throw new UsageError('--model: expected the directory of the base model, got nothing');
+  if (adapter === undefined) throw new UsageError('--adapter: expected the directory of an adapter, got nothing');
+  if (dir === undefined) throw new UsageError('-o: expected a directory for the merged checkpoint, got nothing');
+  if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a directory that is not there yet, got one that is`);
+  const [{ loadPolicy }, { mergeInto }] = await Promise.all([
+    import('../engine/policy.ts'),
+    import('../engine/merge.ts'),
+  ]);
+  const policy = await loadPolicy({ model, adapters: adapter, device: 'cpu', dtype: 'f32', tokenBytes: [] });
+  const partial = `${dir}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  const { numMerged, relativeError } = await mergeInto(policy, model, partial, dtype);
+  await policy.close();
+  renameSync(partial, dir);
+  const lost =
+    dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
+  run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost})`);
 }
 
 /** What adds the entry of the written file to dataset_info.json. Throws UsageError before anything is written. */

@@ -19,6 +19,8 @@ export interface Binding {
   /** What the terms of a loss read; throws an engine error for an unknown name. */
   lossNeeds(text: string): LossNeeds;
   losses(): { name: string; source: string }[];
+  /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
+  mergeModel(policy: NativePolicy, dir: string, dtype: 'f32' | 'f16'): Promise<MergeResult>;
   buildFacts(): NativeBuildFacts;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
@@ -116,6 +118,13 @@ export interface NativeScored {
 /** TrainerSettings with the bytes that activations may take, 0 for no limit. */
 export interface NativeTrainerSettings extends TrainerSettings {
   memoryBudget: number;
+}
+
+export interface MergeResult {
+  /** Linear layers that had an adapter. */
+  numMerged: number;
+  /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
+  relativeError: number;
 }
 
 export interface NativeTrainRow {

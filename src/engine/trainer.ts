@@ -5,6 +5,7 @@ import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { loadBinding, type NativeImage, type NativeTrainer, type NativeTrainRow } from './binding.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
+import { mergeInto } from './merge.ts';
 import type { Policy } from './policy.ts';
 import type { LossNeeds, RowSums, StepResult, TrainerEngine, TrainerSettings, TrainRow } from './train-requests.ts';
 
@@ -56,6 +57,10 @@ export async function readAdapterShape(
 
 export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
+function fullDtype({ info }: Policy): 'f32' | 'f16' {
+  return info.storedDtype === 'f16' ? 'f16' : 'f32';
+}
+
 export class Trainer implements TrainerEngine {
   readonly numTrained: number;
   stepsDone = 0;
@@ -105,6 +110,12 @@ export class Trainer implements TrainerEngine {
   }
 
   async save(dir: string, { state }: { state: boolean }): Promise<void> {
+    if (this.#options.settings.trainLanguageModel) {
+      // The state holds the weights too; the whole checkpoint is written once, at the end.
+      if (!state) await mergeInto(this.#policy, this.#options.baseModel, dir, fullDtype(this.#policy));
+      else await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));
+      return;
+    }
     await fromEngine(() => this.#native.saveAdapter(join(dir, ADAPTER_FILE)));
     await writeFile(join(dir, 'adapter_config.json'), `${JSON.stringify(this.#adapterConfig(), null, 2)}\n`);
     if (state) await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/merge.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "ops/elementwise.h"
+#include "ops/gemm.h"
+
+namespace vpref {
+
+namespace {
+
+// A dense copy of t on the device in another dtype; rank 2 so that the elementwise ops take it.
+Tensor converted(Context& ctx, const Tensor& t, DType dtype, std::vector<Buffer>& owned) {
+  owned.emplace_back(ctx.device, aligned(size_t(t.numel()) * dtype_size(dtype)));
+  const int64_t cols = t.dim(-1), rows = t.numel() / cols;
+  Tensor from = t, to(owned.back().data(), dtype, {rows, cols});
+  from.rank = 2;
+  from.shape = {rows, cols, 0, 0};
+  from.stride = {t.rank == 2 ? t.stride[0] : cols, 1, 0, 0};
+  convert(ctx, from, to);
+  return to;
+}
+
+// value += sum of scale * B A over the layer's adapters; returns the squared norm of what was added.
+double add_adapters(Context& ctx, const Linear& linear, const Tensor& value, std::vector<Buffer>& owned) {
+  const Tensor delta = converted(ctx, value, DType::f32, owned);
+  fill(ctx, 0, delta);
+  for (const LoraPair& pair : linear.adapters) {
+    if (!pair.enabled) continue;
+    gemm(ctx, converted(ctx, pair.b, DType::f32, owned), false, converted(ctx, pair.a, DType::f32, owned), false, delta, pair.scale, 1.0f);
+  }
+  std::vector<float> host(size_t(delta.numel()));
+  copy_to_host(ctx, host.data(), delta.data, delta.bytes());
+  double squares = 0;
+  for (float x : host) squares += double(x) * double(x);
+  add(ctx, delta, value);
+  return squares;
+}
+
+double squared_distance(Context& ctx, const Tensor& a, const Tensor& b) {
+  std::vector<float> x(size_t(a.numel())), y(x.size());
+  copy_to_host(ctx, x.data(), a.data, a.bytes());
+  copy_to_host(ctx, y.data(), b.data, b.bytes());
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) sum += (double(x[i]) - double(y[i])) * (double(x[i]) - double(y[i]));
+  return sum;
+}
+
+}  // namespace
+
+MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DType dtype) {
+  check(dtype == DType::f32 || dtype == DType::f16, "dtype", "merged checkpoint: expected f32 or f16, got ", dtype_name(dtype));
+  model.prepare(ctx);
+  MergeResult result;
+  double delta_squares = 0, error_squares = 0;
+  const std::vector<std::string> paths = model.shard_paths();
+  for (size_t shard = 0; shard < paths.size(); ++shard) {
+    std::vector<Buffer> outputs;
+    std::vector<std::pair<std::string, Tensor>> named;
+    for (const Model::StoredName& s : model.stored_names()) {
+      if (s.shard != shard) continue;
+      const bool merges = s.linear && !s.linear->adapters.empty();
+      std::vector<Buffer> owned;
+      Tensor value;  // f32
+      if (s.place) {
+        value = converted(ctx, *s.place, DType::f32, owned);
+      } else {
+        Context host(Device::cpu, ctx.num_threads);
+        owned.emplace_back(Device::cpu, aligned(size_t(s.stored.numel()) * 4));
+        value = Tensor(owned.back().data(), DType::f32, {s.stored.numel() / s.stored.dim(-1), s.stored.dim(-1)});
+        convert(host, s.stored.reshaped({value.dim(0), value.dim(1)}), value);
+      }
+      if (merges) {
+        delta_squares += add_adapters(ctx, *s.linear, value, owned);
+        ++result.num_merged;
+      }
+      std::vector<float> host(size_t(value.numel()));
+      if (s.place) {
+        copy_to_host(ctx, host.data(), value.data, value.bytes());
+      } else {
+        std::copy_n(value.as<float>(), host.size(), host.data());
+      }
+      Context cpu(Device::cpu, ctx.num_threads);
+      const Tensor source(host.data(), DType::f32, {1, int64_t(host.size())});
+      outputs.emplace_back(Device::cpu, aligned(host.size() * dtype_size(dtype)));
+      Tensor out(outputs.back().data(), dtype, {1, int64_t(host.size())});
+      convert(cpu, source, out);
+      if (merges && dtype != DType::f32) {
+        std::vector<float> back(host.size());
+        const Tensor rounded(back.data(), DType::f32, {1, int64_t(back.size())});
+        convert(cpu, out, rounded);
+        error_squares += squared_distance(cpu, source, rounded);
+      }
+      out.rank = s.stored.rank;
+      out.shape = s.stored.shape;
+      out.stride = s.stored.stride;
+      named.emplace_back(s.name, out);
+    }
+    write_safetensors(dir + "/" + paths[shard].substr(paths[shard].rfind('/') + 1), named, {{"format", "pt"}});
+  }
+  result.relative_error = delta_squares > 0 ? std::sqrt(error_squares / delta_squares) : 0;
+  return result;
+}
+
+}  // namespace vpref

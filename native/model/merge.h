@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint with the adapters (and trained weights) written into it.
+#pragma once
+#include <string>
+
+#include "model/load.h"
+
+namespace vpref {
+
+struct MergeResult {
+  int64_t num_merged = 0;     // linear layers that had an adapter
+  double relative_error = 0;  // what rounding to the file's dtype loses of the merged delta, as a share of its norm
+};
+
+// Writes every shard of the model into `dir` under its own file name, its tensors under their own names, as `dtype` (f32 or f16): W + sum scale B A
+// computed in f32, everything else as it is computed with now. bf16 is refused: its 8 bits lose most of a
+// small delta. One shard is in memory at a time.
+MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DType dtype);
+
+}  // namespace vpref
