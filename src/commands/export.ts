@@ -127,6 +127,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   const lost =
     dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
   run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost})`);
+  yield* [];
 }
 
 /** What adds the entry of the written file to dataset_info.json. Throws UsageError before anything is written. */
