@@ -47,13 +47,14 @@ _vpref() {
       ;;
     export)
       case $prev in
+        --dtype) COMPREPLY=($(compgen -W 'f16 f32' -- "$cur")); return ;;
         --layout) COMPREPLY=($(compgen -W 'auto vision text' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --dataset-info|--dataset-name|--image-dir|--image-root|--limit|-o|--output|--shard) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--shard) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--dataset-info --dataset-name --image-dir --image-root --layout --limit --on-error -o --output --progress -q --quiet --shard --help'
-      first='trl llama-factory ms-swift llava seva'
+      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --shard --help'
+      first='trl llama-factory ms-swift llava seva merge'
       ;;
     import)
       case $prev in
