@@ -79,7 +79,7 @@ class RowWriter {
   readonly #options: ExportOptions;
   readonly #counts: ExportCounts;
   #isText: boolean | undefined;
-  #columns: string | undefined;
+  #columns: readonly string[] | undefined;
 
   constructor(format: ExportFormat, options: ExportOptions, counts: ExportCounts) {
     this.#format = format;
@@ -113,11 +113,11 @@ class RowWriter {
   /** Readers make a table of the rows: pairs among single answers, or reference log-probs here and there, break it. */
   #checkColumns(made: Record<string, unknown>, row: Row): void {
     const { optional = [] } = this.#format;
-    const columns = Object.keys(made)
-      .filter((column) => !optional.includes(column))
-      .join(', ');
+    const columns = Object.keys(made).filter((column) => !optional.includes(column));
     this.#columns ??= columns;
-    if (columns !== this.#columns)
-      throw new RecordError(row, 'record', `the columns of the first row (${this.#columns})`, `(${columns})`);
+    const first = this.#columns;
+    if (columns.length === first.length && columns.every((column, place) => column === first[place])) return;
+    const listed = (names: readonly string[]) => `(${names.join(', ')})`;
+    throw new RecordError(row, 'record', `the columns of the first row ${listed(first)}`, listed(columns));
   }
 }

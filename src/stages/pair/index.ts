@@ -69,7 +69,7 @@ export function pair(options: PairOptions, report: PairReport): Stage {
 }
 
 /** What a new preference makes untrue: answers of another rule, and log-probs of answers that are no longer these. */
-const STALE_FIELDS = [
+const STALE_FIELDS: ReadonlySet<string> = new Set([
   'chosen',
   'rejected',
   'chosen_score',
@@ -85,7 +85,7 @@ const STALE_FIELDS = [
   'policy_chosen_logps',
   'policy_rejected_logps',
   'policy_response_logps',
-] as const;
+]);
 
 function finishRows(row: Row, picked: readonly Picked[], options: PairOptions, left: (reason: string) => void) {
   const records: VprefRecord[] = [];
@@ -112,9 +112,13 @@ function isDropped(value: VprefRecord | { dropped: string }): value is { dropped
 }
 
 function withoutStale(record: VprefRecord): VprefRecord {
-  if (!STALE_FIELDS.some((field) => field in record)) return record;
-  const stale: ReadonlySet<string> = new Set(STALE_FIELDS);
-  return Object.fromEntries(Object.entries(record).filter(([field]) => !stale.has(field))) as VprefRecord;
+  const kept: Record<string, unknown> = {};
+  let isStale = false;
+  for (const field in record) {
+    if (STALE_FIELDS.has(field)) isStale = true;
+    else kept[field] = record[field];
+  }
+  return isStale ? (kept as VprefRecord) : record;
 }
 
 /** Images of the views, as one set or one set per view. Throws RecordError. */
