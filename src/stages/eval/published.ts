@@ -24,6 +24,14 @@ const SEVA_MAIN = [
 // Columns of table 2 in the order above; null where the paper has none.
 const SEVA_TABLE: [string, ...(number | null)[]][] = [
   ['BLIP-2 (FLAN-T5)', 22.4, 38.1, null, null, 85.3, 46.4, null, 61.0, 41.0],
+  ['InstructBLIP (Vicuna-7B)', 26.2, 60.9, 36.0, 23.7, null, 53.4, null, 60.5, null],
+  ['InstructBLIP (Vicuna-13B)', 25.6, 58.2, null, null, 78.9, null, 51.2, 63.1, 49.5],
+  ['Shikra (Vicuna-13B)', null, null, 58.8, null, null, null, null, null, null],
+  ['IDEFICS-9B', null, null, 48.2, 25.2, null, null, null, null, 38.4],
+  ['IDEFICS-80B', null, null, 54.5, 38.1, null, null, null, null, 45.2],
+  ['Qwen-VL', null, null, 38.2, 7.4, null, 56.3, null, 67.1, 59.3],
+  ['Qwen-VL-chat', null, null, 60.6, 56.7, null, 58.2, null, 68.2, 57.5],
+  ['LLaVA (Vicuna-7B)', 26.7, 63.0, 34.1, 14.1, null, 25.5, null, 38.5, null],
   ['LLaVA-1.5-7B', 30.5, 63.4, 64.3, 58.3, 85.9, 65.7, 36.7, 66.8, 62.0],
   ['SeVa-7B', 37.2, 72.2, 65.6, 59.2, 86.7, 65.8, 34.9, 67.5, 60.7],
   ['LLaVA-1.5-13B', 35.4, 70.7, 67.7, 63.6, 85.9, 68.2, 37.2, 71.6, 63.3],
@@ -46,6 +54,9 @@ const LI_MAIN = ['mmvet', 'llava-bench', 'pope', 'mmbench', 'mt-bench', 'alpaca-
 
 const LI_TABLE: [string, ...(number | null)[]][] = [
   ['Vicuna-1.5-13B', null, null, null, null, 6.57, 81.4],
+  ['Vicuna-1.5-7B', null, null, null, null, 6.17, null],
+  ['LLaVA-1.5-7B', 30.5, null, null, null, 5.87, null],
+  ['DPO (7B)', 39.8, null, null, null, 6.228, null],
   ['LLaVA-1.5-13B', 36.3, 73.1, 85.9, 67.4, 5.99, 79.3],
   ['LLaVA-RLHF-13B', 37.2, 76.8, 86.9, 60.1, 6.18, 81.0],
   ['Standard SFT', 36.5, 63.7, 85.0, 65.4, 5.01, 50.2],
