@@ -70,7 +70,7 @@ test('killed ten times and resumed is one straight run, and what was answered is
     return faults.behave(call);
   });
   const file = input(records(numRows));
-  const flags = [...toServer(server), '--timeout', '3', '--attempts', '3', '--concurrency', '16', '-q'];
+  const flags = [...toServer(server), '--timeout', '5', '--attempts', '3', '--concurrency', '16', '-q'];
   const run = (name: string, more: string[] = []) =>
     start([file, ...flags, '--cache', join(folder, `cache-${name}`), '-o', join(folder, `${name}.ndjson`), ...more]);
 

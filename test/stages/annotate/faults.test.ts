@@ -26,7 +26,7 @@ for (const api of ['gemini', 'openai', 'anthropic'] as const) {
       await server.close();
       rmSync(cache, { recursive: true });
     });
-    const settings = annotateSettings(`${api}:judge`, { baseUrl: server.base(api), timeoutMs: 2000, cache });
+    const settings = annotateSettings(`${api}:judge`, { baseUrl: server.base(api), timeoutMs: 4000, cache });
     const records = Array.from({ length: rowsOf[api] }, (_, row) => faultRecord(row));
     const { results } = await annotateAll(records, settings);
 
