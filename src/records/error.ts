@@ -33,3 +33,17 @@ export class RunError extends Error {
     this.code = code;
   }
 }
+
+/** A record's field is wrong, told by code that does not know the record's place; stages put it in (RecordError). */
+export class FieldError extends RunError {
+  override name = 'FieldError';
+  readonly field: string;
+  readonly expected: string;
+  readonly got: string;
+  constructor(code: string, field: string, expected: string, got: string) {
+    super(code, `${field}: expected ${expected}, got ${got}`);
+    this.field = field;
+    this.expected = expected;
+    this.got = got;
+  }
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Views of a record as later stages read them: which image files, and which noise the engine adds to the normalised tensor.
-import { RunError } from './error.ts';
+import { FieldError } from './error.ts';
 import type { View, VprefRecord } from './record.ts';
 
 /** The name under which the clean images are known among the views. */
@@ -17,16 +17,25 @@ export interface ViewInputs {
   noise?: DiffusionNoise;
 }
 
-/** What a model is shown for a view, or for the clean images. Throws RunError('view') when there is no such view. */
+/** What a model is shown for a view, or for the clean images. Throws FieldError{"view"} when there is no such view. */
 export function viewInputs(record: VprefRecord, name: string): ViewInputs {
   const clean = record.images ?? [];
   if (name === ORIGINAL_VIEW) return { images: clean };
   const view = record.views?.find((one) => one.name === name);
   if (view === undefined) {
     const names = [ORIGINAL_VIEW, ...(record.views ?? []).map((one) => one.name)].join(' ');
-    throw new RunError('view', `views: expected one named ${JSON.stringify(name)}, got ${names}`);
+    throw new FieldError('view', 'views', `one named ${JSON.stringify(name)}`, names);
   }
   const noise = viewNoise(view);
+  // Without its files a view of pixel operations would pass for the clean image.
+  if (view.images === undefined && view.ops.some(({ op }) => op !== 'diffusion')) {
+    throw new FieldError(
+      'view',
+      `views: ${name}`,
+      'image files of its pixel operations (augment --replay makes them)',
+      'none',
+    );
+  }
   return { images: view.images ?? clean, ...(noise && { noise }) };
 }
 
@@ -37,10 +46,8 @@ export function viewNoise(view: View): DiffusionNoise | undefined {
   const { step, seed } = op;
   const isStep = Number.isInteger(step) && (step as number) >= 0 && (step as number) <= 999;
   if (!isStep || !Number.isSafeInteger(seed) || (seed as number) < 0) {
-    throw new RunError(
-      'view',
-      `view ${view.name}: expected diffusion with step in 0..999 and a seed, got ${JSON.stringify(op)}`,
-    );
+    const field = `views: ${view.name}`;
+    throw new FieldError('view', field, 'diffusion with step in 0..999 and a seed', JSON.stringify(op));
   }
   return { step: step as number, seed: seed as number };
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows at a time through an engine that batches them itself: results in input order, bounded memory.
 import { setMaxListeners } from 'node:events';
-import { RecordError } from '../records/error.ts';
+import { FieldError, RecordError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
-import { ImageCountError } from '../text/prompt-ids.ts';
 import { mapOrdered } from './ordered.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
 
@@ -50,6 +49,6 @@ async function settleRow(row: Row, work: Promise<VprefRecord[]>): Promise<RowRes
 }
 
 function positioned(row: Row, cause: unknown): unknown {
-  if (!(cause instanceof ImageCountError)) return cause;
+  if (!(cause instanceof FieldError)) return cause;
   return new RecordError(row, cause.field, cause.expected, cause.got);
 }

@@ -7,9 +7,8 @@ import { loadPolicy, type Policy } from '../engine/policy.ts';
 import { CLIP_MEAN, type ModelInputPlan } from '../pixels/model-input.ts';
 import { createPixelPool, type PixelPool } from '../pixels/pool.ts';
 import type { ResizeFilter } from '../pixels/resize.ts';
-import { RunError } from '../records/error.ts';
+import { FieldError, RunError } from '../records/error.ts';
 import { type ChatTemplate, loadChatTemplate } from '../text/chat-template.ts';
-import { ImageCountError } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer, readJsonObject } from '../text/tokenizer.ts';
 import type { Choice, ImageMode, ModelContext } from './model-context.ts';
 
@@ -122,7 +121,7 @@ const MAX_KEPT_IMAGES = 64;
 function pixelLoader(pool: PixelPool, plan: Omit<ModelInputPlan, 'mode'> | undefined) {
   const kept = new Map<string, Promise<Uint8Array>>();
   return (source: string, mode: ImageMode): Promise<Uint8Array> => {
-    if (plan === undefined) throw new ImageCountError('images', 'none for a text-only model', 'some');
+    if (plan === undefined) throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
     const key = `${mode} ${source}`;
     const pixels =
       kept.get(key) ?? pool.run('modelInput', { source, plan: { ...plan, mode } }).then((image) => image.data);

@@ -89,7 +89,7 @@ export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context
         return view.noise === undefined ? { pixels } : { pixels, noise: view.noise };
       } catch (cause) {
         if (!(cause instanceof PixelError)) throw cause;
-        throw new RecordError(row, `images.${index}`, cause.expected, `${cause.subject}: ${cause.got}`);
+        throw new RecordError(row, `images[${index}]`, cause.expected, `${cause.subject}: ${cause.got}`);
       }
     }),
   );
@@ -119,7 +119,7 @@ export function writtenTurns(row: Row, numImages: number, earlier: string[] = []
     if (turn !== null) return turn;
     const text = earlier[filled++];
     if (text === undefined)
-      throw new RecordError(row, `prompt.${index}.content`, 'text (sample generates null turns)', 'null');
+      throw new RecordError(row, `prompt[${index}].content`, 'text (sample generates null turns)', 'null');
     return { role: 'assistant', content: [{ type: 'text', text }] };
   });
 }

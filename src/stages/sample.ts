@@ -174,7 +174,7 @@ function openDialogue(row: Row, numImages: number, steer: SampleOptions['steer']
   if (last?.role === 'assistant') {
     throw new RecordError(
       row,
-      `prompt.${turns.length - 1}.role`,
+      `prompt[${turns.length - 1}].role`,
       'user, or an assistant turn with content null',
       'assistant',
     );

@@ -3,24 +3,10 @@
 //   prompt   = chat template with the start of the answer, tokenised with BOS; the image token repeated once per image row
 //   response = what tokenising `prompt text + " " + response + "</s>"` adds
 // Everything that generates, scores or trains goes through here, so that a log-probability means the same everywhere.
-import { RunError } from '../records/error.ts';
+import { FieldError } from '../records/error.ts';
 import { IMAGE_MARK } from '../records/prompt.ts';
 import type { ChatTemplate, Turn } from './chat-template.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
-
-/** Image marks and images do not go together: the record's own fault. */
-export class ImageCountError extends RunError {
-  override name = 'ImageCountError';
-  readonly field: string;
-  readonly expected: string;
-  readonly got: string;
-  constructor(field: string, expected: string, got: string) {
-    super('image-count', `${field}: expected ${expected}, got ${got}`);
-    this.field = field;
-    this.expected = expected;
-    this.got = got;
-  }
-}
 
 /** A prompt ready for the engine. */
 export interface PromptIds {
@@ -45,7 +31,7 @@ export interface ImageTokens {
   rows: number;
 }
 
-/** Tokenises what the template made of the turns. Throws ImageCountError unless exactly `numImages` image tokens come out. */
+/** Tokenises what the template made of the turns. Throws FieldError{"image-count"} unless exactly `numImages` image tokens come out. */
 export function promptIds(
   turns: readonly Turn[],
   numImages: number,
@@ -54,13 +40,14 @@ export function promptIds(
   image: ImageTokens | undefined,
 ): PromptIds {
   if (image === undefined && numImages > 0) {
-    throw new ImageCountError('images', 'none for a text-only model', String(numImages));
+    throw new FieldError('image-count', 'images', 'none for a text-only model', String(numImages));
   }
   const text = template.render(turns);
   const ids = encodeWithBos(text, tokenizer);
   const found = image === undefined ? 0 : ids.filter((id) => id === image.id).length;
   if (found !== numImages) {
-    throw new ImageCountError(
+    throw new FieldError(
+      'image-count',
       'prompt',
       `as many ${IMAGE_MARK} as images (${numImages})`,
       `${found} after the chat template`,
@@ -71,7 +58,7 @@ export function promptIds(
 
 /**
  * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (an answer that was cut).
- * Throws ImageCountError when the response itself holds an image token.
+ * Throws FieldError{"image-count"} when the response itself holds an image token.
  */
 export function responseIds(
   prompt: PromptIds,
@@ -86,7 +73,7 @@ export function responseIds(
     ? whole.slice(prompt.ids.length)
     : continuationIds(continuation, tokenizer);
   if (image !== undefined && added.includes(image.id)) {
-    throw new ImageCountError('response', `text without ${IMAGE_MARK}`, 'one');
+    throw new FieldError('image-count', 'response', `text without ${IMAGE_MARK}`, 'one');
   }
   return Int32Array.from(added);
 }

@@ -3,6 +3,8 @@
 // Covers src/cli/model-flags.ts src/cli/preset.ts
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { withoutEngine } from '../support/native.ts';
@@ -130,3 +132,62 @@ function readIfThere(path: string): string | undefined {
     return undefined;
   }
 }
+
+test('--endpoint asks a server, with images as data URIs and the key from the environment', async () => {
+  const asked: {
+    path: string;
+    key: string | undefined;
+    body: { model: string; messages: { content: unknown }[]; n: number };
+  }[] = [];
+  const server = createServer((request, response) => {
+    let text = '';
+    request.on('data', (chunk) => {
+      text += chunk;
+    });
+    request.on('end', () => {
+      const body = JSON.parse(text);
+      asked.push({ path: request.url!, key: request.headers.authorization, body });
+      const choices = Array.from({ length: body.n }, (_, index) => ({
+        index,
+        message: { role: 'assistant', content: `answer ${index}` },
+        finish_reason: 'stop',
+      }));
+      response.setHeader('content-type', 'application/json');
+      response.end(
+        JSON.stringify({ id: 'x', model: body.model, choices, usage: { prompt_tokens: 1, completion_tokens: 1 } }),
+      );
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    const record = { id: 'a', images: [join(folder, 'images', 'scene_0000.jpg')], prompt: 'What is it?' };
+    const flags = [
+      '--endpoint',
+      `http://127.0.0.1:${port}/v1`,
+      '--model',
+      'served',
+      '-n',
+      '2',
+      '--temperature',
+      '1',
+      '-q',
+    ];
+    const { stdout, code, stderr } = await runCli(['sample', ...flags, '--key-env', 'TEST_KEY'], {
+      input: `${JSON.stringify(record)}\n`,
+      env: { TEST_KEY: 'secret-key' },
+    });
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    const { responses, sampling } = JSON.parse(stdout);
+    assert.deepEqual(
+      responses.map(({ text }: { text: string }) => text),
+      ['answer 0', 'answer 1'],
+    );
+    assert.equal(sampling.model, 'served');
+    assert.equal(asked[0]!.path, '/v1/chat/completions');
+    assert.equal(asked[0]!.key, 'Bearer secret-key');
+    assert.match(JSON.stringify(asked[0]!.body.messages), /data:image\/jpeg;base64,/);
+  } finally {
+    server.close();
+  }
+});

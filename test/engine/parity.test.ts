@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { CLIP_MEAN, CLIP_STD } from '../../src/pixels/model-input.ts';
 import type { Message } from '../../src/records/record.ts';
 import type { OpenModel } from '../../src/stages/load-model.ts';
 import { imageTokens, loadImages, type PreparedPrompt, preparePrompt } from '../../src/stages/model-context.ts';
@@ -100,4 +101,66 @@ async function checkGreedy(
   const unclear = one.greedy_margins.findIndex((margin) => margin <= clearMargin);
   const length = unclear === -1 ? one.greedy_ids.length : unclear;
   assert.deepEqual([...answer!.ids].slice(0, length), one.greedy_ids.slice(0, length), `${one.name}, ${one.mode}`);
+}
+
+interface DemoGolden {
+  image: string;
+  question: string;
+  unexpanded_input_ids: number[];
+  input_length: number;
+  pixel_mean: number;
+  pixel_std: number;
+  pixel_first8: number[];
+  next_token_top5: [number, string, number][];
+  greedy: string;
+}
+
+test("the demo model's golden numbers: ids, pixels, next-token logits, answers", { skip: withoutEngine }, async () => {
+  const { golden }: { golden: DemoGolden[] } = JSON.parse(
+    readFileSync('fixtures/demo/data/test/reference_scores.json', 'utf8'),
+  );
+  const model = await openFixture('fixtures/demo/tiny-llava');
+  try {
+    for (const one of golden) await checkDemoGolden(one, model);
+  } finally {
+    await model.close();
+  }
+});
+
+async function checkDemoGolden(one: DemoGolden, { context, policy }: OpenModel): Promise<void> {
+  const plan = { template: await context.loadTemplate('auto'), imageMode: 'pad' as const };
+  const sources = [`fixtures/demo/data/test/images/${one.image}`];
+  const row = { record: { id: 'x', prompt: one.question, images: sources }, source: 'golden', line: 1 };
+  const images = await loadImages(row, { images: sources }, plan, context);
+  const { prompt, promptIds } = preparePrompt(promptTurns(one.question, 1) as Turn[], images, plan, context);
+  assert.deepEqual(prompt.ids, one.unexpanded_input_ids);
+  assert.equal(promptIds.length, one.input_length);
+  const values = Array.from(images[0]!.pixels, (value, i) => (value / 255 - CLIP_MEAN[i % 3]!) / CLIP_STD[i % 3]!);
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
+  // Another JPEG decoder: half a level on average is 0.007 here.
+  assert.ok(Math.abs(mean - one.pixel_mean) < 0.01, `${mean}`);
+  assert.ok(Math.abs(Math.sqrt(variance) - one.pixel_std) < 0.01, `${Math.sqrt(variance)}`);
+  for (const [k, expected] of one.pixel_first8.entries())
+    assert.ok(Math.abs(values[3 * k]! - expected) < 0.06, `${values[3 * k]}`);
+  const branches = one.next_token_top5.map(([id]) => Int32Array.of(id));
+  const logps = (await policy.score({ promptIds, images, branches })).map((tokens) => tokens[0]!);
+  for (const [k, [, token, logit]] of one.next_token_top5.entries()) {
+    // Logits are known up to a constant.
+    const difference = logps[k]! - logps[0]! - (logit - one.next_token_top5[0]![2]);
+    assert.ok(Math.abs(difference) < 0.05, `${one.image} ${token}: ${difference}`);
+  }
+  const draw = {
+    n: 1,
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    beams: 1,
+    repetitionMaxPeriod: 0,
+    stop: [],
+    stopIds: [],
+    seed: 0,
+  };
+  const [answer] = await policy.generate({ promptIds, images, ...draw, maxNewTokens: 60, key: 'x', firstBranch: 0 });
+  assert.equal(context.tokenizer.decode([...answer!.ids]), one.greedy);
 }

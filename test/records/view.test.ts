@@ -28,8 +28,8 @@ test('a view gives its image files, else the clean ones, and its noise', () => {
 test('a view that is not there, or whose noise is not a recipe, is an error that says so', () => {
   const refused: [name: string, message: RegExp][] = [
     ['moco', /^views: expected one named "moco", got original flip diffusion both bad no-seed$/],
-    ['bad', /^view bad: expected diffusion with step in 0..999 and a seed, got .*1000/],
-    ['no-seed', /^view no-seed: expected diffusion with step/],
+    ['bad', /^views: bad: expected diffusion with step in 0..999 and a seed, got .*1000/],
+    ['no-seed', /^views: no-seed: expected diffusion with step/],
   ];
   for (const [name, message] of refused) {
     assert.throws(

@@ -141,7 +141,7 @@ test('a prompt that ends in an open turn means the same as one that ends in the 
   const answered: VprefRecord['prompt'] = [...open.slice(0, 1), { role: 'assistant', content: 'Yes.' }];
   await assert.rejects(
     recordFrom(sample(OPTIONS, context), rowOf({ prompt: answered })),
-    /prompt\.1\.role: expected user/,
+    /prompt\[1\]\.role: expected user/,
   );
 });
 
@@ -256,4 +256,13 @@ test('--steer asks in the last user turn, and says so', async () => {
   );
   assert.equal(record.prompt, 'What is it?');
   assert.deepEqual(record.sampling!.steer, steer);
+});
+
+test('a view of pixel operations without its files is an error, not the clean image', async () => {
+  const views = [{ name: 'flip', ops: [{ op: 'hflip' }], seed: 1 }];
+  await assert.rejects(
+    recordFrom(sample({ ...OPTIONS, views: 'flip' }, await fakeContext()), rowOf({ images: ['a.png'], views })),
+    (error) =>
+      error instanceof RecordError && /views: flip: expected image files of its pixel operations/.test(error.message),
+  );
 });

@@ -76,7 +76,7 @@ test('responses of a conversation are scored after their own earlier turns', asy
   );
   await assert.rejects(
     recordFrom(score(context), rowOf({ prompt, chosen: 'x' })),
-    /prompt\.1\.content: expected text .*, got null/,
+    /prompt\[1\]\.content: expected text .*, got null/,
   );
 });
 
