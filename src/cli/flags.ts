@@ -71,7 +71,7 @@ export const modelFlags = {
     multiple: true,
     multipleNonGreedy: true,
     helpValue: 'DIR',
-    summary: 'LoRA adapter directory, PEFT layout; may be repeated',
+    summary: 'directory of a LoRA adapter, PEFT layout; may be repeated',
   }),
   device: Flags.option({ options: ['auto', 'cpu', 'cuda'] as const })({ default: 'auto', summary: 'where to compute' }),
   dtype: Flags.option({ options: ['auto', 'f32', 'bf16'] as const })({

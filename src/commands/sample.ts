@@ -68,7 +68,7 @@ assistant turns with content null are generated one after the other.
     logps: Flags.boolean({ summary: 'add the log-probability of each answer' }),
     steer: Flags.string({
       helpValue: 'NAME=0..4,...',
-      summary: 'SteerLM: ask for answers with these attributes, such as helpfulness=4,verbosity=2',
+      summary: 'ask for answers with these attributes, as SteerLM: helpfulness=4,verbosity=2',
     }),
     verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
     endpoint: Flags.string({ helpValue: 'URL', summary: 'ask an OpenAI-compatible server: http://host:8000/v1' }),
