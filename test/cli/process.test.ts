@@ -149,13 +149,14 @@ describe('signals', () => {
 
   test('SIGTERM while a reader of stdout is waited for ends the run when the second comes', async () => {
     const child = spawnCli([...stage, input]);
+    const exited = once(child, 'exit');
     child.stdin!.end();
-    // Nothing is read: the pipe fills and the run waits.
-    await sleep(700);
+    // Rows are there and none is read: the pipe fills and the run waits.
+    await once(child.stdout!, 'readable');
     child.kill('SIGTERM');
-    await sleep(200);
+    await sleep(300);
     child.kill('SIGTERM');
-    const [code] = await once(child, 'exit');
+    const [code] = await exited;
     assert.equal(code, 75);
   });
 
