@@ -22,7 +22,7 @@ test('every flag is a lower-case fragment without a full stop, and every command
     assert.ok(command.examples?.length, `${command.id}: examples`);
     for (const [name, { summary, description }] of Object.entries(command.flags)) {
       const text = summary ?? description ?? '';
-      assert.match(text, /^(?![A-Z][a-z])[^\s].*[^.\s]$/s, `${command.id} --${name}: ${JSON.stringify(text)}`);
+      assert.match(text, /^(?![A-Z][a-z]+\b)[^\s].*[^.\s]$/s, `${command.id} --${name}: ${JSON.stringify(text)}`);
     }
   }
 });
