@@ -2,6 +2,8 @@
 // One `eval` from paths to rows: reads the files, finds the scorer, compares where two runs are asked about.
 import { UsageError } from '../../records/error.ts';
 import { isObject } from '../../records/field.ts';
+import { parseRecord } from '../../records/parse-record.ts';
+import { isRecord } from './answers.ts';
 import { comparedRuns, compareRuns } from './compare.ts';
 import { type EvalFile, parseEvalFile } from './file.ts';
 import { scorers } from './index.ts';
@@ -34,6 +36,8 @@ export async function evaluateFiles(settings: EvalSettings): Promise<Evaluation>
   ]);
   for (const file of [...answers, ...labels])
     if (file.rows.length === 0) throw new UsageError(emptyFile(file.path, settings.labels.length > 0));
+  // Rows of the benchmarks' own files are checked by their scorers, field by field.
+  for (const { value, at } of answers.flatMap((file) => file.rows)) if (isRecord(value)) parseRecord(value, at);
   const input = { answers, labels, questions, tables, options: settings };
   if (settings.benchmark === 'compare') return compareFiles(input, settings);
   return scorers[settings.benchmark]!(input);

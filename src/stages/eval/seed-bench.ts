@@ -89,8 +89,9 @@ function readLabels(files: readonly EvalFile[], answerFiles: readonly EvalFile[]
         "SEED-Bench.json's list of questions",
         describeValue(questions),
       );
-    return rows.map((question: JsonObject, index: number) => {
+    return rows.map((question: unknown, index: number) => {
       const at = { source: file.path, line: index + 1 };
+      if (!isObject(question)) throw new RecordError(at, 'questions', 'a question, an object', describeValue(question));
       const { question_id: id, answer, data_type, question_type_id: typeId, data_id } = question;
       if (typeof id !== 'string' && typeof id !== 'number')
         throw new RecordError(at, 'question_id', 'a string or a number', describeValue(id));
