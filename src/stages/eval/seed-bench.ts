@@ -16,7 +16,7 @@ import {
   readAnswers,
 } from './answers.ts';
 import { likeliestLetter, strictLetter } from './choice.ts';
-import type { EvalFile, JsonObject } from './file.ts';
+import type { EvalFile } from './file.ts';
 import { type EvalInput, type Evaluation, groupBy, type Marked } from './score-row.ts';
 
 interface SeedLabel extends Label {
