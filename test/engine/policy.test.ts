@@ -227,6 +227,54 @@ test('requests that make no sense are refused, and the engine goes on', { skip }
   assert.equal(logps!.length, 1);
 });
 
+test('closing a model ends what waits in it; many abandoned requests leave it whole', { skip }, async () => {
+  const other = await openFixture(DEMO);
+  const request = (key: string): GenerateRequest => ({
+    promptIds: Int32Array.of(1, 5, 6, 7),
+    images: [],
+    n: 2,
+    temperature: 1,
+    topP: 1,
+    topK: 0,
+    maxNewTokens: 200,
+    beams: 1,
+    repetitionMaxPeriod: 0,
+    stop: [],
+    stopIds: [],
+    seed: 1,
+    key,
+    firstBranch: 0,
+  });
+  const outcomes = await Promise.all(
+    Array.from({ length: 60 }, async (_, index) => {
+      const controller = new AbortController();
+      const running = other.policy.generate(
+        { ...request(String(index)), maxNewTokens: index % 3 === 0 ? 5 : 200 },
+        controller.signal,
+      );
+      if (index % 3 !== 0) setTimeout(() => controller.abort(), index % 7);
+      return running.then(
+        (answers) => answers.length,
+        (error: EngineError) => error.code,
+      );
+    }),
+  );
+  for (const [index, outcome] of outcomes.entries()) {
+    // An aborted one may have been quick enough.
+    if (index % 3 === 0) assert.equal(outcome, 2);
+    else assert.ok(outcome === 'cancelled' || outcome === 2, String(outcome));
+  }
+  const waiting = Array.from({ length: 20 }, (_, index) =>
+    other.policy.generate({ ...request(`w${index}`), maxNewTokens: 400, n: 8 }).then(
+      () => 'answered',
+      (error: EngineError) => error.code,
+    ),
+  );
+  await other.close();
+  const ends = await Promise.all(waiting);
+  assert.ok(ends.includes('cancelled') && ends.every((end) => end === 'cancelled' || end === 'answered'), ends.join());
+});
+
 test('a closed model says so', { skip }, async () => {
   const { policy, close } = await openFixture(DEMO);
   await close();
@@ -244,6 +292,7 @@ test('the addon exports what binding.ts lists, and its probe computes right numb
     'buildFacts',
     'lossNeeds',
     'losses',
+    'mergeModel',
     'probeDevice',
   ]);
   assert.ok(binding.buildFacts().backends.includes('cpu'));
