@@ -36,9 +36,16 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
     if (metadata.space === 'grey16' && isPlainGray) return await decodeGray16(open(bytes));
     return await decodeRgb(open(bytes));
   } catch (cause) {
-    const message = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.replace(/:$/, '');
+    const message = decodeFault(format, cause);
     throw new PixelError('image', name, `a whole ${format} image`, `one that does not decode (${message})`, { cause });
   }
+}
+
+/** libvips gathers its complaints for the whole process: beside another bad image its words are not the same each time. */
+function decodeFault(format: string, cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  if (format === 'GIF') return message;
+  return /pixel limit/.test(message) ? `more than ${MAX_PIXELS} pixels` : 'broken, or cut short';
 }
 
 /** The image as a PNG file; the same pixels give the same bytes. */
