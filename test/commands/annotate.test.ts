@@ -58,7 +58,7 @@ function cachedRows(cache: string): Set<string> {
   return rows;
 }
 
-test('killed ten times and resumed is one straight run, and what was answered is never asked again', async (context) => {
+test('killed again and again and resumed is one straight run, and what was answered is never asked again', async (context) => {
   // The long form: VPREF_FAULT_ROWS=10000 VPREF_KILLS=50.
   const numRows = Number(process.env.VPREF_FAULT_ROWS ?? 600);
   const kills = Number(process.env.VPREF_KILLS ?? 10);
