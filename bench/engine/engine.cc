@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -98,12 +99,22 @@ Image picture(int32_t i) {
   return image;
 }
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+// Wall and processor time; on a busy machine only the second says something.
+struct Time {
+  double wall = 0, cpu = 0;
+  Time operator-(const Time& o) const { return {wall - o.wall, cpu - o.cpu}; }
+  Time operator/(double n) const { return {wall / n, cpu / n}; }
+};
+Time now() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(), double(t.tv_sec) + 1e-9 * double(t.tv_nsec)};
+}
 
 template <class Result, class Send>
-double timed(Engine& engine, int32_t count, Send send) {
+Time timed(Engine& engine, int32_t count, Send send) {
   std::vector<std::future<Outcome<Result>>> futures;
-  const double begin = now();
+  const Time begin = now();
   engine.hold(true);
   for (int32_t i = 0; i < count; ++i) {
     auto promise = std::make_shared<std::promise<Outcome<Result>>>();
@@ -119,7 +130,7 @@ double timed(Engine& engine, int32_t count, Send send) {
 }
 
 // Images differ from round to round, so that nothing is taken from a cache.
-double generate(Engine& engine, int32_t round, int32_t prompts, int32_t tokens) {
+Time generate(Engine& engine, int32_t round, int32_t prompts, int32_t tokens) {
   return timed<GenerateResult>(engine, prompts, [&](int32_t i, auto done) {
     GenerateRequest r;
     r.prompt = prompt_ids(i);
@@ -130,11 +141,11 @@ double generate(Engine& engine, int32_t round, int32_t prompts, int32_t tokens) 
   });
 }
 
-double run_task(Engine& engine, const std::string& task, int32_t round) {
+Time run_task(Engine& engine, const std::string& task, int32_t round) {
   if (task == "prefill") return generate(engine, round, kPrompts, 1) / kPrompts;
   if (task == "decode1" || task == "decode8") {
     const int32_t batch = task == "decode1" ? 1 : 8;
-    const double first = generate(engine, 2 * round, batch, 1), all = generate(engine, 2 * round + 1, batch, kNewTokens);
+    const Time first = generate(engine, 2 * round, batch, 1), all = generate(engine, 2 * round + 1, batch, kNewTokens);
     return (all - first) / (kNewTokens - 1);
   }
   if (task == "score") {
@@ -166,11 +177,14 @@ int main(int argc, char** argv) {
     const int rounds = argc > 4 ? std::stoi(argv[4]) : 3;
     Engine engine(options);
     run_task(engine, argv[1], 0);
-    double best = INFINITY;
-    for (int r = 1; r <= rounds; ++r) best = std::min(best, run_task(engine, argv[1], r));
+    Time best{INFINITY, INFINITY};
+    for (int r = 1; r <= rounds; ++r) {
+      const Time t = run_task(engine, argv[1], r);
+      best = {std::min(best.wall, t.wall), std::min(best.cpu, t.cpu)};
+    }
     rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    std::printf("{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"peak_mebibytes\":%ld,\"threads\":%d,\"parameters\":%lld}\n", argv[1], best,
+    std::printf("{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"peak_mebibytes\":%ld,\"threads\":%d,\"parameters\":%lld}\n", argv[1], best.wall, best.cpu,
                 usage.ru_maxrss / 1024, options.threads, static_cast<long long>(engine.facts().num_parameters));
   } catch (const Error& e) {
     std::cerr << e.what() << '\n';

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same tasks as bench_engine with transformers, and both in turns.
 
-   python bench/engine/hf_baseline.py BENCH_ENGINE [DIR] [--rounds N]     (by hand; needs torch and transformers)
+   python bench/engine/hf_baseline.py BENCH_ENGINE [DIR] [--rounds N] [--threads N] [--tasks prefill,score]     (by hand; needs torch and transformers)
 
-Appends one row a task to bench/results/engine.ndjson. Both sides: f32, two threads, the same checkpoint, ids and pixels; the smallest of several
+Appends one row a task to bench/results/engine.ndjson. Both sides: f32, as many threads, the same checkpoint, ids and pixels; the smallest of several
 times. transformers gets every advantage it offers: sdpa attention, logits only of the rows that are read, batches without padding.
 """
 import argparse
 import importlib.metadata
 import json
+import os
 import pathlib
 import resource
 import subprocess
@@ -21,14 +22,17 @@ TASKS = ("prefill", "decode1", "decode8", "score")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def baseline(task, path, rounds):
+def baseline(task, path, rounds, threads):
     import numpy as np
     import torch
     from transformers import LlavaForConditionalGeneration
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     model = LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").eval()
     mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1), torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+
+    # wall and processor time; on a busy machine only the second says something
+    now = lambda: np.array([time.perf_counter(), time.process_time()])
 
     def prompt(i):
         ids = [1] + [31999] * 256
@@ -45,20 +49,20 @@ def baseline(task, path, rounds):
 
     def generate(r, batch, tokens):
         ids = torch.tensor([prompt(i) for i in range(batch)])
-        begin = time.perf_counter()
+        begin = now()
         px = torch.stack([pixels(i + 100 * r) for i in range(batch)])
         model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=px, do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=0)
-        return time.perf_counter() - begin
+        return now() - begin
 
     def score(r, batch=4):
-        begin = time.perf_counter()
+        begin = now()
         sums = []
         for at in range(0, PAIRS, batch):
             ids = torch.tensor([prompt(i) + response(2 * i + side) for i in range(at, at + batch) for side in (0, 1)])
             px = torch.stack([pixels(i + 100 * r) for i in range(at, at + batch) for _ in (0, 1)])
             logits = model(input_ids=ids, pixel_values=px, logits_to_keep=A + 1).logits[:, :-1].float()
             sums.append(torch.log_softmax(logits, -1).gather(-1, ids[:, P:, None])[..., 0].sum(-1))
-        return (time.perf_counter() - begin) / PAIRS
+        return (now() - begin) / PAIRS
 
     def run(r):
         if task == "prefill":
@@ -70,22 +74,29 @@ def baseline(task, path, rounds):
 
     with torch.inference_mode():
         run(0)
-        best = min(run(r) for r in range(1, rounds + 1))
+        best = np.min([run(r) for r in range(1, rounds + 1)], axis=0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"engine": "transformers", "task": task, "seconds": best, "peak_mebibytes": peak}))
+    print(json.dumps({"engine": "transformers", "task": task, "seconds": float(best[0]), "cpu_seconds": float(best[1]), "peak_mebibytes": peak}))
 
 
 def last_json(argv):
     return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip().splitlines()[-1])
 
 
+def least(a, b):
+    return b if a is None else {**b, **{k: min(a[k], b[k]) for k in ("seconds", "cpu_seconds")}}
+
+
 def main():
     if sys.argv[1:2] == ["--task"]:
-        return baseline(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        return baseline(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
     parser = argparse.ArgumentParser()
     parser.add_argument("bench_engine")
     parser.add_argument("dir", nargs="?")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--tasks", default=",".join(TASKS))
     args = parser.parse_args()
     path = args.dir or tempfile.mkdtemp(prefix="vpref-bench-")
     if not pathlib.Path(path, "config.json").exists():
@@ -93,16 +104,16 @@ def main():
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers")}
-    for task in TASKS:
+    for task in args.tasks.split(","):
         mine = theirs = None
-        for _ in range(2):  # in turns: what else the machine does falls on both
-            a = last_json([args.bench_engine, task, path, "2", str(args.rounds)])
-            b = last_json([sys.executable, __file__, "--task", task, path, str(args.rounds)])
-            mine = a if mine is None or a["seconds"] < mine["seconds"] else mine
-            theirs = b if theirs is None or b["seconds"] < theirs["seconds"] else theirs
+        for _ in range(args.turns):  # in turns: what else the machine does falls on both
+            a = last_json([args.bench_engine, task, path, str(args.threads), str(args.rounds)])
+            b = last_json([sys.executable, __file__, "--task", task, path, str(args.rounds), str(args.threads)])
+            mine, theirs = least(mine, a), least(theirs, b)
         row = {"bench": "engine", "task": task, "seconds": mine["seconds"], "transformers_seconds": theirs["seconds"], "ratio": round(theirs["seconds"] / mine["seconds"], 2),
+               "cpu_seconds": mine["cpu_seconds"], "transformers_cpu_seconds": theirs["cpu_seconds"], "cpu_ratio": round(theirs["cpu_seconds"] / mine["cpu_seconds"], 2),
                "peak_mebibytes": mine["peak_mebibytes"], "transformers_peak_mebibytes": theirs["peak_mebibytes"],
-               "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2), "parameters": mine["parameters"], "dtype": "f32", "threads": 2, **versions, "cpu": cpu, "commit": commit}
+               "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2), "parameters": mine["parameters"], "dtype": "f32", "threads": args.threads, **versions, "cpu": cpu, "commit": commit, "load_average": round(os.getloadavg()[0], 1)}
         with open(ROOT / "bench/results/engine.ndjson", "a") as out:
             out.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)

@@ -8,7 +8,8 @@ namespace vpref {
 
 namespace {
 
-constexpr size_t kRecentPrompts = 32;
+// Questions about one image come one after the other; more would only keep memory.
+constexpr size_t kRecentPrompts = 4;
 
 }  // namespace
 
