@@ -79,6 +79,7 @@ export function report(bench: string, row: Record<string, unknown>): void {
   const where = {
     cpu: cpus()[0]?.model,
     cores: cpus().length,
+    load: Number(loadavg()[0]!.toFixed(1)),
     node: process.version,
     commit: git('rev-parse', '--short', 'HEAD'),
   };
