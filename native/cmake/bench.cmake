@@ -8,3 +8,9 @@ if(TARGET vpref_train)
   add_executable(bench_train ${CMAKE_CURRENT_SOURCE_DIR}/../bench/train/train.cc)
   target_link_libraries(bench_train PRIVATE vpref_train)
 endif()
+
+# One program for all op benches: bench/ops/*.cc.
+file(GLOB op_benches CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/../bench/ops/*.cc)
+add_executable(ops_bench ${op_benches})
+target_include_directories(ops_bench PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/../bench/ops)
+target_link_libraries(ops_bench PRIVATE vpref_ops)

@@ -15,7 +15,7 @@ VPREF_KERNELS(void, gemm, Context&, const Tensor&, bool, const Tensor&, bool, co
 
 // y[T,N] = x[T,K] * weight[N,K]^T (+ bias[N]) + beta * y. Small T takes a bandwidth-bound path that reads the weights once.
 //   weight: f32, bf16 or f16 as stored; x, y: f32 or bf16; bias: any float dtype or null.
-// On the CPU x f32 with weight f32 is the exact path.
+// On the CPU x f32 is the exact path, whatever the weight's dtype; with x bf16, f16 weights are rounded to bf16 where the CPU multiplies bf16.
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta = 0.0f);
 VPREF_KERNELS(void, linear, Context&, const Tensor&, const Tensor&, const Tensor*, const Tensor&, float)
 

@@ -2,6 +2,7 @@
 #include "ops/gemm.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/matmul.h"
@@ -12,13 +13,91 @@
 namespace vpref::cpu {
 namespace {
 
-constexpr int64_t kGemvRows = 8;  // up to here reading the weights is the cost
+constexpr int64_t kKernelRows = 8;  // of x that one pass over a weight row serves
 
-// The first `reserved` bytes of the workspace are the caller's.
-void matmul(Context& ctx, const Matmul& p, size_t reserved = 0) {
-  if (matmul_dnnl(ctx, p) || matmul_blas(ctx, p)) return;
-  char* scratch = static_cast<char*>(ctx.workspace.get(reserved + matmul_builtin_bytes(ctx, p)));
-  matmul_builtin(ctx, p, scratch + reserved);
+// Whether reading the weights is the cost, so that the matrix-vector kernels win: measured against oneDNN.
+bool few_rows(const Tensor& x, const Tensor& weight) {
+  constexpr int64_t kAlways = 4, kFirstLevelCache = 12288, kMixed = 24;
+  const int64_t rows = x.dim(0);
+  if (x.dtype != weight.dtype) return rows <= kMixed;  // the library would need the weights converted first
+  return rows <= kAlways || (rows <= kKernelRows && rows * x.dim(1) <= kFirstLevelCache);
+}
+
+
+// rows x width elements of x into a dense array of another dtype.
+void convert_block(const Context& ctx, const void* x, DType dtype, int64_t stride, int64_t rows, int64_t width, DType to, void* y) {
+  const Kernels& k = kernels();
+  parallel_ranges(threads_for(ctx, rows, width), rows, 1, [&](int, int64_t begin, int64_t end) {
+    alignas(64) float piece[kPiece];
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < width; c += kPiece) {
+        const int64_t n = std::min(kPiece, width - c);
+        const char* from = static_cast<const char*>(x) + (r * stride + c) * int64_t(dtype_size(dtype));
+        char* at = static_cast<char*>(y) + (r * width + c) * int64_t(dtype_size(to));
+        float* values = to == DType::f32 ? reinterpret_cast<float*>(at) : piece;
+        k.to_f32(from, dtype, values, n);
+        if (to != DType::f32) k.from_f32(values, at, to, n);
+      }
+  });
+}
+
+bool library(Context& ctx, const Matmul& p) { return matmul_dnnl(ctx, p) || matmul_blas(ctx, p); }
+
+// Operands the library cannot multiply as they are: a is converted whole, b a block of columns at a time. f32, or bf16 where the
+// activations are bf16 and the CPU multiplies them faster.
+bool matmul_converted(Context& ctx, const Matmul& p) {
+  constexpr int64_t kBlockBytes = 4 << 20;
+  const DType type = p.a_dtype == DType::bf16 && p.b_dtype != DType::f32 && has_bf16_dot() ? DType::bf16 : DType::f32;
+  const int64_t size = int64_t(dtype_size(type));
+  if ((p.a_row != 1 && p.a_col != 1) || (p.b_row != 1 && p.b_col != 1) || p.k == 0) return false;
+  const bool wide_c = type == DType::f32 && p.c_dtype != DType::f32;
+  const int64_t block = std::min(p.n, std::max<int64_t>(64, kBlockBytes / (p.k * size) / 64 * 64));
+  const size_t a_bytes = p.a_dtype == type ? 0 : aligned(size_t(p.m * p.k * size));
+  const size_t b_bytes = p.b_dtype == type ? 0 : aligned(size_t(block * p.k * size));
+  char* memory = static_cast<char*>(ctx.workspace.get(a_bytes + b_bytes + (wide_c ? aligned(size_t(p.m * block * 4)) : 0)));
+  Matmul part = p;
+  part.a_dtype = part.b_dtype = type;
+  if (a_bytes) {
+    const bool plain = p.a_col == 1;
+    convert_block(ctx, p.a, p.a_dtype, plain ? p.a_row : p.a_col, plain ? p.m : p.k, plain ? p.k : p.m, type, memory);
+    part.a = memory;
+    part.a_row = plain ? p.k : 1;
+    part.a_col = plain ? 1 : p.m;
+  }
+  for (int64_t j = 0; j < p.n; j += block) {
+    part.n = std::min(block, p.n - j);
+    part.b = static_cast<const char*>(p.b) + j * p.b_col * int64_t(dtype_size(p.b_dtype));
+    if (b_bytes) {
+      const bool plain = p.b_col == 1;
+      convert_block(ctx, part.b, p.b_dtype, plain ? p.b_row : p.b_col, plain ? p.k : part.n, plain ? part.n : p.k, type, memory + a_bytes);
+      part.b = memory + a_bytes;
+      part.b_row = plain ? part.n : 1;
+      part.b_col = plain ? 1 : p.k;
+    }
+    char* c = static_cast<char*>(p.c) + j * int64_t(dtype_size(p.c_dtype));
+    float* wide = reinterpret_cast<float*>(memory + a_bytes + b_bytes);
+    part.bias = p.bias ? p.bias + j : nullptr;
+    part.c = c;
+    if (wide_c) {
+      part.c = wide;
+      part.c_dtype = DType::f32;
+      part.c_row = part.n;
+      if (p.beta != 0.0f) convert_block(ctx, c, p.c_dtype, p.c_row, p.m, part.n, DType::f32, wide);
+    }
+    if (!library(ctx, part)) return false;  // the first block tells: nothing of c is written yet
+    if (!wide_c) continue;
+    const Kernels& k = kernels();
+    parallel_ranges(threads_for(ctx, p.m, part.n), p.m, 1, [&](int, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        k.from_f32(wide + i * part.n, c + i * p.c_row * int64_t(dtype_size(p.c_dtype)), p.c_dtype, part.n);
+    });
+  }
+  return true;
+}
+
+void matmul(Context& ctx, const Matmul& p) {
+  if (library(ctx, p) || matmul_converted(ctx, p)) return;
+  matmul_builtin(ctx, p, ctx.workspace.get(matmul_builtin_bytes(ctx, p)));
 }
 
 Matmul product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
@@ -42,14 +121,14 @@ void finish_gemv(const Kernels& k, const float* product, const float* bias, cons
 }
 
 // Few rows: the weights are streamed once, each thread its own part of them.
-void gemv(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias, const Tensor& y, float beta, size_t reserved) {
+void gemv(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias, const Tensor& y, float beta) {
   const Kernels& k = kernels();
   const int64_t rows = x.dim(0), n = weight.dim(0), depth = weight.dim(1), wide = padded(depth);
   const bool pairs = k.gemv_bf16 && x.dtype == DType::bf16 && weight.dtype == DType::bf16;
   const bool direct = y.dtype == DType::f32 && beta == 0.0f && !bias;
   const size_t input = pairs || x.dtype == DType::f32 ? 0 : aligned(size_t(rows * wide) * sizeof(float));
   const size_t output = direct ? 0 : aligned(size_t(rows * n) * sizeof(float));
-  char* memory = static_cast<char*>(ctx.workspace.get(reserved + input + output)) + reserved;
+  char* memory = static_cast<char*>(ctx.workspace.get(input + output));
   const float* in = x.as<float>();
   int64_t ldx = x.stride[0];
   if (input) {
@@ -61,8 +140,15 @@ void gemv(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias
   float* out = direct ? y.as<float>() : reinterpret_cast<float*>(memory + input);
   const int64_t ldy = direct ? y.stride[0] : n;
   parallel_ranges(threads_for(ctx, (n + 15) / 16, 16 * depth), n, 16, [&](int, int64_t begin, int64_t end) {
-    if (pairs) k.gemv_bf16(x.as<bf16_t>(), ldx, int(rows), weight.as<bf16_t>(), weight.stride[0], depth, begin, end, out, ldy);
-    else k.gemv(in, ldx, int(rows), weight.data, weight.dtype, weight.stride[0], depth, begin, end, out, ldy);
+    // Rows beyond one pass find the weights in cache: a few weight rows at a time.
+    const int64_t step = rows > kKernelRows ? 16 : end - begin;
+    for (int64_t n0 = begin; n0 < end; n0 += step)
+      for (int64_t t = 0; t < rows; t += kKernelRows) {
+        const int count = int(std::min(kKernelRows, rows - t));
+        const int64_t n1 = std::min(end, n0 + step);
+        if (pairs) k.gemv_bf16(x.as<bf16_t>() + t * ldx, ldx, count, weight.as<bf16_t>(), weight.stride[0], depth, n0, n1, out + t * ldy, ldy);
+        else k.gemv(in + t * ldx, ldx, count, weight.data, weight.dtype, weight.stride[0], depth, n0, n1, out + t * ldy, ldy);
+      }
     if (!direct)
       for (int64_t t = 0; t < rows; ++t) finish_gemv(k, out + t * n, bias, y, t, begin, end, beta);
   });
@@ -76,22 +162,16 @@ void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
-  const float* bias_f32 = nullptr;
-  size_t reserved = 0;
-  if (bias) {
-    bias_f32 = bias->as<float>();
-    if (bias->dtype != DType::f32) {
-      reserved = aligned(size_t(bias->dim(0)) * sizeof(float));
-      // Everything below may need is asked for at once: growing later would lose the converted bias.
-      ctx.workspace.get(reserved + std::max(matmul_builtin_bytes(ctx, product(x, false, weight, true, y, 1.0f, beta)),
-                                            aligned(size_t(x.dim(0) * (padded(weight.dim(1)) + weight.dim(0))) * sizeof(float)) + 64));
-      bias_f32 = read_vector(kernels(), *bias, static_cast<float*>(ctx.workspace.get(reserved)));
-    }
+  std::vector<float> converted;
+  const float* bias_f32 = bias ? bias->as<float>() : nullptr;
+  if (bias && bias->dtype != DType::f32) {
+    converted.resize(size_t(bias->dim(0)));
+    bias_f32 = read_vector(kernels(), *bias, converted.data());
   }
-  if (x.dim(0) <= kGemvRows) return gemv(ctx, x, weight, bias_f32, y, beta, reserved);
+  if (few_rows(x, weight)) return gemv(ctx, x, weight, bias_f32, y, beta);
   Matmul p = product(x, false, weight, true, y, 1.0f, beta);
   p.bias = bias_f32;
-  matmul(ctx, p, reserved);
+  matmul(ctx, p);
 }
 
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta) {

@@ -5,7 +5,7 @@
 
 namespace vpref::cpu::VPREF_ISA {
 
-// M x (NV registers) of c stay in registers over the whole k loop. `tail` < NV * kLanes columns are real.
+// M x (NV registers) of c stay in registers over the whole k loop.
 template <int M, int NV>
 static void micro(int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t ldb, float* c,
                   int64_t ldc, bool accumulate) {
@@ -15,12 +15,12 @@ static void micro(int64_t k, const float* a, int64_t a_row, int64_t a_col, const
   for (int i = 0; i < (M + 3) / 4; ++i) row[i] = a + 4 * i * a_row;
   for (int64_t p = 0; p < k; ++p) {
     F column[NV];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) column[j] = load(b + j * kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
       const F value = splat(row[i / 4][(i % 4) * a_row]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) acc[i][j] = fma(value, column[j], acc[i][j]);
     }
 #pragma GCC unroll 4
@@ -29,7 +29,7 @@ static void micro(int64_t k, const float* a, int64_t a_row, int64_t a_col, const
   }
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       float* to = c + i * ldc + j * kLanes;
       store(to, accumulate ? load(to) + acc[i][j] : acc[i][j]);
@@ -61,6 +61,10 @@ static void gemm_narrow(int64_t m, int64_t n, int64_t k, const float* a, int64_t
 static void gemm_tile(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
                       int64_t ldb, float* c, int64_t ldc, bool accumulate) {
   int64_t j = 0;
+  if (m <= 2) {  // few rows: more columns at once keep the multipliers busy
+    for (; j + 8 * kLanes <= n; j += 8 * kLanes) (m == 1 ? micro<1, 8> : micro<2, 8>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+    for (; j + 4 * kLanes <= n; j += 4 * kLanes) (m == 1 ? micro<1, 4> : micro<2, 4>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+  }
   while (j + kLanes <= n) {
     const int wide = j + 2 * kLanes <= n;
     for (int64_t i = 0; i < m; i += kTileRows) {

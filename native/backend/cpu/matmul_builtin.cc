@@ -47,13 +47,17 @@ void pack_panel(const Kernels& k, const void* x, DType dtype, int64_t outer, int
     return;
   }
   if (inner == 1) {  // transpose, a converted strip at a time
-    constexpr int64_t kStrip = 64;
-    alignas(64) float strip[kStrip];
-    for (int64_t i = 0; i < count; ++i)
+    constexpr int64_t kStrip = 64, kAtOnce = 16;
+    alignas(64) float strip[kAtOnce][kStrip];
+    for (int64_t i = 0; i < count; i += kAtOnce)
       for (int64_t p = 0; p < depth; p += kStrip) {
-        const int64_t n = std::min(kStrip, depth - p);
-        k.to_f32(element(x, dtype, i * outer + p), dtype, strip, n);
-        for (int64_t j = 0; j < n; ++j) panel[(p + j) * width + i] = alpha * strip[j];
+        const int64_t n = std::min(kStrip, depth - p), rows = std::min(kAtOnce, count - i);
+        for (int64_t r = 0; r < rows; ++r) {
+          k.to_f32(element(x, dtype, (i + r) * outer + p), dtype, strip[r], n);
+          if (alpha != 1.0f) k.scale(alpha, strip[r], n);
+        }
+        for (int64_t j = 0; j < n; ++j)
+          for (int64_t r = 0; r < rows; ++r) panel[(p + j) * width + i + r] = strip[r][j];
       }
     return;
   }

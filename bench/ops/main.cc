@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// ops_bench [THREADS] [wall|cpu]: NDJSON, one row a shape: milliseconds, GFLOP/s, GB/s and the share of the peak measured in the same run.
+// `cpu` takes processor time divided by the threads: for a machine that others use at the same time (with OMP_WAIT_POLICY=passive).
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+#include "backend/cpu/kernels.h"
+#include "bench.h"
+#include "ops/elementwise.h"
+#include "ops/gemm.h"
+
+namespace vpref::bench {
+namespace {
+
+double peak_f32 = 0, peak_bf16 = 0, peak_bytes = 0;
+int cpu_threads = 0;  // 0: wall time
+
+double now() {
+  timespec t;
+  clock_gettime(cpu_threads ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return (double(t.tv_sec) + 1e-9 * double(t.tv_nsec)) / (cpu_threads ? cpu_threads : 1);
+}
+
+}  // namespace
+
+double median_seconds(const std::function<void()>& run, double budget) {
+  run();
+  std::vector<double> times;
+  const double start = now();
+  while (times.size() < 5 || now() - start < budget) {
+    const double before = now();
+    run();
+    times.push_back(now() - before);
+  }
+  std::nth_element(times.begin(), times.begin() + std::ptrdiff_t(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+void set_peaks(double gflops_f32, double gflops_bf16, double gigabytes) {
+  peak_f32 = gflops_f32, peak_bf16 = gflops_bf16, peak_bytes = gigabytes;
+}
+
+void report(const Context& ctx, const Row& r) {
+  std::printf("{\"op\":\"%s\",\"shape\":\"%s\",\"dtype\":\"%s\",\"threads\":%d,\"kernels\":\"%s\",\"ms\":%.4f", r.op.c_str(), r.shape.c_str(),
+              r.dtype.c_str(), ctx.num_threads, cpu::kernels().name, r.seconds * 1e3);
+  if (r.flops > 0) {
+    const double rate = r.flops / r.seconds / 1e9, peak = r.dtype == "bf16" ? peak_bf16 : peak_f32;
+    std::printf(",\"gflops\":%.1f,\"share_of_gemm_peak\":%.2f", rate, rate / peak);
+  }
+  if (r.bytes > 0) std::printf(",\"gbytes_per_s\":%.1f,\"share_of_copy\":%.2f", r.bytes / r.seconds / 1e9, r.bytes / r.seconds / 1e9 / peak_bytes);
+  std::printf("}\n");
+  std::fflush(stdout);
+}
+
+Data::Data(DType dtype, std::initializer_list<int64_t> shape) : view_(nullptr, dtype, shape) {
+  buffer_ = Buffer(Device::cpu, view_.bytes());
+  view_.data = buffer_.data();
+  uint32_t state = 1;
+  for (int64_t i = 0; i < view_.numel(); ++i) {
+    state = state * 1664525u + 1013904223u;
+    const float value = float(int32_t(state) >> 8) * 0x1p-23f;
+    if (dtype == DType::f32) view_.as<float>()[i] = value;
+    else if (dtype == DType::bf16) view_.as<bf16_t>()[i] = to_bf16(value);
+    else view_.as<f16_t>()[i] = to_f16(value);
+  }
+}
+
+namespace {
+
+void use_processor_time(int threads) { cpu_threads = threads; }
+
+double gemm_rate(Context& ctx, DType dtype) {
+  const int64_t n = 1024;
+  const Data a(dtype, {n, n}), b(dtype, {n, n}), c(dtype, {n, n});
+  return 2.0 * double(n * n * n) / median_seconds([&] { gemm(ctx, a.view(), false, b.view(), true, c.view()); }) / 1e9;
+}
+
+double copy_rate(Context& ctx) {
+  const int64_t n = int64_t(1) << 26;
+  const Data a(DType::f32, {n}), b(DType::f32, {n});
+  return 2.0 * double(n) * 4 / median_seconds([&] { convert(ctx, a.view(), b.view()); }) / 1e9;
+}
+
+}  // namespace
+}  // namespace vpref::bench
+
+int main(int argc, char** argv) {
+  using namespace vpref;
+  Context ctx(Device::cpu, argc > 1 ? std::max(1, std::atoi(argv[1])) : 2);
+  const bool processor_time = argc > 2 && !std::strcmp(argv[2], "cpu");
+  bench::use_processor_time(processor_time ? ctx.num_threads : 0);
+  const double f32 = bench::gemm_rate(ctx, DType::f32), bf16 = bench::gemm_rate(ctx, DType::bf16), copy = bench::copy_rate(ctx);
+  std::printf("{\"time\":\"%s\",\"peak_gflops_f32\":%.1f,\"peak_gflops_bf16\":%.1f,\"copy_gbytes_per_s\":%.1f}\n", processor_time ? "cpu" : "wall", f32, bf16, copy);
+  bench::set_peaks(f32, bf16, copy);
+  bench::bench_gemm(ctx);
+  bench::bench_attention(ctx);
+  bench::bench_rows(ctx);
+}
