@@ -7,8 +7,11 @@
 #include "core/error.h"
 
 #ifdef VPREF_CUDA
-#define VPREF_DISPATCH(ctx, op, ...) \
-  ((ctx).device == ::vpref::Device::cuda ? cuda::op(ctx, __VA_ARGS__) : cpu::op(ctx, __VA_ARGS__))
+#define VPREF_DISPATCH(ctx, op, ...)                                                                          \
+  ((ctx).device != ::vpref::Device::cuda                                                                      \
+       ? cpu::op(ctx, __VA_ARGS__)                                                                            \
+       : cuda::op ? cuda::op(ctx, __VA_ARGS__)                                                                \
+                  : throw ::vpref::Error("device", "[" #op "] device cuda: this op has no CUDA kernel yet"))
 #else
 #define VPREF_DISPATCH(ctx, op, ...)                                                                  \
   ((ctx).device == ::vpref::Device::cuda                                                              \
@@ -16,7 +19,7 @@
        : cpu::op(ctx, __VA_ARGS__))
 #endif
 
-// Declares the two kernels of an op from one parameter list.
+// Declares the two kernels of an op from one parameter list. The CUDA one is weak: an op whose kernel is not written is null, and says so.
 #define VPREF_KERNELS(ret, op, ...)      \
   namespace cpu { ret op(__VA_ARGS__); } \
-  namespace cuda { ret op(__VA_ARGS__); }
+  namespace cuda { __attribute__((weak)) ret op(__VA_ARGS__); }

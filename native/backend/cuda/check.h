@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Failures of the CUDA runtime and of cuBLASLt as the engine's one exception, with file and line.
+#pragma once
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#include "core/context.h"
+#include "core/error.h"
+
+#define VPREF_CUDA_CHECK(call)                                                                                              \
+  do {                                                                                                                      \
+    const cudaError_t status_ = (call);                                                                                     \
+    ::vpref::check(status_ == cudaSuccess, status_ == cudaErrorMemoryAllocation ? "memory" : "device", __FILE__, ":", __LINE__, \
+                   ": ", cudaGetErrorString(status_));                                                                      \
+  } while (0)
+
+#define VPREF_CUBLAS_CHECK(call)                                                                                                    \
+  do {                                                                                                                              \
+    const cublasStatus_t status_ = (call);                                                                                          \
+    ::vpref::check(status_ == CUBLAS_STATUS_SUCCESS, "device", __FILE__, ":", __LINE__, ": ", cublasGetStatusString(status_)); \
+  } while (0)
+
+// After a launch: bad launch parameters, and earlier asynchronous failures.
+#define VPREF_LAUNCH_CHECK() VPREF_CUDA_CHECK(cudaGetLastError())
+
+namespace vpref::cuda {
+
+inline cudaStream_t stream_of(const Context& ctx) { return static_cast<cudaStream_t>(ctx.stream); }
+
+}  // namespace vpref::cuda

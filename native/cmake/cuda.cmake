@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# CUDA backend: own kernels and cuBLASLt, from the toolkit or from the pip package nvidia-cublas (-DVPREF_CUBLAS=DIR with include/ and lib/).
+# Architectures: A100 and Hopper as code, anything newer from PTX.
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 90-virtual)
+endif()
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+set(CMAKE_CUDA_STANDARD 20)
+enable_language(CUDA)
+set(VPREF_CUBLAS "" CACHE PATH "folder with cuBLAS's include/ and lib/, when the toolkit has none")
+find_path(CUBLASLT_INCLUDE cublasLt.h HINTS ${VPREF_CUBLAS}/include ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 libcublasLt.so.12 HINTS ${VPREF_CUBLAS}/lib ${VPREF_CUBLAS}/lib64 ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
+if(NOT CUBLASLT_INCLUDE OR NOT CUBLASLT_LIBRARY)
+  message(FATAL_ERROR "cuBLASLt is missing: the toolkit's libcublas-dev, or pip install nvidia-cublas and -DVPREF_CUBLAS=.../site-packages/nvidia/cu13")
+endif()
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/backend/cuda/*.cu)
+# Objects, not an archive: the ops refer to these kernels weakly (an op without one says so), which pulls nothing out of an archive.
+add_library(vpref_backend_cuda OBJECT ${cuda_sources})
+target_include_directories(vpref_backend_cuda PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} PRIVATE ${CUBLASLT_INCLUDE})
+target_link_libraries(vpref_backend_cuda PUBLIC vpref_core ${CUBLASLT_LIBRARY})
+target_compile_options(vpref_backend_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo>)
