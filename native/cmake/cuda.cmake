@@ -5,6 +5,7 @@ if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 90-virtual)
 endif()
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 knows no newer one for nvcc 13
 enable_language(CUDA)
 set(VPREF_CUBLAS "" CACHE PATH "folder with cuBLAS's include/ and lib/, when the toolkit has none")
 find_path(CUBLASLT_INCLUDE cublasLt.h HINTS ${VPREF_CUBLAS}/include ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
@@ -17,4 +18,4 @@ file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/backend/cud
 add_library(vpref_backend_cuda OBJECT ${cuda_sources})
 target_include_directories(vpref_backend_cuda PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} PRIVATE ${CUBLASLT_INCLUDE})
 target_link_libraries(vpref_backend_cuda PUBLIC vpref_core ${CUBLASLT_LIBRARY})
-target_compile_options(vpref_backend_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-lineinfo>")
+target_compile_options(vpref_backend_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo>)
