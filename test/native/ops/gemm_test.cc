@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers native/backend/cuda/gemm.cu native/backend/cuda/memory.cu
 #include "ops/gemm.h"
 
 #include "backend/cpu/matmul.h"

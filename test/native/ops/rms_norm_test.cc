@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers native/backend/cuda/rms_norm.cu
 #include "ops/rms_norm.h"
 
 #include "ops/variant.h"
