@@ -1,17 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the native engine: scripts/build-native.sh [--cuda] [--mpi] [--no-tests] [--jobs N] [--print-dir] [-DNAME=VALUE...]
+# Builds the native engine: scripts/build-native.sh [--cuda] [--no-tests] [--jobs N] [--print-dir] [-DNAME=VALUE...]
 # The addon goes to build/native/vpref_cpu.node (vpref_cuda.node with --cuda). Objects are kept in one folder per
 # machine kind (architecture, SIMD level, C library, options), so nodes of a cluster that share a checkout do not
 # rebuild each other's; a lock lets one build at a time run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cuda=OFF mpi=OFF tests=ON jobs=$(nproc 2>/dev/null || echo 2) print_dir= extra=()
+cuda=OFF tests=ON jobs=$(nproc 2>/dev/null || echo 2) print_dir= extra=()
 while [ $# -gt 0 ]; do
   case $1 in
     --cuda) cuda=ON ;;
-    --mpi) mpi=ON ;;
     --no-tests) tests=OFF ;;
     --jobs) jobs=$2; shift ;;
     --print-dir) print_dir=yes ;;
@@ -34,7 +33,6 @@ simd() {
 libc=$(getconf GNU_LIBC_VERSION 2>/dev/null | tr -d ' ' || echo libc)
 key="$(uname -m)-$(simd)-$libc"
 [ $cuda = OFF ] || key+=-cuda
-[ $mpi = OFF ] || key+=-mpi
 [ ${#extra[@]} -eq 0 ] || key+=-$(printf '%s\n' "${extra[@]}" | cksum | cut -d' ' -f1)
 dir=build/native/$key
 if [ -n "$print_dir" ]; then echo "$dir"; exit; fi
@@ -62,7 +60,7 @@ if command -v flock >/dev/null && ! flock -n 9; then
   echo "native: another build is running, waiting for it"
   flock 9
 fi
-if ! cmake -S native -B "$dir" "${generator[@]}" -DVPREF_CUDA=$cuda -DVPREF_MPI=$mpi -DVPREF_TESTS=$tests \
+if ! cmake -S native -B "$dir" "${generator[@]}" -DVPREF_CUDA=$cuda -DVPREF_TESTS=$tests \
   -DVPREF_ADDON=$addon "${extra[@]}" >"$dir/configure.log" 2>&1; then
   cat "$dir/configure.log" >&2
   exit 1

@@ -71,11 +71,6 @@ Napi::Value build_facts(const Napi::CallbackInfo& info) {
   Napi::Array features = Napi::Array::New(env);
   for (const char* name : cpu_features()) features.Set(features.Length(), name);
   to.Set("cpuFeatures", features);
-#ifdef VPREF_MPI
-  to.Set("mpi", true);
-#else
-  to.Set("mpi", false);
-#endif
   to.Set("compiler", __VERSION__);
   return to;
 }

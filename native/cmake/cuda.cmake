@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # CUDA backend: own kernels and cuBLASLt, from the toolkit or from the pip package nvidia-cublas (-DVPREF_CUBLAS=DIR with include/ and lib/).
 # Architectures: A100 and Hopper as code, anything newer from PTX.
+if(CMAKE_VERSION VERSION_LESS 3.24)
+  message(FATAL_ERROR "the CUDA build needs CMake 3.24 or later, found ${CMAKE_VERSION}")
+endif()
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 90-virtual)
 endif()
@@ -14,8 +17,7 @@ if(NOT CUBLASLT_INCLUDE OR NOT CUBLASLT_LIBRARY)
   message(FATAL_ERROR "cuBLASLt is missing: the toolkit's libcublas-dev, or pip install nvidia-cublas and -DVPREF_CUBLAS=.../site-packages/nvidia/cu13")
 endif()
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/backend/cuda/*.cu)
-# Objects, not an archive: the ops refer to these kernels weakly (an op without one says so), which pulls nothing out of an archive.
-add_library(vpref_backend_cuda OBJECT ${cuda_sources})
+add_library(vpref_backend_cuda STATIC ${cuda_sources})
 target_include_directories(vpref_backend_cuda PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} PRIVATE ${CUBLASLT_INCLUDE})
 target_link_libraries(vpref_backend_cuda PUBLIC vpref_core ${CUBLASLT_LIBRARY})
 target_compile_options(vpref_backend_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo>)

@@ -154,7 +154,6 @@ export interface NativeBuildFacts {
   backends: ('cpu' | 'cuda')[];
   matrixLibrary: string;
   cpuFeatures: string[];
-  mpi: boolean;
   compiler: string;
 }
 

@@ -2,7 +2,7 @@
 // What this machine can run, one check a row; with a model directory, whether that model can run here.
 import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { type Binding, loadBinding } from '../engine/binding.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
@@ -50,9 +50,6 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield facts.backends.includes('cuda')
     ? probe('cuda', binding)
     : notBuilt('cuda', 'built for the CPU alone', 'make cuda');
-  yield facts.mpi
-    ? mpiLauncher()
-    : notBuilt('mpi', 'built without MPI: training runs as one process', 'scripts/build-native.sh --mpi');
 }
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
@@ -132,21 +129,6 @@ function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
   } catch (cause) {
     return { check, ok: false, detail: (cause as Error).message, remedy: 'check the driver with nvidia-smi' };
   }
-}
-
-function mpiLauncher(): Check {
-  const found = ['srun', 'mpirun'].filter(isOnPath);
-  const ok = found.length > 0;
-  return {
-    check: 'mpi',
-    ok,
-    detail: ok ? found.join(', ') : 'no srun or mpirun',
-    ...(!ok && { remedy: 'install Open MPI, or load its module' }),
-  };
-}
-
-function isOnPath(name: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));
 }
 
 function notBuilt(check: string, detail: string, remedy: string): Check {
