@@ -15,9 +15,9 @@ build: setup
 native:
 	scripts/build-native.sh
 
-# The superset: both backends in one addon. Needs nvcc, or CUDACXX=/path/to/nvcc.
+# The superset: both backends in one addon. Needs nvcc, or CUDACXX=/path/to/nvcc, and cuBLASLt: the toolkit's, pip's nvidia-cublas, or CUBLAS=DIR.
 cuda: setup
-	scripts/build-native.sh --cuda
+	scripts/build-native.sh --cuda $(if $(CUBLAS),-DVPREF_CUBLAS=$(CUBLAS))
 
 test:
 	@scripts/test.sh

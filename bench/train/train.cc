@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // DPO steps on the checkpoint that `bench_engine make DIR` writes: LoRA r = 64 on all seven linears, P = 320, A = 16, f32, reference included.
-//   bench_train DIR [threads] [rounds]     prints one JSON row; see hf_baseline.py beside it
+//   bench_train DIR [threads] [rounds] [tokens of a micro-batch]     prints one JSON row; see hf_baseline.py beside it
 #include <sys/resource.h>
 
 #include <chrono>
@@ -60,7 +60,7 @@ double step(TrainSession& session, int32_t round) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: bench_train DIR [threads] [rounds]\n");
+    std::fprintf(stderr, "usage: bench_train DIR [threads] [rounds] [tokens]\n");
     return 2;
   }
   try {
@@ -73,6 +73,7 @@ int main(int argc, char** argv) {
     options.trainable.lora_alpha = 128;
     options.total_steps = 100;
     options.lr = 1e-5;
+    options.micro_batch_tokens = argc > 4 ? std::stoll(argv[4]) : kPrompt + 2 * kAnswer;  // one pair at a time, as the baseline's best
     TrainSession session(ctx, model, options, "");
     step(session, 0);
     double best = 1e30;

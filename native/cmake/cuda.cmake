@@ -11,6 +11,11 @@ set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 knows no newer one for nvcc 13
 enable_language(CUDA)
 set(VPREF_CUBLAS "" CACHE PATH "folder with cuBLAS's include/ and lib/, when the toolkit has none")
+if(NOT VPREF_CUBLAS)
+  # Where pip puts it for the python3 on the path.
+  execute_process(COMMAND python3 -c "import sysconfig; print(sysconfig.get_paths()['purelib'])" OUTPUT_VARIABLE site OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  set(VPREF_CUBLAS ${site}/nvidia/cu13)
+endif()
 find_path(CUBLASLT_INCLUDE cublasLt.h HINTS ${VPREF_CUBLAS}/include ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 libcublasLt.so.12 HINTS ${VPREF_CUBLAS}/lib ${VPREF_CUBLAS}/lib64 ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
 if(NOT CUBLASLT_INCLUDE OR NOT CUBLASLT_LIBRARY)
