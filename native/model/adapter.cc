@@ -56,8 +56,6 @@ class Pattern {
   std::vector<std::pair<std::regex, double>> entries_;
 };
 
-std::string without_suffix(const std::string& s, const std::string& suffix) { return s.substr(0, s.size() - suffix.size()); }
-
 // "X.lora_A.weight" or "X.lora_A.NAME.weight" -> X and 'A'; false for other keys.
 bool split_lora(const std::string& key, std::string& path, char& side) {
   for (const char c : {'A', 'B'}) {
