@@ -17,7 +17,7 @@
 #define VPREF_CUBLAS_CHECK(call)                                                                                                    \
   do {                                                                                                                              \
     const cublasStatus_t status_ = (call);                                                                                          \
-    ::vpref::check(status_ == CUBLAS_STATUS_SUCCESS, "device", __FILE__, ":", __LINE__, ": ", cublasGetStatusString(status_)); \
+    ::vpref::check(status_ == CUBLAS_STATUS_SUCCESS, "device", __FILE__, ":", __LINE__, ": ", cublasLtGetStatusString(status_)); \
   } while (0)
 
 // After a launch: bad launch parameters, and earlier asynchronous failures.
