@@ -126,6 +126,9 @@ def mmbench(answer, options):
                 return alone[0]
         elif not alone and "Z" in tokens:
             return "Z"
+        stated = re.search(r"answer\s+is\s+\**([A-D])", answer, re.IGNORECASE)
+        if stated and stated[1].upper() in options:
+            return stated[1].upper()
     lower = answer.lower()
     if len(lower) > 2 * sum(len(v) for v in options.values()):
         return None
@@ -203,8 +206,12 @@ MMBENCH = [(t, FOUR) for t in
             "red bird", "bird", "birds", "", " ", "Z", "Z.", "E", "None of them", "I think it is A because it barks", "I think that the answer here must be C", "A is what I would choose among all of these options given",
             "C is what I would choose among them", "Cannot determine the answer", "I can't process this file. A", "I'm sorry, but without the image provided B", "Failed to obtain answer via API. A",
             "Failed to obtain answer via API. cat", "B\nC", "B\nB", "[B]", "{B}", "*B*", "#B", "B!", "B?", "'B'", "\"B\"", "B-", "-B", "B/C", "A.B", "dog cat", "dog and cat", "hotdog", "a catalogue", "Option D", "option d",
-            "The animal that can be seen in the picture is a small dog that barks", "\u9009B", "\u7b54\u6848\u662fB", "\u7b54\u6848\u662f B", "B\u3002", "B </s>", "B</s>"]] + \
-          [(t, TWO) for t in ["Yes", "No", "yes", "A", "Yes, A", "No. B", "Not sure", "Yes and no", "A No", "Y", "Nothing"]] + \
+            "The animal that can be seen in the picture is a small dog that barks", "\u9009B", "\u7b54\u6848\u662fB", "\u7b54\u6848\u662f B", "B\u3002", "B </s>", "B</s>",
+            # The stated answer: where no letter stands alone near the end.
+            "The answer is b", "The answer is B, since none of the other three animals barks", "the answer is a cat", "The answer is Birds", "answer is: B since it is", "The answer is **C** which is a red bird here",
+            "The correct answer is\tD-ish", "ANSWER IS **d", "The answer is e", "The answer is E. dog", "The answer is not B as it seems to me now", "The answer is B or C", "The answer isB", "The answer is \"B\"", "The answer\u00a0is\x1cb",
+            "The answer\ufeffis b", "My answer is Zebra", "Failed to obtain answer via API. The answer is b", "Cannot determine the answer. The answer is b", "The answer is A, or the answer is B"]] + \
+          [(t, TWO) for t in ["Yes", "No", "yes", "A", "Yes, A", "No. B", "Not sure", "Yes and no", "A No", "Y", "Nothing", "The answer is clearly yes", "the answer is C", "the answer is d; the answer is b"]] + \
           [(t, LONG) for t in ["The man is riding a horse", "the man is riding a horse.", "He is riding a horse", "The man is asleep", "A man is walking", "The man is riding a horse and the man is asleep",
                                "A\nThe man is riding a horse", "C. The man is walking a dog", "The answer is (B) The man is walking a dog",
                                "B The man is walking a dog in the park", "I would say that the man is walking a dog in this picture since there is a dog on a leash beside him, and he is not on a horse"]]

@@ -19,7 +19,7 @@ import { LETTERS, likeliestLetter, strictLetter } from './choice.ts';
 import type { EvalFile } from './file.ts';
 import { isOfGuide } from './judged.ts';
 import { isPandasMissing } from './pandas.ts';
-import { pythonLength, pythonSplit } from './python.ts';
+import { PYTHON_SPACE, pythonLength, pythonSplit } from './python.ts';
 import { accuracy, type EvalInput, type Evaluation, groupBy, labelHashes, type Marked } from './score-row.ts';
 
 export interface MMBenchLabel extends Label {
@@ -52,6 +52,8 @@ const REFUSALS = [
   'Cannot determine the answer',
 ];
 const API_FAILURE = 'Failed to obtain answer via API';
+// Any case, no border after the letter: "the answer is a cat" is option A. Python's \s, not JavaScript's.
+const ANSWER_IS = new RegExp(`answer[${PYTHON_SPACE}]+is[${PYTHON_SPACE}]+\\**([A-D])`, 'iu');
 
 /**
  * The official extraction without a judge: a letter, "Z" (no choice), or undefined (the answer then counts as wrong).
@@ -66,8 +68,10 @@ function officialLetter(text: string, options: ReadonlyMap<string, string>): str
   if (REFUSALS.some((refusal) => text.includes(refusal))) return 'Z';
   const words = pythonSplit(text.replace(/[.()[\],:;!*#{}]/g, ' '));
   const said = [...options.keys()].filter((letter) => words.includes(letter));
-  if (said.length === 1) return words.indexOf(said[0]!) > words.length - 5 ? said[0] : undefined;
-  return said.length === 0 && words.includes('Z') ? 'Z' : undefined;
+  if (said.length === 1 && words.indexOf(said[0]!) > words.length - 5) return said[0];
+  if (said.length === 0 && words.includes('Z')) return 'Z';
+  const stated = ANSWER_IS.exec(text)?.[1]?.toUpperCase();
+  return stated !== undefined && options.has(stated) ? stated : undefined;
 }
 
 function officialText(text: string, options: ReadonlyMap<string, string>): string | undefined {

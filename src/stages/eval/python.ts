@@ -3,10 +3,10 @@
 // Checked against CPython and numpy by scripts/goldens/eval.py (fixtures/golden/eval/python.json).
 import { createHash } from 'node:crypto';
 
-// str.isspace(): JavaScript's \s lacks U+001C-U+001F and U+0085 and has U+FEFF.
-const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
-const SPACES = new RegExp(`[${SPACE}]+`, 'u');
-const OUTER_SPACES = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, 'gu');
+/** str.isspace() and \s of Python's re, for a character class: JavaScript's \s lacks U+001C-U+001F and U+0085 and has U+FEFF. */
+export const PYTHON_SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
+const SPACES = new RegExp(`[${PYTHON_SPACE}]+`, 'u');
+const OUTER_SPACES = new RegExp(`^[${PYTHON_SPACE}]+|[${PYTHON_SPACE}]+$`, 'gu');
 
 const OUTER_FLOAT_SPACES = new RegExp(OUTER_SPACES.source.replaceAll('\\x1c-\\x20', ' '), 'gu');
 
