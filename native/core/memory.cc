@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/memory.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -46,6 +48,17 @@ void copy_to_host(Context& ctx, void* host, const void* device_data, size_t byte
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes) {
   VPREF_ON_CUDA(ctx.device, copy_on_device(ctx, to, from, bytes));
   std::memmove(to, from, bytes);
+}
+
+void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
+  VPREF_ON_CUDA(ctx.device, write_to_device(ctx, device_data, bytes, unit, write));
+  write(device_data, 0, bytes);
+}
+
+MemorySize memory_size(Device device) {
+  VPREF_ON_CUDA(device, memory_size());
+  const size_t page = size_t(sysconf(_SC_PAGESIZE));
+  return {size_t(sysconf(_SC_AVPHYS_PAGES)) * page, size_t(sysconf(_SC_PHYS_PAGES)) * page};
 }
 
 }  // namespace vpref

@@ -2,6 +2,7 @@
 // Allocation and copies on a device. memory.cc serves the CPU; backend/cuda/memory.cu adds the GPU through the hooks below.
 #pragma once
 #include <cstddef>
+#include <functional>
 
 #include "core/context.h"
 
@@ -10,10 +11,22 @@ namespace vpref {
 void* device_alloc(Device device, size_t bytes);  // 64-byte aligned; throws Error{"memory"}
 void device_free(Device device, void* data);
 void device_zero(Device device, void* data, size_t bytes);
-// Host <-> device copies that are complete on return; plain memcpy on the CPU.
+
+// Copies between host and device, in order with the ops of ctx.stream. Into the device: the host bytes may be changed on return, the copy may
+// still be under way. Into the host: complete on return, and with it every op queued before.
 void copy_to_device(Context& ctx, void* device_data, const void* host, size_t bytes);
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes);
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes);
+
+// Device memory that is written by the host piece by piece: write(to, begin, count) puts bytes [begin, begin + count) at `to`, which is memory that the
+// device can copy from (the memory itself on the CPU, one call). While a piece is copied the next one is written. Pieces are whole multiples of `unit`.
+void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write);
+
+// The machine's memory on the CPU, the GPU's own on CUDA.
+struct MemorySize {
+  size_t free, total;
+};
+MemorySize memory_size(Device device);
 
 #ifdef VPREF_CUDA
 namespace cuda {
@@ -23,6 +36,8 @@ void zero(void* data, size_t bytes);
 void copy_to_device(Context& ctx, void* device_data, const void* host, size_t bytes);
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes);
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes);
+void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write);
+MemorySize memory_size();
 }  // namespace cuda
 #endif
 

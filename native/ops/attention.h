@@ -2,6 +2,7 @@
 // Attention over a prefix tree of packed rows. No padding, no mask: each span of query rows names the key/value rows it sees.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/tensor.h"
@@ -26,9 +27,22 @@ struct AttentionSpan {
   bool causal;
 };
 
+// What a backend derived from a plan (its copy on the device, tile lists), kept for the next layer's call. It belongs to one object: copies start empty.
+struct PlanCache {
+  PlanCache() = default;
+  PlanCache(const PlanCache&) {}
+  PlanCache& operator=(const PlanCache&) {
+    derived.reset();
+    return *this;
+  }
+  std::shared_ptr<void> derived;
+};
+
+// Lives on the host and does not change once an op has seen it.
 struct AttentionPlan {
   std::vector<AttentionSpan> spans;  // disjoint, covering every query row
   std::vector<KvRange> ranges;
+  mutable PlanCache cache = {};
 };
 
 // out[t,h] = softmax(scale * q[t,h] . k[rows seen, h / (H/Hkv)]) v.

@@ -1,14 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/memory.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "backend/cuda/check.h"
+#include "backend/cuda/staging.h"
+#include "core/arena.h"
 
 namespace vpref::cuda {
+namespace {
+
+constexpr int kPieces = 4;
+constexpr size_t kPieceBytes = size_t(8) << 20;
+
+// Pinned pieces, used one after the other. A piece is written again once the copies out of it have run.
+class Staging {
+ public:
+  Staging() = default;
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+  ~Staging() {
+    if (memory_) cudaDeviceSynchronize();
+    for (cudaEvent_t e : done_)
+      if (e) cudaEventDestroy(e);
+    if (memory_) cudaFreeHost(memory_);
+  }
+
+  // Room for at least `wanted` bytes, if a whole piece has as much, else for as many as a piece has; at least `unit`.
+  std::byte* room(size_t wanted, size_t unit, size_t& bytes, cudaStream_t stream) {
+    start(stream);
+    wanted = std::min(wanted, kPieceBytes / unit * unit);
+    if (kPieceBytes - used_ < wanted) next(stream);
+    bytes = wanted;
+    std::byte* at = memory_ + size_t(current_) * kPieceBytes + used_;
+    used_ = std::min(kPieceBytes, used_ + aligned(wanted));
+    return at;
+  }
+
+  // A whole piece, and the event that says when its copies have run.
+  struct Piece {
+    std::byte* data;
+    cudaEvent_t done;
+  };
+  Piece piece(cudaStream_t stream) {
+    start(stream);
+    if (used_ > 0) next(stream);
+    used_ = kPieceBytes;
+    return {memory_ + size_t(current_) * kPieceBytes, done_[current_]};
+  }
+
+ private:
+  void start(cudaStream_t stream) {
+    if (!memory_) {
+      void* p = nullptr;
+      VPREF_CUDA_CHECK(cudaMallocHost(&p, kPieces * kPieceBytes));
+      memory_ = static_cast<std::byte*>(p);
+      for (cudaEvent_t& e : done_) VPREF_CUDA_CHECK(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
+      stream_ = stream;
+    }
+    // A piece's event stands for one stream.
+    if (stream != stream_ && used_ > 0) next(stream_);
+    stream_ = stream;
+  }
+  void next(cudaStream_t stream) {
+    VPREF_CUDA_CHECK(cudaEventRecord(done_[current_], stream));
+    current_ = (current_ + 1) % kPieces;
+    VPREF_CUDA_CHECK(cudaEventSynchronize(done_[current_]));  // at once when it was never recorded
+    used_ = 0;
+  }
+
+  std::byte* memory_ = nullptr;
+  cudaEvent_t done_[kPieces] = {};
+  cudaStream_t stream_ = nullptr;
+  int current_ = 0;
+  size_t used_ = 0;
+};
+
+// Rewritten in stream order, so what the kernels queued before still read is safe.
+struct UploadRing {
+  Buffer memory;
+  size_t used = 0;
+};
+
+// One compute thread owns the device.
+Staging& staging() {
+  thread_local Staging s;
+  return s;
+}
+
+UploadRing& upload_ring() {
+  thread_local UploadRing r;
+  return r;
+}
+
+}  // namespace
 
 void* alloc(size_t bytes) {
   void* p = nullptr;
   const cudaError_t status = cudaMalloc(&p, bytes);
   if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
     size_t free_bytes = 0, total = 0;
     cudaMemGetInfo(&free_bytes, &total);
     throw Error("memory", cat("out of GPU memory: could not get ", bytes, " bytes, ", free_bytes, " of ", total, " are free"));
@@ -22,17 +114,69 @@ void free(void* data) { cudaFree(data); }
 void zero(void* data, size_t bytes) { VPREF_CUDA_CHECK(cudaMemset(data, 0, bytes)); }
 
 void copy_to_device(Context& ctx, void* device_data, const void* host, size_t bytes) {
-  VPREF_CUDA_CHECK(cudaMemcpyAsync(device_data, host, bytes, cudaMemcpyHostToDevice, stream_of(ctx)));
-  VPREF_CUDA_CHECK(cudaStreamSynchronize(stream_of(ctx)));
+  cuda::write_to_device(ctx, device_data, bytes, 1, [&](void* to, size_t begin, size_t count) { std::memcpy(to, static_cast<const std::byte*>(host) + begin, count); });
+}
+
+void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
+  check(unit > 0 && unit <= kPieceBytes, "internal", "a unit of ", unit, " bytes does not fit a staging piece of ", kPieceBytes);
+  const cudaStream_t stream = stream_of(ctx);
+  for (size_t begin = 0; begin < bytes;) {
+    size_t count = 0;
+    std::byte* piece = staging().room(bytes - begin, unit, count, stream);
+    write(piece, begin, count);
+    VPREF_CUDA_CHECK(cudaMemcpyAsync(static_cast<std::byte*>(device_data) + begin, piece, count, cudaMemcpyHostToDevice, stream));
+    begin += count;
+  }
 }
 
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes) {
-  VPREF_CUDA_CHECK(cudaMemcpyAsync(host, device_data, bytes, cudaMemcpyDeviceToHost, stream_of(ctx)));
-  VPREF_CUDA_CHECK(cudaStreamSynchronize(stream_of(ctx)));
+  const cudaStream_t stream = stream_of(ctx);
+  if (bytes == 0) {
+    VPREF_CUDA_CHECK(cudaStreamSynchronize(stream));
+    return;
+  }
+  // A piece is copied out of the staging memory while the next one comes from the device.
+  Staging::Piece waiting{};
+  size_t waiting_begin = 0, waiting_count = 0;
+  const auto take = [&] {
+    VPREF_CUDA_CHECK(cudaEventSynchronize(waiting.done));
+    std::memcpy(static_cast<std::byte*>(host) + waiting_begin, waiting.data, waiting_count);
+  };
+  for (size_t begin = 0; begin < bytes; begin += kPieceBytes) {
+    const Staging::Piece piece = staging().piece(stream);
+    const size_t count = std::min(kPieceBytes, bytes - begin);
+    VPREF_CUDA_CHECK(cudaMemcpyAsync(piece.data, static_cast<const std::byte*>(device_data) + begin, count, cudaMemcpyDeviceToHost, stream));
+    VPREF_CUDA_CHECK(cudaEventRecord(piece.done, stream));
+    if (waiting.data) take();
+    waiting = piece;
+    waiting_begin = begin;
+    waiting_count = count;
+  }
+  take();
 }
 
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes) {
   VPREF_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(ctx)));
+}
+
+MemorySize memory_size() {
+  MemorySize size{};
+  VPREF_CUDA_CHECK(cudaMemGetInfo(&size.free, &size.total));
+  return size;
+}
+
+const void* upload(Context& ctx, const void* host, size_t bytes) {
+  UploadRing& ring = upload_ring();
+  const size_t size = (bytes + 255) & ~size_t(255);
+  if (ring.memory.bytes() < std::max(size, kUploadBytes)) {
+    ring.memory = Buffer(Device::cuda, std::max(size, kUploadBytes));
+    ring.used = 0;
+  }
+  if (ring.used + size > ring.memory.bytes()) ring.used = 0;
+  void* to = static_cast<std::byte*>(ring.memory.data()) + ring.used;
+  ring.used += size;
+  cuda::copy_to_device(ctx, to, host, bytes);
+  return to;
 }
 
 }  // namespace vpref::cuda
