@@ -3,9 +3,10 @@
 # The two papers' loops on the bundled tiny model: SeVa without any label, and preferences from a judge (here the ground truth).
 # Prints every command as you would type it. Interrupted and started again, it goes on where it was.
 #   OUT=DIR where everything goes (demo-out)    SEED=N of the noise, the draws and the training (0)
+#   JUDGED=N questions of the judged run, of 1200 (600, for the time it takes)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-OUT=${OUT:-demo-out} SEED=${SEED:-0}
+OUT=${OUT:-demo-out} SEED=${SEED:-0} JUDGED=${JUDGED:-600}
 MODEL=fixtures/demo/tiny-llava PREF=fixtures/demo/data/preference TEST=fixtures/demo/data/test
 mkdir -p "$OUT"
 vpref() { node bin/run.js "$@"; }
@@ -72,7 +73,7 @@ train seva pairs.ref.ndjson --lora-r 64 --lora-alpha 128 --lr 5e-5 --batch-size 
 answers seva seva
 
 title "4. Judged: four sampled answers, graded on five metrics; here the judge is the truth about the pictures"
-make judged.prompts.ndjson vpref import llava $PREF/llava_conversations.json --image-root $PREF/images --turns 4 --limit 600
+make judged.prompts.ndjson vpref import llava $PREF/llava_conversations.json --image-root $PREF/images --turns 4 --limit "$JUDGED"
 make four.ndjson vpref sample --model $MODEL -n 4 --temperature 0.9 --max-new-tokens 64 --seed "$SEED" "$OUT/judged.prompts.ndjson"
 make graded.ndjson vpref annotate --judge "exec:node examples/truth-judge.mjs $PREF" --guide helpsteer --no-cache "$OUT/four.ndjson"
 make judged.ndjson vpref pair --rule score --margin 2 --seed "$SEED" "$OUT/graded.ndjson"
@@ -88,4 +89,4 @@ rm -f "$OUT/report.html"
 vpref report --title "SeVa and judged preferences on tiny-llava" "$OUT"/{seva,judged}.metrics.ndjson "$OUT"/{before,seva,judged}.{short,long,pope}.scores.ndjson \
   "$OUT"/{sampled,pairs,four,graded,judged}.ndjson -o "$OUT/report.html"
 echo
-echo "Curves, scores and every pair to look at: ${bold}$PWD/$OUT/report.html${plain}"
+echo "Curves, scores and every pair to look at: ${bold}$(realpath "$OUT")/report.html${plain}"
