@@ -14,6 +14,7 @@
 #include <set>
 #include <thread>
 
+#include "core/memory.h"
 #include "infer/generate.h"
 #include "infer/score.h"
 #include "model/load.h"
@@ -39,7 +40,9 @@ int physical_cores() {
   return std::max(1, cores.empty() ? count : int(cores.size()));
 }
 
-int64_t physical_memory() { return int64_t(sysconf(_SC_PHYS_PAGES)) * int64_t(sysconf(_SC_PAGESIZE)); }
+// On CUDA: what libraries, image encoder and attention take beside the plan; the smallest and largest slab.
+constexpr size_t kCudaReserve = size_t(512) << 20;
+constexpr int64_t kLeastKvRows = 1024, kMostKvRows = 262144;
 
 std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
 
@@ -91,9 +94,9 @@ struct Engine::State {
     const ModelConfig& c = model.config;
     const bool cuda = options.device == Device::cuda;
     if (options.batch_tokens <= 0) options.batch_tokens = cuda ? 8192 : 1024;
-    if (options.kv_tokens <= 0) {
-      const int64_t fits = physical_memory() / 4 / int64_t(KvSlab::bytes_a_row(c, compute));
-      options.kv_tokens = std::clamp<int64_t>(fits, 1024, cuda ? 65536 : 16384);
+    if (options.kv_tokens <= 0 && !cuda) {
+      const int64_t fits = int64_t(memory_size(Device::cpu).total / 4 / KvSlab::bytes_a_row(c, compute));
+      options.kv_tokens = std::clamp<int64_t>(fits, 1024, 16384);
     }
     facts = {.model_type = c.model_type,
              .has_vision = c.has_vision,
@@ -136,6 +139,9 @@ struct Engine::State {
     wake.notify_all();
     return id;
   }
+
+  // Rows of the KV slab in what the GPU has left beside weights and step. Throws Error{"memory"} when that is too little for anything.
+  int64_t kv_rows_that_fit(const Forward& forward) const;
 
   // The compute thread.
   void loop();
@@ -183,6 +189,16 @@ void Engine::State::update_plan(const Generator& generator, const Forward& forwa
                          " computed, ", generator.rows_shared(), " shared");
   const std::lock_guard lock(mutex);
   plan = std::move(text);
+}
+
+int64_t Engine::State::kv_rows_that_fit(const Forward& forward) const {
+  const MemorySize memory = memory_size(options.device);
+  const size_t row = KvSlab::bytes_a_row(model.config, compute), step = forward.step_bytes(options.batch_tokens, options.batch_tokens);
+  const size_t taken = step + std::max(memory.total / 16, kCudaReserve);
+  const int64_t rows = memory.free > taken ? int64_t((memory.free - taken) / row) : 0;
+  check(rows >= kLeastKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ", options.batch_tokens, " rows takes ",
+        mebibytes(step), " and ", kLeastKvRows, " cached tokens ", mebibytes(kLeastKvRows * row), ": lower --batch-tokens, or use a GPU with more memory");
+  return std::min<int64_t>(rows, kMostKvRows);
 }
 
 void Engine::State::cancel_marked(Generator& generator) {
@@ -307,6 +323,7 @@ void Engine::State::loop() {
         model.prepare(ctx);
         forward = std::make_unique<Forward>(ctx, model, options.batch_tokens);
         images = std::make_unique<ImageCache>(model, size_t(256) << 20);
+        if (options.kv_tokens <= 0) options.kv_tokens = kv_rows_that_fit(*forward);
         generator = std::make_unique<Generator>(ctx, model, *forward, *images,
                                                 Generator::Options{options.batch_tokens, options.kv_tokens, int32_t(std::min<int64_t>(options.batch_tokens, 256)), &options.token_bytes});
         scorer = std::make_unique<Scorer>(ctx, model, *forward, *images);

@@ -2,6 +2,7 @@
 #include "infer/forward.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/memory.h"
 #include "model/last_layer.h"
@@ -34,11 +35,10 @@ void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position,
   }
 }
 
-Forward::Forward(Context& ctx, const Model& model, int64_t max_rows) : ctx_(ctx), model_(model) {
+Forward::Forward(Context& ctx, const Model& model, int64_t max_rows) : ctx_(ctx), model_(model), head_rows_(model.device() == Device::cpu ? 64 : 512), max_rows_(max_rows) {
   const std::vector<float>& f = model.config.text.inv_freq;
   inv_freq_ = Buffer(model.device(), aligned(f.size() * 4));
   copy_to_device(ctx, inv_freq_.data(), f.data(), f.size() * 4);
-  reserve(max_rows, max_rows);
 }
 
 size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
@@ -49,10 +49,11 @@ size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
   const size_t whole = decoder_scratch_bytes(model_.config, model_.weights, rows, dtype, /*backward=*/false);
   const size_t last = decoder_scratch_bytes(model_.config, model_.weights, wanted, dtype, false) + last_layer_scratch_bytes(model_.config, rows, dtype) +
                       aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
-  const int64_t head_rows = kHeadRows;
+  const size_t drawn = 2 * aligned(size_t(std::max<int64_t>(wanted, 4096)) * 4);  // branches of one prompt may outnumber its rows
+  const int64_t head_rows = head_rows_;
   const size_t head = 3 * aligned(size_t(head_rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(head_rows) * size_t(t.vocab_size) * 4) +
                       aligned(size_t(head_rows) * size_t(max_rank()) * dtype_size(dtype)) + 4 * aligned(size_t(2 * wanted) * 4);
-  return residuals + indices + std::max({whole, last, head}) + 64 * 64;
+  return residuals + indices + drawn + std::max({whole, last, head}) + 64 * 64;
 }
 
 int64_t Forward::max_rank() const {
@@ -84,7 +85,8 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const Weights& weights = model_.weights;
   const DType dtype = model_.compute();
   const int64_t num_rows = rows.num_rows(), num_wanted = int64_t(rows.wanted.size()), d = config.text.hidden_size;
-  reserve(num_rows, std::max<int64_t>(num_wanted, 1));
+  // The first step takes the whole plan, so that a run that only trains takes nothing.
+  reserve(std::max(num_rows, max_rows_), std::max(num_wanted, max_rows_));
   const Tensor out = num_wanted ? arena_.tensor(dtype, {num_wanted, d}) : Tensor();
   const size_t keep = arena_.mark();  // what stays valid after this call
 
@@ -138,9 +140,9 @@ Tensor Forward::gather(const Tensor& residual, std::span<const int32_t> rows) {
 void Forward::logits(const Tensor& residual, int64_t begin, int64_t count, std::vector<float>& out) {
   const int64_t vocab = model_.config.text.vocab_size;
   out.resize(size_t(count * vocab));
-  for (int64_t at = 0; at < count; at += kHeadRows) {
+  for (int64_t at = 0; at < count; at += head_rows_) {
     const size_t mark = arena_.mark();
-    const Tensor chunk = head(residual.rows(begin + at, std::min(kHeadRows, count - at)));
+    const Tensor chunk = head(residual.rows(begin + at, std::min(head_rows_, count - at)));
     copy_to_host(ctx_, out.data() + at * vocab, chunk.data, chunk.bytes());
     arena_.release(mark);
   }
@@ -149,32 +151,40 @@ void Forward::logits(const Tensor& residual, int64_t begin, int64_t count, std::
 void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, std::vector<int32_t>& tokens,
                      std::vector<float>& logps) {
   const int64_t total = int64_t(rows.size());
-  tokens.resize(rows.size());
-  logps.resize(rows.size());
-  for (int64_t begin = 0; begin < total; begin += kHeadRows) {
-    const int64_t count = std::min(kHeadRows, total - begin);
+  const size_t start = arena_.mark();
+  const Tensor drawn = arena_.tensor(DType::i32, {2, total});  // tokens, then their logps: one copy brings both
+  const Tensor token = drawn.rows(0, 1).reshaped({total});
+  Tensor logp = drawn.rows(1, 1).reshaped({total});
+  logp.dtype = DType::f32;
+  for (int64_t begin = 0; begin < total; begin += head_rows_) {
+    const int64_t count = std::min(head_rows_, total - begin);
     const size_t mark = arena_.mark();
     const Tensor chunk = head(gather(residual, rows.subspan(size_t(begin), size_t(count))));
-    const Tensor token = arena_.tensor(DType::i32, {count}), logp = arena_.tensor(DType::f32, {count});
-    sample_token(ctx_, chunk, {params.begin() + begin, params.begin() + begin + count}, token, logp);
-    copy_to_host(ctx_, tokens.data() + begin, token.data, token.bytes());
-    copy_to_host(ctx_, logps.data() + begin, logp.data, logp.bytes());
+    sample_token(ctx_, chunk, {params.begin() + begin, params.begin() + begin + count}, token.rows(begin, count), logp.rows(begin, count));
     arena_.release(mark);
   }
+  std::vector<int32_t> host(size_t(2 * total));
+  copy_to_host(ctx_, host.data(), drawn.data, drawn.bytes());
+  arena_.release(start);
+  tokens.assign(host.begin(), host.begin() + total);
+  logps.resize(rows.size());
+  std::memcpy(logps.data(), host.data() + total, rows.size() * sizeof(float));
 }
 
 void Forward::score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets, std::vector<float>& logps) {
   const int64_t total = int64_t(rows.size());
-  logps.resize(rows.size());
-  for (int64_t begin = 0; begin < total; begin += kHeadRows) {
-    const int64_t count = std::min(kHeadRows, total - begin);
+  const size_t start = arena_.mark();
+  const Tensor logp = arena_.tensor(DType::f32, {total});
+  for (int64_t begin = 0; begin < total; begin += head_rows_) {
+    const int64_t count = std::min(head_rows_, total - begin);
     const size_t mark = arena_.mark();
     const Tensor chunk = head(gather(residual, rows.subspan(size_t(begin), size_t(count))));
-    const Tensor logp = arena_.tensor(DType::f32, {count});
-    log_softmax_gather(ctx_, chunk, upload({targets.begin() + begin, targets.begin() + begin + count}), logp);
-    copy_to_host(ctx_, logps.data() + begin, logp.data, logp.bytes());
+    log_softmax_gather(ctx_, chunk, upload({targets.begin() + begin, targets.begin() + begin + count}), logp.rows(begin, count));
     arena_.release(mark);
   }
+  logps.resize(rows.size());
+  copy_to_host(ctx_, logps.data(), logp.data, logp.bytes());
+  arena_.release(start);
 }
 
 }  // namespace vpref

@@ -65,11 +65,10 @@ class Forward {
 
   Context& ctx_;
   const Model& model_;
+  const int64_t head_rows_;  // rows of logits that are held at once
+  const int64_t max_rows_;
   Arena arena_;
   Buffer inv_freq_;
 };
-
-// Rows of logits that are held at once.
-constexpr int64_t kHeadRows = 64;
 
 }  // namespace vpref

@@ -16,11 +16,14 @@ namespace vpref {
 namespace {
 
 // Enough rows for a GEMM to run at full speed; more only costs memory.
-constexpr int64_t kRowsAtOnce = 1024;
+constexpr int64_t kRowsAtOnce = 1024, kRowsAtOnceCuda = 9232;
 
 }  // namespace
 
-int64_t ImageEncoder::images_at_once() const { return std::max<int64_t>(1, kRowsAtOnce / (model_.config.vision.num_patches() + 1)); }
+int64_t ImageEncoder::images_at_once() const {
+  const int64_t rows = model_.device() == Device::cpu ? kRowsAtOnce : kRowsAtOnceCuda;
+  return std::max<int64_t>(1, rows / (model_.config.vision.num_patches() + 1));
+}
 
 void ImageEncoder::check_size(const Image& image) const {
   const VisionConfig& v = model_.config.vision;
@@ -51,18 +54,18 @@ void ImageEncoder::features(Context& ctx, std::span<const Image* const> images, 
   reserve(at_once);
   const size_t mark = arena_.mark();
   const Tensor patches = arena_.tensor(model_.compute(), {at_once * num_patches, inputs});
-  Buffer staging;
-  if (model_.device() != Device::cpu) staging = Buffer(Device::cpu, aligned(patches.bytes()));
+  const size_t image_bytes = patches.rows(0, num_patches).bytes();
   for (int64_t begin = 0; begin < total; begin += at_once) {
     const int64_t count = std::min(at_once, total - begin);
     const Tensor device = patches.rows(0, count * num_patches);
-    Tensor host = device;
-    if (staging.data()) host.data = staging.data();
+    write_to_device(ctx, device.data, device.bytes(), image_bytes, [&](void* to, size_t first_byte, size_t bytes) {
+      const Tensor host(to, model_.compute(), {int64_t(bytes / image_bytes) * num_patches, inputs});
+      const int64_t first = begin + int64_t(first_byte / image_bytes);
 #pragma omp parallel for num_threads(ctx.num_threads) schedule(dynamic)
-    for (int64_t i = 0; i < count; ++i) {
-      image_patches(*images[size_t(begin + i)], c.vision.normalisation, c.vision.patch_size, host.rows(i * num_patches, num_patches));
-    }
-    if (staging.data()) copy_to_device(ctx, device.data, host.data, device.bytes());
+      for (int64_t i = 0; i < int64_t(bytes / image_bytes); ++i) {
+        image_patches(*images[size_t(first + i)], c.vision.normalisation, c.vision.patch_size, host.rows(i * num_patches, num_patches));
+      }
+    });
     vision_tower(ctx, c, model_.weights, device, features.rows(begin * rows, count * rows), arena_);
   }
   arena_.release(mark);

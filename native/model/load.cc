@@ -24,6 +24,13 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 bool ends_with(const std::string& s, const char* suffix) { return std::string_view(s).ends_with(suffix); }
 
+std::string gibibytes(size_t bytes) {
+  std::ostringstream s;
+  s.precision(3);
+  s << double(bytes) / double(size_t(1) << 30) << " GiB";
+  return s.str();
+}
+
 bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
 
 // Buffers that old checkpoints carry and nothing reads.
@@ -186,32 +193,48 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   Context host(Device::cpu, ctx.num_threads);
   Tensor t = stored;
   t.dtype = dtype;
-  owned_.emplace_back(device_, aligned(t.bytes()));
   owned_bytes_ += t.bytes();
   if (device_ == Device::cpu) {
+    owned_.emplace_back(device_, aligned(t.bytes()));
     t.data = owned_.back().data();
     convert(host, stored.reshaped({stored.numel()}), t.reshaped({t.numel()}));
     return t;
   }
-  Buffer staging(Device::cpu, aligned(t.bytes()));
-  t.data = staging.data();
-  convert(host, stored.reshaped({stored.numel()}), t.reshaped({t.numel()}));
-  copy_to_device(ctx, owned_.back().data(), staging.data(), t.bytes());
-  t.data = owned_.back().data();
+  // Read from the file and converted by all cores while the piece before is on its way.
+  t.data = device_weights_.tensor(dtype, {t.numel()}).data;
+  const int64_t size = int64_t(dtype_size(dtype));
+  const Tensor source = stored.reshaped({stored.numel()});
+  write_to_device(ctx, t.data, t.bytes(), size_t(size), [&](void* piece, size_t begin, size_t bytes) {
+    const int64_t count = int64_t(bytes) / size;
+    convert(host, source.rows(int64_t(begin) / size, count), Tensor(piece, dtype, {count}));
+  });
   return t;
+}
+
+DType Model::placed_dtype(const Tensor* slot) const {
+  const DType stored = slot->dtype;
+  const bool vector = slot->rank == 1;
+  // add() takes no f16, so the two embeddings that are summed are f32 at least.
+  const bool summed = slot == &weights.position_embedding || slot == &weights.class_embedding;
+  if (!vector && (compute_ == DType::bf16 || device_ == Device::cuda)) return compute_;
+  return summed && stored == DType::f16 ? DType::f32 : stored;
 }
 
 void Model::prepare(Context& ctx) {
   if (prepared_) return;
+  if (device_ != Device::cpu) {
+    size_t bytes = 0;
+    for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p.slot)));
+    for_each_adapter_tensor([&](Tensor& t) { bytes += aligned(size_t(t.numel()) * dtype_size(compute_)); });
+    const MemorySize memory = memory_size(device_);
+    check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_), ", the GPU has ", gibibytes(memory.free),
+          " free of ", gibibytes(memory.total));
+    device_weights_ = Arena(device_, bytes);
+  }
   prepared_ = true;
-  // add() takes no f16, so the two embeddings that are summed are f32 at least.
-  const auto summed = [&](const Tensor* slot) { return slot == &weights.position_embedding || slot == &weights.class_embedding; };
   for (const Placed& p : placed_) {
     const Tensor stored = *p.slot;
-    const bool vector = stored.rank == 1;
-    DType dtype = stored.dtype;
-    if (compute_ == DType::bf16 && !vector) dtype = DType::bf16;
-    if (summed(p.slot) && dtype == DType::f16) dtype = DType::f32;
+    const DType dtype = placed_dtype(p.slot);
     if (device_ == Device::cpu && dtype == stored.dtype) {
       mapped_bytes_ += stored.bytes();
       continue;
@@ -220,12 +243,18 @@ void Model::prepare(Context& ctx) {
     if (p.file) p.file->drop(stored.data, stored.bytes());
   }
   if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
+  for_each_adapter_tensor([&](Tensor& t) {
+    if (device_ != Device::cpu || t.dtype != compute_) t = place(ctx, t, compute_);
+  });
+}
+
+template <class Body>
+void Model::for_each_adapter_tensor(Body body) {
   for (const LinearSpec& spec : tensors_.linears) {
     if (!spec.linear) continue;
     for (LoraPair& pair : spec.linear->adapters) {
-      for (Tensor* t : {&pair.a, &pair.b}) {
-        if (device_ != Device::cpu || t->dtype != compute_) *t = place(ctx, *t, compute_);
-      }
+      body(pair.a);
+      body(pair.b);
     }
   }
 }

@@ -25,7 +25,8 @@ class Model {
   void add_adapter(const std::string& dir);
 
   // Brings every weight to where and how the ops read it; does nothing the second time. On the CPU weights stay in the file's own pages where
-  // the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they are converted once and the pages given back.
+  // the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they are converted once and the pages given back. On CUDA all
+  // go into one slab: matrices in the compute dtype, vectors as stored. Throws Error{"memory"} before anything is read when they do not fit.
   void prepare(Context& ctx);
 
   // A tensor as the checkpoint stores it, and where the model reads it: the place holds what is computed with now (trained weights too).
@@ -56,6 +57,9 @@ class Model {
   void open_shards(const std::string& dir);
   void bind_tensors();
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
+  DType placed_dtype(const Tensor* slot) const;
+  template <class Body>
+  void for_each_adapter_tensor(Body body);
 
   const Family* family_ = nullptr;
   Device device_;
@@ -69,6 +73,7 @@ class Model {
   std::vector<Placed> placed_;
   std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;
+  Arena device_weights_;  // all of them, when they are not on the CPU
 };
 
 }  // namespace vpref

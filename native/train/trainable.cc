@@ -42,13 +42,14 @@ void check_options(const ModelConfig& config, const TrainableOptions& o) {
   }
 }
 
-// Fills host[0..n) with U(-bound, bound): parameter `index`, element i from word i % 4 of block i / 4.
-void fill_uniform(float* host, int64_t n, double bound, uint64_t seed, uint32_t index) {
+// Elements [first, first + n) of parameter `index` from U(-bound, bound): element i is word i % 4 of block i / 4. `first` is a multiple of 4.
+void fill_uniform(float* out, int64_t first, int64_t n, double bound, uint64_t seed, uint32_t index, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < n; i += 4) {
-    const uint64_t block = uint64_t(i) / 4;
+    const uint64_t block = uint64_t(first + i) / 4;
     const auto words = philox4x32(seed, {uint32_t(block), uint32_t(block >> 32), index, 0x4c6f5241u /* "LoRA" */});
     for (int64_t k = 0; k < std::min<int64_t>(4, n - i); ++k) {
-      host[i + k] = float((2 * ((double(words[k]) + 0.5) * 0x1p-32) - 1) * bound);
+      out[i + k] = float((2 * ((double(words[k]) + 0.5) * 0x1p-32) - 1) * bound);
     }
   }
 }
@@ -91,12 +92,25 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
     if (weights.projector_1.bias) add_weight(path + "1.bias", weights.projector_1.bias, projector.linear_1.bias, kProjectorNoDecay);
     if (weights.projector_2.bias) add_weight(path + "2.bias", weights.projector_2.bias, projector.linear_2.bias, kProjectorNoDecay);
   }
+  check_memory(ctx, compute, options);
   store.allocate(ctx, compute);
   initialise(ctx, options.seed);
   if (options.language_model && config.text.tie_word_embeddings) {
     weights.lm_head.weight = weights.embed_tokens;
     lm_head_grad = embed_grad;
   }
+}
+
+// On the GPU nothing can be paged out, so what does not fit is said before it is tried.
+void Trainable::check_memory(Context& ctx, DType compute, const TrainableOptions& o) const {
+  if (ctx.device == Device::cpu) return;
+  const size_t bytes = ParameterStore::bytes(store.numel(), compute);
+  const MemorySize memory = memory_size(ctx.device);
+  if (bytes <= memory.free) return;
+  const int64_t rank = int64_t(double(o.lora_r) * 0.9 * double(memory.free) / double(bytes)) / 8 * 8;
+  const auto gib = [](size_t n) { return double(n) / double(size_t(1) << 30); };
+  throw Error("memory", cat(store.numel(), " trained parameters need ", gib(bytes), " GiB with gradients and optimizer state, the GPU has ", gib(memory.free),
+                            " GiB free of ", gib(memory.total), rank >= 8 ? cat("; --lora-r ", rank, " would fit") : std::string()));
 }
 
 void Trainable::add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot) {
@@ -119,14 +133,14 @@ void Trainable::add_weight(const std::string& name, Tensor& value, Tensor& grad,
 }
 
 void Trainable::initialise(Context& ctx, uint64_t seed) {
-  std::vector<float> host;
   for (size_t i = 0; i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
     const Tensor master = store.master(int(i));
     if (slot.fan_in > 0) {
-      host.resize(size_t(master.numel()));
-      fill_uniform(host.data(), master.numel(), 1 / std::sqrt(double(slot.fan_in)), seed, uint32_t(i));
-      copy_to_device(ctx, master.data, host.data(), master.bytes());
+      const double bound = 1 / std::sqrt(double(slot.fan_in));
+      write_to_device(ctx, master.data, master.bytes(), 4 * sizeof(float), [&](void* to, size_t begin, size_t bytes) {
+        fill_uniform(static_cast<float*>(to), int64_t(begin / sizeof(float)), int64_t(bytes / sizeof(float)), bound, seed, uint32_t(i), ctx.num_threads);
+      });
     } else if (slot.start) {
       convert(ctx, slot.start.rank == 1 ? slot.start.reshaped({slot.start.dim(0), 1}) : slot.start, master);
     }

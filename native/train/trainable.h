@@ -28,7 +28,7 @@ class Trainable {
  public:
   // Changes `weights` to read the trained parameters; both must outlive this object. LoRA A starts as PEFT's kaiming_uniform(a = sqrt 5), that is
   // U(-1/sqrt(K), 1/sqrt(K)), from Philox keyed by the seed; B starts at zero; full weights start as the checkpoint has them.
-  // Throws Error{"config"} for an unknown target, nothing to train, or a projector where the model has none.
+  // Throws Error{"config"} for an unknown target, nothing to train, or a projector where the model has none; Error{"memory"} when the GPU has not the room.
   Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, const TrainableOptions& options);
 
   ParameterStore store;
@@ -51,6 +51,7 @@ class Trainable {
   void add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot);
   void add_lora(const std::string& path, Linear& linear, LinearGrads& grads, const TrainableOptions& options);
   void add_weight(const std::string& name, Tensor& value, Tensor& grad, int group);
+  void check_memory(Context& ctx, DType compute, const TrainableOptions& options) const;
   void initialise(Context& ctx, uint64_t seed);
 
   std::vector<Slot> slots_;

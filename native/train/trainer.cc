@@ -45,6 +45,16 @@ Tensor upload(Context& ctx, Arena& arena, const std::vector<int32_t>& values, st
 }
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
+constexpr int kMostRecompute = 3;
+// On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
+constexpr size_t kLibraryBytes = size_t(768) << 20;
+
+std::string gib(size_t bytes) {
+  std::ostringstream s;
+  s.precision(3);
+  s << double(bytes) / kGiB << " GiB";
+  return s.str();
+}
 
 }  // namespace
 
@@ -83,6 +93,29 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
   check(!options_.loss.empty(), "config", "loss: expected at least one term");
   check_loss_options(options_.loss, options_.loss_options);
   copy_to_device(ctx, inv_freq_.data(), config.text.inv_freq.data(), inv_freq_.bytes());
+  if (ctx.device != Device::cpu) plan_device_memory();
+}
+
+// Takes the slab for a whole micro-batch before the first step: on the GPU nothing is allocated between steps, and what does not fit is said now.
+void Trainer::plan_device_memory() {
+  const MemorySize memory = memory_size(ctx_.device);
+  const size_t reserve = std::max(memory.total / 32, kLibraryBytes);
+  if (options_.memory_budget == 0) options_.memory_budget = memory.free > reserve ? memory.free - reserve : 0;
+  // Answers are the smaller part of what preference data packs; a batch that has more makes the slab grow.
+  const auto needed = [&](int64_t rows, int level) { return activation_slab_bytes(rows, rows / 2, config_.has_vision ? rows : 0, level, /*backward=*/true); };
+  const int64_t rows = options_.micro_batch_tokens;
+  const bool fixed = options_.recompute >= 0;
+  for (level_ = fixed ? options_.recompute : 0; !fixed && level_ < kMostRecompute && needed(rows, level_) > options_.memory_budget;) ++level_;
+  if (needed(rows, level_) > options_.memory_budget) {
+    int64_t fits = 0;
+    for (int64_t more = rows; more > 0; more /= 2) {
+      if (needed(fits + more, kMostRecompute) <= options_.memory_budget) fits += more;
+    }
+    throw Error("memory", cat("activations of ", rows, " packed tokens need ", gib(needed(rows, level_)), " at recompute level ", level_, ", the GPU has ",
+                              gib(options_.memory_budget), " for them (", gib(memory.free), " free of ", gib(memory.total), ")",
+                              fits > 0 ? cat("; with --recompute auto --batch-tokens ", fits, " would fit") : std::string("; lower --lora-r")));
+  }
+  arena_ = Arena(ctx_.device, needed(rows, level_));
 }
 
 bool Trainer::uses(std::string_view loss) const {
@@ -142,13 +175,11 @@ size_t Trainer::activation_slab_bytes(int64_t rows, int64_t targets, int64_t ima
 }
 
 std::string Trainer::memory_plan() const {
-  const double slab = double(arena_.capacity()) / kGiB;
-  const double states = double(ParameterStore::bytes(trainable_.store.numel(), compute_)) / kGiB;
-  std::ostringstream s;
-  s.precision(3);
-  s << trainable_.store.numel() << " trained parameters (" << states << " GiB with gradients and optimizer state), activations " << slab
-    << " GiB at recompute level " << level_;
-  return s.str();
+  std::string plan = cat(trainable_.store.numel(), " trained parameters (", gib(ParameterStore::bytes(trainable_.store.numel(), compute_)),
+                         " with gradients and optimizer state), activations ", gib(arena_.capacity()), " at recompute level ", level_);
+  if (ctx_.device == Device::cpu) return plan;
+  const MemorySize memory = memory_size(ctx_.device);
+  return plan + cat(" for ", options_.micro_batch_tokens, " packed tokens; ", gib(memory.free), " of the GPU's ", gib(memory.total), " left");
 }
 
 Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encode, bool keep) {
@@ -158,14 +189,16 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   if (keep && options_.recompute >= 0) {
     level_ = options_.recompute;
   } else if (keep) {
-    for (level_ = 0; level_ < 3; ++level_) {
+    for (level_ = 0; level_ < kMostRecompute; ++level_) {
       if (options_.memory_budget == 0 || activation_slab_bytes(t, num_targets, image_rows, level_, true) <= options_.memory_budget) break;
     }
   }
   const size_t need = activation_slab_bytes(t, num_targets, image_rows, level_, keep);
   if (need > arena_.capacity()) {
+    check(ctx_.device == Device::cpu || need <= options_.memory_budget, "memory", "row ", b.rows.front().id, ": ", t, " packed tokens need ", gib(need),
+          " at recompute level ", level_, ", the GPU has ", gib(options_.memory_budget), " for activations");
     arena_ = Arena();  // give the old slab back first
-    arena_ = Arena(ctx_.device, need + need / 8);
+    arena_ = Arena(ctx_.device, ctx_.device == Device::cpu ? need + need / 8 : need);
   }
   arena_.release(0);
 

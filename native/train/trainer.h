@@ -51,7 +51,7 @@ struct TrainerOptions {
   double max_grad_norm = 1;           // 0: no clipping
   int64_t micro_batch_tokens = 4096;  // packed rows of one forward; a larger single record still goes alone
   int recompute = -1;                 // RecomputeLevel, or -1: the lowest that fits memory_budget
-  size_t memory_budget = 0;           // bytes for activations; 0: no limit
+  size_t memory_budget = 0;           // bytes for activations; 0: no limit on the CPU, what the GPU has left on CUDA
   int64_t head_chunk_rows = 256;
 };
 
@@ -72,7 +72,8 @@ struct StepResult {
 
 class Trainer {
  public:
-  // weights are changed to read the trained parameters; config, weights and encode must outlive this object.
+  // weights are changed to read the trained parameters; config, weights and encode must outlive this object. On CUDA the slab of a whole micro-batch
+  // is taken here: Error{"memory"} says what would fit.
   Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options);
 
   // Asked between layers; true ends the step with Error{"cancelled"} before any parameter changes. Set before step().
@@ -100,6 +101,7 @@ class Trainer {
  private:
   struct MicroBatch;
   struct Forward;
+  void plan_device_memory();
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
   Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
   void backward(Forward& f, std::span<const double> branch_weight);

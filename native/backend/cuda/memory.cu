@@ -118,7 +118,14 @@ void copy_to_device(Context& ctx, void* device_data, const void* host, size_t by
 }
 
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
-  check(unit > 0 && unit <= kPieceBytes, "internal", "a unit of ", unit, " bytes does not fit a staging piece of ", kPieceBytes);
+  if (unit > kPieceBytes) {  // written whole, then copied in pieces
+    std::vector<std::byte> host(unit);
+    for (size_t begin = 0; begin < bytes; begin += unit) {
+      write(host.data(), begin, unit);
+      cuda::copy_to_device(ctx, static_cast<std::byte*>(device_data) + begin, host.data(), unit);
+    }
+    return;
+  }
   const cudaStream_t stream = stream_of(ctx);
   for (size_t begin = 0; begin < bytes;) {
     size_t count = 0;
