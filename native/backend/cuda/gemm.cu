@@ -6,7 +6,7 @@
 #include <memory>
 #include <tuple>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/vector.cuh"
 #include "core/arena.h"
 
@@ -119,10 +119,9 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
     with_float_type("linear", dtype, [&](auto* to) {
       using X = std::remove_pointer_t<decltype(from)>;
       using Y = std::remove_pointer_t<decltype(to)>;
-      convert_kernel<<<blocks_for(weight.numel()), 256, 0, stream_of(ctx)>>>(weight.as<X>(), copy.as<Y>(), weight.dim(0), weight.dim(1), weight.stride[0]);
+      launch(convert_kernel<X, Y>, blocks_for(weight.numel()), 256, 0, stream_of(ctx), weight.as<X>(), copy.as<Y>(), weight.dim(0), weight.dim(1), weight.stride[0]);
     });
   });
-  VPREF_LAUNCH_CHECK();
   return copy;
 }
 
@@ -145,10 +144,9 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
     with_float_type("linear", bias->dtype, [&](auto* bt) {
       using Y = std::remove_pointer_t<decltype(yt)>;
       using B = std::remove_pointer_t<decltype(bt)>;
-      add_bias_kernel<<<blocks_for(y.numel()), 256, 0, stream_of(ctx)>>>(y.as<Y>(), bias->as<B>(), y.dim(0), y.dim(1), y.stride[0]);
+      launch(add_bias_kernel<Y, B>, blocks_for(y.numel()), 256, 0, stream_of(ctx), y.as<Y>(), bias->as<B>(), y.dim(0), y.dim(1), y.stride[0]);
     });
   });
-  VPREF_LAUNCH_CHECK();
 }
 
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta) {
@@ -160,9 +158,8 @@ void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, con
   if (!dbias) return;
   with_float_type("linear_backward_weight", dy.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    column_sums_kernel<<<blocks_for(dy.dim(1)), 256, 0, stream_of(ctx)>>>(dy.as<X>(), dbias->as<float>(), alpha, dy.dim(0), dy.dim(1), dy.stride[0]);
+    launch(column_sums_kernel<X>, blocks_for(dy.dim(1)), 256, 0, stream_of(ctx), dy.as<X>(), dbias->as<float>(), alpha, dy.dim(0), dy.dim(1), dy.stride[0]);
   });
-  VPREF_LAUNCH_CHECK();
 }
 
 }  // namespace vpref::cuda

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/launch.cuh"
 #include "backend/cuda/vector.cuh"
 
 namespace vpref::cuda {
@@ -63,27 +63,25 @@ __global__ void rms_norm_weight_kernel(const X* dy, const X* x, const float* rst
 
 int threads_for_row(int64_t d) { return int(std::clamp<int64_t>((d + 31) / 32 * 32, 32, 512)); }
 
-void launch(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
+void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
   with_float_type("rms_norm", x.dtype, [&](auto* xt) {
     with_float_type("rms_norm", weight.dtype, [&](auto* wt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using W = std::remove_pointer_t<decltype(wt)>;
-      rms_norm_kernel<<<unsigned(x.dim(0)), threads_for_row(x.dim(1)), 0, stream_of(ctx)>>>(
-          x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps, y.as<X>(), rstd ? rstd->as<float>() : nullptr, x.dim(1), x.stride[0],
+      launch(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1)), 0, stream_of(ctx), x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps, y.as<X>(), rstd ? rstd->as<float>() : nullptr, x.dim(1), x.stride[0],
           delta ? delta->stride[0] : 0, y.stride[0]);
     });
   });
-  VPREF_LAUNCH_CHECK();
 }
 
 }  // namespace
 
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
-  launch(ctx, x, nullptr, weight, eps, y, rstd);
+  norm_rows(ctx, x, nullptr, weight, eps, y, rstd);
 }
 
 void add_rms_norm(Context& ctx, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
-  launch(ctx, residual, &delta, weight, eps, y, rstd);
+  norm_rows(ctx, residual, &delta, weight, eps, y, rstd);
 }
 
 void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dx, bool accumulate,
@@ -93,16 +91,15 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Te
     using X = std::remove_pointer_t<decltype(xt)>;
     // Before dx: it may be dy's or x's own memory.
     if (dweight) {
-      rms_norm_weight_kernel<<<unsigned((d + 255) / 256), 256, 0, stream_of(ctx)>>>(dy.as<X>(), x.as<X>(), rstd.as<float>(), dweight->as<float>(), rows, d,
+      launch(rms_norm_weight_kernel<X>, unsigned((d + 255) / 256), 256, 0, stream_of(ctx), dy.as<X>(), x.as<X>(), rstd.as<float>(), dweight->as<float>(), rows, d,
                                                                                     dy.stride[0], x.stride[0]);
     }
     with_float_type("rms_norm_backward", weight.dtype, [&](auto* wt) {
       using W = std::remove_pointer_t<decltype(wt)>;
-      rms_norm_backward_kernel<<<unsigned(rows), threads_for_row(d), 0, stream_of(ctx)>>>(dy.as<X>(), x.as<X>(), weight.as<W>(), rstd.as<float>(), dx.as<X>(),
+      launch(rms_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d), 0, stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), rstd.as<float>(), dx.as<X>(),
                                                                                           accumulate, d, dy.stride[0], x.stride[0], dx.stride[0]);
     });
   });
-  VPREF_LAUNCH_CHECK();
 }
 
 }  // namespace vpref::cuda

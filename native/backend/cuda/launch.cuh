@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one way to start a kernel, on a GPU and in the fiber executor of the tests.
+#pragma once
+#include <utility>
+
+#include "backend/cuda/check.h"
+
+namespace vpref::cuda {
+
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for here.
+template <class... Parameters, class... Args>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Args&&... args) {
+#ifdef VPREF_FIBER
+  (void)stream;
+  fiber::run(grid, block, shared_bytes, [&] { kernel(static_cast<Parameters>(args)...); });
+#else
+  if (shared_bytes > size_t(48) << 10)
+    VPREF_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)));
+  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(args)...);
+  VPREF_LAUNCH_CHECK();
+#endif
+}
+
+}  // namespace vpref::cuda

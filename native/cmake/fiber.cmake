@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# The CUDA kernels' own sources on the CPU: compiled by the host compiler against the stand-in headers of test/native/fiber and run by its executor.
+# Needs no CUDA. The op tests run over device cuda here as they do on a GPU.
+set(fiber_root ${test_root}/fiber)
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/backend/cuda/*.cu)
+file(GLOB fiber_sources CONFIGURE_DEPENDS ${fiber_root}/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/core/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/ops/*.cc)
+list(FILTER fiber_sources EXCLUDE REGEX "_test\\.cc$")
+foreach(source ${cuda_sources})
+  get_filename_component(stem ${source} NAME_WE)
+  set(wrapper ${CMAKE_CURRENT_BINARY_DIR}/fiber/${stem}_cu.cc)
+  file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"backend/cuda/${stem}.cu\"\n")
+  list(APPEND fiber_sources ${wrapper})
+endforeach()
+
+add_library(vpref_fiber OBJECT ${fiber_sources})
+target_include_directories(vpref_fiber PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${test_root} ${fiber_root}/cuda)
+target_compile_definitions(vpref_fiber PUBLIC VPREF_CUDA VPREF_FIBER)
+target_compile_options(vpref_fiber PUBLIC -Wno-unknown-pragmas -Wno-unused-function)
+
+function(fiber_test name)
+  add_executable(${name}_tests ${ARGN} $<TARGET_OBJECTS:vpref_fiber>)
+  target_include_directories(${name}_tests PRIVATE $<TARGET_PROPERTY:vpref_fiber,INTERFACE_INCLUDE_DIRECTORIES>)
+  target_compile_definitions(${name}_tests PRIVATE VPREF_CUDA VPREF_FIBER VPREF_FIXTURES="${CMAKE_CURRENT_SOURCE_DIR}/../fixtures")
+  target_compile_options(${name}_tests PRIVATE -Wno-unknown-pragmas)
+  target_link_libraries(${name}_tests PRIVATE vpref_backend_cpu GTest::gtest_main)
+endfunction()
+
+file(GLOB fiber_tests CONFIGURE_DEPENDS ${fiber_root}/*_test.cc)
+fiber_test(fiber ${fiber_tests})
+add_test(NAME fiber COMMAND fiber_tests)
+
+file(GLOB op_tests CONFIGURE_DEPENDS ${test_root}/ops/*_test.cc ${test_root}/reference/*.cc)
+fiber_test(fiber_ops ${op_tests})
+foreach(seed 1 2)
+  add_test(NAME fiber_ops_seed${seed} COMMAND fiber_ops_tests --gtest_filter=*RmsNorm*/cuda_*:*Gemm*/cuda_*)
+  set_tests_properties(fiber_ops_seed${seed} PROPERTIES ENVIRONMENT VPREF_FIBER_SEED=${seed})
+endforeach()

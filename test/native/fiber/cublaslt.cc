@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cublasLt.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <vector>
+
+#include "fiber/device_memory.h"
+
+namespace {
+
+float get(const void* data, cudaDataType_t type, int64_t i) {
+  switch (type) {
+    case CUDA_R_32F: return static_cast<const float*>(data)[i];
+    case CUDA_R_16BF: return __bfloat162float(static_cast<const __nv_bfloat16*>(data)[i]);
+    case CUDA_R_16F: return __half2float(static_cast<const __half*>(data)[i]);
+  }
+  return NAN;
+}
+
+void put(void* data, cudaDataType_t type, int64_t i, float v) {
+  switch (type) {
+    case CUDA_R_32F: static_cast<float*>(data)[i] = v; return;
+    case CUDA_R_16BF: static_cast<__nv_bfloat16*>(data)[i] = __float2bfloat16_rn(v); return;
+    case CUDA_R_16F: static_cast<__half*>(data)[i] = __float2half_rn(v); return;
+  }
+}
+
+// op(m) with columns of `rows` elements side by side.
+std::vector<float> read(const void* data, const FiberLayout& m, cublasOperation_t op, int64_t& rows, int64_t& cols) {
+  rows = int64_t(op == CUBLAS_OP_N ? m.rows : m.cols);
+  cols = int64_t(op == CUBLAS_OP_N ? m.cols : m.rows);
+  std::vector<float> values(size_t(rows * cols));
+  for (int64_t j = 0; j < cols; ++j)
+    for (int64_t i = 0; i < rows; ++i) values[size_t(j * rows + i)] = get(data, m.type, op == CUBLAS_OP_N ? j * m.ld + i : i * m.ld + j);
+  return values;
+}
+
+}  // namespace
+
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const void* value, size_t bytes) {
+  if (bytes != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
+  switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_TRANSA: desc->a = *static_cast<const cublasOperation_t*>(value); return CUBLAS_STATUS_SUCCESS;
+    case CUBLASLT_MATMUL_DESC_TRANSB: desc->b = *static_cast<const cublasOperation_t*>(value); return CUBLAS_STATUS_SUCCESS;
+  }
+  return CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld) {
+  *layout = new FiberLayout{type, rows, cols, ld};
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+// Like the library: products it cannot do are refused here.
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
+                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int wanted, cublasLtMatmulHeuristicResult_t* results, int* found) {
+  *found = 0;
+  const bool types = a->type == b->type && c->type == d->type && (c->type == a->type || c->type == CUDA_R_32F);
+  const bool strides = a->ld >= int64_t(a->rows) && b->ld >= int64_t(b->rows) && c->ld >= int64_t(c->rows);
+  if (!types || !strides || wanted < 1) return CUBLAS_STATUS_NOT_SUPPORTED;
+  results[0] = {{0}, 0, CUBLAS_STATUS_SUCCESS, 1.0f};
+  *found = 1;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
+                              cublasLtMatrixLayout_t b_layout, const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t) {
+  const vpref::fiber::DeviceAccess access;
+  int64_t m, k, k_of_b, n;
+  const std::vector<float> left = read(a, *a_layout, desc->a, m, k), right = read(b, *b_layout, desc->b, k_of_b, n);
+  if (k != k_of_b || m != int64_t(d_layout->rows) || n != int64_t(d_layout->cols)) return CUBLAS_STATUS_INVALID_VALUE;
+  const float scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);
+  std::vector<float> column(static_cast<size_t>(m));
+  for (int64_t j = 0; j < n; ++j) {
+    std::fill(column.begin(), column.end(), 0.0f);
+    for (int64_t p = 0; p < k; ++p) {
+      const float factor = right[size_t(j * k + p)];
+      const float* from = &left[size_t(p * m)];
+      for (int64_t i = 0; i < m; ++i) column[size_t(i)] += factor * from[i];
+    }
+    for (int64_t i = 0; i < m; ++i) {
+      const float old = keep == 0.0f ? 0.0f : keep * get(c, c_layout->type, j * c_layout->ld + i);  // beta 0 does not read
+      put(d, d_layout->type, j * d_layout->ld + i, scale * column[size_t(i)] + old);
+    }
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
