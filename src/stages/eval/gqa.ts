@@ -24,6 +24,8 @@ interface GqaLabel extends Label {
   isCommon: boolean;
   steps: number;
   words: number;
+  /** The figures are of the balanced questions; the others stand in for consistency alone. */
+  isBalanced: boolean;
   /** Group of questions whose answer distributions are compared. */
   group: string | undefined;
   entailed: string[];
@@ -49,14 +51,18 @@ export function parseGqaStrict(text: string): string {
 export function scoreGqa({ answers: files, labels: labelFiles, options }: EvalInput): Evaluation {
   const notes: string[] = [];
   const answers = readAnswers(files, options);
-  const { labels, choices } = readLabels(labelFiles);
+  const { labels: all, choices } = readLabels(labelFiles);
   const evaluation: Evaluation = { rows: [], items: [], notes, failed: 0 };
   for (const [model, ofModel] of answersByModel(answers)) {
+    const answered = new Set(ofModel.map((answer) => answer.id));
+    const labels = all.filter((label) => label.isBalanced || answered.has(label.id));
     const joined = joinAnswers(labels, ofModel, options, notes);
-    const marks = joined.flatMap((question) => {
+    const allMarks = joined.flatMap((question) => {
       const said = predicted(question, options.parse);
       return said === undefined ? [] : [{ ...question, said, correct: said === truth(question.label, options.parse) }];
     });
+    const marks = allMarks.filter(({ label }) => label.isBalanced);
+    const balanced = joined.filter(({ label }) => label.isBalanced);
     const addRow = (split: string, isIn: (label: GqaLabel) => boolean, figures: object = {}) => {
       const part = marks.filter(({ label }) => isIn(label));
       if (part.length === 0 && split !== 'all') return;
@@ -75,7 +81,7 @@ export function scoreGqa({ answers: files, labels: labelFiles, options }: EvalIn
         ci95,
         clusters,
         unparsed,
-        ...countStates(joined.filter(({ label }) => isIn(label))),
+        ...countStates(balanced.filter(({ label }) => isIn(label))),
         ...labelHashes(labelFiles),
         parse: options.parse,
       });
@@ -87,7 +93,7 @@ export function scoreGqa({ answers: files, labels: labelFiles, options }: EvalIn
     for (const type of sortedValues(labels, 'semantic')) addRow(`semantic/${type}`, (label) => label.semantic === type);
     for (const steps of sortedValues(labels, 'steps')) addRow(`steps/${steps}`, (label) => label.steps === steps);
     for (const words of sortedValues(labels, 'words')) addRow(`words/${words}`, (label) => label.words === words);
-    addRow('all', () => true, { ...wholeFigures(marks, choices) });
+    addRow('all', () => true, { ...wholeFigures(marks, allMarks, choices) });
     evaluation.failed += countStates(joined).failed;
     for (const { label, correct } of marks)
       evaluation.items.push({ model, split: label.structural, id: label.id, cluster: label.cluster, value: +correct });
@@ -113,8 +119,8 @@ function truth(label: GqaLabel, parse: 'official' | 'strict'): string {
 
 type MarkedQuestion = Joined<GqaLabel> & { said: string; correct: boolean };
 
-function wholeFigures(marks: MarkedQuestion[], choices: Choices | undefined) {
-  const byId = new Map(marks.map((mark) => [mark.label.id, mark]));
+function wholeFigures(marks: MarkedQuestion[], allMarks: MarkedQuestion[], choices: Choices | undefined) {
+  const byId = new Map(allMarks.map((mark) => [mark.label.id, mark]));
   const consistency = marks.flatMap(({ label, correct }) => {
     const entailed = label.entailed.filter((id) => id !== label.id).flatMap((id) => byId.get(id) ?? []);
     return correct && entailed.length > 0 ? [meanOf(entailed.map((mark) => +mark.correct))] : [];
@@ -170,7 +176,7 @@ function readLabels(files: readonly EvalFile[]): { labels: GqaLabel[]; choices: 
       if (Array.isArray(value.valid) && Array.isArray(value.plausible)) {
         choices ??= new Map();
         choices.set(key, { valid: value.valid, plausible: value.plausible });
-      } else if (value.isBalanced !== false) labels.push(labelOf(key, value, at));
+      } else labels.push(labelOf(key, value, at));
     }
   return { labels, choices };
 }
@@ -191,6 +197,7 @@ function labelOf(id: string, question: JsonObject, at: Place): GqaLabel {
     answer,
     structural: String(structural),
     semantic: String(kind),
+    isBalanced: question.isBalanced !== false,
     isCommon: String(detailed).includes('Common'),
     steps: steps.filter(
       ({ operation, argument }) => !NO_STEP.some((name) => `${operation}: ${argument}`.includes(name)),

@@ -59,8 +59,10 @@ function question(
   const place = placeOf(item);
   const id = idMember(value, 'question_id', place);
   const isVideo = value.data_type === 'video';
-  // Where LLaVA's set-up puts them; of a video it asks about the middle frame.
-  const image = isVideo ? `SEED-Bench-video-image/${id}.png` : `SEED-Bench-image/${idMember(value, 'data_id', place)}`;
+  // Where LLaVA's set-up puts them; of a video it asks about the middle frame (extract_video_frames.py).
+  const image = isVideo
+    ? `SEED-Bench-video-image/${value.question_type_id}_${id}.png`
+    : `SEED-Bench-image/${idMember(value, 'data_id', place)}`;
   const choices = ['a', 'b', 'c', 'd'].map((letter) => textMember(value, `choice_${letter}`, place));
   const { question_type_id: type, data_type } = value;
   return {

@@ -137,7 +137,7 @@ describe('prompts', () => {
     assert.ok((first!.prompt as string).startsWith('What is thing 0?\nA. '));
     assert.ok((first!.prompt as string).endsWith(LETTER));
     const videos = await importSet('seed-bench', ['SEED-Bench.json'], { sources: ['video'] });
-    assert.deepEqual(videos[0]!.images, ['SEED-Bench-video-image/v4.png']);
+    assert.deepEqual(videos[0]!.images, ['SEED-Bench-video-image/10_v4.png']);
   });
   test('shr: regions and facts for the judge, beams for the answer', async () => {
     const names = [
