@@ -91,9 +91,16 @@ export default class Eval extends RecordCommand {
       });
       for (const note of evaluation.notes) run.note(note);
       if (failedShare(evaluation) > flags['max-failed']) process.exitCode = exitCode.partial;
-      return eachRow(flags.format === 'table' ? formatScoreTable(args.benchmark, evaluation.rows) : evaluation.rows);
+      return eachRow(
+        flags.format === 'table' ? formatScoreTable(args.benchmark, evaluation.rows, terminalWidth()) : evaluation.rows,
+      );
     });
   }
+}
+
+/** Columns of the terminal; COLUMNS where the table goes elsewhere; else undefined, no limit. */
+function terminalWidth(): number | undefined {
+  return process.stdout.columns ?? (Number(process.env.COLUMNS) || undefined);
 }
 
 async function readWhole(path: string, stop: AbortSignal): Promise<Buffer> {

@@ -64,9 +64,16 @@ function oneObject(file: Omit<EvalFile, 'rows'>, object: JsonObject): EvalFile {
   return Object.assign(file, { rows: [{ value: object, at: { source: file.path, line: 1 } }], object });
 }
 
-/** The entries of an object of rows ({"v1_0": {...}}), each with its key. Throws RecordError on an entry of another kind. */
+/** The entries of an object of rows ({"v1_0": {...}}), each with its key. Throws RecordError on a file or an entry of another kind. */
 export function objectEntries(file: EvalFile, expected: string): { key: string; value: JsonObject; at: Place }[] {
-  return Object.entries(file.object ?? {}).map(([key, value], index) => {
+  if (file.object === undefined)
+    throw new RecordError(
+      { source: file.path, line: 1 },
+      'file',
+      `one JSON object, id -> ${expected}`,
+      `${file.rows.length} rows`,
+    );
+  return Object.entries(file.object).map(([key, value], index) => {
     const at = { source: file.path, line: index + 1 };
     if (!isObject(value)) throw new RecordError(at, key, expected, describeValue(value));
     return { key, value, at };

@@ -157,7 +157,8 @@ function reviewFile(file: EvalFile, run: number, options: EvalOptions): ReviewOf
     const pair = reviewPair(value, at, options);
     return {
       answer: { id: rowId(value, at), at, model: '', text: '', row: {} },
-      review: { run, pair, isFailed: pair[0] === -1 && pair[1] === -1 },
+      // float() reads "nan": two words that are no scores either.
+      review: { run, pair, isFailed: (pair[0] === -1 && pair[1] === -1) || pair.some(Number.isNaN) },
       category: categoryOf(value.category),
     };
   });

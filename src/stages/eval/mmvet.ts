@@ -176,14 +176,7 @@ function gradedRecords(files: readonly EvalFile[], options: EvalOptions): Graded
 
 function gradedFile(file: EvalFile, files: readonly EvalFile[], options: EvalOptions): Graded[] {
   const model = files.length > 1 ? file.stem : '';
-  const rows = objectEntries(file, '{"model": [], "content": [], "score": []}');
-  if (rows.length === 0)
-    throw new RecordError(
-      { source: file.path, line: 1 },
-      'file',
-      'a grade file: {id: {model, content, score}}',
-      'other rows',
-    );
+  const rows = objectEntries(file, 'grades, {"model": [], "content": [], "score": []}');
   return rows.map(({ key, value, at }) => {
     const { score, content } = value;
     if (!Array.isArray(score) || !score.every((grade) => typeof grade === 'number'))

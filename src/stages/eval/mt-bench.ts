@@ -130,7 +130,14 @@ function ratingRows(files: readonly EvalFile[], options: EvalOptions): Rating[] 
           ? (parseRatingStrict(judgment) ?? -1)
           : (score ?? (typeof judgment === 'string' ? parseRatingOfficial(judgment) : undefined));
       if (typeof read !== 'number') throw new RecordError(at, 'score', 'a number', describeValue(score));
-      return { model, id: rowId(value, at), turn, at, rating: read === -1 ? undefined : read, category: '' };
+      return {
+        model,
+        id: rowId(value, at),
+        turn,
+        at,
+        rating: read === -1 || Number.isNaN(read) ? undefined : read,
+        category: '',
+      };
     }),
   );
 }

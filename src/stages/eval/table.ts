@@ -19,8 +19,12 @@ const OWN_COLUMNS = new Set([
   'printed',
 ]);
 
-/** Lines of the table. */
-export function formatScoreTable(benchmark: string, rows: readonly ScoreRow[]): string[] {
+/** Lines of the table. Figures that do not fit into `width` follow in further blocks under the same splits. */
+export function formatScoreTable(
+  benchmark: string,
+  rows: readonly ScoreRow[],
+  width: number = Number.POSITIVE_INFINITY,
+): string[] {
   const hasModel = rows.some((row) => row.model !== undefined);
   const counts = ['unparsed', 'failed', 'missing'].filter((name) => rows.some((row) => Number(row[name] ?? 0) > 0));
   const figures = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
@@ -45,7 +49,7 @@ export function formatScoreTable(benchmark: string, rows: readonly ScoreRow[]): 
   const notes = [...new Set(rows.map((row) => row.parse))].filter((parse) => parse !== undefined);
   return [
     `${benchmark}${notes.length > 0 ? ` (--parse ${notes.join(', ')})` : ''}`,
-    ...alignColumns([header, ...cells], new Set(hasModel ? [0, 1] : [0])),
+    ...columnBlocks([header, ...cells], { numFixed: hasModel ? 2 : 1, width }),
     ...(reference.length > 0
       ? ['', 'published', ...alignColumns([['split', 'method', 'score', 'paper'], ...reference], new Set([0, 1, 3]))]
       : []),
@@ -67,13 +71,33 @@ function shortNumber(value: unknown): string {
   return Math.abs(value) < 10 ? value.toFixed(3) : value.toFixed(2);
 }
 
+/** A table in blocks of at most `width` characters; each repeats the first columns, and leaves out rows that are empty in it. */
+function columnBlocks(rows: readonly string[][], { numFixed, width }: { numFixed: number; width: number }): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const fixed = Array.from({ length: numFixed }, (_, column) => column);
+  const widthOf = (columns: number[]) => columns.reduce((sum, column) => sum + widths[column]! + GAP, -GAP);
+  const blocks: number[][] = [];
+  for (let column = numFixed; column < widths.length; column++) {
+    const last = blocks.at(-1);
+    if (last !== undefined && widthOf([...fixed, ...last, column]) <= width) last.push(column);
+    else blocks.push([column]);
+  }
+  return blocks.flatMap((columns, index) => {
+    const shown = rows.filter((row) => index === 0 || columns.some((column) => row[column] !== ''));
+    const cells = shown.map((row) => [...fixed, ...columns].map((column) => row[column]!));
+    return [...(index === 0 ? [] : ['']), ...alignColumns(cells, new Set(fixed))];
+  });
+}
+
+const GAP = 2;
+
 /** Columns padded to their widest cell; those in `left` to the left. */
 function alignColumns(rows: readonly string[][], left: ReadonlySet<number>): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>
     row
       .map((cell, column) => (left.has(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
-      .join('  ')
+      .join(' '.repeat(GAP))
       .trimEnd(),
   );
 }

@@ -138,6 +138,12 @@ describe('llava-bench', () => {
     near(rowOf(rows, 'complex').score, 350 / 3);
     assert.equal(rowOf(rows).printed, 93.9);
   });
+  test('a review of "nan" is a failed one', async () => {
+    const { rows, failed } = await evaluateContents('llava-bench', {
+      'r.jsonl': '{"question_id": 1, "tuple": [NaN, 8]}\n{"question_id": 2, "tuple": [8, 4]}\n',
+    });
+    assert.deepEqual([rowOf(rows).score, failed], [50, 1]);
+  });
   test('rounding on the way: 25/3 and 26/3 are 8.333 and 8.667', async () => {
     // 8.667 / 8.333 = 104.008..., not 26/25 = 104
     const thirds = [review(1, 'conv', [8, 8]), review(2, 'conv', [8, 9]), review(3, 'conv', [9, 9])];

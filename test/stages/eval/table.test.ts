@@ -61,3 +61,27 @@ test('an undefined score is a dash, models and counts have their columns', () =>
     ],
   );
 });
+
+test('a narrow terminal: figures that do not fit follow in blocks, rows without any of them left out', () => {
+  const row = { benchmark: 'gqa', n: 10, score: 50, ci95: null };
+  const lines = formatScoreTable(
+    'gqa',
+    [
+      { ...row, split: 'binary' },
+      { ...row, split: 'all', distribution: 1.5, consistency: 80.25, plausibility: 90.125 },
+    ],
+    40,
+  );
+  assert.deepEqual(lines.slice(0, lines.indexOf('published') - 1), [
+    'gqa',
+    'split    n  score  95 % interval',
+    'binary  10     50',
+    'all     10     50',
+    '',
+    'split  distribution  consistency',
+    'all           1.500        80.25',
+    '',
+    'split  plausibility',
+    'all           90.13',
+  ]);
+});
