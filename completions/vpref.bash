@@ -49,11 +49,11 @@ _vpref() {
       case $prev in
         --dtype) COMPREPLY=($(compgen -W 'f16 f32' -- "$cur")); return ;;
         --layout) COMPREPLY=($(compgen -W 'auto vision text' -- "$cur")); return ;;
-        --on-error) COMPREPLY=($(compgen -W 'fail skip' -- "$cur")); return ;;
+        --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--shard) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--seed|--shard|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --shard --help'
+      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --resume --seed --shard --threads --help'
       first='trl llama-factory ms-swift llava seva merge'
       ;;
     import)

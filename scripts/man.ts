@@ -22,6 +22,7 @@ function commandPage(command: CommandEntry): string {
     section('DESCRIPTION', ...paragraphs(command.description), ...lead),
     args(command),
     flags.length > 0 ? section('OPTIONS', ...flags.map(flagEntry)) : '',
+    inapplicable(command),
     ...sections,
     section('EXIT STATUS', 'See \\fBvpref\\fR(1).'),
     examples.length > 0 ? section('EXAMPLES', ...examples.map(exampleEntry)) : '',
@@ -91,6 +92,12 @@ function flagEntry(flag: Flag): string {
   ].join('\n');
 }
 
+/** Common flags that the command refuses. */
+function inapplicable({ inapplicable: flags = {} }: CommandEntry): string {
+  const entries = Object.entries(flags).map(([name, why]) => `.TP\n\\fB\\-\\-${roff(name)}\\fR\n${inline(why)}`);
+  return entries.length > 0 ? section('COMMON OPTIONS IT HAS NOT', ...entries) : '';
+}
+
 function exampleEntry({ description, command }: { description: string; command: string }): string {
   const lead = description === '' ? '' : `.PP\n${inline(description)}:\n`;
   return `${lead}.PP\n.RS 4\n.nf\n${command.split('\n').map(verbatim).join('\n')}\n.fi\n.RE`;
@@ -136,11 +143,26 @@ function paragraphs(text: string | undefined): string[] {
     }
     for (const block of piece
       .split(/\n\s*\n/)
-      .map((part) => part.trim())
+      .map((part) => part.replace(/^\n+|\s+$/g, ''))
       .filter(Boolean))
-      blocks.push(markdownBlock(block));
+      blocks.push(listBlock(block) ?? markdownBlock(block.trim()));
   }
   return blocks;
+}
+
+/** Lines set in by two spaces are a table of words, as in --help: they are left as they stand. */
+function listBlock(block: string): string | undefined {
+  const [, lead, list] = /^((?! ).*?)(?:^|\n)((?: {2}.*(?:\n|$))+)$/s.exec(block) ?? [];
+  if (list === undefined) return undefined;
+  const head = lead === '' || lead === undefined ? [] : [markdownBlock(lead)];
+  return [
+    ...head,
+    `.RS 2\n.nf\n${list
+      .trimEnd()
+      .split('\n')
+      .map((line) => verbatim(line.slice(2)))
+      .join('\n')}\n.fi\n.RE`,
+  ].join('\n');
 }
 
 function markdownBlock(block: string): string {

@@ -37,6 +37,8 @@ export interface CommandEntry {
   flags: Record<string, Flag>;
   args: Record<string, Arg>;
   hidden?: boolean;
+  /** Common flags that it has not, and why. */
+  inapplicable?: Record<string, string>;
 }
 
 /** The commands in alphabetical order, from the manifest that the build wrote. */

@@ -6,6 +6,7 @@ import {
   copyFileSync,
   existsSync,
   fsyncSync,
+  ftruncateSync,
   openSync,
   renameSync,
   rmSync,
@@ -17,6 +18,7 @@ import { dirname } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
 import { BrokenPipeError, StoppedError } from './exit.ts';
 import { type Done, type JournalEntry, journalPath, nothingDone, readDone } from './journal.ts';
+import { KeptLines } from './kept-lines.ts';
 
 /** Where a run writes. `push` buffers; await `ready` when it is there before pushing more. */
 export interface Sink {
@@ -160,11 +162,20 @@ function isDiskFull(error: NodeJS.ErrnoException): boolean {
 export interface FileSinkOptions {
   path: string;
   resume: boolean;
+  /** All rows are made at once: leave what an earlier run began, and save nothing unfinished. */
+  anew?: boolean;
   /** What the output depends on; a resumed run must have the same. */
   settings: Record<string, unknown>;
 }
 
-// Rows of tables are few and cheap to make again: no journal, no resume.
+/** What becomes of a table that is not finished. */
+export interface TableOptions {
+  /** Rows can be gone on with: an unfinished file is kept. */
+  resumable?: boolean;
+  resume?: boolean;
+}
+
+// Rows of tables have no ids: none is noted, and resume makes them again.
 const NO_JOURNAL = -1;
 
 /** FILE.partial, renamed to FILE when it is whole; FILE.journal holds what its rows do not say. */
@@ -176,48 +187,46 @@ export class FileSink extends BufferedSink implements Sink {
   readonly #fd: number;
   readonly #journalFd: number;
   #journal = '';
+  readonly #kept: KeptLines | undefined;
+  /** Kept when the run ends early. */
+  readonly #isSaved: boolean;
+  #isCut = false;
   #isEmpty: boolean;
   #failure: unknown;
 
-  private constructor(path: string, done: Done, header: string | undefined) {
+  private constructor(path: string, done: Done, header: string | undefined, kept?: KeptLines, isSaved = true) {
     super();
+    this.#kept = kept;
+    this.#isSaved = isSaved;
     this.#path = path;
     this.#partial = `${path}.partial`;
     this.done = done;
-    this.#isEmpty = done.rows === 0 && done.journalBytes === 0;
+    this.#isEmpty = done.rows === 0 && done.journalBytes === 0 && done.bytes === 0;
     this.#fd = openSync(this.#partial, 'a');
     this.#journalFd = header === undefined ? NO_JOURNAL : openSync(journalPath(path), 'a');
     if (header !== undefined && done.journalBytes === 0) this.#journal = `${header}\n`;
   }
 
   /** Throws UsageError when FILE cannot be written, or an unfinished one is in the way. */
-  static async open({ path, resume, settings }: FileSinkOptions): Promise<FileSink> {
+  static async open({ path, resume, anew = false, settings }: FileSinkOptions): Promise<FileSink> {
     const partial = `${path}.partial`;
-    checkOutputPath(path);
-    const left = statSync(partial, { throwIfNoEntry: false });
-    if (left !== undefined && left.size > 0 && !resume)
-      throw new UsageError(`${partial}: an earlier run has left it unfinished: go on with --resume, or delete it`);
-    if (!resume || left === undefined) {
-      rmSync(partial, { force: true });
-      rmSync(journalPath(path), { force: true });
-      // A finished file is a beginning too: the input may have grown.
-      if (resume && existsSync(path)) copyFileSync(path, partial, constants.COPYFILE_FICLONE);
-    }
+    beginPartial(path, { resume, anew });
     const done = resume ? await readDone(path, partial, settings) : nothingDone();
     if (existsSync(partial)) truncateSync(partial, done.bytes);
     if (existsSync(journalPath(path))) truncateSync(journalPath(path), done.journalBytes);
-    return new FileSink(path, done, JSON.stringify({ journal: 1, settings }));
+    return new FileSink(path, done, JSON.stringify({ journal: 1, settings }), undefined, !anew);
   }
 
-  /** A file without journal, made anew. Throws UsageError when it cannot be written. */
-  static openTable(path: string): FileSink {
-    checkOutputPath(path);
-    rmSync(`${path}.partial`, { force: true });
-    return new FileSink(path, nothingDone(), undefined);
+  /** A file without journal. Throws UsageError when it cannot be written. */
+  static openTable(path: string, { resumable = false, resume = false }: TableOptions = {}): FileSink {
+    const partial = `${path}.partial`;
+    beginPartial(path, { resume, anew: !resumable });
+    const kept = resume && existsSync(partial) ? new KeptLines(partial) : undefined;
+    return new FileSink(path, { ...nothingDone(), bytes: kept?.bytes ?? 0 }, undefined, kept, resumable);
   }
 
   get savedAs(): string | undefined {
-    return this.#journalFd === NO_JOURNAL || this.#isEmpty ? undefined : this.#partial;
+    return this.#isSaved && !this.#isEmpty ? this.#partial : undefined;
   }
 
   note(entry: JournalEntry): void {
@@ -227,11 +236,15 @@ export class FileSink extends BufferedSink implements Sink {
 
   override push(line: string): void {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#kept?.has(line)) return;
+    this.#cutTornEnd();
     super.push(line);
     this.#isEmpty = false;
   }
 
   async finish(): Promise<void> {
+    this.#kept?.checkAll();
+    this.#cutTornEnd();
     this.flush();
     this.#guard(() => fsyncSync(this.#fd));
     this.#close();
@@ -244,7 +257,7 @@ export class FileSink extends BufferedSink implements Sink {
     // A full disk has been told already.
     if (this.#failure === undefined) this.flush();
     this.#close();
-    if (!this.#isEmpty && this.#journalFd !== NO_JOURNAL) return;
+    if (!this.#isEmpty && this.#isSaved) return;
     rmSync(this.#partial, { force: true });
     rmSync(journalPath(this.#path), { force: true });
   }
@@ -281,14 +294,22 @@ export class FileSink extends BufferedSink implements Sink {
   }
 
   #explain(cause: NodeJS.ErrnoException): RunError {
-    const saved = this.#journalFd === NO_JOURNAL ? '' : `; ${this.#partial} is saved: run again with --resume`;
+    const saved = !this.#isSaved ? '' : `; ${this.#partial} is saved: run again with --resume`;
     return isDiskFull(cause)
       ? new RunError('disk-full', `${this.#path}: no space left on device${saved}`, { cause })
       : new RunError('write-failed', `${this.#path}: cannot be written: ${cause.message}${saved}`, { cause });
   }
 
+  /** Not before the file is known to be this run's. */
+  #cutTornEnd(): void {
+    if (this.#kept === undefined || this.#isCut) return;
+    ftruncateSync(this.#fd, this.#kept.bytes);
+    this.#isCut = true;
+  }
+
   #close(): void {
     closeSync(this.#fd);
+    this.#kept?.close();
     if (this.#journalFd !== NO_JOURNAL) closeSync(this.#journalFd);
   }
 }
@@ -350,6 +371,7 @@ export async function openSink(
   path: string | undefined,
   resume: boolean,
   settings: Record<string, unknown>,
+  anew = false,
 ): Promise<Sink> {
   if (path === undefined || path === '-') {
     if (resume) throw new UsageError('--resume: expected -o FILE to go on with');
@@ -357,16 +379,33 @@ export async function openSink(
   }
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats !== undefined && !stats.isFile() && !stats.isDirectory()) return new DeviceSink(path);
-  return FileSink.open({ path, resume, settings });
+  return FileSink.open({ path, resume, anew, settings });
 }
 
 /** The sink of rows that are no records. */
-export function openTableSink(path: string | undefined): Sink {
-  if (path === undefined || path === '-') return new StdoutSink();
+export function openTableSink(path: string | undefined, options: TableOptions = {}): Sink {
+  if (path === undefined || path === '-') {
+    if (options.resume) throw new UsageError('--resume: expected -o FILE to go on with');
+    return new StdoutSink();
+  }
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats !== undefined && !stats.isFile() && !stats.isDirectory()
     ? new DeviceSink(path)
-    : FileSink.openTable(path);
+    : FileSink.openTable(path, options);
+}
+
+/** Makes FILE.partial what the run begins with. Throws UsageError when it cannot be, or an unfinished one is in the way. */
+function beginPartial(path: string, { resume, anew }: { resume: boolean; anew: boolean }): void {
+  const partial = `${path}.partial`;
+  checkOutputPath(path);
+  const left = statSync(partial, { throwIfNoEntry: false });
+  if (left !== undefined && left.size > 0 && !resume && !anew)
+    throw new UsageError(`${partial}: an earlier run has left it unfinished: go on with --resume, or delete it`);
+  if (resume && left !== undefined) return;
+  rmSync(partial, { force: true });
+  rmSync(journalPath(path), { force: true });
+  // A finished file is a beginning too: the input may have grown.
+  if (resume && existsSync(path)) copyFileSync(path, partial, constants.COPYFILE_FICLONE);
 }
 
 function checkOutputPath(path: string): void {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows through a stage into a sink: order, failures, counts.
-import { RecordError, RunError } from '../records/error.ts';
+import { BAD_RECORD, RecordError, RunError } from '../records/error.ts';
 import { formatLine } from '../records/lines.ts';
 import { formatRecord } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
@@ -174,7 +174,7 @@ function resultOfBad({ source, line, record = {} as VprefRecord, error }: BadRow
   return {
     row: { source, line, record },
     records: [],
-    error: { code: 'bad-record', message: error.message, cause: error },
+    error: { code: BAD_RECORD, message: error.message, cause: error },
   };
 }
 

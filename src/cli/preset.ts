@@ -2,6 +2,7 @@
 // --preset and --faithful: a paper's settings in place of flags that are not given.
 import { Flags } from '@oclif/core';
 import { PRESET_NAMES, type PresetVerb, presetSettings } from '../stages/presets.ts';
+import type { RunContext } from './run.ts';
 
 export const presetFlags = {
   preset: Flags.option({ options: PRESET_NAMES })({
@@ -24,6 +25,11 @@ export function withPreset<F extends { preset?: string | undefined; faithful?: b
   const settings = Object.entries(presetSettings(flags.preset, verb, flags.faithful === true));
   const taken = settings.filter(([name]) => !given.has(name)).map(([name, { value }]) => [name, value]);
   return { ...flags, ...Object.fromEntries(taken) };
+}
+
+/** Said once when --faithful asks for quirks where there are none. */
+export function warnNoQuirk(run: Pick<RunContext<unknown, unknown>, 'warn'>, where: string): void {
+  run.warn(`--faithful: changes nothing here: no quirk of the published code is known for ${where} (see --help)`);
 }
 
 function definedNames(flags: object): Set<string> {

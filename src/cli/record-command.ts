@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every command is: oclif parses the flags, one of the run methods joins input, stage and output.
 import { Command, type Interfaces } from '@oclif/core';
+import { UsageError } from '../records/error.ts';
 import type { RowResult, Stage } from '../stages/stage.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { pipeResults, pipeRows, pipeTable } from './pipe.ts';
-import { type Parsed, Run, type RunContext } from './run.ts';
+import { type Parsed, Run, type RunContext, type TableRunOptions } from './run.ts';
 
 interface CommandClass<F, A> {
   flags: Interfaces.FlagInput;
@@ -21,6 +22,9 @@ type ArgsOf<C extends CommandClass<unknown, unknown>> = Interfaces.InferredArgs<
 export abstract class RecordCommand extends Command {
   // FILE... has no end: the parser's count of arguments is off, and unknown flags are still refused.
   static override strict = false;
+
+  /** Common flags that have no meaning for this command, and why: what the refusal and the manual say. */
+  static inapplicable: Readonly<Record<string, string>> = {};
 
   /** Records in, records out: `make` returns the stage. */
   protected async runStage<C extends CommandClass<unknown, unknown>>(
@@ -43,17 +47,17 @@ export abstract class RecordCommand extends Command {
     await run.write((options) => pipeResults(run.selectResults(results), options));
   }
 
-  /** Rows of another kind out (metrics, scores), as objects or ready lines. `toStdout`: -o is the command's own. */
+  /** Rows of another kind out (metrics, scores), as objects or ready lines. */
   protected async runTable<C extends CommandClass<unknown, unknown>>(
     command: C,
     make: (
       context: RunContext<FlagsOf<C>, ArgsOf<C>>,
     ) => AsyncIterable<object | string> | Promise<AsyncIterable<object | string>>,
-    { toStdout = false } = {},
+    options: TableRunOptions = {},
   ): Promise<void> {
     const run = await this.#start(command);
     const rows = await make(run);
-    await run.writeTable((sink) => pipeTable(rows, sink), toStdout);
+    await run.writeTable((sink) => pipeTable(rows, sink), options);
   }
 
   async #start<C extends CommandClass<unknown, unknown>>(command: C): Promise<Run<FlagsOf<C>, ArgsOf<C>>> {
@@ -61,6 +65,7 @@ export abstract class RecordCommand extends Command {
     for (const flag of Object.values(command.flags))
       if (flag.type === 'option' && flag.multiple && flag.multipleNonGreedy === undefined)
         Object.assign(flag, { multipleNonGreedy: true });
+    this.#refuseInapplicable((this.constructor as typeof RecordCommand).inapplicable);
     const { flags, args, raw } = await this.parse({ ...command, strict: false } as unknown as typeof RecordCommand);
     const positional = raw.filter((token) => token.type === 'arg').map(({ input }) => input);
     const files = positional.slice(Object.keys(command.args ?? {}).length);
@@ -70,5 +75,14 @@ export abstract class RecordCommand extends Command {
       this.id ?? '',
       parsed as Parsed<FlagsOf<C> & Partial<RecordFlagValues> & OutputFlagValues, ArgsOf<C>>,
     );
+  }
+
+  #refuseInapplicable(inapplicable: Readonly<Record<string, string>>): void {
+    const end = this.argv.indexOf('--');
+    for (const word of end < 0 ? this.argv : this.argv.slice(0, end)) {
+      const name = /^--([a-z-]+)/.exec(word)?.[1];
+      if (name !== undefined && Object.hasOwn(inapplicable, name))
+        throw new UsageError(`--${name}: ${this.id} has no such flag: ${inapplicable[name]}`);
+    }
   }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
-import { type RecordError, UsageError } from '../records/error.ts';
+import { rmSync } from 'node:fs';
+import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
+import { formatLine } from '../records/lines.ts';
+import type { VprefRecord } from '../records/record.ts';
 import type { Row, RowResult } from '../stages/stage.ts';
 import { exitCode } from './exit.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
@@ -33,7 +36,20 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   /** Records of `files`, or stdin, for commands that read them themselves; failed ones are left out and counted. */
   records(): AsyncGenerator<Row>;
   /** A row of `records` failed: throws under --on-error fail, else tells and counts it. */
-  failed(error: RecordError): void;
+  failed(error: RecordError, record?: VprefRecord): void;
+  /** Rows out depend on all rows in, because of this flag: --shard and --resume are refused, a restarted job begins anew. */
+  needAllRows(flag: string): void;
+  /** Says so when the command line gives a common flag that changes nothing here. */
+  noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void;
+}
+
+export interface TableRunOptions {
+  /** -o is the command's own. */
+  toStdout?: boolean;
+  /** --resume goes on with an unfinished file. */
+  resumable?: boolean;
+  /** --on-error keep writes failed records to FILE.errors.ndjson. */
+  keepsFailed?: boolean;
 }
 
 type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
@@ -56,6 +72,8 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly #reporter: Reporter;
   readonly #counts = newCounts();
   readonly #atEnd: (() => void | Promise<void>)[] = [];
+  #needsAllRows = false;
+  #failedRows: FailedRows | undefined;
 
   constructor(verb: string, { flags, args, files, given }: Parsed<F & AnyFlags, A>) {
     this.#verb = verb;
@@ -83,6 +101,17 @@ export class Run<F, A> implements RunContext<F, A> {
     this.#atEnd.push(action);
   }
 
+  needAllRows(flag: string): void {
+    const { resume, shard } = this.#common;
+    if (resume) throw new UsageError(`${flag}: expected no --resume, all rows are needed at once`);
+    if (shard !== undefined) throw new UsageError(`${flag}: expected no --shard, all rows are needed at once`);
+    this.#needsAllRows = true;
+  }
+
+  noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void {
+    for (const [name, why] of Object.entries(flags)) if (this.given.has(name)) this.note(`--${name}: ${why}`);
+  }
+
   /** Throws UsageError when there is nothing to read, or a file cannot be. */
   needInput(): void {
     const readsStdin = this.files.length === 0 || this.files.includes('-');
@@ -102,16 +131,21 @@ export class Run<F, A> implements RunContext<F, A> {
     this.needInput();
     for await (const batch of this.readRows())
       for (const row of batch) {
-        if ('error' in row) this.failed(row.error);
+        if ('error' in row) this.failed(row.error, row.record);
         else if (row.record.error === undefined) yield row;
-        else this.#counts.passed += 1;
+        else {
+          this.#counts.passed += 1;
+          this.#failedRows?.push(row.record);
+        }
       }
     if (this.#counts.passed > 0) this.note(`${this.#counts.passed} records left out: they failed in an earlier stage`);
   }
 
-  failed(error: RecordError): void {
+  failed(error: RecordError, record?: VprefRecord): void {
     if ((this.#common['on-error'] ?? 'fail') === 'fail') throw error;
     this.#counts.skipped += 1;
+    if (record !== undefined)
+      this.#failedRows?.push({ ...record, error: { stage: this.#verb, code: BAD_RECORD, message: error.message } });
     if (this.#counts.skipped <= MAX_TOLD) this.warn(error.message);
     else if (this.#counts.skipped === MAX_TOLD + 1) this.warn('more rows failed: they are only counted');
   }
@@ -130,8 +164,8 @@ export class Run<F, A> implements RunContext<F, A> {
   /** Opens the output, runs `pipe`, and makes the output final or saves it. */
   async write(pipe: (options: PipeOptions) => Promise<void>): Promise<void> {
     const { output, 'on-error': onError = 'fail' } = this.#common;
-    const resume = this.#common.resume === true || (isRestarted() && output !== undefined);
-    const sink = await openSink(output, resume, this.#settings());
+    const anew = this.#needsAllRows;
+    const sink = await openSink(output, this.#resumes() && !anew, this.#settings(), anew);
     const { done } = sink;
     if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
     this.#counts.skipped = done.skipped;
@@ -142,14 +176,27 @@ export class Run<F, A> implements RunContext<F, A> {
     if (this.#counts.skipped + this.#counts.kept > 0) process.exitCode = exitCode.partial;
   }
 
-  /** The same for rows that are no records: nothing to resume. */
-  async writeTable(pipe: (sink: Sink) => Promise<void>, toStdout: boolean): Promise<void> {
-    const sink = openTableSink(toStdout ? undefined : this.#common.output);
+  /** The same for rows that are no records. */
+  async writeTable(
+    pipe: (sink: Sink) => Promise<void>,
+    { toStdout = false, resumable = false, keepsFailed = false }: TableRunOptions = {},
+  ): Promise<void> {
+    const { output, 'on-error': onError } = this.#common;
+    const path = toStdout ? undefined : output;
+    const sink = openTableSink(path, { resumable, resume: resumable && this.#resumes() });
+    if (keepsFailed && onError === 'keep' && path !== undefined) this.#failedRows = new FailedRows(path);
     await this.#finishing(sink, () => pipe(sink), { summary: false });
     const { skipped } = this.#counts;
+    await this.#failedRows?.finish();
     if (skipped === 0) return;
-    this.note(`${skipped} records failed and left out`);
+    this.note(
+      `${skipped} records failed and left out${this.#failedRows?.numRows ? `: they are in ${this.#failedRows.path}` : ''}`,
+    );
     process.exitCode = exitCode.partial;
+  }
+
+  #resumes(): boolean {
+    return this.#common.resume === true || (isRestarted() && this.#common.output !== undefined);
   }
 
   async #finishing(sink: Sink, work: () => Promise<void>, { summary = true } = {}): Promise<void> {
@@ -161,6 +208,7 @@ export class Run<F, A> implements RunContext<F, A> {
       await sink.finish();
     } catch (error) {
       await sink.save();
+      await this.#failedRows?.save();
       throw error;
     } finally {
       if (summary) this.#reporter.finish(this.#counts);
@@ -173,6 +221,32 @@ export class Run<F, A> implements RunContext<F, A> {
       ([name, value]) => !passingFlags.has(name) && value !== undefined,
     );
     return { command: this.#verb, args: this.args, ...Object.fromEntries(flags) };
+  }
+}
+
+/** Failed records of a command whose own rows have no place for an error: in a file beside the output, when there are any. */
+class FailedRows {
+  readonly path: string;
+  numRows = 0;
+  #sink: Sink | undefined;
+
+  constructor(output: string) {
+    this.path = `${output}.errors.ndjson`;
+  }
+
+  push(record: VprefRecord): void {
+    this.#sink ??= openTableSink(this.path);
+    this.#sink.push(formatLine(record));
+    this.numRows += 1;
+  }
+
+  async finish(): Promise<void> {
+    if (this.#sink === undefined) rmSync(this.path, { force: true });
+    else await this.#sink.finish();
+  }
+
+  async save(): Promise<void> {
+    await this.#sink?.save();
   }
 }
 

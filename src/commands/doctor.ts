@@ -10,6 +10,14 @@ export default class Doctor extends RecordCommand {
     'One row per check: name, ok, detail, and what to do where ok is false. What the machine lacks leaves the exit code at 0; a model given with --model that cannot run here makes it 1.';
   static override usage = 'doctor [--model DIR] [-o FILE]';
   static override examples = ['<%= config.bin %> doctor', '<%= config.bin %> doctor --model llava-1.5-7b-hf'];
+  static override inapplicable = {
+    resume: 'it reads no records',
+    shard: 'it reads no records',
+    limit: 'it reads no records',
+    'on-error': 'it reads no records',
+    seed: 'it draws nothing at random',
+    threads: 'it says what is there',
+  };
   static override flags = {
     ...outputFlags,
     model: Flags.string({

@@ -23,6 +23,13 @@ export default class Eval extends RecordCommand {
     '<%= config.bin %> import mmvet mm-vet.json | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
     '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
   ];
+  static override inapplicable = {
+    resume: 'a score is of all answers at once, and soon made again',
+    shard: 'a score is of all answers at once',
+    limit: 'a score is of all answers at once (head -n N makes a smaller file; --allow-missing scores it)',
+    'on-error': 'failed answers are counted and not scored (--max-failed, --include-failed)',
+    threads: 'one thread scores',
+  };
   static override args = {
     benchmark: Args.string({
       required: true,

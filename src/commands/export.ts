@@ -16,7 +16,9 @@ const FORMAT_LINES = [
   ...Object.entries(exportFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`),
   `  ${'merge'.padEnd(15)}a checkpoint directory with adapters merged into the weights (no records)`,
 ];
-const { output, progress, quiet, limit, shard } = recordFlags;
+
+/** Flags that export merge has; all others are about records. */
+const MERGE_FLAGS = ['output', 'progress', 'quiet', 'model', 'adapter', 'dtype'];
 
 export default class Export extends RecordCommand {
   static override summary = "write preference data in other trainers' formats";
@@ -25,7 +27,10 @@ ${FORMAT_LINES.join('\n')}
 
 Records are pairs (chosen, rejected) or single answers (response, label). A
 record with K rejected answers gives K rows. All rows of a file have the same
-columns.`;
+columns. Records that failed in an earlier stage are left out and counted.
+
+--resume makes the rows of FILE.partial again, holds them against those that
+are there, and goes on after them.`;
   static override usage = 'export FORMAT [FILE...]';
   static override examples = [
     '<%= config.bin %> export trl pairs.ndjson -o trl.jsonl',
@@ -37,14 +42,11 @@ columns.`;
     format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'the format to write' }),
   };
   static override flags = {
-    output,
-    progress,
-    quiet,
-    limit,
-    shard,
-    'on-error': Flags.option({ options: ['fail', 'skip'] as const })({
+    ...recordFlags,
+    'on-error': Flags.option({ options: ['fail', 'skip', 'keep'] as const })({
       default: 'fail',
-      summary: 'a record that the format has no form for: stop, or leave it out',
+      summary:
+        'a record that the format has no form for: stop, leave it out, or also write it with its error to FILE.errors.ndjson',
     }),
     model: Flags.string({ helpValue: 'DIR', summary: 'merge: the base model' }),
     adapter: Flags.string({
@@ -84,6 +86,7 @@ columns.`;
       if (args.format === 'merge') return merge(run);
       for (const name of ['model', 'adapter', 'dtype'])
         if (run.given.has(name)) throw new UsageError(`--${name}: is for export merge, got format ${args.format}`);
+      run.noteIdle({ seed: 'nothing is drawn at random here', threads: 'rows are written by one thread' });
       const counts: ExportCounts = { rows: 0 };
       const addEntry = datasetInfo(args.format, flags);
       if (args.format !== 'trl' && flags.layout !== 'auto')
@@ -98,10 +101,10 @@ columns.`;
         run.records(),
         { format: args.format, imagePath: imagePaths(given), ...isText },
         counts,
-        (error) => run.failed(error),
+        (error, row) => run.failed(error, row.record),
       );
     };
-    await this.runTable(Export, make, { toStdout });
+    await this.runTable(Export, make, toStdout ? { toStdout } : { resumable: true, keepsFailed: true });
   }
 }
 
@@ -110,6 +113,8 @@ type ExportRun = RunContext<Interfaces.InferredFlags<typeof Export.flags>, Inter
 /** Writes a whole checkpoint with the adapters merged into it; no rows come out. */
 async function* merge(run: ExportRun): AsyncGenerator<object> {
   const { model, adapter, dtype, output: dir } = run.flags;
+  for (const name of run.given)
+    if (!MERGE_FLAGS.includes(name)) throw new UsageError(`--${name}: expected a format of records, got export merge`);
   if (model === undefined) throw new UsageError('--model: expected the directory of the base model, got nothing');
   if (adapter === undefined) throw new UsageError('--adapter: expected the directory of an adapter, got nothing');
   if (dir === undefined) throw new UsageError('-o: expected a directory for the merged checkpoint, got nothing');

@@ -5,6 +5,7 @@ import { Args, Flags, type Interfaces } from '@oclif/core';
 import { recordFlags } from '../cli/flags.ts';
 import { openImportFiles } from '../cli/import-files.ts';
 import { checkOncePerSource, listFlag, parseLimits, splitSource } from '../cli/list-flags.ts';
+import { warnNoQuirk } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
 import { UsageError } from '../records/error.ts';
@@ -31,9 +32,9 @@ source of an item is the first folder of its image path, or the format's name.
 
 --faithful keeps what SeVa's published code does and this command mends
 otherwise:
-  questions of ocr_vqa and gqa lose their line breaks (gluing words), those of
-  textvqa keep an image mark that stands last; --limit counts dialogues, not
-  questions`;
+  questions   those of ocr_vqa and gqa lose their line breaks (gluing words),
+              those of textvqa keep an image mark that stands last
+  --limit     counts dialogues, not questions`;
   static override usage = 'import FORMAT [FILE...]';
   static override examples = [
     '<%= config.bin %> import llava mix665k.json --source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000 --image-root data',
@@ -85,7 +86,10 @@ otherwise:
     await this.runSource(Import, (run) => {
       const { args, flags, files, stop } = run;
       const counts = newImportCounts();
+      run.noteIdle({ threads: 'items are read by one thread' });
       const options = importOptions(args.format, flags);
+      if (flags.faithful && options.cleaning !== 'seva-faithful' && options.selection.limits.length === 0)
+        warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
       run.atEnd(() => tellCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
       return importFiles(openImportFiles(files, stop, rereads), options, counts);

@@ -2,7 +2,7 @@
 import { Flags, type Interfaces } from '@oclif/core';
 import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { listFlag, parseLimits } from '../cli/list-flags.ts';
-import { presetFlags, withPreset } from '../cli/preset.ts';
+import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
 import { UsageError } from '../records/error.ts';
@@ -13,6 +13,9 @@ import { describeLean } from '../stages/pair/lean.ts';
 const RULES = Object.keys(pairRules) as RuleName[];
 const PAIRING: RuleName[] = ['seva', 'score', 'best-of-n', 'given'];
 const SCORING: RuleName[] = ['score', 'best-of-n', 'sft', 'kto'];
+
+/** Rules that the published code does otherwise. */
+const FAITHFUL_RULES: RuleName[] = ['seva', 'score'];
 
 /** Rules that a flag means something to; flags that are not here go with every rule. */
 const FLAG_RULES: Record<string, RuleName[]> = {
@@ -125,6 +128,9 @@ Only annotations with outcome ok count; several judge runs are averaged.
     await this.runStage(Pair, (run) => {
       const flags = withPreset(run.flags, 'pair', run.given);
       const options = pairOptions(flags);
+      if (options.whole) run.needAllRows(flags.balance ? '--balance' : '--max-pairs');
+      if (flags.faithful && !FAITHFUL_RULES.includes(options.rule)) warnNoQuirk(run, `rule ${options.rule}`);
+      run.noteIdle({ threads: 'pairs are made by one thread' });
       const report = newPairReport();
       if (flags.preset !== undefined && options.rule === 'seva' && !flags.faithful)
         run.note('line breaks in answers are kept; the published code deletes them (--faithful)');
@@ -191,12 +197,9 @@ function scoring({ metrics = ['helpfulness', 'correctness', 'coherence'], guide,
   return { metrics: Object.fromEntries(weights), ...defined({ guide, judge, run }) };
 }
 
-function wholeFilters({ balance = false, 'max-pairs': texts = [], seed, resume, shard }: PairFlags) {
+function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFlags) {
   const limits = parseLimits('--max-pairs', texts);
   if (!balance && limits.length === 0) return undefined;
-  const flag = balance ? '--balance' : '--max-pairs';
-  if (resume) throw new UsageError(`${flag}: expected no --resume, all pairs are needed at once`);
-  if (shard !== undefined) throw new UsageError(`${flag}: expected no --shard, all pairs are needed at once`);
   return { balance, limits, seed };
 }
 

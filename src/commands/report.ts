@@ -17,6 +17,14 @@ export default class Report extends RecordCommand {
     '<%= config.bin %> report pairs.ndjson seva.metrics.ndjson scores.ndjson -o report.html',
     '<%= config.bin %> report --title "SeVa, step 800" before.scores.ndjson after.scores.ndjson > scores.html',
   ];
+  static override inapplicable = {
+    resume: 'a page is made at once',
+    shard: 'a page is of all rows',
+    limit: 'see --max-pairs and --max-images',
+    'on-error': 'failed records are shown as such; a line that is no JSON object is an error',
+    seed: 'nothing is drawn at random',
+    threads: 'one thread writes the page',
+  };
   static override flags = {
     title: Flags.string({ default: 'vpref report', helpValue: 'TEXT', summary: 'title of the page' }),
     'max-pairs': integerFlag({ min: 0, default: 10000, helpValue: 'N', summary: 'pairs in the browser at most' }),

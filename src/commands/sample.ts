@@ -2,10 +2,11 @@
 import { Flags, type Interfaces } from '@oclif/core';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
-import { presetFlags, withPreset } from '../cli/preset.ts';
+import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
 import { UsageError } from '../records/error.ts';
+import { hasQuirk } from '../stages/presets.ts';
 import type { Stage } from '../stages/stage.ts';
 import { STEER_ATTRIBUTES } from '../stages/steerlm.ts';
 
@@ -95,6 +96,8 @@ assistant turns with content null are generated one after the other.
   async run(): Promise<void> {
     await this.runStage(Sample, async (run) => {
       const flags = withPreset(run.flags, 'sample', run.given);
+      if (flags.faithful && (!hasQuirk(flags.preset, 'sample') || run.given.has('template')))
+        warnNoQuirk(run, flags.preset === undefined ? 'sampling without a preset' : `sampling as ${flags.preset}`);
       if (flags.beams > 1 && (flags.temperature > 0 || flags.n > 1))
         throw new UsageError('--beams: expected greedy search of one answer, got --temperature or -n beside it');
       if (flags.n > 1 && flags.temperature === 0 && flags.beams === 1)

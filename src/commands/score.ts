@@ -23,6 +23,7 @@ summed over the response's tokens and its end token, full vocabulary, temperatur
 
   async run(): Promise<void> {
     await this.runStage(Score, async (run) => {
+      run.noteIdle({ seed: 'nothing is drawn at random here' });
       const { score } = await import('../stages/score.ts');
       return score((await openModelOf(run, run.flags)).context);
     });

@@ -2,9 +2,10 @@
 import { Flags } from '@oclif/core';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
-import { presetFlags, withPreset } from '../cli/preset.ts';
+import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { trainPlan } from '../cli/train-plan.ts';
+import { hasQuirk } from '../stages/presets.ts';
 
 // A training run has no row output to shard, and a bad row ends it before the first step.
 const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
@@ -14,7 +15,14 @@ export default class Train extends RecordCommand {
   static override description =
     `Reads all records, then trains a LoRA adapter (or, when asked, the projector or the language model) and writes it to the directory of -o
 in PEFT's layout. Metrics go to stdout, one row a step, under trl's names. The reference is what \`ref_*\` of the records say, or, where they are
-absent, the model as it stands before the first step. Stopped by SIGTERM or SIGUSR1 it saves and exits 75; --resume goes on as if it had not been.`;
+absent, the model as it stands before the first step. Stopped by SIGTERM or SIGUSR1 it saves and exits 75; --resume goes on as if it had not been.
+
+--faithful keeps what the published code does and this command mends otherwise:
+  seva-7b, seva-13b   every record is taken twice an epoch; the projector is trained too, at the rate of the adapter`;
+  static override inapplicable = {
+    shard: 'a run learns from all of its records',
+    'on-error': 'what a model learns from is not left to chance: a bad record ends the run before its first step',
+  };
   static override usage = 'train --model DIR -o DIR [--method dpo|sft] [FILE...]';
   static override examples = [
     '<%= config.bin %> train pairs.ndjson --model llava --preset seva-7b -o runs/seva > runs/seva.metrics.ndjson',
@@ -118,7 +126,10 @@ absent, the model as it stands before the first step. Stopped by SIGTERM or SIGU
         const plan = trainPlan(flags, run.given);
         const rows = [];
         for await (const row of run.records()) rows.push(row);
-        if (flags.faithful) {
+        const hasQuirks = hasQuirk(flags.preset, 'train');
+        if (flags.faithful && !hasQuirks)
+          warnNoQuirk(run, flags.preset === undefined ? 'training without a preset' : `training as ${flags.preset}`);
+        if (flags.faithful && hasQuirks) {
           run.note('--faithful: every record is taken twice an epoch');
           rows.push(...rows);
         }

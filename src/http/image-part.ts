@@ -2,7 +2,7 @@
 // An image as the APIs take it: the file's own bytes with their media type, never re-encoded unless they must be.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { RunError } from '../records/error.ts';
+import { FieldError } from '../records/error.ts';
 
 export interface ImagePart {
   mediaType: string;
@@ -20,19 +20,31 @@ export interface ImageLimits {
   maxBytes: number;
 }
 
-/** Reads a record's image: a file path or a data: URI. Throws RunError('image') naming the file. */
-export async function readImageBytes(image: string): Promise<Buffer> {
+/** Reads a record's image: a file path or a data: URI. Throws FieldError{"image"} naming `field`, such as images[0], and the file. */
+export async function readImageBytes(image: string, field: string): Promise<Buffer> {
   if (image.startsWith('data:')) {
     const match = /^data:[^,]*?(;base64)?,/.exec(image.slice(0, 256));
-    if (match === null) throw new RunError('image', 'a data: URI without a comma');
+    if (match === null)
+      throw new FieldError('image', field, 'an image file or data: URI', 'a data: URI without a comma');
     const payload = image.slice(match[0].length);
     return match[1] ? Buffer.from(payload, 'base64') : percentDecode(payload);
   }
   try {
     return await readFile(image);
   } catch (cause) {
-    throw new RunError('image', `${image}: ${(cause as Error).message}`, { cause });
+    throw new FieldError(
+      'image',
+      field,
+      'an image file',
+      `${image}: ${describeFailure(cause as NodeJS.ErrnoException)}`,
+    );
   }
+}
+
+function describeFailure({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return 'no such file';
+  if (code === 'EISDIR') return 'a directory';
+  return code === 'EACCES' ? 'a file that may not be read' : (code ?? message);
 }
 
 function percentDecode(text: string): Buffer {
@@ -42,26 +54,19 @@ function percentDecode(text: string): Buffer {
   );
 }
 
-/** SHA-256 of an image's bytes, hex. */
-export async function imageSha256(image: string): Promise<string> {
-  return createHash('sha256')
-    .update(await readImageBytes(image))
-    .digest('hex');
-}
-
 /** The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limit) is encoded anew. */
-export async function loadImagePart(image: string, limits: ImageLimits): Promise<ImagePart> {
-  const bytes = await readImageBytes(image);
+export async function loadImagePart(image: string, limits: ImageLimits, field: string): Promise<ImagePart> {
+  const bytes = await readImageBytes(image, field);
   const header = imageHeader(bytes);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const name = image.startsWith('data:') ? 'a data: URI' : image;
   if (header !== undefined && limits.mediaTypes.includes(header.mediaType) && bytes.length <= limits.maxBytes) {
     return { ...header, base64: bytes.toString('base64'), sha256 };
   }
-  return { ...(await encodeAnew(bytes, name, limits)), sha256 };
+  return { ...(await encodeAnew(bytes, limits, { name, field })), sha256 };
 }
 
-async function encodeAnew(bytes: Buffer, name: string, limits: ImageLimits) {
+async function encodeAnew(bytes: Buffer, limits: ImageLimits, at: { name: string; field: string }) {
   const { default: sharp } = await import('sharp');
   try {
     const upright = sharp(bytes, { failOn: 'error' }).rotate();
@@ -70,7 +75,8 @@ async function encodeAnew(bytes: Buffer, name: string, limits: ImageLimits) {
     const small = upright.resize({ width: 2048, height: 2048, fit: 'inside', withoutEnlargement: true });
     return encoded('image/jpeg', await small.jpeg({ quality: 90 }).toBuffer({ resolveWithObject: true }));
   } catch (cause) {
-    throw new RunError('image', `${name}: not an image that can be sent: ${(cause as Error).message}`, { cause });
+    const got = `${at.name}: ${bytes.length === 0 ? 'an empty file' : `one that does not decode (${(cause as Error).message})`}`;
+    throw new FieldError('image', at.field, 'an image that can be sent', got);
   }
 }
 

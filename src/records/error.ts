@@ -6,6 +6,9 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
+/** `error.code` of a kept row whose record is not what it should be; other codes say what failed on it. */
+export const BAD_RECORD = 'bad-record';
+
 /** A record is not what it should be: exit 2. The message is `SOURCE:LINE: field: expected X, got Y`. */
 export class RecordError extends Error {
   override name = 'RecordError';
@@ -46,4 +49,9 @@ export class FieldError extends RunError {
     this.expected = expected;
     this.got = got;
   }
+}
+
+/** The error with the record's place in it, where only the field was known. */
+export function placed(at: { source: string; line: number }, cause: unknown): unknown {
+  return cause instanceof FieldError ? new RecordError(at, cause.field, cause.expected, cause.got) : cause;
 }

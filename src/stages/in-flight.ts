@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows at a time through an engine that batches them itself: results in input order, bounded memory.
 import { setMaxListeners } from 'node:events';
-import { FieldError, RecordError } from '../records/error.ts';
+import { placed } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
 import { mapOrdered } from './ordered.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
@@ -42,13 +42,8 @@ async function settleRow(row: Row, work: Promise<VprefRecord[]>): Promise<RowRes
   try {
     return { row, records: await work };
   } catch (cause) {
-    const error = rowError(positioned(row, cause));
+    const error = rowError(placed(row, cause));
     if (FATAL.has(error.code)) throw cause;
     return { row, records: [], error };
   }
-}
-
-function positioned(row: Row, cause: unknown): unknown {
-  if (!(cause instanceof FieldError)) return cause;
-  return new RecordError(row, cause.field, cause.expected, cause.got);
 }

@@ -142,6 +142,12 @@ export const presets: Record<string, Preset> = {
 
 export const PRESET_NAMES = Object.keys(presets);
 
+/** Whether --faithful changes what the preset sets for the verb. */
+export function hasQuirk(name: string | undefined, verb: PresetVerb): boolean {
+  if (name === undefined) return false;
+  return Object.values(presets[name]![verb]).some(({ faithful, published }) => faithful === true || published);
+}
+
 /** What a preset sets for a verb, by flag name. Throws nothing: the name is one of PRESET_NAMES. */
 export function presetSettings(name: string, verb: PresetVerb, faithful: boolean): Record<string, PresetSetting> {
   const settings = Object.entries(presets[name]![verb]).filter(([, setting]) => faithful || setting.faithful !== true);

@@ -14,7 +14,7 @@ import type { HttpClient } from '../http/client.ts';
 import { type Clock, FlowControl, monotonicClock, type RunSignals, runSignals } from '../http/flow.ts';
 import { type ImagePart, loadImagePart } from '../http/image-part.ts';
 import { callWithRetries, FatalCallError } from '../http/retry.ts';
-import { RecordError, RunError } from '../records/error.ts';
+import { FieldError, placed, RecordError, RunError } from '../records/error.ts';
 import { placeImages } from '../records/prompt.ts';
 import { randomStream } from '../records/random.ts';
 import type { Message, Response, VprefRecord } from '../records/record.ts';
@@ -101,7 +101,7 @@ class EndpointSampler {
     } catch (cause) {
       const isRowsOwn = cause instanceof RecordError || cause instanceof RunError;
       if (cause instanceof FatalCallError || !isRowsOwn) throw cause;
-      return { row, records: [], error: rowError(cause) };
+      return { row, records: [], error: rowError(placed(row, cause)) };
     }
   }
 
@@ -127,7 +127,9 @@ class EndpointSampler {
 
   /** n samples of one view, turn by turn: the first open turn in one request, the later ones each on its own. */
   async #sampleView(row: Row, view: WantedView, sampling: EndpointSampling): Promise<Branch[]> {
-    const images = await Promise.all(view.images.map((image) => loadImagePart(image, CHAT_IMAGES)));
+    const images = await Promise.all(
+      view.images.map((image, index) => loadImagePart(image, CHAT_IMAGES, `images[${index}]`)),
+    );
     const spans = generatedSpans(placeImages(row.record.prompt, images.length));
     const random = randomStream(sampling.seed, row.record.id, 'sample-endpoint', view.name);
     const messages = fillImages(spans, images);
@@ -304,6 +306,6 @@ function fillImages(spans: Message[][], images: ImagePart[]): ChatMessage[][] {
 function imageAt(images: ImagePart[], index: number): ImagePart {
   const image = images[index];
   if (image === undefined)
-    throw new RunError('image', `the prompt has more image slots than images (${images.length})`);
+    throw new FieldError('image', 'images', 'one for each <image> of the prompt', String(images.length));
   return image;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a stage is: an async generator from rows to results. It knows no flags, no streams, no process.
+import { BAD_RECORD, RecordError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
 
 /** A record with the place it came from. */
@@ -69,6 +70,7 @@ function attempt(fn: () => VprefRecord[] | { dropped: string }) {
 /** The row's failure from what was thrown; programming errors (TypeError and the like) are thrown on. */
 export function rowError(cause: unknown): NonNullable<RowResult['error']> {
   if (!(cause instanceof Error) || cause instanceof TypeError || cause instanceof ReferenceError) throw cause;
+  if (cause instanceof RecordError) return { code: BAD_RECORD, message: cause.message, cause };
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
   return { code, message: cause.message, cause };
 }

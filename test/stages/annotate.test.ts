@@ -215,10 +215,16 @@ test('an image that is not there, or is none, is the row of a failure and of not
   const { results } = await annotateAll(rows, settings(server));
   assert.deepEqual(
     results.map((result) => result.error?.code),
-    ['image', 'image', undefined],
+    ['bad-record', 'bad-record', undefined],
   );
-  assert.match(results[0]!.error!.message, /none\.png: ENOENT/);
-  assert.match(results[1]!.error!.message, /broken\.png: not an image that can be sent/);
+  assert.match(
+    results[0]!.error!.message,
+    /^test\.ndjson:1: images\[0\]: expected an image file, got .*none\.png: no such file$/,
+  );
+  assert.match(
+    results[1]!.error!.message,
+    /^test\.ndjson:2: images\[0\]: expected an image that can be sent, got .*broken\.png: one that/,
+  );
 });
 
 test('a text guide sends no image', async (context) => {

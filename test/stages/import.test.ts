@@ -194,9 +194,9 @@ test('--check-images tells what is missing, empty or no image, by source, and go
   assert.deepEqual(
     errors.map((message) => message.replace(directory, '')),
     [
-      '/2.jpg: the file is empty',
-      '/3.jpg: not an image, it begins with "<html>not"',
-      '/4.jpg: no image there (ENOENT)',
+      'f:2: images[0]: expected an image file, got /2.jpg: an empty file',
+      'f:3: images[0]: expected an image file, got /3.jpg: one that begins with "<html>not"',
+      'f:4: images[0]: expected an image file, got /4.jpg: no such file',
     ],
   );
   assert.deepEqual([...counts.badImages], [['lrv', 3]]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // annotate: asks a judge about the responses of each record and appends one entry a run to `annotations`.
 import { type RunSignals, runSignals } from '../../http/flow.ts';
-import { RecordError, RunError } from '../../records/error.ts';
+import { placed, RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
 import { mapOrdered } from '../ordered.ts';
 import { type Row, type RowResult, rowError, type Stage } from '../stage.ts';
@@ -67,7 +67,7 @@ class AnnotateRun {
       return await this.#annotateRow(row);
     } catch (cause) {
       const isRowsOwn = cause instanceof RecordError || (cause instanceof RunError && cause.code === 'image');
-      if (isRowsOwn) return { row, records: [], error: rowError(cause) };
+      if (isRowsOwn) return { row, records: [], error: rowError(placed(row, cause)) };
       throw cause instanceof BudgetSpent ? new RunError('max-cost', cause.message) : cause;
     }
   }

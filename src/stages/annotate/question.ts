@@ -60,7 +60,7 @@ export async function askQuestion(
   const user = ready.user.render(call.variables).trim();
   const reader: ReplyReader = replyReaders[guide.reply];
   const schema = overrides.withoutSchema ? undefined : reader.schema?.(call.context);
-  const facts = await Promise.all(images.map(imageFacts));
+  const facts = await Promise.all(images.map((image, index) => imageFacts(image, `images[${index}]`)));
   const request: Omit<JudgeRequest, 'key'> = {
     ...(system ? { system } : {}),
     turns: [{ role: 'user', text: user }],
@@ -112,8 +112,8 @@ function judgeParameters(
   };
 }
 
-async function imageFacts(image: string): Promise<{ sha256: string; width: number; height: number }> {
-  const bytes = await readImageBytes(image);
+async function imageFacts(image: string, field: string): Promise<{ sha256: string; width: number; height: number }> {
+  const bytes = await readImageBytes(image, field);
   const { width = 0, height = 0 } = imageHeader(bytes) ?? {};
   return { sha256: sha256(bytes), width, height };
 }

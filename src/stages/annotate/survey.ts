@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The questions of a run without asking them: for --dry-run and for batch files.
-import { RecordError, RunError } from '../../records/error.ts';
+import { placed, RecordError, RunError } from '../../records/error.ts';
 import type { Row } from '../stage.ts';
 import type { ReplyCache } from './cache.ts';
 import { costOf, type Price } from './cost.ts';
@@ -33,7 +33,7 @@ export async function* eachQuestion(
       questions = await rowQuestions(row, source);
     } catch (cause) {
       if (!(cause instanceof RecordError) && !(cause instanceof RunError && cause.code === 'image')) throw cause;
-      source.onBadRow(cause instanceof RecordError ? cause.message : `${row.source}:${row.line}: ${cause.message}`);
+      source.onBadRow((placed(row, cause) as Error).message);
       continue;
     }
     for (const question of questions) {

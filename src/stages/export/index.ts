@@ -41,7 +41,7 @@ export async function* exportLines(
   rows: AsyncIterable<Row>,
   options: ExportOptions,
   counts: ExportCounts,
-  failed: (error: RecordError) => void,
+  failed: (error: RecordError, row: Row) => void,
 ): AsyncGenerator<string> {
   const format = exportFormats[options.format]!;
   const isArray = format.layout === 'array';
@@ -55,7 +55,7 @@ export async function* exportLines(
       lines = writer.lines(row);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
-      failed(error);
+      failed(error, row);
       continue;
     }
     for (const line of lines) {

@@ -2,7 +2,7 @@
 // Where images are: roots put before the paths that a file writes, and a look at whether they are there.
 import { open } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
-import { RecordError, RunError } from '../../records/error.ts';
+import { FieldError, RecordError } from '../../records/error.ts';
 import type { Place } from '../../records/field.ts';
 
 export interface ImageRoot {
@@ -27,9 +27,10 @@ export function checkImageForm(path: string, at: Place, field: string): void {
     throw new RecordError(at, field, 'a path or data: URI (download it first)', `a ${scheme} address`);
 }
 
-/** Throws RunError when there is no image file there: missing, empty, or something else by its first bytes. */
-export async function checkImageFile(path: string): Promise<void> {
+/** Throws FieldError when there is no image file there: missing, empty, or something else by its first bytes. */
+export async function checkImageFile(path: string, field: string): Promise<void> {
   if (path.startsWith('data:')) return;
+  const wrong = (got: string) => new FieldError('image', field, 'an image file', `${path}: ${got}`);
   const head = Buffer.alloc(16);
   let length: number;
   try {
@@ -40,16 +41,12 @@ export async function checkImageFile(path: string): Promise<void> {
       await file.close();
     }
   } catch (cause) {
-    throw new RunError('missing-image', `${path}: no image there (${(cause as NodeJS.ErrnoException).code})`, {
-      cause,
-    });
+    const { code } = cause as NodeJS.ErrnoException;
+    throw wrong(code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a directory' : String(code));
   }
-  if (length === 0) throw new RunError('bad-image', `${path}: the file is empty`);
+  if (length === 0) throw wrong('an empty file');
   if (!looksLikeImage(head.subarray(0, length)))
-    throw new RunError(
-      'bad-image',
-      `${path}: not an image, it begins with ${JSON.stringify(head.toString('latin1', 0, Math.min(length, 9)))}`,
-    );
+    throw wrong(`one that begins with ${JSON.stringify(head.toString('latin1', 0, Math.min(length, 9)))}`);
 }
 
 const SIGNATURES = ['ffd8ff', '89504e470d0a1a0a', '47494638', '424d', '49492a00', '4d4d002a', '0000000c6a502020'];

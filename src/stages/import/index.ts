@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // import: items of other tools' files -> prompt records. Every format by its name on the command line.
-import { RecordError } from '../../records/error.ts';
+import { placed, RecordError } from '../../records/error.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -218,13 +218,14 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
 
 async function checkImages(records: VprefRecord[], row: ItemRow, counts: ImportCounts): Promise<VprefRecord[]> {
   try {
-    for (const image of records[0]?.images ?? []) await checkImageFile(image);
+    for (const [index, image] of (records[0]?.images ?? []).entries())
+      await checkImageFile(image, joinPath(row.item.path, `images[${index}]`));
   } catch (error) {
     const source = row.itemSource ?? 'unknown';
     counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
     // A kept row should be the record, not the empty shell that stood for it.
     Object.assign(row.record, records[0]);
-    throw error;
+    throw placed(row, error);
   }
   return records;
 }

@@ -51,7 +51,9 @@ export function httpJudge(api: JudgeApi, client: HttpClient): Judge {
 
 /** The request's body with its images read and encoded. */
 export async function apiBody(api: JudgeApi, request: JudgeRequest): Promise<Record<string, unknown>> {
-  const images = await Promise.all(request.images.map((image) => loadImagePart(image, api.imageLimits)));
+  const images = await Promise.all(
+    request.images.map((image, index) => loadImagePart(image, api.imageLimits, `images[${index}]`)),
+  );
   return api.body(request, images);
 }
 

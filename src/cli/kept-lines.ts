@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What --resume finds in an unfinished file whose rows have no ids: its lines, which the run makes again and holds
+// against them one by one.
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { UsageError } from '../records/error.ts';
+
+const CHUNK_BYTES = 256 * 1024;
+const NEWLINE = 0x0a;
+
+/** The whole lines of a file, but for the end of a JSON array, which later rows would change. */
+export class KeptLines {
+  /** Length of those lines. */
+  readonly bytes: number;
+  readonly #path: string;
+  readonly #fd: number;
+  #chunk = Buffer.alloc(0);
+  #at = 0;
+  #line = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#fd = openSync(path, 'r');
+    this.bytes = this.#end();
+  }
+
+  /** Whether the line is there already. Throws UsageError when another stands in its place. */
+  has(line: string): boolean {
+    if (this.#at >= this.bytes) return false;
+    const wanted = Buffer.from(`${line}\n`);
+    this.#line += 1;
+    if (!wanted.equals(this.#take(Math.min(wanted.length, this.bytes - this.#at))))
+      throw new UsageError(
+        `${this.#path}:${this.#line}: expected the row that input and flags give now, got another: not a file that --resume can go on with`,
+      );
+    return true;
+  }
+
+  /** Throws UsageError unless every line has been made again. */
+  checkAll(): void {
+    if (this.#at < this.bytes)
+      throw new UsageError(
+        `${this.#path}:${this.#line + 1}: expected no more rows than input and flags give now, got one: not a file that --resume can go on with`,
+      );
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #take(length: number): Buffer {
+    if (this.#chunk.length < length) {
+      const from = this.#at + this.#chunk.length;
+      const more = this.#read(from, Math.min(Math.max(CHUNK_BYTES, length), this.bytes - from));
+      this.#chunk = Buffer.concat([this.#chunk, more]);
+    }
+    const taken = this.#chunk.subarray(0, length);
+    this.#chunk = this.#chunk.subarray(length);
+    this.#at += length;
+    return taken;
+  }
+
+  #end(): number {
+    const end = this.#lineStart(fstatSync(this.#fd).size);
+    const last = this.#lineStart(end - 1);
+    if (end === 0 || this.#read(last, end - last).toString() !== ']\n') return end;
+    return this.#lineStart(last - 1);
+  }
+
+  /** Where the line begins that ends before `end`: after the newline before it. */
+  #lineStart(end: number): number {
+    for (let to = end; to > 0; ) {
+      const from = Math.max(0, to - CHUNK_BYTES);
+      const place = this.#read(from, to - from).lastIndexOf(NEWLINE);
+      if (place >= 0) return from + place + 1;
+      to = from;
+    }
+    return 0;
+  }
+
+  #read(from: number, length: number): Buffer {
+    const bytes = Buffer.alloc(length);
+    let filled = 0;
+    for (let count = 1; filled < length && count > 0; filled += count)
+      count = readSync(this.#fd, bytes, filled, length - filled, from + filled);
+    return bytes.subarray(0, filled);
+  }
+}
