@@ -69,7 +69,7 @@ if ! cmake --build "$dir" --parallel "$jobs" >"$dir/build.log" 2>&1; then
   grep -A12 -E 'error|FAILED|Error' "$dir/build.log" | head -120 >&2
   exit 1
 fi
-for built in "$dir"/*.node; do
+for built in "$dir"/*.node "$dir"/vpref_mpi.so; do
   [ -e "$built" ] || continue
   target=build/native/$(basename "$built")
   # Renamed into place: a process that has the old one loaded keeps it.

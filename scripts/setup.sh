@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what a build and its tests need: system packages through apt when root, else it says what to install;
 # then the npm packages of package-lock.json. Does nothing, and needs no network, when all is there.
+# --tests: also MPI and Slurm, for the tests that run a small cluster of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,12 +28,20 @@ else
   wanted+=(libdnnl-dev libgtest-dev)
 fi
 
+if [ "${1:-}" = --tests ]; then
+  want mpirun openmpi-bin
+  command -v mpicxx >/dev/null || wanted+=(libopenmpi-dev)
+  PATH=$PATH:/usr/sbin want slurmctld slurm-wlm
+  PATH=$PATH:/usr/sbin want munged munge
+fi
+
 if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
   packages=("${needed[@]}" "${wanted[@]}")
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "installing ${packages[*]}"
     log=$(mktemp)
-    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+    # RUNLEVEL: installing a service is not starting it.
+    if ! { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
       tail -5 "$log" >&2
       say "apt-get could not install them all"
     fi

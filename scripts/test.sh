@@ -18,7 +18,7 @@ step() { # step NAME COMMAND...
   fi
 }
 
-scripts/setup.sh || exit 1
+scripts/setup.sh --tests || exit 1
 native_tests() {
   local dir
   dir=$(scripts/build-native.sh --print-dir)

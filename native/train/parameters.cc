@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/parameters.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/memory.h"
 #include "ops/adamw.h"
@@ -19,8 +21,18 @@ int ParameterStore::add(std::string name, int64_t rows, int64_t cols, int group)
 void ParameterStore::allocate(Context& ctx, DType compute) {
   compute_ = compute;
   const size_t bytes = size_t(numel_) * sizeof(float);
-  for (Buffer* b : {&master_, &grad_, &m_, &v_}) *b = Buffer(ctx.device, bytes, /*zero=*/true);
+  for (Buffer* b : {&master_, &grad_}) *b = Buffer(ctx.device, bytes, /*zero=*/true);
   if (compute != DType::f32) copy_ = Buffer(ctx.device, size_t(numel_) * dtype_size(compute), /*zero=*/true);
+}
+
+void ParameterStore::allocate_state(Context& ctx, const std::vector<std::pair<int64_t, int64_t>>& ranges) {
+  states_.clear();
+  int64_t kept = 0;
+  for (const auto& [begin, end] : ranges) {
+    states_.push_back({begin, end, kept});
+    kept += end - begin;
+  }
+  for (Buffer* b : {&m_, &v_}) *b = Buffer(ctx.device, size_t(kept) * sizeof(float), /*zero=*/true);
 }
 
 Tensor ParameterStore::view(const Buffer& buffer, int i, DType dtype) const {
@@ -49,11 +61,15 @@ void ParameterStore::refresh_copy(Context& ctx) {
 void ParameterStore::zero_grad(Context& ctx) { device_zero(ctx.device, grad_.data(), grad_.bytes()); }
 
 void ParameterStore::adamw(Context& ctx, int64_t begin, int64_t end, double lr, double weight_decay, int64_t step, double grad_scale) {
-  if (begin >= end) return;
   const AdamW options{.lr = float(lr), .weight_decay = float(weight_decay), .step = step, .grad_scale = float(grad_scale)};
-  const auto piece = [&](const Tensor& t) { return t.rows(begin, end - begin); };
-  const Tensor copy = compute_ == DType::f32 ? Tensor() : piece(flat(copy_, compute_));
-  vpref::adamw(ctx, options, piece(flat_master()), piece(flat_grad()), piece(flat_m()), piece(flat_v()), copy ? &copy : nullptr);
+  for (const State& s : states_) {
+    const int64_t from = std::max(begin, s.begin), count = std::min(end, s.end) - from;
+    if (count <= 0) continue;
+    const auto piece = [&](const Tensor& t) { return t.rows(from, count); };
+    const auto moment = [&](const Tensor& t) { return t.rows(from - s.begin, count); };
+    const Tensor copy = compute_ == DType::f32 ? Tensor() : piece(flat(copy_, compute_));
+    vpref::adamw(ctx, options, piece(flat_master()), piece(flat_grad()), moment(first_moment(s)), moment(second_moment(s)), copy ? &copy : nullptr);
+  }
 }
 
 }  // namespace vpref

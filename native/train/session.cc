@@ -2,6 +2,7 @@
 #include "train/session.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -60,8 +61,12 @@ std::vector<std::string> adapter_keys(const std::string& name) {
 
 }  // namespace
 
-TrainSession::TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter)
-    : ctx_(ctx), model_(prepared(ctx, model)), images_(model), trainer_(ctx, model.config, model.weights, model.compute(), std::move(options)) {
+TrainSession::TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter, std::unique_ptr<Collective> world)
+    : ctx_(ctx),
+      model_(prepared(ctx, model)),
+      images_(model),
+      world_(std::move(world)),
+      trainer_(ctx, model.config, model.weights, model.compute(), std::move(options), world_.get()) {
   trainer_.is_cancelled = [this] { return cancelled_.load(std::memory_order_relaxed); };
   if (!init_adapter.empty()) load_adapter(init_adapter);
 }
@@ -123,6 +128,8 @@ StepResult TrainSession::save_gradients(const std::vector<SessionRow>& rows, con
   const StepResult result = trainer_.accumulate(tree_rows(rows), encoder(rows));
   HostTensors host;
   ParameterStore& store = trainer_.trainable().store;
+  trainer_.exchange().gather_gradients(ctx_, store);
+  if (world_->rank() != 0) return result;
   for (size_t i = 0; i < store.parameters().size(); ++i) {
     const Parameter& p = store.parameters()[i];
     host.add(ctx_, p.name, natural_shape(p, store.grad(int(i))));
@@ -132,6 +139,7 @@ StepResult TrainSession::save_gradients(const std::vector<SessionRow>& rows, con
 }
 
 void TrainSession::save_adapter(const std::string& file) {
+  if (world_->rank() != 0) return;
   HostTensors host;
   ParameterStore& store = trainer_.trainable().store;
   for (size_t i = 0; i < store.parameters().size(); ++i) {
@@ -144,38 +152,78 @@ void TrainSession::save_adapter(const std::string& file) {
 void TrainSession::save_state(const std::string& file) {
   HostTensors host;
   ParameterStore& store = trainer_.trainable().store;
-  // Parameter by parameter, so that a run with another layout (or number of ranks) can read them.
-  for (size_t i = 0; i < store.parameters().size(); ++i) {
-    const Parameter& p = store.parameters()[i];
-    const auto piece = [&](const Tensor& flat) { return flat.rows(p.offset, p.numel()).reshaped({p.shape[0], p.shape[1]}); };
+  // In one process on the CPU the moments are written from where they are.
+  const bool in_place = ctx_.device == Device::cpu && !trainer_.zero();
+  const auto collected = [&](bool second) { return in_place ? std::vector<float>() : trainer_.exchange().collect_moment(ctx_, store, second); };
+  std::vector<float> m = collected(false), v = collected(true);
+  if (world_->rank() != 0) return;
+  const auto flat = [&](std::vector<float>& values, bool second) {
+    if (!in_place) return Tensor(values.data(), DType::f32, {store.numel()});
+    return second ? store.second_moment(store.states()[0]) : store.first_moment(store.states()[0]);
+  };
+  const Tensor flat_m = flat(m, false), flat_v = flat(v, true);
+  // Parameter by parameter, so that a run with another layout or number of ranks can read them.
+  for (const Parameter& p : store.parameters()) {
+    const auto piece = [&](const Tensor& whole) { return whole.rows(p.offset, p.numel()).reshaped({p.shape[0], p.shape[1]}); };
     host.add(ctx_, "master." + p.name, piece(store.flat_master()));
-    host.add(ctx_, "exp_avg." + p.name, piece(store.flat_m()));
-    host.add(ctx_, "exp_avg_sq." + p.name, piece(store.flat_v()));
+    host.named.emplace_back("exp_avg." + p.name, piece(flat_m));
+    host.named.emplace_back("exp_avg_sq." + p.name, piece(flat_v));
   }
   write_safetensors(file, host.named, {{"step", std::to_string(steps_done())}});
 }
 
-void TrainSession::restore(const std::string& path) {
-  const Safetensors file(path);
-  ParameterStore& store = trainer_.trainable().store;
-  check(file.tensors().size() == 3 * store.parameters().size(), "checkpoint", path, ": expected the state of ", store.parameters().size(),
+namespace {
+
+// The state's tensors of a file, each checked against the parameter it is for, in the order of `kParts` a parameter.
+constexpr const char* kParts[] = {"master.", "exp_avg.", "exp_avg_sq."};
+
+std::vector<Tensor> state_tensors(const Safetensors& file, const ParameterStore& store) {
+  check(file.tensors().size() == 3 * store.parameters().size(), "checkpoint", file.path(), ": expected the state of ", store.parameters().size(),
         " parameters, got ", file.tensors().size(), " tensors");
-  const auto step = file.metadata().find("step");
-  check(step != file.metadata().end(), "checkpoint", path, ": expected the number of steps in the metadata, got none");
-  // Everything is checked before anything is changed.
-  std::vector<std::pair<Tensor, Tensor>> copies;
+  check(file.metadata().contains("step"), "checkpoint", file.path(), ": expected the number of steps in the metadata, got none");
+  std::vector<Tensor> tensors;
   for (const Parameter& p : store.parameters()) {
-    const std::pair<const char*, Tensor> parts[] = {{"master.", store.flat_master()}, {"exp_avg.", store.flat_m()}, {"exp_avg_sq.", store.flat_v()}};
-    for (const auto& [prefix, flat] : parts) {
-      const Tensor stored = file.view(prefix + p.name);
-      check(stored.dtype == DType::f32 && stored.rank == 2 && stored.dim(0) == p.shape[0] && stored.dim(1) == p.shape[1], "checkpoint", path, ": ", prefix,
-            p.name, ": expected [", p.shape[0], ", ", p.shape[1], "] f32, got ", shape_string(stored));
-      copies.emplace_back(flat.rows(p.offset, p.numel()), stored);
+    for (const char* part : kParts) {
+      const Tensor t = file.view(part + p.name);
+      check(t.dtype == DType::f32 && t.rank == 2 && t.dim(0) == p.shape[0] && t.dim(1) == p.shape[1], "checkpoint", file.path(), ": ", part, p.name,
+            ": expected [", p.shape[0], ", ", p.shape[1], "] f32, got ", shape_string(t));
+      tensors.push_back(t);
     }
   }
-  for (const auto& [to, from] : copies) copy_to_device(ctx_, to.data, from.data, from.bytes());
+  return tensors;
+}
+
+}  // namespace
+
+void TrainSession::restore(const std::string& path) {
+  ParameterStore& store = trainer_.trainable().store;
+  std::optional<Safetensors> file;
+  std::vector<Tensor> stored;  // everything is checked before anything is changed
+  double steps = 0;
+  if (world_->rank() == 0) {
+    file.emplace(path);
+    stored = state_tensors(*file, store);
+    steps = double(std::stoll(file->metadata().find("step")->second));
+  }
+  world_->broadcast(&steps, sizeof steps, 0);
+  std::vector<float> received;
+  for (size_t i = 0; i < 3 * store.parameters().size(); ++i) {
+    const Parameter& p = store.parameters()[i / 3];
+    if (!file) received.resize(size_t(p.numel()));
+    float* values = file ? stored[i].as<float>() : received.data();
+    world_->broadcast(values, size_t(p.numel()) * sizeof(float), 0);
+    if (i % 3 == 0) {
+      copy_to_device(ctx_, store.master(int(i / 3)).data, values, size_t(p.numel()) * sizeof(float));
+      continue;
+    }
+    for (const ParameterStore::State& s : store.states()) {
+      const int64_t begin = std::max(p.offset, s.begin), count = std::min(p.offset + p.numel(), s.end) - begin;
+      const Tensor moment = i % 3 == 1 ? store.first_moment(s) : store.second_moment(s);
+      if (count > 0) copy_to_device(ctx_, moment.as<float>() + (begin - s.begin), values + (begin - p.offset), size_t(count) * sizeof(float));
+    }
+  }
   store.refresh_copy(ctx_);
-  trainer_.set_steps_done(std::stoll(step->second));
+  trainer_.set_steps_done(int64_t(steps));
 }
 
 }  // namespace vpref

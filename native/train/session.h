@@ -3,6 +3,7 @@
 // Everything runs on the engine's compute thread (Engine::run).
 #pragma once
 #include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,9 @@ struct SessionRow {
 class TrainSession {
  public:
   // Prepares the model's weights and adds what is trained. init_adapter: a PEFT directory whose values the adapter starts from, or empty.
-  // Throws Error{"config" | "checkpoint" | "memory"}.
-  TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter);
+  // Throws Error{"config" | "checkpoint" | "memory"}. With several ranks every rank calls everything below in the same order, each with its own rows;
+  // rank 0 alone writes and reads files.
+  TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter, std::unique_ptr<Collective> world = single_process());
 
   StepResult step(const std::vector<SessionRow>& rows);
   std::vector<RowResult> score(const std::vector<SessionRow>& rows, bool adapter_on);
@@ -37,6 +39,7 @@ class TrainSession {
   void save_state(const std::string& file);
   void restore(const std::string& file);
 
+  Collective& world() { return *world_; }
   Trainer& trainer() { return trainer_; }
   int64_t steps_done() const { return trainer_.steps_done(); }
   // From any thread: the running step ends before it changes anything. Cleared when the next one starts.
@@ -50,6 +53,7 @@ class TrainSession {
   Context& ctx_;
   Model& model_;
   ImageEncoder images_;
+  std::unique_ptr<Collective> world_;
   Trainer trainer_;
   std::atomic<bool> cancelled_ = false;
 };

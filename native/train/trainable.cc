@@ -65,6 +65,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
   check_options(config, options);
   const std::string lm = config.model_type == "llava" ? "model.language_model." : "model.";
   for (size_t i = 0; i < layers.size(); ++i) {
+    const int64_t begin = store.numel();
     for (const NamedLinear& l : kLinears) {
       Linear& linear = weights.layers[i].*l.linear;
       LinearGrads& grads = layers[i].*l.grads;
@@ -73,6 +74,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       if (options.lora_r > 0 && target) add_lora(path, linear, grads, options);
       if (options.language_model) add_weight(path + ".weight", linear.weight, grads.weight, kMain);
     }
+    layer_ranges_.emplace_back(begin, store.numel());
   }
   if (options.language_model) {
     add_weight(lm + "embed_tokens.weight", weights.embed_tokens, embed_grad, kMain);

@@ -38,6 +38,9 @@ class Trainable {
   bool trains_projector = false;
   bool trains_language_model = false;
 
+  // Elements [begin, end) of the store, one a layer, whose gradients are final when the layer's backward is done.
+  const std::vector<std::pair<int64_t, int64_t>>& layer_ranges() const { return layer_ranges_; }
+
   // The trained adapter off (the reference) or on.
   void enable_adapter(bool on);
 
@@ -56,6 +59,7 @@ class Trainable {
 
   std::vector<Slot> slots_;
   std::vector<Linear*> adapted_;
+  std::vector<std::pair<int64_t, int64_t>> layer_ranges_;
 };
 
 // Module path of decoder layer i as transformers spells it since 4.52: "model.language_model.layers.3" (llava), "model.layers.3" (llama).

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
+#include <new>
 #include <numeric>
 
 #include "core/error.h"
@@ -82,16 +84,22 @@ struct Trainer::Forward {
   std::vector<int64_t> branch_tokens;
 };
 
-Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options)
+Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options, Collective* world)
     : ctx_(ctx),
       config_(config),
       weights_(weights),
       compute_(compute),
       options_(std::move(options)),
+      alone_(world ? nullptr : single_process()),
+      world_(world ? *world : *alone_),
       trainable_(ctx, config, weights, compute, options_.trainable),
+      exchange_(world_, trainable_, choose_zero(), options_.bucket_bytes),
       inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)) {
   check(!options_.loss.empty(), "config", "loss: expected at least one term");
   check_loss_options(options_.loss, options_.loss_options);
+  std::vector<std::pair<int64_t, int64_t>> kept;
+  for (const Part& part : exchange_.owned()) kept.emplace_back(part.begin, part.end);
+  trainable_.store.allocate_state(ctx, kept);
   copy_to_device(ctx, inv_freq_.data(), config.text.inv_freq.data(), inv_freq_.bytes());
   if (ctx.device != Device::cpu) plan_device_memory();
 }
@@ -122,7 +130,47 @@ bool Trainer::uses(std::string_view loss) const {
   return std::any_of(options_.loss.begin(), options_.loss.end(), [&](const LossTerm& t) { return t.info->name == loss; });
 }
 
-void Trainer::check_cancelled() const { check(!is_cancelled || !is_cancelled(), "cancelled", "the step was cancelled; no parameter was changed"); }
+void Trainer::check_cancelled() const {
+  check((!is_cancelled || !is_cancelled()) && !world_.notified(), "cancelled", "the step was cancelled; no parameter was changed");
+}
+
+// Optimizer state is split where all of it would not fit beside the smallest activations.
+bool Trainer::choose_zero() const {
+  if (world_.size() == 1 || options_.zero >= 0) return world_.size() > 1 && options_.zero == 1;
+  const int64_t n = trainable_.store.numel(), rows = options_.micro_batch_tokens;
+  const size_t moments = 8 * size_t(n), activations = activation_slab_bytes(rows, rows / 2, config_.has_vision ? rows : 0, kMostRecompute, true);
+  size_t free = options_.memory_budget == 0 ? SIZE_MAX : options_.memory_budget - std::min(options_.memory_budget, ParameterStore::bytes(n, 0, compute_));
+  if (ctx_.device != Device::cpu && options_.memory_budget == 0) {
+    const MemorySize memory = memory_size(ctx_.device);  // values and gradients are there already
+    free = memory.free - std::min(memory.free, std::max(memory.total / 32, kLibraryBytes));
+  }
+  std::vector<double> too_large = {moments + activations > free ? 1.0 : 0.0};
+  world_.all_reduce(too_large, Reduce::max);
+  return too_large[0] > 0;
+}
+
+// Runs one rank's share of a step. When it throws on any rank, it throws on all: there with its own error, elsewhere as "peer" or "cancelled".
+template <class F>
+void Trainer::together(F work) {
+  if (world_.size() == 1) return work();
+  enum Outcome { fine = 0, cancelled = 1, failed = 2 };
+  std::optional<Error> own;
+  world_.begin_phase();
+  try {
+    work();
+  } catch (const Error& e) {
+    own = e;
+  } catch (const std::bad_alloc&) {
+    own = Error("memory", "out of memory");
+  }
+  if (own) world_.notify();
+  std::vector<double> worst = {double(!own ? fine : own->code() == "cancelled" ? cancelled : failed)};
+  world_.all_reduce(worst, Reduce::max);
+  if (worst[0] == fine) return;
+  if (own && own->code() != "cancelled") throw Error(own->code(), cat("rank ", world_.rank(), ": ", own->what()));
+  if (worst[0] == failed) throw Error("peer", "another rank failed");
+  throw Error("cancelled", "the step was cancelled; no parameter was changed");
+}
 
 std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow> rows) const {
   std::vector<MicroBatch> batches;
@@ -175,8 +223,10 @@ size_t Trainer::activation_slab_bytes(int64_t rows, int64_t targets, int64_t ima
 }
 
 std::string Trainer::memory_plan() const {
-  std::string plan = cat(trainable_.store.numel(), " trained parameters (", gib(ParameterStore::bytes(trainable_.store.numel(), compute_)),
-                         " with gradients and optimizer state), activations ", gib(arena_.capacity()), " at recompute level ", level_);
+  std::string plan = cat(trainable_.store.numel(), " trained parameters (", gib(trainable_.store.bytes()), " with gradients and optimizer state), activations ",
+                         gib(arena_.capacity()), " at recompute level ", level_);
+  if (world_.size() > 1)
+    plan += cat("; ", world_.size(), " ranks by ", world_.name(), ", optimizer state ", zero() ? "split over them (ZeRO-1)" : "whole on each");
   if (ctx_.device == Device::cpu) return plan;
   const MemorySize memory = memory_size(ctx_.device);
   return plan + cat(" for ", options_.micro_batch_tokens, " packed tokens; ", gib(memory.free), " of the GPU's ", gib(memory.total), " left");
@@ -249,7 +299,7 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   return f;
 }
 
-void Trainer::backward(Forward& f, std::span<const double> branch_weight) {
+void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool is_last) {
   const TreeBatch& tree = f.batch->tree;
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
   std::vector<float> host(static_cast<size_t>(num_targets));
@@ -263,8 +313,10 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight) {
                       trainable_.lm_head_grad, arena_);
   const bool below = trainable_.trains_projector || trainable_.trains_language_model;
   for (size_t i = weights_.layers.size(); i-- > 0;) {
-    check_cancelled();
+    // What ranks do together cannot be left half done.
+    if (!is_last || world_.size() == 1) check_cancelled();
     decoder_layer_backward(ctx_, config_, weights_.layers[i], f.call, f.layers[i], trainable_.layers[i], dx, i > 0 || below, arena_);
+    if (is_last) exchange_.layer_done(ctx_, trainable_.store, int64_t(i));
   }
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
   if (trainable_.trains_projector && f.projector.features) {
@@ -291,74 +343,123 @@ std::vector<RowResult> Trainer::score(std::span<const TrainRow> rows, const Enco
   return out;
 }
 
-// KTO's z_0: the mean log-ratio of answers that belong to another prompt of the batch (the next one's), at least 0.
+namespace {
+
+// The answer of a row as bytes: what a rank tells the others.
+std::string answer_bytes(const SegmentInput& s) {
+  std::string out(sizeof(int32_t), '\0');
+  const int32_t n = int32_t(s.token_ids.size());
+  std::memcpy(out.data(), &n, sizeof n);
+  out.append(reinterpret_cast<const char*>(s.token_ids.data()), s.token_ids.size() * sizeof(int32_t));
+  return out.append(reinterpret_cast<const char*>(s.scored.data()), s.scored.size());
+}
+
+void set_answer(const std::string& bytes, SegmentInput& s) {
+  int32_t n = 0;
+  std::memcpy(&n, bytes.data(), sizeof n);
+  s.token_ids.resize(size_t(n));
+  std::memcpy(s.token_ids.data(), bytes.data() + sizeof n, size_t(n) * sizeof(int32_t));
+  const size_t scored = sizeof n + size_t(n) * sizeof(int32_t);
+  s.scored.assign(bytes.begin() + int64_t(scored), bytes.end());
+}
+
+SegmentInput& answer_of(TrainRow& row) {
+  return *std::find_if(row.segments.begin(), row.segments.end(), [](const SegmentInput& s) { return s.branch == 0; });
+}
+
+}  // namespace
+
+// KTO's z_0: the mean log-ratio of answers that belong to another prompt of the batch (the next one's, on whatever rank), at least 0.
 double Trainer::reference_point(std::span<const TrainRow> rows, const EncodeImages& encode) {
-  check(rows.size() > 1, "config", "loss kto needs at least two rows a step to estimate its reference point, got ", rows.size());
   std::vector<TrainRow> mismatched(rows.begin(), rows.end());
-  const auto answer = [](TrainRow& row) -> SegmentInput& {
-    return *std::find_if(row.segments.begin(), row.segments.end(), [](const SegmentInput& s) { return s.branch == 0; });
-  };
-  std::vector<SegmentInput> answers;
-  for (TrainRow& row : mismatched) answers.push_back(answer(row));
-  for (size_t i = 0; i < mismatched.size(); ++i) {
-    SegmentInput& mine = answer(mismatched[i]);
-    const SegmentInput& other = answers[(i + 1) % answers.size()];
-    mine.token_ids = other.token_ids;
-    mine.scored = other.scored;
+  std::vector<std::string> answers;
+  for (TrainRow& row : mismatched) answers.push_back(answer_bytes(answer_of(row)));
+  const std::vector<std::string> first_answers = world_.all_gather(answers.empty() ? "" : answers[0]);
+  if (!answers.empty()) {
+    const size_t size = first_answers.size();
+    size_t next = (size_t(world_.rank()) + 1) % size;
+    while (first_answers[next].empty()) next = (next + 1) % size;  // a rank without rows; ours is not empty
+    answers.push_back(first_answers[next]);
   }
-  const std::vector<RowResult> policy = score(mismatched, encode, true), reference = score(mismatched, encode, false);
-  double sum = 0;
-  for (size_t i = 0; i < policy.size(); ++i) sum += policy[i].policy[0] - reference[i].policy[0];
-  return std::max(0.0, sum / double(policy.size()));
+  std::vector<double> sums = {0, double(rows.size())};
+  together([&] {
+    for (size_t i = 0; i < mismatched.size(); ++i) set_answer(answers[i + 1], answer_of(mismatched[i]));
+    const std::vector<RowResult> policy = score(mismatched, encode, true), reference = score(mismatched, encode, false);
+    for (size_t i = 0; i < policy.size(); ++i) sums[0] += policy[i].policy[0] - reference[i].policy[0];
+  });
+  world_.all_reduce(sums, Reduce::sum);
+  check(sums[1] > 1, "config", "loss kto needs at least two rows a step to estimate its reference point, got ", sums[1]);
+  return std::max(0.0, sums[0] / sums[1]);
+}
+
+// Losses of a micro-batch's rows into `result`; returns what each branch's sum weighs in the gradient.
+std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, double kl, double num_records, double num_tokens, StepResult& result) {
+  std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
+  for (size_t r = 0; r < b.rows.size(); ++r) {
+    const TrainRow& row = b.rows[r];
+    const int32_t first = b.branch_of_row[r], count = row.num_branches();
+    std::vector<Branch> branches;
+    for (int32_t k = 0; k < count; ++k) branches.push_back({f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
+    const std::span<const Branch> all(branches);
+    const Preference preference{all[0], all.subspan(1, row.num_rejected), all.subspan(1 + row.num_rejected), row.label, kl};
+    RowResult& out = result.rows[size_t(b.first_row) + r];
+    for (const LossTerm& term : options_.loss) {
+      const LossValue v = term.info->function(preference, options_.loss_options);
+      const double scale = term.weight / (term.info->average == Average::tokens ? num_tokens : num_records);
+      out.loss += scale * v.loss;
+      weight[first] += scale * v.d_chosen;
+      for (size_t k = 0; k < v.d_rejected.size(); ++k) weight[first + 1 + k] += scale * v.d_rejected[k];
+      for (size_t k = 0; k < v.d_rejected_images.size(); ++k) weight[first + 1 + row.num_rejected + k] += scale * v.d_rejected_images[k];
+    }
+    for (const Branch& branch : branches) {
+      out.policy.push_back(branch.policy);
+      out.num_tokens.push_back(branch.num_tokens);
+    }
+    check(std::isfinite(out.loss), "nonfinite", "the loss of row ", row.id, " is not finite; no parameter was changed (rows of the step: ",
+          join_ids(std::span<const TrainRow>(b.rows.data() - b.first_row, result.rows.size())), ")");
+    result.loss += out.loss;
+  }
+  return weight;
 }
 
 StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImages& encode) {
-  for (const TrainRow& row : rows) {
-    for (const LossTerm& term : options_.loss) {
-      const LossInfo& l = *term.info;
-      check(!l.needs_rejected || row.num_rejected > 0, "config", "row ", row.id, ": loss ", l.name, " needs a rejected answer");
-      check(!l.needs_rejected_images || row.num_rejected_images > 0, "config", "row ", row.id, ": loss ", l.name, " needs rejected images");
-      check(!l.needs_reference || int32_t(row.ref.size()) == row.num_branches(), "config", "row ", row.id, ": loss ", l.name, " needs ",
-            row.num_branches(), " reference log-probabilities, got ", row.ref.size());
+  together([&] {
+    for (const TrainRow& row : rows) {
+      for (const LossTerm& term : options_.loss) {
+        const LossInfo& l = *term.info;
+        check(!l.needs_rejected || row.num_rejected > 0, "config", "row ", row.id, ": loss ", l.name, " needs a rejected answer");
+        check(!l.needs_rejected_images || row.num_rejected_images > 0, "config", "row ", row.id, ": loss ", l.name, " needs rejected images");
+        check(!l.needs_reference || int32_t(row.ref.size()) == row.num_branches(), "config", "row ", row.id, ": loss ", l.name, " needs ",
+              row.num_branches(), " reference log-probabilities, got ", row.ref.size());
+      }
     }
-  }
+  });
   const double kl = uses("kto") ? reference_point(rows, encode) : 0;
-  const double num_records = double(rows.size());
-  const double num_tokens = double(std::accumulate(rows.begin(), rows.end(), int64_t(0), [](int64_t n, const TrainRow& r) { return n + chosen_tokens(r); }));
+  std::vector<double> counts = {double(rows.size()),
+                                double(std::accumulate(rows.begin(), rows.end(), int64_t(0), [](int64_t n, const TrainRow& r) { return n + chosen_tokens(r); }))};
+  world_.all_reduce(counts, Reduce::sum);
 
   trainable_.store.zero_grad(ctx_);
   StepResult result;
   result.rows.resize(rows.size());
-  for (const MicroBatch& b : micro_batches(rows)) {
-    Forward f = forward(b, encode, /*keep=*/true);
-    std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
-    for (size_t r = 0; r < b.rows.size(); ++r) {
-      const TrainRow& row = b.rows[r];
-      const int32_t first = b.branch_of_row[r], count = row.num_branches();
-      std::vector<Branch> branches;
-      for (int32_t k = 0; k < count; ++k) branches.push_back({f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
-      const std::span<const Branch> all(branches);
-      const Preference preference{all[0], all.subspan(1, row.num_rejected), all.subspan(1 + row.num_rejected), row.label, kl};
-      RowResult& out = result.rows[size_t(b.first_row) + r];
-      for (const LossTerm& term : options_.loss) {
-        const LossValue v = term.info->function(preference, options_.loss_options);
-        const double scale = term.weight / (term.info->average == Average::tokens ? num_tokens : num_records);
-        out.loss += scale * v.loss;
-        weight[first] += scale * v.d_chosen;
-        for (size_t k = 0; k < v.d_rejected.size(); ++k) weight[first + 1 + k] += scale * v.d_rejected[k];
-        for (size_t k = 0; k < v.d_rejected_images.size(); ++k) weight[first + 1 + row.num_rejected + k] += scale * v.d_rejected_images[k];
-      }
-      for (const Branch& branch : branches) {
-        out.policy.push_back(branch.policy);
-        out.num_tokens.push_back(branch.num_tokens);
-      }
-      check(std::isfinite(out.loss), "nonfinite", "the loss of row ", row.id, " is not finite; no parameter was changed (rows of the step: ", join_ids(rows), ")");
-      result.loss += out.loss;
+  const std::vector<MicroBatch> batches = micro_batches(rows);
+  std::optional<Forward> last;
+  std::vector<double> weight;
+  together([&] {
+    for (const MicroBatch& b : batches) {
+      if (last) backward(*last, weight, /*is_last=*/false);
+      last.emplace(forward(b, encode, /*keep=*/true));
+      weight = row_losses(b, *last, kl, counts[0], counts[1], result);
+      result.num_rows_packed += b.tree.num_rows();
     }
-    result.num_rows_packed += b.tree.num_rows();
-    backward(f, weight);
-  }
-  result.grad_norm = std::sqrt(sum_of_squares(ctx_, trainable_.store.flat_grad()));
+  });
+  if (last) backward(*last, weight, /*is_last=*/true);
+  exchange_.finish(ctx_, trainable_.store);
+  std::vector<double> totals = {result.loss, double(result.num_rows_packed)};
+  world_.all_reduce(totals, Reduce::sum);
+  result.loss = totals[0];
+  result.num_rows_packed = int64_t(totals[1]);
+  result.grad_norm = exchange_.norm(ctx_, trainable_.store);
   return result;
 }
 
@@ -369,7 +470,13 @@ StepResult Trainer::step(std::span<const TrainRow> rows, const EncodeImages& enc
 }
 
 void Trainer::update(StepResult& result, std::span<const TrainRow> rows) {
-  check(std::isfinite(result.grad_norm), "nonfinite", "the gradient is not finite; no parameter was changed (rows of the step: ", join_ids(rows), ")");
+  if (!std::isfinite(result.grad_norm)) {
+    // Every rank sees it; one says it, with the rows of all.
+    std::string ids;
+    for (const std::string& some : world_.all_gather(join_ids(rows))) ids += (ids.empty() || some.empty() ? "" : ", ") + some;
+    check(world_.rank() == 0, "peer", "the gradient is not finite");
+    throw Error("nonfinite", cat("the gradient is not finite; no parameter was changed (rows of the step: ", ids, ")"));
+  }
   // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
   const double clip = options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6)) : 1.0;
   const double factor = schedule_factor(options_.schedule, steps_done_, options_.total_steps, options_.warmup);
@@ -381,6 +488,7 @@ void Trainer::update(StepResult& result, std::span<const TrainRow> rows) {
     const double decay = group == kMainNoDecay || group == kProjectorNoDecay ? 0 : options_.weight_decay;
     trainable_.store.adamw(ctx_, begin, end, lr * factor, decay, steps_done_ + 1, clip);
   }
+  exchange_.gather_values(ctx_, trainable_.store);
   ++steps_done_;
 }
 

@@ -3,14 +3,20 @@
 //
 // A step: pack the rows into prefix trees -> one forward -> log-probability sums of every branch -> loss and one weight a branch ->
 // one backward -> norm, finite check, clip -> AdamW. The reference is data: sums that came with the rows.
+//
+// With several ranks every rank gets its own rows of the step. Sums over rows (loss, counts, gradients) are over all ranks, and so is the end of a
+// step: one rank that fails or is cancelled ends it on all before any parameter changes.
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "dist/collective.h"
 #include "model/decoder.h"
+#include "train/gradient_exchange.h"
 #include "train/losses/loss.h"
 #include "train/schedule.h"
 #include "train/trainable.h"
@@ -53,6 +59,8 @@ struct TrainerOptions {
   int recompute = -1;                 // RecomputeLevel, or -1: the lowest that fits memory_budget
   size_t memory_budget = 0;           // bytes for activations; 0: no limit on the CPU, what the GPU has left on CUDA
   int64_t head_chunk_rows = 256;
+  int zero = -1;                      // several ranks: split the optimizer's state over them, 0 or 1; -1: when it does not fit otherwise
+  size_t bucket_bytes = 4 << 20;      // gradients are summed over ranks in pieces of at least this size
 };
 
 // What a branch of a row came to, for metrics and warnings.
@@ -63,24 +71,24 @@ struct RowResult {
 };
 
 struct StepResult {
-  double loss = 0;
-  double grad_norm = 0;  // before clipping
+  double loss = 0;           // all ranks
+  double grad_norm = 0;      // before clipping
   double learning_rate = 0;
-  int64_t num_rows_packed = 0;  // decoder rows, all micro-batches
-  std::vector<RowResult> rows;
+  int64_t num_rows_packed = 0;  // decoder rows, all micro-batches of all ranks
+  std::vector<RowResult> rows;  // this rank's
 };
 
 class Trainer {
  public:
-  // weights are changed to read the trained parameters; config, weights and encode must outlive this object. On CUDA the slab of a whole micro-batch
-  // is taken here: Error{"memory"} says what would fit.
-  Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options);
+  // weights are changed to read the trained parameters; config, weights, encode and world must outlive this object. world: null for one process.
+  // On CUDA the slab of a whole micro-batch is taken here: Error{"memory"} says what would fit.
+  Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options, Collective* world = nullptr);
 
   // Asked between layers; true ends the step with Error{"cancelled"} before any parameter changes. Set before step().
   std::function<bool()> is_cancelled;
 
   // One optimizer step. Throws Error{"nonfinite"} with the ids of the rows before any parameter changes; Error{"config"} when a row lacks what
-  // the loss needs.
+  // the loss needs; Error{"peer"} when another rank threw one of them. With several ranks a step that has begun its last backward is finished.
   StepResult step(std::span<const TrainRow> rows, const EncodeImages& encode);
 
   // Branch sums [rows][1+K+J] without gradients, with the trained adapter on or off.
@@ -90,13 +98,16 @@ class Trainer {
   StepResult accumulate(std::span<const TrainRow> rows, const EncodeImages& encode);
 
   Trainable& trainable() { return trainable_; }
+  Collective& world() { return world_; }
+  GradientExchange& exchange() { return exchange_; }
+  bool zero() const { return exchange_.zero(); }
   int64_t steps_done() const { return steps_done_; }
   void set_steps_done(int64_t steps) { steps_done_ = steps; }
   // Bytes of the activation slab for a micro-batch of these sizes.
   size_t activation_slab_bytes(int64_t rows, int64_t targets, int64_t image_rows, RecomputeLevel level, bool backward) const;
   // "recompute level 0: 3.1 GiB for 4096 rows ..." for --verbose and the first line of a run.
   std::string memory_plan() const;
-  size_t peak_bytes() const { return arena_.capacity() + ParameterStore::bytes(trainable_.store.numel(), compute_); }
+  size_t peak_bytes() const { return arena_.capacity() + trainable_.store.bytes(); }
 
  private:
   struct MicroBatch;
@@ -104,7 +115,11 @@ class Trainer {
   void plan_device_memory();
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
   Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
-  void backward(Forward& f, std::span<const double> branch_weight);
+  void backward(Forward& f, std::span<const double> branch_weight, bool is_last);
+  std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, double num_records, double num_tokens, StepResult& result);
+  bool choose_zero() const;
+  template <class F>
+  void together(F work);
   void update(StepResult& result, std::span<const TrainRow> rows);
   double reference_point(std::span<const TrainRow> rows, const EncodeImages& encode);
   bool uses(std::string_view loss) const;
@@ -115,7 +130,10 @@ class Trainer {
   Weights& weights_;
   DType compute_;
   TrainerOptions options_;
+  std::unique_ptr<Collective> alone_;
+  Collective& world_;
   Trainable trainable_;
+  GradientExchange exchange_;
   Arena arena_;
   Buffer inv_freq_;
   int level_ = 0;
