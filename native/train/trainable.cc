@@ -106,7 +106,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
 // On the GPU nothing can be paged out, so what does not fit is said before it is tried.
 void Trainable::check_memory(Context& ctx, DType compute, const TrainableOptions& o) const {
   if (ctx.device == Device::cpu) return;
-  const size_t bytes = ParameterStore::bytes(store.numel(), compute);
+  const size_t bytes = ParameterStore::bytes(store.numel(), store.numel() / o.state_shares, compute);
   const MemorySize memory = memory_size(ctx.device);
   if (bytes <= memory.free) return;
   const int64_t rank = int64_t(double(o.lora_r) * 0.9 * double(memory.free) / double(bytes)) / 8 * 8;

@@ -19,6 +19,7 @@ struct TrainableOptions {
   bool projector = false;
   bool language_model = false;  // full fine-tuning; excludes lora_r
   uint64_t seed = 0;            // of the initial LoRA A
+  int state_shares = 1;         // ranks that the optimizer's moments may be split over
 };
 
 // Learning-rate groups of the store.

@@ -46,6 +46,11 @@ Tensor upload(Context& ctx, Arena& arena, const std::vector<int32_t>& values, st
   return t;
 }
 
+TrainableOptions with_shares(TrainableOptions options, int shares) {
+  options.state_shares = shares;
+  return options;
+}
+
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 constexpr int kMostRecompute = 3;
 // On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
@@ -92,7 +97,7 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
       options_(std::move(options)),
       alone_(world ? nullptr : single_process()),
       world_(world ? *world : *alone_),
-      trainable_(ctx, config, weights, compute, options_.trainable),
+      trainable_(ctx, config, weights, compute, with_shares(options_.trainable, options_.zero == 0 ? 1 : world_.size())),
       exchange_(world_, trainable_, choose_zero(), options_.bucket_bytes),
       inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)) {
   check(!options_.loss.empty(), "config", "loss: expected at least one term");
