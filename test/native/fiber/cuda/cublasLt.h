@@ -34,7 +34,7 @@ struct cublasLtMatmulHeuristicResult_t {
   float wavesCount;
 };
 
-inline const char* cublasGetStatusString(cublasStatus_t s) { return s == CUBLAS_STATUS_SUCCESS ? "success" : "refused by the stand-in"; }
+inline const char* cublasLtGetStatusString(cublasStatus_t s) { return s == CUBLAS_STATUS_SUCCESS ? "success" : "refused by the stand-in"; }
 inline cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) { *handle = nullptr; return CUBLAS_STATUS_SUCCESS; }
 inline cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
 inline cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t, cudaDataType_t) { *desc = new FiberMatmul; return CUBLAS_STATUS_SUCCESS; }
