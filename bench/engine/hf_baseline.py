@@ -3,22 +3,26 @@
 
    python bench/engine/hf_baseline.py BENCH_ENGINE [DIR] [--rounds N] [--threads N] [--tasks prefill,score]     (by hand; needs torch and transformers)
 
-Appends one row a task to bench/results/engine.ndjson. Both sides: f32, as many threads, the same checkpoint, ids and pixels; the smallest of several
-times. transformers gets every advantage it offers: sdpa attention, logits only of the rows that are read, batches without padding.
+Appends one row a task to bench/results/engine.ndjson; about six minutes on two cores. Both sides: f32, as many threads, the same checkpoint, ids and
+pixels; the smallest of several times. transformers gets every advantage it offers: sdpa attention, logits only of the rows that are read, batches
+without padding.
+
+Memory is read from /proc every 10 ms. "peak": the largest resident set; both sides map the checkpoint, so it holds the weights' pages, which belong to
+the page cache and serve every process that maps the file. "own": the largest anonymous part of it, what the process itself asked for.
 """
 import argparse
 import importlib.metadata
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 P, A, PAIRS, PROMPTS, NEW = 320, 16, 32, 8, 48
-TASKS = ("prefill", "decode1", "decode8", "score")
+ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 2, "score": 1}  # of each turn, after a warm-up
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -57,34 +61,61 @@ def baseline(task, path, rounds, threads):
     def score(r, batch=4):
         begin = now()
         sums = []
-        for at in range(0, PAIRS, batch):
+        pairs = PAIRS if r > 0 else batch
+        for at in range(0, pairs, batch):
             ids = torch.tensor([prompt(i) + response(2 * i + side) for i in range(at, at + batch) for side in (0, 1)])
             px = torch.stack([pixels(i + 100 * r) for i in range(at, at + batch) for _ in (0, 1)])
             logits = model(input_ids=ids, pixel_values=px, logits_to_keep=A + 1).logits[:, :-1].float()
             sums.append(torch.log_softmax(logits, -1).gather(-1, ids[:, P:, None])[..., 0].sum(-1))
-        return (now() - begin) / PAIRS
+        return now() - begin
 
     def run(r):
+        """A whole, and the part of it that is not the task's (the prompts before a decode)."""
         if task == "prefill":
-            return generate(r, PROMPTS, 1) / PROMPTS
+            return generate(r, PROMPTS, 1), np.zeros(2)
         if task == "score":
-            return score(r)
+            return score(r), np.zeros(2)
         batch = 1 if task == "decode1" else 8
-        return (generate(2 * r + 1, batch, NEW) - generate(2 * r, batch, 1)) / (NEW - 1)
+        part = generate(2 * r, batch, 1)
+        return generate(2 * r + 1, batch, NEW), part
 
+    units = {"prefill": PROMPTS, "score": PAIRS}.get(task, NEW - 1)
     with torch.inference_mode():
         run(0)
-        best = np.min([run(r) for r in range(1, rounds + 1)], axis=0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"engine": "transformers", "task": task, "seconds": float(best[0]), "cpu_seconds": float(best[1]), "peak_mebibytes": peak}))
+        whole, part = np.min([run(r) for r in range(1, rounds + 1)], axis=0)
+    best = (whole - part) / units
+    print(json.dumps({"engine": "transformers", "task": task, "seconds": float(best[0]), "cpu_seconds": float(best[1])}))
 
 
-def last_json(argv):
-    return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip().splitlines()[-1])
+def memory_of(pid):
+    fields = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status"))
+    return {"peak": int(fields["VmHWM"].split()[0]) >> 10, "own": int(fields["RssAnon"].split()[0]) >> 10}
+
+
+def measured(argv):
+    """The last line that a program prints, as JSON, and the most memory it had, in MiB."""
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    most = {"peak": 0, "own": 0}
+
+    def watch():
+        while process.poll() is None:
+            try:
+                most.update({k: max(most[k], v) for k, v in memory_of(process.pid).items()})
+            except (OSError, KeyError):  # it has just ended
+                return
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    out, err = process.communicate()
+    watcher.join()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(argv)}: exit code {process.returncode}\n{err}")
+    return {**json.loads(out.strip().splitlines()[-1]), **{f"{k}_mebibytes": v for k, v in most.items()}}
 
 
 def least(a, b):
-    return b if a is None else {**b, **{k: min(a[k], b[k]) for k in ("seconds", "cpu_seconds")}}
+    return b if a is None else {**b, **{k: min(a[k], b[k]) for k in ("seconds", "cpu_seconds", "peak_mebibytes", "own_mebibytes")}}
 
 
 def main():
@@ -93,10 +124,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("bench_engine")
     parser.add_argument("dir", nargs="?")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, help="of each turn (default: %s)" % ", ".join(f"{t} {n}" for t, n in ROUNDS.items()))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=",".join(ROUNDS))
     args = parser.parse_args()
     path = args.dir or tempfile.mkdtemp(prefix="vpref-bench-")
     if not pathlib.Path(path, "config.json").exists():
@@ -106,14 +137,17 @@ def main():
     versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers")}
     for task in args.tasks.split(","):
         mine = theirs = None
-        for _ in range(args.turns):  # in turns: what else the machine does falls on both
-            a = last_json([args.bench_engine, task, path, str(args.threads), str(args.rounds)])
-            b = last_json([sys.executable, __file__, "--task", task, path, str(args.rounds), str(args.threads)])
+        rounds = str(args.rounds or ROUNDS[task])
+        for turn in range(args.turns):  # in turns: what else the machine does falls on both
+            a = measured([args.bench_engine, task, path, str(args.threads), rounds])
+            b = measured([sys.executable, __file__, "--task", task, path, rounds, str(args.threads)])
             mine, theirs = least(mine, a), least(theirs, b)
+            print(f"{task} {turn + 1}/{args.turns}: {a['seconds']:.4f} s, transformers {b['seconds']:.4f} s", file=sys.stderr, flush=True)
         row = {"bench": "engine", "task": task, "seconds": mine["seconds"], "transformers_seconds": theirs["seconds"], "ratio": round(theirs["seconds"] / mine["seconds"], 2),
                "cpu_seconds": mine["cpu_seconds"], "transformers_cpu_seconds": theirs["cpu_seconds"], "cpu_ratio": round(theirs["cpu_seconds"] / mine["cpu_seconds"], 2),
                "peak_mebibytes": mine["peak_mebibytes"], "transformers_peak_mebibytes": theirs["peak_mebibytes"],
-               "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2), "parameters": mine["parameters"], "dtype": "f32", "threads": args.threads, **versions, "cpu": cpu, "commit": commit, "load_average": round(os.getloadavg()[0], 1)}
+               "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2), "own_mebibytes": mine["own_mebibytes"],
+               "transformers_own_mebibytes": theirs["own_mebibytes"], "own_ratio": round(mine["own_mebibytes"] / theirs["own_mebibytes"], 2), "parameters": mine["parameters"], "dtype": "f32", "threads": args.threads, **versions, "cpu": cpu, "commit": commit, "load_average": round(os.getloadavg()[0], 1)}
         with open(ROOT / "bench/results/engine.ndjson", "a") as out:
             out.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)

@@ -183,7 +183,7 @@ struct Engine::State {
 void Engine::State::update_plan(const Generator& generator, const Forward& forward, const ImageCache& images) {
   const KvSlab* slab = generator.slab();
   std::string text = cat("weights read in place: ", mebibytes(model.mapped_bytes()), "\nweights converted: ", mebibytes(model.owned_bytes()),
-                         "\nKV slab: ", slab ? cat(mebibytes(slab->bytes()), " for ", slab->num_rows(), " rows") : std::string("not planned yet"),
+                         "\nKV slab: ", slab ? cat(mebibytes(slab->bytes()), " for ", slab->num_rows(), " rows, ", slab->rows_touched(), " used so far") : std::string("not planned yet"),
                          "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", options.batch_tokens, " rows of ", dtype_name(compute),
                          "\nimage rows: ", mebibytes(images.bytes()), " (", images.num_encoded(), " images encoded)", "\nprompt rows: ", generator.rows_prefilled(),
                          " computed, ", generator.rows_shared(), " shared");
@@ -322,7 +322,7 @@ void Engine::State::loop() {
       if (!generator) {
         model.prepare(ctx);
         forward = std::make_unique<Forward>(ctx, model, options.batch_tokens);
-        images = std::make_unique<ImageCache>(model, size_t(256) << 20);
+        images = std::make_unique<ImageCache>(model, std::clamp<size_t>((model.mapped_bytes() + model.owned_bytes()) / 64, 16 << 20, 256 << 20));
         if (options.kv_tokens <= 0) options.kv_tokens = kv_rows_that_fit(*forward);
         generator = std::make_unique<Generator>(ctx, model, *forward, *images,
                                                 Generator::Options{options.batch_tokens, options.kv_tokens, int32_t(std::min<int64_t>(options.batch_tokens, 256)), &options.token_bytes});

@@ -47,7 +47,7 @@ size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
   const size_t residuals = aligned(size_t(rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(wanted) * size_t(t.hidden_size) * dtype_size(dtype));
   const size_t indices = 8 * aligned(size_t(std::max(rows, 2 * wanted)) * 4);
   const size_t whole = decoder_scratch_bytes(model_.config, model_.weights, rows, dtype, /*backward=*/false);
-  const size_t last = decoder_scratch_bytes(model_.config, model_.weights, wanted, dtype, false) + last_layer_scratch_bytes(model_.config, rows, dtype) +
+  const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) +
                       aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
   const size_t drawn = 2 * aligned(size_t(std::max<int64_t>(wanted, 4096)) * 4);  // branches of one prompt may outnumber its rows
   const int64_t head_rows = head_rows_;

@@ -10,6 +10,7 @@ namespace {
 
 // Questions about one image come one after the other; more would only keep memory.
 constexpr size_t kRecentPrompts = 4;
+constexpr int32_t kLeastShare = 8;
 
 }  // namespace
 
@@ -25,10 +26,12 @@ void Generator::make_slab(int64_t rows) {
 void Generator::forget() { recent_.clear(); }
 
 std::shared_ptr<KvSlab::Region> Generator::take(int32_t count) {
-  std::shared_ptr<KvSlab::Region> region = slab_->take(count);
+  // Kept prompts give way before new memory is touched; a GPU's slab is taken whole.
+  const bool whole = model_.device() != Device::cpu;
+  std::shared_ptr<KvSlab::Region> region = slab_->take(count, /*may_grow=*/whole || recent_.empty());
   while (!region && !recent_.empty()) {
     recent_.pop_back();
-    region = slab_->take(count);
+    region = slab_->take(count, /*may_grow=*/whole || recent_.empty());
   }
   return region;
 }
@@ -41,7 +44,8 @@ std::shared_ptr<Generator::Prompt> Generator::place_prompt(PromptRows rows, int3
   std::shared_ptr<const Prompt> donor;
   const auto consider = [&](const std::shared_ptr<Prompt>& other) {
     const int32_t common = common_prefix(prompt->rows.keys, other->rows.keys);
-    if (common > prompt->shared) {
+    // A few leading tokens are computed again sooner than they keep a whole prompt in memory.
+    if (common > prompt->shared && common >= prompt->size() / kLeastShare) {
       prompt->shared = common;
       donor = other;
     }

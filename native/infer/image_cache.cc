@@ -80,23 +80,30 @@ void ImageCache::encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>
     todo.push_back(e.get());
   }
   // One image at a time lands in its own buffer; several at once would need a gather afterwards, and a tower of 577 rows fills the GEMM already.
-  const int64_t small = 256;
-  const int64_t rows = model_.config.num_image_rows(), d = model_.config.text.hidden_size;
+  const int64_t small = 256, rows = model_.config.num_image_rows();
   const size_t at_once = size_t(std::max<int64_t>(1, small / std::max<int64_t>(1, rows)));
-  for (size_t begin = 0; begin < todo.size(); begin += at_once) {
-    const size_t count = std::min(at_once, todo.size() - begin);
-    std::vector<const Image*> images;
-    for (size_t i = 0; i < count; ++i) images.push_back(&todo[begin + i]->image);
-    if (count == 1) {
-      encoder_.rows(ctx, images, todo[begin]->rows);
-    } else {
-      Buffer staging(model_.device(), aligned(size_t(int64_t(count) * rows * d) * dtype_size(model_.compute())));
-      const Tensor all(staging.data(), model_.compute(), {int64_t(count) * rows, d});
-      encoder_.rows(ctx, images, all);
-      for (size_t i = 0; i < count; ++i) copy_on_device(ctx, todo[begin + i]->rows.data, all.rows(int64_t(i) * rows, rows).data, todo[begin + i]->rows.bytes());
-    }
-    num_encoded_ += int64_t(count);
+  size_t begin = 0;
+  try {
+    for (; begin < todo.size(); begin += at_once) encode_some(ctx, std::span(todo).subspan(begin, std::min(at_once, todo.size() - begin)));
+  } catch (...) {
+    for (; begin < todo.size(); ++begin) todo[begin]->rows = Tensor();  // they hold nothing: the next request encodes them
+    throw;
   }
+}
+
+void ImageCache::encode_some(Context& ctx, std::span<ImageRows* const> todo) {
+  const int64_t rows = model_.config.num_image_rows(), d = model_.config.text.hidden_size;
+  std::vector<const Image*> images;
+  for (const ImageRows* entry : todo) images.push_back(&entry->image);
+  if (todo.size() == 1) {
+    encoder_.rows(ctx, images, todo[0]->rows);
+  } else {
+    Buffer staging(model_.device(), aligned(size_t(int64_t(todo.size()) * rows * d) * dtype_size(model_.compute())));
+    const Tensor all(staging.data(), model_.compute(), {int64_t(todo.size()) * rows, d});
+    encoder_.rows(ctx, images, all);
+    for (size_t i = 0; i < todo.size(); ++i) copy_on_device(ctx, todo[i]->rows.data, all.rows(int64_t(i) * rows, rows).data, todo[i]->rows.bytes());
+  }
+  num_encoded_ += int64_t(todo.size());
 }
 
 }  // namespace vpref

@@ -35,6 +35,7 @@ class ImageCache {
 
  private:
   size_t entry_bytes() const;
+  void encode_some(Context& ctx, std::span<ImageRows* const> todo);
 
   const Model& model_;
   ImageEncoder encoder_;

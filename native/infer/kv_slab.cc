@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "infer/kv_slab.h"
 
+#include <algorithm>
+
 #include "core/memory.h"
 
 namespace vpref {
@@ -22,13 +24,14 @@ size_t KvSlab::bytes_a_row(const ModelConfig& config, DType dtype) {
   return 2 * size_t(config.text.num_hidden_layers) * size_t(config.text.num_key_value_heads) * size_t(config.text.head_dim) * dtype_size(dtype);
 }
 
-std::shared_ptr<KvSlab::Region> KvSlab::take(int32_t count) {
+std::shared_ptr<KvSlab::Region> KvSlab::take(int32_t count, bool may_grow) {
   for (auto at = free_.begin(); at != free_.end(); ++at) {
     const auto [begin, available] = *at;
-    if (available < count) continue;
+    if (available < count || (!may_grow && begin + count > touched_)) continue;
     free_.erase(at);
     if (available > count) free_.emplace(begin + count, available - count);
     used_ += count;
+    touched_ = std::max(touched_, begin + count);
     return std::make_shared<Region>(this, begin, count);
   }
   return nullptr;

@@ -72,22 +72,30 @@ void mlp_in(Context& ctx, const DecoderLayer& layer, const LayerActivations& a, 
   swiglu(ctx, a.gate, a.up, a.product);
 }
 
-// Gives every tensor that `a` lacks a place in scratch.
-void complete(const ModelConfig& config, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  const Sizes s(config);
-  const auto need = [&](Tensor& t, int64_t cols) {
-    if (!t) t = scratch.tensor(dtype, {rows, cols});
-  };
-  need(a.normed, s.d);
-  need(a.q, s.q);
-  need(a.k, s.kv);
-  need(a.v, s.kv);
-  need(a.attention, s.q);
-  need(a.residual2, s.d);
-  need(a.normed2, s.d);
-  need(a.gate, s.f);
-  need(a.up, s.f);
-  need(a.product, s.f);
+// Give every tensor that `a` lacks a place in scratch.
+void need(Tensor& t, int64_t rows, int64_t cols, DType dtype, Arena& scratch) {
+  if (!t) t = scratch.tensor(dtype, {rows, cols});
+}
+
+void complete_attention(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
+  need(a.q, rows, s.q, dtype, scratch);
+  need(a.k, rows, s.kv, dtype, scratch);
+  need(a.v, rows, s.kv, dtype, scratch);
+  need(a.attention, rows, s.q, dtype, scratch);
+}
+
+void complete_mlp(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
+  need(a.gate, rows, s.f, dtype, scratch);
+  need(a.up, rows, s.f, dtype, scratch);
+  need(a.product, rows, s.f, dtype, scratch);
+}
+
+void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
+  need(a.normed, rows, s.d, dtype, scratch);
+  complete_attention(s, a, rows, dtype, scratch);
+  need(a.residual2, rows, s.d, dtype, scratch);
+  need(a.normed2, rows, s.d, dtype, scratch);
+  complete_mlp(s, a, rows, dtype, scratch);
 }
 
 }  // namespace
@@ -143,12 +151,14 @@ size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, 
   const Sizes s(config);
   int64_t rank = 0;
   for (const DecoderLayer& l : weights.layers) rank = std::max(rank, largest_rank(l));
+  if (!backward) {  // attention's tensors and the MLP's take turns in one place
+    const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype);
+    return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) + 2 * bytes_of(rows, rank, dtype) + 64 * 64;
+  }
   // Everything a layer makes, plus one x A^T at a time.
   size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 3 * bytes_of(rows, s.f, dtype) +
                  2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
-  if (backward) {
-    total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(rows, s.f, dtype);
-  }
+  total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(rows, s.f, dtype);
   return total + 64 * 64;
 }
 
@@ -165,7 +175,11 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
     a.v = kv->v.rows(0, rows);
   }
   if (saved) convert(ctx, x, saved->residual);
-  complete(config, a, rows, x.dtype, scratch);
+  need(a.normed, rows, s.d, x.dtype, scratch);
+  if (!saved) a.normed2 = a.normed;  // never needed at the same time
+  need(a.normed2, rows, s.d, x.dtype, scratch);
+  const size_t attention_mark = scratch.mark();
+  complete_attention(s, a, rows, x.dtype, scratch);
 
   rms_norm(ctx, x, layer.input_layernorm, t.rms_norm_eps, a.normed, a.rstd ? &a.rstd : nullptr);
   project_qkv(ctx, config, layer, call, a, scratch);
@@ -183,9 +197,14 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   linear_forward(ctx, layer.o_proj, a.attention, out, scratch, a.h_o ? &a.h_o : nullptr);
   add_rms_norm(ctx, x, out, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, a.rstd2 ? &a.rstd2 : nullptr);
   if (saved && saved->residual2) convert(ctx, x, saved->residual2);
+
+  scratch.release(attention_mark);
+  if (!saved) a.gate = a.product = scratch.tensor(x.dtype, {rows, s.f});
+  complete_mlp(s, a, rows, x.dtype, scratch);
   mlp_in(ctx, layer, a, scratch);
-  linear_forward(ctx, layer.down_proj, a.product, out, scratch, a.h_down ? &a.h_down : nullptr);
-  add(ctx, out, x);
+  const Tensor mlp_out = saved ? scratch.tensor(x.dtype, {rows, s.d}) : a.normed2;
+  linear_forward(ctx, layer.down_proj, a.product, mlp_out, scratch, a.h_down ? &a.h_down : nullptr);
+  add(ctx, mlp_out, x);
   scratch.release(mark);
 }
 
@@ -202,7 +221,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   // What was dropped comes back from what was kept.
   LayerActivations a = saved;
   const bool whole = !saved.q;
-  complete(config, a, rows, dtype, scratch);
+  complete(s, a, rows, dtype, scratch);
   if (whole) {
     a.rstd = scratch.tensor(DType::f32, {rows});
     a.rstd2 = scratch.tensor(DType::f32, {rows});

@@ -6,8 +6,8 @@
 
 namespace vpref {
 
-// Scratch bytes beyond decoder_scratch_bytes of the wanted rows.
-size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t num_rows, DType dtype);
+// Scratch bytes of a call, but for the x A^T of adapters.
+size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t num_rows, int64_t num_wanted, DType dtype);
 
 // out[R,D]: the residual stream of rows `wanted` after the layer.  x: [T,D], not changed; wanted: [R] i32; wanted_positions: [1,R] i32;
 // call.plan: queries are the wanted rows in order, ranges as in decoder_layer.

@@ -122,6 +122,8 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void MappedFile::drop(const void* begin, size_t bytes) const {
+  // A tensor that had to be copied is not the file's.
+  if (begin < data_ || static_cast<const std::byte*>(begin) + bytes > data_ + size_) return;
   const size_t page = size_t(sysconf(_SC_PAGESIZE));
   const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
   const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + bytes) / page * page;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 
 #include "support/golden.h"
 
@@ -147,6 +148,14 @@ INSTANTIATE_TEST_SUITE_P(Models, Invariance, testing::Values("tiny-mha", "tiny-g
                          [](const auto& info) { return std::string(info.param).substr(5); });
 
 // Several questions about one image: its rows are computed once, and the answers are those of separate runs.
+// The memory plan once everything before it is done.
+std::string plan_of(Engine& engine) {
+  std::promise<void> done;
+  engine.run([](Context&, Model&) {}, [&](auto) { done.set_value(); });
+  done.get_future().get();
+  return engine.memory_plan();
+}
+
 TEST(Sharing, QuestionsAboutOneImageShareItsRows) {
   const Cases cases("tiny-mha");
   std::vector<GenerateRequest> questions;
@@ -167,9 +176,25 @@ TEST(Sharing, QuestionsAboutOneImageShareItsRows) {
     expect_same(golden::generate(alone, {questions[i]}).front(), shared[i], cat("question ", i));
     expect_close(golden::score(alone, {trees[i]}).front().segments.at(0).per_token_logps, scored[i].segments.at(0).per_token_logps, kRounding, cat("tree ", i));
   }
-  const std::string plan = together.memory_plan();
+  const std::string plan = plan_of(together);
   EXPECT_NE(plan.find("1 images encoded"), std::string::npos) << plan;
   EXPECT_EQ(plan.find(", 0 shared"), std::string::npos) << plan;
+}
+
+TEST(Memory, PromptsThatAreKeptGiveWayBeforeMoreIsTouched) {
+  const Cases cases("tiny-mha");
+  Engine engine(golden::options("tiny-mha"));
+  size_t most = 0;
+  for (int64_t i = 0; i < 12; ++i) {
+    const GenerateRequest r = cases.generate_request(i, 6);
+    most = std::max(most, r.prompt.size() + 5);
+    golden::generate(engine, {r});
+  }
+  const std::string plan = plan_of(engine);
+  const size_t at = plan.find(" rows, ");
+  ASSERT_NE(at, std::string::npos) << plan;
+  // Twice: a prompt that shares its beginning with the one before keeps that one's rows too.
+  EXPECT_LE(std::stoul(plan.substr(at + 7)), 2 * most) << plan;
 }
 
 TEST(Sharing, AnotherRecipeIsAnotherImage) {
