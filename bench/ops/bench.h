@@ -11,7 +11,7 @@
 
 namespace vpref::bench {
 
-// Seconds of one run: the median over at least 5 runs and `budget` seconds.
+// Seconds of one run: the median over at least 5 runs and `budget` seconds. On CUDA each of them is a queue of runs that takes some milliseconds.
 double median_seconds(const std::function<void()>& run, double budget = 0.5);
 
 struct Row {
@@ -25,10 +25,11 @@ struct Row {
 void report(const Context& ctx, const Row& row);
 void set_peaks(double gflops_f32, double gflops_bf16, double gigabytes);
 
-// Owns its memory; filled with small values.
+// Owns its memory on the bench's device; filled with small values, or the i32 given.
 class Data {
  public:
   Data(DType dtype, std::initializer_list<int64_t> shape);
+  Data(std::initializer_list<int64_t> shape, const std::vector<int32_t>& values);
   const Tensor& view() const { return view_; }
 
  private:
@@ -39,5 +40,6 @@ class Data {
 void bench_gemm(Context& ctx);
 void bench_attention(Context& ctx);
 void bench_rows(Context& ctx);
+void bench_cuda(Context& ctx);  // the shapes of LLaVA-1.5-7B in training and decoding
 
 }  // namespace vpref::bench

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ops_bench [THREADS] [wall|cpu]: NDJSON, one row a shape: milliseconds, GFLOP/s, GB/s and the share of the peak measured in the same run.
+// ops_bench [THREADS] [wall|cpu]
+// ops_bench --device cuda: NDJSON, one row a shape: milliseconds, GFLOP/s, GB/s and the share of the peak measured in the same run.
 // `cpu` takes processor time divided by the threads: for a machine that others use at the same time (with OMP_WAIT_POLICY=passive).
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +10,8 @@
 
 #include "backend/cpu/kernels.h"
 #include "bench.h"
+#include "core/error.h"
+#include "core/memory.h"
 #include "ops/elementwise.h"
 #include "ops/gemm.h"
 
@@ -17,6 +20,7 @@ namespace {
 
 double peak_f32 = 0, peak_bf16 = 0, peak_bytes = 0;
 int cpu_threads = 0;  // 0: wall time
+Context* device = nullptr;
 
 double now() {
   timespec t;
@@ -24,10 +28,33 @@ double now() {
   return (double(t.tv_sec) + 1e-9 * double(t.tv_nsec)) / (cpu_threads ? cpu_threads : 1);
 }
 
+double median(std::vector<double>& times) {
+  std::nth_element(times.begin(), times.begin() + std::ptrdiff_t(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+// A launch returns at once, so many are queued between two waits.
+double queued_seconds(const std::function<void()>& run, double budget) {
+  const auto several = [&](int count) {
+    synchronize(*device);
+    const double before = now();
+    for (int i = 0; i < count; ++i) run();
+    synchronize(*device);
+    return now() - before;
+  };
+  int count = 1;
+  while (count < 4096 && several(count) < 3e-3) count *= 2;
+  std::vector<double> times;
+  const double start = now();
+  while (times.size() < 5 || now() - start < budget) times.push_back(several(count) / count);
+  return median(times);
+}
+
 }  // namespace
 
 double median_seconds(const std::function<void()>& run, double budget) {
   run();
+  if (device->device == Device::cuda) return queued_seconds(run, budget);
   std::vector<double> times;
   const double start = now();
   while (times.size() < 5 || now() - start < budget) {
@@ -35,8 +62,7 @@ double median_seconds(const std::function<void()>& run, double budget) {
     run();
     times.push_back(now() - before);
   }
-  std::nth_element(times.begin(), times.begin() + std::ptrdiff_t(times.size() / 2), times.end());
-  return times[times.size() / 2];
+  return median(times);
 }
 
 void set_peaks(double gflops_f32, double gflops_bf16, double gigabytes) {
@@ -44,8 +70,10 @@ void set_peaks(double gflops_f32, double gflops_bf16, double gigabytes) {
 }
 
 void report(const Context& ctx, const Row& r) {
-  std::printf("{\"op\":\"%s\",\"shape\":\"%s\",\"dtype\":\"%s\",\"threads\":%d,\"kernels\":\"%s\",\"ms\":%.4f", r.op.c_str(), r.shape.c_str(),
-              r.dtype.c_str(), ctx.num_threads, cpu::kernels().name, r.seconds * 1e3);
+  std::printf("{\"op\":\"%s\",\"shape\":\"%s\",\"dtype\":\"%s\",", r.op.c_str(), r.shape.c_str(), r.dtype.c_str());
+  if (ctx.device == Device::cuda) std::printf("\"device\":\"cuda\",");
+  else std::printf("\"threads\":%d,\"kernels\":\"%s\",", ctx.num_threads, cpu::kernels().name);
+  std::printf("\"ms\":%.4f", r.seconds * 1e3);
   if (r.flops > 0) {
     const double rate = r.flops / r.seconds / 1e9, peak = r.dtype == "bf16" ? peak_bf16 : peak_f32;
     std::printf(",\"gflops\":%.1f,\"share_of_gemm_peak\":%.2f", rate, rate / peak);
@@ -56,46 +84,71 @@ void report(const Context& ctx, const Row& r) {
 }
 
 Data::Data(DType dtype, std::initializer_list<int64_t> shape) : view_(nullptr, dtype, shape) {
-  buffer_ = Buffer(Device::cpu, view_.bytes());
+  buffer_ = Buffer(device->device, view_.bytes());
   view_.data = buffer_.data();
   uint32_t state = 1;
-  for (int64_t i = 0; i < view_.numel(); ++i) {
-    state = state * 1664525u + 1013904223u;
-    const float value = float(int32_t(state) >> 8) * 0x1p-23f;
-    if (dtype == DType::f32) view_.as<float>()[i] = value;
-    else if (dtype == DType::bf16) view_.as<bf16_t>()[i] = to_bf16(value);
-    else view_.as<f16_t>()[i] = to_f16(value);
-  }
+  write_to_device(*device, view_.data, view_.bytes(), 4, [&](void* to, size_t, size_t bytes) {
+    for (size_t i = 0; i < bytes / dtype_size(dtype); ++i) {
+      state = state * 1664525u + 1013904223u;
+      const float value = float(int32_t(state) >> 8) * 0x1p-23f;
+      if (dtype == DType::f32) static_cast<float*>(to)[i] = value;
+      else if (dtype == DType::bf16) static_cast<bf16_t*>(to)[i] = to_bf16(value);
+      else static_cast<f16_t*>(to)[i] = to_f16(value);
+    }
+  });
+}
+
+Data::Data(std::initializer_list<int64_t> shape, const std::vector<int32_t>& values) : view_(nullptr, DType::i32, shape) {
+  buffer_ = Buffer(device->device, view_.bytes());
+  view_.data = buffer_.data();
+  copy_to_device(*device, view_.data, values.data(), view_.bytes());
 }
 
 namespace {
 
-void use_processor_time(int threads) { cpu_threads = threads; }
+void use(Context& ctx, int processor_threads) {
+  device = &ctx;
+  cpu_threads = processor_threads;
+}
 
 double gemm_rate(Context& ctx, DType dtype) {
-  const int64_t n = 1024;
+  const int64_t n = ctx.device == Device::cpu ? 1024 : dtype == DType::bf16 ? 8192 : 4096;
   const Data a(dtype, {n, n}), b(dtype, {n, n}), c(dtype, {n, n});
   return 2.0 * double(n * n * n) / median_seconds([&] { gemm(ctx, a.view(), false, b.view(), true, c.view()); }) / 1e9;
 }
 
+void copy(Context& ctx, const Tensor& a, const Tensor& b) {
+  if (ctx.device == Device::cpu) convert(ctx, a, b);
+  else copy_on_device(ctx, b.data, a.data, a.bytes());
+}
+
 double copy_rate(Context& ctx) {
-  const int64_t n = int64_t(1) << 26;
+  const int64_t n = int64_t(1) << (ctx.device == Device::cpu ? 26 : 28);
   const Data a(DType::f32, {n}), b(DType::f32, {n});
-  return 2.0 * double(n) * 4 / median_seconds([&] { convert(ctx, a.view(), b.view()); }) / 1e9;
+  return 2.0 * double(n) * 4 / median_seconds([&] { copy(ctx, a.view(), b.view()); }) / 1e9;
 }
 
 }  // namespace
 }  // namespace vpref::bench
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   using namespace vpref;
-  Context ctx(Device::cpu, argc > 1 ? std::max(1, std::atoi(argv[1])) : 2);
-  const bool processor_time = argc > 2 && !std::strcmp(argv[2], "cpu");
-  bench::use_processor_time(processor_time ? ctx.num_threads : 0);
+  const bool cuda = argc > 2 && !std::strcmp(argv[1], "--device") && !std::strcmp(argv[2], "cuda");
+  Context ctx(cuda ? Device::cuda : Device::cpu, !cuda && argc > 1 ? std::max(1, std::atoi(argv[1])) : 2);
+  const bool processor_time = !cuda && argc > 2 && !std::strcmp(argv[2], "cpu");
+  bench::use(ctx, processor_time ? ctx.num_threads : 0);
   const double f32 = bench::gemm_rate(ctx, DType::f32), bf16 = bench::gemm_rate(ctx, DType::bf16), copy = bench::copy_rate(ctx);
   std::printf("{\"time\":\"%s\",\"peak_gflops_f32\":%.1f,\"peak_gflops_bf16\":%.1f,\"copy_gbytes_per_s\":%.1f}\n", processor_time ? "cpu" : "wall", f32, bf16, copy);
+  std::fflush(stdout);
   bench::set_peaks(f32, bf16, copy);
+  if (cuda) {
+    bench::bench_cuda(ctx);
+    return 0;
+  }
   bench::bench_gemm(ctx);
   bench::bench_attention(ctx);
   bench::bench_rows(ctx);
+} catch (const vpref::Error& e) {
+  std::fprintf(stderr, "%s: %s\n", e.code().c_str(), e.what());
+  return 1;
 }

@@ -50,6 +50,11 @@ void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes) {
   std::memmove(to, from, bytes);
 }
 
+void synchronize([[maybe_unused]] Context& ctx) {
+  if (ctx.device == Device::cpu) return;
+  VPREF_ON_CUDA(ctx.device, synchronize(ctx));
+}
+
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
   VPREF_ON_CUDA(ctx.device, write_to_device(ctx, device_data, bytes, unit, write));
   write(device_data, 0, bytes);

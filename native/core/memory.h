@@ -18,6 +18,9 @@ void copy_to_device(Context& ctx, void* device_data, const void* host, size_t by
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes);
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes);
 
+// Returns when everything queued on ctx.stream has run; a failure of it is thrown here.
+void synchronize(Context& ctx);
+
 // Device memory that is written by the host piece by piece: write(to, begin, count) puts bytes [begin, begin + count) at `to`, which is memory that the
 // device can copy from (the memory itself on the CPU, one call). While a piece is copied the next one is written. Pieces are whole multiples of `unit`.
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write);
@@ -38,6 +41,7 @@ void copy_to_host(Context& ctx, void* host, const void* device_data, size_t byte
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes);
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write);
 MemorySize memory_size();
+void synchronize(Context& ctx);
 }  // namespace cuda
 #endif
 

@@ -172,6 +172,8 @@ MemorySize memory_size() {
   return size;
 }
 
+void synchronize(Context& ctx) { VPREF_CUDA_CHECK(cudaStreamSynchronize(stream_of(ctx))); }
+
 const void* upload(Context& ctx, const void* host, size_t bytes) {
   UploadRing& ring = upload_ring();
   const size_t size = (bytes + 255) & ~size_t(255);

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ops at the shapes of LLaVA-1.5-7B on a GPU: training on 8 pairs of P = 630, A = 60 packed into 6000 rows with LoRA r = 1024, and decoding.
+#include <cstdio>
+
+#include "bench.h"
+#include "core/error.h"
+#include "ops/adamw.h"
+#include "ops/attention.h"
+#include "ops/elementwise.h"
+#include "ops/gelu.h"
+#include "ops/gemm.h"
+#include "ops/layer_norm.h"
+#include "ops/log_softmax.h"
+#include "ops/rms_norm.h"
+#include "ops/rope.h"
+#include "ops/rows.h"
+#include "ops/sample_token.h"
+#include "ops/swiglu.h"
+
+namespace vpref::bench {
+namespace {
+
+constexpr int64_t kPrompt = 630, kAnswer = 60, kPairs = 8, kRows = kPairs * (kPrompt + 2 * kAnswer);
+constexpr int64_t kHidden = 4096, kMlp = 11008, kHeads = 32, kHead = 128, kVocab = 32064, kRank = 1024;
+
+std::string cross(std::initializer_list<int64_t> sizes) {
+  std::string text;
+  for (int64_t n : sizes) text += (text.empty() ? "" : "x") + std::to_string(n);
+  return text;
+}
+
+// One op that fails leaves the others their time.
+template <class Body>
+void attempt(const char* name, Body body) {
+  try {
+    body();
+  } catch (const Error& e) {
+    std::printf("{\"op\":\"%s\",\"error\":\"%s\"}\n", name, e.what());
+    std::fflush(stdout);
+  }
+}
+
+void forward_product(Context& ctx, int64_t t, int64_t k, int64_t n) {
+  const Data x(DType::bf16, {t, k}), w(DType::bf16, {n, k}), y(DType::bf16, {t, n});
+  const double s = median_seconds([&] { linear(ctx, x.view(), w.view(), nullptr, y.view()); }, 0.1);
+  report(ctx, {"linear", cross({t, k, n}), "bf16", s, 2.0 * double(t * k * n), t <= 256 ? double(w.view().bytes()) : 0});
+}
+
+void training_products(Context& ctx) {
+  for (const auto& [k, n] : {std::pair{kHidden, kHidden}, {kHidden, kMlp}, {kMlp, kHidden}, {kHidden, kRank}}) forward_product(ctx, kRows, k, n);
+  const Data h(DType::bf16, {kRows, kRank}), b(DType::bf16, {kHidden, kRank}), y(DType::bf16, {kRows, kHidden}), a(DType::bf16, {kRank, kHidden});
+  const double rank_flops = 2.0 * double(kRows * kRank * kHidden);
+  report(ctx, {"gemm beta 1 (LoRA up)", cross({kRows, kRank, kHidden}), "bf16", median_seconds([&] { gemm(ctx, h.view(), false, b.view(), true, y.view(), 2, 1); }, 0.1), rank_flops});
+  const Data da(DType::f32, {kRank, kHidden}), db(DType::f32, {kHidden, kRank});
+  report(ctx, {"linear_backward_weight (LoRA A)", cross({kRank, kRows, kHidden}), "bf16", median_seconds([&] { linear_backward_weight(ctx, h.view(), y.view(), da.view(), nullptr); }, 0.1), rank_flops});
+  report(ctx, {"linear_backward_weight (LoRA B)", cross({kHidden, kRows, kRank}), "bf16", median_seconds([&] { linear_backward_weight(ctx, y.view(), h.view(), db.view(), nullptr); }, 0.1), rank_flops});
+  const Data w(DType::bf16, {kMlp, kHidden}), dy(DType::bf16, {kRows, kMlp}), dx(DType::bf16, {kRows, kHidden});
+  report(ctx, {"linear_backward_input", cross({kRows, kMlp, kHidden}), "bf16", median_seconds([&] { linear_backward_input(ctx, dy.view(), w.view(), dx.view()); }, 0.1), 2.0 * double(kRows * kMlp * kHidden)});
+  // The frozen weight and the adapter's side by side in one product, as an alternative layout.
+  forward_product(ctx, kRows, kHidden + kRank, kHidden);
+}
+
+void training_attention(Context& ctx) {
+  AttentionPlan plan;
+  double pairs_seen = 0;  // query-key pairs
+  for (int32_t p = 0; p < kPairs; ++p) {
+    const int32_t first = p * int32_t(kPrompt + 2 * kAnswer), at = int32_t(plan.ranges.size());
+    plan.ranges.push_back({first, kPrompt});
+    plan.spans.push_back({first, kPrompt, at, 1, true});
+    for (int32_t branch = 0; branch < 2; ++branch) {
+      const int32_t begin = first + int32_t(kPrompt + branch * kAnswer), range = int32_t(plan.ranges.size());
+      plan.ranges.push_back({first, kPrompt});
+      plan.ranges.push_back({begin, kAnswer});
+      plan.spans.push_back({begin, kAnswer, range, 2, true});
+    }
+    pairs_seen += double(kPrompt) * double(kPrompt) / 2 + 2 * (double(kPrompt * kAnswer) + double(kAnswer * kAnswer) / 2);
+  }
+  const double flops = 4.0 * pairs_seen * double(kHeads * kHead);  // what the tree needs
+  const auto make = [] { return Data(DType::bf16, {kRows, kHeads, kHead}); };
+  const Data q = make(), k = make(), v = make(), out = make(), dout = make(), dq = make(), dk = make(), dv = make(), lse(DType::f32, {kRows, kHeads});
+  const std::string shape = "8 pairs of 630 + 2 x 60, 32 heads x 128";
+  report(ctx, {"attention", shape, "bf16", median_seconds([&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.088f, out.view(), &lse.view()); }, 0.2), flops});
+  report(ctx, {"attention_backward", shape, "bf16",
+               median_seconds([&] { attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), plan, 0.088f, dq.view(), dk.view(), dv.view()); }, 0.2), 2.5 * flops});
+}
+
+void vision_attention(Context& ctx) {
+  constexpr int64_t images = 16, rows = 577, heads = 16, size = 64;
+  AttentionPlan plan;
+  for (int32_t i = 0; i < images; ++i) {
+    plan.ranges.push_back({i * int32_t(rows), int32_t(rows)});
+    plan.spans.push_back({i * int32_t(rows), int32_t(rows), i, 1, false});
+  }
+  const auto make = [] { return Data(DType::bf16, {images * rows, heads, size}); };
+  const Data q = make(), k = make(), v = make(), out = make();
+  report(ctx, {"attention (vision)", "16 x 577, 16 heads x 64", "bf16", median_seconds([&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.125f, out.view(), nullptr); }, 0.1),
+               4.0 * double(images * heads * rows * rows * size)});
+}
+
+// `groups` prefixes, `each` branches on every one; bytes: each prefix and each branch's own rows once.
+void decode_attention(Context& ctx, int64_t groups, int64_t each) {
+  const int64_t own = kAnswer, rows = groups * (kPrompt + each * own), branches = groups * each;
+  AttentionPlan plan;
+  for (int64_t g = 0; g < groups; ++g) {
+    const int32_t prefix = int32_t(g * (kPrompt + each * own));
+    for (int64_t b = 0; b < each; ++b) {
+      plan.spans.push_back({int32_t(g * each + b), 1, int32_t(plan.ranges.size()), 2, true});
+      plan.ranges.push_back({prefix, int32_t(kPrompt)});
+      plan.ranges.push_back({int32_t(prefix + kPrompt + b * own), int32_t(own)});
+    }
+  }
+  const Data q(DType::bf16, {branches, kHeads, kHead}), k(DType::bf16, {rows, kHeads, kHead}), v(DType::bf16, {rows, kHeads, kHead}), out(DType::bf16, {branches, kHeads, kHead});
+  report(ctx, {"attention decode", std::to_string(groups) + " prefixes of 630 x " + std::to_string(each) + " branches", "bf16",
+               median_seconds([&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.088f, out.view(), nullptr); }, 0.1), 0, 4.0 * double(rows * kHeads * kHead)});
+}
+
+void rows(Context& ctx) {
+  const Data x(DType::bf16, {kRows, kHidden}), y(DType::bf16, {kRows, kHidden}), z(DType::bf16, {kRows, kHidden}), w(DType::bf16, {kHidden}), rstd(DType::f32, {kRows});
+  const double row_bytes = 2.0 * double(kRows * kHidden);
+  const std::string shape = cross({kRows, kHidden});
+  attempt("add_rms_norm", [&] { report(ctx, {"add_rms_norm", shape, "bf16", median_seconds([&] { add_rms_norm(ctx, x.view(), y.view(), w.view(), 1e-5f, z.view(), &rstd.view()); }, 0.1), 0, 4 * row_bytes}); });
+  attempt("rms_norm_backward", [&] {
+    report(ctx, {"rms_norm_backward", shape, "bf16", median_seconds([&] { rms_norm_backward(ctx, y.view(), x.view(), w.view(), rstd.view(), z.view(), true, nullptr); }, 0.1), 0, 4 * row_bytes});
+  });
+  attempt("add", [&] { report(ctx, {"add", shape, "bf16", median_seconds([&] { add(ctx, x.view(), y.view()); }, 0.1), 0, 3 * row_bytes}); });
+  attempt("rope", [&] {
+    std::vector<int32_t> at(kRows);
+    for (int64_t i = 0; i < kRows; ++i) at[size_t(i)] = int32_t(i % 750);
+    const Data positions({1, kRows}, at), frequencies(DType::f32, {kHead / 2});
+    const Tensor heads(x.view().data, DType::bf16, {kRows, kHeads, kHead});
+    report(ctx, {"rope", shape, "bf16", median_seconds([&] { rope(ctx, heads, positions.view(), frequencies.view()); }, 0.1), 0, 2 * row_bytes});
+  });
+  attempt("gather_rows", [&] {
+    std::vector<int32_t> index(kRows);
+    for (int64_t i = 0; i < kRows; ++i) index[size_t(i)] = int32_t(i * 7919 % kVocab);
+    const Data table(DType::bf16, {kVocab, kHidden}), at({kRows}, index);
+    report(ctx, {"gather_rows", shape, "bf16", median_seconds([&] { gather_rows(ctx, table.view(), at.view(), y.view()); }, 0.1), 0, 2 * row_bytes});
+  });
+  attempt("swiglu", [&] {
+    const Data gate(DType::bf16, {kRows, kMlp}), up(DType::bf16, {kRows, kMlp}), out(DType::bf16, {kRows, kMlp});
+    const double bytes = 2.0 * double(kRows * kMlp);
+    report(ctx, {"swiglu", cross({kRows, kMlp}), "bf16", median_seconds([&] { swiglu(ctx, gate.view(), up.view(), out.view()); }, 0.1), 0, 3 * bytes});
+    report(ctx, {"swiglu_backward", cross({kRows, kMlp}), "bf16", median_seconds([&] { swiglu_backward(ctx, out.view(), gate.view(), up.view(), gate.view(), up.view()); }, 0.1), 0, 5 * bytes});
+  });
+  attempt("layer_norm", [&] {
+    const Data patches(DType::bf16, {9232, 1024}), out(DType::bf16, {9232, 1024}), weight(DType::bf16, {1024}), bias(DType::bf16, {1024});
+    report(ctx, {"layer_norm", "9232x1024", "bf16", median_seconds([&] { layer_norm(ctx, patches.view(), weight.view(), bias.view(), 1e-5f, out.view(), nullptr); }, 0.1), 0, 4.0 * 9232 * 1024});
+  });
+  attempt("gelu", [&] {
+    const Data patches(DType::bf16, {9232, 4096}), out(DType::bf16, {9232, 4096});
+    report(ctx, {"gelu quick", "9232x4096", "bf16", median_seconds([&] { gelu(ctx, Gelu::quick, patches.view(), out.view()); }, 0.1), 0, 4.0 * 9232 * 4096});
+  });
+}
+
+void head(Context& ctx) {
+  const int64_t r = 2 * kAnswer * kPairs;
+  const Data logits(DType::f32, {r, kVocab}), logp(DType::f32, {r}), target({r}, std::vector<int32_t>(size_t(r), 7));
+  attempt("log_softmax_gather", [&] {
+    report(ctx, {"log_softmax_gather", cross({r, kVocab}), "f32", median_seconds([&] { log_softmax_gather(ctx, logits.view(), target.view(), logp.view()); }, 0.1), 0, 4.0 * double(r * kVocab)});
+  });
+  for (int64_t rows : {int64_t(1), int64_t(64)}) {
+    attempt("sample_token", [&] {
+      const std::vector<SampleParams> params(size_t(rows), SampleParams{.temperature = 1, .top_p = 0.95f, .seed = 1});
+      const Data token({rows}, std::vector<int32_t>(size_t(rows)));
+      const Tensor chunk = logits.view().rows(0, rows), p = logp.view().rows(0, rows);
+      report(ctx, {"sample_token top-p 0.95", cross({rows, kVocab}), "f32", median_seconds([&] { sample_token(ctx, chunk, params, token.view(), p); }, 0.1), 0, 4.0 * double(rows * kVocab)});
+    });
+  }
+}
+
+void optimizer(Context& ctx) {
+  const int64_t n = int64_t(1) << 27;
+  const Data p(DType::f32, {n}), g(DType::f32, {n}), m(DType::f32, {n}), v(DType::f32, {n}), copy(DType::bf16, {n});
+  const AdamW options{.lr = 1e-4, .step = 10};
+  report(ctx, {"adamw", std::to_string(n), "f32", median_seconds([&] { adamw(ctx, options, p.view(), g.view(), m.view(), v.view(), &copy.view()); }, 0.1), 0, 30.0 * double(n)});
+  report(ctx, {"sum_of_squares", std::to_string(n), "f32", median_seconds([&] { sum_of_squares(ctx, g.view()); }, 0.1), 0, 4.0 * double(n)});
+}
+
+}  // namespace
+
+void bench_cuda(Context& ctx) {
+  attempt("training products", [&] { training_products(ctx); });
+  attempt("attention", [&] { training_attention(ctx); });
+  attempt("attention (vision)", [&] { vision_attention(ctx); });
+  for (int64_t t : {1, 4, 16, 64, 256}) {
+    attempt("linear", [&] { forward_product(ctx, t, kHidden, kMlp); });
+    attempt("linear", [&] { forward_product(ctx, t, kMlp, kHidden); });
+  }
+  attempt("attention decode", [&] { decode_attention(ctx, 1, 1); });
+  attempt("attention decode", [&] { decode_attention(ctx, 64, 1); });
+  attempt("attention decode", [&] { decode_attention(ctx, 16, 4); });
+  attempt("rows", [&] { rows(ctx); });
+  attempt("head", [&] { head(ctx); });
+  attempt("optimizer", [&] { optimizer(ctx); });
+}
+
+}  // namespace vpref::bench
