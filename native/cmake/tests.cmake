@@ -2,7 +2,11 @@
 # One test program a level: test/native/<level>/*_test.cc, run over every built device and dtype.
 find_package(GTest REQUIRED)
 set(test_root ${CMAKE_CURRENT_SOURCE_DIR}/../test/native)
-foreach(level core ops input model infer dist train)
+set(levels core ops input model infer dist train)
+if(VPREF_CUDA)
+  list(APPEND levels device)
+endif()
+foreach(level ${levels})
   file(GLOB sources CONFIGURE_DEPENDS ${test_root}/${level}/*_test.cc)
   if(sources)
     file(GLOB reference CONFIGURE_DEPENDS ${test_root}/reference/*.cc)

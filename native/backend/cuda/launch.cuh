@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one way to start a kernel, on a GPU and in the fiber executor of the tests.
 #pragma once
+#include <tuple>
 #include <utility>
 
 #include "backend/cuda/check.h"
+#ifdef VPREF_FIBER
+#include "fiber/stream.h"
+#endif
 
 namespace vpref::cuda {
 
@@ -12,7 +16,10 @@ template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Args&&... args) {
 #ifdef VPREF_FIBER
   (void)stream;
-  fiber::run(grid, block, shared_bytes, [&] { kernel(static_cast<Parameters>(args)...); });
+  // The arguments are taken now, the kernel runs when its turn comes.
+  fiber::enqueue([=, taken = std::tuple<Parameters...>(static_cast<Parameters>(args)...)] {
+    fiber::run(grid, block, shared_bytes, [&] { std::apply(kernel, taken); });
+  });
 #else
   if (shared_bytes > size_t(48) << 10)
     VPREF_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)));

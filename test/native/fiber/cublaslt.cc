@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fiber/device_memory.h"
+#include "fiber/stream.h"
 
 namespace {
 
@@ -64,14 +65,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
-                              cublasLtMatrixLayout_t b_layout, const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
-                              const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t) {
+namespace {
+
+void multiply(FiberMatmul desc, float scale, float keep, const void* a, const FiberLayout& a_layout, const void* b, const FiberLayout& b_layout, const void* c,
+              const FiberLayout& c_layout, void* d, const FiberLayout& d_layout) {
   const vpref::fiber::DeviceAccess access;
   int64_t m, k, k_of_b, n;
-  const std::vector<float> left = read(a, *a_layout, desc->a, m, k), right = read(b, *b_layout, desc->b, k_of_b, n);
-  if (k != k_of_b || m != int64_t(d_layout->rows) || n != int64_t(d_layout->cols)) return CUBLAS_STATUS_INVALID_VALUE;
-  const float scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);
+  const std::vector<float> left = read(a, a_layout, desc.a, m, k), right = read(b, b_layout, desc.b, k_of_b, n);
   std::vector<float> column(static_cast<size_t>(m));
   for (int64_t j = 0; j < n; ++j) {
     std::fill(column.begin(), column.end(), 0.0f);
@@ -81,9 +81,24 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
       for (int64_t i = 0; i < m; ++i) column[size_t(i)] += factor * from[i];
     }
     for (int64_t i = 0; i < m; ++i) {
-      const float old = keep == 0.0f ? 0.0f : keep * get(c, c_layout->type, j * c_layout->ld + i);  // beta 0 does not read
-      put(d, d_layout->type, j * d_layout->ld + i, scale * column[size_t(i)] + old);
+      const float old = keep == 0.0f ? 0.0f : keep * get(c, c_layout.type, j * c_layout.ld + i);  // beta 0 does not read
+      put(d, d_layout.type, j * d_layout.ld + i, scale * column[size_t(i)] + old);
     }
   }
+}
+
+}  // namespace
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
+                              cublasLtMatrixLayout_t b_layout, const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t) {
+  const auto rows = [](const FiberLayout& l, cublasOperation_t op) { return op == CUBLAS_OP_N ? l.rows : l.cols; };
+  const auto cols = [](const FiberLayout& l, cublasOperation_t op) { return op == CUBLAS_OP_N ? l.cols : l.rows; };
+  if (cols(*a_layout, desc->a) != rows(*b_layout, desc->b) || rows(*a_layout, desc->a) != d_layout->rows || cols(*b_layout, desc->b) != d_layout->cols) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  // Everything but the matrices is read now, as the library does.
+  vpref::fiber::enqueue([=, desc = *desc, scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta), la = *a_layout, lb = *b_layout,
+                         lc = *c_layout, ld = *d_layout] { multiply(desc, scale, keep, a, la, b, lb, c, lc, d, ld); });
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fiber/device_memory.h"
+#include "fiber/stream.h"
 
 #include <cuda_runtime.h>
 #include <signal.h>
@@ -88,6 +89,7 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
+  vpref::fiber::drain_quietly();
   std::free(p);
   return cudaSuccess;
 }
@@ -122,6 +124,7 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
 
 cudaError_t cudaFree(void* p) {
   if (!p) return cudaSuccess;
+  vpref::fiber::drain_quietly();
   auto& device = pool();
   const std::lock_guard lock(device.mutex);
   const auto found = device.taken.find(size_t(static_cast<char*>(p) - device.base));
@@ -143,18 +146,6 @@ cudaError_t cudaFree(void* p) {
   return cudaSuccess;
 }
 #endif
-
-cudaError_t cudaMemset(void* p, int value, size_t bytes) {
-  const DeviceAccess access;
-  std::memset(p, value, bytes);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  const DeviceAccess access;
-  std::memmove(to, from, bytes);
-  return cudaSuccess;
-}
 
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
   *total = vpref::fiber::kRegion;

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// Device cuda against device cpu and the goldens, from the engine's face down: loading, scoring, sampling, beams, adapters, training, state on disk.
+// Built against the GPU in a CUDA build. In a CPU build against the fiber executor, whose device memory the host cannot read and whose queue runs
+// late: an engine that follows a device pointer dies, one that reads or changes data too early gets wrong numbers.
+// Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "core/memory.h"
+#include "model/json.h"
+#include "ops/adamw.h"
+#include "ops/attention.h"
+#include "ops/rows.h"
+#include "support/golden.h"
+#include "train/session.h"
+#ifdef VPREF_FIBER
+#include "fiber/stream.h"
+#endif
+
+namespace vpref {
+namespace {
+
+using golden::Cases;
+using golden::expect_close;
+
+// The f32 path's largest difference between two orders of summation is 2e-4 on the CPU; the GPU's exp and rsqrt add their last bits.
+constexpr float kF32 = 1e-3f;
+constexpr float kMargin = 1e-3f;
+
+class OnDevice : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cuda::attention || !cuda::attention_backward || !cuda::gather_rows || !cuda::adamw) GTEST_SKIP() << "the backend has not every op yet";
+#ifdef VPREF_FIBER
+    fiber::set_deferred(true);
+#else
+    try {
+      device_free(Device::cuda, device_alloc(Device::cuda, 64));
+    } catch (const Error& e) {
+      GTEST_SKIP() << "no CUDA device: " << e.what();
+    }
+#endif
+  }
+#ifdef VPREF_FIBER
+  void TearDown() override { fiber::set_deferred(false); }
+#endif
+  static EngineOptions options(const std::string& model, DType dtype = DType::f32) {
+    EngineOptions o = golden::options(model, dtype);
+    o.device = Device::cuda;
+    o.batch_tokens = 256;
+    o.kv_tokens = 2048;
+    return o;
+  }
+};
+
+class DeviceMemory : public OnDevice {};
+class DeviceEngine : public OnDevice, public testing::WithParamInterface<const char*> {};
+class DeviceRequests : public OnDevice {};
+class DeviceTraining : public OnDevice {};
+
+// --- memory ---------------------------------------------------------------------------------------------------------------------
+
+TEST_F(DeviceMemory, CopiesOfEverySizeKeepTheirOrder) {
+  Context ctx(Device::cuda);
+  // Larger than the staging ring's pieces together, and many small ones that share a piece.
+  for (const size_t count : {size_t(1), size_t(1000), size_t(12) << 20}) {
+    std::vector<uint32_t> host(count), back(count);
+    for (size_t i = 0; i < count; ++i) host[i] = uint32_t(i * 2654435761u);
+    const Buffer a(Device::cuda, count * 4), b(Device::cuda, count * 4);
+    copy_to_device(ctx, a.data(), host.data(), count * 4);
+    const std::vector<uint32_t> expected = host;
+    std::fill(host.begin(), host.end(), 0u);  // may go at once
+    copy_on_device(ctx, b.data(), a.data(), count * 4);
+    copy_to_host(ctx, back.data(), b.data(), count * 4);
+    EXPECT_TRUE(back == expected) << count;
+  }
+  const Buffer cells(Device::cuda, 4000 * 4);
+  for (uint32_t i = 0; i < 4000; ++i) copy_to_device(ctx, static_cast<uint32_t*>(cells.data()) + i, &i, 4);
+  std::vector<uint32_t> back(4000);
+  copy_to_host(ctx, back.data(), cells.data(), 16000);
+  for (uint32_t i = 0; i < 4000; ++i) ASSERT_EQ(back[i], i);
+}
+
+TEST_F(DeviceMemory, PiecesAreWholeUnits) {
+  Context ctx(Device::cuda);
+  constexpr size_t kUnit = 3000, kUnits = 9000;
+  const Buffer to(Device::cuda, kUnit * kUnits);
+  size_t next = 0;
+  write_to_device(ctx, to.data(), kUnit * kUnits, kUnit, [&](void* piece, size_t begin, size_t count) {
+    EXPECT_EQ(begin, next);
+    EXPECT_EQ(count % kUnit, 0u);
+    for (size_t u = 0; u < count / kUnit; ++u) std::memset(static_cast<char*>(piece) + u * kUnit, int((begin / kUnit + u) % 251), kUnit);
+    next = begin + count;
+  });
+  std::vector<unsigned char> back(kUnit * kUnits);
+  copy_to_host(ctx, back.data(), to.data(), back.size());
+  for (size_t i = 0; i < back.size(); ++i) ASSERT_EQ(back[i], i / kUnit % 251);
+}
+
+// --- engine ---------------------------------------------------------------------------------------------------------------------
+
+std::vector<ScoreRequest> score_requests(const Cases& cases, int64_t count) {
+  std::vector<ScoreRequest> out;
+  for (int64_t i = 0; i < count; ++i) out.push_back(cases.score_request(i));
+  return out;
+}
+
+TEST_P(DeviceEngine, LogpsEqualTheGoldens) {
+  const Cases cases(GetParam());
+  Engine engine(options(GetParam()));
+  const int64_t count = std::min<int64_t>(cases.size(), 4);
+  const std::vector<ScoreResult> got = golden::score(engine, score_requests(cases, count));
+  for (int64_t i = 0; i < count; ++i) expect_close(got[size_t(i)].segments.at(0).per_token_logps, cases.logps(i), kF32, cat("logps of response ", i));
+}
+
+// bf16 against the CPU's bf16: the same roundings in another order.
+TEST_P(DeviceEngine, Bf16StaysInItsBand) {
+  const Cases cases(GetParam());
+  Engine engine(options(GetParam(), DType::bf16));
+  const int64_t count = std::min<int64_t>(cases.size(), 4);
+  const std::vector<ScoreResult> got = golden::score(engine, score_requests(cases, count));
+  double total = 0;
+  int64_t tokens = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const std::vector<float> expected = cases.logps(i), &logps = got[size_t(i)].segments.at(0).per_token_logps;
+    for (size_t t = 0; t < expected.size(); ++t, ++tokens) {
+      ASSERT_LE(std::abs(logps[t] - expected[t]), 1.5) << "response " << i << " token " << t;
+      total += std::abs(logps[t] - expected[t]);
+    }
+  }
+  EXPECT_LE(total / double(tokens), 0.15);
+}
+
+TEST_P(DeviceEngine, GreedyIdsEqualTheGoldens) {
+  const Cases cases(GetParam());
+  Engine engine(options(GetParam()));
+  const Tensor margins = cases["greedy_margins"];
+  std::vector<GenerateRequest> requests;
+  for (int64_t i = 0; i < std::min<int64_t>(cases.size(), 3); ++i) requests.push_back(cases.generate_request(i, 6));
+  const std::vector<GenerateResult> got = golden::generate(engine, requests);
+  int64_t compared = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const std::vector<int32_t> expected = golden::ids(cases["greedy_ids"], int64_t(i)), &ids = got[i].branches.at(0).token_ids;
+    for (size_t t = 0; t < ids.size(); ++t) {
+      if (golden::floats(margins, int64_t(i), t + 1)[t] < kMargin) break;
+      ASSERT_EQ(ids[t], expected[t]) << "prompt " << i << " token " << t;
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 5 * int64_t(got.size()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, DeviceEngine, testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text"),
+                         [](const auto& info) { return std::string(info.param).substr(5); });
+
+// The draws are keyed, so both devices draw the same ids, in one batch and alone.
+TEST_F(DeviceRequests, SamplesEqualTheCpus) {
+  const Cases cases("tiny-mha");
+  std::vector<GenerateRequest> requests;
+  for (int64_t i = 0; i < 3; ++i) {
+    GenerateRequest r = cases.generate_request(i % 2, 5);  // the third shares the first one's prefix
+    r.temperature = 0.8f;
+    r.top_p = 0.9f;
+    r.seed = 11;
+    r.num_branches = 2;
+    requests.push_back(std::move(r));
+  }
+  Engine cpu(golden::options("tiny-mha")), cuda(options("tiny-mha"));
+  const auto expected = golden::generate(cpu, requests), got = golden::generate(cuda, requests);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    for (size_t b = 0; b < 2; ++b) {
+      EXPECT_EQ(got[i].branches[b].token_ids, expected[i].branches[b].token_ids) << i << " " << b;
+      if (got[i].branches[b].token_ids == expected[i].branches[b].token_ids) {
+        expect_close(got[i].branches[b].per_token_logps, expected[i].branches[b].per_token_logps, kF32, cat("request ", i, " branch ", b));
+      }
+    }
+  }
+  EXPECT_EQ(golden::generate(cuda, {requests[0]})[0].branches[1].token_ids, got[0].branches[1].token_ids);
+}
+
+TEST_F(DeviceRequests, BeamsEqualTheGoldens) {
+  const Cases cases("tiny-mha");
+  Engine engine(options("tiny-mha"));
+  GenerateRequest request = cases.generate_request(cases["beam_rows"].as<int32_t>()[0], 12);
+  request.num_beams = 5;
+  request.eos_token_ids.assign(cases["beam_eos"].as<int32_t>(), cases["beam_eos"].as<int32_t>() + cases["beam_eos"].dim(0));
+  EXPECT_EQ(golden::generate(engine, {request})[0].branches.at(0).token_ids, golden::ids(cases["beam_ids"], 0));
+}
+
+TEST_F(DeviceRequests, StackedAdaptersEqualPeft) {
+  const Cases cases("tiny-mha");
+  const Safetensors expected(golden::fixture("golden/models/adapters.safetensors"));
+  EngineOptions o = options("tiny-mha");
+  for (const char* c : {"a", "b"}) o.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
+  Engine engine(o);
+  const Tensor logps = expected.view("logps_ab");
+  const auto got = golden::score(engine, {cases.score_request(0)});
+  expect_close(got[0].segments.at(0).per_token_logps, golden::floats(logps, 0, cases.response(0).size()), kF32, "adapters");
+}
+
+// Weights that do not fit are named before anything is read.
+TEST_F(DeviceRequests, SaysWhatItTakes) {
+  EngineOptions o = options("tiny-mha");
+  o.kv_tokens = 0;
+  o.batch_tokens = int64_t(1) << 40;
+  Engine engine(o);
+  try {
+    golden::score(engine, {Cases("tiny-mha").score_request(0)});
+    FAIL() << "a step of 2^40 rows was taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), "memory");
+    EXPECT_NE(std::string(e.what()).find("--batch-tokens"), std::string::npos) << e.what();
+  }
+}
+
+// --- training -------------------------------------------------------------------------------------------------------------------
+
+const std::string kGolden = std::string(VPREF_FIXTURES) + "/golden/train";
+
+const Json& at(const Json& object, const std::string& key) { return *object.find(key); }
+
+std::vector<int32_t> ids_of(const Json& list) {
+  std::vector<int32_t> ids;
+  for (const Json& id : list.array()) ids.push_back(int32_t(id.number()));
+  return ids;
+}
+
+// The golden pairs: prompt with an image of 64 rows, chosen, first rejected.
+std::vector<SessionRow> golden_rows(size_t count) {
+  const Json json = read_json_file(kGolden + "/rows.json");
+  const Safetensors images(kGolden + "/images.safetensors");
+  std::vector<SessionRow> rows;
+  for (size_t n = 0; n < std::min(count, at(json, "rows").array().size()); ++n) {
+    const Json& from = at(json, "rows").array()[n];
+    SessionRow s;
+    s.row.id = at(from, "id").string();
+    s.row.num_rejected = 1;
+    std::vector<int32_t> prompt = ids_of(at(from, "prompt"));
+    std::replace(prompt.begin(), prompt.end(), int32_t(at(json, "image_token_id").number()), -1);
+    s.row.segments = {{.parent = -1, .token_ids = prompt, .images = {0}, .image_rows = {64}},
+                      {.parent = 0, .token_ids = ids_of(at(from, "chosen")), .branch = 0},
+                      {.parent = 0, .token_ids = ids_of(at(from, "rejected").array()[0]), .branch = 1}};
+    for (size_t k = 0; k < 2; ++k) s.row.ref.push_back(at(json, "reference").array()[n].array()[k].number());
+    s.images = {golden::image(images.view("image." + std::to_string(n)).reshaped({1, 128, 128, 3}), 0)};
+    rows.push_back(std::move(s));
+  }
+  return rows;
+}
+
+TrainerOptions train_options() {
+  TrainerOptions o;
+  o.loss = parse_losses("sigmoid", 1, 1);
+  o.trainable.lora_r = 4;
+  o.trainable.lora_alpha = 8;
+  o.lr = 1e-3;
+  o.total_steps = 10;
+  o.micro_batch_tokens = 512;
+  return o;
+}
+
+struct Training {
+  Context ctx;
+  Model model;
+  TrainSession session;
+  Training(Device device, DType dtype, TrainerOptions o)
+      : ctx(device, 1), model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", device, dtype), session(ctx, model, std::move(o), kGolden + "/adapter") {}
+};
+
+double relative_difference(const Tensor& got, const Tensor& want) {
+  double difference = 0, norm = 0;
+  for (int64_t i = 0; i < got.numel(); ++i) {
+    const double d = double(got.as<float>()[i]) - double(want.as<float>()[i]);
+    difference += d * d;
+    norm += double(want.as<float>()[i]) * double(want.as<float>()[i]);
+  }
+  return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
+}
+
+TEST_F(DeviceTraining, GradientsEqualTheCpus) {
+  for (const int level : {0, 3}) {
+    TrainerOptions o = train_options();
+    o.recompute = level;
+    o.trainable.projector = true;
+    Training cpu(Device::cpu, DType::f32, o), cuda(Device::cuda, DType::f32, o);
+    const std::vector<SessionRow> rows = golden_rows(2);
+    const std::string a = testing::TempDir() + "/device-cpu.safetensors", b = testing::TempDir() + "/device-cuda.safetensors";
+    const StepResult expected = cpu.session.save_gradients(rows, a), got = cuda.session.save_gradients(rows, b);
+    EXPECT_NEAR(got.loss, expected.loss, 1e-4);
+    EXPECT_NEAR(got.grad_norm, expected.grad_norm, 2e-3 * expected.grad_norm);
+    const Safetensors want(a), have(b);
+    ASSERT_EQ(have.tensors().size(), want.tensors().size());
+    for (const auto& [name, stored] : want.tensors()) EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-3) << "level " << level << " " << name;
+    std::filesystem::remove(a);
+    std::filesystem::remove(b);
+  }
+}
+
+// Three steps, saved, taken up by a fresh session for one more: the losses are the CPU's, the file is what the CPU reads.
+TEST_F(DeviceTraining, StepsAndStateEqualTheCpus) {
+  const std::vector<SessionRow> rows = golden_rows(2);
+  const std::string state = testing::TempDir() + "/device-state.safetensors", adapter = testing::TempDir() + "/device-adapter.safetensors";
+  Training cpu(Device::cpu, DType::f32, train_options());
+  std::vector<double> expected;
+  for (int i = 0; i < 4; ++i) expected.push_back(cpu.session.step(rows).loss);
+  {
+    Training cuda(Device::cuda, DType::f32, train_options());
+    for (int i = 0; i < 3; ++i) EXPECT_NEAR(cuda.session.step(rows).loss, expected[size_t(i)], 2e-4) << "step " << i;
+    cuda.session.save_state(state);
+  }
+  Training resumed(Device::cuda, DType::f32, train_options());
+  resumed.session.restore(state);
+  EXPECT_EQ(resumed.session.steps_done(), 3);
+  EXPECT_NEAR(resumed.session.step(rows).loss, expected[3], 2e-4);
+  resumed.session.save_adapter(adapter);
+  const std::string cpu_adapter = testing::TempDir() + "/device-adapter-cpu.safetensors";
+  cpu.session.save_adapter(cpu_adapter);
+  const Safetensors have(adapter), want(cpu_adapter);
+  for (const auto& [name, stored] : want.tensors()) EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-2) << name;
+  for (const std::string& file : {state, adapter, cpu_adapter}) std::filesystem::remove(file);
+}
+
+// bf16 weights, f32 master: the loss falls as in f32, and the reward at step 0 is 0 within rounding.
+TEST_F(DeviceTraining, Bf16LearnsLikeF32) {
+  std::vector<SessionRow> rows = golden_rows(2);
+  Training cpu(Device::cpu, DType::f32, train_options()), cuda(Device::cuda, DType::bf16, train_options());
+  for (Training* run : {&cpu, &cuda}) {
+    const auto reference = run->session.score(rows, /*adapter_on=*/true);
+    for (size_t i = 0; i < rows.size(); ++i) rows[i].row.ref = reference[i].policy;
+    const double first = run->session.step(rows).loss;
+    EXPECT_NEAR(first, std::log(2.0), run == &cpu ? 1e-6 : 1e-3);
+    EXPECT_LT(run->session.step(rows).loss, first);
+  }
+}
+
+TEST_F(DeviceTraining, SaysWhatWouldFit) {
+  const auto message = [](TrainerOptions o) {
+    try {
+      Training run(Device::cuda, DType::bf16, std::move(o));
+    } catch (const Error& e) {
+      return e.code() + ": " + e.what();
+    }
+    return std::string("it was taken");
+  };
+  TrainerOptions long_batch = train_options();
+  long_batch.micro_batch_tokens = int64_t(1) << 34;
+  const std::string tokens = message(long_batch);
+  EXPECT_TRUE(tokens.starts_with("memory: ")) << tokens;
+  EXPECT_NE(tokens.find("--batch-tokens"), std::string::npos) << tokens;
+  TrainerOptions no_room = train_options();
+  no_room.memory_budget = 1;
+  EXPECT_NE(message(no_room).find("lower --lora-r"), std::string::npos);
+}
+
+#ifdef VPREF_FIBER
+// What makes the tests above a proof.
+TEST(FiberDevice, HostAccessDies) {
+  const Buffer buffer(Device::cuda, 4096);
+  EXPECT_DEATH({ *static_cast<volatile char*>(buffer.data()) = 1; }, "host code touched device memory");
+}
+
+TEST(FiberDevice, WorkWaitsForSomebodyWhoWaits) {
+  fiber::set_deferred(true);
+  Context ctx(Device::cuda);
+  const Buffer buffer(Device::cuda, 64);
+  copy_to_device(ctx, buffer.data(), "0123456789", 10);
+  int done = 0;
+  fiber::enqueue([&] { ++done; });
+  EXPECT_EQ(done, 0);
+  char back[10];
+  copy_to_host(ctx, back, buffer.data(), 10);
+  EXPECT_EQ(done, 1);
+  EXPECT_EQ(std::string(back, 10), "0123456789");
+  fiber::set_deferred(false);
+}
+#endif
+
+}  // namespace
+}  // namespace vpref
