@@ -14,7 +14,7 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --attempts|--base-url|--batch-dir|--cache|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--rpm|--runs|--seed|--shard|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--attempts --base-url --batch --batch-dir --cache --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --resume --rpm --runs --seed --shard --temperature --threads --timeout --top-p --tpm --help'
+      words='--attempts --base-url --batch --batch-dir --cache --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --rpm --runs --seed --shard --temperature --threads --timeout --top-p --tpm --help'
       ;;
     augment)
       case $prev in
@@ -22,7 +22,7 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --image-dir|--limit|--op|-o|--output|--preview|--seed|--shard|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--image-dir --limit --on-error --op -o --output --preview --progress -q --quiet --replay --resume --seed --shard --threads --help'
+      words='--image-dir --limit --on-error --op -o --output --preview --progress -q --quiet --replay --requeue --resume --seed --shard --threads --help'
       ;;
     doctor)
       case $prev in
@@ -53,7 +53,7 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--seed|--shard|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --resume --seed --shard --threads --help'
+      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --threads --help'
       first='trl llama-factory ms-swift llava seva merge'
       ;;
     import)
@@ -64,7 +64,7 @@ _vpref() {
         --protocol) COMPREPLY=($(compgen -W 'llava plain' -- "$cur")); return ;;
         --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --resume --seed --shard --source --threads --turns --help'
+      words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --threads --turns --help'
       first='llava lrv scigraphqa sharegpt trl seva helpsteer pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
       ;;
     pair)
@@ -77,7 +77,7 @@ _vpref() {
         --ties) COMPREPLY=($(compgen -W 'first random drop' -- "$cur")); return ;;
         --flip|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--balance --faithful --finished --flip --from --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --resume --rule --run --seed --shard --threads --threshold --ties --views --help'
+      words='--balance --faithful --finished --flip --from --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --threads --threshold --ties --views --help'
       ;;
     precompute-ref)
       case $prev in
@@ -89,7 +89,7 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --preset --progress -q --quiet --resume --seed --shard --template --threads --verbose --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --template --threads --verbose --help'
       ;;
     report)
       case $prev in
@@ -108,7 +108,7 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--temperature|--template|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --model -n --n --on-error -o --output --preset --progress -q --quiet --resume --seed --shard --steer --stop --stop-repeats --temperature --template --threads --timeout --top-k --top-p --verbose --views --help'
+      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --model -n --n --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --steer --stop --stop-repeats --temperature --template --threads --timeout --top-k --top-p --verbose --views --help'
       ;;
     score)
       case $prev in
@@ -119,7 +119,7 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --resume --seed --shard --template --threads --verbose --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --template --threads --verbose --help'
       ;;
     train)
       case $prev in
@@ -132,9 +132,10 @@ _vpref() {
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --recompute) COMPREPLY=($(compgen -W 'auto 0 1 2 3' -- "$cur")); return ;;
-        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--epochs|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--lora-alpha|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-steps|--model|--orpo-lambda|-o|--output|--projector-lr|--save-every|--save-gradients|--seed|--simpo-gamma|--template|--threads|--undesirable-weight|--warmup-ratio|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --zero) COMPREPLY=($(compgen -W 'auto 0 1' -- "$cur")); return ;;
+        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--epochs|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--lora-alpha|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-steps|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--save-every|--save-gradients|--seed|--simpo-gamma|--template|--threads|--undesirable-weight|--warmup-ratio|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --epochs --faithful --image-mode --init-adapter --keep-checkpoints --label-smoothing --limit --lora-alpha --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-steps --method --model --no-shuffle --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --recompute --resume --rslora --save-every --save-gradients --seed --simpo-gamma --template --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --weight-decay --help'
+      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --epochs --faithful --image-mode --init-adapter --keep-checkpoints --label-smoothing --limit --local-rank --lora-alpha --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-steps --method --model --no-shuffle --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --ranks --recompute --requeue --resume --rslora --save-every --save-gradients --seed --simpo-gamma --template --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --weight-decay --zero --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

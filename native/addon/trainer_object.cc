@@ -6,6 +6,7 @@
 
 #include "addon/convert.h"
 #include "addon/policy_object.h"
+#include "dist/mpi.h"
 #include "model/merge.h"
 
 namespace vpref::addon {
@@ -82,6 +83,7 @@ TrainerOptions options_of(const Napi::Object& from) {
   o.micro_batch_tokens = int64_t(number_field(from, "microBatchTokens"));
   o.recompute = int(number_field(from, "recompute"));
   o.memory_budget = size_t(number_field(from, "memoryBudget"));
+  o.zero = int(number_field(from, "zero"));
   return o;
 }
 
@@ -125,6 +127,9 @@ Napi::Function TrainerObject::define(Napi::Env env) {
                          InstanceMethod("saveAdapter", &TrainerObject::save_adapter),
                          InstanceMethod("saveState", &TrainerObject::save_state),
                          InstanceMethod("restore", &TrainerObject::restore),
+                         InstanceMethod("agree", &TrainerObject::agree),
+                         InstanceMethod("exchange", &TrainerObject::exchange),
+                         InstanceMethod("leave", &TrainerObject::leave),
                          InstanceMethod("facts", &TrainerObject::facts),
                          InstanceMethod("cancel", &TrainerObject::cancel),
                      });
@@ -154,13 +159,16 @@ Napi::Value TrainerObject::create(const Napi::CallbackInfo& info) {
     auto shared = std::make_shared<Shared>();
     shared->engine = policy->engine();
     TrainerOptions options = options_of(info[1].As<Napi::Object>());
+    const WorldOptions world{.size = int(number_field(info[1].As<Napi::Object>(), "numRanks")), .device = shared->engine->facts().device, .library_folder = ""};
     std::string init_adapter = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
     auto promises = policy->promises();
     auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info.This().As<Napi::Function>()));
     auto [promise, done] = promises->make<std::monostate>(env, [=](Napi::Env env, std::monostate&&) mutable -> Napi::Value {
       return constructor->New({Napi::External<std::shared_ptr<Shared>>::New(env, &shared), Napi::External<std::shared_ptr<PromiseQueue>>::New(env, &promises)});
     });
-    shared->engine->run([=](Context& ctx, Model& model) { shared->session = std::make_unique<TrainSession>(ctx, model, options, init_adapter); }, done);
+    shared->engine->run([=](Context& ctx, Model& model) { 
+      shared->session = std::make_unique<TrainSession>(ctx, model, options, init_adapter, join_world(world));
+    }, done);
     return promise;
   });
 }
@@ -231,6 +239,42 @@ Napi::Value TrainerObject::restore(const Napi::CallbackInfo& info) {
       [](Napi::Env env, int64_t&& steps) -> Napi::Value { return Napi::Number::New(env, double(steps)); });
 }
 
+Napi::Value TrainerObject::agree(const Napi::CallbackInfo& info) {
+  const double value = info[0].As<Napi::Number>().DoubleValue();
+  return on_engine<double>(
+      info.Env(),
+      [value](TrainSession& s) {
+        std::vector<double> largest = {value};
+        s.world().all_reduce(largest, Reduce::max);
+        return largest[0];
+      },
+      [](Napi::Env env, double&& v) -> Napi::Value { return Napi::Number::New(env, v); });
+}
+
+Napi::Value TrainerObject::exchange(const Napi::CallbackInfo& info) {
+  const std::string text = info[0].As<Napi::String>().Utf8Value();
+  return on_engine<std::vector<std::string>>(info.Env(), [text](TrainSession& s) { return s.world().all_gather(text); },
+                                             [](Napi::Env env, std::vector<std::string>&& texts) -> Napi::Value {
+                                               Napi::Array to = Napi::Array::New(env, texts.size());
+                                               for (uint32_t i = 0; i < texts.size(); ++i) to.Set(i, texts[i]);
+                                               return to;
+                                             });
+}
+
+Napi::Value TrainerObject::leave(const Napi::CallbackInfo& info) {
+  return on_engine<bool>(info.Env(), [](TrainSession& s) { return s.world().leave(), true; }, [](Napi::Env env, bool&&) { return env.Undefined(); });
+}
+
+Napi::Value TrainerObject::abort_ranks(const Napi::CallbackInfo& info) {
+  abort_world("", info[0].As<Napi::Number>().Int32Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value TrainerObject::find_mpi(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value { return Napi::String::New(env, mpi_library("")); });
+}
+
 Napi::Value TrainerObject::facts(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Object to = Napi::Object::New(env);
@@ -238,6 +282,16 @@ Napi::Value TrainerObject::facts(const Napi::CallbackInfo& info) {
   to.Set("numTrained", double(trainer.trainable().store.numel()));
   to.Set("peakBytes", double(trainer.peak_bytes()));
   to.Set("memoryPlan", trainer.memory_plan());
+  to.Set("rank", trainer.world().rank());
+  to.Set("numRanks", trainer.world().size());
+  to.Set("zero", trainer.zero());
+  const Volume& v = trainer.world().volume();
+  Napi::Object volume = Napi::Object::New(env);
+  volume.Set("calls", double(v.calls));
+  volume.Set("payloadBytes", double(v.payload_bytes));
+  volume.Set("sentBytes", v.sent_bytes);
+  volume.Set("waitSeconds", v.wait_seconds);
+  to.Set("volume", volume);
   return to;
 }
 

@@ -21,6 +21,10 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files with the adapters, or what
   // a trainer over this policy has made of the weights, in them
   static Napi::Value merge_model(const Napi::CallbackInfo& info);
+  // abortRanks(exitCode: number): ends every rank of this run, whether or not it has joined the others yet; returns only where it cannot
+  static Napi::Value abort_ranks(const Napi::CallbackInfo& info);
+  // mpiLibrary(): string, of vpref_mpi.so
+  static Napi::Value find_mpi(const Napi::CallbackInfo& info);
   // losses(): {name, source}[]
   static Napi::Value loss_list(const Napi::CallbackInfo& info);
 
@@ -39,7 +43,10 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Napi::Value save_adapter(const Napi::CallbackInfo& info);         // (file) -> Promise<void>
   Napi::Value save_state(const Napi::CallbackInfo& info);           // (file) -> Promise<void>
   Napi::Value restore(const Napi::CallbackInfo& info);              // (file) -> Promise<number of steps done>
-  Napi::Value facts(const Napi::CallbackInfo& info);                // () -> {numTrained, peakBytes, memoryPlan}
+  Napi::Value agree(const Napi::CallbackInfo& info);                // (value) -> Promise<largest of all ranks>
+  Napi::Value exchange(const Napi::CallbackInfo& info);             // (text) -> Promise<texts of all ranks, by rank>
+  Napi::Value leave(const Napi::CallbackInfo& info);                // () -> Promise<void>: the end of what ranks do together
+  Napi::Value facts(const Napi::CallbackInfo& info);                // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero, volume}
   void cancel(const Napi::CallbackInfo& info);                      // (): the running step ends unchanged
 
   template <class T>

@@ -44,6 +44,8 @@ export function exitCodeOf(error: unknown): number {
 /** What stderr says about an error: one line, or undefined for nothing. */
 export function messageOf(error: unknown): string | undefined {
   if (error instanceof BrokenPipeError) return undefined;
+  // Another rank has said what went wrong.
+  if (error instanceof RunError && error.code === 'peer') return undefined;
   if (!(error instanceof Error)) return String(error);
   if (isOclifError(error)) return endsQuietly(error) ? undefined : `${inOneLine(error.message)} (see --help)`;
   if (error instanceof UsageError) return inOneLine(error.message);

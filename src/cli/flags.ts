@@ -62,6 +62,7 @@ export const recordFlags = {
     summary: 'a row that fails: stop, leave it out, or write it with its error',
   }),
   threads: integerFlag({ min: 1, helpValue: 'N', summary: 'threads at most, where there is work for more than one' }),
+  requeue: Flags.boolean({ summary: 'stopped by SIGUSR1 in a Slurm job: save, then put the job back into the queue' }),
 };
 
 /** What every command that runs a model has. */
@@ -98,6 +99,7 @@ export interface RecordFlagValues extends OutputFlagValues {
   seed: number;
   'on-error': OnError;
   threads?: number | undefined;
+  requeue?: boolean;
 }
 
 export interface OutputFlagValues {

@@ -3,10 +3,14 @@
 import { type Interfaces, run } from '@oclif/core';
 import { exitCode, exitCodeOf, messageOf } from './exit.ts';
 import { drainStdout, watchStdout } from './output.ts';
+import { endRanks } from './ranks.ts';
 
 /** Runs the command line and ends the process. oclif's own ending loses rows that a slow reader has not taken. */
 export async function main(options: Interfaces.LoadOptions, argv = process.argv.slice(2)): Promise<void> {
-  watchStdout(() => process.exit(exitCode.brokenPipe));
+  watchStdout(() => {
+    void endRanks(undefined, exitCode.brokenPipe);
+    process.exit(exitCode.brokenPipe);
+  });
   let code: number;
   try {
     await run(argv, options);
@@ -14,6 +18,7 @@ export async function main(options: Interfaces.LoadOptions, argv = process.argv.
     code = Number(process.exitCode ?? exitCode.ok);
   } catch (error) {
     code = await fail(error, argv);
+    await endRanks(error, code);
   }
   process.exit(code);
 }

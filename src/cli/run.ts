@@ -5,7 +5,7 @@ import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
 import { formatLine } from '../records/lines.ts';
 import type { VprefRecord } from '../records/record.ts';
 import type { Row, RowResult } from '../stages/stage.ts';
-import { exitCode } from './exit.ts';
+import { exitCode, StoppedError } from './exit.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { type BadRow, checkFiles, type InputRow, readRows } from './input.ts';
 import { openSink, openTableSink, type Sink, stoppedError } from './output.ts';
@@ -41,6 +41,8 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   needAllRows(flag: string): void;
   /** Says so when the command line gives a common flag that changes nothing here. */
   noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void;
+  /** One of several processes of a run, and not the one that speaks: no notes or warnings, no requeueing. */
+  stepBack(): void;
 }
 
 export interface TableRunOptions {
@@ -56,7 +58,7 @@ type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
 
 // Flags that change how a run goes but not what a row becomes: a resumed run may have others.
 const passingFlags = new Set(
-  'output resume progress quiet threads limit on-error device batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env'.split(
+  'output resume progress quiet requeue threads limit on-error device batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env'.split(
     ' ',
   ),
 );
@@ -73,6 +75,7 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly #counts = newCounts();
   readonly #atEnd: (() => void | Promise<void>)[] = [];
   #needsAllRows = false;
+  #speaks = true;
   #failedRows: FailedRows | undefined;
 
   constructor(verb: string, { flags, args, files, given }: Parsed<F & AnyFlags, A>) {
@@ -90,11 +93,11 @@ export class Run<F, A> implements RunContext<F, A> {
   }
 
   note(message: string): void {
-    this.#reporter.note(message);
+    if (this.#speaks) this.#reporter.note(message);
   }
 
   warn(message: string): void {
-    this.#reporter.warn(message);
+    if (this.#speaks) this.#reporter.warn(message);
   }
 
   atEnd(action: () => void | Promise<void>): void {
@@ -110,6 +113,10 @@ export class Run<F, A> implements RunContext<F, A> {
 
   noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void {
     for (const [name, why] of Object.entries(flags)) if (this.given.has(name)) this.note(`--${name}: ${why}`);
+  }
+
+  stepBack(): void {
+    this.#speaks = false;
   }
 
   /** Throws UsageError when there is nothing to read, or a file cannot be. */
@@ -209,10 +216,19 @@ export class Run<F, A> implements RunContext<F, A> {
     } catch (error) {
       await sink.save();
       await this.#failedRows?.save();
+      await this.#requeue(error);
       throw error;
     } finally {
       if (summary) this.#reporter.finish(this.#counts);
     }
+  }
+
+  /** Only SIGUSR1 is a time limit: SIGTERM also comes from scancel, and a preempted job is requeued by Slurm. */
+  async #requeue(error: unknown): Promise<void> {
+    if (this.#common.requeue !== true || !this.#speaks) return;
+    if (!(error instanceof StoppedError) || error.signal !== 'SIGUSR1') return;
+    const { requeue } = await import('./requeue.ts');
+    this.warn(await requeue());
   }
 
   /** What the output depends on. */

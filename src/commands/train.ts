@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Flags } from '@oclif/core';
+import { Flags, type Interfaces } from '@oclif/core';
+import { StoppedError, type StopSignal } from '../cli/exit.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
+import { ofRank, type Ranks, ranksOf, takeRank, whenFailing } from '../cli/ranks.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import type { RunContext } from '../cli/run.ts';
 import { trainPlan } from '../cli/train-plan.ts';
+import type { NativeVolume } from '../engine/binding.ts';
 import { hasQuirk } from '../stages/presets.ts';
+import type { Row } from '../stages/stage.ts';
 
 // A training run has no row output to shard, and a bad row ends it before the first step.
 const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
@@ -16,6 +21,7 @@ export default class Train extends RecordCommand {
     `Reads all records, then trains a LoRA adapter (or, when asked, the projector or the language model) and writes it to the directory of -o
 in PEFT's layout. Metrics go to stdout, one row a step, under trl's names. The reference is what \`ref_*\` of the records say, or, where they are
 absent, the model as it stands before the first step. Stopped by SIGTERM or SIGUSR1 it saves and exits 75; --resume goes on as if it had not been.
+Started by mpirun or srun --mpi=pmix, the processes train together: each takes its share of every step's records (see vpref-slurm(7)).
 
 --faithful keeps what the published code does and this command mends otherwise:
   seva-7b, seva-13b   every record is taken twice an epoch; the projector is trained too, at the rate of the adapter`;
@@ -106,6 +112,21 @@ absent, the model as it stands before the first step. Stopped by SIGTERM or SIGU
       default: 'auto',
       summary: 'activations to recompute: 0 none to 3 whole layers; auto: as few as fit',
     }),
+    ranks: integerFlag({
+      min: 1,
+      helpValue: 'N',
+      summary:
+        'processes that train together; default: as many as mpirun or srun --mpi=pmix started; 1: this one alone',
+    }),
+    'local-rank': integerFlag({
+      min: 0,
+      helpValue: 'N',
+      summary: "which of the machine's GPUs this rank takes; default: as the launcher counts",
+    }),
+    zero: Flags.option({ options: ['auto', '0', '1'] as const })({
+      default: 'auto',
+      summary: "split the optimizer's state over the ranks (ZeRO-1); auto: when it does not fit otherwise",
+    }),
     'save-every': integerFlag({
       min: 0,
       default: 0,
@@ -122,56 +143,83 @@ absent, the model as it stands before the first step. Stopped by SIGTERM or SIGU
     await this.runTable(
       Train,
       async function* (run) {
-        const flags = withPreset(run.flags, 'train', run.given);
-        const plan = trainPlan(flags, run.given);
-        const rows = [];
-        for await (const row of run.records()) rows.push(row);
-        const hasQuirks = hasQuirk(flags.preset, 'train');
-        if (flags.faithful && !hasQuirks)
-          warnNoQuirk(run, flags.preset === undefined ? 'training without a preset' : `training as ${flags.preset}`);
-        if (flags.faithful && hasQuirks) {
-          run.note('--faithful: every record is taken twice an epoch');
-          rows.push(...rows);
+        const ranks = ranksOf(run.flags);
+        try {
+          yield* trainingRun(run, await takeRank(ranks, withPreset(run.flags, 'train', run.given), run), ranks);
+        } catch (error) {
+          throw ofRank(error, ranks);
         }
-        const [{ train }, { createTrainer, lossNeeds, readAdapterShape }, { fingerprintAdapter }, order] =
-          await Promise.all([
-            import('../stages/train/index.ts'),
-            import('../engine/trainer.ts'),
-            import('../engine/fingerprint.ts'),
-            import('../stages/train/order.ts'),
-          ]);
-        const needs = await lossNeeds(plan.settings.loss);
-        const { context, policy } = await openModelOf(run, flags);
-        const { totalSteps } = order.trainingLength(
-          Math.max(1, rows.length),
-          flags['batch-size'],
-          flags.epochs,
-          flags['max-steps'],
-        );
-        const initAdapter = flags['init-adapter'];
-        const shape = initAdapter === undefined ? {} : await readAdapterShape(initAdapter);
-        const settings = { ...plan.settings, ...shape, totalSteps };
-        const trainer = await createTrainer(policy, {
-          settings,
-          baseModel: flags.model,
-          ...(initAdapter !== undefined && { initAdapter }),
-        });
-        run.note(`${rows.length} records, ${totalSteps} steps; ${trainer.memoryPlan()}`);
-        const frozen = context.fingerprint.adapter;
-        const started = initAdapter === undefined ? [] : [await fingerprintAdapter(initAdapter)];
-        yield* train(rows, trainer, needs, context, {
-          ...plan.options,
-          settings,
-          resume: flags.resume === true || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
-          ...(!flags['allow-ref-mismatch'] && {
-            referenceSource: { model: context.fingerprint.model, adapters: [frozen, ...started] },
-          }),
-          stop: run.stop,
-          note: run.note.bind(run),
-          warn: run.warn.bind(run),
-        });
       },
       { toStdout: true },
     );
   }
+}
+
+type TrainFlags = Interfaces.InferredFlags<typeof Train.flags>;
+
+async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFlags, ranks: Ranks) {
+  const plan = trainPlan(flags, run.given);
+  const rows: Row[] = [];
+  for await (const row of run.records()) rows.push(row);
+  // The input ended early: nothing is done that could be saved.
+  if (run.stop.aborted) throw run.stop.reason;
+  const hasQuirks = hasQuirk(flags.preset, 'train');
+  if (flags.faithful && !hasQuirks)
+    warnNoQuirk(run, flags.preset === undefined ? 'training without a preset' : `training as ${flags.preset}`);
+  if (flags.faithful && hasQuirks) {
+    run.note('--faithful: every record is taken twice an epoch');
+    rows.push(...rows);
+  }
+  const [{ train }, { createTrainer, lossNeeds, readAdapterShape }, { fingerprintAdapter }, order] = await Promise.all([
+    import('../stages/train/index.ts'),
+    import('../engine/trainer.ts'),
+    import('../engine/fingerprint.ts'),
+    import('../stages/train/order.ts'),
+  ]);
+  const needs = await lossNeeds(plan.settings.loss);
+  const { context, policy } = await openModelOf(run, flags);
+  const { totalSteps } = order.trainingLength(
+    Math.max(1, rows.length),
+    flags['batch-size'],
+    flags.epochs,
+    flags['max-steps'],
+  );
+  const initAdapter = flags['init-adapter'];
+  const shape = initAdapter === undefined ? {} : await readAdapterShape(initAdapter);
+  const settings = { ...plan.settings, ...shape, totalSteps };
+  const trainer = await createTrainer(policy, {
+    settings,
+    baseModel: flags.model,
+    ranks: { ...ranks, zero: flags.zero === 'auto' ? -1 : Number(flags.zero) },
+    ...(initAdapter !== undefined && { initAdapter }),
+  });
+  run.note(`${rows.length} records, ${totalSteps} steps; ${trainer.memoryPlan()}`);
+  const frozen = context.fingerprint.adapter;
+  const started = initAdapter === undefined ? [] : [await fingerprintAdapter(initAdapter)];
+  const stopped = yield* train(rows, trainer, needs, context, {
+    ...plan.options,
+    settings,
+    resume: flags.resume === true || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
+    ...(!flags['allow-ref-mismatch'] && {
+      referenceSource: { model: context.fingerprint.model, adapters: [frozen, ...started] },
+    }),
+    stop: run.stop,
+    stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),
+    note: run.note.bind(run),
+    warn: run.warn.bind(run),
+  });
+  if (flags.verbose) run.note(communicationLine(trainer.communication()));
+  await trainer.leave();
+  whenFailing(undefined);
+  const signal = stopSignals[stopped - 1];
+  if (signal === undefined) return;
+  const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
+  throw new StoppedError(signal, `${where}; ${flags.output} is saved: run again with --resume`);
+}
+
+// As the stop codes of ranks: the largest counts, and SIGUSR1 says that there is a time limit.
+const stopSignals: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGUSR1'];
+
+function communicationLine({ calls, payloadBytes, waitSeconds }: NativeVolume): string {
+  return `ranks: ${calls} collectives of ${(payloadBytes / 2 ** 20).toFixed(1)} MiB in all, ${waitSeconds.toFixed(2)} s of waiting`;
 }

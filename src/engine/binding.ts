@@ -18,6 +18,10 @@ export interface Binding {
   };
   /** What the terms of a loss read; throws an engine error for an unknown name. */
   lossNeeds(text: string): LossNeeds;
+  /** Ends every rank of this run, whether or not it has joined the others; returns only where it cannot. */
+  abortRanks(exitCode: number): void;
+  /** Name and version of the MPI that vpref_mpi.so was built with; throws an engine error where there is none. */
+  mpiLibrary(): string;
   losses(): { name: string; source: string }[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
   mergeModel(policy: NativePolicy, dir: string, dtype: 'f32' | 'f16'): Promise<MergeResult>;
@@ -115,9 +119,23 @@ export interface NativeScored {
   logps: number;
 }
 
-/** TrainerSettings with the bytes that activations may take, 0 for no limit. */
+/** TrainerSettings with what the numbers do not depend on. */
 export interface NativeTrainerSettings extends TrainerSettings {
+  /** Bytes that activations may take, 0 for no limit. */
   memoryBudget: number;
+  /** Processes that the launcher has started; 1 joins nothing. */
+  numRanks: number;
+  /** Split the optimizer's state over the ranks: 0, 1, or -1 for: when it does not fit otherwise. */
+  zero: number;
+}
+
+/** What flat collectives have moved: the buffers' bytes, and what a ring sends from one rank for them. */
+export interface NativeVolume {
+  calls: number;
+  payloadBytes: number;
+  sentBytes: number;
+  /** Waiting that computing did not hide. */
+  waitSeconds: number;
 }
 
 export interface MergeResult {
@@ -145,7 +163,21 @@ export interface NativeTrainer {
   saveState(file: string): Promise<void>;
   /** Returns the steps done. */
   restore(file: string): Promise<number>;
-  facts(): { numTrained: number; peakBytes: number; memoryPlan: string };
+  /** The largest value of all ranks. */
+  agree(value: number): Promise<number>;
+  /** Every rank's text, by rank. */
+  exchange(text: string): Promise<string[]>;
+  /** The orderly end of what ranks do together; nothing may follow. */
+  leave(): Promise<void>;
+  facts(): {
+    numTrained: number;
+    peakBytes: number;
+    memoryPlan: string;
+    rank: number;
+    numRanks: number;
+    zero: boolean;
+    volume: NativeVolume;
+  };
   /** The running step ends with an engine error "cancelled" and changes nothing. */
   cancel(): void;
 }

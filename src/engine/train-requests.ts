@@ -84,14 +84,26 @@ export interface TrainerSettings {
   seed: number;
 }
 
-/** A model being trained. */
+/** A model being trained, by this process or by several: then every rank calls everything but score and peakBytes, in the same order. */
 export interface TrainerEngine {
+  /** 0 alone reads and writes files. */
+  readonly rank: number;
+  readonly numRanks: number;
+  /** The largest value of all ranks. */
+  agree(value: number): Promise<number>;
+  /** Every rank's text, by rank. */
+  exchange(text: string): Promise<string[]>;
+  /** The orderly end of what ranks do together. */
+  leave(): Promise<void>;
   readonly numTrained: number;
   /** Sizes and the recompute level, for people. */
   memoryPlan(): string;
   /** Steps done so far, also by the run that was resumed. */
   readonly stepsDone: number;
-  /** One optimizer step; aborting leaves the parameters as they were before it. */
+  /**
+   * One optimizer step over the rows of all ranks, of which these are this one's; `rows` of the result are theirs. Aborting on any rank leaves the
+   * parameters as they were before it: EngineError "cancelled" on all. A failure of another rank is EngineError "peer".
+   */
   step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult>;
   /** Branch sums without gradients, with the trained adapter on or off. */
   score(rows: TrainRow[], adapterOn: boolean): Promise<RowSums[]>;

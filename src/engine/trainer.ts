@@ -3,7 +3,13 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
-import { loadBinding, type NativeImage, type NativeTrainer, type NativeTrainRow } from './binding.ts';
+import {
+  loadBinding,
+  type NativeImage,
+  type NativeTrainer,
+  type NativeTrainRow,
+  type NativeVolume,
+} from './binding.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
 import { mergeInto } from './merge.ts';
 import type { Policy } from './policy.ts';
@@ -25,12 +31,21 @@ export interface TrainerOptions {
   initAdapter?: string;
   /** What adapter_config.json names as the base model. */
   baseModel: string;
+  /** Processes that train together, those of them on this machine, and whether they share the optimizer's state (-1: when it must be). */
+  ranks?: { size: number; localSize: number; zero: number };
+}
+
+/** Ends all ranks of a run that fails here. */
+export function abortRanks(exitCode: number): void {
+  loadBinding('auto').binding.abortRanks(exitCode);
 }
 
 /** Puts a trainer on a policy; the policy's weights are then the trained ones. */
 export async function createTrainer(policy: Policy, options: TrainerOptions): Promise<Trainer> {
   const { binding } = loadBinding(policy.info.device);
-  const settings = { ...options.settings, memoryBudget: policy.info.device === 'cpu' ? freemem() * MEMORY_SHARE : 0 };
+  const { size, localSize, zero } = options.ranks ?? { size: 1, localSize: 1, zero: 0 };
+  const memoryBudget = policy.info.device === 'cpu' ? (freemem() * MEMORY_SHARE) / localSize : 0;
+  const settings = { ...options.settings, memoryBudget, numRanks: size, zero };
   const native = await fromEngine(() => binding.Trainer.create(policy.native, settings, options.initAdapter ?? ''));
   return new Trainer(native, policy, options);
 }
@@ -63,6 +78,8 @@ function fullDtype({ info }: Policy): 'f32' | 'f16' {
 
 export class Trainer implements TrainerEngine {
   readonly numTrained: number;
+  readonly rank: number;
+  readonly numRanks: number;
   stepsDone = 0;
   readonly #native: NativeTrainer;
   readonly #policy: Policy;
@@ -72,7 +89,28 @@ export class Trainer implements TrainerEngine {
     this.#native = native;
     this.#policy = policy;
     this.#options = options;
-    this.numTrained = native.facts().numTrained;
+    const { numTrained, rank, numRanks } = native.facts();
+    this.numTrained = numTrained;
+    this.rank = rank;
+    this.numRanks = numRanks;
+  }
+
+  /** Whether the optimizer's state is split over the ranks, and what they have sent each other so far. */
+  communication(): NativeVolume & { zero: boolean } {
+    const { zero, volume } = this.#native.facts();
+    return { zero, ...volume };
+  }
+
+  async agree(value: number): Promise<number> {
+    return this.numRanks === 1 ? value : await fromEngine(() => this.#native.agree(value));
+  }
+
+  async exchange(text: string): Promise<string[]> {
+    return this.numRanks === 1 ? [text] : await fromEngine(() => this.#native.exchange(text));
+  }
+
+  async leave(): Promise<void> {
+    if (this.numRanks > 1) await fromEngine(() => this.#native.leave());
   }
 
   memoryPlan(): string {
@@ -110,6 +148,11 @@ export class Trainer implements TrainerEngine {
   }
 
   async save(dir: string, { state }: { state: boolean }): Promise<void> {
+    if (this.rank !== 0) {
+      // The state is collected from all ranks.
+      if (state) await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));
+      return;
+    }
     if (this.#options.settings.trainLanguageModel) {
       // The state holds the weights too; the whole checkpoint is written once, at the end.
       if (!state) await mergeInto(this.#policy, this.#options.baseModel, dir, fullDtype(this.#policy));

@@ -27,7 +27,7 @@ export async function latestCheckpoint(dir: string): Promise<string | undefined>
   return newest && join(dir, newest.name);
 }
 
-/** Saves everything under `dir`/checkpoint-STEP; older checkpoints beyond `keep` go once the new one is whole. */
+/** Saves everything under `dir`/checkpoint-STEP; older checkpoints beyond `keep` go once the new one is whole. Rank 0 writes for all. */
 export async function saveCheckpoint(
   dir: string,
   trainer: TrainerEngine,
@@ -38,6 +38,10 @@ export async function saveCheckpoint(
   const name = `checkpoint-${String(step).padStart(6, '0')}`;
   const final = join(dir, name);
   const partial = `${final}.partial`;
+  if (trainer.rank !== 0) {
+    await trainer.save(partial, { state: true });
+    return final;
+  }
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
   try {
@@ -61,9 +65,10 @@ export async function saveCheckpoint(
   return final;
 }
 
-/** Loads a checkpoint into the trainer. Throws UsageError when it belongs to other rows or settings. */
+/** Loads a checkpoint into the trainer; rank 0 reads for all. Throws UsageError when it belongs to other rows or settings. */
 export async function restoreCheckpoint(path: string, trainer: TrainerEngine, fingerprint: string): Promise<RunState> {
-  const state = JSON.parse(await readFile(join(path, STATE_FILE), 'utf8')) as RunState;
+  const text = trainer.rank === 0 ? await readFile(join(path, STATE_FILE), 'utf8') : '';
+  const state = JSON.parse((await trainer.exchange(text))[0]!) as RunState;
   if (state.fingerprint !== fingerprint)
     throw new UsageError(
       `--resume: ${path} was made from other rows or settings; give the same input and flags, or another -o DIR`,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One row a step, under the names that trl logs.
-import type { StepResult, TrainRow } from '../../engine/train-requests.ts';
+import type { RowSums, TrainRow } from '../../engine/train-requests.ts';
 import type { PairReward } from './collapse.ts';
 
 export interface MetricRow {
@@ -20,11 +20,18 @@ export interface MetricRow {
   peak_memory_bytes: number;
 }
 
+/** What the metrics of a row are made from. */
+export type RowFigures = Pick<TrainRow, 'numRejected' | 'ref'> & RowSums;
+
+export function rowFigures(rows: readonly TrainRow[], sums: readonly RowSums[]): RowFigures[] {
+  return rows.map(({ numRejected, ref }, index) => ({ numRejected, ...(ref && { ref }), ...sums[index]! }));
+}
+
 /** The pairs of a step: beta x (policy - reference) of the chosen and, averaged, of the rejected answers. Reference-free losses count from 0. */
-export function pairRewards(rows: readonly TrainRow[], result: StepResult, beta: number): PairReward[] {
-  return rows.flatMap((row, index) => {
+export function pairRewards(rows: readonly RowFigures[], beta: number): PairReward[] {
+  return rows.flatMap((row) => {
     if (row.numRejected === 0) return [];
-    const { policy, numTokens } = result.rows[index]!;
+    const { policy, numTokens } = row;
     const reward = (branch: number) => beta * (policy[branch]! - (row.ref?.[branch] ?? 0));
     const rejected = Array.from({ length: row.numRejected }, (_, k) => k + 1);
     return {
@@ -37,10 +44,10 @@ export function pairRewards(rows: readonly TrainRow[], result: StepResult, beta:
 }
 
 /** Share of (chosen, rejected) pairs in which the chosen reward is the larger, averaged over rows. */
-function accuracy(rows: readonly TrainRow[], result: StepResult): number {
+function accuracy(rows: readonly RowFigures[]): number {
   return mean(
-    rows.map((row, index) => {
-      const { policy } = result.rows[index]!;
+    rows.map((row) => {
+      const { policy } = row;
       const ratio = (branch: number) => policy[branch]! - (row.ref?.[branch] ?? 0);
       return mean(Array.from({ length: row.numRejected }, (_, k) => (ratio(0) > ratio(k + 1) ? 1 : 0)));
     }),
@@ -48,9 +55,9 @@ function accuracy(rows: readonly TrainRow[], result: StepResult): number {
 }
 
 /** Reward and log-probability figures of a step; only log-probabilities where there is nothing rejected. */
-export function preferenceMetrics(rows: readonly TrainRow[], result: StepResult, beta: number): Partial<MetricRow> {
-  const chosenLogps = mean(result.rows.map(({ policy }) => policy[0]!));
-  const pairs = pairRewards(rows, result, beta);
+export function preferenceMetrics(rows: readonly RowFigures[], beta: number): Partial<MetricRow> {
+  const chosenLogps = mean(rows.map(({ policy }) => policy[0]!));
+  const pairs = pairRewards(rows, beta);
   if (pairs.length === 0) return { 'logps/chosen': chosenLogps };
   const chosen = mean(pairs.map((pair) => pair.chosenReward));
   const rejected = mean(pairs.map((pair) => pair.rejectedReward));
@@ -58,9 +65,9 @@ export function preferenceMetrics(rows: readonly TrainRow[], result: StepResult,
     'rewards/chosen': chosen,
     'rewards/rejected': rejected,
     'rewards/margins': chosen - rejected,
-    'rewards/accuracies': accuracy(rows, result),
+    'rewards/accuracies': accuracy(rows),
     'logps/chosen': chosenLogps,
-    'logps/rejected': mean(rows.map((row, index) => mean(result.rows[index]!.policy.slice(1, 1 + row.numRejected)))),
+    'logps/rejected': mean(rows.map((row) => mean(row.policy.slice(1, 1 + row.numRejected)))),
   };
 }
 

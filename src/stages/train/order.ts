@@ -49,3 +49,9 @@ export function stepRows(options: {
     return order.subarray(begin, begin + batchSize);
   };
 }
+
+/** A rank's rows of a step: consecutive, and as many as the others' within one. */
+export function rowsOfRank(rows: Uint32Array, rank: number, numRanks: number): Uint32Array {
+  const at = (index: number) => Math.floor((rows.length * index) / numRanks);
+  return rows.subarray(at(rank), at(rank + 1));
+}

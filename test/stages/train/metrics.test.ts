@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import type { StepResult, TrainRow } from '../../../src/engine/train-requests.ts';
-import { pairRewards, preferenceMetrics } from '../../../src/stages/train/metrics.ts';
+import type { TrainRow } from '../../../src/engine/train-requests.ts';
+import { pairRewards, preferenceMetrics, rowFigures } from '../../../src/stages/train/metrics.ts';
 
 interface Sums {
   policy: number;
@@ -28,13 +28,6 @@ const row = (ref: number[], numRejected = ref.length - 1): TrainRow => ({
   label: true,
   ref,
 });
-const result = (rows: StepResult['rows']): StepResult => ({
-  loss: 0,
-  gradNorm: 0,
-  learningRate: 0,
-  numTokens: 0,
-  rows,
-});
 
 test('the metrics of a pair loss are what trl logs', () => {
   const rows = golden.chosen.map((chosen, index) => row([chosen.ref, golden.rejected[index]!.ref]));
@@ -42,7 +35,7 @@ test('the metrics of a pair loss are what trl logs', () => {
     policy: [chosen.policy, golden.rejected[index]!.policy],
     numTokens: [chosen.num_tokens, golden.rejected[index]!.num_tokens],
   }));
-  const got = preferenceMetrics(rows, result(sums), golden.beta);
+  const got = preferenceMetrics(rowFigures(rows, sums), golden.beta);
   const { metrics } = golden.pairs.find(({ loss_name }) => loss_name === 'sigmoid')!;
   assert.deepEqual(Object.keys(got).sort(), Object.keys(metrics).sort());
   for (const [key, value] of Object.entries(metrics)) {
@@ -54,7 +47,7 @@ test('the metrics of a pair loss are what trl logs', () => {
 test('K rejected answers count as their mean; one answer alone has no rewards', () => {
   const sums = [{ policy: [-1, -4, -8], numTokens: [2, 3, 5] }];
   const rows = [row([-2, -3, -9])];
-  const [pair] = pairRewards(rows, result(sums), 0.5);
+  const [pair] = pairRewards(rowFigures(rows, sums), 0.5);
   assert.deepEqual(pair, {
     chosenReward: 0.5,
     rejectedReward: 0,
@@ -62,7 +55,7 @@ test('K rejected answers count as their mean; one answer alone has no rewards', 
     numRejectedTokens: 4,
   });
   // The chosen answer gained 1; one rejected lost 1, the other gained 1 as well.
-  assert.equal(preferenceMetrics(rows, result(sums), 0.5)['rewards/accuracies'], 0.5);
-  const alone = preferenceMetrics([row([-2], 0)], result([{ policy: [-1], numTokens: [2] }]), 0.5);
+  assert.equal(preferenceMetrics(rowFigures(rows, sums), 0.5)['rewards/accuracies'], 0.5);
+  const alone = preferenceMetrics(rowFigures([row([-2], 0)], [{ policy: [-1], numTokens: [2] }]), 0.5);
   assert.deepEqual(alone, { 'logps/chosen': -1 });
 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { epochOrder, stepRows, trainingLength } from '../../../src/stages/train/order.ts';
+import { epochOrder, rowsOfRank, stepRows, trainingLength } from '../../../src/stages/train/order.ts';
 
 test('length: the last batch may be short, fractional epochs round up, max steps rule', () => {
   assert.deepEqual(trainingLength(10, 4, 1), { stepsPerEpoch: 3, totalSteps: 3 });
@@ -38,4 +38,14 @@ test('the rows of a step do not depend on the steps before it', () => {
       .sort((a, b) => a - b),
     Array.from({ length: 10 }, (_, index) => index),
   );
+});
+
+test('the rows of the ranks are the rows of the step, evenly', () => {
+  const rows = Uint32Array.from({ length: 11 }, (_, index) => 100 + index);
+  for (const numRanks of [1, 2, 3, 4, 16]) {
+    const shares = Array.from({ length: numRanks }, (_, rank) => [...rowsOfRank(rows, rank, numRanks)]);
+    assert.deepEqual(shares.flat(), [...rows]);
+    const sizes = shares.map(({ length }) => length);
+    assert.ok(Math.max(...sizes) - Math.min(...sizes) <= 1, `${numRanks} ranks: ${sizes}`);
+  }
 });

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Processes that train together: who this one is, from the flags and the launcher's environment, and how one that fails ends the others.
+import { availableParallelism, cpus } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
+import { RunError, UsageError } from '../records/error.ts';
+
+export interface Ranks {
+  rank: number;
+  size: number;
+  /** This process among those of its machine: which GPU it takes, how many cores are its own. */
+  localRank: number;
+  localSize: number;
+}
+
+interface Launched extends Ranks {
+  by: string;
+}
+
+const alone: Launched = { rank: 0, size: 1, localRank: 0, localSize: 1, by: 'no launcher' };
+
+/**
+ * From flags > Open MPI's or PMI's variables > a Slurm step of several tasks. A batch script's own process has SLURM_NTASKS but no SLURM_STEP_ID: it is
+ * one rank. Throws UsageError where flags and launcher differ, or srun was not asked for an MPI.
+ */
+export function ranksOf(
+  flags: { ranks?: number | undefined; 'local-rank'?: number | undefined },
+  env = process.env,
+): Ranks {
+  const { ranks: asked, 'local-rank': localRank } = flags;
+  const found = asked === 1 ? alone : launched(env);
+  if (asked !== undefined && asked !== found.size)
+    throw new UsageError(
+      `--ranks ${asked}: expected as many processes, got ${found.size} (${found.by}); start it with mpirun -n ${asked} or srun --mpi=pmix -n ${asked}`,
+    );
+  const { by: _by, ...ranks } = found;
+  return localRank === undefined ? ranks : { ...ranks, localRank };
+}
+
+function launched(env: NodeJS.ProcessEnv): Launched {
+  const number = (name: string, otherwise: number) => (/^\d+$/.test(env[name] ?? '') ? Number(env[name]) : otherwise);
+  const isSlurmStep = env.SLURM_STEP_ID !== undefined && number('SLURM_STEP_NUM_TASKS', 1) > 1;
+  const slurm = {
+    rank: number('SLURM_PROCID', 0),
+    size: number('SLURM_STEP_NUM_TASKS', 1),
+    localRank: number('SLURM_LOCALID', 0),
+    // "4(x2),3": tasks of each node; the first says enough.
+    localSize: Number.parseInt(env.SLURM_STEP_TASKS_PER_NODE ?? '1', 10),
+  };
+  if (env.OMPI_COMM_WORLD_SIZE !== undefined)
+    return {
+      rank: number('OMPI_COMM_WORLD_RANK', 0),
+      size: number('OMPI_COMM_WORLD_SIZE', 1),
+      localRank: number('OMPI_COMM_WORLD_LOCAL_RANK', 0),
+      localSize: number('OMPI_COMM_WORLD_LOCAL_SIZE', 1),
+      by: 'mpirun',
+    };
+  if (isSlurmStep) {
+    if (env.PMIX_RANK === undefined && env.PMI_RANK === undefined)
+      throw new UsageError(
+        `srun started ${slurm.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list says what there is), or --ranks 1 for processes of their own`,
+      );
+    return { ...slurm, by: 'srun' };
+  }
+  if (env.PMI_SIZE !== undefined)
+    return {
+      rank: number('PMI_RANK', 0),
+      size: number('PMI_SIZE', 1),
+      localRank: number('MPI_LOCALRANKID', 0),
+      localSize: number('MPI_LOCALNRANKS', 1),
+      by: 'mpiexec',
+    };
+  return alone;
+}
+
+/** Makes a process one of `ranks`: its threads, its GPU, its silence; and from here on it does not fail alone. */
+export async function takeRank<V extends { threads?: number | undefined }>(
+  ranks: Ranks,
+  flags: V,
+  run: { files: string[]; stepBack(): void },
+): Promise<V> {
+  if (ranks.size === 1) return flags;
+  if (run.files.length === 0 || run.files.includes('-'))
+    throw new UsageError('FILE: expected with several ranks, each of which reads all records, got stdin');
+  if (ranks.rank > 0) run.stepBack();
+  const gpu = gpuOf(ranks);
+  if (gpu !== undefined) process.env.CUDA_VISIBLE_DEVICES = gpu;
+  const { abortRanks } = await import('../engine/trainer.ts');
+  whenFailing(abortRanks);
+  return { ...flags, threads: flags.threads ?? threadsOf(ranks, availableParallelism(), cpus().length) };
+}
+
+/** Says on which of several ranks an error came up. */
+export function ofRank(error: unknown, { rank, size }: Ranks): unknown {
+  if (size > 1 && error instanceof Error && !/^rank \d+: /.test(error.message))
+    error.message = `rank ${rank}: ${error.message}`;
+  return error;
+}
+
+/** The GPU of a rank that sees several, for CUDA_VISIBLE_DEVICES; undefined where the launcher has chosen. */
+export function gpuOf({ size, localRank }: Ranks, visible = process.env.CUDA_VISIBLE_DEVICES): string | undefined {
+  if (size === 1) return undefined;
+  if (visible === undefined) return String(localRank);
+  const gpus = visible.split(',').filter(Boolean);
+  return gpus.length > 1 ? gpus[localRank % gpus.length] : undefined;
+}
+
+/** Threads of a rank: its share of the machine, or undefined where the launcher has bound it to cores of its own. */
+export function threadsOf({ size, localSize }: Ranks, usable: number, present: number): number | undefined {
+  return size === 1 || usable < present ? undefined : Math.max(1, Math.floor(usable / localSize));
+}
+
+// --- the end ----------------------------------------------------------------------------------------------------------------------
+
+let endOthers: ((exitCode: number) => void) | undefined;
+
+/** What ends the other ranks when this one fails; undefined when they are on their own again. */
+export function whenFailing(action: typeof endOthers): void {
+  endOthers = action;
+}
+
+/** Time for the rank that has something to say. */
+const PEER_MS = 10_000;
+
+/** Another rank failed and says why. */
+export function isPeerFailure(error: unknown): boolean {
+  return error instanceof RunError && error.code === 'peer';
+}
+
+/** Ends all ranks of a failed run; returns when there are none. */
+export async function endRanks(error: unknown, exitCode: number): Promise<void> {
+  if (endOthers === undefined) return;
+  if (isPeerFailure(error)) await setTimeout(PEER_MS);
+  endOthers(exitCode);
+}

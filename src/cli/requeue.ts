@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// --requeue: a Slurm job that is stopped before its time limit is put back into the queue by itself.
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+/** The name under which scontrol knows this job or array task; undefined outside of Slurm. */
+export function slurmJob(env = process.env): string | undefined {
+  const { SLURM_ARRAY_JOB_ID: array, SLURM_ARRAY_TASK_ID: task, SLURM_JOB_ID: job } = env;
+  return array !== undefined && task !== undefined ? `${array}_${task}` : job;
+}
+
+/** Asks Slurm to start the job again; returns what came of it. */
+export async function requeue(env = process.env): Promise<string> {
+  const job = slurmJob(env);
+  if (job === undefined) return '--requeue: this is no Slurm job (SLURM_JOB_ID is not set): nothing was requeued';
+  try {
+    await promisify(execFile)('scontrol', ['requeue', job]);
+    return `job ${job} is requeued`;
+  } catch (cause) {
+    const { stderr, message } = cause as Error & { stderr?: string };
+    return `--requeue: scontrol requeue ${job} failed: ${(stderr || message).trim().split('\n')[0]}`;
+  }
+}
