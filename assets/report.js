@@ -48,9 +48,13 @@
       el(
         'tr',
         {},
-        columns.map(({ get, isNumber }) => {
+        columns.map(({ get, isNumber, isText }) => {
           const value = get(row);
-          return el('td', { class: isNumber ? 'number' : '' }, value instanceof Node ? value : format(value));
+          return el(
+            'td',
+            { class: isNumber ? 'number' : isText ? 'text' : '' },
+            value instanceof Node ? value : format(value),
+          );
         }),
       ),
     );
@@ -90,15 +94,20 @@
       const byStep = new Map(run.columns[0].map((step, index) => [step, column[index]]));
       return steps.map((step) => byStep.get(step) ?? null);
     });
-    const label = ({ run, key }) => (data.curves.length > 1 ? `${run.name} ${key}` : key);
-    return { labels: series.map(label), columns: [steps, ...columns] };
+    const runLabel = ({ name }) => name.replace(/\.metrics$/, '');
+    const keyLabel = (key) => (keys.length > 1 ? key.split('/').pop() : data.curves.length > 1 ? '' : key);
+    const label = ({ run, key }) =>
+      [data.curves.length > 1 ? runLabel(run) : '', keyLabel(key)].filter(Boolean).join(' ');
+    // A run keeps its colour; its second figure in a chart is dashed.
+    const style = ({ run, key }) => ({ color: data.curves.indexOf(run), isDashed: keys.indexOf(key) > 0 });
+    return { labels: series.map(label), styles: series.map(style), columns: [steps, ...columns] };
   }
 
   const charts = [];
   function drawCharts() {
     for (const { box, plot, keys } of charts) {
       plot.current?.destroy();
-      const { labels, columns } = chartData(keys);
+      const { labels, styles, columns } = chartData(keys);
       const axis = {
         stroke: color('--muted'),
         grid: { stroke: color('--grid'), width: 1 },
@@ -115,7 +124,8 @@
             { label: 'step' },
             ...labels.map((name, index) => ({
               label: name,
-              stroke: palette()[index % palette().length],
+              stroke: palette()[styles[index].color % palette().length],
+              ...(styles[index].isDashed && { dash: [5, 4] }),
               width: 1.5,
               points: { show: columns[0].length < 40, size: 4 },
               value: (_, value) => (value === null ? '' : format(value)),
@@ -165,8 +175,18 @@
 
   function scoreCell(row) {
     const interval = intervalOf(row);
-    const text = interval && ` [${format(interval[0])}, ${format(interval[1])}]`;
-    return el('span', {}, format(row.score), text ? el('span', { class: 'interval' }, text) : null);
+    const digits = Math.abs(row.score ?? 0) >= 10 ? 2 : 3;
+    const text = interval && ` [${interval[0].toFixed(digits)}, ${interval[1].toFixed(digits)}]`;
+    const score = typeof row.score === 'number' ? row.score.toFixed(digits) : '\u2013';
+    return el('span', {}, score, text ? el('span', { class: 'interval' }, text) : null);
+  }
+
+  /** The numbers of a column with the same decimals, so that they can be read down. */
+  function columnFormat(rows, key) {
+    const values = rows.map((row) => row[key]).filter((value) => typeof value === 'number');
+    const isWhole = values.every(Number.isInteger);
+    const digits = Math.max(...values.map(Math.abs)) >= 10 ? 1 : 3;
+    return (row) => (typeof row[key] === 'number' && !isWhole ? row[key].toFixed(digits) : row[key]);
   }
 
   function scoresSection() {
@@ -182,12 +202,12 @@
         ),
       ];
       const columns = [
-        { title: 'file', get: (row) => row.run },
+        { title: 'file', get: (row) => row.run.replace(/\.scores$/, '') },
         ...(rows.some(({ model }) => model !== undefined) ? [{ title: 'model', get: (row) => row.model }] : []),
         { title: 'split', get: (row) => row.split },
         { title: 'n', get: (row) => row.n, isNumber: true },
         { title: 'score', get: scoreCell, isNumber: true },
-        ...figures.map((key) => ({ title: key, get: (row) => row[key], isNumber: true })),
+        ...figures.map((key) => ({ title: key, get: columnFormat(rows, key), isNumber: true })),
       ];
       return el('div', {}, el('h3', {}, benchmark), table(columns, rows));
     });
@@ -225,6 +245,70 @@
     );
   }
 
+  const countsText = (counts) =>
+    Object.entries(counts)
+      .map(([why, n]) => `${why} ${format(n)}`)
+      .join(', ');
+  const total = (counts) => Object.values(counts).reduce((sum, n) => sum + n, 0);
+
+  /** How the rows of a stage ended, as a bar: written, dropped, failed. */
+  function stageBar({ read, dropped, failed }) {
+    const lost = total(dropped);
+    const parts = [
+      ['kept', read - lost - failed],
+      ['dropped', lost],
+      ['failed', failed],
+    ].filter(([, n]) => n > 0);
+    const title = parts.map(([name, n]) => `${name} ${format(n)}`).join(', ');
+    const pieces = parts.map(([name, n]) => {
+      const piece = el('span', { class: name });
+      piece.style.flexGrow = String(n);
+      return piece;
+    });
+    const bar = el('span', { class: 'bar', title }, pieces);
+    bar.setAttribute('role', 'img');
+    bar.setAttribute('aria-label', title);
+    return bar;
+  }
+
+  function stagesSection() {
+    const hasJudge = data.stages.some(({ requests }) => requests !== undefined);
+    const columns = [
+      {
+        title: 'stage',
+        get: ({ stage, run }) => (data.stages.length > 1 ? `${stage} (${run.replace(/\.summary$/, '')})` : stage),
+      },
+      { title: '', get: stageBar },
+      { title: 'rows in', get: ({ read }) => read, isNumber: true },
+      { title: 'rows out', get: ({ written }) => written, isNumber: true },
+      { title: 'dropped', get: ({ dropped }) => total(dropped), isNumber: true },
+      { title: 'failed', get: ({ failed }) => failed, isNumber: true },
+      { title: 'why dropped', get: ({ dropped }) => countsText(dropped), isText: true },
+      ...(data.stages.some(({ leftOut }) => total(leftOut) > 0)
+        ? [{ title: 'answers left out', get: ({ leftOut }) => countsText(leftOut), isText: true }]
+        : []),
+      ...(hasJudge
+        ? [
+            { title: 'calls', get: ({ requests }) => requests, isNumber: true },
+            { title: 'from cache', get: ({ cached }) => cached, isNumber: true },
+            { title: 'tokens', get: ({ tokens }) => tokens, isNumber: true },
+            {
+              title: 'cost',
+              get: ({ cost }) => (cost === undefined ? '' : cost === null ? 'not known' : `${cost.toFixed(2)} USD`),
+              isNumber: true,
+            },
+          ]
+        : []),
+      { title: 'about', get: ({ notes }) => notes.join('; '), isText: true },
+    ];
+    return section(
+      'stages',
+      'Stages',
+      el('p', { class: 'note' }, 'What each stage kept and dropped, and why; what a judge cost.'),
+      table(columns, data.stages),
+    );
+  }
+
   function judgesSection() {
     const columns = [
       { title: 'file', get: ({ run }) => run },
@@ -249,6 +333,9 @@
     const agreement = data.judges.flatMap(({ judge, guide, agreement }) =>
       Object.entries(agreement).map(([metric, figures]) => ({ judge, guide, metric, ...figures })),
     );
+    const between = data.judgePairs.flatMap(({ judges, agreement }) =>
+      Object.entries(agreement).map(([metric, figures]) => ({ judge: judges.join(' and '), metric, ...figures })),
+    );
     const agreementColumns = [
       { title: 'judge', get: ({ judge }) => judge },
       { title: 'metric', get: ({ metric }) => metric },
@@ -263,6 +350,7 @@
       agreement.length > 0
         ? [el('h3', {}, 'Agreement between runs of one judge'), table(agreementColumns, agreement)]
         : null,
+      between.length > 0 ? [el('h3', {}, 'Agreement between judges'), table(agreementColumns, between)] : null,
     );
   }
 
@@ -458,6 +546,7 @@
   const body = [
     data.curves.length > 0 ? curvesSection() : null,
     data.scores.length > 0 ? scoresSection() : null,
+    data.stages.length > 0 ? stagesSection() : null,
     data.files.length > 0 ? filesSection() : null,
     data.judges.length > 0 ? judgesSection() : null,
     data.pairs.length > 0 ? pairsSection() : null,

@@ -12,17 +12,17 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --order) COMPREPLY=($(compgen -W 'shuffled given' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --attempts|--base-url|--batch-dir|--cache|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--rpm|--runs|--seed|--shard|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --attempts|--base-url|--batch-dir|--cache|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--attempts --base-url --batch --batch-dir --cache --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --rpm --runs --seed --shard --temperature --threads --timeout --top-p --tpm --help'
+      words='--attempts --base-url --batch --batch-dir --cache --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
       ;;
     augment)
       case $prev in
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --image-dir|--limit|--op|-o|--output|--preview|--seed|--shard|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --image-dir|--limit|--op|-o|--output|--preview|--seed|--shard|--summary|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--image-dir --limit --on-error --op -o --output --preview --progress -q --quiet --replay --requeue --resume --seed --shard --threads --help'
+      words='--image-dir --limit --on-error --op -o --output --preview --progress -q --quiet --replay --requeue --resume --seed --shard --summary --threads --help'
       ;;
     doctor)
       case $prev in
@@ -51,9 +51,9 @@ _vpref() {
         --layout) COMPREPLY=($(compgen -W 'auto vision text' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--seed|--shard|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--seed|--shard|--summary|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --threads --help'
+      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --threads --help'
       first='trl llama-factory ms-swift llava seva merge'
       ;;
     import)
@@ -62,9 +62,9 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --protocol) COMPREPLY=($(compgen -W 'llava plain' -- "$cur")); return ;;
-        --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--summary|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --threads --turns --help'
+      words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --summary --threads --turns --help'
       first='llava lrv scigraphqa sharegpt trl seva helpsteer pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
       ;;
     pair)
@@ -75,9 +75,9 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --rule) COMPREPLY=($(compgen -W 'seva score best-of-n steerlm sft kto given' -- "$cur")); return ;;
         --ties) COMPREPLY=($(compgen -W 'first random drop' -- "$cur")); return ;;
-        --flip|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --flip|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--summary|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--balance --faithful --finished --flip --from --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --threads --threshold --ties --views --help'
+      words='--balance --faithful --finished --flip --from --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --summary --threads --threshold --ties --views --help'
       ;;
     precompute-ref)
       case $prev in
@@ -87,9 +87,9 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--summary|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --template --threads --verbose --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --summary --template --threads --verbose --help'
       ;;
     report)
       case $prev in
@@ -106,9 +106,9 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--temperature|--template|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--summary|--temperature|--template|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --model -n --n --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --steer --stop --stop-repeats --temperature --template --threads --timeout --top-k --top-p --verbose --views --help'
+      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --model -n --n --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --steer --stop --stop-repeats --summary --temperature --template --threads --timeout --top-k --top-p --verbose --views --help'
       ;;
     score)
       case $prev in
@@ -117,9 +117,9 @@ _vpref() {
         --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--summary|--template|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --template --threads --verbose --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --template --threads --verbose --help'
       ;;
     train)
       case $prev in

@@ -67,7 +67,7 @@ answers before
 title "3. SeVa: the answer to the picture is preferred to the answer to its noisy copy; nobody labels anything"
 make views.ndjson vpref augment --op diffusion:step=500 --seed "$SEED" "$OUT/prompts.ndjson"
 make sampled.ndjson vpref sample --model $MODEL --views all --max-new-tokens 64 "$OUT/views.ndjson"
-make pairs.ndjson vpref pair --rule seva "$OUT/sampled.ndjson"
+make pairs.ndjson vpref pair --rule seva --summary "$OUT/pairs.summary.ndjson" "$OUT/sampled.ndjson"
 make pairs.ref.ndjson vpref precompute-ref --model $MODEL "$OUT/pairs.ndjson"
 train seva pairs.ref.ndjson --lora-r 64 --lora-alpha 128 --lr 5e-5 --batch-size 16 --warmup-ratio 0.05
 answers seva seva
@@ -75,8 +75,8 @@ answers seva seva
 title "4. Judged: four sampled answers, graded on five metrics; here the judge is the truth about the pictures"
 make judged.prompts.ndjson vpref import llava $PREF/llava_conversations.json --image-root $PREF/images --turns 4 --limit "$JUDGED"
 make four.ndjson vpref sample --model $MODEL -n 4 --temperature 0.9 --max-new-tokens 64 --seed "$SEED" "$OUT/judged.prompts.ndjson"
-make graded.ndjson vpref annotate --judge "exec:node examples/truth-judge.mjs $PREF" --guide helpsteer --no-cache "$OUT/four.ndjson"
-make judged.ndjson vpref pair --rule score --margin 2 --seed "$SEED" "$OUT/graded.ndjson"
+make graded.ndjson vpref annotate --judge "exec:node examples/truth-judge.mjs $PREF" --guide helpsteer --no-cache --summary "$OUT/graded.summary.ndjson" "$OUT/four.ndjson"
+make judged.ndjson vpref pair --rule score --margin 2 --seed "$SEED" --summary "$OUT/judged.summary.ndjson" "$OUT/graded.ndjson"
 make judged.ref.ndjson vpref precompute-ref --model $MODEL "$OUT/judged.ndjson"
 train judged judged.ref.ndjson --lora-r 64 --lora-alpha 128 --lr 1e-4 --batch-size 16 --warmup-ratio 0.05
 answers judged judged
@@ -87,6 +87,6 @@ echo
 echo "  \$ vpref report ... -o $OUT/report.html"
 rm -f "$OUT/report.html"
 vpref report --title "SeVa and judged preferences on tiny-llava" "$OUT"/{seva,judged}.metrics.ndjson "$OUT"/{before,seva,judged}.{short,long,pope}.scores.ndjson \
-  "$OUT"/{sampled,pairs,four,graded,judged}.ndjson -o "$OUT/report.html"
+  "$OUT"/{pairs,graded,judged}.summary.ndjson "$OUT"/{sampled,pairs,four,graded,judged}.ndjson -o "$OUT/report.html"
 echo
 echo "Curves, scores and every pair to look at: ${bold}$(realpath "$OUT")/report.html${plain}"

@@ -63,6 +63,10 @@ export const recordFlags = {
   }),
   threads: integerFlag({ min: 1, helpValue: 'N', summary: 'threads at most, where there is work for more than one' }),
   requeue: Flags.boolean({ summary: 'stopped by SIGUSR1 in a Slurm job: save, then put the job back into the queue' }),
+  summary: Flags.string({
+    helpValue: 'FILE',
+    summary: 'write what came of the run as one row: settings, rows in and out, dropped by reason, failed; for report',
+  }),
 };
 
 /** What every command that runs a model has. */
@@ -100,6 +104,7 @@ export interface RecordFlagValues extends OutputFlagValues {
   'on-error': OnError;
   threads?: number | undefined;
   requeue?: boolean;
+  summary?: string | undefined;
 }
 
 export interface OutputFlagValues {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
-import { rmSync } from 'node:fs';
-import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
+import { rmSync, writeFileSync } from 'node:fs';
+import { BAD_RECORD, type RecordError, RunError, UsageError } from '../records/error.ts';
 import { formatLine } from '../records/lines.ts';
 import type { VprefRecord } from '../records/record.ts';
 import type { Row, RowResult } from '../stages/stage.ts';
@@ -33,6 +33,8 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   warn(message: string): void;
   /** Runs when all rows are written, before the summary. */
   atEnd(action: () => void | Promise<void>): void;
+  /** Members that the row of --summary gets at the end of the run. */
+  addFigures(figures: () => object): void;
   /** Records of `files`, or stdin, for commands that read them themselves; failed ones are left out and counted. */
   records(): AsyncGenerator<Row>;
   /** A row of `records` failed: throws under --on-error fail, else tells and counts it. */
@@ -58,7 +60,7 @@ type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
 
 // Flags that change how a run goes but not what a row becomes: a resumed run may have others.
 const passingFlags = new Set(
-  'output resume progress quiet requeue threads limit on-error device batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env'.split(
+  'output resume progress quiet requeue threads limit on-error device batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env summary'.split(
     ' ',
   ),
 );
@@ -74,6 +76,10 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly #reporter: Reporter;
   readonly #counts = newCounts();
   readonly #atEnd: (() => void | Promise<void>)[] = [];
+  #figures: () => object = () => ({});
+  /** What the earlier starts of a resumed output had written and dropped. */
+  #doneRows = 0;
+  readonly #doneDropped = new Map<string, number>();
   #needsAllRows = false;
   #speaks = true;
   #failedRows: FailedRows | undefined;
@@ -102,6 +108,10 @@ export class Run<F, A> implements RunContext<F, A> {
 
   atEnd(action: () => void | Promise<void>): void {
     this.#atEnd.push(action);
+  }
+
+  addFigures(figures: () => object): void {
+    this.#figures = figures;
   }
 
   needAllRows(flag: string): void {
@@ -175,6 +185,8 @@ export class Run<F, A> implements RunContext<F, A> {
     const sink = await openSink(output, this.#resumes() && !anew, this.#settings(), anew);
     const { done } = sink;
     if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
+    this.#doneRows = done.rows;
+    for (const [reason, count] of done.dropped) this.#doneDropped.set(reason, count);
     this.#counts.skipped = done.skipped;
     this.#counts.kept = done.kept;
     await this.#finishing(sink, () =>
@@ -220,6 +232,31 @@ export class Run<F, A> implements RunContext<F, A> {
       throw error;
     } finally {
       if (summary) this.#reporter.finish(this.#counts);
+    }
+    this.#writeSummary(summary);
+  }
+
+  /** The row of --summary, of the whole output: what an earlier, resumed start dropped is in it too. */
+  #writeSummary(areRecords: boolean): void {
+    const path = this.#common.summary;
+    if (path === undefined) return;
+    const { read, written, skipped, kept, passed, done } = this.#counts;
+    const dropped = new Map(this.#doneDropped);
+    for (const [reason, count] of this.#counts.dropped) dropped.set(reason, (dropped.get(reason) ?? 0) + count);
+    const counts = {
+      rows_read: read,
+      ...(areRecords && { rows_written: written + this.#doneRows }),
+      dropped: Object.fromEntries([...dropped].sort((a, b) => b[1] - a[1])),
+      failed_left_out: skipped,
+      failed_kept: kept,
+      failed_before: passed,
+      ...(done > 0 && { done_before: done }),
+    };
+    const row = { summary: this.#verb, ...counts, ...this.#figures(), settings: this.#settings() };
+    try {
+      writeFileSync(path, `${formatLine(row)}\n`);
+    } catch (cause) {
+      throw new RunError('summary', `--summary: ${(cause as Error).message}`, { cause });
     }
   }
 

@@ -5,6 +5,7 @@ import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
 import { type AnnotateSettings, openAnnotate, submitAnnotate, surveyAnnotate } from '../stages/annotate/open.ts';
 import type { LocalJudge } from '../stages/annotate/providers/local.ts';
+import { describeTally, type Tally } from '../stages/annotate/tally.ts';
 
 export default class Annotate extends RecordCommand {
   static override summary = "have a judge grade each record's responses";
@@ -91,11 +92,17 @@ export default class Annotate extends RecordCommand {
     if (flags['dry-run']) return this.runTable(Annotate, (run) => surveyAnnotate(run.records(), settings(run)));
     if (flags.batch === 'submit') return this.runTable(Annotate, (run) => submitAnnotate(run.records(), settings(run)));
     await this.runStage(Annotate, async (run) => {
-      const { stage, summary } = await openAnnotate(settings(run));
-      run.atEnd(() => run.note(summary()));
+      const { stage, tally } = await openAnnotate(settings(run));
+      run.atEnd(() => run.note(describeTally(tally)));
+      run.addFigures(() => annotateFigures(flags, tally));
       return stage;
     });
   }
+}
+
+/** Of --summary; cost_usd is null where the judge's price is not known. */
+function annotateFigures({ judge, guide }: AnnotateFlags, { rows: _rows, cost, ...counts }: Tally): object {
+  return { judge, guide, ...counts, cost_usd: cost ?? null };
 }
 
 type AnnotateFlags = Interfaces.InferredFlags<typeof Annotate.flags>;

@@ -135,6 +135,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
       if (flags.preset !== undefined && options.rule === 'seva' && !flags.faithful)
         run.note('line breaks in answers are kept; the published code deletes them (--faithful)');
       run.atEnd(() => tellReport(report, run));
+      run.addFigures(() => figuresOf(options.rule, report));
       return pair(options, report);
     });
   }
@@ -211,6 +212,12 @@ function tellReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 
   if (report.flipped > 0) run.note(`${report.flipped} preferences turned round`);
   for (const lean of report.lean.leans().slice(0, 3))
     run.warn(`${describeLean(lean)}; a model can learn the word in place of the picture (--balance evens it out)`);
+}
+
+/** Of --summary: the rule, and what it left of records that gave other rows. */
+function figuresOf(rule: RuleName, { left, flipped, lean }: PairReport): object {
+  const leans = lean.leans().map(describeLean);
+  return { rule, answers_left_out: Object.fromEntries(left), flipped, ...(leans.length > 0 && { leans }) };
 }
 
 /** The members that are not undefined. */

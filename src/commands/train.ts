@@ -13,7 +13,7 @@ import { hasQuirk } from '../stages/presets.ts';
 import type { Row } from '../stages/stage.ts';
 
 // A training run has no row output to shard, and a bad row ends it before the first step.
-const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
+const { shard: _shard, 'on-error': _onError, summary: _summary, ...runFlags } = recordFlags;
 
 export default class Train extends RecordCommand {
   static override summary = 'align a model with preference data or answers: DPO and its family, SFT';
@@ -27,6 +27,7 @@ Started by mpirun or srun --mpi=pmix, the processes train together: each takes i
   seva-7b, seva-13b   every record is taken twice an epoch; the projector is trained too, at the rate of the adapter`;
   static override inapplicable = {
     shard: 'a run learns from all of its records',
+    summary: 'its metric rows say what came of the run',
     'on-error': 'what a model learns from is not left to chance: a bad record ends the run before its first step',
   };
   static override usage = 'train --model DIR -o DIR [--method dpo|sft] [FILE...]';

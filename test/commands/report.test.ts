@@ -53,7 +53,7 @@ test('10,000 pairs, a curve and a score in one file', { skip: chromium ? false :
   const dom = domOf(page);
   assert.match(dom, /<title>A &lt;b&gt;title&lt;\/b&gt;<\/title>/);
   assert.equal(dom.match(/<canvas/g)?.length, 2, 'loss and gradient norm');
-  assert.match(dom, /86\.51<span class="interval"> \[84, 89\]/);
+  assert.match(dom, /86\.51<span class="interval"> \[84\.00, 89\.00\]/);
   assert.equal(dom.match(/<article/g)?.length, 20);
   assert.match(dom, /1-20 of 10,000/);
   assert.match(dom, /<ins>bee<\/ins>/);

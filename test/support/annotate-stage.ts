@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The annotate stage with everything real, options small.
+
 import { type Clock, monotonicClock } from '../../src/http/flow.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type AnnotateSettings, openAnnotate } from '../../src/stages/annotate/open.ts';
+import { describeTally } from '../../src/stages/annotate/tally.ts';
 import type { RowResult, Stage } from '../../src/stages/stage.ts';
 import { runStage } from './fake-engine.ts';
 
@@ -61,8 +63,8 @@ export async function runRecords(stage: Stage, records: Iterable<VprefRecord>): 
 
 /** Runs annotate over the records. */
 export async function annotateAll(records: Iterable<VprefRecord>, settings: AnnotateSettings) {
-  const { stage, summary } = await openAnnotate(settings);
-  return { results: await runRecords(stage, records), summary: summary() };
+  const { stage, tally } = await openAnnotate(settings);
+  return { results: await runRecords(stage, records), summary: describeTally(tally) };
 }
 
 /** The one entry of a result's record. */

@@ -17,7 +17,7 @@ import type { Judge } from './judge.ts';
 import { type JudgeOptions, openJudge, openJudgeApi } from './providers/index.ts';
 import { type QuestionOverrides, readyGuide } from './question.ts';
 import { type QuestionSource, surveyRun } from './survey.ts';
-import { describeTally, newTally } from './tally.ts';
+import { newTally, type Tally } from './tally.ts';
 
 export interface AnnotateSettings {
   /** PROVIDER:REST. */
@@ -48,8 +48,8 @@ export interface AnnotateSettings {
 /** Rows under way for each call at a time: enough that one slow row holds up no other call. */
 const ROWS_PER_CALL = 4;
 
-/** The stage; with a batch folder it answers from the batch's results. `summary` says what came of it. */
-export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage: Stage; summary(): string }> {
+/** The stage; with a batch folder it answers from the batch's results. `tally` counts what comes of it. */
+export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage: Stage; tally: Tally }> {
   const { seed, runs, shuffle, overrides, signal, judgeOptions, clock = monotonicClock } = settings;
   const price = runPrice(settings);
   if (settings.maxCost !== undefined && price === undefined) {
@@ -72,7 +72,7 @@ export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage:
       log: settings.logFile === undefined ? undefined : logTo(settings.logFile),
     },
   });
-  return { stage, summary: () => describeTally(tally) };
+  return { stage, tally };
 }
 
 /** One row: what a run over these rows would ask, and cost at most. */

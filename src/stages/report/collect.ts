@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a report shows, gathered from NDJSON rows of any kind: metric rows of train, score rows of eval, records of every stage.
+import { isObject } from '../../records/field.ts';
 import type { Annotation, VprefRecord } from '../../records/record.ts';
 
 /** One run's curves: a column per metric, as uPlot wants them. */
@@ -55,9 +56,41 @@ export interface JudgeSummary {
   entries: number;
   outcomes: Record<string, number>;
   usage: Record<string, number>;
-  /** Over records judged more than once: share of equal scores and mean absolute difference, by metric. */
-  agreement: Record<string, { equal: number; meanDifference: number; n: number }>;
+  /** Over records that the judge has scored more than once. */
+  agreement: Agreement;
 }
+
+/** What --summary says of one run of a stage. */
+export interface StageSummary {
+  run: string;
+  stage: string;
+  read: number;
+  /** Absent where the run wrote no records. */
+  written?: number;
+  /** Rows that gave none, by reason. */
+  dropped: Record<string, number>;
+  /** Answers left out of records that gave other rows, by reason. */
+  leftOut: Record<string, number>;
+  failed: number;
+  /** What else the stage says of itself, in words. */
+  notes: string[];
+  requests?: number;
+  cached?: number;
+  tokens?: number;
+  /** US dollars; null where the price is not known, absent where nothing was bought. */
+  cost?: number | null;
+}
+
+/** How two judges of one guide agree over the records that both have scored. */
+export interface JudgePair {
+  run: string;
+  guide: string;
+  judges: [string, string];
+  agreement: Agreement;
+}
+
+/** By metric: share of equal scores, mean absolute difference, scores compared. */
+export type Agreement = Record<string, { equal: number; meanDifference: number; n: number }>;
 
 /** Everything the page needs; images are paths until thumbnails.ts has made pictures of them. */
 export interface ReportData {
@@ -68,6 +101,8 @@ export interface ReportData {
   images: string[];
   files: FileCounts[];
   judges: JudgeSummary[];
+  judgePairs: JudgePair[];
+  stages: StageSummary[];
   numPairsLeftOut: number;
 }
 
@@ -82,6 +117,8 @@ export class ReportCollector {
   readonly #images = new Map<string, number>();
   readonly #files = new Map<string, FileCounts>();
   readonly #judges = new Map<string, JudgeTally>();
+  readonly #judgePairs = new Map<string, { pair: JudgePair; counter: AgreementCounter }>();
+  readonly #stages: StageSummary[] = [];
   #leftOut = 0;
 
   constructor(options: { maxPairs: number }) {
@@ -100,6 +137,10 @@ export class ReportCollector {
       this.#scores.push({ ...row, run, benchmark: row.benchmark, split: String(row.split) });
       return true;
     }
+    if (typeof row.summary === 'string' && typeof row.rows_read === 'number') {
+      this.#stages.push(stageSummary(run, row.summary, row));
+      return true;
+    }
     if (typeof row.id === 'string' && 'prompt' in row) {
       this.#addRecord(run, row as VprefRecord);
       return true;
@@ -116,6 +157,11 @@ export class ReportCollector {
       images: [...this.#images.keys()],
       files: [...this.#files.values()],
       judges: [...this.#judges.values()].map((tally) => tally.summary()),
+      judgePairs: [...this.#judgePairs.values()].map(({ pair, counter }) => ({
+        ...pair,
+        agreement: counter.figures(),
+      })),
+      stages: this.#stages,
       numPairsLeftOut: this.#leftOut,
     };
   }
@@ -187,13 +233,99 @@ export class ReportCollector {
       }
       tally.add(entries);
     }
+    this.#compareJudges(run, annotations);
+  }
+
+  /** The first scores of each judge against those of every other judge under the same guide. */
+  #compareJudges(run: string, annotations: readonly Annotation[]): void {
+    const first = new Map<string, Annotation>();
+    for (const entry of annotations) {
+      const key = JSON.stringify([entry.guide, entry.judge]);
+      if (entry.scores !== undefined && !first.has(key)) first.set(key, entry);
+    }
+    if (first.size < 2) return;
+    const entries = [...first.values()].sort((a, b) => (a.judge < b.judge ? -1 : 1));
+    for (const [index, a] of entries.entries())
+      for (const b of entries.slice(index + 1)) {
+        if (a.guide !== b.guide) continue;
+        const key = JSON.stringify([run, a.guide, a.judge, b.judge]);
+        let known = this.#judgePairs.get(key);
+        if (known === undefined) {
+          const pair: JudgePair = { run, guide: a.guide, judges: [a.judge, b.judge], agreement: {} };
+          known = { pair, counter: new AgreementCounter() };
+          this.#judgePairs.set(key, known);
+        }
+        known.counter.add(a.scores!, b.scores!);
+      }
+  }
+}
+
+function stageSummary(run: string, stage: string, row: JsonObject): StageSummary {
+  const number = (name: string) => (typeof row[name] === 'number' ? (row[name] as number) : 0);
+  const counts = (value: unknown) =>
+    Object.fromEntries(
+      Object.entries(isObject(value) ? value : {}).filter((entry): entry is [string, number] => {
+        return typeof entry[1] === 'number';
+      }),
+    );
+  const { flipped, leans, rule, judge, guide } = row;
+  const leanTexts = Array.isArray(leans) ? leans.filter((lean) => typeof lean === 'string') : [];
+  const notes = [
+    typeof rule === 'string' && `rule ${rule}`,
+    typeof judge === 'string' && `judge ${judge}`,
+    typeof guide === 'string' && `guide ${guide}`,
+    typeof flipped === 'number' && flipped > 0 && `${flipped} preferences turned round`,
+    ...leanTexts,
+  ].filter((note): note is string => typeof note === 'string');
+  return {
+    run,
+    stage,
+    read: number('rows_read'),
+    ...('rows_written' in row && { written: number('rows_written') }),
+    dropped: counts(row.dropped),
+    leftOut: counts(row.answers_left_out),
+    failed: number('failed_left_out') + number('failed_kept') + number('failed_before'),
+    notes,
+    ...('requests' in row && {
+      requests: number('requests'),
+      cached: number('cached'),
+      tokens: number('input_tokens') + number('output_tokens'),
+      cost: typeof row.cost_usd === 'number' ? row.cost_usd : null,
+    }),
+  };
+}
+
+/** Scores of the same answers, twice. */
+class AgreementCounter {
+  readonly #sums: Record<string, { equal: number; difference: number; n: number }> = {};
+
+  add(first: NonNullable<Annotation['scores']>, second: NonNullable<Annotation['scores']>): void {
+    for (const [index, scores] of first.entries()) {
+      for (const [metric, value] of Object.entries(scores ?? {})) {
+        const other = second[index]?.[metric];
+        if (typeof value !== 'number' || typeof other !== 'number') continue;
+        this.#sums[metric] ??= { equal: 0, difference: 0, n: 0 };
+        const sums = this.#sums[metric];
+        sums.n += 1;
+        sums.equal += value === other ? 1 : 0;
+        sums.difference += Math.abs(value - other);
+      }
+    }
+  }
+
+  figures(): Agreement {
+    const figures = Object.entries(this.#sums).map(([metric, { equal, difference, n }]) => [
+      metric,
+      { equal: equal / n, meanDifference: difference / n, n },
+    ]);
+    return Object.fromEntries(figures);
   }
 }
 
 /** Counts of one judge under one guide. */
 class JudgeTally {
   readonly #summary: JudgeSummary;
-  readonly #sums: Record<string, { equal: number; difference: number; n: number }> = {};
+  readonly #repeated = new AgreementCounter();
 
   constructor(run: string, judge: string, guide: string) {
     this.#summary = { run, judge, guide, entries: 0, outcomes: {}, usage: {}, agreement: {} };
@@ -210,29 +342,11 @@ class JudgeTally {
     }
     const scored = entries.flatMap(({ scores }) => (scores === undefined ? [] : [scores]));
     for (const [index, first] of scored.entries())
-      for (const second of scored.slice(index + 1)) this.#compare(first, second);
-  }
-
-  #compare(first: NonNullable<Annotation['scores']>, second: NonNullable<Annotation['scores']>): void {
-    for (const [index, scores] of first.entries()) {
-      for (const [metric, value] of Object.entries(scores ?? {})) {
-        const other = second[index]?.[metric];
-        if (typeof value !== 'number' || typeof other !== 'number') continue;
-        this.#sums[metric] ??= { equal: 0, difference: 0, n: 0 };
-        const sums = this.#sums[metric];
-        sums.n += 1;
-        sums.equal += value === other ? 1 : 0;
-        sums.difference += Math.abs(value - other);
-      }
-    }
+      for (const second of scored.slice(index + 1)) this.#repeated.add(first, second);
   }
 
   summary(): JudgeSummary {
-    const agreement = Object.entries(this.#sums).map(([metric, { equal, difference, n }]) => [
-      metric,
-      { equal: equal / n, meanDifference: difference / n, n },
-    ]);
-    return { ...this.#summary, agreement: Object.fromEntries(agreement) };
+    return { ...this.#summary, agreement: this.#repeated.figures() };
   }
 }
 
@@ -260,11 +374,12 @@ function promptText({ prompt }: VprefRecord): string {
 }
 
 function describeOp({ op, ...parameters }: { op: string; [name: string]: unknown }): string {
-  const shown = Object.entries(parameters).filter(([, value]) =>
-    ['number', 'string', 'boolean'].includes(typeof value),
+  // The seed is in the record; to a reader it is sixteen digits of noise.
+  const shown = Object.entries(parameters).filter(
+    ([name, value]) => name !== 'seed' && ['number', 'string', 'boolean'].includes(typeof value),
   );
-  const text = shown.map(
-    ([name, value]) => `${name}=${typeof value === 'number' ? Number(value.toPrecision(4)) : value}`,
-  );
+  const short = (value: unknown) =>
+    typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
+  const text = shown.map(([name, value]) => `${name}=${short(value)}`);
   return text.length > 0 ? `${op} (${text.join(', ')})` : op;
 }

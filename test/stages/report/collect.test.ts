@@ -72,6 +72,69 @@ test('judges: outcomes, usage and agreement over runs; failed rows by reason', (
   assert.equal(data.files[0]!.annotated, 2);
 });
 
+test('summaries of stages: kept, dropped and why, what a judge cost', () => {
+  const { data } = collect([
+    {
+      summary: 'pair',
+      rows_read: 10,
+      rows_written: 7,
+      dropped: { 'equal answers': 3 },
+      failed_left_out: 0,
+      failed_kept: 0,
+      failed_before: 0,
+      rule: 'seva',
+      answers_left_out: { tie: 2 },
+      flipped: 1,
+      settings: {},
+    },
+    {
+      summary: 'annotate',
+      rows_read: 4,
+      rows_written: 4,
+      dropped: {},
+      failed_kept: 1,
+      requests: 5,
+      cached: 2,
+      cost_usd: 0.5,
+    },
+  ]);
+  const [pair, annotate] = data.stages;
+  assert.deepEqual(pair, {
+    run: 'run',
+    stage: 'pair',
+    read: 10,
+    written: 7,
+    dropped: { 'equal answers': 3 },
+    leftOut: { tie: 2 },
+    failed: 0,
+    notes: ['rule seva', '1 preferences turned round'],
+  });
+  assert.deepEqual([annotate!.failed, annotate!.requests, annotate!.cached, annotate!.cost], [1, 5, 2, 0.5]);
+});
+
+test('agreement between two judges, each by its first scores', () => {
+  const entry = (judge: string, run: number, score: number) => ({
+    guide: 'helpsteer',
+    judge,
+    run,
+    outcome: 'ok',
+    scores: [{ helpfulness: score }],
+  });
+  const { data } = collect([
+    { id: '1', prompt: 'q', annotations: [entry('b', 1, 4), entry('a', 1, 2), entry('a', 2, 4)] },
+    { id: '2', prompt: 'q', annotations: [entry('a', 1, 3), entry('b', 1, 3)] },
+    { id: '3', prompt: 'q', annotations: [entry('a', 1, 3)] },
+  ]);
+  assert.deepEqual(data.judgePairs, [
+    {
+      run: 'run',
+      guide: 'helpsteer',
+      judges: ['a', 'b'],
+      agreement: { helpfulness: { equal: 0.5, meanDifference: 1, n: 2 } },
+    },
+  ]);
+});
+
 test('rows of no known kind are refused', () => {
   assert.deepEqual(collect([{ hello: 1 }, { benchmark: 'pope', split: 'all', score: 1 }]).known, [false, true]);
 });
