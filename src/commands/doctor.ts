@@ -11,6 +11,7 @@ export default class Doctor extends RecordCommand {
   static override usage = 'doctor [--model DIR] [-o FILE]';
   static override examples = ['<%= config.bin %> doctor', '<%= config.bin %> doctor --model llava-1.5-7b-hf'];
   static override inapplicable = {
+    requeue: 'it ends by itself',
     summary: 'it prints what it finds',
     resume: 'it reads no records',
     shard: 'it reads no records',

@@ -24,6 +24,7 @@ export default class Eval extends RecordCommand {
     '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
   ];
   static override inapplicable = {
+    requeue: 'a score is soon made again',
     summary: 'its rows are the summary',
     resume: 'a score is of all answers at once, and soon made again',
     shard: 'a score is of all answers at once',

@@ -18,6 +18,7 @@ export default class Report extends RecordCommand {
     '<%= config.bin %> report --title "SeVa, step 800" before.scores.ndjson after.scores.ndjson > scores.html',
   ];
   static override inapplicable = {
+    requeue: 'a page is soon made again',
     summary: 'its page is the summary',
     resume: 'a page is made at once',
     shard: 'a page is of all rows',
