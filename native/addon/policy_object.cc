@@ -44,6 +44,8 @@ Napi::Function PolicyObject::define(Napi::Env env) {
                                                InstanceMethod("generate", &PolicyObject::generate),
                                                InstanceMethod("score", &PolicyObject::score),
                                                InstanceMethod("cancel", &PolicyObject::cancel),
+                                               InstanceMethod("pace", &PolicyObject::pace),
+                                               InstanceMethod("advance", &PolicyObject::advance),
                                                InstanceMethod("close", &PolicyObject::close),
                                            });
   return constructor;
@@ -111,6 +113,20 @@ Napi::Value PolicyObject::score(const Napi::CallbackInfo& info) {
 
 void PolicyObject::cancel(const Napi::CallbackInfo& info) {
   if (engine_ && info.Length() == 1 && info[0].IsNumber()) engine_->cancel(Engine::RequestId(info[0].As<Napi::Number>().Int64Value()));
+}
+
+void PolicyObject::pace(const Napi::CallbackInfo& info) {
+  if (engine_ && info.Length() == 1 && info[0].IsBoolean()) engine_->pace(info[0].As<Napi::Boolean>().Value());
+}
+
+Napi::Value PolicyObject::advance(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    auto target = engine();
+    auto [promise, done] = promises_->make<bool>(env, [](Napi::Env env, bool&&) { return env.Undefined(); });
+    target->advance([done = done] { done(true); });
+    return promise;
+  });
 }
 
 Napi::Value PolicyObject::close(const Napi::CallbackInfo& info) {

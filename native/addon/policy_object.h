@@ -27,6 +27,8 @@ class PolicyObject : public Napi::ObjectWrap<PolicyObject> {
   Napi::Value generate(const Napi::CallbackInfo& info);  // (request) -> {id, promise}
   Napi::Value score(const Napi::CallbackInfo& info);     // (request) -> {id, promise}
   void cancel(const Napi::CallbackInfo& info);           // (id)
+  void pace(const Napi::CallbackInfo& info);             // (boolean)
+  Napi::Value advance(const Napi::CallbackInfo& info);   // () -> Promise: settled after the requests that ended
   Napi::Value close(const Napi::CallbackInfo& info);     // () -> Promise: waiting requests end as cancelled
 
   std::shared_ptr<Engine> engine_;

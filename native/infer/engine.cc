@@ -150,11 +150,13 @@ struct Engine::State {
   void admit(Generator& generator);
   void score(Scorer& scorer);
   void run_job(Generator& generator, ImageCache& images);
+  void pause_if_due(uint64_t ended_before);
   template <class Done, class T>
   void complete(Done& done, T outcome) {
     {
       const std::lock_guard lock(mutex);
       --num_pending;
+      ++num_ended;
     }
     done(std::move(outcome));
   }
@@ -174,7 +176,10 @@ struct Engine::State {
   std::set<uint64_t> cancelled;
   uint64_t next_id = 1;
   size_t num_pending = 0;
+  uint64_t num_ended = 0;
   bool held = false;
+  bool paced = false;                   // only what an advance() asks for is computed
+  std::vector<std::function<void()>> paused;  // whom the running advance() tells that it is over; empty: none runs
   std::atomic<bool> closing = false;
   std::string plan;
   std::thread thread;
@@ -303,6 +308,16 @@ void Engine::State::run_job(Generator& generator, ImageCache& images) {
   complete(item.done, error ? Outcome<std::monostate>(*error) : Outcome<std::monostate>(std::monostate()));
 }
 
+// Ends an advance() when a request has ended since then, or there is none.
+void Engine::State::pause_if_due(uint64_t ended_before) {
+  std::vector<std::function<void()>> tell;
+  {
+    const std::lock_guard lock(mutex);
+    if (closing || num_ended != ended_before || num_pending == 0) tell.swap(paused);
+  }
+  for (const auto& f : tell) f();
+}
+
 void Engine::State::loop() {
   std::unique_ptr<Forward> forward;
   std::unique_ptr<ImageCache> images;
@@ -310,13 +325,19 @@ void Engine::State::loop() {
   std::unique_ptr<Scorer> scorer;
   const auto have_work = [&] {
     if (closing || !cancelled.empty() || !jobs.empty()) return true;
+    if (!paused.empty() && num_pending == 0) return true;
+    if (paced && paused.empty()) return false;
     if (generator && !generator->idle()) return true;
     return !held && (!to_generate.empty() || !to_score.empty());
   };
   for (;;) {
+    uint64_t ended_before = 0;
+    bool computes = false;
     {
       std::unique_lock lock(mutex);
       wake.wait(lock, have_work);
+      ended_before = num_ended;
+      computes = !paced || !paused.empty();
     }
     const std::optional<Error> error = caught([&] {
       if (!generator) {
@@ -331,21 +352,24 @@ void Engine::State::loop() {
       cancel_marked(*generator);
       if (closing) return;
       run_job(*generator, *images);
-      admit(*generator);
-      if (!generator->idle()) generator->step();
-      score(*scorer);
+      if (computes) {
+        admit(*generator);
+        if (!generator->idle()) generator->step();
+        score(*scorer);
+      }
       update_plan(*generator, *forward, *images);
     });
     if (closing) break;
-    if (!error) continue;
-    if (generator) {
+    if (error && generator) {
       generator->fail_all(*error);
-    } else {
+    } else if (error) {
       fail_queued(*error);  // the model could not be prepared: nothing that waits will ever run
     }
+    if (computes) pause_if_due(ended_before);
   }
   fail_queued(Error("cancelled", "the engine was closed"));
   if (generator) generator->fail_all(Error("cancelled", "the engine was closed"));
+  pause_if_due(0);
 }
 
 Engine::Engine(EngineOptions options) : state_(std::make_unique<State>(std::move(options))) {
@@ -404,6 +428,22 @@ void Engine::hold(bool held) {
   {
     const std::lock_guard lock(state_->mutex);
     state_->held = held;
+  }
+  state_->wake.notify_all();
+}
+
+void Engine::pace(bool paced) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->paced = paced;
+  }
+  state_->wake.notify_all();
+}
+
+void Engine::advance(std::function<void()> paused) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->paused.push_back(std::move(paused));
   }
   state_->wake.notify_all();
 }

@@ -140,6 +140,10 @@ class Engine {
   RequestId run(std::function<void(Context&, Model&)> job, std::function<void(Outcome<std::monostate>)> done);
   // While held, nothing new is started (what runs goes on): requests queued meanwhile form one batch, whatever the timing of their arrival.
   void hold(bool held);
+  // Paced, the engine computes only when told to: each advance() goes on until a request ends, or none is left, and calls `paused` after that
+  // request's own callback. What is queued between two advances makes the same batches whatever the timing of its arrival.
+  void pace(bool paced);
+  void advance(std::function<void()> paused);
   // Its callback gets Error{"cancelled"} at the next step boundary, unless it has finished. A job that has begun is not interrupted.
   void cancel(RequestId id);
 

@@ -139,6 +139,11 @@ function isRegular(fd: number): boolean {
   }
 }
 
+/** Whether every input is a regular file: all of it is there. */
+export function isWholeInput(files: readonly string[]): boolean {
+  return (files.length === 0 ? ['-'] : files).every((file) => (file === '-' ? isRegular(0) : statSync(file).isFile()));
+}
+
 /** Sum of the sizes when every input is a regular file. */
 function totalBytes(files: readonly string[]): number | undefined {
   let total = 0;

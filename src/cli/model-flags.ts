@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the flags of model commands to an open model.
 import { type OpenModel, openModel } from '../stages/load-model.ts';
+import { isWholeInput } from './input.ts';
 import type { RunContext } from './run.ts';
 
 /** What modelFlags, --threads, --verbose and a preset parse to. */
@@ -15,6 +16,9 @@ export interface ModelFlagValues {
   threads?: number | undefined;
   verbose?: boolean;
 }
+
+/** The writer of a live pipe may wait for an answer before it goes on. */
+const LIVE_INPUT_PATIENCE_MS = 100;
 
 /** Opens the model and closes it at the end of the run; --verbose tells the memory plan before and the use after. */
 export async function openModelOf(run: RunContext<unknown, unknown>, flags: ModelFlagValues): Promise<OpenModel> {
@@ -33,6 +37,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
         ? {}
         : { otherwise: imageMode, ...(isAsked('image-mode', imageMode) && { asked: imageMode }) },
     stop: run.stop,
+    inputPatienceMs: isWholeInput(run.files) ? Number.POSITIVE_INFINITY : LIVE_INPUT_PATIENCE_MS,
     note: (message) => run.note(message),
   });
   if (flags.verbose) tellMemory(run, model);

@@ -48,6 +48,10 @@ export interface NativePolicy {
   generate(request: NativeGenerateRequest): NativePending<NativeGenerated[]>;
   score(request: NativeScoreRequest): NativePending<NativeScored[]>;
   cancel(id: number): void;
+  /** Paced, the engine computes only while an advance() runs. */
+  pace(paced: boolean): void;
+  /** Computes until a request ends or none is left; settled after that request's promise. */
+  advance(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -7,6 +7,7 @@ import type {
   Generated,
   GenerateRequest,
   ImageInput,
+  Pacing,
   PolicyEngine,
   PolicyInfo,
   Scored,
@@ -56,12 +57,17 @@ async function bindingFor(device: PolicyOptions['device']) {
 /** One model in memory. close() ends it; requests that wait are then cancelled. */
 export class Policy implements PolicyEngine {
   readonly info: PolicyInfo;
+  readonly pacing: Pacing;
   readonly #native: NativePolicy;
   readonly #eosIds: number[];
 
   constructor(native: NativePolicy) {
     this.#native = native;
     this.info = policyInfo(native.facts());
+    this.pacing = {
+      pace: (paced) => native.pace(paced),
+      advance: () => fromEngine(() => native.advance()),
+    };
     this.#eosIds = this.info.eosIds;
   }
 

@@ -87,4 +87,14 @@ export interface PolicyEngine {
   readonly info: PolicyInfo;
   generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]>;
   score(request: ScoreRequest, signal?: AbortSignal): Promise<Scored[]>;
+  /** Absent in an engine that has no batches. */
+  readonly pacing?: Pacing;
+}
+
+/** Makes batches a function of what was asked for, and not of when it was. */
+export interface Pacing {
+  /** Paced, the engine computes only while an advance() runs. */
+  pace(paced: boolean): void;
+  /** Computes until a request ends or none is left; settles after that request's promise. */
+  advance(): Promise<void>;
 }

@@ -22,6 +22,7 @@ export interface ModelOptions {
   template: Choice<string>;
   imageMode: { asked?: ImageMode; otherwise?: ImageMode };
   stop?: AbortSignal;
+  inputPatienceMs?: number;
   note(message: string): void;
 }
 
@@ -73,6 +74,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
       loadPixels: pixelLoader(pool, plan),
       fingerprint,
       ...(options.stop && { stop: options.stop }),
+      ...(options.inputPatienceMs !== undefined && { inputPatienceMs: options.inputPatienceMs }),
     },
     policy,
     async close() {

@@ -24,6 +24,8 @@ export interface ModelContext {
   loadPixels(image: string, mode: ImageMode): Promise<Uint8Array>;
   /** Aborts when the user asks to stop. */
   stop?: AbortSignal;
+  /** How long the engine waits for rows that the input has not given yet; infinite where the input is files. */
+  inputPatienceMs?: number;
   /** `sha256:...` of the model, and of its adapters. */
   fingerprint: { model: string; adapter: string | string[] | null };
 }

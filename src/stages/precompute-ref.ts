@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Log-probabilities under the reference, stored in the data with a fingerprint of what computed them.
+import type { ImageInput } from '../engine/requests.ts';
 import { RecordError } from '../records/error.ts';
 import type { RefFingerprint, VprefRecord } from '../records/record.ts';
 import { mapRowsInFlight } from './in-flight.ts';
@@ -20,7 +21,7 @@ import type { Row, Stage } from './stage.ts';
  * mix references. Image-side negatives are scored with `chosen`.
  */
 export function precomputeRef(context: ModelContext): Stage {
-  return mapRowsInFlight(async (row, signal) => {
+  return mapRowsInFlight(async (row, context, signal) => {
     const { record } = row;
     const plan = await planRecord(row, context);
     const ref: RefFingerprint = provenance(plan, context);
@@ -28,8 +29,12 @@ export function precomputeRef(context: ModelContext): Stage {
     if (record.ref !== undefined && isComplete(record)) return [record];
     const texts = pairTexts(record);
     if (texts.length === 0) throw new RecordError(row, 'record', 'chosen and rejected, or response', 'none of them');
-    const scoreTexts = async (images: string[], responses: string[]) => {
-      const loaded = await loadImages(row, { images }, plan, context);
+    const rejectedSets = rejectedImageSets(row);
+    // All images first, so that the requests come in one order.
+    const [images, ...rejectedImages] = await Promise.all(
+      [record.images ?? [], ...rejectedSets].map((sources) => loadImages(row, { images: sources }, plan, context)),
+    );
+    const scoreTexts = async (loaded: ImageInput[], responses: string[]) => {
       const prepared = preparePrompt(writtenTurns(row, loaded.length), loaded, plan, context);
       const scored = await scoreResponses(
         prepared,
@@ -39,25 +44,30 @@ export function precomputeRef(context: ModelContext): Stage {
       );
       return scored.map(({ logps }) => logps);
     };
-    const [logps, onRejectedImages] = await Promise.all([
-      scoreTexts(record.images ?? [], texts),
-      scoreOnRejectedImages(row, async (images, chosen) => (await scoreTexts(images, [chosen]))[0]!),
+    const [logps, ...onRejected] = await Promise.all([
+      scoreTexts(images!, texts),
+      ...rejectedImages.map((loaded) => scoreTexts(loaded, [record.chosen!])),
     ]);
-    return [{ ...record, ...pairFields(record, logps, 'ref'), ...onRejectedImages, ref }];
-  }, context.stop);
+    const sums = onRejected.map(([sum]) => sum!);
+    return [
+      {
+        ...record,
+        ...pairFields(record, logps, 'ref'),
+        ...(sums.length > 0 && {
+          ref_chosen_logps_rejected_images: Array.isArray(record.rejected_images![0]) ? sums : sums[0]!,
+        }),
+        ref,
+      },
+    ];
+  }, context);
 }
 
-async function scoreOnRejectedImages(
-  row: Row,
-  scoreChosen: (images: string[], chosen: string) => Promise<number>,
-): Promise<Partial<VprefRecord>> {
+// Image-side negatives: `rejected_images` is one set of images, or several.
+function rejectedImageSets(row: Row): string[][] {
   const { rejected_images: rejected, chosen } = row.record;
-  if (rejected === undefined || rejected.length === 0) return {};
+  if (rejected === undefined || rejected.length === 0) return [];
   if (chosen === undefined) throw new RecordError(row, 'chosen', 'a text, because there are rejected_images', 'none');
-  const isOne = typeof rejected[0] === 'string';
-  const sets = isOne ? [rejected as string[]] : (rejected as string[][]);
-  const logps = await Promise.all(sets.map((images) => scoreChosen(images, chosen)));
-  return { ref_chosen_logps_rejected_images: isOne ? logps[0]! : logps };
+  return Array.isArray(rejected[0]) ? (rejected as string[][]) : [rejected as string[]];
 }
 
 function isComplete(record: VprefRecord): boolean {

@@ -51,19 +51,20 @@ interface Answer {
 
 /** Adds `responses` and `sampling`. The n answers of a view share the computation of its prompt. */
 export function sample(options: SampleOptions, context: ModelContext): Stage {
-  return mapRowsInFlight(async (row, signal) => {
+  return mapRowsInFlight(async (row, context, signal) => {
     const draw = recordDraw(row, options);
     const plan = await planRecord(row, context);
+    const views = viewNames(row, options.views);
+    const images = await Promise.all(views.map((view) => loadImages(row, viewInputs(row.record, view), plan, context)));
     const perView = await Promise.all(
-      viewNames(row, options.views).map(async (view) => {
-        const images = await loadImages(row, viewInputs(row.record, view), plan, context);
-        const answers = await answerView({ row, view, plan, images, draw, options, context, signal });
-        return answers.map((answer) => responseOf(answer, view, options));
+      views.map(async (view, index) => {
+        const job = { row, view, plan, images: images[index]!, draw, options, context, signal };
+        return (await answerView(job)).map((answer) => responseOf(answer, view, options));
       }),
     );
     const responses = [...(row.record.responses ?? []), ...perView.flat()];
     return [{ ...row.record, responses, sampling: samplingOf(draw, options, plan, context) }];
-  }, context.stop);
+  }, context);
 }
 
 async function answerView(job: Job): Promise<Answer[]> {

@@ -18,11 +18,11 @@ import type { Row, Stage } from './stage.ts';
 
 /** Scores what is there. A record with nothing to score is an error of the record. */
 export function score(context: ModelContext): Stage {
-  return mapRowsInFlight(async (row, signal) => {
+  return mapRowsInFlight(async (row, context, signal) => {
     const { record } = row;
     const plan = await planRecord(row, context);
     const texts = pairTexts(record);
-    const scoreView = scorer(row, plan, context, signal);
+    const scoreView = await scorer(row, plan, context, signal);
     const [original, responses] = await Promise.all([
       scoreView(
         ORIGINAL_VIEW,
@@ -43,7 +43,7 @@ export function score(context: ModelContext): Stage {
         ...(record.choices && { choice_logps: sums.slice(texts.length) }),
       },
     ];
-  }, context.stop);
+  }, context);
 }
 
 // Scores texts after the prompt with a view's images; `earlier` fills the prompt's open turns.
@@ -53,10 +53,18 @@ type ScoreView = (
   texts: ResponseText[],
 ) => Promise<{ logps: number; numTokens: number }[]>;
 
-function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal: AbortSignal): ScoreView {
+// The images of every view that has texts are loaded first, so that the requests come in one order.
+async function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal: AbortSignal): Promise<ScoreView> {
+  const { record } = row;
+  const names = new Set((record.responses ?? []).map(({ view }) => view ?? ORIGINAL_VIEW));
+  if (pairTexts(record).length + (record.choices ?? []).length > 0) names.add(ORIGINAL_VIEW);
+  const loading = [...names].map(async (name) => {
+    return [name, await loadImages(row, viewInputs(record, name), plan, context)] as const;
+  });
+  const imagesOf = new Map(await Promise.all(loading));
   return async (name, earlier, texts) => {
     if (texts.length === 0) return [];
-    const images = await loadImages(row, viewInputs(row.record, name), plan, context);
+    const images = imagesOf.get(name)!;
     const prepared = preparePrompt(writtenTurns(row, images.length, earlier), images, plan, context);
     return scoreResponses(prepared, texts, context, signal);
   };

@@ -119,6 +119,33 @@ TEST_F(EngineTest, CancelWaitingAndRunning) {
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
 
+TEST_F(EngineTest, PacedItComputesOnlyWhileItAdvances) {
+  Engine engine(golden::options("tiny-mha"));
+  const auto advance = [&] {
+    std::promise<void> paused;
+    engine.advance([&] { paused.set_value(); });
+    paused.get_future().get();
+  };
+  engine.pace(true);
+  advance();  // nothing to do: it tells at once
+  std::atomic<int> ended = 0;
+  engine.generate(request(1), [&](auto) { ++ended; });
+  engine.generate(request(4), [&](auto) { ++ended; });
+  std::promise<void> idle;
+  engine.run([](Context&, Model&) {}, [&](auto) { idle.set_value(); });
+  idle.get_future().get();
+  EXPECT_EQ(ended, 0);
+  advance();
+  EXPECT_EQ(ended, 1);  // the shorter one; the other stands still
+  advance();
+  EXPECT_EQ(ended, 2);
+  std::promise<Outcome<GenerateResult>> cancelled;
+  engine.cancel(engine.generate(request(), [&](auto o) { cancelled.set_value(std::move(o)); }));
+  EXPECT_TRUE(std::holds_alternative<Error>(cancelled.get_future().get()));
+  engine.pace(false);
+  EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
+}
+
 TEST_F(EngineTest, ClosingCancelsWhatIsLeft) {
   std::atomic<int> cancelled = 0;
   {
