@@ -60,7 +60,8 @@ for (const source of declared) {
       if (header!.startsWith(`${level}/`)) declared.add(`native/${header}.cc`);
     // A backend's file is tested through the op of its name, and the kernels that such files share through those.
     if (level === 'ops')
-      for (const backend of ['cpu', 'cuda']) declared.add(`native/backend/${backend}/${stem.slice(4)}.cc`);
+      for (const file of [`cpu/${stem.slice(4)}.cc`, `cuda/${stem.slice(4)}.cu`])
+        declared.add(`native/backend/${file}`);
   }
 }
 

@@ -32,7 +32,7 @@ add_test(NAME fiber COMMAND fiber_tests)
 file(GLOB op_tests CONFIGURE_DEPENDS ${test_root}/ops/*_test.cc ${test_root}/reference/*.cc)
 fiber_test(fiber_ops ${op_tests})
 foreach(seed 1 2)
-  add_test(NAME fiber_ops_seed${seed} COMMAND fiber_ops_tests --gtest_filter=*RmsNorm*/cuda_*:*Gemm*/cuda_*)
+  add_test(NAME fiber_ops_seed${seed} COMMAND fiber_ops_tests "--gtest_filter=*/cuda_*:-*Attention*")
   set_tests_properties(fiber_ops_seed${seed} PROPERTIES ENVIRONMENT VPREF_FIBER_SEED=${seed})
 endforeach()
 

@@ -6,9 +6,9 @@
 #include <memory>
 #include <tuple>
 
-#include "backend/cuda/launch.cuh"
-#include "backend/cuda/vector.cuh"
+#include "backend/cuda/groups.cuh"
 #include "core/arena.h"
+#include "ops/elementwise.h"
 
 namespace vpref::cuda {
 namespace {
@@ -86,42 +86,33 @@ std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, c
 }
 
 template <class Y, class B>
-__global__ void add_bias_kernel(Y* y, const B* bias, int64_t rows, int64_t n, int64_t stride) {
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= rows * n) return;
-  Y* at = y + i / n * stride + i % n;
-  store_f32(at, load_f32(at) + load_f32(bias + i % n));
-}
+struct AddBias {
+  Y* y;
+  const B* bias;
+  int64_t stride;
+  bool wide;
+  __device__ void operator()(int64_t row, int64_t col, int64_t count) const {
+    float v[kGroup], b[kGroup];
+    load_group(y + row * stride + col, count, wide, v);
+    load_group(bias + col, count, wide, b);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) v[i] += b[i];
+    store_group(y + row * stride + col, count, wide, v);
+  }
+};
 
-template <class X, class Y>
-__global__ void convert_kernel(const X* x, Y* y, int64_t rows, int64_t n, int64_t stride) {
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < rows * n) store_f32(y + i, load_f32(x + i / n * stride + i % n));
-}
-
-// One thread a column, rows in order: the same sum every time.
 template <class X>
-__global__ void column_sums_kernel(const X* x, float* sums, float alpha, int64_t rows, int64_t n, int64_t stride) {
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  float sum = 0;
-  for (int64_t t = 0; t < rows; ++t) sum += load_f32(x + t * stride + i);
-  sums[i] += alpha * sum;
-}
-
-unsigned blocks_for(int64_t n) { return unsigned((n + 255) / 256); }
+struct Element {
+  const X* x;
+  int64_t stride;
+  __device__ float operator()(int64_t row, int64_t c) const { return load_f32(x + row * stride + c); }
+};
 
 // The weight in the activations' dtype: itself, or a copy in the workspace.
 Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
   if (weight.dtype == dtype) return weight;
   const Tensor copy(ctx.workspace.get(size_t(weight.numel()) * dtype_size(dtype)), dtype, {weight.dim(0), weight.dim(1)});
-  with_float_type("linear", weight.dtype, [&](auto* from) {
-    with_float_type("linear", dtype, [&](auto* to) {
-      using X = std::remove_pointer_t<decltype(from)>;
-      using Y = std::remove_pointer_t<decltype(to)>;
-      launch(convert_kernel<X, Y>, blocks_for(weight.numel()), 256, 0, stream_of(ctx), weight.as<X>(), copy.as<Y>(), weight.dim(0), weight.dim(1), weight.stride[0]);
-    });
-  });
+  cuda::convert(ctx, weight, copy);
   return copy;
 }
 
@@ -144,7 +135,7 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
     with_float_type("linear", bias->dtype, [&](auto* bt) {
       using Y = std::remove_pointer_t<decltype(yt)>;
       using B = std::remove_pointer_t<decltype(bt)>;
-      launch(add_bias_kernel<Y, B>, blocks_for(y.numel()), 256, 0, stream_of(ctx), y.as<Y>(), bias->as<B>(), y.dim(0), y.dim(1), y.stride[0]);
+      for_groups(ctx, y.dim(0), y.dim(1), AddBias<Y, B>{y.as<Y>(), bias->as<B>(), y.stride[0], all_wide_rows(y, *bias)});
     });
   });
 }
@@ -158,7 +149,7 @@ void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, con
   if (!dbias) return;
   with_float_type("linear_backward_weight", dy.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    launch(column_sums_kernel<X>, blocks_for(dy.dim(1)), 256, 0, stream_of(ctx), dy.as<X>(), dbias->as<float>(), alpha, dy.dim(0), dy.dim(1), dy.stride[0]);
+    column_sums(ctx, dy.dim(0), dy.dim(1), dbias->as<float>(), alpha, Element<X>{dy.as<X>(), dy.stride[0]});
   });
 }
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elementwise work over [rows, d] in groups of eight columns, and sums of columns.
+#pragma once
+#include <algorithm>
+
+#include "backend/cuda/launch.cuh"
+#include "backend/cuda/vector.cuh"
+
+namespace vpref::cuda {
+
+constexpr int64_t kMaxGridY = 65535;
+
+// body(row, column, count): `count` columns (at least 1; a group has at most 8) from `column`, a multiple of 8.
+template <class Body>
+__global__ void groups_kernel(Body body, int64_t rows, int64_t d) {
+  const int64_t col = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) * kGroup;
+  if (col >= d) return;
+  for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) body(row, col, d - col);
+}
+
+template <class Body>
+void for_groups(Context& ctx, int64_t rows, int64_t d, const Body& body) {
+  const int64_t groups = (d + kGroup - 1) / kGroup;
+  const int64_t threads = std::min<int64_t>(256, (groups + 31) / 32 * 32);
+  const dim3 grid(unsigned((groups + threads - 1) / threads), unsigned(std::min(rows, kMaxGridY)));
+  launch(groups_kernel<Body>, grid, unsigned(threads), 0, stream_of(ctx), body, rows, d);
+}
+
+// The shape that for_groups runs over: [T,D] tensors without gaps are one long row.
+struct Extent {
+  int64_t rows, d;
+};
+template <class... Tensors>
+Extent extent_of(const Tensor& x, const Tensors&... others) {
+  const auto flat = [](const Tensor& t) { return t.rank == 1 || t.dim(0) == 1 || t.stride[0] == t.dim(1); };
+  if (x.rank == 1 || (flat(x) && (flat(others) && ...))) return {1, x.numel()};
+  return {x.dim(0), x.dim(1)};
+}
+// A row's distance in memory, for rank 1 too.
+inline int64_t row_stride(const Tensor& t) { return t.rank == 1 ? 0 : t.stride[0]; }
+
+// sums[c] += alpha * sum over rows of value(row, c): 32 columns a block, eight threads a column, joined in a fixed order.
+constexpr int kSumColumns = 32, kSumRows = 8;
+template <class Value>
+__global__ void column_sums_kernel(Value value, float* sums, float alpha, int64_t rows, int64_t d) {
+  __shared__ float part[kSumRows][kSumColumns];
+  const int64_t c = int64_t(blockIdx.x) * kSumColumns + threadIdx.x;
+  float sum = 0;
+  if (c < d)
+    for (int64_t row = threadIdx.y; row < rows; row += kSumRows) sum += value(row, c);
+  part[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0 || c >= d) return;
+  for (int i = 1; i < kSumRows; ++i) sum += part[i][threadIdx.x];
+  sums[c] += alpha * sum;
+}
+
+template <class Value>
+void column_sums(Context& ctx, int64_t rows, int64_t d, float* sums, float alpha, const Value& value) {
+  launch(column_sums_kernel<Value>, unsigned((d + kSumColumns - 1) / kSumColumns), dim3(kSumColumns, kSumRows), 0, stream_of(ctx), value, sums, alpha, rows, d);
+}
+
+}  // namespace vpref::cuda

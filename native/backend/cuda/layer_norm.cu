@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// One block a row, as rms_norm. The variance is of the centred values: rows with a large mean lose nothing.
+#include "ops/layer_norm.h"
+
+#include "backend/cuda/groups.cuh"
+#include "backend/cuda/row.cuh"
+
+namespace vpref::cuda {
+namespace {
+
+// --- kernels -------------------------------------------------------------------------------------------------------------------------
+
+template <class X, class W, class B>
+__global__ void layer_norm_kernel(const X* x, const W* weight, const B* bias, float eps, X* y, float* mean_rstd, int64_t d, int64_t x_stride, int64_t y_stride,
+                                  bool wide) {
+  __shared__ float shared[32];
+  const X* row = x + blockIdx.x * x_stride;
+  X* out = y + blockIdx.x * y_stride;
+  float kept[kKeptGroups][kGroup], sum = 0;
+#pragma unroll
+  for (int k = 0; k < kKeptGroups; ++k) {
+    const int64_t col = row_column(k);
+    if (col >= d) continue;
+    load_group(row + col, d - col, wide, kept[k]);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) sum += kept[k][i];
+  }
+  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
+    float v[kGroup];
+    load_group(row + col, d - col, wide, v);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) sum += v[i];
+  }
+  const float mean = block_sum(sum, shared) / float(d);
+  float squares = 0;
+  const auto add_squares = [&](int64_t col, const float (&v)[kGroup]) {
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i)
+      if (col + i < d) squares += (v[i] - mean) * (v[i] - mean);
+  };
+#pragma unroll
+  for (int k = 0; k < kKeptGroups; ++k)
+    if (row_column(k) < d) add_squares(row_column(k), kept[k]);
+  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
+    float v[kGroup];
+    load_group(row + col, d - col, wide, v);
+    add_squares(col, v);
+  }
+  const float r = rsqrtf(block_sum(squares, shared) / float(d) + eps);
+  if (mean_rstd && threadIdx.x == 0) {
+    mean_rstd[2 * blockIdx.x] = mean;
+    mean_rstd[2 * blockIdx.x + 1] = r;
+  }
+  const auto store = [&](int64_t col, const float (&v)[kGroup]) {
+    float w[kGroup], b[kGroup];
+    load_group(weight + col, d - col, wide, w);
+    load_group(bias + col, d - col, wide, b);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) b[i] += (v[i] - mean) * r * w[i];
+    store_group(out + col, d - col, wide, b);
+  };
+#pragma unroll
+  for (int k = 0; k < kKeptGroups; ++k)
+    if (row_column(k) < d) store(row_column(k), kept[k]);
+  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
+    float v[kGroup];
+    load_group(row + col, d - col, wide, v);
+    store(col, v);
+  }
+}
+
+// With xhat = (x - mean) rstd: dx = rstd (dy w - mean(dy w) - xhat mean(dy w xhat)).
+template <class X, class W>
+__global__ void layer_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* mean_rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride,
+                                           int64_t x_stride, int64_t dx_stride, bool wide) {
+  __shared__ float shared[32];
+  const X *gradient = dy + blockIdx.x * dy_stride, *row = x + blockIdx.x * x_stride;
+  X* out = dx + blockIdx.x * dx_stride;
+  const float mean = mean_rstd[2 * blockIdx.x], r = mean_rstd[2 * blockIdx.x + 1];
+  // g: dy w; v: xhat.
+  const auto load = [&](int64_t col, float (&g)[kGroup], float (&v)[kGroup]) {
+    float w[kGroup];
+    load_group(gradient + col, d - col, wide, g);
+    load_group(row + col, d - col, wide, v);
+    load_group(weight + col, d - col, wide, w);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) g[i] *= w[i], v[i] = (v[i] - mean) * r;
+  };
+  float kept_g[kKeptGroups][kGroup], kept_v[kKeptGroups][kGroup], sum = 0, dot = 0;
+  const auto add_sums = [&](const float (&g)[kGroup], const float (&v)[kGroup]) {
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) sum += g[i], dot += g[i] * v[i];
+  };
+#pragma unroll
+  for (int k = 0; k < kKeptGroups; ++k) {
+    const int64_t col = row_column(k);
+    if (col < d) load(col, kept_g[k], kept_v[k]), add_sums(kept_g[k], kept_v[k]);
+  }
+  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
+    float g[kGroup], v[kGroup];
+    load(col, g, v);
+    add_sums(g, v);
+  }
+  const float c0 = block_sum(sum, shared) / float(d), c1 = block_sum(dot, shared) / float(d);
+  const auto store = [&](int64_t col, const float (&g)[kGroup], const float (&v)[kGroup]) {
+    float o[kGroup] = {};
+    if (accumulate) load_group(out + col, d - col, wide, o);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) o[i] += r * (g[i] - c0 - v[i] * c1);
+    store_group(out + col, d - col, wide, o);
+  };
+#pragma unroll
+  for (int k = 0; k < kKeptGroups; ++k)
+    if (row_column(k) < d) store(row_column(k), kept_g[k], kept_v[k]);
+  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
+    float g[kGroup], v[kGroup];
+    load(col, g, v);
+    store(col, g, v);
+  }
+}
+
+template <class X>
+struct WeightGradient {
+  const X *dy, *x;
+  const float* mean_rstd;
+  int64_t dy_stride, x_stride;
+  __device__ float operator()(int64_t row, int64_t c) const {
+    return load_f32(dy + row * dy_stride + c) * (load_f32(x + row * x_stride + c) - mean_rstd[2 * row]) * mean_rstd[2 * row + 1];
+  }
+};
+
+template <class X>
+struct BiasGradient {
+  const X* dy;
+  int64_t dy_stride;
+  __device__ float operator()(int64_t row, int64_t c) const { return load_f32(dy + row * dy_stride + c); }
+};
+
+}  // namespace
+
+// --- launchers -----------------------------------------------------------------------------------------------------------------------
+
+void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y, const Tensor* mean_rstd) {
+  check(y.dtype == x.dtype, "dtype", "[layer_norm] device cuda: expected y as ", dtype_name(x.dtype), ", got ", shape_string(y));
+  with_activation_type("layer_norm", x.dtype, [&](auto* xt) {
+    with_float_type("layer_norm", weight.dtype, [&](auto* wt) {
+      with_float_type("layer_norm", bias.dtype, [&](auto* bt) {
+        using X = std::remove_pointer_t<decltype(xt)>;
+        using W = std::remove_pointer_t<decltype(wt)>;
+        using B = std::remove_pointer_t<decltype(bt)>;
+        launch(layer_norm_kernel<X, W, B>, unsigned(x.dim(0)), threads_for_row(x.dim(1)), 0, stream_of(ctx), x.as<X>(), weight.as<W>(), bias.as<B>(), eps, y.as<X>(),
+               mean_rstd ? mean_rstd->as<float>() : nullptr, x.dim(1), x.stride[0], y.stride[0], all_wide_rows(x, weight, bias, y));
+      });
+    });
+  });
+}
+
+void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& mean_rstd, const Tensor& dx, bool accumulate,
+                         const Tensor* dweight, const Tensor* dbias) {
+  const int64_t rows = x.dim(0), d = x.dim(1);
+  check(dy.dtype == x.dtype && dx.dtype == x.dtype, "dtype", "[layer_norm_backward] device cuda: expected every row operand as ", dtype_name(x.dtype));
+  with_activation_type("layer_norm_backward", x.dtype, [&](auto* xt) {
+    using X = std::remove_pointer_t<decltype(xt)>;
+    if (dweight) {  // before dx: it may be dy's or x's own memory
+      column_sums(ctx, rows, d, dweight->as<float>(), 1.0f, WeightGradient<X>{dy.as<X>(), x.as<X>(), mean_rstd.as<float>(), dy.stride[0], x.stride[0]});
+      column_sums(ctx, rows, d, dbias->as<float>(), 1.0f, BiasGradient<X>{dy.as<X>(), dy.stride[0]});
+    }
+    with_float_type("layer_norm_backward", weight.dtype, [&](auto* wt) {
+      using W = std::remove_pointer_t<decltype(wt)>;
+      launch(layer_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d), 0, stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), mean_rstd.as<float>(),
+             dx.as<X>(), accumulate, d, dy.stride[0], x.stride[0], dx.stride[0], all_wide_rows(dy, x, weight, dx));
+    });
+  });
+}
+
+}  // namespace vpref::cuda

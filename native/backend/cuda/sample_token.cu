@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// One block a row, nothing sorted: the token at which the cumulative probability passes a goal is found by fixing its logit two bits at a time, each
+// time summing what lies above three candidates. Weights are summed as integers, so every order gives the same sum.
+#include "ops/sample_token.h"
+
+#include "backend/cuda/launch.cuh"
+#include "backend/cuda/softmax.cuh"
+#include "backend/cuda/staging.h"
+#include "core/memory.h"
+
+namespace vpref::cuda {
+namespace {
+
+using Sum64 = unsigned long long;
+constexpr float kWeightOne = 0x1p44f;  // the weight of the likeliest token; 2^19 of them still fit 64 bits
+
+// Same order as the values, for all but NaN; the two zeros are one.
+__device__ unsigned order_key(float v) {
+  const unsigned bits = __float_as_uint(v + 0.0f);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+__device__ float key_value(unsigned key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+
+// The uniform word of a row, as core/philox.h draws it.
+__device__ unsigned philox_word(const SampleParams& p) {
+  unsigned c[4] = {p.position, p.branch, unsigned(p.stream), unsigned(p.stream >> 32)};
+  unsigned k0 = unsigned(p.seed), k1 = unsigned(p.seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const unsigned high0 = __umulhi(0xD2511F53u, c[0]), low0 = 0xD2511F53u * c[0];
+    const unsigned high1 = __umulhi(0xCD9E8D57u, c[2]), low1 = 0xCD9E8D57u * c[2];
+    c[0] = high1 ^ c[1] ^ k0;
+    c[1] = low1;
+    c[2] = high0 ^ c[3] ^ k1;
+    c[3] = low0;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return c[0];
+}
+
+template <class X>
+struct Row {
+  const X* logits;
+  int64_t v;
+  bool wide;
+  float max, inverse_temperature;
+  __device__ Sum64 weight(float logit) const { return Sum64(expf((logit - max) * inverse_temperature) * kWeightOne); }
+};
+
+struct Sums {
+  Sum64 s[3];
+};
+
+__device__ Sums block_sums(Sums a, Sums* shared /* [32] */) {
+#pragma unroll
+  for (int i = 0; i < 3; ++i)
+#pragma unroll
+    for (int step = 16; step > 0; step >>= 1) a.s[i] += __shfl_xor_sync(0xffffffffu, a.s[i], step);
+  __syncthreads();  // earlier ones may still be read
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = a;
+  __syncthreads();
+  a = {};
+  for (int w = 0; w < int(blockDim.x / 32); ++w)
+#pragma unroll
+    for (int i = 0; i < 3; ++i) a.s[i] += shared[w].s[i];
+  return a;
+}
+
+// For each of three ascending keys: how much lies at or above it. `counted`: tokens instead of weight.
+template <class X>
+__device__ Sums sums_from(const Row<X>& row, unsigned k0, unsigned k1, unsigned k2, bool counted, Sums* shared) {
+  Sums a{};
+  for (int64_t col = int64_t(threadIdx.x) * kGroup; col < row.v; col += int64_t(blockDim.x) * kGroup) {
+    float v[kGroup];
+    load_group(row.logits + col, row.v - col, row.wide, v);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) {
+      if (col + i >= row.v) break;
+      const unsigned key = order_key(v[i]);
+      if (key < k0) continue;
+      const Sum64 w = counted ? 1 : row.weight(v[i]);
+      a.s[0] += w;
+      if (key >= k1) a.s[1] += w;
+      if (key >= k2) a.s[2] += w;
+    }
+  }
+  return block_sums(a, shared);
+}
+
+// A place in the order of falling logit, then rising id.
+struct Place {
+  unsigned key;
+  Sum64 above;  // what lies above `key`
+  Sum64 tie;    // how many tokens of this key come before
+};
+
+// The token at which the sum, in that order, first exceeds `goal` (which must be less than the whole).
+template <class X>
+__device__ Place find(const Row<X>& row, Sum64 goal, bool counted, Sums* shared) {
+  unsigned key = 0;
+  for (int shift = 30; shift >= 0; shift -= 2) {
+    const unsigned step = 1u << shift;
+    const Sums s = sums_from(row, key + step, key + 2 * step, key + 3 * step, counted, shared);
+    key += s.s[2] > goal ? 3 * step : s.s[1] > goal ? 2 * step : s.s[0] > goal ? step : 0;
+  }
+  // No logit has the largest key.
+  const Sum64 above = sums_from(row, key + 1, ~0u, ~0u, counted, shared).s[0], each = counted ? 1 : row.weight(key_value(key));
+  return {key, above, each > 0 ? (goal - above) / each : 0};
+}
+
+// The id of the tie-th token with this key.
+template <class X>
+__device__ int64_t id_at(const Row<X>& row, const Place& place, unsigned* shared /* [32] */) {
+  Sum64 left = place.tie;
+  for (int64_t base = 0; base < row.v; base += blockDim.x) {
+    const int64_t id = base + threadIdx.x;
+    const unsigned same = __ballot_sync(0xffffffffu, id < row.v && order_key(load_f32(row.logits + id)) == place.key);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = same;
+    __syncthreads();
+    for (int w = 0; w < int(blockDim.x / 32); ++w) {
+      unsigned bits = shared[w];
+      const unsigned here = unsigned(__popc(bits));
+      if (left >= here) {
+        left -= here;
+        continue;
+      }
+      for (; left > 0; --left) bits &= bits - 1;
+      return base + w * 32 + __ffs(int(bits)) - 1;
+    }
+  }
+  return -1;
+}
+
+template <class X>
+__device__ Place draw(const Row<X>& row, const SampleParams& p, Sums* shared) {
+  if (p.temperature == 0.0f) return {order_key(row.max), 0, 0};
+  Sum64 total;
+  if (p.top_k > 0 && p.top_k < row.v) {
+    const Place last = find(row, Sum64(p.top_k) - 1, true, shared);
+    total = sums_from(row, last.key + 1, ~0u, ~0u, false, shared).s[0] + (last.tie + 1) * row.weight(key_value(last.key));
+  } else {
+    total = sums_from(row, 0, ~0u, ~0u, false, shared).s[0];
+  }
+  if (p.top_p < 1.0f) {  // the fewest tokens whose sum reaches the goal
+    const Sum64 goal = Sum64(ceil(double(p.top_p) * double(total)));
+    const Place last = find(row, goal > 0 ? goal - 1 : 0, false, shared);
+    total = last.above + (last.tie + 1) * row.weight(key_value(last.key));
+  }
+  // (x + 0.5) 2^-32 of the total.
+  const Sum64 goal = __umul64hi(total, (2 * Sum64(philox_word(p)) + 1) << 31);
+  return find(row, goal, false, shared);
+}
+
+// bad: the largest row whose logits are not finite.
+template <class X>
+__global__ void __launch_bounds__(kRowThreads) sample_token_kernel(const X* logits, const SampleParams* params, int32_t* token, float* logp, int* bad, int64_t v,
+                                                                   int64_t stride, bool wide) {
+  __shared__ float shared[32];
+  __shared__ Sums sums[32];
+  __shared__ unsigned ballots[32];
+  const int r = int(blockIdx.x);
+  const SampleParams p = params[r];
+  Row<X> row{logits + r * stride, v, wide, 0.0f, p.temperature > 0.0f ? 1.0f / p.temperature : 0.0f};
+  const RowSum s = row_sum(row.logits, v, wide, shared);
+  if (!(s.max > Max::kEmpty && isfinite(s.max) && isfinite(s.sum))) {
+    if (threadIdx.x == 0) {
+      atomicMax(bad, r);
+      token[r] = -1;
+      logp[r] = NAN;
+    }
+    return;
+  }
+  row.max = s.max;
+  const int64_t id = id_at(row, draw(row, p, sums), ballots);
+  if (threadIdx.x > 0) return;
+  token[r] = int32_t(id);
+  logp[r] = load_f32(row.logits + id) - s.max - logf(s.sum);
+}
+
+}  // namespace
+
+void sample_token(Context& ctx, const Tensor& logits, const std::vector<SampleParams>& params, const Tensor& token, const Tensor& logp) {
+  const SampleParams* device_params = cuda::upload(ctx, params);
+  int* bad = static_cast<int*>(ctx.workspace.get(sizeof(int)));
+  VPREF_CUDA_CHECK(cudaMemsetAsync(bad, 0xff, sizeof(int), stream_of(ctx)));
+  with_activation_type("sample_token", logits.dtype, [&](auto* t) {
+    using X = std::remove_pointer_t<decltype(t)>;
+    launch(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx), logits.as<X>(), device_params, token.as<int32_t>(), logp.as<float>(), bad,
+           logits.dim(1), logits.stride[0], wide_rows(logits));
+  });
+  int row = -1;
+  vpref::copy_to_host(ctx, &row, bad, sizeof row);
+  check(row < 0, "nonfinite", "[sample_token] row ", row, ": the logits are not finite");
+}
+
+}  // namespace vpref::cuda

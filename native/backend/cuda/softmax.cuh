@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The running maximum and sum of exponentials of a row, in one pass over it.
+#pragma once
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cuda/vector.cuh"
+
+namespace vpref::cuda {
+
+struct RowSum {
+  float max;
+  float sum;  // of exp(v - max); not finite if a value was NaN or infinite
+};
+
+// What exponents are taken from: a row of nothing but -inf must not make NaN of its neighbours' sums.
+__device__ inline float finite_base(float max) { return max == -INFINITY ? 0.0f : max; }
+
+// Over row[0, n), by all threads of a block; every thread gets it. Fixed order.
+template <class X>
+__device__ RowSum row_sum(const X* row, int64_t n, bool wide, float* shared /* [32] */) {
+  float max = -INFINITY, sum = 0;
+  for (int64_t col = int64_t(threadIdx.x) * kGroup; col < n; col += int64_t(blockDim.x) * kGroup) {
+    float v[kGroup], top = max;
+    load_group(row + col, n - col, wide, v);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i)
+      if (col + i < n) top = fmaxf(top, v[i]);
+    const float base = finite_base(top);
+    sum *= expf(max - base);
+    max = top;
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i)
+      if (col + i < n) sum += expf(v[i] - base);
+  }
+  const float all = block_reduce<Max>(fmaxf(max, Max::kEmpty), shared);
+  // A thread without a value must not weigh its 0 by exp(-all).
+  return {all, block_sum(sum == 0.0f ? 0.0f : sum * expf(finite_base(max) - all), shared)};
+}
+
+constexpr int kRowThreads = 512;  // at most
+
+inline unsigned threads_for_vocabulary(int64_t v) {
+  const int64_t groups = (v + kGroup - 1) / kGroup;
+  return unsigned(std::min<int64_t>(kRowThreads, (groups + 31) / 32 * 32));
+}
+
+}  // namespace vpref::cuda
