@@ -289,10 +289,12 @@ test('the addon exports what binding.ts lists, and its probe computes right numb
   assert.deepEqual(Object.keys(binding).sort(), [
     'Policy',
     'Trainer',
+    'abortRanks',
     'buildFacts',
     'lossNeeds',
     'losses',
     'mergeModel',
+    'mpiLibrary',
     'probeDevice',
   ]);
   assert.ok(binding.buildFacts().backends.includes('cpu'));
