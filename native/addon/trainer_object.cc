@@ -2,6 +2,7 @@
 #include "addon/trainer_object.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "addon/convert.h"
@@ -121,6 +122,7 @@ Napi::Function TrainerObject::define(Napi::Env env) {
   return DefineClass(env, "Trainer",
                      {
                          StaticMethod("create", &TrainerObject::create),
+                         InstanceMethod("plan", &TrainerObject::plan),
                          InstanceMethod("step", &TrainerObject::step),
                          InstanceMethod("score", &TrainerObject::score),
                          InstanceMethod("saveGradients", &TrainerObject::save_gradients),
@@ -187,6 +189,26 @@ Napi::Value TrainerObject::on_engine(Napi::Env env, std::function<T(TrainSession
                             done(std::move(**result));
                         });
     return promise;
+  });
+}
+
+Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const std::vector<int32_t> sizes = int32_list(info[0], "sizes"), ends = int32_list(info[1], "step ends");
+    auto rows = std::make_shared<std::vector<RowSize>>();
+    for (size_t i = 0; i + 3 <= sizes.size(); i += 3) rows->push_back({sizes[i], sizes[i + 1], sizes[i + 2]});
+    auto step_ends = std::make_shared<std::vector<int64_t>>(ends.begin(), ends.end());
+    const double free = info[2].As<Napi::Number>().DoubleValue();
+    const int64_t free_bytes = std::isfinite(free) ? int64_t(free) : kNoLimit;
+    return on_engine<MemoryPlan>(env, [=](TrainSession& s) { return s.plan(*rows, *step_ends, free_bytes); }, [](Napi::Env env, MemoryPlan&& plan) {
+      Napi::Object to = Napi::Object::New(env);
+      to.Set("level", plan.level);
+      to.Set("activationBytes", double(plan.activations));
+      to.Set("largestBatch", double(plan.largest_batch));
+      to.Set("budget", plan.budget == kNoLimit ? INFINITY : double(plan.budget));
+      return to;
+    });
   });
 }
 

@@ -33,6 +33,8 @@ void ImageEncoder::check_size(const Image& image) const {
 }
 
 void ImageEncoder::reserve(int64_t num_images) {
+  num_images = std::min(num_images, images_at_once());
+  if (num_images == 0) return;
   const ModelConfig& c = model_.config;
   const DType dtype = model_.compute();
   const int64_t patches = num_images * c.vision.num_patches(), inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size;

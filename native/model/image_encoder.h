@@ -19,10 +19,11 @@ class ImageEncoder {
   void rows(Context& ctx, std::span<const Image* const> images, const Tensor& rows);
 
   void check_size(const Image& image) const;
+  // Takes the memory for a call of this many images ahead of it.
+  void reserve(int64_t num_images);
   size_t planned_bytes() const { return arena_.capacity(); }
 
  private:
-  void reserve(int64_t num_images);
   int64_t images_at_once() const;
 
   const Model& model_;

@@ -113,6 +113,18 @@ EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
   };
 }
 
+MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes) {
+  int64_t most_images = 0, begin = 0;
+  for (int64_t end : step_ends) {
+    int64_t images = 0;
+    for (; begin < end; ++begin) images += rows[size_t(begin)].images;
+    most_images = std::max(most_images, images);
+  }
+  if (most_images > 0) images_.reserve(most_images);
+  const size_t taken = model_.mapped_bytes() + images_.planned_bytes();
+  return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
+}
+
 StepResult TrainSession::step(const std::vector<SessionRow>& rows) {
   cancelled_ = false;
   return trainer_.step(tree_rows(rows), encoder(rows));

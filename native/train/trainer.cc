@@ -24,19 +24,23 @@ std::string join_ids(std::span<const TrainRow> rows) {
   return ids;
 }
 
-int64_t packed_rows(const TrainRow& row) {
-  int64_t n = 0;
-  for (const SegmentInput& s : row.segments) n += int64_t(s.token_ids.size());
-  return n;
+int64_t scored_tokens(const SegmentInput& s) {
+  return s.scored.empty() ? int64_t(s.token_ids.size()) : std::count(s.scored.begin(), s.scored.end(), 1);
+}
+
+RowSize size_of(const TrainRow& row) {
+  RowSize size{.images = row.num_images};
+  for (const SegmentInput& s : row.segments) {
+    size.rows += int64_t(s.token_ids.size());
+    if (s.branch >= 0) size.targets += scored_tokens(s);
+  }
+  return size;
 }
 
 // Scored tokens of branch 0: what a token-averaged loss divides by.
 int64_t chosen_tokens(const TrainRow& row) {
   int64_t n = 0;
-  for (const SegmentInput& s : row.segments) {
-    if (s.branch != 0) continue;
-    n += s.scored.empty() ? int64_t(s.token_ids.size()) : std::count(s.scored.begin(), s.scored.end(), 1);
-  }
+  for (const SegmentInput& s : row.segments) n += s.branch == 0 ? scored_tokens(s) : 0;
   return n;
 }
 
@@ -56,10 +60,11 @@ constexpr int kMostRecompute = 3;
 // On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
 constexpr size_t kLibraryBytes = size_t(768) << 20;
 
-std::string gib(size_t bytes) {
+std::string binary_size(size_t bytes) {
   std::ostringstream s;
   s.precision(3);
-  s << double(bytes) / kGiB << " GiB";
+  const bool small = double(bytes) < kGiB;
+  s << double(bytes) / (small ? kGiB / 1024 : kGiB) << (small ? " MiB" : " GiB");
   return s.str();
 }
 
@@ -99,7 +104,8 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
       world_(world ? *world : *alone_),
       trainable_(ctx, config, weights, compute, with_shares(options_.trainable, options_.zero == 0 ? 1 : world_.size())),
       exchange_(world_, trainable_, choose_zero(), options_.bucket_bytes),
-      inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)) {
+      inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)),
+      level_(std::max(options_.recompute, 0)) {
   check(!options_.loss.empty(), "config", "loss: expected at least one term");
   check_loss_options(options_.loss, options_.loss_options);
   std::vector<std::pair<int64_t, int64_t>> kept;
@@ -114,8 +120,7 @@ void Trainer::plan_device_memory() {
   const MemorySize memory = memory_size(ctx_.device);
   const size_t reserve = std::max(memory.total / 32, kLibraryBytes);
   if (options_.memory_budget == 0) options_.memory_budget = memory.free > reserve ? memory.free - reserve : 0;
-  // Answers are the smaller part of what preference data packs; a batch that has more makes the slab grow.
-  const auto needed = [&](int64_t rows, int level) { return activation_slab_bytes(rows, rows / 2, config_.has_vision ? rows : 0, level, /*backward=*/true); };
+  const auto needed = [&](int64_t rows, int level) { return activation_slab_bytes(dense_batch(rows), level, /*backward=*/true); };
   const int64_t rows = options_.micro_batch_tokens;
   const bool fixed = options_.recompute >= 0;
   for (level_ = fixed ? options_.recompute : 0; !fixed && level_ < kMostRecompute && needed(rows, level_) > options_.memory_budget;) ++level_;
@@ -124,11 +129,18 @@ void Trainer::plan_device_memory() {
     for (int64_t more = rows; more > 0; more /= 2) {
       if (needed(fits + more, kMostRecompute) <= options_.memory_budget) fits += more;
     }
-    throw Error("memory", cat("activations of ", rows, " packed tokens need ", gib(needed(rows, level_)), " at recompute level ", level_, ", the GPU has ",
-                              gib(options_.memory_budget), " for them (", gib(memory.free), " free of ", gib(memory.total), ")",
+    throw Error("memory", cat("activations of ", rows, " packed tokens need ", binary_size(needed(rows, level_)), " at recompute level ", level_, ", the GPU has ",
+                              binary_size(options_.memory_budget), " for them (", binary_size(memory.free), " free of ", binary_size(memory.total), ")",
                               fits > 0 ? cat("; with --recompute auto --batch-tokens ", fits, " would fit") : std::string("; lower --lora-r")));
   }
+  largest_batch_ = rows;
   arena_ = Arena(ctx_.device, needed(rows, level_));
+}
+
+// A micro-batch with as many images as fit. Answers are the smaller part of what preference data packs; a batch that has more makes the slab grow.
+RowSize Trainer::dense_batch(int64_t rows) const {
+  const int64_t image_rows = config_.has_vision ? config_.num_image_rows() : 0;
+  return {rows, rows / 2, image_rows > 0 ? (rows + image_rows - 1) / image_rows : 0};
 }
 
 bool Trainer::uses(std::string_view loss) const {
@@ -142,8 +154,8 @@ void Trainer::check_cancelled() const {
 // Optimizer state is split where all of it would not fit beside the smallest activations.
 bool Trainer::choose_zero() const {
   if (world_.size() == 1 || options_.zero >= 0) return world_.size() > 1 && options_.zero == 1;
-  const int64_t n = trainable_.store.numel(), rows = options_.micro_batch_tokens;
-  const size_t moments = 8 * size_t(n), activations = activation_slab_bytes(rows, rows / 2, config_.has_vision ? rows : 0, kMostRecompute, true);
+  const int64_t n = trainable_.store.numel();
+  const size_t moments = 8 * size_t(n), activations = activation_slab_bytes(dense_batch(options_.micro_batch_tokens), kMostRecompute, true);
   size_t free = options_.memory_budget == 0 ? SIZE_MAX : options_.memory_budget - std::min(options_.memory_budget, ParameterStore::bytes(n, 0, compute_));
   if (ctx_.device != Device::cpu && options_.memory_budget == 0) {
     const MemorySize memory = memory_size(ctx_.device);  // values and gradients are there already
@@ -177,12 +189,20 @@ void Trainer::together(F work) {
   throw Error("cancelled", "the step was cancelled; no parameter was changed");
 }
 
+// As many rows as fit micro_batch_tokens, one at least.
+size_t Trainer::micro_batch_end(std::span<const RowSize> rows, size_t begin) const {
+  size_t end = begin;
+  int64_t tokens = 0;
+  while (end < rows.size() && (end == begin || tokens + rows[end].rows <= options_.micro_batch_tokens)) tokens += rows[end++].rows;
+  return end;
+}
+
 std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow> rows) const {
   std::vector<MicroBatch> batches;
+  std::vector<RowSize> sizes;
+  for (const TrainRow& row : rows) sizes.push_back(size_of(row));
   for (size_t begin = 0; begin < rows.size();) {
-    size_t end = begin;
-    int64_t tokens = 0;
-    while (end < rows.size() && (end == begin || tokens + packed_rows(rows[end]) <= options_.micro_batch_tokens)) tokens += packed_rows(rows[end++]);
+    const size_t end = micro_batch_end(sizes, begin);
     MicroBatch b;
     b.rows = rows.subspan(begin, end - begin);
     b.first_row = int64_t(begin);
@@ -214,9 +234,10 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
   return batches;
 }
 
-size_t Trainer::activation_slab_bytes(int64_t rows, int64_t targets, int64_t image_rows, RecomputeLevel level, bool backward) const {
+size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level, bool backward) const {
   const auto bytes = [&](int64_t n, int64_t cols, DType t) { return aligned(size_t(n) * size_t(cols) * dtype_size(t)); };
-  const int64_t d = config_.text.hidden_size;
+  const auto [rows, targets, images] = size;
+  const int64_t d = config_.text.hidden_size, image_rows = images > 0 ? images * config_.num_image_rows() : 0;
   size_t total = 4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + bytes(rows, d, compute_) + 16 * 64;
   if (image_rows > 0) total += projector_activation_bytes(config_, image_rows, compute_) + 2 * bytes(image_rows, d, compute_);
   if (backward) {
@@ -227,34 +248,67 @@ size_t Trainer::activation_slab_bytes(int64_t rows, int64_t targets, int64_t ima
                           head_scratch_bytes(config_, targets, options_.head_chunk_rows, compute_));
 }
 
+MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
+  if (ctx_.device != Device::cpu) return {level_, arena_.capacity(), options_.micro_batch_tokens, int64_t(options_.memory_budget)};
+  std::vector<RowSize> batches;
+  int64_t step_begin = 0;
+  for (int64_t step_end : step_ends) {
+    const std::span<const RowSize> step = rows.subspan(size_t(step_begin), size_t(step_end - step_begin));
+    for (size_t begin = 0; begin < step.size();) {
+      RowSize batch;
+      for (const size_t end = micro_batch_end(step, begin); begin < end; ++begin) {
+        batch.rows += step[begin].rows;
+        batch.targets += step[begin].targets;
+        batch.images += step[begin].images;
+      }
+      batches.push_back(batch);
+    }
+    step_begin = step_end;
+  }
+  MemoryPlan plan{.budget = budget};
+  const bool is_free = options_.recompute < 0;
+  for (plan.level = is_free ? 0 : options_.recompute;; ++plan.level) {
+    plan.activations = 0;
+    for (const RowSize& batch : batches) {
+      const size_t bytes = activation_slab_bytes(batch, plan.level, /*backward=*/true);
+      if (bytes <= plan.activations) continue;
+      plan.activations = bytes;
+      plan.largest_batch = batch.rows;
+    }
+    if (plan.fits() || !is_free || plan.level == kMostRecompute) break;
+  }
+  level_ = plan.level;
+  largest_batch_ = plan.largest_batch;
+  reserve(plan.activations);
+  return plan;
+}
+
+void Trainer::reserve(size_t bytes) {
+  if (bytes > arena_.capacity()) {
+    arena_ = Arena();  // give the old slab back first
+    arena_ = Arena(ctx_.device, bytes);
+  }
+}
+
 std::string Trainer::memory_plan() const {
-  std::string plan = cat(trainable_.store.numel(), " trained parameters (", gib(trainable_.store.bytes()), " with gradients and optimizer state), activations ",
-                         gib(arena_.capacity()), " at recompute level ", level_);
+  constexpr const char* kLevels[] = {"nothing", "norms and products", "norms, products and adapter inputs", "whole layers"};
+  std::string plan = cat(trainable_.store.numel(), " trained parameters (", binary_size(trainable_.store.bytes()), " with gradients and optimizer state), activations ",
+                         binary_size(arena_.capacity()), " for micro-batches of ", largest_batch_, " rows at recompute level ", level_, " (", kLevels[level_], ")");
   if (world_.size() > 1)
     plan += cat("; ", world_.size(), " ranks by ", world_.name(), ", optimizer state ", zero() ? "split over them (ZeRO-1)" : "whole on each");
   if (ctx_.device == Device::cpu) return plan;
   const MemorySize memory = memory_size(ctx_.device);
-  return plan + cat(" for ", options_.micro_batch_tokens, " packed tokens; ", gib(memory.free), " of the GPU's ", gib(memory.total), " left");
+  return plan + cat("; ", binary_size(memory.free), " of the GPU's ", binary_size(memory.total), " left");
 }
 
 Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encode, bool keep) {
   const TreeBatch& tree = b.tree;
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
   const int64_t image_rows = int64_t(b.images.size()) * (b.images.empty() ? 0 : config_.num_image_rows());
-  if (keep && options_.recompute >= 0) {
-    level_ = options_.recompute;
-  } else if (keep) {
-    for (level_ = 0; level_ < kMostRecompute; ++level_) {
-      if (options_.memory_budget == 0 || activation_slab_bytes(t, num_targets, image_rows, level_, true) <= options_.memory_budget) break;
-    }
-  }
-  const size_t need = activation_slab_bytes(t, num_targets, image_rows, level_, keep);
-  if (need > arena_.capacity()) {
-    check(ctx_.device == Device::cpu || need <= options_.memory_budget, "memory", "row ", b.rows.front().id, ": ", t, " packed tokens need ", gib(need),
-          " at recompute level ", level_, ", the GPU has ", gib(options_.memory_budget), " for activations");
-    arena_ = Arena();  // give the old slab back first
-    arena_ = Arena(ctx_.device, ctx_.device == Device::cpu ? need + need / 8 : need);
-  }
+  const size_t need = activation_slab_bytes({t, num_targets, int64_t(b.images.size())}, level_, keep);
+  check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ", b.rows.front().id, ": ", t,
+        " packed tokens need ", binary_size(need), " at recompute level ", level_, ", the GPU has ", binary_size(options_.memory_budget), " for activations");
+  reserve(need);
   arena_.release(0);
 
   Forward f;

@@ -56,12 +56,30 @@ struct TrainerOptions {
   double weight_decay = 0;
   double max_grad_norm = 1;           // 0: no clipping
   int64_t micro_batch_tokens = 4096;  // packed rows of one forward; a larger single record still goes alone
-  int recompute = -1;                 // RecomputeLevel, or -1: the lowest that fits memory_budget
-  size_t memory_budget = 0;           // bytes for activations; 0: no limit on the CPU, what the GPU has left on CUDA
+  int recompute = -1;                 // RecomputeLevel, or -1: the lowest that plan() finds to fit, on CUDA memory_budget
+  size_t memory_budget = 0;           // CUDA: bytes for activations, 0: what the GPU has left; CPU: what decides on ZeRO-1
   int64_t head_chunk_rows = 256;
   int zero = -1;                      // several ranks: split the optimizer's state over them, 0 or 1; -1: when it does not fit otherwise
   size_t bucket_bytes = 4 << 20;      // gradients are summed over ranks in pieces of at least this size
 };
+
+// What decides the memory of a row, or of the rows of a micro-batch.
+struct RowSize {
+  int64_t rows = 0;  // of the decoder: tokens and image rows
+  int64_t targets = 0;
+  int64_t images = 0;
+};
+
+// What a run will take, known before its first step.
+struct MemoryPlan {
+  int level = 0;              // recompute level
+  size_t activations = 0;     // bytes of the slab at this level
+  int64_t largest_batch = 0;  // decoder rows of the micro-batch that needs the most
+  int64_t budget = 0;         // bytes that activations may take; may be negative
+  bool fits() const { return int64_t(activations) <= budget; }
+};
+
+constexpr int64_t kNoLimit = INT64_MAX;
 
 // What a branch of a row came to, for metrics and warnings.
 struct RowResult {
@@ -97,15 +115,20 @@ class Trainer {
   // Forward and backward of one step without the update; gradients stay in trainable().store. For checks and --save-gradients.
   StepResult accumulate(std::span<const TrainRow> rows, const EncodeImages& encode);
 
+  // For the rows of each step, one step after the other (step i ends before row step_ends[i]): chooses the recompute level, the lowest whose slab for
+  // the largest micro-batch is within `budget` bytes or the highest, and takes the slab. A larger micro-batch still finds its memory.
+  // On CUDA that was done before (plan_device_memory): this tells what it came to.
+  MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
+
   Trainable& trainable() { return trainable_; }
   Collective& world() { return world_; }
   GradientExchange& exchange() { return exchange_; }
   bool zero() const { return exchange_.zero(); }
   int64_t steps_done() const { return steps_done_; }
   void set_steps_done(int64_t steps) { steps_done_ = steps; }
-  // Bytes of the activation slab for a micro-batch of these sizes.
-  size_t activation_slab_bytes(int64_t rows, int64_t targets, int64_t image_rows, RecomputeLevel level, bool backward) const;
-  // "recompute level 0: 3.1 GiB for 4096 rows ..." for --verbose and the first line of a run.
+  // Bytes of the activation slab for a micro-batch of this size.
+  size_t activation_slab_bytes(const RowSize& size, RecomputeLevel level, bool backward) const;
+  // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of a run, once it is planned.
   std::string memory_plan() const;
   size_t peak_bytes() const { return arena_.capacity() + trainable_.store.bytes(); }
 
@@ -114,6 +137,9 @@ class Trainer {
   struct Forward;
   void plan_device_memory();
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
+  size_t micro_batch_end(std::span<const RowSize> rows, size_t begin) const;
+  void reserve(size_t bytes);
+  RowSize dense_batch(int64_t rows) const;
   Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
   void backward(Forward& f, std::span<const double> branch_weight, bool is_last);
   std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, double num_records, double num_tokens, StepResult& result);
@@ -137,6 +163,7 @@ class Trainer {
   Arena arena_;
   Buffer inv_freq_;
   int level_ = 0;
+  int64_t largest_batch_ = 0;  // decoder rows, as planned
   int64_t steps_done_ = 0;
 };
 

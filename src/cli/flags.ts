@@ -31,6 +31,16 @@ export const numberFlag = Flags.custom<number, { min?: number; max?: number }>({
   },
 });
 
+/** Bytes: a number with K, M, G or T for powers of 1024. */
+export const sizeFlag = Flags.custom<number>({
+  parse: async (text, _context, { name }) => {
+    const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
+    const bytes = match ? Number(match[1]) * 1024 ** ' KMGT'.indexOf(match[2]!.toUpperCase() || ' ') : 0;
+    if (bytes >= 1 && Number.isFinite(bytes)) return Math.floor(bytes);
+    throw new UsageError(`--${name}: expected a size such as 8G or 512M, got ${JSON.stringify(text)}`);
+  },
+});
+
 const shardFlag = Flags.custom<Shard>({ parse: async (text) => parseShard(text) });
 
 /** Where rows go and what is said on the way: every command. */

@@ -57,12 +57,22 @@ export class Reporter {
   }
 
   start(counts: Counts): void {
+    this.showLine((seconds) => progressLine(counts, seconds));
+  }
+
+  /** Keeps a progress line until endLine(), where one is wanted; `line` gets the seconds since now. */
+  showLine(line: (seconds: number) => string): void {
     this.#started = performance.now();
     const wanted = this.#mode === 'always' || (this.#mode === 'auto' && this.#stream.isTTY === true);
     if (!wanted || this.#quiet) return;
-    const show = () => this.#show(progressLine(counts, (performance.now() - this.#started) / 1000));
+    const show = () => this.#show(line((performance.now() - this.#started) / 1000));
     this.#timer = setInterval(show, this.#rewrites ? TERMINAL_MS : PLAIN_MS);
     this.#timer.unref();
+  }
+
+  endLine(): void {
+    clearInterval(this.#timer);
+    if (this.#shown) this.#write('');
   }
 
   /** Ends the progress line; says the summary when there was a line, or something else than plain success. */
@@ -132,15 +142,15 @@ function sum(values: Iterable<number>): number {
   return total;
 }
 
-function group(n: number): string {
+export function group(n: number): string {
   return String(n).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
-function formatRate(rate: number): string {
+export function formatRate(rate: number): string {
   return rate >= 10 ? group(Math.round(rate)) : rate.toPrecision(2);
 }
 
-function formatSeconds(seconds: number): string {
+export function formatSeconds(seconds: number): string {
   if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
   const rest = String(Math.floor(seconds % 60)).padStart(2, '0');

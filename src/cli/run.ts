@@ -31,6 +31,8 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   note(message: string): void;
   /** A line on stderr. */
   warn(message: string): void;
+  /** Keeps a progress line, where one is wanted, until the run ends; `line` gets the seconds since now. */
+  showLine(line: (seconds: number) => string): void;
   /** Runs when all rows are written, before the summary. */
   atEnd(action: () => void | Promise<void>): void;
   /** Members that the row of --summary gets at the end of the run. */
@@ -104,6 +106,10 @@ export class Run<F, A> implements RunContext<F, A> {
 
   warn(message: string): void {
     if (this.#speaks) this.#reporter.warn(message);
+  }
+
+  showLine(line: (seconds: number) => string): void {
+    this.#reporter.showLine(line);
   }
 
   atEnd(action: () => void | Promise<void>): void {
@@ -232,6 +238,7 @@ export class Run<F, A> implements RunContext<F, A> {
       throw error;
     } finally {
       if (summary) this.#reporter.finish(this.#counts);
+      else this.#reporter.endLine();
     }
     this.#writeSummary(summary);
   }

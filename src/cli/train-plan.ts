@@ -89,6 +89,12 @@ export function trainPlan(flags: TrainFlagValues, given: ReadonlySet<string>): T
   };
   if (flags.method === 'sft' && given.has('loss') && flags.loss !== 'sft')
     throw new UsageError(`--loss: expected sft for --method sft, got ${flags.loss}`);
+  if (/\bkto\b/.test(settings.loss))
+    for (const name of ['train-projector', 'train-language-model', 'init-adapter'] as const)
+      if (flags[name])
+        throw new UsageError(
+          `--${name}: does not go with kto, whose reference point needs the starting model beside the trained one (export merge makes a model to start from)`,
+        );
   if (flags['loss-on'] === 'all' && flags.method !== 'sft')
     throw new UsageError('--loss-on all: is for --method sft only');
   const options = {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags, type Interfaces } from '@oclif/core';
 import { StoppedError, type StopSignal } from '../cli/exit.ts';
-import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.ts';
+import { integerFlag, modelFlags, numberFlag, recordFlags, sizeFlag } from '../cli/flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { ofRank, type Ranks, ranksOf, takeRank, whenFailing } from '../cli/ranks.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
 import { trainPlan } from '../cli/train-plan.ts';
+import { TrainProgressLine } from '../cli/train-progress.ts';
 import type { NativeVolume } from '../engine/binding.ts';
 import { hasQuirk } from '../stages/presets.ts';
 import type { Row } from '../stages/stage.ts';
@@ -128,6 +129,10 @@ Started by mpirun or srun --mpi=pmix, the processes train together: each takes i
       default: 'auto',
       summary: "split the optimizer's state over the ranks (ZeRO-1); auto: when it does not fit otherwise",
     }),
+    'memory-limit': sizeFlag({
+      helpValue: 'SIZE',
+      summary: 'memory the run may take, such as 8G (CPU); default: what the machine or its control group has to spare',
+    }),
     'save-every': integerFlag({
       min: 0,
       default: 0,
@@ -192,22 +197,29 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
     settings,
     baseModel: flags.model,
     ranks: { ...ranks, zero: flags.zero === 'auto' ? -1 : Number(flags.zero) },
+    ...(flags['memory-limit'] !== undefined && { memoryLimit: flags['memory-limit'] }),
     ...(initAdapter !== undefined && { initAdapter }),
   });
-  run.note(`${rows.length} records, ${totalSteps} steps; ${trainer.memoryPlan()}`);
+  const progress = new TrainProgressLine();
+  run.showLine(() => progress.text());
   const frozen = context.fingerprint.adapter;
-  const started = initAdapter === undefined ? [] : [await fingerprintAdapter(initAdapter)];
+  const started = initAdapter === undefined ? undefined : await fingerprintAdapter(initAdapter);
   const stopped = yield* train(rows, trainer, needs, context, {
     ...plan.options,
     settings,
     resume: flags.resume === true || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
     ...(!flags['allow-ref-mismatch'] && {
-      referenceSource: { model: context.fingerprint.model, adapters: [frozen, ...started] },
+      referenceSource: {
+        model: context.fingerprint.model,
+        adapters: started === undefined ? [frozen] : [frozen, started],
+      },
     }),
+    ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,
     stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),
     note: run.note.bind(run),
     warn: run.warn.bind(run),
+    onProgress: progress.tell.bind(progress),
   });
   if (flags.verbose) run.note(communicationLine(trainer.communication()));
   await trainer.leave();

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from './engine-error.ts';
-import type { LossNeeds, RowSums, StepResult, TrainerSettings } from './train-requests.ts';
+import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings } from './train-requests.ts';
 
 export interface Binding {
   Policy: {
@@ -125,7 +125,7 @@ export interface NativeScored {
 
 /** TrainerSettings with what the numbers do not depend on. */
 export interface NativeTrainerSettings extends TrainerSettings {
-  /** Bytes that activations may take, 0 for no limit. */
+  /** Bytes that parameters and activations may take; 0: no limit on the CPU, what the GPU has left on CUDA. */
   memoryBudget: number;
   /** Processes that the launcher has started; 1 joins nothing. */
   numRanks: number;
@@ -160,6 +160,8 @@ export interface NativeTrainRow {
 }
 
 export interface NativeTrainer {
+  /** sizes: [rows, targets, images] of each row; stepEnds: rows before the end of each step; freeBytes: Infinity for no limit. */
+  plan(sizes: Int32Array, stepEnds: Int32Array, freeBytes: number): Promise<MemoryPlan>;
   step(rows: NativeTrainRow[]): Promise<StepResult>;
   score(rows: NativeTrainRow[], adapterOn: boolean): Promise<RowSums[]>;
   saveGradients(rows: NativeTrainRow[], file: string): Promise<StepResult>;

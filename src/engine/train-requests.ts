@@ -53,6 +53,25 @@ export interface LossNeeds {
   label: boolean;
 }
 
+/** What decides the memory of a row. */
+export interface RowSize {
+  /** Of the decoder: tokens and image rows. */
+  rows: number;
+  targets: number;
+  images: number;
+}
+
+/** What a run will take. */
+export interface MemoryPlan {
+  /** 0 keeps every activation, 3 recomputes whole layers. */
+  level: number;
+  activationBytes: number;
+  /** Decoder rows of the micro-batch that needs the most. */
+  largestBatch: number;
+  /** Bytes that activations may take: negative where all else takes more than there is, Infinity without a limit. */
+  budget: number;
+}
+
 export interface TrainerSettings {
   /** "sigmoid", or a weighted sum: "sigmoid:1,sft:0.1". */
   loss: string;
@@ -96,7 +115,9 @@ export interface TrainerEngine {
   /** The orderly end of what ranks do together. */
   leave(): Promise<void>;
   readonly numTrained: number;
-  /** Sizes and the recompute level, for people. */
+  /** Chooses the recompute level for the rows of each step and takes the memory. Throws EngineError{"memory"} where a given limit is too small. */
+  plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan>;
+  /** What plan() came to, for people. */
   memoryPlan(): string;
   /** Steps done so far, also by the run that was resumed. */
   readonly stepsDone: number;

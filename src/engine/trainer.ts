@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model in training: the native trainer over a loaded policy, and the files of a PEFT adapter.
 import { readFile, writeFile } from 'node:fs/promises';
-import { freemem } from 'node:os';
 import { join } from 'node:path';
 import {
   loadBinding,
@@ -13,11 +12,20 @@ import {
 import { EngineError, fromEngine } from './engine-error.ts';
 import { mergeInto } from './merge.ts';
 import type { Policy } from './policy.ts';
-import type { LossNeeds, RowSums, StepResult, TrainerEngine, TrainerSettings, TrainRow } from './train-requests.ts';
+import type {
+  LossNeeds,
+  MemoryPlan,
+  RowSize,
+  RowSums,
+  StepResult,
+  TrainerEngine,
+  TrainerSettings,
+  TrainRow,
+} from './train-requests.ts';
 
 const ADAPTER_FILE = 'adapter_model.safetensors';
 const STATE_FILE = 'optimizer.safetensors';
-/** Share of the free memory that activations may take. */
+/** Share of the free memory that a run without a limit may take. */
 const MEMORY_SHARE = 0.7;
 
 /** What a loss reads. Throws EngineError{"config"} naming an unknown loss. */
@@ -33,6 +41,8 @@ export interface TrainerOptions {
   baseModel: string;
   /** Processes that train together, those of them on this machine, and whether they share the optimizer's state (-1: when it must be). */
   ranks?: { size: number; localSize: number; zero: number };
+  /** Bytes that the process may take; undefined: what the machine or its control group has to spare. CPU only. */
+  memoryLimit?: number;
 }
 
 /** Ends all ranks of a run that fails here. */
@@ -44,7 +54,7 @@ export function abortRanks(exitCode: number): void {
 export async function createTrainer(policy: Policy, options: TrainerOptions): Promise<Trainer> {
   const { binding } = loadBinding(policy.info.device);
   const { size, localSize, zero } = options.ranks ?? { size: 1, localSize: 1, zero: 0 };
-  const memoryBudget = policy.info.device === 'cpu' ? (freemem() * MEMORY_SHARE) / localSize : 0;
+  const memoryBudget = policy.info.device === 'cpu' ? (options.memoryLimit ?? spareMemory(localSize)) : 0;
   const settings = { ...options.settings, memoryBudget, numRanks: size, zero };
   const native = await fromEngine(() => binding.Trainer.create(policy.native, settings, options.initAdapter ?? ''));
   return new Trainer(native, policy, options);
@@ -71,6 +81,26 @@ export async function readAdapterShape(
 }
 
 export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+
+/** Of one process of `localSize` on this machine. */
+function spareMemory(localSize: number): number {
+  return (process.availableMemory() * MEMORY_SHARE) / localSize;
+}
+
+function limitTooSmall(limit: number, { activationBytes, largestBatch, level, budget }: MemoryPlan): EngineError {
+  const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  const other = limit - budget;
+  return new EngineError(
+    'memory',
+    `--memory-limit: expected at least ${mebibytes(other + activationBytes)}: ${mebibytes(activationBytes)} for the activations of a micro-batch of ` +
+      `${largestBatch} rows at recompute level ${level}, ${mebibytes(other)} for all else; got ${mebibytes(limit)}. ` +
+      'A smaller --batch-tokens takes less, down to one record at a time',
+  );
+}
+
+function sumOf<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + of(item), 0);
+}
 
 function fullDtype({ info }: Policy): 'f32' | 'f16' {
   return info.storedDtype === 'f16' ? 'f16' : 'f32';
@@ -115,6 +145,38 @@ export class Trainer implements TrainerEngine {
 
   memoryPlan(): string {
     return this.#native.facts().memoryPlan;
+  }
+
+  async plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan> {
+    const sizes = steps.flatMap((rows) => rows.flatMap(({ rows, targets, images }) => [rows, targets, images]));
+    let end = 0;
+    const ends = Int32Array.from(steps, (rows) => {
+      end += rows.length;
+      return end;
+    });
+    const mostImages = steps.reduce(
+      (most, rows) =>
+        Math.max(
+          most,
+          sumOf(rows, ({ images }) => images),
+        ),
+      0,
+    );
+    const plan = await fromEngine(() => this.#native.plan(Int32Array.from(sizes), ends, this.#freeBytes(mostImages)));
+    const { memoryLimit } = this.#options;
+    if (memoryLimit !== undefined && plan.activationBytes > plan.budget) throw limitTooSmall(memoryLimit, plan);
+    return plan;
+  }
+
+  // What is left for activations and weights that are read in place. Pixels of three steps: in the engine, ready for it, being made ready.
+  #freeBytes(mostImages: number): number {
+    const { info } = this.#policy;
+    if (info.device !== 'cpu') return Number.POSITIVE_INFINITY;
+    const pixels = 3 * mostImages * 3 * (info.vision?.imageSize ?? 0) ** 2;
+    const { memoryLimit, ranks } = this.#options;
+    const free =
+      memoryLimit === undefined ? spareMemory(ranks?.localSize ?? 1) : memoryLimit - process.memoryUsage.rss();
+    return free - pixels;
   }
 
   async step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult> {

@@ -132,14 +132,23 @@ function ascii(bytes: Uint8Array, start: number, length: number): string {
   return String.fromCharCode(...bytes.subarray(start, start + length));
 }
 
-async function fileBytes(path: string): Promise<Uint8Array> {
+/** Throws PixelError for an image file that is not there; a data: URI, and what is in a file, only decoding tells. */
+export async function checkImageSource(source: string): Promise<void> {
+  if (!source.startsWith('data:')) await checkedFile(source, () => Promise.resolve());
+}
+
+function fileBytes(path: string): Promise<Uint8Array> {
+  return checkedFile(path, () => readFile(path));
+}
+
+async function checkedFile<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
     const info = await stat(path);
     if (!info.isFile())
       throw new PixelError('image', path, 'an image file', info.isDirectory() ? 'a directory' : 'a special file');
     if (info.size > MAX_FILE_BYTES)
       throw new PixelError('image', path, 'an image file of at most 1 GiB', `${info.size} bytes`);
-    return await readFile(path);
+    return await read();
   } catch (cause) {
     if (cause instanceof PixelError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code ?? String(cause);

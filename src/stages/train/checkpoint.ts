@@ -4,13 +4,13 @@ import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';
 import { RunError, UsageError } from '../../records/error.ts';
+import { differences, type RunIdentity } from './run-identity.ts';
 
-/** What a resumed run must agree with, beside the tensors. */
-export interface RunState {
+/** What a checkpoint holds beside the tensors. */
+interface RunState {
   /** Steps done. */
   step: number;
-  /** Digest of the rows and of the settings that the numbers depend on. */
-  fingerprint: string;
+  run: RunIdentity;
 }
 
 const STATE_FILE = 'trainer_state.json';
@@ -18,67 +18,77 @@ const NAME = /^checkpoint-(\d+)$/;
 
 /** Path of the newest whole checkpoint below `dir`, or undefined. Directories that were never renamed are ignored. */
 export async function latestCheckpoint(dir: string): Promise<string | undefined> {
-  const names = await readdir(dir).catch((): string[] => []);
-  const numbered = names.flatMap((name) => {
-    const match = NAME.exec(name);
-    return match ? [{ name, step: Number(match[1]) }] : [];
-  });
-  const newest = numbered.sort((a, b) => b.step - a.step)[0];
-  return newest && join(dir, newest.name);
+  const newest = (await checkpointNames(dir)).at(-1);
+  return newest && join(dir, newest);
 }
 
 /** Saves everything under `dir`/checkpoint-STEP; older checkpoints beyond `keep` go once the new one is whole. Rank 0 writes for all. */
 export async function saveCheckpoint(
   dir: string,
   trainer: TrainerEngine,
-  fingerprint: string,
+  run: RunIdentity,
   keep: number,
 ): Promise<string> {
   const step = trainer.stepsDone;
-  const name = `checkpoint-${String(step).padStart(6, '0')}`;
-  const final = join(dir, name);
+  const final = join(dir, `checkpoint-${String(step).padStart(6, '0')}`);
   const partial = `${final}.partial`;
   if (trainer.rank !== 0) {
     await trainer.save(partial, { state: true });
     return final;
   }
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
   try {
+    await rm(partial, { recursive: true, force: true });
+    await mkdir(partial, { recursive: true });
     await trainer.save(partial, { state: true });
-    const state: RunState = { step, fingerprint };
+    const state: RunState = { step, run };
     await writeFile(join(partial, STATE_FILE), `${JSON.stringify(state)}\n`);
     for (const file of await readdir(partial)) await syncPath(join(partial, file));
+    await rm(final, { recursive: true, force: true });
+    await rename(partial, final);
+    await syncPath(dir);
   } catch (cause) {
-    await rm(partial, { recursive: true, force: true });
-    const what = cause instanceof Error ? cause.message : String(cause);
+    await rm(partial, { recursive: true, force: true }).catch(() => undefined);
+    const what = (cause instanceof Error ? cause.message : String(cause)).replaceAll(partial, final);
     throw new RunError('checkpoint', `${final}: could not be saved: ${what}; earlier checkpoints are as they were`, {
       cause,
     });
   }
-  await rm(final, { recursive: true, force: true });
-  await rename(partial, final);
-  await syncPath(dir);
-  const others = (await readdir(dir)).filter((other) => NAME.test(other)).sort(byStep);
-  for (const old of others.slice(0, Math.max(0, others.length - keep)))
-    await rm(join(dir, old), { recursive: true, force: true });
+  for (const old of (await checkpointNames(dir)).slice(0, -keep)) await rm(join(dir, old), { recursive: true });
   return final;
 }
 
-/** Loads a checkpoint into the trainer; rank 0 reads for all. Throws UsageError when it belongs to other rows or settings. */
-export async function restoreCheckpoint(path: string, trainer: TrainerEngine, fingerprint: string): Promise<RunState> {
-  const text = trainer.rank === 0 ? await readFile(join(path, STATE_FILE), 'utf8') : '';
-  const state = JSON.parse((await trainer.exchange(text))[0]!) as RunState;
-  if (state.fingerprint !== fingerprint)
+/** Loads a checkpoint into the trainer; rank 0 reads for all. Throws UsageError naming what differs when it belongs to another run. */
+export async function restoreCheckpoint(path: string, trainer: TrainerEngine, run: RunIdentity): Promise<void> {
+  const own = trainer.rank === 0 ? JSON.stringify(await readState(path)) : '';
+  const stored = JSON.parse((await trainer.exchange(own))[0]!) as RunState;
+  const found = differences(stored.run, run);
+  if (found.length > 0)
     throw new UsageError(
-      `--resume: ${path} was made from other rows or settings; give the same input and flags, or another -o DIR`,
+      `--resume: ${path} is of a run with other rows or settings (${found.join('; ')}); give the same input and flags, or another -o DIR`,
     );
   await trainer.restore(path);
-  return state;
 }
 
-function byStep(a: string, b: string): number {
-  return Number(NAME.exec(a)![1]) - Number(NAME.exec(b)![1]);
+async function readState(path: string): Promise<RunState> {
+  const file = join(path, STATE_FILE);
+  try {
+    const state = JSON.parse(await readFile(file, 'utf8')) as RunState;
+    if (typeof state.run.records === 'string' && typeof state.run.settings === 'object') return state;
+    throw new Error('no identity of the run');
+  } catch (cause) {
+    const what = cause instanceof Error ? cause.message : String(cause);
+    throw new RunError('checkpoint', `${file}: expected the state of a run, got: ${what}`, { cause });
+  }
+}
+
+/** Names of the whole checkpoints, oldest first. */
+async function checkpointNames(dir: string): Promise<string[]> {
+  const names = await readdir(dir).catch((): string[] => []);
+  return names.filter((name) => NAME.test(name)).sort((a, b) => stepOf(a) - stepOf(b));
+}
+
+function stepOf(name: string): number {
+  return Number(NAME.exec(name)![1]);
 }
 
 async function syncPath(path: string): Promise<void> {

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference of a run: sums that came with the records, checked against the model, or computed once before the first step and kept beside the
 // checkpoints, so that a resumed run reads the same numbers.
-import { readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readFile } from 'node:fs/promises';
 import type { TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
-import { RecordError } from '../../records/error.ts';
+import { RecordError, RunError } from '../../records/error.ts';
 import type { RefFingerprint } from '../../records/record.ts';
 import type { Row } from '../stage.ts';
-
-const FILE = 'reference.json';
+import { rowsOfRank } from './order.ts';
 
 /** What the stored reference must have come from: the model with its frozen adapters, or with the adapter that training starts from. */
 export interface ReferenceSource {
@@ -39,34 +37,82 @@ function canonicalAdapter({ adapter }: RefFingerprint): string {
 /** Reference sums computed at the start, by row number. */
 export type LiveReference = Map<number, number[]>;
 
-/** Computes what the rows lack, `batch` rows at a time; `prepare` gives a row by number. The trained adapter counts as it stands at the start. */
+export interface ReferenceOptions {
+  /** File where rank 0 keeps what is done, so that a run that was stopped or killed on the way goes on after it, with the same batches. */
+  path: string;
+  /** Of the run: what another run has kept is not taken. */
+  digest: string;
+  /** Rows that a rank scores between two lines of the file. */
+  batch: number;
+  /** The same on all ranks. */
+  isStopped(): Promise<boolean>;
+  note(message: string): void;
+  onProgress(done: number): void;
+}
+
+type ScoredRow = [number: number, sums: number[]];
+
+/**
+ * Computes what the rows of `numbers` lack, all ranks together; `prepare` gives a row by number. The trained adapter counts as it stands at the start.
+ * Undefined when the run was stopped.
+ */
 export async function computeReference(
   numbers: readonly number[],
   prepare: (number: number) => Promise<TrainRow>,
   trainer: TrainerEngine,
-  options: { batch: number; signal: AbortSignal; onProgress: (done: number) => void },
-): Promise<LiveReference> {
-  const sums: LiveReference = new Map();
-  for (let begin = 0; begin < numbers.length; begin += options.batch) {
-    options.signal.throwIfAborted();
-    const some = numbers.slice(begin, begin + options.batch);
-    const scored = await trainer.score(await Promise.all(some.map(prepare)), true);
-    for (const [index, number] of some.entries()) sums.set(number, scored[index]!.policy);
-    options.onProgress(sums.size);
+  options: ReferenceOptions,
+): Promise<LiveReference | undefined> {
+  if (numbers.length === 0) return new Map();
+  const { rank, numRanks } = trainer;
+  const { path, note } = options;
+  const head = `${JSON.stringify({ run: options.digest })}\n`;
+  const kept = rank === 0 ? await keptLines(path, head) : [];
+  const sums: LiveReference = new Map((await everyRanks(trainer, kept)).flatMap((line) => JSON.parse(line)));
+  if (sums.size === numbers.length) return sums;
+  note(
+    sums.size === 0
+      ? `${numbers.length} rows carry no reference log-probs: computing them with the model as it stands now`
+      : `reference log-probs: going on after ${sums.size} of ${numbers.length} rows`,
+  );
+  const file = rank === 0 ? await open(path, 'w').catch(failedToWrite(path)) : undefined;
+  try {
+    await file?.write(head + kept.join('')).catch(failedToWrite(path));
+    const round = options.batch * numRanks;
+    for (let begin = sums.size; begin < numbers.length; begin += round) {
+      if (await options.isStopped()) return undefined;
+      const own = rowsOfRank(Uint32Array.from(numbers.slice(begin, begin + round)), rank, numRanks);
+      const scored = own.length === 0 ? [] : await trainer.score(await Promise.all(Array.from(own, prepare)), true);
+      const rows = await everyRanks(
+        trainer,
+        scored.map(({ policy }, index): ScoredRow => [own[index]!, policy]),
+      );
+      await file?.write(`${JSON.stringify(rows)}\n`).catch(failedToWrite(path));
+      for (const [number, policy] of rows) sums.set(number, policy);
+      options.onProgress(sums.size);
+    }
+    await file?.sync();
+  } finally {
+    await file?.close();
   }
   return sums;
 }
 
-export async function saveReference(dir: string, reference: LiveReference, fingerprint: string): Promise<void> {
-  const path = join(dir, FILE);
-  await writeFile(`${path}.partial`, JSON.stringify({ fingerprint, sums: [...reference] }));
-  await rename(`${path}.partial`, path);
+/** The whole lines behind `head`; a line that was cut is left out. */
+async function keptLines(path: string, head: string): Promise<string[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  if (!text.startsWith(head)) return [];
+  return text.slice(head.length).match(/.*\n/g) ?? [];
 }
 
-/** The stored reference of the same rows, model and settings, or undefined. */
-export async function loadReference(dir: string, fingerprint: string): Promise<LiveReference | undefined> {
-  const text = await readFile(join(dir, FILE), 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  const stored = JSON.parse(text) as { fingerprint: string; sums: [number, number[]][] };
-  return stored.fingerprint === fingerprint ? new Map(stored.sums) : undefined;
+/** The lists of all ranks, one after the other. */
+export async function everyRanks<T>(trainer: TrainerEngine, own: readonly T[]): Promise<T[]> {
+  if (trainer.numRanks === 1) return [...own];
+  return (await trainer.exchange(JSON.stringify(own))).flatMap((text) => JSON.parse(text) as T[]);
+}
+
+/** Node names no path where a write fails. */
+function failedToWrite(path: string) {
+  return (cause: Error): never => {
+    throw new RunError('io', `${path}: could not be written: ${cause.message}`, { cause });
+  };
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a preference or single-answer record to the trainer's row: one prefix tree with the branches that the loss reads.
 import type { ImageInput } from '../../engine/requests.ts';
-import type { LossNeeds, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
-import { RecordError } from '../../records/error.ts';
+import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
+import { checkImageSource } from '../../pixels/decode.ts';
+import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
 import { promptIds, responseIds } from '../../text/prompt-ids.ts';
@@ -18,6 +19,7 @@ import {
   writtenTurns,
 } from '../model-context.ts';
 import type { Row } from '../stage.ts';
+import { rowSize } from './memory.ts';
 
 export interface RowOptions {
   needs: LossNeeds;
@@ -25,14 +27,33 @@ export interface RowOptions {
   lossOn: 'last' | 'all';
 }
 
-/** The record's row for the trainer. Throws RecordError where a field that the loss needs is missing. */
-export async function prepareTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<TrainRow> {
+/** The record's row for the trainer. Throws RecordError where a field that the loss needs is missing, and what else is wrong with its place. */
+export function prepareTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<TrainRow> {
+  return buildRow(row, options, context).catch((cause: unknown) => {
+    if (cause instanceof RunError && cause.code === 'too-long')
+      throw new UsageError(`${row.source}:${row.line}: ${cause.message}`, { cause });
+    throw placed(row, cause);
+  });
+}
+
+/** The row's size, by everything that making it does but decoding its images. Throws what prepareTrainRow would. */
+export async function measureTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<RowSize> {
+  const unread: ModelContext['loadPixels'] = async (image) => {
+    await checkImageSource(image);
+    return NO_PIXELS;
+  };
+  return rowSize(await prepareTrainRow(row, options, { ...context, loadPixels: unread }));
+}
+
+const NO_PIXELS = new Uint8Array();
+
+async function buildRow(row: Row, options: RowOptions, context: ModelContext): Promise<TrainRow> {
   const plan = await planRecord(row, context);
   const clean = await loadImages(row, { images: row.record.images ?? [] }, plan, context);
   const turns = writtenTurns(row, clean.length);
   const prepared = preparePrompt(turns, clean, plan, context);
   const base = { id: row.record.id, label: row.record.label ?? true };
-  const ref = referenceSums(row.record, options.needs);
+  const ref = referenceSums(row, options.needs);
   const shared = ref === undefined ? base : { ...base, ref };
   if (!options.needs.rejected) {
     const segments = answerSegments(row, turns, prepared, plan, options, context);
@@ -51,18 +72,24 @@ export async function prepareTrainRow(row: Row, options: RowOptions, context: Mo
   return { ...shared, segments, images, numRejected: rejected.length, numRejectedImages: damaged.length };
 }
 
-/** The record's reference sums in branch order, or undefined when one that the loss reads is missing. */
-export function referenceSums(record: VprefRecord, needs: LossNeeds): number[] | undefined {
+/** The record's reference sums in branch order, or undefined when one that the loss reads is missing. Throws RecordError when there are too few or many. */
+export function referenceSums({ record, ...at }: Row, needs: LossNeeds): number[] | undefined {
   if (!needs.reference) return undefined;
-  const list = (value: number | number[] | undefined) => (value === undefined ? [] : [value].flat());
-  if (!needs.rejected) return record.ref_response_logps === undefined ? undefined : [record.ref_response_logps];
-  const rejected = list(record.ref_rejected_logps);
-  const images = needs.rejectedImages ? list(record.ref_chosen_logps_rejected_images) : [];
-  const isWhole =
-    record.ref_chosen_logps !== undefined &&
-    rejected.length === [record.rejected ?? []].flat().length &&
-    images.length === (needs.rejectedImages ? imageLists(record).length : 0);
-  return isWhole ? [record.ref_chosen_logps!, ...rejected, ...images] : undefined;
+  if (!needs.rejected) {
+    const sum = record.ref_response_logps ?? (record.response === undefined ? record.ref_chosen_logps : undefined);
+    return sum === undefined ? undefined : [sum];
+  }
+  const list = (name: 'ref_rejected_logps' | 'ref_chosen_logps_rejected_images', expected: number) => {
+    if (record[name] === undefined) return undefined;
+    const sums = [record[name]].flat();
+    if (sums.length !== expected) throw new RecordError(at, name, `${expected} numbers`, String(sums.length));
+    return sums;
+  };
+  const chosen = record.ref_chosen_logps;
+  const rejected = list('ref_rejected_logps', [record.rejected ?? []].flat().length);
+  const images = needs.rejectedImages ? list('ref_chosen_logps_rejected_images', imageLists(record).length) : [];
+  if (chosen === undefined || rejected === undefined || images === undefined) return undefined;
+  return [chosen, ...rejected, ...images];
 }
 
 // A prompt and its branches as segments from index `at` on; `images` is the number of the prompt's first image.

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory of a run, known before its first step: the size of every row, the largest micro-batch they make, the recompute level that fits.
+import type { MemoryPlan, RowSize, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
+
+/** Steps beyond this many rows are not looked at: by then every row has met many others. */
+const MAX_PLANNED_ROWS = 200_000;
+
+export function rowSize({ segments, images }: TrainRow): RowSize {
+  const targets = segments
+    .filter(({ branch }) => branch >= 0)
+    .map(({ ids, scored }) => scored?.reduce((sum, value) => sum + value, 0) ?? ids.length);
+  return {
+    rows: segments.reduce((sum, { ids }) => sum + ids.length, 0),
+    targets: targets.reduce((sum, count) => sum + count, 0),
+    images: images.length,
+  };
+}
+
+/** Plans for all steps of the run; `rowsOfStep` gives a step's row numbers. */
+export function planMemory(
+  sizes: readonly RowSize[],
+  rowsOfStep: (step: number) => Uint32Array,
+  totalSteps: number,
+  trainer: TrainerEngine,
+): Promise<MemoryPlan> {
+  const steps: RowSize[][] = [];
+  for (let step = 0, numRows = 0; step < totalSteps && numRows < MAX_PLANNED_ROWS; step++) {
+    const rows = Array.from(rowsOfStep(step), (number) => sizes[number]!);
+    steps.push(rows);
+    numRows += rows.length;
+  }
+  return trainer.plan(steps);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the numbers of a run depend on: a resumed run must agree, and is told by name where it does not.
+import { createHash } from 'node:crypto';
+import type { TrainerSettings } from '../../engine/train-requests.ts';
+import type { ModelContext } from '../model-context.ts';
+import type { Row } from '../stage.ts';
+
+export interface RunIdentity {
+  /** Not how a step is cut into micro-batches, nor what is recomputed. */
+  settings: Record<string, unknown>;
+  model: ModelContext['fingerprint'];
+  /** Digest of the records, in order. */
+  records: string;
+}
+
+export function runIdentity(
+  rows: readonly Row[],
+  settings: TrainerSettings,
+  others: Record<string, unknown>,
+  model: ModelContext['fingerprint'],
+): RunIdentity {
+  const { microBatchTokens: _micro, recompute: _recompute, ...kept } = settings;
+  const hash = createHash('sha256');
+  for (const { record } of rows) hash.update(`${JSON.stringify(record)}\n`);
+  return { settings: { ...kept, ...others }, model, records: hash.digest('hex') };
+}
+
+export function identityDigest(identity: RunIdentity): string {
+  return createHash('sha256').update(JSON.stringify(identity)).digest('hex');
+}
+
+/** Where two runs differ, in the words of the command line; empty when they are the same. */
+export function differences(stored: RunIdentity, now: RunIdentity): string[] {
+  const text = (value: unknown) => (value === undefined ? 'none' : String(value));
+  const names = new Set([...Object.keys(stored.settings), ...Object.keys(now.settings)]);
+  const settings = [...names].flatMap((name) => {
+    const [there, here] = [text(stored.settings[name]), text(now.settings[name])];
+    return there === here ? [] : [`${flagOf(name)}: ${there} there, ${here} here`];
+  });
+  return [
+    ...settings,
+    ...(JSON.stringify(stored.model) === JSON.stringify(now.model) ? [] : ['--model or --adapter: another model']),
+    ...(stored.records === now.records ? [] : ['input: other records']),
+  ];
+}
+
+const FLAGS: Record<string, string> = {
+  totalSteps: 'steps (--epochs, --max-steps)',
+  shuffle: 'shuffle (--no-shuffle)',
+};
+
+function flagOf(setting: string): string {
+  return FLAGS[setting] ?? `--${setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { TrainProgressLine } from '../../src/cli/train-progress.ts';
+import type { MetricRow } from '../../src/stages/train/metrics.ts';
+
+const row: MetricRow = {
+  step: 4,
+  epoch: 1,
+  loss: 0.65244,
+  'rewards/margins': 0.2134,
+  'rewards/accuracies': 0.75,
+  grad_norm: 1,
+  learning_rate: 1,
+  tokens_per_second: 1,
+  pairs_per_second: 3.24,
+  peak_memory_bytes: 1,
+};
+
+test('what is done, what it came to, and the time left by the pace of this phase alone', () => {
+  let now = 0;
+  const line = new TrainProgressLine(() => now);
+  assert.equal(line.text(), 'reading');
+  line.tell({ phase: 'reference', done: 100, total: 1000 });
+  now = 10;
+  line.tell({ phase: 'reference', done: 200, total: 1000 });
+  assert.equal(line.text(), 'reference 200/1,000, 1:20 left');
+  now = 50;
+  // A resumed run begins at step 3: its pace counts from there.
+  line.tell({ phase: 'steps', done: 3, total: 12, row });
+  assert.equal(line.text(), 'step 3/12, loss 0.652, accuracy 0.75, margin 0.21, 3.2 rows/s');
+  now = 60;
+  line.tell({ phase: 'steps', done: 4, total: 12, row });
+  assert.equal(line.text(), 'step 4/12, loss 0.652, accuracy 0.75, margin 0.21, 3.2 rows/s, 1:20 left');
+  line.tell({ phase: 'steps', done: 12, total: 12, row });
+  assert.doesNotMatch(line.text(), /left/);
+});
+
+test('an answer alone has no accuracy and no margin', () => {
+  const line = new TrainProgressLine(() => 0);
+  const { 'rewards/margins': _margin, 'rewards/accuracies': _accuracy, ...sft } = row;
+  line.tell({ phase: 'steps', done: 1, total: 2, row: sft });
+  assert.equal(line.text(), 'step 1/2, loss 0.652, 3.2 rows/s');
+});
