@@ -277,6 +277,7 @@ complete -c vpref -n '__fish_seen_subcommand_from train' -l lr -r -d 'learning r
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lr-schedule -x -a 'cosine linear constant' -d 'how it falls after the warm-up'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l max-grad-norm -r -d 'clip the gradient to it, 0: never'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l max-steps -r -d 'optimizer steps instead of epochs'
+complete -c vpref -n '__fish_seen_subcommand_from train' -l memory-limit -r -d 'memory the run may take, such as 8G (CPU); default: what the machine or its control group has to spare'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l method -x -a 'dpo sft' -d 'preference pairs, or one answer a record'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l model -r -d 'model directory, Hugging Face layout'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l no-shuffle -d 'take the records in input order'
