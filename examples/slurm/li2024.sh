@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Four answers a prompt, graded by a judge behind a rate limit, then DPO, as a chain of jobs: li2024.sh MODEL_DIR LRV.json IMAGE_DIR OUT_DIR
+# GEMINI_API_KEY must be set where the annotate job runs. One job grades everything: the limits are the account's, so more of them would only wait.
+#   RPM=150 requests a minute   MAX_COST=50 dollars   JUDGE=gemini:gemini-2.5-pro   PAIR='--preset li2024-dpo'
+#   TASKS=16 RANKS=1 CPUS=8 GPU='--gres=gpu' FORMAT=lrv IMPORT SAMPLE_FLAGS TRAIN_FLAGS: as in seva.sh
+set -euo pipefail
+export MODEL=$1 DATA=$2 IMAGES=$3 OUT=$4
+export PRESET=li2024-dpo FORMAT=${FORMAT:-lrv} IMPORT=${IMPORT:-} PAIR=${PAIR:---preset li2024-dpo}
+export JUDGE=${JUDGE:-gemini:gemini-2.5-pro} RPM=${RPM:-150} MAX_COST=${MAX_COST:-50}
+here=$(cd "$(dirname "$0")" && pwd)
+tasks=${TASKS:-16} ranks=${RANKS:-1} cpus=${CPUS:-8} gpu=${GPU---gres=gpu}
+logs=$OUT/logs
+mkdir -p "$logs"
+gpus() { if [ -n "$gpu" ]; then echo "$gpu:$1"; else echo --gres=none; fi; }
+submit() { sbatch --parsable --kill-on-invalid-dep=yes --output="$logs/%x.%j.log" --cpus-per-task="$cpus" "$@"; }
+
+prompts=$(submit --job-name=prompts --time=02:00:00 <<'JOB'
+#!/bin/bash
+set -euo pipefail
+[ -e "$OUT/prompts.ndjson" ] && exit
+vpref import "$FORMAT" "$DATA" $IMPORT --image-root "$IMAGES" --check-images --on-error skip -o "$OUT/prompts.ndjson" || [ $? -eq 3 ]
+JOB
+)
+sampled=$(IN="$OUT/prompts.ndjson" OUT="$OUT/sampled" submit --dependency="afterok:$prompts" "$(gpus 1)" --array="0-$((tasks - 1))" "$here/sample-array.sbatch")
+# A night's waiting needs one core and no GPU. Stopped at its time limit it is requeued; what is graded is kept.
+graded=$(submit --dependency="afterok:$sampled" --job-name=annotate --cpus-per-task=1 --time=24:00:00 --requeue --signal=B:USR1@120 <<'JOB'
+#!/bin/bash
+set -euo pipefail
+[ -e "$OUT/graded.ndjson" ] && exit
+cat "$OUT"/sampled.*.ndjson >"$OUT/sampled.ndjson"
+# In the background: the shell must see the end (3: some calls failed and can be tried again), and hand the signal on.
+vpref annotate --judge "$JUDGE" --guide helpsteer --rpm "$RPM" --max-cost "$MAX_COST" --resume --requeue "$OUT/sampled.ndjson" -o "$OUT/graded.ndjson" &
+trap 'kill -USR1 $!' USR1
+status=0
+wait $! || status=$?
+if [ $status -gt 128 ]; then status=0; wait $! || status=$?; fi
+[ $status -eq 3 ] || exit $status
+JOB
+)
+pairs=$(submit --dependency="afterok:$graded" "$(gpus 1)" --job-name=pairs --time=04:00:00 --requeue --signal=B:USR1@120 <<'JOB'
+#!/bin/bash
+set -euo pipefail
+[ -e "$OUT/pairs.ndjson" ] && exit
+vpref pair $PAIR "$OUT/graded.ndjson" -o "$OUT/unscored.ndjson"
+exec vpref precompute-ref --model "$MODEL" --preset "$PRESET" --resume --requeue "$OUT/unscored.ndjson" -o "$OUT/pairs.ndjson"
+JOB
+)
+trained=$(PAIRS="$OUT/pairs.ndjson" OUT="$OUT/adapter" submit --dependency="afterok:$pairs" "$(gpus "$ranks")" --ntasks="$ranks" "$here/train.sbatch")
+echo "prompts $prompts, sampling $sampled, annotate $graded, pairs $pairs, training $trained; logs in $logs"

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# SeVa as a chain of jobs, each starting when the one before has succeeded: seva.sh MODEL_DIR LLAVA_665K.json IMAGE_DIR OUT_DIR
+# Prints the jobs' numbers. Every job may be stopped, requeued, or submitted again by starting this script again: what is done is not done twice.
+#   TASKS=16 sampling tasks   RANKS=1 training GPUs of one node   CPUS=8 cores a task   GPU='--gres=gpu' (GPU='' without)   PRESET=seva-7b
+#   IMPORT AUGMENT SAMPLE_FLAGS TRAIN_FLAGS: flags of the stages, for other data or a small trial
+set -euo pipefail
+export MODEL=$1 DATA=$2 IMAGES=$3 OUT=$4
+export PRESET=${PRESET:-seva-7b} FORMAT=${FORMAT:-llava}
+export IMPORT=${IMPORT:---source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000} AUGMENT=${AUGMENT:---op diffusion:step=800}
+here=$(cd "$(dirname "$0")" && pwd)
+tasks=${TASKS:-16} ranks=${RANKS:-1} cpus=${CPUS:-8} gpu=${GPU---gres=gpu}
+logs=$OUT/logs
+mkdir -p "$logs"
+gpus() { if [ -n "$gpu" ]; then echo "$gpu:$1"; else echo --gres=none; fi; }
+submit() { sbatch --parsable --kill-on-invalid-dep=yes --output="$logs/%x.%j.log" --cpus-per-task="$cpus" "$@"; }
+
+questions=$(submit --job-name=questions --time=02:00:00 <<'JOB'
+#!/bin/bash
+set -euo pipefail
+[ -e "$OUT/views.ndjson" ] && exit
+# 3: finished, but questions whose picture is missing were left out.
+{ vpref import "$FORMAT" "$DATA" $IMPORT --image-root "$IMAGES" --check-images --on-error skip || [ $? -eq 3 ]; } |
+  vpref augment $AUGMENT -o "$OUT/views.ndjson"
+JOB
+)
+sampled=$(IN="$OUT/views.ndjson" OUT="$OUT/sampled" submit --dependency="afterok:$questions" "$(gpus 1)" --array="0-$((tasks - 1))" "$here/sample-array.sbatch")
+pairs=$(submit --dependency="afterok:$sampled" "$(gpus 1)" --job-name=pairs --time=04:00:00 --requeue --signal=B:USR1@120 <<'JOB'
+#!/bin/bash
+set -euo pipefail
+[ -e "$OUT/pairs.ndjson" ] && exit
+cat "$OUT"/sampled.*.ndjson | vpref pair --preset "$PRESET" -o "$OUT/unscored.ndjson"
+exec vpref precompute-ref --model "$MODEL" --preset "$PRESET" --resume --requeue "$OUT/unscored.ndjson" -o "$OUT/pairs.ndjson"
+JOB
+)
+trained=$(PAIRS="$OUT/pairs.ndjson" OUT="$OUT/adapter" submit --dependency="afterok:$pairs" "$(gpus "$ranks")" --ntasks="$ranks" "$here/train.sbatch")
+report=$(submit --dependency="afterok:$trained" --job-name=report --time=00:30:00 <<'JOB'
+#!/bin/bash
+exec vpref report "$OUT/adapter.metrics.ndjson" "$OUT/pairs.ndjson" -o "$OUT/report.html"
+JOB
+)
+echo "questions $questions, sampling $sampled, pairs $pairs, training $trained, report $report; logs in $logs"
