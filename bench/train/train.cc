@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// DPO steps on the checkpoint that `bench_engine make DIR` writes: LoRA r = 64 on all seven linears, P = 320, A = 16, f32, reference included.
-//   bench_train DIR [threads] [rounds] [tokens of a micro-batch]     prints one JSON row; see hf_baseline.py beside it
+// DPO steps with LoRA on all seven linears on the checkpoint that `bench_engine make DIR` writes, reference pass included.
+//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape 157m|7b|13b] [--device cuda] [--lora-r N] [--pairs N]
+// Prints one JSON row; see hf_baseline.py beside it, and bench/gpu_baseline.py for the GPU. Defaults: r = 64, P = 320, A = 16, f32, 8 pairs a step; 7b and 13b:
+// r = 1024, P = 630, A = 60, bf16, 16 pairs a step.
 #include <sys/resource.h>
 
 #include <chrono>
 #include <cstdio>
 #include <string>
 
+#include "../support/random_model.h"
 #include "core/error.h"
 #include "train/session.h"
 
@@ -14,31 +17,16 @@ using namespace vpref;
 
 namespace {
 
-constexpr int32_t kPrompt = 320, kAnswer = 16, kPairs = 8, kImageRows = 256, kSide = 224;
-
-Image picture(int32_t i) {
-  Image image{.height = kSide, .width = kSide, .pixels = std::vector<uint8_t>(size_t(kSide) * kSide * 3)};
-  for (size_t k = 0; k < image.pixels.size(); ++k) image.pixels[k] = uint8_t((k * 7 + size_t(i) * 13) % 251);
-  return image;
-}
-
-std::vector<int32_t> answer(int32_t i) {
-  std::vector<int32_t> ids(kAnswer);
-  for (int32_t t = 0; t < kAnswer; ++t) ids[size_t(t)] = 100 + (i * 131 + t * 17) % 30000;
-  return ids;
-}
-
-std::vector<SessionRow> make_rows(int32_t round) {
+std::vector<SessionRow> make_rows(const bench::Shape& shape, int32_t pairs, int32_t round) {
   std::vector<SessionRow> rows;
-  for (int32_t i = 0; i < kPairs; ++i) {
+  for (int32_t i = 0; i < pairs; ++i) {
     SessionRow s;
     s.row.id = std::to_string(i);
     s.row.num_rejected = 1;
-    SegmentInput prompt{.parent = -1, .token_ids = {1}, .images = {0}, .image_rows = {kImageRows}};
-    prompt.token_ids.insert(prompt.token_ids.end(), kImageRows, -1);
-    while (int32_t(prompt.token_ids.size()) < kPrompt) prompt.token_ids.push_back(100 + (i * 997 + int32_t(prompt.token_ids.size()) * 31) % 30000);
-    s.row.segments = {prompt, {.parent = 0, .token_ids = answer(2 * i), .branch = 0}, {.parent = 0, .token_ids = answer(2 * i + 1), .branch = 1}};
-    s.images = {picture(i + 100 * round)};
+    SegmentInput prompt{.parent = -1, .token_ids = prompt_ids(shape, i), .images = {0}, .image_rows = {shape.image_rows}};
+    std::replace(prompt.token_ids.begin(), prompt.token_ids.end(), shape.image_token, -1);
+    s.row.segments = {prompt, {.parent = 0, .token_ids = answer_ids(shape, 2 * i), .branch = 0}, {.parent = 0, .token_ids = answer_ids(shape, 2 * i + 1), .branch = 1}};
+    s.images = {picture(shape, i + 100 * round)};
     rows.push_back(std::move(s));
   }
   return rows;
@@ -46,42 +34,71 @@ std::vector<SessionRow> make_rows(int32_t round) {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+struct Seconds {
+  double reference, step;  // of one pair
+  double sum() const { return reference + step; }
+};
+
 // The reference pass and one step, as a run without stored references pays them.
-double step(TrainSession& session, int32_t round) {
-  std::vector<SessionRow> rows = make_rows(round);
+Seconds step(Context& ctx, TrainSession& session, const bench::Shape& shape, int32_t pairs, int32_t round) {
+  std::vector<SessionRow> rows = make_rows(shape, pairs, round);
   const double begin = now();
   const auto reference = session.score(rows, /*adapter_on=*/false);
   for (size_t i = 0; i < rows.size(); ++i) rows[i].row.ref = reference[i].policy;
+  const double middle = now();
   session.step(rows);
-  return (now() - begin) / kPairs;
+  synchronize(ctx);
+  return {(middle - begin) / pairs, (now() - middle) / pairs};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr, "usage: bench_train DIR [threads] [rounds] [tokens]\n");
-    return 2;
-  }
+  std::vector<std::string> args(argv + 1, argv + argc);
   try {
-    const int threads = argc > 2 ? std::stoi(argv[2]) : 2, rounds = argc > 3 ? std::stoi(argv[3]) : 3;
-    Context ctx(Device::cpu, threads);
-    Model model(argv[1], Device::cpu, DType::f32);
+    const bench::Shape shape = bench::shape_named(bench::flag(args, "--shape", "157m"));
+    const Device device = bench::flag(args, "--device", "cpu") == "cuda" ? Device::cuda : Device::cpu;
+    const int64_t rank = std::stoll(bench::flag(args, "--lora-r", shape.holes ? "1024" : "64"));
+    const int32_t pairs = std::stoi(bench::flag(args, "--pairs", shape.holes ? "16" : "8"));
+    if (args.empty()) {
+      std::fprintf(stderr, "usage: bench_train DIR [THREADS] [ROUNDS] [TOKENS] [--shape S] [--device cuda] [--lora-r N] [--pairs N]\n");
+      return 2;
+    }
+    const int threads = args.size() > 1 ? std::stoi(args[1]) : 2, rounds = args.size() > 2 ? std::stoi(args[2]) : 3;
+    Context ctx(device, threads);
+    Model model(args[0], device, device == Device::cuda ? DType::bf16 : DType::f32);
+    if (shape.holes) bench::randomise(ctx, model);
     TrainerOptions options;
     options.loss = parse_losses("sigmoid", 1, 1);
-    options.trainable.lora_r = 64;
-    options.trainable.lora_alpha = 128;
+    options.trainable.lora_r = rank;
+    options.trainable.lora_alpha = 2 * double(rank);
     options.total_steps = 100;
     options.lr = 1e-5;
-    options.micro_batch_tokens = argc > 4 ? std::stoll(argv[4]) : kPrompt + 2 * kAnswer;  // one pair at a time, as the baseline's best
+    // One pair at a time, as the CPU baseline's best; as many as a GPU wants at once.
+    const int32_t pair_rows = shape.prompt + 2 * shape.answer;
+    options.micro_batch_tokens = args.size() > 3 ? std::stoll(args[3]) : device == Device::cuda ? 8 * pair_rows : pair_rows;
     TrainSession session(ctx, model, options, "");
-    step(session, 0);
-    double best = 1e30;
-    for (int r = 1; r <= rounds; ++r) best = std::min(best, step(session, r));
+    const std::string plan = session.trainer().memory_plan();
+    step(ctx, session, shape, pairs, 0);
+    Seconds best{1e30, 0};
+    for (int r = 1; r <= rounds; ++r) {
+      const Seconds s = step(ctx, session, shape, pairs, r);
+      if (s.sum() < best.sum()) best = s;
+    }
     rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    std::printf("{\"engine\":\"vpref\",\"seconds_per_pair\":%.6f,\"peak_mebibytes\":%ld,\"threads\":%d,\"parameters\":%lld}\n", best, usage.ru_maxrss / 1024, threads,
+    std::printf("{\"engine\":\"vpref\",\"seconds_per_pair\":%.6f,\"peak_mebibytes\":%ld,\"threads\":%d,\"parameters\":%lld", best.sum(), usage.ru_maxrss / 1024, threads,
                 static_cast<long long>(model.num_parameters()));
+    if (device == Device::cuda) {
+      // Forward and backward of frozen weights 2N each, of LoRA 2R and 4R; the reference 2N; the tower once a pass; the head each way on answer rows.
+      const bench::Sizes n = bench::sizes_of(model.config);
+      const double image = 2 * n.vision * (shape.image_rows + 1), head = 2 * n.head * 2 * shape.answer;
+      const double flops = pair_rows * (4 * n.linears + 6 * n.lora(double(rank)) + 2 * n.linears) + 2 * image + 3 * head;
+      const MemorySize memory = memory_size(Device::cuda);
+      std::printf(",\"task\":\"dpo\",\"device\":\"cuda\",\"shape\":\"%s\",\"dtype\":\"bf16\",\"lora_r\":%lld,\"reference_seconds_per_pair\":%.6f,\"floor_flops\":%.4g,\"gpu_mebibytes\":%zu,\"plan\":\"%s\"",
+                  shape.name.c_str(), static_cast<long long>(rank), best.reference, flops, (memory.total - memory.free) >> 20, plan.c_str());
+    }
+    std::printf("}\n");
   } catch (const Error& error) {
     std::fprintf(stderr, "%s: %s\n", error.code().c_str(), error.what());
     return 1;

@@ -1,6 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # One test program a level: test/native/<level>/*_test.cc, run over every built device and dtype.
-find_package(GTest REQUIRED)
+set(VPREF_GTEST "" CACHE PATH "GoogleTest's sources, where it is not installed")
+if(VPREF_GTEST)
+  set(INSTALL_GTEST OFF)
+  add_subdirectory(${VPREF_GTEST} ${CMAKE_CURRENT_BINARY_DIR}/gtest EXCLUDE_FROM_ALL)
+  if(NOT TARGET GTest::gtest_main)
+    add_library(GTest::gtest_main ALIAS gtest_main)
+  endif()
+else()
+  find_package(GTest REQUIRED)
+endif()
 set(test_root ${CMAKE_CURRENT_SOURCE_DIR}/../test/native)
 set(levels core ops input model infer dist train)
 if(VPREF_CUDA)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short table of bench/gpu.sh, from the rows it collected: python bench/gpu_summary.py gpu.ndjson"""
+import json
+import sys
+
+
+def rows_of(path):
+    rows = []
+    for line in open(path):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            pass
+    return rows
+
+
+def main():
+    rows = rows_of(sys.argv[1])
+    find = lambda **want: next((r for r in rows if all(r.get(k) == v for k, v in want.items()) and "error" not in r), None)
+    peaks = next((r for r in rows if "copy_gbytes_per_s" in r), None)
+    gemm, copy = (peaks["peak_gflops_bf16"] * 1e9, peaks["copy_gbytes_per_s"] * 1e9) if peaks else (None, None)
+    print(f"measured: bf16 product {gemm / 1e12:.0f} TFLOP/s, copy {copy / 1e9:.0f} GB/s" if peaks else "measured: no rates (the op bench gave none)")
+    for phase in (r for r in rows if "phase" in r):
+        print(f"{phase['phase']:<12} {'ok' if phase['rc'] == 0 else 'FAILED (' + str(phase['rc']) + ')'} in {phase['seconds']} s {phase.get('note', '')}")
+    print(f"{'op':<34}{'shape':<40}{'ms':>9}{'of gemm':>9}{'of copy':>9}")
+    for r in rows:
+        if "op" not in r:
+            continue
+        share = lambda key: f"{r[key]:.2f}" if key in r else ""
+        print(f"{r['op']:<34}{r.get('shape', ''):<40}{r.get('ms', float('nan')):>9.3f}{share('share_of_gemm_peak'):>9}{share('share_of_copy'):>9}" if "ms" in r else f"{r['op']:<34}{r['error'][:90]}")
+    print(f"{'engine':<26}{'seconds':>11}{'of floor':>10}{'transformers':>14}{'ratio':>7}{'GPU GiB':>9}")
+    for r in rows:
+        if r.get("engine") != "vpref" or r.get("device") != "cuda":
+            continue
+        seconds = r.get("seconds", r.get("seconds_per_pair"))
+        floor = max(r.get("floor_flops", 0) / gemm, r.get("floor_bytes", 0) / copy) if peaks else 0
+        other = find(engine="transformers", task=r["task"], shape=r["shape"]) or (find(engine="transformers", task="decode64", shape=r["shape"]) if r["task"] == "group64" else None)
+        theirs = other and other.get("seconds", other.get("seconds_per_pair"))
+        ratio = f"{theirs:>14.5f}{theirs / seconds:>7.2f}" if theirs else " " * 21
+        print(f"{r['shape'] + ' ' + r['task']:<26}{seconds:>11.5f}{floor / seconds:>10.2f}{ratio}{r.get('gpu_mebibytes', 0) / 1024:>9.1f}")
+        if r["task"] == "dpo":
+            print(f"  {1000 * seconds:.0f} s per 1000 pairs, reference {1000 * r['reference_seconds_per_pair']:.0f} s of it, {r['floor_flops'] / seconds / 1e12:.0f} TFLOP/s "
+                  f"({100 * r['floor_flops'] / seconds / 989e12:.0f} % of 989); {r.get('plan', '')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLaVA checkpoints with random weights for the benches. The small one is written as it is; those of real size are files with holes, whose weights are
+// drawn where they are used: 14 GB are neither written nor read.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "core/memory.h"
+#include "core/philox.h"
+#include "input/image.h"
+#include "model/load.h"
+
+namespace vpref::bench {
+
+constexpr const char* kSmall = R"({
+  "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 31999, "image_seq_length": 256,
+  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "tie_word_embeddings": false,
+  "text_config": {"model_type": "llama", "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 64, "max_position_embeddings": 2048, "rms_norm_eps": 1e-05, "hidden_act": "silu",
+    "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false, "rope_theta": 10000.0},
+  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 7,
+    "num_attention_heads": 8, "image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "projection_dim": 512}
+})";
+
+inline std::string large_config(int hidden, int mlp, int layers, int heads) {
+  return cat(R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 32000, "image_seq_length": 576,
+  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "tie_word_embeddings": false,
+  "text_config": {"model_type": "llama", "vocab_size": 32064, "hidden_size": )", hidden, R"(, "intermediate_size": )", mlp, R"(, "num_hidden_layers": )", layers,
+             R"(, "num_attention_heads": )", heads, R"(, "num_key_value_heads": )", heads, R"(, "max_position_embeddings": 4096, "rms_norm_eps": 1e-05,
+    "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false, "rope_theta": 10000.0},
+  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "image_size": 336, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "projection_dim": 768}
+})");
+}
+
+// What the tasks need to know of a model; hf_baseline.py and bench/gpu_baseline.py use the same numbers.
+struct Shape {
+  std::string name, config;
+  bool holes;             // real size
+  int32_t prompt, answer; // tokens, the image's rows among the prompt's
+  int32_t image_rows, image_token, side;
+};
+
+inline Shape shape_named(const std::string& name) {
+  if (name == "157m") return {name, kSmall, false, 320, 16, 256, 31999, 224};
+  if (name == "7b") return {name, large_config(4096, 11008, 32, 32), true, 630, 60, 576, 32000, 336};
+  if (name == "13b") return {name, large_config(5120, 13824, 40, 40), true, 630, 60, 576, 32000, 336};
+  throw Error("request", "shape: expected 157m, 7b or 13b, got " + name);
+}
+
+// Uniform weights of variance 1 / inputs, from Philox keyed by the tensor's number.
+inline void fill_uniform(std::vector<float>& x, uint64_t key, float scale) {
+  for (size_t i = 0; i < x.size(); i += 4) {
+    const auto w = philox4x32(key, {uint32_t(i / 4), 0, 0, 0});
+    for (size_t k = 0; k < 4 && i + k < x.size(); ++k) x[i + k] = scale * (float(w[k]) * 0x1p-32f - 0.5f) * 3.4641016f;
+  }
+}
+
+inline void write_holes(const std::string& path, const std::vector<std::pair<std::string, std::vector<int64_t>>>& tensors) {
+  std::string header = "{";
+  size_t end = 0;
+  for (const auto& [name, shape] : tensors) {
+    size_t bytes = 2;
+    std::string dims;
+    for (int64_t n : shape) {
+      bytes *= size_t(n);
+      dims += (dims.empty() ? "" : ",") + std::to_string(n);
+    }
+    header += cat(header.size() > 1 ? "," : "", "\"", name, R"(":{"dtype":"BF16","shape":[)", dims, R"(],"data_offsets":[)", end, ",", end + bytes, "]}");
+    end += bytes;
+  }
+  header += "}";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const uint64_t length = header.size();
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&length), 8);
+  out << header;
+  out.close();
+  std::filesystem::resize_file(path, 8 + header.size() + end);
+}
+
+inline void make_checkpoint(const std::string& dir, const Shape& shape) {
+  std::filesystem::create_directories(dir);
+  std::ofstream(dir + "/config.json") << shape.config;
+  const Json json = Json::parse(shape.config, "config");
+  const ConfigReader reader(json, "config");
+  const Family& family = find_family(reader);
+  const ModelConfig config = family.parse_config(reader);
+  Weights weights;
+  const FamilyTensors list = family.list_tensors(config, weights);
+  const std::string path = dir + "/model.safetensors";
+  const auto name = [&](const TensorSpec& spec) { return list.groups[size_t(spec.group)].prefixes.front() + spec.name; };
+  if (shape.holes) {
+    std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+    for (const TensorSpec& spec : list.tensors) tensors.emplace_back(name(spec), spec.stored_shape);
+    return write_holes(path, tensors);
+  }
+  std::vector<std::vector<float>> data;
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  data.reserve(list.tensors.size());
+  for (const TensorSpec& spec : list.tensors) {
+    int64_t count = 1;
+    for (const int64_t n : spec.stored_shape) count *= n;
+    std::vector<float>& x = data.emplace_back(size_t(count));
+    const bool matrix = spec.stored_shape.size() > 1;
+    fill_uniform(x, data.size(), matrix ? 1.0f / std::sqrt(float(count) / float(spec.stored_shape[0])) : 0.1f);
+    if (!matrix && spec.name.ends_with("norm.weight")) {
+      for (float& v : x) v += 1;
+    }
+    Tensor t(x.data(), DType::f32, {count});
+    t.rank = int(spec.stored_shape.size());
+    int64_t stride = 1;
+    for (int i = t.rank - 1; i >= 0; --i) {
+      t.shape[size_t(i)] = spec.stored_shape[size_t(i)];
+      t.stride[size_t(i)] = stride;
+      stride *= spec.stored_shape[size_t(i)];
+    }
+    tensors.emplace_back(name(spec), t);
+  }
+  write_safetensors(path, tensors, {{"format", "pt"}});
+}
+
+// Draws the weights of a checkpoint with holes on the device: matrices uniform with standard deviation 0.02, norms 1, biases 0.
+inline void randomise(Context& ctx, Model& model) {
+  model.prepare(ctx);
+  constexpr int64_t kBlock = int64_t(1) << 25;
+  std::vector<float> values(size_t(kBlock) / 16);
+  fill_uniform(values, 1, 0.02f);
+  const auto block_of = [&](DType dtype) {
+    Buffer block(ctx.device, size_t(kBlock) * dtype_size(dtype));
+    write_to_device(ctx, block.data(), block.bytes(), 4, [&](void* to, size_t begin, size_t bytes) {
+      const size_t first = begin / dtype_size(dtype), count = bytes / dtype_size(dtype);
+      for (size_t i = 0; i < count; ++i) {
+        const float v = values[((first + i) * 0x9E3779B97F4A7C15u >> 20) % values.size()];
+        if (dtype == DType::f32) static_cast<float*>(to)[i] = v;
+        else static_cast<bf16_t*>(to)[i] = to_bf16(v);
+      }
+    });
+    return block;
+  };
+  const Buffer block = block_of(model.compute());
+  int64_t at = 0;
+  for (const Model::StoredName& s : model.stored_names()) {
+    if (!s.place) continue;
+    const Tensor& t = *s.place;
+    if (t.rank == 1) {
+      const float value = s.name.ends_with("norm.weight") || s.name.find("norm1.weight") != std::string::npos || s.name.find("norm2.weight") != std::string::npos ? 1.0f : 0.0f;
+      std::vector<float> f32(size_t(t.numel()), value);
+      std::vector<bf16_t> bf16(size_t(t.numel()), to_bf16(value));
+      copy_to_device(ctx, t.data, t.dtype == DType::f32 ? static_cast<const void*>(f32.data()) : bf16.data(), t.bytes());
+      continue;
+    }
+    const size_t size = dtype_size(t.dtype);
+    for (int64_t done = 0; done < t.numel();) {
+      at = (at + 1048583) % (kBlock / 2);
+      const int64_t count = std::min(t.numel() - done, kBlock - at);
+      copy_on_device(ctx, static_cast<char*>(t.data) + size_t(done) * size, static_cast<const char*>(block.data()) + size_t(at) * size, size_t(count) * size);
+      done += count;
+    }
+  }
+  synchronize(ctx);
+}
+
+// The same ids and pixels as the baselines'.
+inline std::vector<int32_t> prompt_ids(const Shape& s, int32_t i) {
+  std::vector<int32_t> ids = {1};
+  ids.insert(ids.end(), size_t(s.image_rows), s.image_token);
+  while (int32_t(ids.size()) < s.prompt) ids.push_back(100 + (i * 997 + int32_t(ids.size()) * 31) % 30000);
+  return ids;
+}
+inline std::vector<int32_t> answer_ids(const Shape& s, int32_t i) {
+  std::vector<int32_t> ids;
+  for (int32_t t = 0; t < s.answer; ++t) ids.push_back(100 + (i * 131 + t * 17) % 30000);
+  return ids;
+}
+inline Image picture(const Shape& s, int32_t i) {
+  Image image{.height = s.side, .width = s.side, .pixels = std::vector<uint8_t>(size_t(s.side) * size_t(s.side) * 3)};
+  for (size_t k = 0; k < image.pixels.size(); ++k) image.pixels[k] = uint8_t((k * 7 + size_t(i) * 13) % 251);
+  return image;
+}
+
+// Weights of one pass through the decoder, and of its head.
+struct Sizes {
+  double linears, head, vision, kv_row;  // parameters; kv_row in elements
+  double lora(double r) const { return r * lora_width; }
+  double lora_width;                     // sum of inputs + outputs over the adapted linears
+};
+inline Sizes sizes_of(const ModelConfig& c) {
+  const double d = c.text.hidden_size, f = c.text.intermediate_size, kv = double(c.text.num_key_value_heads) * c.text.head_dim, q = double(c.text.num_attention_heads) * c.text.head_dim;
+  const double l = c.text.num_hidden_layers, v = c.vision.hidden_size;
+  return {.linears = l * (2 * d * q + 2 * d * kv + 3 * d * f), .head = d * c.text.vocab_size,
+          .vision = double(c.vision.num_layers_used) * (4 * v * v + 2 * v * c.vision.intermediate_size), .kv_row = 2 * l * kv,
+          .lora_width = l * (2 * (d + q) + 2 * (d + kv) + 3 * (d + f))};
+}
+
+// `--name value` anywhere in argv; takes it out.
+inline std::string flag(std::vector<std::string>& args, const std::string& name, std::string fallback) {
+  const auto found = std::find(args.begin(), args.end(), name);
+  if (found == args.end() || found + 1 == args.end()) return fallback;
+  fallback = found[1];
+  args.erase(found, found + 2);
+  return fallback;
+}
+
+}  // namespace vpref::bench
