@@ -55,10 +55,53 @@ void synchronize([[maybe_unused]] Context& ctx) {
   VPREF_ON_CUDA(ctx.device, synchronize(ctx));
 }
 
-void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
+void write_to_device(Context& ctx, void* device_data, size_t bytes, [[maybe_unused]] size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
   VPREF_ON_CUDA(ctx.device, write_to_device(ctx, device_data, bytes, unit, write));
   write(device_data, 0, bytes);
 }
+
+#ifdef VPREF_CUDA
+Download::~Download() {
+  if (device_ == Device::cpu) std::free(host_);
+  else if (host_) cuda::pinned_free(host_);
+  if (done_) cuda::event_destroy(done_);
+}
+
+void Download::start(Context& ctx, const void* device_data, size_t bytes) {
+  const bool cpu = device_ == Device::cpu;
+  if (bytes > capacity_) {
+    if (host_) cpu ? std::free(host_) : cuda::pinned_free(host_);
+    host_ = nullptr;
+    capacity_ = 0;
+    host_ = cpu ? device_alloc(Device::cpu, bytes) : cuda::pinned_alloc(bytes);
+    capacity_ = bytes;
+  }
+  if (cpu) {
+    std::memcpy(host_, device_data, bytes);
+    return;
+  }
+  if (!done_) done_ = cuda::event_create();
+  cuda::copy_to_pinned(ctx, host_, device_data, bytes, done_);
+}
+
+const void* Download::wait() {
+  if (done_) cuda::event_wait(done_);
+  return host_;
+}
+#else
+Download::~Download() { std::free(host_); }
+
+void Download::start(Context&, const void* device_data, size_t bytes) {
+  if (bytes > capacity_) {
+    std::free(host_);
+    host_ = device_alloc(Device::cpu, bytes);
+    capacity_ = bytes;
+  }
+  std::memcpy(host_, device_data, bytes);
+}
+
+const void* Download::wait() { return host_; }
+#endif
 
 MemorySize memory_size(Device device) {
   VPREF_ON_CUDA(device, memory_size());

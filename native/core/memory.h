@@ -25,6 +25,25 @@ void synchronize(Context& ctx);
 // device can copy from (the memory itself on the CPU, one call). While a piece is copied the next one is written. Pieces are whole multiples of `unit`.
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write);
 
+// Device bytes that come to the host while the host goes on.
+class Download {
+ public:
+  explicit Download(Device device) : device_(device) {}
+  ~Download();
+  Download(const Download&) = delete;
+  Download& operator=(const Download&) = delete;
+  // Queues the copy behind what ctx.stream has; what an earlier start() brought is gone.
+  void start(Context& ctx, const void* device_data, size_t bytes);
+  // The bytes, once they have come.
+  const void* wait();
+
+ private:
+  Device device_;
+  void* host_ = nullptr;
+  void* done_ = nullptr;
+  size_t capacity_ = 0;
+};
+
 // The machine's memory on the CPU, the GPU's own on CUDA.
 struct MemorySize {
   size_t free, total;
@@ -42,6 +61,13 @@ void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes);
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write);
 MemorySize memory_size();
 void synchronize(Context& ctx);
+// Pinned host memory with an event, for Download.
+void* pinned_alloc(size_t bytes);
+void pinned_free(void* host);
+void* event_create();
+void event_destroy(void* event);
+void copy_to_pinned(Context& ctx, void* pinned, const void* device_data, size_t bytes, void* event);
+void event_wait(void* event);
 }  // namespace cuda
 #endif
 

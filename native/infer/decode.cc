@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One token of every unfinished branch in one forward; branches of one prompt stand side by side, so a kernel can read their prefix once.
+//
+// On CUDA the host is one step behind: a step is queued before the tokens of the one before have come, and reads them where they were drawn. A branch
+// that turns out to have ended was computed once too often; nothing of that is kept.
 #include <algorithm>
+#include <utility>
 
 #include "infer/generate.h"
 
@@ -11,39 +15,72 @@ void Generator::decode() {
     Group* group;
     Branch* branch;
   };
+  const auto gather = [&](StepRows& step, std::vector<Place>& places) {
+    for (const auto& g : groups_) {
+      const std::vector<KvRange> prefix = ranges(*g->prompt, g->prompt->size());
+      for (Branch& b : g->branches) {
+        const int32_t length = b.length();
+        if (b.finished || length >= g->max_new_tokens) continue;
+        const int32_t row = b.region->begin + length - 1;
+        std::vector<KvRange> seen = prefix;
+        seen.push_back({b.region->begin, length});
+        const int32_t ids[] = {b.drawn >= 0 ? 0 : b.out.token_ids.back()}, wanted[] = {0};
+        step.add_segment(ids, g->prompt->size() + length - 1, seen, wanted);
+        step.kv_rows.push_back(row);
+        step.drawn_index.push_back(b.drawn);
+        places.push_back({g.get(), &b});
+      }
+    }
+  };
+  const bool beams = std::any_of(groups_.begin(), groups_.end(), [](const auto& g) { return g->beam.has_value(); });
+  if (beams) settle();  // they choose on the host
   StepRows step;
   std::vector<Place> places;
-  for (const auto& g : groups_) {
-    const std::vector<KvRange> prefix = ranges(*g->prompt, g->prompt->size());
-    for (Branch& b : g->branches) {
-      if (b.finished) continue;
-      const int32_t length = int32_t(b.out.token_ids.size()), row = b.region->begin + length - 1;
-      std::vector<KvRange> seen = prefix;
-      seen.push_back({b.region->begin, length});
-      const int32_t ids[] = {b.out.token_ids.back()}, wanted[] = {0};
-      step.add_segment(ids, g->prompt->size() + length - 1, seen, wanted);
-      step.kv_rows.push_back(row);
-      places.push_back({g.get(), &b});
-    }
-  }
+  gather(step, places);
+  if (places.empty()) return settle();
+  DrawnTokens& before = drawn_[current_];
+  if (waiting_) step.drawn = &before;
   const Tensor residual = forward_.run(step, slab_.get());
 
   std::vector<SampleParams> params;
-  std::vector<int32_t> rows, tokens;
-  std::vector<float> logps;
+  std::vector<int32_t> rows;
   for (size_t i = 0; i < places.size(); ++i) {
     if (places[i].group->beam) continue;
     params.push_back(draw(*places[i].group, *places[i].branch));
     rows.push_back(int32_t(i));
   }
-  forward_.sample(residual, params, rows, tokens, logps);
-  for (size_t k = 0; k < rows.size(); ++k) accept(*places[size_t(rows[k])].group, *places[size_t(rows[k])].branch, tokens[k], logps[k]);
+  DrawnTokens& after = drawn_[1 - current_];
+  forward_.sample_later(residual, params, rows, after);
+  settle();  // of the step before
+  for (size_t k = 0; k < rows.size(); ++k) {
+    Branch& b = *places[size_t(rows[k])].branch;
+    if (!b.finished) b.drawn = int32_t(k);
+  }
+  current_ = 1 - current_;
+  waiting_ = true;
+  if (ctx_.device == Device::cpu || beams) settle();
   for (size_t i = 0; i < places.size();) {
     Group& g = *places[i].group;
     size_t end = i + 1;
     while (end < places.size() && places[end].group == &g) ++end;
     if (g.beam) advance_beams(g, residual, int64_t(i), int64_t(end - i));
     i = end;
+  }
+}
+
+// Takes in the tokens that are still on their way.
+void Generator::settle() {
+  if (!waiting_) return;
+  waiting_ = false;
+  std::vector<int32_t> tokens;
+  std::vector<float> logps;
+  forward_.read(drawn_[current_], tokens, logps);
+  for (const auto& g : groups_) {
+    for (Branch& b : g->branches) {
+      if (b.drawn < 0) continue;
+      const size_t k = size_t(std::exchange(b.drawn, -1));
+      accept(*g, b, tokens[k], logps[k]);
+    }
   }
 }
 

@@ -35,7 +35,7 @@ void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position,
   }
 }
 
-Forward::Forward(Context& ctx, const Model& model, int64_t max_rows) : ctx_(ctx), model_(model), head_rows_(model.device() == Device::cpu ? 64 : 512), max_rows_(max_rows) {
+Forward::Forward(Context& ctx, const Model& model, int64_t max_rows) : ctx_(ctx), model_(model), head_rows_(model.device() == Device::cpu ? 64 : 512), max_rows_(max_rows), drawn_(model.device()) {
   const std::vector<float>& f = model.config.text.inv_freq;
   inv_freq_ = Buffer(model.device(), aligned(f.size() * 4));
   copy_to_device(ctx, inv_freq_.data(), f.data(), f.size() * 4);
@@ -80,6 +80,20 @@ Tensor Forward::upload(const std::vector<int32_t>& values, bool as_row) {
   return t;
 }
 
+// Neighbours in both places go in one copy: while no branch ends that is all of them.
+void Forward::place_drawn(const StepRows& rows, const Tensor& ids) {
+  const std::vector<int32_t>& index = rows.drawn_index;
+  for (size_t begin = 0; begin < index.size();) {
+    size_t end = begin + 1;
+    while (end < index.size() && index[begin] >= 0 && index[end] == index[end - 1] + 1) ++end;
+    if (index[begin] >= 0) {
+      const Tensor to = ids.rows(int64_t(begin), int64_t(end - begin)), from = rows.drawn->ids().rows(index[begin], int64_t(end - begin));
+      copy_on_device(ctx_, to.data, from.data, to.bytes());
+    }
+    begin = end;
+  }
+}
+
 Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const ModelConfig& config = model_.config;
   const Weights& weights = model_.weights;
@@ -92,6 +106,7 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
 
   const Tensor x = arena_.tensor(dtype, {num_rows, d});
   const Tensor ids = upload(rows.token_ids);
+  if (rows.drawn) place_drawn(rows, ids);
   embed(ctx_, weights, ids, ids, Tensor(), x);
   for (const ImagePiece& p : rows.images) {
     const Tensor to = x.rows(p.row, p.count);
@@ -150,12 +165,17 @@ void Forward::logits(const Tensor& residual, int64_t begin, int64_t count, std::
 
 void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, std::vector<int32_t>& tokens,
                      std::vector<float>& logps) {
+  sample_later(residual, params, rows, drawn_);
+  read(drawn_, tokens, logps);
+}
+
+void Forward::sample_later(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn) {
   const int64_t total = int64_t(rows.size());
-  const size_t start = arena_.mark();
-  const Tensor drawn = arena_.tensor(DType::i32, {2, total});  // tokens, then their logps: one copy brings both
-  const Tensor token = drawn.rows(0, 1).reshaped({total});
-  Tensor logp = drawn.rows(1, 1).reshaped({total});
-  logp.dtype = DType::f32;
+  const size_t bytes = rows.size() * 2 * sizeof(int32_t);
+  if (drawn.memory.bytes() < bytes) drawn.memory = Buffer(model_.device(), bytes);
+  drawn.count = total;
+  if (total == 0) return;
+  const Tensor token = drawn.ids(), logp(token.as<int32_t>() + total, DType::f32, {total});
   for (int64_t begin = 0; begin < total; begin += head_rows_) {
     const int64_t count = std::min(head_rows_, total - begin);
     const size_t mark = arena_.mark();
@@ -163,12 +183,16 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
     sample_token(ctx_, chunk, {params.begin() + begin, params.begin() + begin + count}, token.rows(begin, count), logp.rows(begin, count));
     arena_.release(mark);
   }
-  std::vector<int32_t> host(size_t(2 * total));
-  copy_to_host(ctx_, host.data(), drawn.data, drawn.bytes());
-  arena_.release(start);
-  tokens.assign(host.begin(), host.begin() + total);
-  logps.resize(rows.size());
-  std::memcpy(logps.data(), host.data() + total, rows.size() * sizeof(float));
+  drawn.download.start(ctx_, drawn.memory.data(), bytes);  // one copy brings both
+}
+
+void Forward::read(DrawnTokens& drawn, std::vector<int32_t>& tokens, std::vector<float>& logps) {
+  tokens.resize(size_t(drawn.count));
+  logps.resize(size_t(drawn.count));
+  if (drawn.count == 0) return;
+  const char* host = static_cast<const char*>(drawn.download.wait());
+  std::memcpy(tokens.data(), host, tokens.size() * sizeof(int32_t));
+  std::memcpy(logps.data(), host + tokens.size() * sizeof(int32_t), logps.size() * sizeof(float));
 }
 
 void Forward::score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets, std::vector<float>& logps) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/memory.h"
 #include "infer/image_cache.h"
 #include "infer/kv_slab.h"
 #include "model/decoder.h"
@@ -23,9 +24,20 @@ struct ImagePiece {
   const ImageRows* image;
 };
 
+// Tokens that were drawn and are on their way to the host: the next step can read them on the device meanwhile.
+struct DrawnTokens {
+  explicit DrawnTokens(Device device) : download(device) {}
+  int64_t count = 0;
+  Buffer memory;  // [count] ids, then [count] log-probabilities
+  Download download;
+  Tensor ids() const { return Tensor(memory.data(), DType::i32, {count}); }
+};
+
 // New rows of one step, on the host.
 struct StepRows {
   std::vector<int32_t> token_ids;  // [T], -1 on image rows
+  const DrawnTokens* drawn = nullptr;  // row i is token drawn_index[i] of these, where that is not -1
+  std::vector<int32_t> drawn_index;
   std::vector<int32_t> positions;  // [T]
   std::vector<int32_t> kv_rows;    // [T] slab rows; empty: the step's own rows are the cache (scoring)
   std::vector<ImagePiece> images;
@@ -50,6 +62,9 @@ class Forward {
   void logits(const Tensor& residual, int64_t begin, int64_t count, std::vector<float>& out);
   // Draws one token a row of `residual` from its logits.
   void sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, std::vector<int32_t>& tokens, std::vector<float>& logps);
+  // The same without waiting: `drawn` is read by read() or by the next step.
+  void sample_later(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn);
+  void read(DrawnTokens& drawn, std::vector<int32_t>& tokens, std::vector<float>& logps);
   // Log-probabilities of targets[i] at row rows[i] of `residual`.
   void score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets, std::vector<float>& logps);
 
@@ -58,6 +73,7 @@ class Forward {
 
  private:
   Tensor upload(const std::vector<int32_t>& values, bool as_row = false);
+  void place_drawn(const StepRows& rows, const Tensor& ids);
   void reserve(int64_t num_rows, int64_t num_wanted);
   int64_t max_rank() const;
   Tensor head(const Tensor& residual);
@@ -67,6 +83,7 @@ class Forward {
   const Model& model_;
   const int64_t head_rows_;  // rows of logits that are held at once
   const int64_t max_rows_;
+  DrawnTokens drawn_;  // of sample()
   Arena arena_;
   Buffer inv_freq_;
 };

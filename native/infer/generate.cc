@@ -15,7 +15,12 @@ constexpr int32_t kLeastShare = 8;
 }  // namespace
 
 Generator::Generator(Context& ctx, const Model& model, Forward& forward, ImageCache& images, Options options)
-    : ctx_(ctx), model_(model), forward_(forward), images_(images), options_(options) {}
+    : ctx_(ctx),
+      model_(model),
+      forward_(forward),
+      images_(images),
+      options_(options),
+      drawn_{DrawnTokens(model.device()), DrawnTokens(model.device())} {}
 
 void Generator::make_slab(int64_t rows) {
   forget();
@@ -130,6 +135,7 @@ void Generator::step() {
   if (fresh.empty()) {
     decode();
   } else {
+    settle();
     prefill(fresh);
   }
   collect_finished();
@@ -158,7 +164,7 @@ SampleParams Generator::draw(const Group& g, const Branch& b) const {
           .seed = g.request.seed,
           .stream = g.request.stream,
           .branch = b.number,
-          .position = uint32_t(b.out.token_ids.size())};
+          .position = uint32_t(b.length())};
 }
 
 void Generator::accept(Group& group, Branch& branch, int32_t token, float logp) {
@@ -209,6 +215,7 @@ void Generator::collect_finished() {
 }
 
 bool Generator::cancel(uint64_t id) {
+  settle();
   const auto at = std::find_if(groups_.begin(), groups_.end(), [&](const auto& g) { return g->id == id; });
   if (at == groups_.end()) return false;
   const std::unique_ptr<Group> group = std::move(*at);
@@ -220,6 +227,7 @@ bool Generator::cancel(uint64_t id) {
 void Generator::fail_all(const Error& error) {
   std::vector<std::unique_ptr<Group>> groups = std::move(groups_);
   groups_.clear();
+  waiting_ = false;
   forget();  // a failed step may have left rows unwritten
   for (auto& g : groups) g->done(error);
 }

@@ -9,6 +9,7 @@
 
 #include "infer/beam.h"
 #include "infer/engine.h"
+#include "infer/forward.h"
 #include "infer/prompt.h"
 #include "infer/stop.h"
 
@@ -57,6 +58,8 @@ class Generator {
     GeneratedBranch out;
     StopMatcher stop;
     bool finished = false;
+    int32_t drawn = -1;  // index of its newest token among those that are still on their way, or -1
+    int32_t length() const { return int32_t(out.token_ids.size()) + (drawn >= 0 ? 1 : 0); }
   };
   struct Group {
     uint64_t id;
@@ -76,6 +79,7 @@ class Generator {
   void prefill(const std::vector<Group*>& groups);
   void first_tokens(const std::vector<Group*>& ready, const Tensor& residual);
   void decode();
+  void settle();
   void advance_beams(Group& group, const Tensor& residual, int64_t first_row, int64_t num_rows);
   void accept(Group& group, Branch& branch, int32_t token, float logp);
   void finish(Group& group);
@@ -91,6 +95,9 @@ class Generator {
   std::unique_ptr<KvSlab> slab_;
   std::deque<std::shared_ptr<Prompt>> recent_;  // finished prompts, newest first: the next question about the same image starts from one
   std::vector<std::unique_ptr<Group>> groups_;
+  DrawnTokens drawn_[2];  // of the last two decoding steps
+  int current_ = 0;       // the newer one
+  bool waiting_ = false;  // its tokens are still on their way
   int64_t rows_prefilled_ = 0, rows_shared_ = 0;
 };
 

@@ -58,6 +58,7 @@ std::shared_ptr<ImageRows> ImageCache::find(Image image) {
         break;
       }
     }
+    if (model_.device() != Device::cpu && at->second->buffer.data()) spare_.push_back(std::move(at->second->buffer));
     at = entries_.erase(at);
     bytes_ -= entry_bytes();
   }
@@ -75,12 +76,17 @@ void ImageCache::encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>
   for (const auto& e : entries) {
     if (e->rows) continue;
     const int64_t rows = model_.config.num_image_rows(), d = model_.config.text.hidden_size;
-    e->buffer = Buffer(model_.device(), aligned(size_t(rows * d) * dtype_size(model_.compute())));
+    if (spare_.empty()) {
+      e->buffer = Buffer(model_.device(), aligned(size_t(rows * d) * dtype_size(model_.compute())));
+    } else {  // taking and giving back GPU memory stops the GPU
+      e->buffer = std::move(spare_.back());
+      spare_.pop_back();
+    }
     e->rows = Tensor(e->buffer.data(), model_.compute(), {rows, d});
     todo.push_back(e.get());
   }
-  // One image at a time lands in its own buffer; several at once would need a gather afterwards, and a tower of 577 rows fills the GEMM already.
-  const int64_t small = 256, rows = model_.config.num_image_rows();
+  // On the CPU one image at a time lands in its own buffer; several at once need copies afterwards, and a tower of 577 rows fills the GEMM already.
+  const int64_t small = model_.device() == Device::cpu ? 256 : 9232, rows = model_.config.num_image_rows();
   const size_t at_once = size_t(std::max<int64_t>(1, small / std::max<int64_t>(1, rows)));
   size_t begin = 0;
   try {
@@ -98,8 +104,9 @@ void ImageCache::encode_some(Context& ctx, std::span<ImageRows* const> todo) {
   if (todo.size() == 1) {
     encoder_.rows(ctx, images, todo[0]->rows);
   } else {
-    Buffer staging(model_.device(), aligned(size_t(int64_t(todo.size()) * rows * d) * dtype_size(model_.compute())));
-    const Tensor all(staging.data(), model_.compute(), {int64_t(todo.size()) * rows, d});
+    const size_t bytes = size_t(int64_t(todo.size()) * rows * d) * dtype_size(model_.compute());
+    if (staging_.bytes() < bytes) staging_ = Buffer(model_.device(), bytes);
+    const Tensor all(staging_.data(), model_.compute(), {int64_t(todo.size()) * rows, d});
     encoder_.rows(ctx, images, all);
     for (size_t i = 0; i < todo.size(); ++i) copy_on_device(ctx, todo[i]->rows.data, all.rows(int64_t(i) * rows, rows).data, todo[i]->rows.bytes());
   }

@@ -40,6 +40,8 @@ class ImageCache {
   const Model& model_;
   ImageEncoder encoder_;
   size_t max_bytes_;
+  Buffer staging_;             // several images together
+  std::vector<Buffer> spare_;  // of entries that made room, on CUDA
   size_t bytes_ = 0;
   uint64_t next_uid_ = 1;
   int64_t num_encoded_ = 0;

@@ -166,6 +166,29 @@ void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes) {
   VPREF_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(ctx)));
 }
 
+void* pinned_alloc(size_t bytes) {
+  void* p = nullptr;
+  VPREF_CUDA_CHECK(cudaMallocHost(&p, bytes));
+  return p;
+}
+
+void pinned_free(void* host) { cudaFreeHost(host); }
+
+void* event_create() {
+  cudaEvent_t event;
+  VPREF_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  return event;
+}
+
+void event_destroy(void* event) { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
+
+void copy_to_pinned(Context& ctx, void* pinned, const void* device_data, size_t bytes, void* event) {
+  VPREF_CUDA_CHECK(cudaMemcpyAsync(pinned, device_data, bytes, cudaMemcpyDeviceToHost, stream_of(ctx)));
+  VPREF_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(event), stream_of(ctx)));
+}
+
+void event_wait(void* event) { VPREF_CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(event))); }
+
 MemorySize memory_size() {
   MemorySize size{};
   VPREF_CUDA_CHECK(cudaMemGetInfo(&size.free, &size.total));
