@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernels attend: tensor cores for bf16 rows aligned to 16 bytes, plain f32 arithmetic for everything else; and what both need around them.
+#include "ops/attention.h"
+
+#include "backend/cuda/attention_kernels.h"
+#include "backend/cuda/launch.cuh"
+#include "backend/cuda/vector.cuh"
+#include "ops/check.h"
+
+namespace vpref::cuda {
+namespace {
+
+// --- kernels --------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+struct MergeArgs {
+  const MergeRow* merges;
+  const int32_t* slots;
+  const float *partial, *partial_lse;
+  T* out;
+  float* lse;
+  int64_t out_stride;
+  int heads, d;
+};
+
+// One warp a row and head: the parts, weighted by their shares of the whole sum. Parts are added in the order of the list.
+template <class T>
+__global__ void __launch_bounds__(128) attention_merge_kernel(const MergeArgs<T> a) {
+  const int head = int(blockIdx.y) * 4 + int(threadIdx.x) / 32, lane = threadIdx.x % 32;
+  if (head >= a.heads) return;
+  const MergeRow row = a.merges[blockIdx.x];
+  const auto at = [&](int i) { return int64_t(a.slots[row.first_slot + i]) * a.heads + head; };
+  float max = -INFINITY, sum = 0.0f;
+  for (int i = 0; i < row.num_slots; ++i) max = fmaxf(max, a.partial_lse[at(i)]);
+  for (int i = 0; i < row.num_slots; ++i) sum += exp2f(a.partial_lse[at(i)] - max);
+  T* out = a.out + row.row * a.out_stride + int64_t(head) * a.d;
+  for (int c = lane; c < a.d; c += 32) {
+    float total = 0.0f;
+    for (int i = 0; i < row.num_slots; ++i) total += exp2f(a.partial_lse[at(i)] - max) * a.partial[at(i) * a.d + c];
+    store_f32(out + c, total / sum);
+  }
+  if (a.lse && lane == 0) a.lse[int64_t(row.row) * a.heads + head] = (max + log2f(sum)) * kLn2;
+}
+
+// stats = (lse to base 2, rowsum(dout out)). One warp a row and head.
+template <class T>
+__global__ void __launch_bounds__(128) attention_stats_kernel(const T* dout, const T* out, const float* lse, float2* stats, int64_t num, int heads, int d,
+                                                             int64_t dout_stride, int64_t out_stride) {
+  const int64_t i = int64_t(blockIdx.x) * 4 + threadIdx.x / 32;
+  if (i >= num) return;
+  const int64_t t = i / heads, head = i % heads;
+  const T *g = dout + t * dout_stride + head * d, *o = out + t * out_stride + head * d;
+  float delta = 0.0f;
+  for (int c = threadIdx.x % 32; c < d; c += 32) delta = fmaf(load_f32(g + c), load_f32(o + c), delta);
+  for (int step = 16; step > 0; step >>= 1) delta += __shfl_xor_sync(0xffffffffu, delta, step);
+  if (threadIdx.x % 32 == 0) stats[i] = make_float2(lse[i] * kLog2E, delta);
+}
+
+// --- launchers ------------------------------------------------------------------------------------------------------------------
+
+bool aligned_rows(const Tensor& t) { return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.dim(0) <= 1 || t.stride[0] % 8 == 0); }
+
+template <class... Operands>
+AttentionKernels kernels_for(const Tensor& q, const Operands&... operands) {
+  const bool aligned = q.dim(2) % 8 == 0 && (aligned_rows(q) && ... && aligned_rows(operands));
+  return q.dtype == DType::bf16 && q.dim(2) <= kMatrixHeadDim && aligned ? AttentionKernels::matrix : AttentionKernels::plain;
+}
+
+void check_limits(const char* op, const Tensor& q, float scale) {
+  check(q.dim(2) <= kPlainHeadDim, "shape", "[", op, "] device cuda: expected heads of at most ", kPlainHeadDim, " elements, got ", q.dim(2));
+  check(scale > 0, "shape", "[", op, "] device cuda: expected a positive scale, got ", scale);
+}
+
+template <class T>
+ForwardArgs<T> forward_args(const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& out, const Tensor* lse) {
+  ForwardArgs<T> a{};
+  a.q = q.as<T>();
+  a.k = k.as<T>();
+  a.v = v.as<T>();
+  a.out = out.as<T>();
+  a.lse = lse ? lse->as<float>() : nullptr;
+  a.q_stride = q.stride[0];
+  a.k_stride = k.stride[0];
+  a.v_stride = v.stride[0];
+  a.out_stride = out.stride[0];
+  a.heads = int(q.dim(1));
+  a.group = int(q.dim(1) / k.dim(1));
+  a.pack = packed_heads(q.dim(1), k.dim(1));
+  a.d = int(q.dim(2));
+  a.scale = scale * kLog2E;
+  return a;
+}
+
+template <class T>
+void merge(Context& ctx, const ForwardArgs<T>& a, const ForwardLists& lists) {
+  if (lists.num_merges == 0) return;
+  const MergeArgs<T> m{lists.merges, lists.slots, a.partial, a.partial_lse, a.out, a.lse, a.out_stride, a.heads, a.d};
+  launch(attention_merge_kernel<T>, dim3(unsigned(lists.num_merges), unsigned(a.heads + 3) / 4), dim3(128), 0, stream_of(ctx), m);
+}
+
+template <class T>
+void forward(Context& ctx, AttentionKernels kernels, ForwardArgs<T> a, const ForwardLists& lists) {
+  const size_t slots = size_t(lists.num_slots) * size_t(a.heads);
+  if (slots > 0) {
+    a.partial = static_cast<float*>(ctx.workspace.get(slots * size_t(a.d + 1) * sizeof(float)));
+    a.partial_lse = a.partial + slots * size_t(a.d);
+  }
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (kernels == AttentionKernels::matrix) {
+      launch_matrix_forward(ctx, a, lists);
+      return merge(ctx, a, lists);
+    }
+  }
+  launch_plain_forward(ctx, a, lists);
+  merge(ctx, a, lists);
+}
+
+template <class T>
+BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  BackwardArgs<T> a{};
+  a.q = q.as<T>();
+  a.k = k.as<T>();
+  a.v = v.as<T>();
+  a.dout = dout.as<T>();
+  a.dq = dq.as<T>();
+  a.dk = dk.as<T>();
+  a.dv = dv.as<T>();
+  a.q_stride = q.stride[0];
+  a.k_stride = k.stride[0];
+  a.v_stride = v.stride[0];
+  a.dout_stride = dout.stride[0];
+  a.dq_stride = dq.stride[0];
+  a.dk_stride = dk.stride[0];
+  a.dv_stride = dv.stride[0];
+  a.heads = int(q.dim(1));
+  a.group = int(q.dim(1) / k.dim(1));
+  a.pack = packed_heads(q.dim(1), k.dim(1));
+  a.d = int(q.dim(2));
+  a.scale = scale;
+  return a;
+}
+
+template <class T>
+void backward(Context& ctx, AttentionKernels kernels, BackwardArgs<T> a, const Tensor& out, const Tensor& lse, const BackwardLists& lists) {
+  const int64_t num = lse.numel();
+  float2* stats = static_cast<float2*>(ctx.workspace.get(size_t(num) * sizeof(float2)));
+  a.stats = stats;
+  if (num > 0)
+    launch(attention_stats_kernel<T>, dim3(unsigned((num + 3) / 4)), dim3(128), 0, stream_of(ctx), a.dout, out.as<T>(), lse.as<float>(), stats, num, a.heads, a.d,
+           a.dout_stride, out.stride[0]);
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (kernels == AttentionKernels::matrix) return launch_matrix_backward(ctx, a, lists);
+  }
+  launch_plain_backward(ctx, a, lists);
+}
+
+}  // namespace
+
+void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale, const Tensor& out, const Tensor* lse) {
+  check_limits("attention", q, scale);
+  const AttentionKernels kernels = kernels_for(q, k, v, out);
+  const ForwardLists& lists = forward_lists(ctx, plan, q.dim(1), k.dim(1), kernels);
+  if (q.dtype == DType::f32) return forward(ctx, kernels, forward_args<float>(q, k, v, scale, out, lse), lists);
+  forward(ctx, kernels, forward_args<bf16>(q, k, v, scale, out, lse), lists);
+}
+
+void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out, const Tensor& lse,
+                        const AttentionPlan& plan, float scale, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  check_limits("attention_backward", q, scale);
+  const AttentionKernels kernels = kernels_for(q, k, v, out, dout, dq, dk, dv);
+  const BackwardLists& lists = backward_lists(ctx, plan, q.dim(1), k.dim(1), k.dim(0), kernels);
+  if (q.dtype == DType::f32) return backward(ctx, kernels, backward_args<float>(dout, q, k, v, scale, dq, dk, dv), out, lse, lists);
+  backward(ctx, kernels, backward_args<bf16>(dout, q, k, v, scale, dq, dk, dv), out, lse, lists);
+}
+
+}  // namespace vpref::cuda

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cuda/attention_forward.cuh"
+
+#include "backend/cuda/attention_kernels.h"
+#include "backend/cuda/launch.cuh"
+
+namespace vpref::cuda {
+namespace {
+
+template <class Shape>
+void launch_tiles(Context& ctx, ForwardArgs<bf16> a, const QueryTile* tiles, int num_tiles) {
+  if (num_tiles == 0) return;
+  a.tiles = tiles;
+  launch(attention_forward_kernel<Shape>, dim3(unsigned(num_tiles), unsigned(a.heads / a.pack)), dim3(Shape::kThreads), Shape::kSharedBytes, stream_of(ctx), a);
+}
+
+template <int D>
+void launch_head_dim(Context& ctx, const ForwardArgs<bf16>& a, const ForwardLists& lists) {
+  launch_tiles<ForwardShape<D, 4, 1, 2, 2>>(ctx, a, lists.wide, lists.num_wide);
+  launch_tiles<ForwardShape<D, 4, 1, 1, 3>>(ctx, a, lists.tiles, lists.num_tiles);
+  launch_tiles<ForwardShape<D, 1, 4, 1, 4>>(ctx, a, lists.decode, lists.num_decode);
+}
+
+}  // namespace
+
+void launch_matrix_forward(Context& ctx, ForwardArgs<bf16> a, const ForwardLists& lists) {
+  a.rows = lists.rows;
+  a.ranges = lists.ranges;
+  if (a.d <= 32) return launch_head_dim<32>(ctx, a, lists);
+  if (a.d <= 64) return launch_head_dim<64>(ctx, a, lists);
+  if (a.d <= 96) return launch_head_dim<96>(ctx, a, lists);
+  launch_head_dim<128>(ctx, a, lists);
+}
+
+}  // namespace vpref::cuda

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the GPU walks an AttentionPlan: the host cuts it into work items, one thread block and head (or pack of heads) each. Pure C++,
+// the same structs are read by the kernels. Everything ragged (trees, causal edges, ranges of one row) is decided here, once a plan.
+//
+// Forward and dq walk query tiles: rows of the query against a list of key ranges. Decode tiles hold rows of several spans: the spans'
+// key lists form a radix tree, and the keys of a tree node are read once for all rows below it (prompt prefix, then private suffixes);
+// long lists are cut into parts; parts of a row are merged by their log-sum-exp. dk and dv walk key tiles: keys against the rows that see them.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "ops/attention.h"
+
+namespace vpref::cuda {
+
+constexpr int32_t kWideRows = 128, kTileRows = 64, kDecodeRows = 16;  // packed rows (row x head of the pack) of a query tile
+constexpr int32_t kKeyTileRows = 64;                                  // keys of a tile of dk and dv
+constexpr int32_t kSharedKeys = 64;    // fewer keys in common are not worth a tile of their own
+constexpr int32_t kSmallestPart = 128; // keys
+constexpr int32_t kDecodeBlocks = 512; // wanted of a decode step: two to four for each multiprocessor of an A100 or H100; a constant, so
+                                       // that the order of sums does not depend on the card
+
+// Query row, and how many keys of its tile's last range it sees (it sees all of the others); in a key tile, of the tile.
+struct TileRow {
+  int32_t row, visible;
+};
+
+struct QueryTile {
+  int32_t first_row, num_rows;      // in `rows`
+  int32_t first_range, num_ranges;  // in `ranges`; at least one
+  int32_t visible_to_all;           // of the last range: up to here no row needs a mask
+  int32_t slot;                     // -1: the tile writes the result; else its rows write partial results slot, slot + 1, ...
+};
+
+// The partial results of one query row are slots[first_slot .. first_slot + num_slots).
+struct MergeRow {
+  int32_t row, first_slot, num_slots;
+};
+
+struct KeyTile {
+  int32_t begin, count;         // rows of k and v
+  int32_t first_row, num_rows;  // in `key_rows`; none where nothing sees these keys
+};
+
+struct ForwardSchedule {
+  std::vector<TileRow> rows;
+  std::vector<KvRange> ranges;
+  std::vector<QueryTile> wide, tiles, decode;  // of kWideRows, kTileRows, kDecodeRows packed rows
+  std::vector<MergeRow> merges;
+  std::vector<int32_t> slots;
+  int32_t num_slots = 0;
+};
+
+struct BackwardSchedule {
+  std::vector<TileRow> rows;
+  std::vector<KvRange> ranges;
+  std::vector<QueryTile> tiles;
+  std::vector<KeyTile> key_tiles;
+  std::vector<TileRow> key_rows;
+};
+
+// Heads of a group that one query tile holds side by side, so that a key tile is loaded once for them.
+inline int32_t packed_heads(int64_t heads, int64_t kv_heads) {
+  const int64_t group = heads / kv_heads;
+  return group <= kDecodeRows ? int32_t(group) : 1;
+}
+
+namespace schedule {
+
+inline int32_t visible_keys(const AttentionSpan& span, const KvRange& last, int32_t query) {
+  return span.causal ? last.count - span.q_count + query + 1 : last.count;
+}
+
+// Tiles of one span, its last rows (the costliest) first.
+inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, std::vector<TileRow>& rows,
+                           std::vector<KvRange>& ranges, std::vector<QueryTile>& tiles) {
+  const KvRange* seen = plan.ranges.data() + span.first_range;
+  const KvRange last = seen[span.num_ranges - 1];
+  for (int32_t begin = (span.q_count - 1) / tile_rows * tile_rows; begin >= 0; begin -= tile_rows) {
+    const int32_t count = std::min(tile_rows, span.q_count - begin);
+    tiles.push_back({int32_t(rows.size()), count, int32_t(ranges.size()), span.num_ranges, visible_keys(span, last, begin), -1});
+    for (int32_t i = 0; i < count; ++i) rows.push_back({span.q_begin + begin + i, visible_keys(span, last, begin + i)});
+    ranges.insert(ranges.end(), seen, seen + span.num_ranges);
+    ranges.back().count = visible_keys(span, last, begin + count - 1);
+  }
+}
+
+inline int32_t count_keys(const std::vector<KvRange>& keys) {
+  int32_t n = 0;
+  for (const KvRange& r : keys) n += r.count;
+  return n;
+}
+
+inline void append(std::vector<KvRange>& keys, KvRange r) {
+  if (r.count == 0) return;
+  if (!keys.empty() && keys.back().begin + keys.back().count == r.begin) {
+    keys.back().count += r.count;
+  } else {
+    keys.push_back(r);
+  }
+}
+
+// Keys [begin, end) of a list.
+inline std::vector<KvRange> cut(const std::vector<KvRange>& keys, int32_t begin, int32_t end) {
+  std::vector<KvRange> part;
+  int32_t before = 0;
+  for (const KvRange& r : keys) {
+    const int32_t from = std::max(begin - before, 0), to = std::min(end - before, r.count);
+    if (from < to) append(part, {r.begin + from, to - from});
+    before += r.count;
+  }
+  return part;
+}
+
+// How many keys two lists have in common at their beginning; both with neighbouring ranges joined.
+inline int32_t common_keys(const std::vector<KvRange>& a, const std::vector<KvRange>& b) {
+  int32_t n = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()) && a[i].begin == b[i].begin; ++i) {
+    n += std::min(a[i].count, b[i].count);
+    if (a[i].count != b[i].count) break;
+  }
+  return n;
+}
+
+// Radix tree over the key lists of spans: a node's keys are seen by every span in it or below it. The last q_count - 1 keys of a causal
+// span, which its first rows do not see, are never shared.
+class PrefixTree {
+ public:
+  struct Node {
+    std::vector<KvRange> keys;
+    int32_t sharable;
+    std::vector<const AttentionSpan*> spans;  // whose list ends here
+    std::vector<size_t> children;
+  };
+
+  PrefixTree() : nodes_{Node{{}, 0, {}, {}}} {}
+
+  void insert(const AttentionPlan& plan, const AttentionSpan& span) {
+    std::vector<KvRange> keys;
+    for (int32_t r = 0; r < span.num_ranges; ++r) append(keys, plan.ranges[size_t(span.first_range + r)]);
+    const int32_t hidden = span.causal ? span.q_count - 1 : 0;
+    size_t at = 0;
+    while (!keys.empty()) {
+      const size_t child = shared_child(at, keys, hidden);
+      if (child == 0) {
+        nodes_.push_back({keys, count_keys(keys) - hidden, {&span}, {}});
+        nodes_[at].children.push_back(nodes_.size() - 1);
+        return;
+      }
+      keys = cut(keys, count_keys(nodes_[child].keys), count_keys(keys));
+      at = child;
+    }
+    nodes_[at].spans.push_back(&span);
+  }
+
+  const Node& operator[](size_t i) const { return nodes_[i]; }
+
+ private:
+  // The child whose keys all begin `keys`, after cutting it to what is common; 0 if there is none.
+  size_t shared_child(size_t parent, const std::vector<KvRange>& keys, int32_t hidden) {
+    for (const size_t child : nodes_[parent].children) {
+      const int32_t n = std::min({common_keys(nodes_[child].keys, keys), nodes_[child].sharable, count_keys(keys) - hidden});
+      if (n < std::min(kSharedKeys, count_keys(nodes_[child].keys))) continue;
+      if (n < count_keys(nodes_[child].keys)) split(child, n);
+      return child;
+    }
+    return 0;
+  }
+
+  void split(size_t node, int32_t n) {
+    Node below = nodes_[node];
+    below.keys = cut(below.keys, n, count_keys(below.keys));
+    below.sharable -= n;
+    nodes_.push_back(std::move(below));
+    nodes_[node] = {cut(nodes_[node].keys, 0, n), n, {}, {nodes_.size() - 1}};
+  }
+
+  std::vector<Node> nodes_;
+};
+
+// Rows of spans below a node, each with the keys at the node's end that it does not see.
+struct HiddenRow {
+  int32_t row, hidden;
+};
+
+class DecodeTiles {
+ public:
+  DecodeTiles(const PrefixTree& tree, int32_t pack, int64_t num_packs, int32_t num_rows, ForwardSchedule& to)
+      : tree_(tree), tile_rows_(kDecodeRows / pack), to_(to), row_slots_(size_t(num_rows)) {
+    part_keys_ = int32_t(std::max<int64_t>(kSmallestPart, (work(0) * num_packs / kDecodeBlocks + 63) / 64 * 64));
+    for (const size_t child : tree_[0].children) add(child, /*alone=*/tree_[child].children.empty());
+    for (int32_t row = 0; row < num_rows; ++row) {
+      const std::vector<int32_t>& slots = row_slots_[size_t(row)];
+      if (slots.empty()) continue;
+      to_.merges.push_back({row, int32_t(to_.slots.size()), int32_t(slots.size())});
+      to_.slots.insert(to_.slots.end(), slots.begin(), slots.end());
+    }
+  }
+
+ private:
+  std::vector<HiddenRow> rows_of(size_t node) const {
+    std::vector<HiddenRow> rows;
+    for (const AttentionSpan* s : tree_[node].spans)
+      for (int32_t i = 0; i < s->q_count; ++i) rows.push_back({s->q_begin + i, s->causal ? s->q_count - 1 - i : 0});
+    for (const size_t child : tree_[node].children)
+      for (const HiddenRow& r : rows_of(child)) rows.push_back({r.row, 0});
+    return rows;
+  }
+
+  // Keys that the tiles of a node and below read.
+  int64_t work(size_t node) const {
+    const int64_t chunks = (int64_t(rows_of(node).size()) + tile_rows_ - 1) / tile_rows_;
+    int64_t n = chunks * count_keys(tree_[node].keys);
+    for (const size_t child : tree_[node].children) n += work(child);
+    return n;
+  }
+
+  void add(size_t node, bool alone) {
+    const std::vector<HiddenRow> rows = rows_of(node);
+    const std::vector<KvRange>& keys = tree_[node].keys;
+    const int32_t num_keys = count_keys(keys), parts = (num_keys + part_keys_ - 1) / part_keys_;
+    for (int32_t p = 0; p < parts; ++p) {
+      const int32_t begin = int32_t(int64_t(num_keys) * p / parts), end = int32_t(int64_t(num_keys) * (p + 1) / parts);
+      const std::vector<KvRange> part = cut(keys, begin, end);
+      for (size_t first = 0; first < rows.size(); first += size_t(tile_rows_))
+        add_tile(part, num_keys - end, rows.data() + first, std::min<int32_t>(tile_rows_, int32_t(rows.size() - first)), alone && parts == 1);
+    }
+    for (const size_t child : tree_[node].children) add(child, false);
+  }
+
+  // `after`: keys of the node behind this part.
+  void add_tile(const std::vector<KvRange>& part, int32_t after, const HiddenRow* rows, int32_t num_rows, bool whole) {
+    const int32_t last = part.back().count;
+    QueryTile tile{int32_t(to_.rows.size()), num_rows, int32_t(to_.ranges.size()), int32_t(part.size()), last, whole ? -1 : to_.num_slots};
+    for (int32_t i = 0; i < num_rows; ++i) {
+      const int32_t visible = std::clamp(last + after - rows[i].hidden, 0, last);
+      tile.visible_to_all = std::min(tile.visible_to_all, visible);
+      to_.rows.push_back({rows[i].row, visible});
+      if (!whole) row_slots_[size_t(rows[i].row)].push_back(to_.num_slots++);
+    }
+    to_.ranges.insert(to_.ranges.end(), part.begin(), part.end());
+    to_.decode.push_back(tile);
+  }
+
+  const PrefixTree& tree_;
+  const int32_t tile_rows_;
+  ForwardSchedule& to_;
+  int32_t part_keys_;
+  std::vector<std::vector<int32_t>> row_slots_;
+};
+
+// The rows of one span that see, by one of its ranges, keys of a tile. A tile begins where the range does or later.
+inline void add_key_rows(const AttentionSpan& span, const KvRange& range, bool last, const KeyTile& tile, std::vector<TileRow>& rows) {
+  if (tile.begin < range.begin || tile.begin >= range.begin + range.count) return;
+  for (int32_t i = 0; i < span.q_count; ++i) {
+    const int32_t seen = last ? visible_keys(span, range, i) : range.count;
+    const int32_t visible = std::min(tile.count, range.begin + seen - tile.begin);
+    if (visible > 0) rows.push_back({span.q_begin + i, visible});
+  }
+}
+
+// Where key tiles begin: at the beginning of every range and of every run of keys that nothing sees, then each kKeyTileRows.
+inline std::vector<KeyTile> cut_keys(const AttentionPlan& plan, int32_t kv_rows) {
+  std::vector<int32_t> begins{0};
+  std::vector<KvRange> by_begin = plan.ranges;
+  std::sort(by_begin.begin(), by_begin.end(), [](const KvRange& a, const KvRange& b) { return a.begin < b.begin; });
+  int32_t end = 0;
+  for (const KvRange& r : by_begin) {
+    if (r.begin > end) begins.push_back(end);
+    if (r.begin > begins.back()) begins.push_back(r.begin);
+    end = std::max(end, r.begin + r.count);
+  }
+  begins.push_back(end);
+  begins.push_back(kv_rows);
+  std::sort(begins.begin(), begins.end());
+  std::vector<KeyTile> tiles;
+  for (size_t i = 0; i + 1 < begins.size(); ++i)
+    for (int32_t b = begins[i]; b < begins[i + 1]; b += kKeyTileRows) tiles.push_back({b, std::min(kKeyTileRows, begins[i + 1] - b), 0, 0});
+  return tiles;
+}
+
+}  // namespace schedule
+
+// Packed rows of the query tiles that a backend's kernels hold.
+struct TileSizes {
+  int32_t wide, tile;
+};
+
+// A span of few rows decodes; what more rows need is a tile that computes more for each key it loads.
+inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, TileSizes sizes) {
+  const int32_t pack = packed_heads(heads, kv_heads);
+  ForwardSchedule s;
+  schedule::PrefixTree tree;
+  int32_t num_rows = 0;
+  for (const AttentionSpan& span : plan.spans) {
+    const int32_t packed = span.q_count * pack;
+    num_rows = std::max(num_rows, span.q_begin + span.q_count);
+    if (packed <= kDecodeRows) {
+      tree.insert(plan, span);
+    } else if (packed <= sizes.tile) {
+      schedule::add_span_tiles(plan, span, sizes.tile / pack, s.rows, s.ranges, s.tiles);
+    } else {
+      schedule::add_span_tiles(plan, span, sizes.wide / pack, s.rows, s.ranges, s.wide);
+    }
+  }
+  schedule::DecodeTiles(tree, pack, heads / pack, num_rows, s);
+  return s;
+}
+
+inline BackwardSchedule schedule_backward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int32_t kv_rows, int32_t tile_rows) {
+  BackwardSchedule s;
+  const int32_t span_rows = tile_rows / packed_heads(heads, kv_heads);
+  for (const AttentionSpan& span : plan.spans) schedule::add_span_tiles(plan, span, span_rows, s.rows, s.ranges, s.tiles);
+  s.key_tiles = schedule::cut_keys(plan, kv_rows);
+  for (KeyTile& tile : s.key_tiles) {
+    tile.first_row = int32_t(s.key_rows.size());
+    for (const AttentionSpan& span : plan.spans)
+      for (int32_t r = 0; r < span.num_ranges; ++r)
+        schedule::add_key_rows(span, plan.ranges[size_t(span.first_range + r)], r == span.num_ranges - 1, tile, s.key_rows);
+    tile.num_rows = int32_t(s.key_rows.size()) - tile.first_row;
+  }
+  return s;
+}
+
+}  // namespace vpref::cuda

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the attention kernels share: bf16 tiles in shared memory, products of tiles by mma.sync, the walk over a tile's key ranges.
+#pragma once
+#include <cmath>
+
+#include "backend/cuda/attention_schedule.h"
+#include "backend/cuda/device.cuh"
+
+namespace vpref::cuda {
+
+using bf16 = __nv_bfloat16;
+
+constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
+// Row length of a tile in shared memory: 16 bytes more than the row, so that eight rows of an ldmatrix lie in different banks.
+template <int D>
+constexpr int kRowLength = D + 8;
+
+// 2^x to 2 units in the last place; 0 for -inf.
+__device__ inline float exp2_fast(float x) {
+#ifdef __CUDA_ARCH__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return exp2f(x);
+#endif
+}
+
+// Operands and work lists of a forward kernel; T is the storage type of q, k, v and out.
+template <class T>
+struct ForwardArgs {
+  const T *q, *k, *v;
+  int64_t q_stride, k_stride, v_stride, out_stride;  // elements from row to row
+  int heads, group, pack, d;
+  float scale;  // times log2(e): exponents are powers of two
+  const QueryTile* tiles;
+  const TileRow* rows;
+  const KvRange* ranges;
+  T* out;
+  float* lse;          // [T, heads] or null
+  float* partial;      // [slots, heads, d]
+  float* partial_lse;  // [slots, heads], to base 2
+};
+
+template <class T>
+struct BackwardArgs {
+  const T *q, *k, *v, *dout;
+  int64_t q_stride, k_stride, v_stride, dout_stride, dq_stride, dk_stride, dv_stride;
+  int heads, group, pack, d;
+  float scale;
+  const QueryTile* tiles;
+  const TileRow* rows;
+  const KvRange* ranges;
+  const KeyTile* key_tiles;
+  const TileRow* key_rows;
+  const float2* stats;  // [T, heads]: lse to base 2, delta
+  T *dq, *dk, *dv;
+};
+
+// Rows and heads lie together as i = row * n + head. Most models have one head a group, and a division costs tens of instructions.
+__device__ inline int row_part(int i, int n) { return n == 1 ? i : i / n; }
+__device__ inline int head_part(int i, int n) { return n == 1 ? 0 : i % n; }
+
+// The heads of one group that a block works on side by side: packed row r is row r / pack of its tile, head `first` + r % pack.
+struct HeadPack {
+  int pack, first, kv_head;
+  __device__ HeadPack(int pack_, int group) : pack(pack_), first(int(blockIdx.y) * pack_), kv_head(first / group) {}
+};
+
+// Copies Rows rows of D elements in the background; source(r) is row r or null, which gives zeros. Rows have d elements, d a multiple of 8.
+template <int D, int Rows, int Threads, class Source>
+__device__ void load_tile(bf16* to, const bf16* anywhere, int d, Source source) {
+  constexpr int kChunks = D / 8;
+#pragma unroll
+  for (int i = threadIdx.x; i < Rows * kChunks; i += Threads) {
+    const int r = i / kChunks, c = i % kChunks * 8;
+    const bf16* row = source(r);
+    const bool valid = row != nullptr && c < d;
+    cp_async<16>(to + r * kRowLength<D> + c, valid ? row + c : anywhere, valid);
+  }
+}
+
+// s += a b^T.  a: [16 MTiles][D], b: [8 NTiles][D] in shared memory; s as mma's accumulators.
+template <int D, int MTiles, int NTiles>
+__device__ void add_row_products(float (&s)[MTiles][NTiles][4], const bf16* a, const bf16* b) {
+  static_assert(NTiles % 2 == 0);
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < D; k += 16) {
+    uint32_t left[MTiles][4];
+#pragma unroll
+    for (int m = 0; m < MTiles; ++m) ldmatrix_x4(left[m], a + (m * 16 + lane % 16) * kRowLength<D> + k + lane / 16 * 8);
+#pragma unroll
+    for (int n = 0; n < NTiles; n += 2) {
+      uint32_t right[4];
+      ldmatrix_x4(right, b + (n * 8 + lane % 8 + lane / 16 * 8) * kRowLength<D> + k + lane / 8 % 2 * 8);
+      const uint32_t first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
+#pragma unroll
+      for (int m = 0; m < MTiles; ++m) {
+        mma_m16n8k16<bf16>(s[m][n], left[m], first);
+        mma_m16n8k16<bf16>(s[m][n + 1], left[m], second);
+      }
+    }
+  }
+}
+
+// o += p v.  p: [16 MTiles][8 NTiles] as accumulators, rounded to bf16 here; v: [8 NTiles][D] in shared memory.
+template <int D, int MTiles, int NTiles>
+__device__ void add_product(float (&o)[MTiles][D / 8][4], const float (&p)[MTiles][NTiles][4], const bf16* v) {
+  static_assert(NTiles % 2 == 0);
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < NTiles; k += 2) {
+    uint32_t left[MTiles][4];
+#pragma unroll
+    for (int m = 0; m < MTiles; ++m) {
+      left[m][0] = pack_pair<bf16>(p[m][k][0], p[m][k][1]);
+      left[m][1] = pack_pair<bf16>(p[m][k][2], p[m][k][3]);
+      left[m][2] = pack_pair<bf16>(p[m][k + 1][0], p[m][k + 1][1]);
+      left[m][3] = pack_pair<bf16>(p[m][k + 1][2], p[m][k + 1][3]);
+    }
+#pragma unroll
+    for (int n = 0; n < D / 8; n += 2) {
+      uint32_t right[4];
+      ldmatrix_x4_trans(right, v + (k * 8 + lane % 16) * kRowLength<D> + n * 8 + lane / 16 * 8);
+      const uint32_t first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
+#pragma unroll
+      for (int m = 0; m < MTiles; ++m) {
+        mma_m16n8k16<bf16>(o[m][n], left[m], first);
+        mma_m16n8k16<bf16>(o[m][n + 1], left[m], second);
+      }
+    }
+  }
+}
+
+template <int A, int B, int C>
+__device__ void clear(float (&x)[A][B][C]) {
+#pragma unroll
+  for (int a = 0; a < A; ++a)
+#pragma unroll
+    for (int b = 0; b < B; ++b)
+#pragma unroll
+      for (int c = 0; c < C; ++c) x[a][b][c] = 0.0f;
+}
+
+// Blocks of at most Step keys, range by range.
+template <int Step>
+class KeyWalk {
+ public:
+  __device__ KeyWalk(const KvRange* ranges, int num_ranges) : next_(ranges), left_(num_ranges), range_(*ranges) {}
+  __device__ bool done() const { return left_ == 0; }
+  __device__ int row() const { return range_.begin + offset_; }
+  __device__ int count() const { return min(Step, range_.count - offset_); }
+  // How many keys of this block a row sees that sees `visible` of the last range; may be negative, or more than the block has.
+  __device__ int seen(int visible) const { return (left_ == 1 ? visible : range_.count) - offset_; }
+  __device__ void advance() {
+    offset_ += Step;
+    if (offset_ < range_.count) return;
+    offset_ = 0;
+    if (--left_ > 0) range_ = *++next_;
+  }
+
+ private:
+  const KvRange* next_;
+  int left_;
+  KvRange range_;
+  int offset_ = 0;
+};
+
+}  // namespace vpref::cuda

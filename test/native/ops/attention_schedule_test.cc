@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Covers native/backend/cuda/attention_schedule.h
+// The GPU's work lists, walked as the kernels do: every visible (query row, key) pair once, nothing else.
+#include "backend/cuda/attention_schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "ops/attention_plans.h"
+
+namespace vpref::cuda {
+namespace {
+
+using Pairs = std::map<std::pair<int, int>, int>;  // (query row, key row) -> times
+
+Pairs pairs_of(const AttentionPlan& plan) {
+  Pairs pairs;
+  for (const AttentionSpan& s : plan.spans)
+    for (int r = 0; r < s.num_ranges; ++r) {
+      const KvRange& range = plan.ranges[size_t(s.first_range + r)];
+      for (int i = 0; i < s.q_count; ++i)
+        for (int j = 0; j < range.count; ++j)
+          if (!s.causal || r + 1 < s.num_ranges || j < range.count - s.q_count + i + 1) ++pairs[{s.q_begin + i, range.begin + j}];
+    }
+  return pairs;
+}
+
+// What a kernel computes for a tile: all keys of all ranges but the last, `visible` of that.
+void walk_tile(const QueryTile& tile, const std::vector<TileRow>& rows, const std::vector<KvRange>& ranges, int most_rows, Pairs& pairs) {
+  ASSERT_GT(tile.num_rows, 0);
+  ASSERT_GT(tile.num_ranges, 0);
+  EXPECT_LE(tile.num_rows, most_rows);
+  const KvRange& last = ranges[size_t(tile.first_range + tile.num_ranges - 1)];
+  for (int i = 0; i < tile.num_rows; ++i) {
+    const TileRow row = rows[size_t(tile.first_row + i)];
+    EXPECT_LE(tile.visible_to_all, row.visible);
+    EXPECT_GE(row.visible, 0);
+    EXPECT_LE(row.visible, last.count);
+    for (int r = 0; r < tile.num_ranges; ++r) {
+      const KvRange& range = ranges[size_t(tile.first_range + r)];
+      ASSERT_GT(range.count, 0);
+      for (int j = 0; j < (r + 1 < tile.num_ranges ? range.count : row.visible); ++j) ++pairs[{row.row, range.begin + j}];
+    }
+  }
+}
+
+// Each row is written by one tile, or merged from exactly the slots that its tiles write.
+void check_results(const ForwardSchedule& s, const AttentionPlan& plan) {
+  std::map<int, int> writers;            // row -> results written
+  std::map<int, std::set<int>> written;  // row -> slots
+  for (const auto* tiles : {&s.wide, &s.tiles, &s.decode})
+    for (const QueryTile& t : *tiles)
+      for (int i = 0; i < t.num_rows; ++i) {
+        const int row = s.rows[size_t(t.first_row + i)].row;
+        if (t.slot < 0) {
+          ++writers[row];
+        } else {
+          EXPECT_TRUE(written[row].insert(t.slot + i).second);
+          EXPECT_LT(t.slot + i, s.num_slots);
+        }
+      }
+  for (const MergeRow& m : s.merges) {
+    ++writers[m.row];
+    const std::set<int> merged(s.slots.begin() + m.first_slot, s.slots.begin() + m.first_slot + m.num_slots);
+    EXPECT_EQ(merged, written[m.row]);
+    EXPECT_EQ(merged.size(), size_t(m.num_slots));
+  }
+  size_t slots = 0;
+  for (const auto& [row, of_row] : written) slots += of_row.size();
+  EXPECT_EQ(slots, size_t(s.num_slots));
+  for (const AttentionSpan& span : plan.spans)
+    for (int i = 0; i < span.q_count; ++i) EXPECT_EQ(writers[span.q_begin + i], 1) << "row " << span.q_begin + i;
+}
+
+void check_forward(const AttentionPlan& plan, int heads, int kv_heads, TileSizes sizes) {
+  const ForwardSchedule s = schedule_forward(plan, heads, kv_heads, sizes);
+  const int pack = packed_heads(heads, kv_heads);
+  Pairs pairs;
+  for (const QueryTile& t : s.wide) walk_tile(t, s.rows, s.ranges, sizes.wide / pack, pairs);
+  for (const QueryTile& t : s.tiles) walk_tile(t, s.rows, s.ranges, sizes.tile / pack, pairs);
+  for (const QueryTile& t : s.decode) walk_tile(t, s.rows, s.ranges, kDecodeRows / pack, pairs);
+  EXPECT_EQ(pairs, pairs_of(plan));
+  check_results(s, plan);
+}
+
+void check_backward(const AttentionPlan& plan, int heads, int kv_heads, int kv_rows, int tile_rows) {
+  const BackwardSchedule s = schedule_backward(plan, heads, kv_heads, kv_rows, tile_rows);
+  Pairs by_queries, by_keys;
+  for (const QueryTile& t : s.tiles) {
+    walk_tile(t, s.rows, s.ranges, tile_rows / packed_heads(heads, kv_heads), by_queries);
+    EXPECT_EQ(t.slot, -1);
+  }
+  EXPECT_EQ(by_queries, pairs_of(plan));
+  int next = 0;
+  for (const KeyTile& t : s.key_tiles) {
+    EXPECT_EQ(t.begin, next) << "every key row is in one tile";
+    EXPECT_GT(t.count, 0);
+    EXPECT_LE(t.count, kKeyTileRows);
+    next = t.begin + t.count;
+    for (int i = 0; i < t.num_rows; ++i) {
+      const TileRow row = s.key_rows[size_t(t.first_row + i)];
+      EXPECT_LE(row.visible, t.count);
+      for (int j = 0; j < row.visible; ++j) ++by_keys[{row.row, t.begin + j}];
+    }
+  }
+  EXPECT_EQ(next, kv_rows);
+  EXPECT_EQ(by_keys, pairs_of(plan));
+}
+
+TEST(AttentionSchedule, EveryVisiblePairOnce) {
+  std::mt19937 random(11);
+  for (int trial = 0; trial < 60; ++trial) {
+    SCOPED_TRACE(trial);
+    const RandomPlan r = random_plan(random, trial % 3);
+    const int kv_heads = 1 + trial % 3, heads = kv_heads * (trial % 7 == 0 ? 7 : 1 << trial % 4);
+    for (const TileSizes sizes : {TileSizes{kWideRows, kTileRows}, TileSizes{kDecodeRows, kDecodeRows}}) check_forward(r.plan, heads, kv_heads, sizes);
+    check_backward(r.plan, heads, kv_heads, r.kv_rows, kTileRows);
+    check_backward(r.plan, heads, kv_heads, r.kv_rows, kDecodeRows);
+    if (HasFailure()) return;
+  }
+}
+
+// 16 groups of 4 branches on 630 rows: the prompt's tiles hold the four rows, and each key of it is read once a group.
+TEST(AttentionSchedule, BranchesOfAPromptShareItsTiles) {
+  AttentionPlan plan;
+  for (int g = 0; g < 16; ++g)
+    for (int b = 0; b < 4; ++b) {
+      plan.spans.push_back({4 * g + b, 1, int32_t(plan.ranges.size()), 2, true});
+      plan.ranges.push_back({1000 * g, 630});
+      plan.ranges.push_back({1000 * g + 640 + 60 * b, 20 + b});
+    }
+  const ForwardSchedule s = schedule_forward(plan, 32, 32, {kWideRows, kTileRows});
+  int64_t keys = 0;
+  for (const QueryTile& t : s.decode)
+    for (int r = 0; r < t.num_ranges; ++r) keys += s.ranges[size_t(t.first_range + r)].count;
+  EXPECT_EQ(keys, 16 * (630 + 20 + 21 + 22 + 23));
+  EXPECT_EQ(s.merges.size(), 64u);
+  EXPECT_TRUE(s.wide.empty() && s.tiles.empty());
+}
+
+// The first branch's rows follow the prompt in memory, so its plan has one range where the others have two.
+TEST(AttentionSchedule, SharingDoesNotDependOnHowRangesAreCut) {
+  AttentionPlan plan;
+  plan.ranges = {{0, 640}, {0, 630}, {700, 10}};
+  plan.spans = {{0, 1, 0, 1, true}, {1, 1, 1, 2, true}};
+  const ForwardSchedule s = schedule_forward(plan, 8, 8, {kWideRows, kTileRows});
+  int shared = 0;
+  for (const QueryTile& t : s.decode) shared += t.num_rows == 2;
+  EXPECT_GT(shared, 0);
+  for (const QueryTile& t : s.decode) EXPECT_EQ(t.num_rows == 2, s.ranges[size_t(t.first_range)].begin + s.ranges[size_t(t.first_range)].count <= 630);
+}
+
+// One sequence alone is cut into parts for the whole card, a full batch is not.
+TEST(AttentionSchedule, PartsFollowFromTheWork) {
+  const auto tiles_of = [](int sequences) {
+    AttentionPlan plan;
+    for (int i = 0; i < sequences; ++i) {
+      plan.spans.push_back({i, 1, i, 1, true});
+      plan.ranges.push_back({1024 * i, 1024});
+    }
+    return int(schedule_forward(plan, 32, 32, {kWideRows, kTileRows}).decode.size());
+  };
+  EXPECT_EQ(tiles_of(1), 1024 / kSmallestPart);
+  EXPECT_EQ(tiles_of(64), 64);
+}
+
+}  // namespace
+}  // namespace vpref::cuda
