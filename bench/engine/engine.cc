@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the engine on a random LLaVA checkpoint.
 //   bench_engine make DIR [--shape 157m|7b|13b]      157m (the default): 157M parameters, f32, 256 image rows; 7b, 13b: LLaVA-1.5's sizes, as files with holes
+//   bench_engine open DIR                            opens a model; no weight is read
+//   bench_engine first DIR [THREADS]                 one token after a text prompt of three: what a start costs (lazy_load.py)
 //   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16]
 // TASK: prefill, decode1, decode8, decode64 (prompts of one branch each), group64 (16 prompts of 4 branches), score; several with commas: one model.
 // One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it cannot do without.
@@ -134,6 +136,21 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
+// What a program pays before its first result.
+void start(const EngineOptions& options, bool first_token) {
+  Engine engine(options);
+  if (first_token) {
+    timed<GenerateResult>(engine, 1, [&](int32_t, auto done) {
+      GenerateRequest r;
+      r.prompt = {1, 100, 200};
+      r.max_new_tokens = 1;
+      engine.generate(std::move(r), done);
+    });
+  }
+  std::printf("{\"engine\":\"vpref\",\"parameters\":%lld}\n", static_cast<long long>(engine.facts().num_parameters));
+  std::fflush(stdout);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -155,6 +172,10 @@ int main(int argc, char** argv) {
     options.device = cuda ? Device::cuda : Device::cpu;
     options.dtype = dtype == "bf16" ? DType::bf16 : DType::f32;
     options.threads = args.size() > 2 ? std::stoi(args[2]) : cuda ? 0 : 2;
+    if (args[0] == "open" || args[0] == "first") {
+      start(options, args[0] == "first");
+      return 0;
+    }
     const int rounds = args.size() > 3 ? std::stoi(args[3]) : 3;
     Engine engine(options);
     std::promise<ModelConfig> ready;
