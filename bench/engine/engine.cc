@@ -160,7 +160,7 @@ int main(int argc, char** argv) {
     const bool cuda = bench::flag(args, "--device", "cpu") == "cuda";
     const std::string dtype = bench::flag(args, "--dtype", cuda ? "bf16" : "f32");
     if (args.size() < 2) {
-      std::cerr << "usage: bench_engine make DIR [--shape S] | bench_engine TASK[,TASK...] DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16]\n";
+      std::cerr << "usage: bench_engine make DIR [--shape S] | bench_engine open|first DIR | bench_engine TASK[,TASK...] DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16]\n";
       return 2;
     }
     if (args[0] == "make") {
