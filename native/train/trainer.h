@@ -130,6 +130,7 @@ class Trainer {
   size_t activation_slab_bytes(const RowSize& size, RecomputeLevel level, bool backward) const;
   // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of a run, once it is planned.
   std::string memory_plan() const;
+  size_t activation_peak() const { return arena_.peak(); }  // bytes of the slab in use at most
   size_t peak_bytes() const { return arena_.capacity() + trainable_.store.bytes(); }
 
  private:

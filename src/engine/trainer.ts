@@ -25,6 +25,8 @@ import type {
 
 const ADAPTER_FILE = 'adapter_model.safetensors';
 const STATE_FILE = 'optimizer.safetensors';
+/** What comes with the first step: workers that decode images, work space of libraries, a grown heap. */
+const LATER_BYTES = 64 * 2 ** 20;
 /** Share of the free memory that a run without a limit may take. */
 const MEMORY_SHARE = 0.7;
 
@@ -176,7 +178,7 @@ export class Trainer implements TrainerEngine {
     const { memoryLimit, ranks } = this.#options;
     const free =
       memoryLimit === undefined ? spareMemory(ranks?.localSize ?? 1) : memoryLimit - process.memoryUsage.rss();
-    return free - pixels;
+    return free - pixels - LATER_BYTES;
   }
 
   async step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult> {

@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <cstring>
+#include <filesystem>
+#include <numeric>
 #include <stdexcept>
 
 #include "model/json.h"
@@ -195,6 +196,78 @@ TEST(GoldenTraining, MicroBatchesAndRecomputeLevelsAgree) {
       std::filesystem::remove(file);
     }
   }
+}
+
+RowSize size_of(const SessionRow& s) {
+  RowSize size{.images = int64_t(s.images.size())};
+  for (const SegmentInput& segment : s.row.segments) {
+    size.rows += int64_t(segment.token_ids.size());
+    if (segment.branch >= 0) size.targets += int64_t(segment.token_ids.size());
+  }
+  return size;
+}
+
+// The plan, made from sizes alone, is what a step then takes: never less, and not much more.
+TEST(GoldenTraining, ThePlanIsWhatAStepTakes) {
+  const auto rows = rows_with(1);
+  std::vector<RowSize> sizes;
+  for (const SessionRow& row : rows) sizes.push_back(size_of(row));
+  const std::vector<int64_t> one_step = {int64_t(rows.size())};
+  size_t before = SIZE_MAX;
+  std::vector<size_t> needed;
+  for (int level : {0, 1, 2, 3}) {
+    TrainerOptions options = options_for("sigmoid");
+    options.recompute = level;
+    GoldenRun run(options);
+    const MemoryPlan plan = run.session.trainer().plan(sizes, one_step, kNoLimit);
+    EXPECT_EQ(plan.level, level);
+    EXPECT_EQ(plan.largest_batch, std::accumulate(sizes.begin(), sizes.end(), int64_t(0), [](int64_t n, const RowSize& s) { return n + s.rows; }));
+    EXPECT_LT(plan.activations, before);
+    run.session.step(rows);
+    const double used = double(run.session.trainer().activation_peak());
+    EXPECT_LE(used, double(plan.activations)) << "level " << level;
+    EXPECT_GE(used, 0.7 * double(plan.activations)) << "level " << level;
+    before = plan.activations;
+    needed.push_back(plan.activations);
+  }
+  // The lowest level that fits is taken; where none does, the highest, and the plan says so.
+  for (int level : {0, 1, 2, 3}) {
+    GoldenRun run(options_for("sigmoid"));
+    const MemoryPlan plan = run.session.trainer().plan(sizes, one_step, int64_t(needed[size_t(level)]));
+    EXPECT_EQ(plan.level, level);
+    EXPECT_TRUE(plan.fits());
+  }
+  GoldenRun run(options_for("sigmoid"));
+  const MemoryPlan plan = run.session.trainer().plan(sizes, one_step, int64_t(needed[3]) - 1);
+  EXPECT_EQ(plan.level, 3);
+  EXPECT_FALSE(plan.fits());
+}
+
+// A step is cut where the micro-batch is full, and the largest piece counts.
+TEST(GoldenTraining, ThePlanIsForTheLargestMicroBatchOfAnyStep) {
+  TrainerOptions options = options_for("sigmoid");
+  options.micro_batch_tokens = 100;
+  GoldenRun run(options);
+  const std::vector<RowSize> sizes = {{60, 10, 1}, {30, 10, 1}, {20, 10, 1}, {90, 10, 1}, {300, 10, 1}, {50, 10, 1}, {60, 10, 1}};
+  const std::vector<int64_t> steps = {4, 7}, without_the_long_one = {4};
+  EXPECT_EQ(run.session.trainer().plan(sizes, steps, kNoLimit).largest_batch, 300);
+  EXPECT_EQ(run.session.trainer().plan(sizes, without_the_long_one, kNoLimit).largest_batch, 90);
+}
+
+// Recomputing is the same arithmetic: not close, but equal.
+TEST(GoldenTraining, RecomputeLevelsGiveTheSameBits) {
+  const std::string file = testing::TempDir() + "/gradients-level.safetensors";
+  std::vector<std::vector<float>> gradients;
+  for (int level : {0, 1, 2, 3}) {
+    TrainerOptions options = options_for("sigmoid");
+    options.recompute = level;
+    GoldenRun run(options);
+    run.session.save_gradients(rows_with(1), file);
+    const Tensor flat = run.session.trainer().trainable().store.flat_grad();
+    gradients.emplace_back(flat.as<float>(), flat.as<float>() + flat.numel());
+  }
+  for (int level : {1, 2, 3}) EXPECT_EQ(gradients[0], gradients[size_t(level)]) << "level " << level;
+  std::filesystem::remove(file);
 }
 
 double quantile(std::vector<double> values, double q) {
