@@ -56,9 +56,16 @@ if [ -d native/addon ] && [ -d node_modules/node-addon-api ]; then addon=ON; fi
 
 mkdir -p "$dir"
 exec 9>"build/native/lock"
-if command -v flock >/dev/null && ! flock -n 9; then
-  echo "native: another build is running, waiting for it"
-  flock 9
+if command -v flock >/dev/null; then
+  locked=0
+  flock -n 9 || locked=$?
+  if [ $locked -eq 1 ]; then
+    echo "native: another build is running, waiting for it"
+    flock 9
+  elif [ $locked -gt 1 ]; then
+    # Lustre without its flock option.
+    echo "native: this file system has no locks: build on one node at a time"
+  fi
 fi
 if ! cmake -S native -B "$dir" "${generator[@]}" -DVPREF_CUDA=$cuda -DVPREF_TESTS=$tests \
   -DVPREF_ADDON=$addon "${extra[@]}" >"$dir/configure.log" 2>&1; then
@@ -73,6 +80,6 @@ for built in "$dir"/*.node "$dir"/vpref_mpi.so; do
   [ -e "$built" ] || continue
   target=build/native/$(basename "$built")
   # Renamed into place: a process that has the old one loaded keeps it.
-  if ! cmp -s "$built" "$target"; then cp "$built" "$target.new" && mv "$target.new" "$target"; fi
+  if ! cmp -s "$built" "$target"; then cp "$built" "$target.$$" && mv "$target.$$" "$target"; fi
 done
 echo "native: built in $dir"

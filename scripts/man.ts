@@ -105,7 +105,8 @@ function exampleEntry({ description, command }: { description: string; command: 
 
 function seeAlso(id: string): string {
   const pages = [...commands.map((command) => `vpref-${command.id}(1)`), 'vpref-records(5)'];
-  if (existsSync(join(root, 'man/vpref-pipelines.7'))) pages.push('vpref-pipelines(7)');
+  for (const page of ['vpref-pipelines', 'vpref-slurm'])
+    if (existsSync(join(root, `man/${page}.7`))) pages.push(`${page}(7)`);
   if (id !== '') pages.unshift('vpref(1)');
   return pages
     .filter((name) => name !== `vpref-${id}(1)`)

@@ -50,6 +50,7 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield facts.backends.includes('cuda')
     ? probe('cuda', binding)
     : notBuilt('cuda', 'built for the CPU alone', 'make cuda');
+  yield mpi(binding);
 }
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
@@ -128,6 +129,16 @@ function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
     return { check, ok, detail, ...(!ok && { remedy: 'report this: the engine computes wrong numbers here' }) };
   } catch (cause) {
     return { check, ok: false, detail: (cause as Error).message, remedy: 'check the driver with nvidia-smi' };
+  }
+}
+
+// Without it training has one rank.
+function mpi(binding: Binding): Check {
+  try {
+    return { check: 'mpi', ok: true, detail: `${binding.mpiLibrary()}: training may have several ranks` };
+  } catch (cause) {
+    const [detail = '', remedy = 'build again: scripts/build-native.sh'] = (cause as Error).message.split('; ');
+    return notBuilt('mpi', detail, remedy);
   }
 }
 
