@@ -38,10 +38,13 @@ lint: setup
 	node --import tsx scripts/check-mirror.ts
 	node --import tsx scripts/check-imports.ts
 
-# Puts vpref, its man pages and completions under $(PREFIX).
+# Puts vpref, its man pages and completions under $(PREFIX); vpref runs from this checkout. `npm pack` makes a package that does not need it.
 PREFIX ?= /usr/local
 install: build
 	npm install --global --prefix "$(PREFIX)" .
+	install -D -m 644 completions/vpref.bash "$(PREFIX)/share/bash-completion/completions/vpref"
+	install -D -m 644 completions/_vpref "$(PREFIX)/share/zsh/site-functions/_vpref"
+	install -D -m 644 completions/vpref.fish "$(PREFIX)/share/fish/vendor_completions.d/vpref.fish"
 
 clean:
 	rm -rf dist build oclif.manifest.json demo-out

@@ -11,21 +11,28 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { RunError, UsageError } from '../records/error.ts';
 import type { ImportFile } from '../stages/import/format.ts';
-import { checkFiles, readBytes } from './input.ts';
+import { checkFiles, readBytes, totalBytes } from './input.ts';
+import type { Counts } from './progress.ts';
 
 /**
  * The files, or stdin when there are none or for "-". Throws UsageError for one that cannot be read.
  *   rereads: files will be opened more than once.
  */
-export function openImportFiles(paths: readonly string[], stop: AbortSignal, rereads: boolean): ImportFile[] {
+export function openImportFiles(
+  paths: readonly string[],
+  stop: AbortSignal,
+  { rereads, counts }: { rereads: boolean; counts: Counts },
+): ImportFile[] {
   const names = paths.length === 0 ? ['-'] : paths;
   if (names.filter((name) => name === '-').length > 1) throw new UsageError('-: expected once, got twice');
   if (names.includes('-') && process.stdin.isTTY)
     throw new UsageError('expected FILE... or data on stdin, got a terminal (see vpref import --help)');
   checkFiles(names);
+  const bytes = totalBytes(names);
+  counts.bytesTotal = bytes === undefined ? undefined : bytes * (rereads ? 2 : 1);
   return names.map((name) => {
     const source = name === '-' ? 'stdin' : name;
-    const open = () => unzipped(readBytes(name, stop), source);
+    const open = () => unzipped(readBytes(name, stop, counts), source);
     return { source, open: name === '-' && rereads ? keptAside(open) : open };
   });
 }

@@ -60,25 +60,38 @@ export async function* readRows(options: InputOptions): AsyncGenerator<Iterable<
   const ids = new IdSet();
   let number = 0;
   counts.bytesTotal = totalBytes(files);
+  let bytesReached = 0;
+  let isOver = false;
+  counts.rowsTotal = () => {
+    if (isOver) return counts.read;
+    if (!counts.bytesTotal || bytesReached === 0) return limit === Number.POSITIVE_INFINITY ? undefined : mine(limit);
+    return Math.max(counts.read, mine(Math.min(limit, Math.round(number * (counts.bytesTotal / bytesReached)))));
+  };
+  const mine = (rows: number) => (shard === undefined ? rows : Math.ceil((rows - shard.index) / shard.count));
   function* rowsOf(batch: Iterable<Line>, source: string): Generator<InputRow | BadRow> {
     for (const line of batch) {
       if (number >= limit || stop.aborted) return;
       const row = parseRow(line, source, ids);
+      if (counts.isWatched) bytesReached += Buffer.byteLength(line.text) + 1;
       const isMine = shard === undefined || number % shard.count === shard.index;
       number += 1;
       if (!isMine) continue;
       counts.read += 1;
-      if (!('error' in row) && options.isDone?.(row.record.id)) counts.done += 1;
-      else yield row;
+      if (!('error' in row) && options.isDone?.(row.record.id)) {
+        counts.done += 1;
+        counts.finished += 1;
+      } else yield row;
     }
   }
   for (const file of files) {
     const source = file === '-' ? 'stdin' : file;
     for await (const batch of readLines(readBytes(file, stop, counts), source)) {
       yield rowsOf(batch, source);
-      if (number >= limit || stop.aborted) return;
+      if (number >= limit || stop.aborted) break;
     }
+    if (number >= limit || stop.aborted) break;
   }
+  isOver = true;
 }
 
 function parseRow({ line, value, text, error }: Line, source: string, ids: IdSet): InputRow | BadRow {
@@ -145,7 +158,7 @@ export function isWholeInput(files: readonly string[]): boolean {
 }
 
 /** Sum of the sizes when every input is a regular file. */
-function totalBytes(files: readonly string[]): number | undefined {
+export function totalBytes(files: readonly string[]): number | undefined {
   let total = 0;
   for (const file of files) {
     if (file === '-' && !isRegular(0)) return undefined;

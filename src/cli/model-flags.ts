@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the flags of model commands to an open model.
 import { type OpenModel, openModel } from '../stages/load-model.ts';
+import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
 import type { RunContext } from './run.ts';
 
@@ -22,6 +23,7 @@ const LIVE_INPUT_PATIENCE_MS = 100;
 
 /** Opens the model and closes it at the end of the run; --verbose tells the memory plan before and the use after. */
 export async function openModelOf(run: RunContext<unknown, unknown>, flags: ModelFlagValues): Promise<OpenModel> {
+  await ensureEngine(run, flags);
   const { template, 'image-mode': imageMode } = flags;
   const model = await openModel({
     model: flags.model,

@@ -77,8 +77,10 @@ export async function pipeResults(results: AsyncIterable<RowResult>, options: Pi
   const writer = new ResultWriter(options);
   for await (const result of results) {
     counts.read += 1;
-    if (sink.done.has(result.row.record.id)) counts.done += 1;
-    else writer.write(result);
+    if (sink.done.has(result.row.record.id)) {
+      counts.done += 1;
+      counts.finished += 1;
+    } else writer.write(result);
     if (sink.ready !== undefined) await sink.ready;
   }
 }
@@ -114,6 +116,7 @@ class ResultWriter {
   }
 
   write({ row, records, dropped, error }: RowResult): void {
+    this.#options.counts.finished += 1;
     if (error !== undefined) {
       this.#fail(row, error, records[0]);
       return;
@@ -132,6 +135,7 @@ class ResultWriter {
 
   passOn(row: InputRow): void {
     this.#options.counts.passed += 1;
+    this.#options.counts.finished += 1;
     this.#push(row.record, row);
   }
 

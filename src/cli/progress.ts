@@ -6,6 +6,8 @@ import type { ProgressMode } from './flags.ts';
 export interface Counts {
   read: number;
   written: number;
+  /** Input rows that are over, in whatever way. */
+  finished: number;
   /** Rows that gave no record, by reason. */
   dropped: Map<string, number>;
   skipped: number;
@@ -15,12 +17,42 @@ export interface Counts {
   /** Rows that --resume found done. */
   done: number;
   bytesRead: number;
+  /** Somebody watches: the length of each row in bytes is worth counting. */
+  isWatched: boolean;
   /** Undefined when the input is a pipe. */
   bytesTotal?: number | undefined;
+  /** Rows that there will be, where more is known than the bytes say. */
+  rowsTotal?: (() => number | undefined) | undefined;
 }
 
 export function newCounts(): Counts {
-  return { read: 0, written: 0, dropped: new Map(), skipped: 0, kept: 0, passed: 0, done: 0, bytesRead: 0 };
+  const counts = {
+    read: 0,
+    written: 0,
+    finished: 0,
+    skipped: 0,
+    kept: 0,
+    passed: 0,
+    done: 0,
+    bytesRead: 0,
+    isWatched: false,
+  };
+  return { ...counts, dropped: new Map() };
+}
+
+/** What a command's progress shows beside rows, rate and time left. */
+export interface Figures {
+  /** What is counted: "rows" unless said. */
+  unit?: string;
+  /** How many there will be and are over, where they are not the rows of the input. */
+  total?(): number | undefined;
+  finished?(): number;
+  /** How many of them an earlier run did. */
+  doneBefore?(): number;
+  /** Such as "812 tokens/s", the most telling first; `seconds` since the start. */
+  parts?(seconds: number): string[];
+  /** The summary says them in its own words. */
+  areInSummary?: boolean;
 }
 
 const TERMINAL_MS = 200;
@@ -32,11 +64,15 @@ export class Reporter {
   readonly label: string;
   readonly #quiet: boolean;
   readonly #rewrites: boolean;
-  readonly #mode: ProgressMode;
+  readonly #colours: boolean;
+  #mode: ProgressMode;
   readonly #stream: NodeJS.WriteStream;
   #timer: NodeJS.Timeout | undefined;
   #shown = false;
+  #toldTask = 0;
   #started = 0;
+  #figures: Figures = {};
+  #state: (seconds: number) => ProgressState = () => ({ parts: [] });
 
   constructor(label: string, options: { progress: ProgressMode; quiet: boolean; stream?: NodeJS.WriteStream }) {
     this.label = label;
@@ -44,6 +80,17 @@ export class Reporter {
     this.#mode = options.progress;
     this.#stream = options.stream ?? process.stderr;
     this.#rewrites = this.#stream.isTTY === true && process.env.TERM !== 'dumb';
+    // https://no-color.org: set and not empty.
+    this.#colours = this.#rewrites && !process.env.NO_COLOR;
+  }
+
+  /** Rows go to the terminal too: progress only when it is asked for. */
+  shareTerminal(): void {
+    if (this.#mode === 'auto') this.#mode = 'never';
+  }
+
+  showFigures(figures: Figures): void {
+    this.#figures = figures;
   }
 
   /** Said also under --quiet. */
@@ -56,44 +103,68 @@ export class Reporter {
     if (!this.#quiet) this.warn(message);
   }
 
-  start(counts: Counts): void {
-    this.showLine((seconds) => progressLine(counts, seconds));
+  /** Progress of something before the rows. */
+  task(name: string, share: number): void {
+    if (!this.#isWanted()) return;
+    const now = performance.now();
+    if (now - this.#toldTask < (this.#rewrites ? TERMINAL_MS : PLAIN_MS)) return;
+    this.#toldTask = now;
+    this.#draw({ share, parts: [name] });
   }
 
-  /** Keeps a progress line until endLine(), where one is wanted; `line` gets the seconds since now. */
-  showLine(line: (seconds: number) => string): void {
+  start(counts: Counts): void {
+    counts.isWatched = this.#isWanted();
     this.#started = performance.now();
-    const wanted = this.#mode === 'always' || (this.#mode === 'auto' && this.#stream.isTTY === true);
-    if (!wanted || this.#quiet) return;
-    const show = () => this.#show(line((performance.now() - this.#started) / 1000));
-    this.#timer = setInterval(show, this.#rewrites ? TERMINAL_MS : PLAIN_MS);
+    this.showLine((seconds) => progressState(counts, seconds, this.#figures));
+  }
+
+  /** Keeps a progress line until the end, where one is wanted, in place of the one before; `state` gets the seconds since the start. */
+  showLine(state: (seconds: number) => ProgressState): void {
+    this.#state = state;
+    clearInterval(this.#timer);
+    if (!this.#isWanted()) return;
+    this.#timer = setInterval(() => this.#draw(state(this.#seconds())), this.#rewrites ? TERMINAL_MS : PLAIN_MS);
     this.#timer.unref();
   }
 
+  /** No progress from here on. */
   endLine(): void {
+    this.#mode = 'never';
     clearInterval(this.#timer);
+    this.#timer = undefined;
     if (this.#shown) this.#write('');
   }
 
   /** Ends the progress line; says the summary when there was a line, or something else than plain success. */
-  finish(counts: Counts): void {
-    const summary = summaryLine(counts);
-    if (this.#timer !== undefined) {
-      clearInterval(this.#timer);
-      const seconds = (performance.now() - this.#started) / 1000;
-      this.note(`${summary}, ${formatSeconds(seconds)}`);
+  finish(counts: Counts, { isTable = false } = {}): void {
+    const hadLine = this.#timer !== undefined;
+    const seconds = this.#seconds();
+    this.endLine();
+    if (hadLine) {
+      const figures = this.#figures.areInSummary ? [] : (this.#figures.parts?.(seconds) ?? []);
+      const parts = isTable ? this.#state(seconds).parts : [summaryLine(counts), ...figures];
+      this.note([...parts, formatSeconds(seconds)].join(', '));
     } else if (counts.read !== counts.written || counts.skipped + counts.kept + counts.passed + counts.done > 0) {
-      this.note(summary);
+      if (!isTable) this.note(summaryLine(counts));
     }
   }
 
-  #show(line: string): void {
+  #isWanted(): boolean {
+    const isTerminal = this.#stream.isTTY === true;
+    return !this.#quiet && (this.#mode === 'always' || (this.#mode === 'auto' && isTerminal));
+  }
+
+  #seconds(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
+
+  #draw(state: ProgressState): void {
     if (!this.#rewrites) {
-      this.#stream.write(`${this.label}: ${line}\n`);
+      this.#stream.write(`${this.label}: ${plainLine(state)}\n`);
       return;
     }
-    const columns = this.#stream.columns || 80;
-    this.#stream.write(`${ERASE_LINE}${`${this.label}: ${line}`.slice(0, columns - 1)}`);
+    const line = terminalLine(this.label, state, { columns: this.#stream.columns || 80, colours: this.#colours });
+    this.#stream.write(`${ERASE_LINE}${line}`);
     this.#shown = true;
   }
 
@@ -104,21 +175,77 @@ export class Reporter {
   }
 }
 
-/** "1,200 rows, 400/s, 37 %, 0:02 left, 12 dropped, 1 failed" */
-export function progressLine(counts: Counts, seconds: number): string {
-  const worked = counts.read - counts.done;
-  const parts = [`${group(counts.read)} rows`];
-  if (seconds > 0) parts.push(`${formatRate(worked / seconds)}/s`);
-  if (counts.bytesTotal !== undefined && counts.bytesTotal > 0) {
-    const share = Math.min(1, counts.bytesRead / counts.bytesTotal);
-    parts.push(`${Math.floor(share * 100)} %`);
-    if (share > 0 && share < 1 && worked > 0) parts.push(`${formatSeconds((seconds / share) * (1 - share))} left`);
-  }
-  const dropped = sum(counts.dropped.values());
-  if (dropped > 0) parts.push(`${group(dropped)} dropped`);
+/** What a progress line says: the share that is done, and words for it, the most telling first. */
+export interface ProgressState {
+  share?: number | undefined;
+  parts: string[];
+}
+
+/** How far a run is: "1,200 of 2,860 rows", "2:10 left", "1 failed", "40 rows/s", the command's figures, "12 dropped". */
+export function progressState(counts: Counts, seconds: number, figures: Figures = {}): ProgressState {
+  const { unit = 'rows' } = figures;
+  const finished = figures.finished?.() ?? counts.finished;
+  const total = figures.total === undefined ? counts.rowsTotal?.() : figures.total();
+  const byBytes = counts.bytesTotal ? counts.bytesRead / counts.bytesTotal : undefined;
+  const share = clamp(total === undefined ? byBytes : total === 0 ? undefined : finished / total);
+  const worked = finished - (figures.finished === undefined ? counts.done : (figures.doneBefore?.() ?? 0));
+  const before = finished > 0 ? (finished - worked) / finished : 0;
+  const parts = [`${group(finished)}${total === undefined ? '' : ` of ${group(total)}`} ${unit}`];
+  if (share !== undefined && share < 1 && worked > 0 && seconds > 0)
+    parts.push(`${formatTimeLeft((seconds * (1 - share)) / (share * (1 - before)))} left`);
   const failed = counts.skipped + counts.kept;
   if (failed > 0) parts.push(`${group(failed)} failed`);
-  return parts.join(', ');
+  if (seconds > 0 && worked > 0) parts.push(`${formatRate(worked / seconds)} ${unit}/s`);
+  parts.push(...(figures.parts?.(seconds) ?? []));
+  const dropped = sum(counts.dropped.values());
+  if (dropped > 0) parts.push(`${group(dropped)} dropped`);
+  return { share, parts };
+}
+
+function plainLine({ share, parts }: ProgressState): string {
+  return [...(share === undefined ? [] : [percent(share)]), ...parts].join(', ');
+}
+
+const MAX_BAR = 24;
+const MIN_BAR = 8;
+const GREEN = '\x1b[32m';
+const RED = '\x1b[31m';
+const PLAIN = '\x1b[0m';
+
+/** "vpref pair  42 % [=======>    ] 1,200 of 2,860 rows, 0:41 left": as many parts as the columns hold, and a bar in what is left. */
+export function terminalLine(
+  label: string,
+  { share, parts }: ProgressState,
+  { columns, colours }: { columns: number; colours: boolean },
+): string {
+  // The last column is left free: some terminals wrap when it is written.
+  const room = columns - 1;
+  const lead = share === undefined ? `${label}: ` : `${label} ${percent(share).padStart(5)} `;
+  const shown: string[] = [];
+  for (const part of parts) {
+    if (lead.length + [...shown, part].join(', ').length > room) break;
+    shown.push(part);
+  }
+  const text = shown.join(', ');
+  const barRoom = Math.min(MAX_BAR, room - lead.length - text.length - 3);
+  const bar = share === undefined || barRoom < MIN_BAR ? '' : `${drawBar(share, barRoom, colours)} `;
+  if (shown.length === 0) return lead.slice(0, room);
+  return `${lead}${bar}${colours ? text.replace(/[\d,]+ failed/, `${RED}$&${PLAIN}`) : text}`;
+}
+
+function drawBar(share: number, width: number, colours: boolean): string {
+  const filled = Math.floor(share * width);
+  const bar = '='.repeat(filled) + (filled < width ? '>' : '');
+  const rest = ' '.repeat(Math.max(0, width - filled - 1));
+  return colours ? `[${GREEN}${bar}${PLAIN}${rest}]` : `[${bar}${rest}]`;
+}
+
+function percent(share: number): string {
+  return `${Math.floor(share * 100)} %`;
+}
+
+function clamp(share: number | undefined): number | undefined {
+  return share === undefined ? undefined : Math.min(1, Math.max(0, share));
 }
 
 /** "1,200 in, 1,188 out, 12 dropped (equal answers 10, tie 2)" */
@@ -147,7 +274,11 @@ export function group(n: number): string {
 }
 
 export function formatRate(rate: number): string {
-  return rate >= 10 ? group(Math.round(rate)) : rate.toPrecision(2);
+  return rate >= 10 ? group(Math.round(rate)) : rate === 0 ? '0' : rate.toPrecision(2);
+}
+
+function formatTimeLeft(seconds: number): string {
+  return formatSeconds(Math.ceil(seconds)).replace(/\.0 s$/, ' s');
 }
 
 export function formatSeconds(seconds: number): string {

@@ -10,7 +10,7 @@ import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { type BadRow, checkFiles, type InputRow, readRows } from './input.ts';
 import { openSink, openTableSink, type Sink, stoppedError } from './output.ts';
 import { MAX_TOLD, type PipeOptions } from './pipe.ts';
-import { newCounts, Reporter } from './progress.ts';
+import { type Counts, type Figures, newCounts, type ProgressState, Reporter } from './progress.ts';
 import { listenForStop } from './stop.ts';
 
 /** A command line after parsing. */
@@ -32,7 +32,7 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   /** A line on stderr. */
   warn(message: string): void;
   /** Keeps a progress line, where one is wanted, until the run ends; `line` gets the seconds since now. */
-  showLine(line: (seconds: number) => string): void;
+  showLine(line: (seconds: number) => ProgressState): void;
   /** Runs when all rows are written, before the summary. */
   atEnd(action: () => void | Promise<void>): void;
   /** Members that the row of --summary gets at the end of the run. */
@@ -43,6 +43,12 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   failed(error: RecordError, record?: VprefRecord): void;
   /** Rows out depend on all rows in, because of this flag: --shard and --resume are refused, a restarted job begins anew. */
   needAllRows(flag: string): void;
+  /** What the progress line shows beside rows, rate and time left. */
+  showFigures(figures: Figures): void;
+  /** How far something before the rows is. */
+  showTask(name: string, share: number): void;
+  /** The run's counts, for commands that read their files themselves. */
+  readonly counts: Counts;
   /** Says so when the command line gives a common flag that changes nothing here. */
   noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void;
   /** One of several processes of a run, and not the one that speaks: no notes or warnings, no requeueing. */
@@ -76,7 +82,7 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly #verb: string;
   readonly #common: AnyFlags;
   readonly #reporter: Reporter;
-  readonly #counts = newCounts();
+  readonly counts = newCounts();
   readonly #atEnd: (() => void | Promise<void>)[] = [];
   #figures: () => object = () => ({});
   /** What the earlier starts of a resumed output had written and dropped. */
@@ -108,7 +114,7 @@ export class Run<F, A> implements RunContext<F, A> {
     if (this.#speaks) this.#reporter.warn(message);
   }
 
-  showLine(line: (seconds: number) => string): void {
+  showLine(line: (seconds: number) => ProgressState): void {
     this.#reporter.showLine(line);
   }
 
@@ -133,6 +139,15 @@ export class Run<F, A> implements RunContext<F, A> {
 
   stepBack(): void {
     this.#speaks = false;
+    this.#reporter.endLine();
+  }
+
+  showFigures(figures: Figures): void {
+    this.#reporter.showFigures(figures);
+  }
+
+  showTask(name: string, share: number): void {
+    this.#reporter.task(name, share);
   }
 
   /** Throws UsageError when there is nothing to read, or a file cannot be. */
@@ -147,7 +162,7 @@ export class Run<F, A> implements RunContext<F, A> {
   readRows(sink?: Sink): AsyncGenerator<Iterable<InputRow | BadRow>> {
     const { shard, limit } = this.#common;
     const { files, stop } = this;
-    return readRows({ files, shard, limit, stop, counts: this.#counts, ...(sink && { isDone: sink.done.has }) });
+    return readRows({ files, shard, limit, stop, counts: this.counts, ...(sink && { isDone: sink.done.has }) });
   }
 
   async *records(): AsyncGenerator<Row> {
@@ -157,20 +172,21 @@ export class Run<F, A> implements RunContext<F, A> {
         if ('error' in row) this.failed(row.error, row.record);
         else if (row.record.error === undefined) yield row;
         else {
-          this.#counts.passed += 1;
+          this.counts.passed += 1;
           this.#failedRows?.push(row.record);
         }
+        this.counts.finished += 1;
       }
-    if (this.#counts.passed > 0) this.note(`${this.#counts.passed} records left out: they failed in an earlier stage`);
+    if (this.counts.passed > 0) this.note(`${this.counts.passed} records left out: they failed in an earlier stage`);
   }
 
   failed(error: RecordError, record?: VprefRecord): void {
     if ((this.#common['on-error'] ?? 'fail') === 'fail') throw error;
-    this.#counts.skipped += 1;
+    this.counts.skipped += 1;
     if (record !== undefined)
       this.#failedRows?.push({ ...record, error: { stage: this.#verb, code: BAD_RECORD, message: error.message } });
-    if (this.#counts.skipped <= MAX_TOLD) this.warn(error.message);
-    else if (this.#counts.skipped === MAX_TOLD + 1) this.warn('more rows failed: they are only counted');
+    if (this.counts.skipped <= MAX_TOLD) this.warn(error.message);
+    else if (this.counts.skipped === MAX_TOLD + 1) this.warn('more rows failed: they are only counted');
   }
 
   /** The results of this shard, until the run is asked to stop. */
@@ -193,12 +209,12 @@ export class Run<F, A> implements RunContext<F, A> {
     if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
     this.#doneRows = done.rows;
     for (const [reason, count] of done.dropped) this.#doneDropped.set(reason, count);
-    this.#counts.skipped = done.skipped;
-    this.#counts.kept = done.kept;
+    this.counts.skipped = done.skipped;
+    this.counts.kept = done.kept;
     await this.#finishing(sink, () =>
-      pipe({ sink, onError, stage: this.#verb, counts: this.#counts, reporter: this.#reporter }),
+      pipe({ sink, onError, stage: this.#verb, counts: this.counts, reporter: this.#reporter }),
     );
-    if (this.#counts.skipped + this.#counts.kept > 0) process.exitCode = exitCode.partial;
+    if (this.counts.skipped + this.counts.kept > 0) process.exitCode = exitCode.partial;
   }
 
   /** The same for rows that are no records. */
@@ -210,8 +226,9 @@ export class Run<F, A> implements RunContext<F, A> {
     const path = toStdout ? undefined : output;
     const sink = openTableSink(path, { resumable, resume: resumable && this.#resumes() });
     if (keepsFailed && onError === 'keep' && path !== undefined) this.#failedRows = new FailedRows(path);
-    await this.#finishing(sink, () => pipe(sink), { summary: false });
-    const { skipped } = this.#counts;
+    if (toStdout && process.stdout.isTTY) this.#reporter.shareTerminal();
+    await this.#finishing(sink, () => pipe(sink), { isTable: true });
+    const { skipped } = this.counts;
     await this.#failedRows?.finish();
     if (skipped === 0) return;
     this.note(
@@ -224,8 +241,8 @@ export class Run<F, A> implements RunContext<F, A> {
     return this.#common.resume === true || (isRestarted() && this.#common.output !== undefined);
   }
 
-  async #finishing(sink: Sink, work: () => Promise<void>, { summary = true } = {}): Promise<void> {
-    if (summary) this.#reporter.start(this.#counts);
+  async #finishing(sink: Sink, work: () => Promise<void>, { isTable = false } = {}): Promise<void> {
+    this.#reporter.start(this.counts);
     try {
       await work();
       if (this.stop.aborted) throw stoppedError(this.stop.reason, sink.savedAs);
@@ -237,19 +254,18 @@ export class Run<F, A> implements RunContext<F, A> {
       await this.#requeue(error);
       throw error;
     } finally {
-      if (summary) this.#reporter.finish(this.#counts);
-      else this.#reporter.endLine();
+      this.#reporter.finish(this.counts, { isTable });
     }
-    this.#writeSummary(summary);
+    this.#writeSummary(!isTable);
   }
 
   /** The row of --summary, of the whole output: what an earlier, resumed start dropped is in it too. */
   #writeSummary(areRecords: boolean): void {
     const path = this.#common.summary;
     if (path === undefined) return;
-    const { read, written, skipped, kept, passed, done } = this.#counts;
+    const { read, written, skipped, kept, passed, done } = this.counts;
     const dropped = new Map(this.#doneDropped);
-    for (const [reason, count] of this.#counts.dropped) dropped.set(reason, (dropped.get(reason) ?? 0) + count);
+    for (const [reason, count] of this.counts.dropped) dropped.set(reason, (dropped.get(reason) ?? 0) + count);
     const counts = {
       rows_read: read,
       ...(areRecords && { rows_written: written + this.#doneRows }),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The progress line of a training run.
 import type { TrainProgress } from '../stages/train/index.ts';
-import { formatRate, formatSeconds, group } from './progress.ts';
+import { formatRate, formatSeconds, group, type ProgressState } from './progress.ts';
 
 /** Keeps the last state that the run told, and when its phase began. */
 export class TrainProgressLine {
@@ -19,12 +19,15 @@ export class TrainProgressLine {
     this.#last = progress;
   }
 
-  /** "step 12/25, loss 0.652, accuracy 0.78, margin 0.21, 3.2 pairs/s, 1:20 left" */
-  text(): string {
+  /** "step 12/25", "1:20 left", "loss 0.652", "accuracy 0.78", "margin 0.21", "3.2 rows/s" */
+  state(): ProgressState {
     const progress = this.#last;
-    if (progress === undefined) return 'reading';
+    if (progress === undefined) return { parts: ['loading'] };
     const { phase, done, total } = progress;
     const parts = [`${phase === 'steps' ? 'step' : 'reference'} ${group(done)}/${group(total)}`];
+    const since = this.#now() - this.#first!.seconds;
+    const advanced = done - this.#first!.done;
+    if (advanced > 0 && done < total) parts.push(`${formatSeconds((since / advanced) * (total - done))} left`);
     if (phase === 'steps') {
       const { row } = progress;
       parts.push(`loss ${row.loss.toPrecision(3)}`);
@@ -33,9 +36,6 @@ export class TrainProgressLine {
       if (margin !== undefined) parts.push(`margin ${margin.toPrecision(2)}`);
       parts.push(`${formatRate(row.pairs_per_second)} rows/s`);
     }
-    const since = this.#now() - this.#first!.seconds;
-    const advanced = done - this.#first!.done;
-    if (advanced > 0 && done < total) parts.push(`${formatSeconds((since / advanced) * (total - done))} left`);
-    return parts.join(', ');
+    return { share: total === 0 ? undefined : done / total, parts };
   }
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags, type Interfaces } from '@oclif/core';
+import { ensureEngine } from '../cli/engine.ts';
+import { annotateProgress } from '../cli/figures.ts';
 import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
@@ -94,6 +96,8 @@ export default class Annotate extends RecordCommand {
     await this.runStage(Annotate, async (run) => {
       const { stage, tally } = await openAnnotate(settings(run));
       run.atEnd(() => run.note(describeTally(tally)));
+      run.showFigures(annotateProgress(tally));
+      if (!run.flags.judge.startsWith('local:')) run.noteIdle({ threads: 'only a local judge computes here' });
       run.addFigures(() => annotateFigures(flags, tally));
       return stage;
     });
@@ -150,6 +154,7 @@ async function openLocal(run: RunContext<AnnotateFlags, unknown>, model: string)
     import('../stages/load-model.ts'),
     import('../stages/annotate/local-engine.ts'),
   ]);
+  await ensureEngine(run, { device: 'auto', model });
   const opened = await openModel({
     ...{ model, adapters: [], device: 'auto', dtype: 'auto', threads: run.flags.threads, stop: run.stop },
     template: { otherwise: 'auto' },

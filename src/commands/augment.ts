@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags } from '@oclif/core';
+import { augmentProgress } from '../cli/figures.ts';
 import { recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { createPixelPool } from '../pixels/pool.ts';
@@ -37,7 +38,8 @@ ${recipeHelp()}`;
   };
 
   async run(): Promise<void> {
-    await this.runStage(Augment, ({ flags }) => {
+    await this.runStage(Augment, (run) => {
+      const { flags } = run;
       const { op: texts = [], 'image-dir': imageDir, preview: previewDir, replay: isReplay, seed, threads } = flags;
       const shared = {
         ...(imageDir !== undefined && { imageDir }),
@@ -54,7 +56,9 @@ ${recipeHelp()}`;
       const needsDir = views.find(changesPixels);
       if (needsDir && imageDir === undefined)
         throw new UsageError(`--image-dir: expected a folder for the images of view ${needsDir.name}`);
-      return augment({ views, seed, ...shared });
+      const { stage, figures } = augmentProgress(augment({ views, seed, ...shared }));
+      run.showFigures(figures);
+      return stage;
     });
   }
 }

@@ -92,7 +92,7 @@ otherwise:
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
       run.atEnd(() => tellCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
-      return importFiles(openImportFiles(files, stop, rereads), options, counts);
+      return importFiles(openImportFiles(files, stop, { rereads, counts: run.counts }), options, counts);
     });
   }
 }

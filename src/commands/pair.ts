@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags, type Interfaces } from '@oclif/core';
+import { pairProgress } from '../cli/figures.ts';
 import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { listFlag, parseLimits } from '../cli/list-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
@@ -132,6 +133,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
       if (flags.faithful && !FAITHFUL_RULES.includes(options.rule)) warnNoQuirk(run, `rule ${options.rule}`);
       run.noteIdle({ threads: 'pairs are made by one thread' });
       const report = newPairReport();
+      run.showFigures(pairProgress(run.counts));
       if (flags.preset !== undefined && options.rule === 'seva' && !flags.faithful)
         run.note('line breaks in answers are kept; the published code deletes them (--faithful)');
       run.atEnd(() => tellReport(report, run));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags, type Interfaces } from '@oclif/core';
+import { sampleProgress } from '../cli/figures.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
@@ -102,7 +103,10 @@ assistant turns with content null are generated one after the other.
         throw new UsageError('--beams: expected greedy search of one answer, got --temperature or -n beside it');
       if (flags.n > 1 && flags.temperature === 0 && flags.beams === 1)
         run.warn(`-n ${flags.n} without --temperature: greedy answers to one prompt are all the same`);
-      return flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
+      const opened = flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
+      const { stage, figures } = sampleProgress(await opened);
+      run.showFigures(figures);
+      return stage;
     });
   }
 }

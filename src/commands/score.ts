@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags } from '@oclif/core';
+import { scoreProgress } from '../cli/figures.ts';
 import { modelFlags, recordFlags } from '../cli/flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
@@ -25,7 +26,9 @@ summed over the response's tokens and its end token, full vocabulary, temperatur
     await this.runStage(Score, async (run) => {
       run.noteIdle({ seed: 'nothing is drawn at random here' });
       const { score } = await import('../stages/score.ts');
-      return score((await openModelOf(run, run.flags)).context);
+      const { stage, figures } = scoreProgress(score((await openModelOf(run, run.flags)).context));
+      run.showFigures(figures);
+      return stage;
     });
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags, type Interfaces } from '@oclif/core';
+import { ensureEngine } from '../cli/engine.ts';
 import { StoppedError, type StopSignal } from '../cli/exit.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags, sizeFlag } from '../cli/flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
@@ -182,6 +183,7 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
     import('../engine/fingerprint.ts'),
     import('../stages/train/order.ts'),
   ]);
+  await ensureEngine(run, flags);
   const needs = await lossNeeds(plan.settings.loss);
   const { context, policy } = await openModelOf(run, flags);
   const { totalSteps } = order.trainingLength(
@@ -201,7 +203,7 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
     ...(initAdapter !== undefined && { initAdapter }),
   });
   const progress = new TrainProgressLine();
-  run.showLine(() => progress.text());
+  run.showLine(() => progress.state());
   const frozen = context.fingerprint.adapter;
   const started = initAdapter === undefined ? undefined : await fingerprintAdapter(initAdapter);
   const stopped = yield* train(rows, trainer, needs, context, {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads the addon. The types here are the list of all that native/addon exports.
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from './engine-error.ts';
 import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings } from './train-requests.ts';
@@ -201,8 +203,8 @@ export interface LoadedBinding {
   path: string;
 }
 
-const CPU_ADDON = join('build', 'native', 'vpref_cpu.node');
-const CUDA_ADDON = join('build', 'native', 'vpref_cuda.node');
+const CPU_ADDON = 'vpref_cpu.node';
+const CUDA_ADDON = 'vpref_cuda.node';
 
 const loaded = new Map<string, Binding>();
 
@@ -236,17 +238,42 @@ function quietOpenMp(): void {
 }
 
 function addonPath(device: 'auto' | 'cpu' | 'cuda'): string {
+  const path = findAddon(device);
+  if (path !== undefined) return path;
+  const wanted = join(addonFolders()[0]!, device === 'cuda' ? CUDA_ADDON : CPU_ADDON);
+  const what = device === 'cuda' ? 'the CUDA engine' : 'the native engine';
+  throw new EngineError('addon', `${wanted}: ${what} is not built: run ${buildCommand(wanted)}`);
+}
+
+/** The addon that a device would load, if there is one. */
+export function findAddon(device: 'auto' | 'cpu' | 'cuda'): string | undefined {
   const override = process.env.VPREF_ADDON;
   if (override) return override;
+  const names = { cuda: [CUDA_ADDON], cpu: [CPU_ADDON, CUDA_ADDON], auto: [CUDA_ADDON, CPU_ADDON] }[device];
+  for (const name of names)
+    for (const folder of addonFolders()) if (existsSync(join(folder, name))) return join(folder, name);
+  return undefined;
+}
+
+/** Where engines are built and looked for: the package, then the user's cache, there by what they are built from. */
+export function addonFolders(): string[] {
   const root = packageRoot();
-  const cuda = join(root, CUDA_ADDON);
-  const cpu = join(root, CPU_ADDON);
-  if (device !== 'cpu' && existsSync(cuda)) return cuda;
-  if (device === 'cuda')
-    throw new EngineError('addon', `${cuda}: the CUDA engine is not built: run ${buildCommand(cuda)}`);
-  if (existsSync(cpu)) return cpu;
-  if (existsSync(cuda)) return cuda;
-  throw new EngineError('addon', `${cpu}: the native engine is not built: run ${buildCommand(cpu)}`);
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+  return [join(root, 'build', 'native'), join(cache, 'vpref', 'native', sourceKey(root))];
+}
+
+// Sizes of the sources are enough to tell one package from the next, and cost no reading.
+let knownKey: string | undefined;
+function sourceKey(root: string): string {
+  if (knownKey !== undefined) return knownKey;
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  const sum = createHash('sha256');
+  const native = join(root, 'native');
+  const files = existsSync(native) ? readdirSync(native, { recursive: true, withFileTypes: true }) : [];
+  const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+  for (const name of names.sort()) sum.update(`${relative(native, name)} ${statSync(name).size}\n`);
+  knownKey = `${version}-${process.platform}-${process.arch}-${sum.digest('hex').slice(0, 12)}`;
+  return knownKey;
 }
 
 function buildCommand(path: string): string {
@@ -254,7 +281,7 @@ function buildCommand(path: string): string {
 }
 
 // The folder of package.json, from src/engine as well as from the bundle in dist/.
-function packageRoot(): string {
+export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
   return folder;

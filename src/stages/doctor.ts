@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { type Binding, loadBinding } from '../engine/binding.ts';
+import { addonRemedy } from '../engine/build-addon.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import { RunError } from '../records/error.ts';
@@ -33,7 +34,7 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield { check: 'cpu', ok: true, detail: `${availableParallelism()} cores, ${cpus()[0]?.model ?? process.arch}` };
   yield { check: 'memory', ok: true, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` };
   yield cache(cacheFolder);
-  const addon = await attempt('addon', 'scripts/build-native.sh', () => loadBinding('auto'));
+  const addon = await attempt('addon', addonRemedy(), () => loadBinding('auto'));
   if ('check' in addon) {
     yield addon;
     return;

@@ -239,6 +239,6 @@ describe('command line', { concurrency: 2 }, () => {
 
   test('--progress always writes plain lines off a terminal, and a summary', async () => {
     const { stderr } = await runCli([...stage, input, '--progress', 'always', '-o', '/dev/null']);
-    assert.match(stderr, /^vpref augment: 20,000 in, 20,000 out, \d+(\.\d)? s\n$/);
+    assert.match(stderr, /^vpref augment: 20,000 in, 20,000 out, [\d,]+ images\/s, \d+(\.\d)? s\n$/);
   });
 });

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Builds the native engine where an installed package has none yet: into the package, or into the user's cache where the package may
+// not be written.
+import { spawn, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { addonFolders, findAddon, packageRoot } from './binding.ts';
+import { EngineError } from './engine-error.ts';
+
+export interface AddonBuild {
+  device: 'auto' | 'cpu' | 'cuda';
+  /** Ends the build when it aborts. */
+  stop?: AbortSignal;
+  /** What is about to happen, and what holds it up. */
+  note(message: string): void;
+  /** Share that is built, 0 to 1, now and then. */
+  onProgress?(share: number): void;
+}
+
+/** Whether the engine for the device is there. $VPREF_ADDON is taken at its word. */
+export function hasAddon(device: 'auto' | 'cpu' | 'cuda'): boolean {
+  return findAddon(device) !== undefined;
+}
+
+/**
+ * Builds the engine. Processes that start together wait for the one that builds.
+ * Throws EngineError{"addon"} saying what to install, or where the compiler's words are.
+ */
+export async function buildAddon({ device, stop, note, onProgress }: AddonBuild): Promise<void> {
+  const folder = writableFolder();
+  const script = join(packageRoot(), 'scripts', 'build-native.sh');
+  if (!existsSync(script)) throw new EngineError('addon', `${script}: is missing: install the package again`);
+  const args = [script, '--no-tests', '--build-dir', folder, '--node-modules', headersFolder()];
+  if (device === 'cuda') args.push('--cuda');
+  printed([...args, '--check']);
+  const logs = printed([...args, '--print-dir']);
+  const log = join(logs, 'build.log');
+  note(
+    `the native engine is not built yet: building it once, a few minutes on two cores, into ${folder} (log: ${log})`,
+  );
+  const timer = setInterval(() => {
+    const share = builtShare(log);
+    if (share !== undefined) onProgress?.(share);
+  }, 500);
+  try {
+    await runBuild(args, { log, note, ...(stop && { stop }) });
+  } finally {
+    clearInterval(timer);
+  }
+  if (!hasAddon(device)) throw new EngineError('addon', `${folder}: the build ended without an engine; log: ${log}`);
+}
+
+/** What to do where there is no engine. */
+export function addonRemedy(): string {
+  const script = join(packageRoot(), 'scripts', 'build-native.sh');
+  const { error, status, stderr } = spawnSync('bash', [script, '--check'], { encoding: 'utf8' });
+  if (error)
+    return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do without';
+  if (status === 0) return `the first command that runs a model builds it, or: ${script} --no-tests`;
+  return `${stderr
+    .trim()
+    .replace(/:?\s*\n\s*/g, '; ')
+    .replace(/ {2,}/g, ': ')}; import, augment, pair and export do without`;
+}
+
+/** The first of the folders that engines are looked for in that can be written. */
+function writableFolder(): string {
+  const folders = addonFolders();
+  for (const folder of folders)
+    try {
+      mkdirSync(folder, { recursive: true });
+      accessSync(folder, constants.W_OK);
+      return folder;
+    } catch {}
+  throw new EngineError(
+    'addon',
+    `the native engine is not built, and none of ${folders.join(', ')} can be written to build it in: set XDG_CACHE_HOME to a folder that can`,
+  );
+}
+
+/** node_modules with the headers, which an installer may have put beside this package or above it. */
+function headersFolder(): string {
+  const require = createRequire(import.meta.url);
+  return dirname(dirname(require.resolve('node-addon-api/package.json')));
+}
+
+function printed(args: string[]): string {
+  const { error, stdout, stderr, status } = spawnSync('bash', args, { encoding: 'utf8' });
+  if (error)
+    throw new EngineError('addon', `the native engine is not built, and building it needs bash: ${error.message}`);
+  if (status !== 0) throw new EngineError('addon', `the native engine is not built, and cannot be: ${stderr.trim()}`);
+  return stdout.trim();
+}
+
+function runBuild(
+  args: string[],
+  { log, note, stop }: { log: string; note(message: string): void; stop?: AbortSignal },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // A group of its own, so that a stop reaches the compilers too.
+    const child = spawn('bash', args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const end = () => process.kill(-child.pid!, 'SIGTERM');
+    if (stop?.aborted) end();
+    stop?.addEventListener('abort', end, { once: true });
+    let told = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (String(chunk).includes('another build is running')) note('another process is building it: waiting');
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      told += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (status) => {
+      stop?.removeEventListener('abort', end);
+      if (status === 0) return resolve();
+      if (stop?.aborted) return reject(stop.reason);
+      const last = told.trim().split('\n').slice(-12).join('\n');
+      reject(
+        new EngineError(
+          'addon',
+          `the native engine could not be built: ${last || `bash ended with ${status}`}\nlog: ${log}`,
+        ),
+      );
+    });
+  });
+}
+
+/** From the last "[12/90]" (ninja) or "[ 12%]" (make) of the log. */
+export function builtShare(log: string): number | undefined {
+  let text: string;
+  try {
+    text = readFileSync(log, 'utf8').slice(-4000);
+  } catch {
+    return undefined;
+  }
+  const steps = [...text.matchAll(/^\[\s*(\d+)(?:\/(\d+)|%)\]/gm)].at(-1);
+  return steps === undefined ? undefined : Number(steps[1]) / Number(steps[2] ?? 100);
+}
