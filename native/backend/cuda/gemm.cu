@@ -2,6 +2,8 @@
 // Matrix products through cuBLASLt: the algorithm is asked for once a shape and kept.
 #include "ops/gemm.h"
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <tuple>
@@ -14,6 +16,7 @@ namespace vpref::cuda {
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // what Hopper's kernels want at most
+constexpr size_t kMostProducts = 4096;                // packed batches have a new number of rows almost every step
 
 cudaDataType_t type_of(DType t) {
   switch (t) {
@@ -37,7 +40,10 @@ struct Product {
   }
 };
 
-using Key = std::tuple<DType, DType, bool, bool, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
+// An algorithm may read as many bytes at once as the operands' addresses are promised to be aligned to; 16 is all that any needs.
+uint32_t alignment(const void* p) { return 1u << std::min(4, __builtin_ctzll(reinterpret_cast<uintptr_t>(p) | 16)); }
+
+using Key = std::tuple<DType, DType, bool, bool, bool, std::array<int64_t, 6>, std::array<uint32_t, 3>>;
 
 // One compute thread owns the device, so one of these a thread is one in all.
 struct Library {
@@ -62,27 +68,63 @@ cublasLtMatrixLayout_t layout(const Tensor& t) {
   return l;
 }
 
-std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c) {
+template <class T>
+void set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const T& value) {
+  VPREF_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(desc, attribute, &value, sizeof value));
+}
+
+// What may be chosen: partial sums of split products stay f32 (in the output's type they would be rounded to bf16 in between) and are added in a fixed
+// order, so that the same product gives the same bytes.
+cublasLtMatmulPreference_t preference(const std::array<uint32_t, 3>& alignments) {
+  cublasLtMatmulPreference_t p;
+  VPREF_CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&p));
+  const auto put = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+    VPREF_CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(p, attribute, &value, sizeof value));
+  };
+  put(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(kWorkspaceBytes));
+  put(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  put(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignments[1]);
+  put(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignments[0]);
+  put(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments[2]);
+  put(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignments[2]);
+  return p;
+}
+
+std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, const Tensor* bias,
+                              const std::array<uint32_t, 3>& alignments) {
   auto p = std::make_unique<Product>();
   VPREF_CUBLAS_CHECK(cublasLtMatmulDescCreate(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-  const cublasOperation_t op_first = transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, op_second = transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-  VPREF_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_first, sizeof op_first));
-  VPREF_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_second, sizeof op_second));
+  set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(p->desc, CUBLASLT_MATMUL_DESC_TRANSB, transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (bias) {
+    set(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias->data);
+  }
   p->a = layout(b);
   p->b = layout(a);
   p->c = layout(c);
-  cublasLtMatmulPreference_t preference;
-  VPREF_CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
-  const size_t limit = kWorkspaceBytes;
-  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &limit, sizeof limit);
+  const cublasLtMatmulPreference_t wanted = preference(alignments);
   cublasLtMatmulHeuristicResult_t found;
   int count = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(lib.handle, p->desc, p->a, p->b, p->c, p->c, preference, 1, &found, &count);
-  cublasLtMatmulPreferenceDestroy(preference);
-  VPREF_CUBLAS_CHECK(status);
-  check(count == 1, "device", "[gemm] device cuda: cuBLASLt has no algorithm for ", shape_string(a), " x ", shape_string(b));
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(lib.handle, p->desc, p->a, p->b, p->c, p->c, wanted, 1, &found, &count);
+  cublasLtMatmulPreferenceDestroy(wanted);
+  check(status == CUBLAS_STATUS_SUCCESS && count == 1, "device", "[gemm] device cuda: cuBLASLt has no algorithm for ", shape_string(a), " x ", shape_string(b), " to ",
+        shape_string(c), ": ", cublasLtGetStatusString(status));
   p->algo = found.algo;
   return p;
+}
+
+// c = alpha op(a) op(b) + beta c (+ bias, of c's dtype, on every row).
+void multiply(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor* bias, const Tensor& c, float alpha, float beta) {
+  Library& lib = library();
+  const std::array<uint32_t, 3> alignments{alignment(a.data), alignment(b.data), alignment(c.data)};
+  const Key key{a.dtype, c.dtype, transpose_a, transpose_b, bias != nullptr, {c.dim(0), c.dim(1), transpose_a ? a.dim(0) : a.dim(1), a.stride[0], b.stride[0], c.stride[0]}, alignments};
+  if (lib.products.size() >= kMostProducts) lib.products.clear();
+  std::unique_ptr<Product>& p = lib.products[key];
+  if (!p) p = plan(lib, a, transpose_a, b, transpose_b, c, bias, alignments);
+  if (bias) set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias->data);
+  VPREF_CUBLAS_CHECK(cublasLtMatmul(lib.handle, p->desc, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c, c.data, p->c, &p->algo,
+                                    lib.workspace.data(), kWorkspaceBytes, stream_of(ctx)));
 }
 
 template <class Y, class B>
@@ -119,18 +161,14 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
 }  // namespace
 
 void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
-  Library& lib = library();
-  const int64_t k = transpose_a ? a.dim(0) : a.dim(1);
-  const Key key{a.dtype, c.dtype, transpose_a, transpose_b, c.dim(0), c.dim(1), k, a.stride[0], b.stride[0], c.stride[0]};
-  std::unique_ptr<Product>& p = lib.products[key];
-  if (!p) p = plan(lib, a, transpose_a, b, transpose_b, c);
-  VPREF_CUBLAS_CHECK(cublasLtMatmul(lib.handle, p->desc, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c, c.data, p->c, &p->algo,
-                                    lib.workspace.data(), kWorkspaceBytes, stream_of(ctx)));
+  multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
-  cuda::gemm(ctx, x, false, weight_as(ctx, weight, x.dtype), true, y, 1.0f, beta);
-  if (!bias) return;
+  const Tensor w = weight_as(ctx, weight, x.dtype);
+  const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;
+  multiply(ctx, x, false, w, true, fused ? bias : nullptr, y, 1.0f, beta);
+  if (!bias || fused) return;
   with_float_type("linear", y.dtype, [&](auto* yt) {
     with_float_type("linear", bias->dtype, [&](auto* bt) {
       using Y = std::remove_pointer_t<decltype(yt)>;

@@ -3,6 +3,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "fiber/device_memory.h"
@@ -40,12 +41,20 @@ std::vector<float> read(const void* data, const FiberLayout& m, cublasOperation_
 }  // namespace
 
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const void* value, size_t bytes) {
-  if (bytes != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (bytes != (attribute == CUBLASLT_MATMUL_DESC_BIAS_POINTER ? sizeof(void*) : sizeof(int32_t))) return CUBLAS_STATUS_INVALID_VALUE;
   switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_EPILOGUE: desc->epilogue = *static_cast<const cublasLtEpilogue_t*>(value); return CUBLAS_STATUS_SUCCESS;
+    case CUBLASLT_MATMUL_DESC_BIAS_POINTER: desc->bias = *static_cast<const void* const*>(value); return CUBLAS_STATUS_SUCCESS;
     case CUBLASLT_MATMUL_DESC_TRANSA: desc->a = *static_cast<const cublasOperation_t*>(value); return CUBLAS_STATUS_SUCCESS;
     case CUBLASLT_MATMUL_DESC_TRANSB: desc->b = *static_cast<const cublasOperation_t*>(value); return CUBLAS_STATUS_SUCCESS;
   }
   return CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t attribute, const void* value, size_t bytes) {
+  if (bytes != (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES ? sizeof(uint64_t) : sizeof(uint32_t))) return CUBLAS_STATUS_INVALID_VALUE;
+  if (attribute >= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES) p->alignment[attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES] = *static_cast<const uint32_t*>(value);
+  return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld) {
@@ -55,12 +64,13 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDa
 
 // Like the library: products it cannot do are refused here.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
-                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int wanted, cublasLtMatmulHeuristicResult_t* results, int* found) {
+                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t promised, int wanted, cublasLtMatmulHeuristicResult_t* results, int* found) {
   *found = 0;
   const bool types = a->type == b->type && c->type == d->type && (c->type == a->type || c->type == CUDA_R_32F);
   const bool strides = a->ld >= int64_t(a->rows) && b->ld >= int64_t(b->rows) && c->ld >= int64_t(c->rows);
   if (!types || !strides || wanted < 1) return CUBLAS_STATUS_NOT_SUPPORTED;
-  results[0] = {{0}, 0, CUBLAS_STATUS_SUCCESS, 1.0f};
+  results[0] = {{}, 0, CUBLAS_STATUS_SUCCESS, 1.0f};
+  std::copy_n(promised->alignment, 4, results[0].algo.alignment);
   *found = 1;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -82,7 +92,8 @@ void multiply(FiberMatmul desc, float scale, float keep, const void* a, const Fi
     }
     for (int64_t i = 0; i < m; ++i) {
       const float old = keep == 0.0f ? 0.0f : keep * get(c, c_layout.type, j * c_layout.ld + i);  // beta 0 does not read
-      put(d, d_layout.type, j * d_layout.ld + i, scale * column[size_t(i)] + old);
+      const float bias = desc.epilogue == CUBLASLT_EPILOGUE_BIAS ? get(desc.bias, d_layout.type, i) : 0.0f;
+      put(d, d_layout.type, j * d_layout.ld + i, scale * column[size_t(i)] + old + bias);
     }
   }
 }
@@ -91,7 +102,11 @@ void multiply(FiberMatmul desc, float scale, float keep, const void* a, const Fi
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
                               cublasLtMatrixLayout_t b_layout, const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
-                              const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t) {
+                              const cublasLtMatmulAlgo_t* algo, void*, size_t, cudaStream_t) {
+  // The algorithm relies on the alignment that was promised when it was asked for; with a GPU this would be a misaligned access.
+  const void* operands[] = {a, b, c, d};
+  for (int i = 0; i < 4; ++i)
+    if (reinterpret_cast<uintptr_t>(operands[i]) % algo->alignment[i] != 0) return CUBLAS_STATUS_INVALID_VALUE;
   const auto rows = [](const FiberLayout& l, cublasOperation_t op) { return op == CUBLAS_OP_N ? l.rows : l.cols; };
   const auto cols = [](const FiberLayout& l, cublasOperation_t op) { return op == CUBLAS_OP_N ? l.cols : l.rows; };
   if (cols(*a_layout, desc->a) != rows(*b_layout, desc->b) || rows(*a_layout, desc->a) != d_layout->rows || cols(*b_layout, desc->b) != d_layout->cols) {

@@ -54,6 +54,22 @@ TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
         }
 }
 
+// One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for the next.
+TEST_P(GemmTest, OperandsOfAnyAlignment) {
+  const int64_t t = 3, k = 24, n = 16, last = 4;
+  Operand x = operand({t + last, k}, normal((t + last) * k), 1), weight = operand({n, k}, normal(n * k)), bias = operand({2 * n}, normal(2 * n));
+  for (const int64_t at : {int64_t(0), int64_t(1), int64_t(2), last}) {
+    Operand y = operand({t + last, n}, Values(size_t((t + last) * n)), 1);
+    const Tensor bias_view = bias.view().rows(4 * at, n);
+    linear(ctx, x.view().rows(at, t), weight.view(), &bias_view, y.view().rows(at, t));
+    const Values some(x.values().begin() + at * k, x.values().begin() + (at + t) * k);
+    const Values product = reference::gemm(some, false, weight.values(), true, Values(size_t(t * n)), t, n, k, 1.0, 0.0);
+    Values expected((size_t((t + last) * n)));
+    for (int64_t i = 0; i < t * n; ++i) expected[size_t(at * n + i)] = product[size_t(i)] + bias.values()[size_t(4 * at + i % n)];
+    expect_close("y", y, expected, double(k));
+  }
+}
+
 TEST_P(GemmTest, LinearBackward) {
   for (const int64_t t : {1, 5, 40})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
