@@ -87,7 +87,7 @@ class Bench:
         part, whole = self.best(lambda: self.generate(batch, 1), 2), self.best(lambda: self.generate(batch, tokens), 2)
         return {"seconds": (whole - part) / (tokens - 1)}
 
-    def dpo(self, rank):
+    def dpo(self, rank, pairs):
         import torch
         import torch.nn.functional as F
         from peft import LoraConfig, get_peft_model
@@ -102,7 +102,7 @@ class Bench:
             logits = model(input_ids=ids, pixel_values=px, logits_to_keep=answer + 1).logits[:, :-1].float()
             return torch.log_softmax(logits, -1).gather(-1, ids[:, prompt:, None])[..., 0].sum(-1)
 
-        def step(micro, pairs=16):
+        def step(micro):
             begin = self.now()
             for at in range(0, pairs, micro):
                 ids = self.ids(range(at, at + micro), (0, 1))
@@ -118,7 +118,7 @@ class Bench:
             return (self.now() - begin) / pairs
 
         results = {}
-        for micro in (2, 4, 8):
+        for micro in (m for m in (2, 4, 8) if pairs % m == 0):
             try:
                 results[micro] = self.best(lambda: step(micro), 2)
             except torch.cuda.OutOfMemoryError:
@@ -137,6 +137,7 @@ def main():
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tasks", default="prefill,decode1,decode64,dpo")
     parser.add_argument("--lora-r", type=int, default=1024)
+    parser.add_argument("--pairs", type=int, default=16, help="of a DPO step")
     parser.add_argument("--seconds", type=float, default=100, help="stop starting rounds after this long")
     args = parser.parse_args()
     bench = Bench(args.shape, args.device, args.seconds)
@@ -144,7 +145,7 @@ def main():
     for task in args.tasks.split(","):
         try:
             if task == "dpo":
-                result = bench.dpo(args.lora_r)
+                result = bench.dpo(args.lora_r, args.pairs)
             else:
                 with bench.torch.inference_mode():
                     result = bench.prefill() if task == "prefill" else bench.decode(int(task.removeprefix("decode")))

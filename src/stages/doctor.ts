@@ -11,6 +11,7 @@ import { RunError } from '../records/error.ts';
 import { BUILT_IN_TEMPLATES, loadChatTemplate } from '../text/chat-template.ts';
 import { promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
+import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
 import { checkDirectory, modelInputPlan } from './load-model.ts';
 
 export interface Check {
@@ -48,9 +49,7 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
     detail: `${path}: ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
   };
   yield probe('cpu', binding);
-  yield facts.backends.includes('cuda')
-    ? probe('cuda', binding)
-    : notBuilt('cuda', 'built for the CPU alone', 'make cuda');
+  yield facts.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
   yield mpi(binding);
 }
 
@@ -129,7 +128,11 @@ function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
     const detail = `${op}: error ${maxError.toExponential(1)} in ${(seconds * 1000).toFixed(1)} ms`;
     return { check, ok, detail, ...(!ok && { remedy: 'report this: the engine computes wrong numbers here' }) };
   } catch (cause) {
-    return { check, ok: false, detail: (cause as Error).message, remedy: 'check the driver with nvidia-smi' };
+    const parts = findCudaParts(process.env);
+    const detail = (cause as Error).message;
+    if (device === 'cpu')
+      return { check, ok: false, detail, remedy: 'build the engine again: scripts/build-native.sh' };
+    return { check, ok: false, detail: `${detail}; ${describeCudaParts(parts)}`, remedy: cudaRemedy(parts, true) };
   }
 }
 
@@ -141,6 +144,11 @@ function mpi(binding: Binding): Check {
     const [detail = '', remedy = 'build again: scripts/build-native.sh'] = (cause as Error).message.split('; ');
     return notBuilt('mpi', detail, remedy);
   }
+}
+
+function cudaNotBuilt(): Check {
+  const parts = findCudaParts(process.env);
+  return notBuilt('cuda', `built for the CPU alone; ${describeCudaParts(parts)}`, cudaRemedy(parts, false));
 }
 
 function notBuilt(check: string, detail: string, remedy: string): Check {
