@@ -15,6 +15,7 @@ export interface TrainFlagValues {
   'orpo-lambda': number;
   'desirable-weight': number;
   'undesirable-weight': number;
+  epochs: number;
   'lora-r': number;
   'lora-alpha'?: number | undefined;
   rslora?: boolean | undefined;
@@ -61,6 +62,8 @@ export function trainPlan(flags: TrainFlagValues, given: ReadonlySet<string>): T
   if (initAdapter !== undefined)
     for (const name of ['lora-r', 'lora-alpha', 'lora-targets', 'rslora'])
       if (given.has(name)) throw new UsageError(`--${name}: is what --init-adapter says, got it too`);
+  for (const name of ['epochs', 'lora-alpha', 'beta'] as const)
+    if (flags[name] === 0) throw new UsageError(`--${name}: expected a number above 0, got 0`);
   const loraR = trainLanguageModel ? 0 : flags['lora-r'];
   const settings = {
     loss: flags.method === 'sft' ? 'sft' : (flags.loss ?? 'sigmoid'),

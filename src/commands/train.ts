@@ -11,6 +11,7 @@ import type { RunContext } from '../cli/run.ts';
 import { trainPlan } from '../cli/train-plan.ts';
 import { TrainProgressLine } from '../cli/train-progress.ts';
 import type { NativeVolume } from '../engine/binding.ts';
+import { RunError, UsageError } from '../records/error.ts';
 import { hasQuirk } from '../stages/presets.ts';
 import type { Row } from '../stages/stage.ts';
 
@@ -184,7 +185,7 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
     import('../stages/train/order.ts'),
   ]);
   await ensureEngine(run, flags);
-  const needs = await lossNeeds(plan.settings.loss);
+  const needs = await lossNeeds(plan.settings.loss).catch(settingsError);
   const { context, policy } = await openModelOf(run, flags);
   const { totalSteps } = order.trainingLength(
     Math.max(1, rows.length),
@@ -201,7 +202,7 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
     ranks: { ...ranks, zero: flags.zero === 'auto' ? -1 : Number(flags.zero) },
     ...(flags['memory-limit'] !== undefined && { memoryLimit: flags['memory-limit'] }),
     ...(initAdapter !== undefined && { initAdapter }),
-  });
+  }).catch(settingsError);
   const progress = new TrainProgressLine();
   run.showLine(() => progress.state());
   const frozen = context.fingerprint.adapter;
@@ -230,6 +231,12 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
   if (signal === undefined) return;
   const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
   throw new StoppedError(signal, `${where}; ${flags.output} is saved: run again with --resume`);
+}
+
+// What the engine says about settings is about the command line.
+function settingsError(cause: unknown): never {
+  if (cause instanceof RunError && cause.code === 'config') throw new UsageError(cause.message, { cause });
+  throw cause;
 }
 
 // As the stop codes of ranks: the largest counts, and SIGUSR1 says that there is a time limit.

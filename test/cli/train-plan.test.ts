@@ -9,6 +9,7 @@ const flags: TrainFlagValues = {
   beta: 0.1,
   'label-smoothing': 0,
   'simpo-gamma': 0.5,
+  epochs: 1,
   'cpo-alpha': 1,
   'orpo-lambda': 0.1,
   'desirable-weight': 1,

@@ -304,8 +304,8 @@ const refusals: [string, () => Promise<{ code: number; stderr: string }>, number
     2,
     /expected at least one record/,
   ],
-  ['an unknown loss', () => train(withReference, 'unknown', '--loss', 'dpo2'), 1, /loss: expected one of .*got dpo2/],
-  ['exo without smoothing', () => train(withReference, 'exo', '--loss', 'exo'), 1, /label_smoothing: loss exo expects/],
+  ['an unknown loss', () => train(withReference, 'unknown', '--loss', 'dpo2'), 2, /loss: expected one of .*got dpo2/],
+  ['exo without smoothing', () => train(withReference, 'exo', '--loss', 'exo'), 2, /label_smoothing: loss exo expects/],
   [
     'a pair without rejected',
     () => train(write('half.ndjson', [{ id: '1', prompt: 'q', chosen: 'a' }]), 'half'),

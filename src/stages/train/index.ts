@@ -173,7 +173,7 @@ async function measureRows(
   rows: readonly Row[],
   rowOptions: Parameters<typeof measureTrainRow>[1],
   context: ModelContext,
-  { referenceSource, stop }: TrainOptions,
+  { referenceSource, stop, warn }: TrainOptions,
 ) {
   if (referenceSource !== undefined) for (const row of rows) checkFingerprint(row, referenceSource);
   const sizes = [];
@@ -181,6 +181,10 @@ async function measureRows(
     stop.throwIfAborted();
     sizes.push(await measureTrainRow(row, rowOptions, context));
   }
+  const isEqual = ({ record: { chosen, rejected } }: Row) => [rejected ?? []].flat().some((text) => text === chosen);
+  const numEqual = rowOptions.needs.rejected ? rows.filter(isEqual).length : 0;
+  if (numEqual > 0)
+    warn(`${numEqual} of ${rows.length} records reject the very answer they choose: such a pair teaches nothing`);
   return sizes;
 }
 

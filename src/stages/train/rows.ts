@@ -52,6 +52,8 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   const clean = await loadImages(row, { images: row.record.images ?? [] }, plan, context);
   const turns = writtenTurns(row, clean.length);
   const prepared = preparePrompt(turns, clean, plan, context);
+  if (options.needs.label && row.record.label === undefined)
+    throw new RecordError(row, 'label', 'true or false (pair --rule kto)', 'nothing');
   const base = { id: row.record.id, label: row.record.label ?? true };
   const ref = referenceSums(row, options.needs);
   const shared = ref === undefined ? base : { ...base, ref };
