@@ -1,12 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Four answers a prompt, graded by Gemini on five metrics, then DPO: li2024-dpo.sh MODEL_DIR LRV.json IMAGE_DIR OUT_DIR
-# GEMINI_API_KEY must be set. Look at the cost first: add --dry-run to the annotate line.
+# GEMINI_API_KEY must be set, or JUDGE name another judge (JUDGE=exec:CMD). Look at the cost first: add --dry-run to the annotate line.
 set -euo pipefail
-model=$1 data=$2 images=$3 out=$4
+[ $# -eq 4 ] || { sed -n 3p "$0" >&2; exit 2; }
+model=$1 data=$2 images=$3 out=$4 judge=${JUDGE:-gemini:gemini-2.5-pro}
 mkdir -p "$out"
-vpref import lrv "$data" --image-root "$images" --check-images --on-error skip \
+# 3: finished, but rows failed and were left out.
+{ vpref import lrv "$data" --image-root "$images" --check-images --on-error skip || [ $? -eq 3 ]; } \
 | vpref sample --model "$model" --preset li2024-dpo -o "$out/sampled.ndjson"
-vpref annotate --judge gemini:gemini-2.5-pro --guide helpsteer --rpm 150 --max-cost 50 "$out/sampled.ndjson" -o "$out/graded.ndjson" --resume || [ $? -eq 3 ]
-vpref pair --preset li2024-dpo "$out/graded.ndjson" | vpref precompute-ref --model "$model" --preset li2024-dpo -o "$out/pairs.ndjson"
+vpref annotate --judge "$judge" --guide helpsteer --rpm 150 --max-cost 50 --summary "$out/judge.summary.ndjson" "$out/sampled.ndjson" -o "$out/graded.ndjson" --resume || [ $? -eq 3 ]
+vpref pair --preset li2024-dpo --summary "$out/pair.summary.ndjson" "$out/graded.ndjson" | vpref precompute-ref --model "$model" --preset li2024-dpo -o "$out/pairs.ndjson"
 vpref train "$out/pairs.ndjson" --model "$model" --preset li2024-dpo --save-every 20 -o "$out/adapter" > "$out/metrics.ndjson"
+vpref report "$out/metrics.ndjson" "$out"/{judge,pair}.summary.ndjson "$out/pairs.ndjson" -o "$out/report.html"

@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# SeVa on LLaVA-1.5-7B as the paper has it: seva.sh MODEL_DIR LLAVA_665K.json IMAGE_DIR OUT_DIR
+# SeVa on LLaVA-1.5-7B as the paper has it: seva.sh MODEL_DIR LLAVA_665K.json IMAGE_DIR OUT_DIR   (PRESET=seva-13b for the other)
 set -euo pipefail
-model=$1 data=$2 images=$3 out=$4
+[ $# -eq 4 ] || { sed -n 3p "$0" >&2; exit 2; }
+model=$1 data=$2 images=$3 out=$4 preset=${PRESET:-seva-7b}
 mkdir -p "$out"
-vpref import llava "$data" --source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000 --image-root "$images" --check-images --on-error skip \
+# 3: finished, but questions whose picture is missing were left out.
+{ vpref import llava "$data" --source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000 --image-root "$images" --check-images --on-error skip || [ $? -eq 3 ]; } \
 | vpref augment --op diffusion:step=800 \
-| vpref sample --model "$model" --preset seva-7b \
-| vpref pair --preset seva-7b \
-| vpref precompute-ref --model "$model" --preset seva-7b -o "$out/pairs.ndjson"
-vpref train "$out/pairs.ndjson" --model "$model" --preset seva-7b --save-every 20 -o "$out/adapter" > "$out/metrics.ndjson"
-vpref report "$out/metrics.ndjson" "$out/pairs.ndjson" -o "$out/report.html"
+| vpref sample --model "$model" --preset "$preset" \
+| vpref pair --preset "$preset" --summary "$out/pair.summary.ndjson" \
+| vpref precompute-ref --model "$model" --preset "$preset" -o "$out/pairs.ndjson"
+vpref train "$out/pairs.ndjson" --model "$model" --preset "$preset" --save-every 20 -o "$out/adapter" > "$out/metrics.ndjson"
+vpref report "$out/metrics.ndjson" "$out/pair.summary.ndjson" "$out/pairs.ndjson" -o "$out/report.html"

@@ -5,6 +5,7 @@
 #   RPM=150 requests a minute   MAX_COST=50 dollars   JUDGE=gemini:gemini-2.5-pro   PAIR='--preset li2024-dpo'
 #   TASKS=16 RANKS=1 CPUS=8 GPU='--gres=gpu' FORMAT=lrv IMPORT SAMPLE_FLAGS TRAIN_FLAGS: as in seva.sh
 set -euo pipefail
+[ $# -eq 4 ] || { sed -n 3p "$0" >&2; exit 2; }
 export MODEL=$1 DATA=$2 IMAGES=$3 OUT=$4
 export PRESET=li2024-dpo FORMAT=${FORMAT:-lrv} IMPORT=${IMPORT:-} PAIR=${PAIR:---preset li2024-dpo}
 export JUDGE=${JUDGE:-gemini:gemini-2.5-pro} RPM=${RPM:-150} MAX_COST=${MAX_COST:-50}
