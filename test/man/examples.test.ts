@@ -45,6 +45,25 @@ describe('flags in examples exist', () => {
     test(path, () => assert.deepEqual(commandLines(readFileSync(join(root, path), 'utf8')).flatMap(unknownFlags), []));
 });
 
+describe('the scripts in examples/', () => {
+  const scripts = ['shell', 'slurm'].flatMap((folder) =>
+    readdirSync(join(root, 'examples', folder)).map((name) => `examples/${folder}/${name}`),
+  );
+  for (const path of [...scripts, 'examples/demo.sh', 'examples/make/Makefile'])
+    test(`${path}: every flag in it exists`, () => {
+      const text = readFileSync(join(root, path), 'utf8').replaceAll('$(VPREF)', 'vpref').replace(/\\\n/g, ' ');
+      const lines = text.split('\n').filter((line) => !line.startsWith('#') && !/\$VPREF|^ *title /.test(line));
+      assert.ok(lines.some((line) => /\bvpref [a-z]/.test(line)));
+      assert.deepEqual(lines.flatMap(unknownFlags), []);
+    });
+  for (const path of scripts.filter((name) => name.endsWith('.sh')))
+    test(`${path}: without arguments it says what it takes`, async () => {
+      const { code, stderr } = await runShell(`bash ${join(root, path)}`, { cwd: root });
+      assert.equal(code, 2);
+      assert.match(stderr, /^# .*MODEL_DIR .*IMAGE_DIR OUT_DIR/);
+    });
+});
+
 const needsMore = /--model|--judge|--endpoint|llava_gpt|eval compare/;
 const runnable = [...commands.values()].flatMap(listExamples).filter(({ command }) => !needsMore.test(command));
 
