@@ -12,7 +12,7 @@ import { trainPlan } from '../cli/train-plan.ts';
 import { TrainProgressLine } from '../cli/train-progress.ts';
 import type { NativeVolume } from '../engine/binding.ts';
 import { RunError, UsageError } from '../records/error.ts';
-import { hasQuirk } from '../stages/presets.ts';
+import { hasQuirk, presetHelp } from '../stages/presets.ts';
 import type { Row } from '../stages/stage.ts';
 
 // A training run has no row output to shard, and a bad row ends it before the first step.
@@ -27,7 +27,10 @@ absent, the model as it stands before the first step. Stopped by SIGTERM or SIGU
 Started by mpirun or srun --mpi=pmix, the processes train together: each takes its share of every step's records (see vpref-slurm(7)).
 
 --faithful keeps what the published code does and this command mends otherwise:
-  seva-7b, seva-13b   every record is taken twice an epoch; the projector is trained too, at the rate of the adapter`;
+  seva-7b, seva-13b   every record is taken twice an epoch; the projector is trained too, at the rate of the adapter
+
+--preset sets, where the command line does not (sources in METHODS.md):
+${presetHelp('train')}`;
   static override inapplicable = {
     shard: 'a run learns from all of its records',
     summary: 'its metric rows say what came of the run',

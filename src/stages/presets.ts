@@ -158,3 +158,14 @@ export function presetSettings(name: string, verb: PresetVerb, faithful: boolean
     ]),
   );
 }
+
+/** For --help: one line a preset, those that set the same together. */
+export function presetHelp(verb: PresetVerb): string {
+  const names = new Map<string, string[]>();
+  for (const name of PRESET_NAMES) {
+    const settings = Object.entries(presetSettings(name, verb, false));
+    const text = settings.map(([flag, { value }]) => `${flag} ${value}`).join(', ');
+    names.set(text, [...(names.get(text) ?? []), name]);
+  }
+  return [...names].map(([text, same]) => `  ${same.join(', ')}: ${text}`).join('\n');
+}
