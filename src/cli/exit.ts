@@ -61,6 +61,7 @@ function inOneLine(message: string): string {
     .replace(/^Parsing --\S+\s+/, '')
     .replace(/\s*See more help with --help\s*$/, '')
     .replace(/^The following errors? occurred:\s*/, '')
+    .replace(/^command ([^:\s]+)\S* not found/, 'expected a command, got "$1"')
     .replace(/\s*\n\s*/g, ' ')
     .trim();
 }

@@ -2,7 +2,7 @@
 // What each command's progress line shows beside rows, rate and time left.
 import type { Tally } from '../stages/annotate/tally.ts';
 import type { RowResult, Stage } from '../stages/stage.ts';
-import { type Counts, type Figures, formatRate } from './progress.ts';
+import { type Counts, type Figures, formatRate, group } from './progress.ts';
 
 /** The stage, with `see` told of every result on its way out. */
 export function observed(stage: Stage, see: (result: RowResult) => void): Stage {
@@ -54,7 +54,7 @@ export function augmentProgress(stage: Stage): { stage: Stage; figures: Figures 
 
 /** pair: rows that were kept; those that were dropped stand in every line. */
 export function pairProgress(counts: Counts): Figures {
-  return { parts: () => [`${counts.written} kept`], areInSummary: true };
+  return { parts: () => [`${group(counts.written)} kept`], areInSummary: true };
 }
 
 /** annotate: entries by outcome, replies from the cache, cost. */

@@ -10,7 +10,7 @@ import { formatScoreTable } from '../stages/eval/table.ts';
 
 // Unlike other repeatable flags these take every file up to the next flag.
 const filesFlag = (summary: string) =>
-  Flags.string({ multiple: true, multipleNonGreedy: false, helpValue: 'FILE...', summary });
+  Flags.string({ multiple: true, multipleNonGreedy: false, helpValue: 'FILE', summary });
 
 export default class Eval extends RecordCommand {
   static override summary = "score answers on the papers' benchmarks";

@@ -194,7 +194,8 @@ describe('signals', () => {
 
 describe('command line', { concurrency: 2 }, () => {
   const cases: [args: string[], code: number, stderr: RegExp][] = [
-    [['bogus'], 2, /^vpref bogus: command bogus not found \(see --help\)\n$/],
+    [['bogus'], 2, /^vpref bogus: expected a command, got "bogus" \(see --help\)\n$/],
+    [['bogus', 'x'], 2, /^vpref bogus: expected a command, got "bogus" \(see --help\)\n$/],
     [['augment', '--bogus'], 2, /^vpref augment: Nonexistent flag: --bogus \(see --help\)\n$/],
     [['augment', '--limit', '-1'], 2, /^vpref augment: --limit: expected an integer of at least 0, got "-1"\n$/],
     [['augment', '--limit', '1.5'], 2, /^vpref augment: --limit: expected an integer of at least 0, got "1.5"\n$/],
