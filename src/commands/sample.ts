@@ -174,6 +174,8 @@ async function openEndpoint(
   for (const name of ENGINE_FLAGS)
     if (run.given.has(name))
       throw new UsageError(`--${name}: expected no --endpoint beside it, the server decides that`);
+  if (!URL.canParse(baseUrl) || !/^https?:$/.test(new URL(baseUrl).protocol))
+    throw new UsageError(`--endpoint: expected a URL such as http://host:8000/v1, got ${JSON.stringify(baseUrl)}`);
   const { endpointFlow, sampleEndpoint } = await import('../stages/sample-endpoint.ts');
   const { openHttpClient } = await import('../http/client.ts');
   const keyName = flags['key-env'];

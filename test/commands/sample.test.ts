@@ -2,6 +2,7 @@
 // The demo model through the real binary: every answer and score that its makers' PyTorch scripts gave (scripts/demo/reference.py).
 // Covers src/cli/model-flags.ts src/cli/preset.ts
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -189,5 +190,25 @@ test('--endpoint asks a server, with images as data URIs and the key from the en
     assert.match(JSON.stringify(asked[0]!.body.messages), /data:image\/jpeg;base64,/);
   } finally {
     server.close();
+  }
+});
+
+test('a program that waits for each answer before it asks the next gets it', { skip }, async () => {
+  const child = spawnCli(['sample', '--model', model, '--max-new-tokens', '2', '-q']);
+  const result = collect(child);
+  for (const id of ['a', 'b', 'c']) {
+    const answer = once(child.stdout!, 'data');
+    child.stdin!.write(`${JSON.stringify({ id, prompt: 'What?' })}\n`);
+    assert.equal(JSON.parse(String((await answer)[0])).id, id);
+  }
+  child.stdin!.end();
+  assert.equal((await result).code, 0);
+});
+
+test('--endpoint that is no URL is a usage error', async () => {
+  for (const url of ['localhost:8000', 'not a url', 'file:///tmp']) {
+    const { code, stderr } = await runCli(['sample', '--endpoint', url, '--model', 'x']);
+    assert.equal(code, 2);
+    assert.match(stderr, /--endpoint: expected a URL such as/);
   }
 });
