@@ -221,6 +221,57 @@ test('sft learns its answers, of the last turn or of all', { skip }, async () =>
   assert.notEqual(losses(all.rows)[0], losses(last.rows)[0]);
 });
 
+test('--loss-on all: the mean over the tokens of every answer, the end token of each included', { skip }, async () => {
+  const [{ id, images, prompt, chosen, more }] = pairs as [(typeof pairs)[number]];
+  const second = 'Is there a bee in the image?';
+  const turns = [
+    { role: 'user', content: prompt },
+    { role: 'assistant', content: more[0] },
+    { role: 'user', content: second },
+  ];
+  const dialogue = write('one-dialogue.ndjson', [{ id, images, prompt: turns, response: chosen }]);
+  const first = write('one-first.ndjson', [{ id, images, prompt, response: more[0] }]);
+  const template = ['--template', 'vicuna_v1'];
+  const loss = async (file: string, lossOn: string) => {
+    const flags = ['--method', 'sft', '--max-steps', '1', '--loss-on', lossOn, ...template];
+    const { rows, stderr, code } = await train(file, `turns-${lossOn}-${file.length}`, ...flags);
+    assert.equal(code, 0, stderr);
+    return { loss: rows[0]!.loss as number, sum: -(rows[0]!['logps/chosen'] as number) };
+  };
+  const [all, last, alone] = [await loss(dialogue, 'all'), await loss(dialogue, 'last'), await loss(first, 'last')];
+  // Both answers' sums, and the tokens that either mean goes over.
+  assert.ok(Math.abs(all.sum - (last.sum + alone.sum)) < 1e-3, `${all.sum} ${last.sum} ${alone.sum}`);
+  const tokens = Math.round(last.sum / last.loss) + Math.round(alone.sum / alone.loss);
+  assert.ok(Math.abs(all.loss - all.sum / tokens) < 1e-5);
+});
+
+test('score | eval rewards gives a finished adapter the rewards that training sees', { skip }, async () => {
+  const out = 'rewards';
+  const flags = ['--epochs', '2', '--warmup-ratio', '0', '--batch-size', '12'];
+  const own = settings.filter((_, index) => settings[index - (index % 2)] !== '--batch-size');
+  const made = await runCli(['train', withReference, ...own, ...flags, '-o', path(out)]);
+  assert.equal(made.code, 0, made.stderr);
+  const scored = await runCli(['score', '--model', model, '--adapter', path(out), '-q', withReference]);
+  assert.equal(scored.code, 0, scored.stderr);
+  const rewards = await runCli(['eval', 'rewards', '-q'], { input: scored.stdout });
+  assert.equal(rewards.code, 0, rewards.stderr);
+  const all = readRows(rewards.stdout).find(({ split }) => split === 'all')!;
+  // A step of a run that starts from the adapter: its figures are from before the update.
+  const args = ['--model', model, '--init-adapter', path(out), '--allow-ref-mismatch', '--batch-size', '12', '-q'];
+  const next = await runCli(['train', withReference, ...args, '--max-steps', '1', '-o', path('rewards-next')]);
+  assert.equal(next.code, 0, next.stderr);
+  const step = readRows(next.stdout)[0]!;
+  for (const key of [
+    'loss',
+    'rewards/chosen',
+    'rewards/rejected',
+    'rewards/margins',
+    'rewards/accuracies',
+    'logps/chosen',
+  ])
+    assert.ok(Math.abs((all[key] as number) - (step[key] as number)) < 1e-4, `${key}: ${all[key]} ${step[key]}`);
+});
+
 test('the projector, the language model, another adapter to start from', { skip }, async () => {
   const projector = await train(
     withReference,

@@ -174,7 +174,9 @@ function scoredTurns(
         'an answer whose tokens stand alone (--loss-on all)',
         'one that merges with its surroundings',
       );
-    scored.fill(1, grown(start.ids.length), grown(ids.length));
+    // Where the template closes a turn with the end token, that is learnt too.
+    const closed = context.engine.info.eosIds.includes(prepared.prompt.ids[ids.length] ?? -1) ? 1 : 0;
+    scored.fill(1, grown(start.ids.length), grown(ids.length + closed));
   }
   return scored;
 }
