@@ -7,6 +7,8 @@ endif()
 if(TARGET vpref_train)
   add_executable(bench_train ${CMAKE_CURRENT_SOURCE_DIR}/../bench/train/train.cc)
   target_link_libraries(bench_train PRIVATE vpref_train)
+  add_executable(bench_scale ${CMAKE_CURRENT_SOURCE_DIR}/../bench/scale/scale.cc)
+  target_link_libraries(bench_scale PRIVATE vpref_train)
 endif()
 
 # One program for all op benches: bench/ops/*.cc.
