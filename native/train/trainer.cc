@@ -117,6 +117,7 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
 
 // Takes the slab for a whole micro-batch before the first step: on the GPU nothing is allocated between steps, and what does not fit is said now.
 void Trainer::plan_device_memory() {
+  options_.head_chunk_rows = std::max<int64_t>(options_.head_chunk_rows, 2048);  // fewer, larger products; 0.4 GiB of logits at most
   const MemorySize memory = memory_size(ctx_.device);
   const size_t reserve = std::max(memory.total / 32, kLibraryBytes);
   if (options_.memory_budget == 0) options_.memory_budget = memory.free > reserve ? memory.free - reserve : 0;
