@@ -72,13 +72,14 @@ inline int32_t visible_keys(const AttentionSpan& span, const KvRange& last, int3
   return span.causal ? last.count - span.q_count + query + 1 : last.count;
 }
 
-// Tiles of one span, its last rows (the costliest) first.
-inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, std::vector<TileRow>& rows,
-                           std::vector<KvRange>& ranges, std::vector<QueryTile>& tiles) {
+// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` when it has small_rows or fewer.
+inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, int32_t small_rows, std::vector<TileRow>& rows,
+                           std::vector<KvRange>& ranges, std::vector<QueryTile>& large, std::vector<QueryTile>& small) {
   const KvRange* seen = plan.ranges.data() + span.first_range;
   const KvRange last = seen[span.num_ranges - 1];
   for (int32_t begin = (span.q_count - 1) / tile_rows * tile_rows; begin >= 0; begin -= tile_rows) {
     const int32_t count = std::min(tile_rows, span.q_count - begin);
+    std::vector<QueryTile>& tiles = count <= small_rows ? small : large;
     tiles.push_back({int32_t(rows.size()), count, int32_t(ranges.size()), span.num_ranges, visible_keys(span, last, begin), -1});
     for (int32_t i = 0; i < count; ++i) rows.push_back({span.q_begin + begin + i, visible_keys(span, last, begin + i)});
     ranges.insert(ranges.end(), seen, seen + span.num_ranges);
@@ -294,14 +295,11 @@ inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads
   schedule::PrefixTree tree;
   int32_t num_rows = 0;
   for (const AttentionSpan& span : plan.spans) {
-    const int32_t packed = span.q_count * pack;
     num_rows = std::max(num_rows, span.q_begin + span.q_count);
-    if (packed <= kDecodeRows) {
+    if (span.q_count * pack <= kDecodeRows) {
       tree.insert(plan, span);
-    } else if (packed <= sizes.tile) {
-      schedule::add_span_tiles(plan, span, sizes.tile / pack, s.rows, s.ranges, s.tiles);
     } else {
-      schedule::add_span_tiles(plan, span, sizes.wide / pack, s.rows, s.ranges, s.wide);
+      schedule::add_span_tiles(plan, span, sizes.wide / pack, sizes.tile / pack, s.rows, s.ranges, s.wide, s.tiles);
     }
   }
   schedule::DecodeTiles(tree, pack, heads / pack, num_rows, s);
@@ -311,7 +309,7 @@ inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads
 inline BackwardSchedule schedule_backward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int32_t kv_rows, int32_t tile_rows) {
   BackwardSchedule s;
   const int32_t span_rows = tile_rows / packed_heads(heads, kv_heads);
-  for (const AttentionSpan& span : plan.spans) schedule::add_span_tiles(plan, span, span_rows, s.rows, s.ranges, s.tiles);
+  for (const AttentionSpan& span : plan.spans) schedule::add_span_tiles(plan, span, span_rows, span_rows, s.rows, s.ranges, s.tiles, s.tiles);
   s.key_tiles = schedule::cut_keys(plan, kv_rows);
   for (KeyTile& tile : s.key_tiles) {
     tile.first_row = int32_t(s.key_rows.size());

@@ -153,6 +153,17 @@ TEST(AttentionSchedule, SharingDoesNotDependOnHowRangesAreCut) {
   for (const QueryTile& t : s.decode) EXPECT_EQ(t.num_rows == 2, s.ranges[size_t(t.first_range)].begin + s.ranges[size_t(t.first_range)].count <= 630);
 }
 
+// A training pair at P = 700, A = 60: the prompt's last rows and the answers take the smaller tile.
+TEST(AttentionSchedule, TilesFitTheirRows) {
+  AttentionPlan plan;
+  plan.ranges = {{0, 700}, {0, 700}, {700, 60}, {0, 700}, {760, 60}};
+  plan.spans = {{0, 700, 0, 1, true}, {700, 60, 1, 2, true}, {760, 60, 3, 2, true}};
+  const ForwardSchedule s = schedule_forward(plan, 32, 32, {kWideRows, kTileRows});
+  EXPECT_EQ(s.wide.size(), 5u);
+  EXPECT_EQ(s.tiles.size(), 3u);
+  EXPECT_TRUE(s.decode.empty());
+}
+
 // One sequence alone is cut into parts for the whole card, a full batch is not.
 TEST(AttentionSchedule, PartsFollowFromTheWork) {
   const auto tiles_of = [](int sequences) {
