@@ -32,6 +32,7 @@ step imports node --import tsx scripts/check-imports.ts
 step build node scripts/build.mjs
 step native scripts/build-native.sh
 step native-tests native_tests
+step cuda node --import tsx scripts/check-cuda.ts
 step man scripts/docs.sh --check
 step node-tests scripts/run-tests.sh
 node22=$(scripts/node22.sh)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Failures of the CUDA runtime and of cuBLASLt as the engine's one exception, with file and line.
+// Failures of the CUDA runtime as the engine's one exception, with file and line.
 #pragma once
-#include <cublasLt.h>
 #include <cuda_runtime.h>
 
 #include "core/context.h"
@@ -12,12 +11,6 @@
     const cudaError_t status_ = (call);                                                                                     \
     ::vpref::check(status_ == cudaSuccess, status_ == cudaErrorMemoryAllocation ? "memory" : "device", __FILE__, ":", __LINE__, \
                    ": ", cudaGetErrorString(status_));                                                                      \
-  } while (0)
-
-#define VPREF_CUBLAS_CHECK(call)                                                                                                    \
-  do {                                                                                                                              \
-    const cublasStatus_t status_ = (call);                                                                                          \
-    ::vpref::check(status_ == CUBLAS_STATUS_SUCCESS, "device", __FILE__, ":", __LINE__, ": ", cublasLtGetStatusString(status_)); \
   } while (0)
 
 // After a launch: bad launch parameters, and earlier asynchronous failures.

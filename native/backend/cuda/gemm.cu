@@ -2,6 +2,8 @@
 // Matrix products through cuBLASLt: the algorithm is asked for once a shape and kept.
 #include "ops/gemm.h"
 
+#include <cublasLt.h>
+
 #include <algorithm>
 #include <array>
 #include <map>
@@ -11,6 +13,12 @@
 #include "backend/cuda/groups.cuh"
 #include "core/arena.h"
 #include "ops/elementwise.h"
+
+#define VPREF_CUBLAS_CHECK(call)                                                                                                    \
+  do {                                                                                                                              \
+    const cublasStatus_t status_ = (call);                                                                                          \
+    ::vpref::check(status_ == CUBLAS_STATUS_SUCCESS, "device", __FILE__, ":", __LINE__, ": ", cublasLtGetStatusString(status_)); \
+  } while (0)
 
 namespace vpref::cuda {
 namespace {

@@ -154,7 +154,7 @@ __device__ Place draw(const Row<X>& row, const SampleParams& p, Sums* shared) {
 
 // bad: the largest row whose logits are not finite.
 template <class X>
-__global__ void __launch_bounds__(kRowThreads) sample_token_kernel(const X* logits, const SampleParams* params, int32_t* token, float* logp, int* bad, int64_t v,
+__global__ void __launch_bounds__(kRowThreads, 1) sample_token_kernel(const X* logits, const SampleParams* params, int32_t* token, float* logp, int* bad, int64_t v,
                                                                    int64_t stride, bool wide) {
   __shared__ float shared[32];
   __shared__ Sums sums[32];
