@@ -21,7 +21,7 @@ function(fiber_test name)
   add_executable(${name}_tests ${ARGN} $<TARGET_OBJECTS:vpref_fiber>)
   target_include_directories(${name}_tests PRIVATE $<TARGET_PROPERTY:vpref_fiber,INTERFACE_INCLUDE_DIRECTORIES>)
   target_compile_definitions(${name}_tests PRIVATE VPREF_CUDA VPREF_FIBER VPREF_FIXTURES="${CMAKE_CURRENT_SOURCE_DIR}/../fixtures")
-  target_compile_options(${name}_tests PRIVATE -Wno-unknown-pragmas)
+  target_compile_options(${name}_tests PRIVATE -Wno-unknown-pragmas -fno-strict-aliasing)
   target_link_libraries(${name}_tests PRIVATE vpref_backend_cpu GTest::gtest_main)
 endfunction()
 
