@@ -25,6 +25,7 @@ struct SampleParams {
 //   logits: [R,V] f32 or bf16 (left as they are); params: R; token: [R] i32; logp: [R] f32.
 // The uniform is Philox4x32-10 with key (seed) and counter (position, branch, stream low, stream high), first word, as (x + 0.5) * 2^-32;
 // the token is the first whose cumulative probability, in order of falling probability then rising id, exceeds it.
+// Logits that are not finite: the CPU throws nonfinite; a GPU, which no one waits for here, gives token -1 and logp NaN.
 void sample_token(Context& ctx, const Tensor& logits, const std::vector<SampleParams>& params, const Tensor& token, const Tensor& logp);
 VPREF_KERNELS(void, sample_token, Context&, const Tensor&, const std::vector<SampleParams>&, const Tensor&, const Tensor&)
 
