@@ -59,7 +59,8 @@ export async function* train(
   const { rank, numRanks } = trainer;
   const rowsOfAll = stepRows({ numRows: rows.length, batchSize, seed: settings.seed, shuffle });
   const rowsOfStep = (step: number) => rowsOfRank(rowsOfAll(step), rank, numRanks);
-  const sizes = await measureRows(rows, { needs, lossOn }, context, options);
+  const warn = rank === 0 ? options.warn : () => undefined;
+  const sizes = await measureRows(rows, { needs, lossOn }, context, { ...options, warn });
   if (rank === 0) await mkdir(dir, { recursive: true });
   const run = runIdentity(rows, settings, { batchSize, shuffle, lossOn, initAdapter }, context.fingerprint);
   const digest = identityDigest(run);
@@ -74,7 +75,7 @@ export async function* train(
   const plan = await planMemory(sizes, rowsOfStep, settings.totalSteps, trainer);
   options.note(`${rows.length} records, ${settings.totalSteps} steps; ${trainer.memoryPlan()}`);
   if (plan.activationBytes > plan.budget)
-    options.warn('the activations may not fit the free memory even so; a smaller --batch-tokens takes less');
+    warn('the activations may not fit the free memory even so; a smaller --batch-tokens takes less');
 
   const prepare = (number: number) => prepareTrainRow(rows[number]!, { needs, lossOn }, context);
   const isStopped = () => trainer.agree(stop.aborted ? (options.stopCode?.() ?? 1) : 0);
