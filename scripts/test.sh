@@ -23,6 +23,7 @@ native_tests() {
   local dir
   dir=$(scripts/build-native.sh --print-dir)
   if [ ! -e "$dir/CTestTestfile.cmake" ]; then echo "native tests: skipped (not built: no sources, or no GoogleTest)"; return; fi
+  if [ ! -e "$dir/vpref_mpi.so" ]; then echo "native tests of two ranks: skipped (no MPI was found: Debian libopenmpi-dev)"; fi
   OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} ctest --test-dir "$dir" --output-on-failure --no-label-summary
 }
 step types node_modules/.bin/tsc -p .

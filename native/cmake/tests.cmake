@@ -36,8 +36,8 @@ include(cmake/fiber.cmake)
 # The same programs as two ranks.
 if(TARGET vpref_mpi AND MPIEXEC_EXECUTABLE)
   foreach(level dist train)
-    add_test(NAME ${level}_2_ranks COMMAND ${CMAKE_COMMAND} -E env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1
-      ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 2 --oversubscribe ${CMAKE_CURRENT_BINARY_DIR}/${level}_tests --gtest_filter=*Ranks*)
+    add_test(NAME ${level}_2_ranks COMMAND ${CMAKE_COMMAND} -E env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMP_NUM_THREADS=1
+      ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 2 ${CMAKE_CURRENT_BINARY_DIR}/${level}_tests --gtest_filter=*Ranks*)
     set_tests_properties(${level}_2_ranks PROPERTIES ENVIRONMENT VPREF_TEST_RANKS=2 TIMEOUT 120)
   endforeach()
 endif()
