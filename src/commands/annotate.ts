@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags, type Interfaces } from '@oclif/core';
-import { ensureEngine } from '../cli/engine.ts';
 import { annotateProgress } from '../cli/figures.ts';
 import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
@@ -150,7 +149,8 @@ function settings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
 
 /** Loads the engine only for a judge that runs on it. */
 async function openLocal(run: RunContext<AnnotateFlags, unknown>, model: string): Promise<LocalJudge> {
-  const [{ openModel }, { engineJudge }] = await Promise.all([
+  const [{ ensureEngine }, { openModel }, { engineJudge }] = await Promise.all([
+    import('../cli/engine.ts'),
     import('../stages/load-model.ts'),
     import('../stages/annotate/local-engine.ts'),
   ]);

@@ -2,7 +2,6 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, extname } from 'node:path';
 import { Args, Flags, type Interfaces } from '@oclif/core';
-import { ensureEngine } from '../cli/engine.ts';
 import { recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
@@ -124,6 +123,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
     import('../engine/policy.ts'),
     import('../engine/merge.ts'),
   ]);
+  const { ensureEngine } = await import('../cli/engine.ts');
   await ensureEngine(run, { device: 'cpu', model });
   const policy = await loadPolicy({ model, adapters: adapter, device: 'cpu', dtype: 'f32', tokenBytes: [] });
   const partial = `${dir}.partial`;
