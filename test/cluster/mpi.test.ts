@@ -118,12 +118,13 @@ test('a row that fails on one rank ends both, with its rank and its id', { skip 
   assert.ok(!existsSync(join(path('nonfinite'), 'adapter_model.safetensors')));
 });
 
-test('a picture that only one rank misses ends both, by name', { skip }, async () => {
+test('a picture that one rank alone decodes, and cannot, ends both by name', { skip }, async () => {
   const rows = demoPairs(8, { reference: true });
-  rows[6]!.images = ['/nowhere/missing.png'];
-  const result = await two('missing', write('missing.ndjson', rows), '--no-shuffle');
-  assert.notEqual(result.code, 0);
-  assert.match(result.stderr, /vpref train: rank 1: .*missing\.ndjson:7: .*\/nowhere\/missing\.png/);
+  writeFileSync(path('broken.png'), 'no picture');
+  rows[6]!.images = [path('broken.png')];
+  const result = await two('broken', write('broken.ndjson', rows), '--no-shuffle');
+  assert.equal(result.code, 2, result.stderr);
+  assert.match(result.stderr, /vpref train: rank 1: .*broken\.ndjson:7: .*broken\.png/);
 });
 
 test('a rank that is killed ends the other', { skip }, async () => {
