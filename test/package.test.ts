@@ -116,6 +116,11 @@ describe('the package', () => {
       .find(({ check }) => check === 'addon');
     assert.equal(addon.ok, false);
     assert.match(addon.remedy, /^missing: cmake, a C\+\+ compiler, make or ninja; .*apt-get install cmake g\+\+ make/);
+    mkdirSync(join(folder, 'build/native'), { recursive: true });
+    writeFileSync(join(folder, 'build/native/vpref_cpu.node'), 'torn');
+    const torn = await run(folder, setting, ['doctor']);
+    assert.match(torn.stdout, /cannot be loaded: .*"remedy":"\S*scripts\/build-native\.sh --no-tests"/);
+    rmSync(join(folder, 'build'), { recursive: true });
     copyFileSync(join(root, 'fixtures/images/exif-6.jpg'), join(home, 'a.jpg'));
     const item = {
       id: 1,

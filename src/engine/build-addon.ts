@@ -54,6 +54,8 @@ export async function buildAddon({ device, stop, note, onProgress }: AddonBuild)
 /** What to do where there is no engine. */
 export function addonRemedy(): string {
   const script = join(packageRoot(), 'scripts', 'build-native.sh');
+  // One that is there but does not load is not built again by itself.
+  if (findAddon('auto') !== undefined) return `${script} --no-tests`;
   const { error, status, stderr } = spawnSync('bash', [script, '--check'], { encoding: 'utf8' });
   if (error)
     return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do without';
