@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo: set up, build, run the whole loop on the bundled model.  make test: set up, then every test.
 
-.PHONY: all build native test demo bench docs lint cuda setup install clean
+.PHONY: all build native test demo bench docs lint cuda setup install clean sanitize
 
 all: build
 
@@ -21,6 +21,10 @@ cuda: setup
 
 test:
 	@scripts/test.sh
+
+# The native tests and the loader's fuzz under the sanitizers; ROUNDS=N goes on longer.
+sanitize: setup
+	scripts/sanitize.sh $(ROUNDS)
 
 demo: build
 	@examples/demo.sh

@@ -166,7 +166,7 @@ void Model::bind_tensors() {
     check(t.shape == spec.stored_shape, "checkpoint", shard.path(), ": ", name, ": shape: expected ", shape_text(spec.stored_shape), ", got ", shape_text(t.shape));
     check(t.dtype && is_float(*t.dtype), "checkpoint", shard.path(), ": ", name, ": dtype: expected F32, BF16 or F16, got ", t.dtype_name);
     const auto shard_index = size_t(std::distance(shards_.begin(), std::find_if(shards_.begin(), shards_.end(), [&](const Safetensors& s) { return &s == &shard; })));
-    const auto linear = std::find_if(tensors_.linears.begin(), tensors_.linears.end(), [&](const LinearSpec& l) { return &l.linear->weight == spec.slot; });
+    const auto linear = std::find_if(tensors_.linears.begin(), tensors_.linears.end(), [&](const LinearSpec& l) { return l.linear && &l.linear->weight == spec.slot; });
     stored_names_.push_back({name, shard_index, spec.slot, linear == tensors_.linears.end() ? nullptr : linear->linear, shard.view(name)});
     if (!spec.slot) continue;
     const Tensor view = shard.view(name);
