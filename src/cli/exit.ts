@@ -46,6 +46,7 @@ export function messageOf(error: unknown): string | undefined {
   if (error instanceof BrokenPipeError) return undefined;
   // Another rank has said what went wrong.
   if (error instanceof RunError && error.code === 'peer') return undefined;
+  if (error instanceof StoppedError && error.message === '') return undefined;
   if (!(error instanceof Error)) return String(error);
   if (isOclifError(error)) return endsQuietly(error) ? undefined : `${inOneLine(error.message)} (see --help)`;
   if (error instanceof UsageError) return inOneLine(error.message);

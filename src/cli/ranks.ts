@@ -3,6 +3,7 @@
 import { availableParallelism, cpus } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { RunError, UsageError } from '../records/error.ts';
+import { StoppedError } from './exit.ts';
 
 export interface Ranks {
   rank: number;
@@ -91,6 +92,8 @@ export async function takeRank<V extends { threads?: number | undefined }>(
 
 /** Says on which of several ranks an error came up. */
 export function ofRank(error: unknown, { rank, size }: Ranks): unknown {
+  // A stop is of all ranks.
+  if (error instanceof StoppedError) return error;
   if (size > 1 && error instanceof Error && !/^rank \d+: /.test(error.message))
     error.message = `rank ${rank}: ${error.message}`;
   return error;

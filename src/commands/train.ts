@@ -233,7 +233,8 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
   const signal = stopSignals[stopped - 1];
   if (signal === undefined) return;
   const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
-  throw new StoppedError(signal, `${where}; ${flags.output} is saved: run again with --resume`);
+  // One rank says it for all.
+  throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
 }
 
 // What the engine says about settings is about the command line.

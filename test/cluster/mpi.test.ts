@@ -92,7 +92,11 @@ test('a signal to one rank: both save and exit 75; one rank goes on, then two ag
   afterRows(child, 2, () => process.kill(rankOne(child.pid!), 'SIGTERM'));
   const first = await done(child, 'resumed');
   assert.equal(first.code, 75, first.stderr);
-  assert.match(first.stderr, /stopped by SIGTERM after step \d+ of 18; .*resumed is saved: run again with --resume/);
+  assert.match(
+    first.stderr,
+    /train: stopped by SIGTERM after step \d+ of 18; .*resumed is saved: run again with --resume/,
+  );
+  assert.equal(first.stderr.match(/stopped by/g)!.length, 1, 'one rank says it for all');
   assert.ok(first.rows.length >= 2 && first.rows.length < 18, `${first.rows.length} steps before the stop`);
 
   // mpirun hands USR1 on to all of its processes.
