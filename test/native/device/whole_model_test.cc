@@ -4,6 +4,7 @@
 // late: an engine that follows a device pointer dies, one that reads or changes data too early gets wrong numbers.
 // Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -221,6 +222,9 @@ TEST_F(DeviceRequests, SaysWhatItTakes) {
   }
 }
 
+// Of this process alone: the same test may run beside it.
+std::string temporary(const char* name) { return cat(testing::TempDir(), "/vpref-", getpid(), "-", name); }
+
 // --- training -------------------------------------------------------------------------------------------------------------------
 
 const std::string kGolden = std::string(VPREF_FIXTURES) + "/golden/train";
@@ -291,7 +295,7 @@ TEST_F(DeviceTraining, GradientsEqualTheCpus) {
     o.trainable.projector = true;
     Training cpu(Device::cpu, DType::f32, o), cuda(Device::cuda, DType::f32, o);
     const std::vector<SessionRow> rows = golden_rows(kTrainRows);
-    const std::string a = testing::TempDir() + "/device-cpu.safetensors", b = testing::TempDir() + "/device-cuda.safetensors";
+    const std::string a = temporary("cpu.safetensors"), b = temporary("cuda.safetensors");
     const StepResult expected = cpu.session.save_gradients(rows, a), got = cuda.session.save_gradients(rows, b);
     EXPECT_NEAR(got.loss, expected.loss, 1e-4);
     EXPECT_NEAR(got.grad_norm, expected.grad_norm, 2e-3 * expected.grad_norm);
@@ -306,7 +310,7 @@ TEST_F(DeviceTraining, GradientsEqualTheCpus) {
 // Some steps, saved, taken up by a fresh session for one more: the losses and the adapter are the CPU's.
 TEST_F(DeviceTraining, StepsAndStateEqualTheCpus) {
   const std::vector<SessionRow> rows = golden_rows(kTrainRows);
-  const std::string state = testing::TempDir() + "/device-state.safetensors", adapter = testing::TempDir() + "/device-adapter.safetensors";
+  const std::string state = temporary("state.safetensors"), adapter = temporary("adapter.safetensors");
   Training cpu(Device::cpu, DType::f32, train_options());
   std::vector<double> expected;
   for (int i = 0; i <= kTrainSteps; ++i) expected.push_back(cpu.session.step(rows).loss);
@@ -320,7 +324,7 @@ TEST_F(DeviceTraining, StepsAndStateEqualTheCpus) {
   EXPECT_EQ(resumed.session.steps_done(), kTrainSteps);
   EXPECT_NEAR(resumed.session.step(rows).loss, expected.back(), 2e-4);
   resumed.session.save_adapter(adapter);
-  const std::string cpu_adapter = testing::TempDir() + "/device-adapter-cpu.safetensors";
+  const std::string cpu_adapter = temporary("adapter-cpu.safetensors");
   cpu.session.save_adapter(cpu_adapter);
   const Safetensors have(adapter), want(cpu_adapter);
   for (const auto& [name, stored] : want.tensors()) EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-2) << name;
