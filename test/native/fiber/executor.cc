@@ -275,6 +275,16 @@ void run_block() {
     }
 }
 
+// A thread that fails is never resumed, so what its frames own is lost: the message must be gone from them before stop().
+void note(const std::string& message) {
+  Machine& m = machine();
+  m.error = cat(name(*m.current), ": ", message);
+}
+[[noreturn]] void stop() {
+  leave(*machine().current);
+  std::abort();
+}
+
 }  // namespace
 
 void set_seed(uint64_t seed) { machine().set_seed(seed); }
@@ -315,18 +325,19 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>
 void* dynamic_shared() { return machine().shared; }
 int lane() { return int(number(*machine().current) % kWarp); }
 
-void fail(const std::string& message) {
-  Machine& m = machine();
-  m.error = cat(name(*m.current), ": ", message);
-  leave(*m.current);
-  std::abort();
+void fail(const char* message) {
+  note(message);
+  stop();
 }
 
 void warp_collective(unsigned mask, void* operand, Resolve resolve, const Where& where) {
   Machine& m = machine();
   Fiber& self = *m.current;
   const unsigned base = number(self) / kWarp * kWarp;
-  if (!(mask >> (number(self) - base) & 1)) fail(cat("its lane is not in the mask it gives at ", place(where)));
+  if (!(mask >> (number(self) - base) & 1)) {
+    note(cat("its lane is not in the mask it gives at ", place(where)));
+    stop();
+  }
   self.state = State::at_warp;
   self.mask = mask;
   self.operand = operand;
@@ -335,7 +346,10 @@ void warp_collective(unsigned mask, void* operand, Resolve resolve, const Where&
   bool all = true;
   for (unsigned l = 0; l < kWarp && all; ++l) {
     if (!(mask >> l & 1)) continue;
-    if (base + l >= m.count) fail(cat("names lane ", l, ", which its block does not have, at ", place(where)));
+    if (base + l >= m.count) {
+      note(cat("names lane ", l, ", which its block does not have, at ", place(where)));
+      stop();
+    }
     const Fiber& f = m.fibers[base + l];
     all = f.state == State::at_warp && f.mask == mask && same_place(f.where, where);
     operands[l] = f.operand;
@@ -354,8 +368,10 @@ int block_barrier(int predicate, const Where& where) {
   self.state = State::at_block;
   self.mask = 0;
   self.where = where;
-  if (m.waiting > 0 && !same_place(m.first_at_barrier, where))
-    fail(cat("waits at the block barrier ", place(where), " while others wait at another, ", place(m.first_at_barrier)));
+  if (m.waiting > 0 && !same_place(m.first_at_barrier, where)) {
+    note(cat("waits at the block barrier ", place(where), " while others wait at another, ", place(m.first_at_barrier)));
+    stop();
+  }
   if (m.waiting == 0) m.first_at_barrier = where;
   if (m.waiting++ == 0) m.votes = 0;
   m.votes += predicate != 0;
@@ -371,7 +387,10 @@ int block_barrier(int predicate, const Where& where) {
 }
 
 void copy_later(void* to, const void* from, size_t bytes, size_t valid) {
-  if (reinterpret_cast<uintptr_t>(to) % bytes || (valid && reinterpret_cast<uintptr_t>(from) % bytes)) fail(cat("cp.async of ", bytes, " bytes is not aligned"));
+  if (reinterpret_cast<uintptr_t>(to) % bytes || (valid && reinterpret_cast<uintptr_t>(from) % bytes)) {
+    note(cat("cp.async of ", bytes, " bytes is not aligned"));
+    stop();
+  }
   std::memset(to, 0xff, bytes);
   machine().current->open.push_back({static_cast<char*>(to), static_cast<const char*>(from), bytes, valid});
 }

@@ -56,6 +56,6 @@ void commit_copies();
 void wait_copies(int groups_left);
 
 int lane();
-[[noreturn]] void fail(const std::string& message);
+[[noreturn]] void fail(const char* message);
 
 }  // namespace vpref::fiber
