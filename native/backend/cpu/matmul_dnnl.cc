@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products by oneDNN, versions 2 and 3; primitives are kept per shape, since making one costs up to half a millisecond.
+// Matrix products by oneDNN, versions 2 and 3; primitives are kept per shape, since making one costs up to half a millisecond. Not many of them: each
+// holds about 300 KB of generated code, packed batches seldom have the same number of rows, and what is shared are the shapes within one step.
 #include "backend/cpu/matmul.h"
 
 #ifdef VPREF_DNNL
 #include <dnnl.hpp>
 #include <omp.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <unordered_map>
@@ -20,12 +22,20 @@ namespace {
 
 using Key = std::array<int64_t, 12>;
 
-constexpr size_t kKeptPrimitives = 1024;
+constexpr size_t kKeptPrimitives = 192;
+
+struct Kept {
+  dnnl::matmul primitive;
+  uint64_t used;  // State::calls at its last use
+};
 
 struct State {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
-  std::map<Key, dnnl::matmul> primitives;
+  std::map<Key, Kept> primitives;
+  uint64_t calls = 0;
+  // The library's own cache would keep what is dropped here.
+  State() { dnnl::set_primitive_cache_capacity(0); }
 };
 
 // One per engine thread: neither streams nor the map are shared.
@@ -97,14 +107,17 @@ bool matmul_dnnl(Context& ctx, const Matmul& p) {
   try {
     auto found = s.primitives.find(key);
     if (found == s.primitives.end()) {
-      if (s.primitives.size() >= kKeptPrimitives) s.primitives.clear();
-      found = s.primitives.emplace(key, make(s.engine, p, a, b, bias, c)).first;
+      if (s.primitives.size() >= kKeptPrimitives) {
+        s.primitives.erase(std::min_element(s.primitives.begin(), s.primitives.end(), [](const auto& x, const auto& y) { return x.second.used < y.second.used; }));
+      }
+      found = s.primitives.emplace(key, Kept{make(s.engine, p, a, b, bias, c), 0}).first;
     }
+    found->second.used = ++s.calls;
     const auto memory = [&](const dnnl::memory::desc& d, const void* data) { return dnnl::memory(d, s.engine, const_cast<void*>(data)); };
     std::unordered_map<int, dnnl::memory> arguments = {
         {DNNL_ARG_SRC, memory(a, p.a)}, {DNNL_ARG_WEIGHTS, memory(b, p.b)}, {DNNL_ARG_DST, memory(c, p.c)}};
     if (p.bias) arguments.emplace(DNNL_ARG_BIAS, memory(bias, p.bias));
-    found->second.execute(s.stream, arguments);
+    found->second.primitive.execute(s.stream, arguments);
     s.stream.wait();
   } catch (const dnnl::error& e) {
     if (e.status == dnnl_unimplemented) return false;
