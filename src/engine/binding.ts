@@ -206,6 +206,57 @@ export interface LoadedBinding {
 const CPU_ADDON = 'vpref_cpu.node';
 const CUDA_ADDON = 'vpref_cuda.node';
 
+// What a build must have, so that one of older sources is told as such.
+const EXPORTS: Record<keyof Binding, true> = {
+  Policy: true,
+  Trainer: true,
+  abortRanks: true,
+  buildFacts: true,
+  lossNeeds: true,
+  losses: true,
+  mergeModel: true,
+  mpiLibrary: true,
+  probeDevice: true,
+};
+const POLICY: Record<keyof NativePolicy, true> = {
+  advance: true,
+  cancel: true,
+  close: true,
+  facts: true,
+  generate: true,
+  memoryPlan: true,
+  pace: true,
+  score: true,
+};
+const TRAINER: Record<keyof NativeTrainer, true> = {
+  agree: true,
+  cancel: true,
+  exchange: true,
+  facts: true,
+  leave: true,
+  plan: true,
+  restore: true,
+  saveAdapter: true,
+  saveGradients: true,
+  saveState: true,
+  score: true,
+  step: true,
+};
+
+/** Names of what an addon lacks of all that is called here. */
+export function missingExports(binding: Partial<Binding>): string[] {
+  const lacks = (of: unknown, names: object, prefix = '') =>
+    Object.keys(names)
+      .filter((name) => (of as Record<string, unknown> | undefined)?.[name] === undefined)
+      .map((name) => prefix + name);
+  const prototypeOf = (of: unknown) => (of as { prototype?: unknown } | undefined)?.prototype;
+  return [
+    ...lacks(binding, EXPORTS),
+    ...lacks(prototypeOf(binding.Policy), POLICY, 'Policy.'),
+    ...lacks(prototypeOf(binding.Trainer), TRAINER, 'Trainer.'),
+  ];
+}
+
 const loaded = new Map<string, Binding>();
 
 /**
@@ -225,6 +276,12 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
         cause,
       });
     }
+    const missing = missingExports(binding);
+    if (missing.length > 0)
+      throw new EngineError(
+        'addon',
+        `${path}: was built from other sources than these commands (it has no ${missing.join(', ')}); build it again: ${buildCommand(path)}`,
+      );
     loaded.set(path, binding);
   }
   return { binding, path };
