@@ -69,6 +69,8 @@ class JudgeChild {
   readonly #command: string;
   readonly #options: ExecOptions;
   readonly #pending = new Map<string, Pending>();
+  /** Requests that nobody waits for any more; their replies may still come. */
+  readonly #withdrawn = new Set<string>();
   #child: ChildProcess | undefined;
   #deaths = 0;
   #nextId = 0;
@@ -90,7 +92,10 @@ class JudgeChild {
         reject(new TransportError('timeout', `the judge gave no reply within ${timeoutMs} ms`));
         this.#restart();
       }, timeoutMs);
-      const onAbort = () => settle(() => reject(new TransportError('aborted', 'stopped')));
+      const onAbort = () => {
+        this.#withdrawn.add(id);
+        settle(() => reject(new TransportError('aborted', 'stopped')));
+      };
       const settle = (fn: () => void) => {
         clearTimeout(timer);
         signal.removeEventListener('abort', onAbort);
@@ -159,7 +164,8 @@ class JudgeChild {
     const pending = this.#pending.get(String(reply.id));
     this.#deaths = 0;
     if (pending) pending.resolve(readReply(reply));
-    else this.#options.warn(`judge reply with id ${JSON.stringify(reply.id)} answers no open request`);
+    else if (!this.#withdrawn.delete(String(reply.id)))
+      this.#options.warn(`judge reply with id ${JSON.stringify(reply.id)} answers no open request`);
   }
 
   #onClose(child: ChildProcess, code: number | null, signal: string | null): void {

@@ -113,6 +113,24 @@ test('an id that nobody waits for, or twice, is told and otherwise ignored', asy
   });
 });
 
+test('the reply to a request that was given up is no complaint', async () => {
+  const script = `let first;
+    for await (const line of lines) {
+      const q = JSON.parse(line);
+      if (!first) { first = q; continue; }
+      put({ id: first.id, text: 'late' });
+      put({ id: q.id, text: 'here' });
+    }`;
+  await withJudge(script, async (judge, warnings) => {
+    const stop = new AbortController();
+    const first = judge.ask(judgeRequest(), stop.signal);
+    stop.abort();
+    await assert.rejects(first, TransportError);
+    assert.equal((await judge.ask(judgeRequest(), signal)).text, 'here');
+    assert.deepEqual(warnings, []);
+  });
+});
+
 test('a child that dies is started again; one that always dies stops the run', async () => {
   await withJudge(
     `let seen = 0; for await (const line of lines) { const q = JSON.parse(line); if (++seen === 2) process.exit(3); put({ id: q.id, text: 'ok' }); }`,
