@@ -25,7 +25,7 @@ constexpr int64_t kHidden = 4096, kMlp = 11008, kHeads = 32, kHead = 128, kVocab
 
 std::string cross(std::initializer_list<int64_t> sizes) {
   std::string text;
-  for (int64_t n : sizes) text += (text.empty() ? "" : "x") + std::to_string(n);
+  for (int64_t n : sizes) text += cat(text.empty() ? "" : "x", n);
   return text;
 }
 

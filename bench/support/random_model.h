@@ -61,27 +61,13 @@ inline void fill_uniform(std::vector<float>& x, uint64_t key, float scale) {
   }
 }
 
-inline void write_holes(const std::string& path, const std::vector<std::pair<std::string, std::vector<int64_t>>>& tensors) {
-  std::string header = "{";
-  size_t end = 0;
-  for (const auto& [name, shape] : tensors) {
-    size_t bytes = 2;
-    std::string dims;
-    for (int64_t n : shape) {
-      bytes *= size_t(n);
-      dims += (dims.empty() ? "" : ",") + std::to_string(n);
-    }
-    header += cat(header.size() > 1 ? "," : "", "\"", name, R"(":{"dtype":"BF16","shape":[)", dims, R"(],"data_offsets":[)", end, ",", end + bytes, "]}");
-    end += bytes;
-  }
-  header += "}";
-  header.resize((header.size() + 7) / 8 * 8, ' ');
-  const uint64_t length = header.size();
-  std::ofstream out(path, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(&length), 8);
-  out << header;
-  out.close();
-  std::filesystem::resize_file(path, 8 + header.size() + end);
+// A file whose tensors are holes.
+inline void write_holes(const std::string& path, const NamedTensors& tensors) {
+  const std::string header = safetensors_header(tensors);
+  std::ofstream(path, std::ios::binary) << header;
+  size_t bytes = header.size();
+  for (const auto& [name, t] : tensors) bytes += t.bytes();
+  std::filesystem::resize_file(path, bytes);
 }
 
 inline void make_checkpoint(const std::string& dir, const Shape& shape) {
@@ -96,12 +82,12 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
   const std::string path = dir + "/model.safetensors";
   const auto name = [&](const TensorSpec& spec) { return list.groups[size_t(spec.group)].prefixes.front() + spec.name; };
   if (shape.holes) {
-    std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
-    for (const TensorSpec& spec : list.tensors) tensors.emplace_back(name(spec), spec.stored_shape);
+    NamedTensors tensors;
+    for (const TensorSpec& spec : list.tensors) tensors.emplace_back(name(spec), Tensor(nullptr, DType::bf16, spec.stored_shape));
     return write_holes(path, tensors);
   }
   std::vector<std::vector<float>> data;
-  std::vector<std::pair<std::string, Tensor>> tensors;
+  NamedTensors tensors;
   data.reserve(list.tensors.size());
   for (const TensorSpec& spec : list.tensors) {
     int64_t count = 1;
@@ -112,15 +98,7 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
     if (!matrix && spec.name.ends_with("norm.weight")) {
       for (float& v : x) v += 1;
     }
-    Tensor t(x.data(), DType::f32, {count});
-    t.rank = int(spec.stored_shape.size());
-    int64_t stride = 1;
-    for (int i = t.rank - 1; i >= 0; --i) {
-      t.shape[size_t(i)] = spec.stored_shape[size_t(i)];
-      t.stride[size_t(i)] = stride;
-      stride *= spec.stored_shape[size_t(i)];
-    }
-    tensors.emplace_back(name(spec), t);
+    tensors.emplace_back(name(spec), Tensor(x.data(), DType::f32, spec.stored_shape));
   }
   write_safetensors(path, tensors, {{"format", "pt"}});
 }

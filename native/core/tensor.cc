@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/tensor.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace vpref {
 
-Tensor::Tensor(void* p, DType t, std::initializer_list<int64_t> dims) : data(p), dtype(t), rank(int(dims.size())) {
-  check(dims.size() >= 1 && dims.size() <= kMaxRank, "internal", "tensor rank ", dims.size());
-  int i = 0;
-  for (int64_t d : dims) shape[i++] = d;
+Tensor::Tensor(void* p, DType t, std::span<const int64_t> dims) : data(p), dtype(t), rank(int(dims.size())) {
+  check(dims.size() <= kMaxRank, "internal", "tensor rank ", dims.size());
+  std::copy(dims.begin(), dims.end(), shape.begin());
   int64_t s = 1;
   for (int k = rank - 1; k >= 0; --k) {
     stride[k] = s;

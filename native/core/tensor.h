@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 
 #include "core/dtype.h"
@@ -20,8 +21,9 @@ struct Tensor {
   std::array<int64_t, kMaxRank> stride{};  // in elements; the last is 1
 
   Tensor() = default;
-  // Dense row-major view.
-  Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape);
+  // Dense row-major view; the shape of a stored scalar is empty.
+  Tensor(void* data, DType dtype, std::span<const int64_t> shape);
+  Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape) : Tensor(data, dtype, std::span(shape.begin(), shape.size())) {}
 
   template <class T> T* as() const { return static_cast<T*>(data); }
   explicit operator bool() const { return data != nullptr; }

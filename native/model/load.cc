@@ -152,7 +152,6 @@ void Model::bind_tensors() {
   }
   std::vector<std::string> prefixes;
   for (size_t g = 0; g < tensors_.groups.size(); ++g) prefixes.push_back(chosen_prefix(tensors_, int(g), stored));
-  bool first = true;
   for (const TensorSpec& spec : tensors_.tensors) {
     const std::string name = prefixes[size_t(spec.group)] + spec.name;
     const auto found = stored.find(name);
@@ -167,19 +166,11 @@ void Model::bind_tensors() {
     check(t.dtype && is_float(*t.dtype), "checkpoint", shard.path(), ": ", name, ": dtype: expected F32, BF16 or F16, got ", t.dtype_name);
     const auto shard_index = size_t(std::distance(shards_.begin(), std::find_if(shards_.begin(), shards_.end(), [&](const Safetensors& s) { return &s == &shard; })));
     const auto linear = std::find_if(tensors_.linears.begin(), tensors_.linears.end(), [&](const LinearSpec& l) { return l.linear && &l.linear->weight == spec.slot; });
-    stored_names_.push_back({name, shard_index, spec.slot, linear == tensors_.linears.end() ? nullptr : linear->linear, shard.view(name)});
-    if (!spec.slot) continue;
     const Tensor view = shard.view(name);
-    *spec.slot = view;
-    spec.slot->rank = int(spec.shape.size());
-    int64_t stride = 1;
-    for (int i = spec.slot->rank - 1; i >= 0; --i) {
-      spec.slot->shape[size_t(i)] = spec.shape[size_t(i)];
-      spec.slot->stride[size_t(i)] = stride;
-      stride *= spec.shape[size_t(i)];
-    }
-    if (first) stored_ = view.dtype;
-    first = false;
+    stored_names_.push_back({name, shard_index, spec.slot, linear == tensors_.linears.end() ? nullptr : linear->linear, view});
+    if (!spec.slot) continue;
+    *spec.slot = Tensor(view.data, view.dtype, spec.shape);
+    if (placed_.empty()) stored_ = view.dtype;
     num_parameters_ += view.numel();
     placed_.push_back({spec.slot, &shard.file()});
   }

@@ -60,7 +60,7 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
   const std::vector<std::string> paths = model.shard_paths();
   for (size_t shard = 0; shard < paths.size(); ++shard) {
     std::vector<Buffer> outputs;
-    std::vector<std::pair<std::string, Tensor>> named;
+    NamedTensors named;
     for (const Model::StoredName& s : model.stored_names()) {
       if (s.shard != shard) continue;
       const bool merges = s.linear && !s.linear->adapters.empty();

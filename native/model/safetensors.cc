@@ -158,22 +158,13 @@ Tensor Safetensors::view(const std::string& name) const {
   check(found != tensors_.end(), "checkpoint", path_, ": ", name, ": expected this tensor, got none");
   const StoredTensor& s = found->second;
   check(bool(s.dtype), "checkpoint", path_, ": ", name, ": dtype: expected F32, BF16 or F16, got ", s.dtype_name);
-  Tensor t;
   // Views are of writable memory by type; nothing writes to a mapped weight (the mapping is read-only).
-  t.data = const_cast<std::byte*>(file_.data() + s.begin);
+  std::byte* data = const_cast<std::byte*>(file_.data() + s.begin);
   if (s.begin % dtype_size(*s.dtype) != 0) {  // a writer that did not pad its header: the bytes may not be read in place
     copies_.emplace_back(file_.data() + s.begin, file_.data() + s.end);
-    t.data = copies_.back().data();
+    data = copies_.back().data();
   }
-  t.dtype = *s.dtype;
-  t.rank = int(s.shape.size());
-  int64_t stride = 1;
-  for (int i = t.rank - 1; i >= 0; --i) {
-    t.shape[size_t(i)] = s.shape[size_t(i)];
-    t.stride[size_t(i)] = stride;
-    stride *= s.shape[size_t(i)];
-  }
-  return t;
+  return Tensor(data, *s.dtype, s.shape);
 }
 
 const char* safetensors_dtype(DType dtype) {
@@ -183,33 +174,40 @@ const char* safetensors_dtype(DType dtype) {
   return "?";
 }
 
-void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
-                       const std::vector<std::pair<std::string, std::string>>& metadata) {
-  std::string header = "{";
-  if (!metadata.empty()) {
-    header += "\"__metadata__\":{";
-    for (size_t i = 0; i < metadata.size(); ++i) {
-      header += (i ? "," : "") + json_quote(metadata[i].first) + ":" + json_quote(metadata[i].second);
-    }
-    header += "}";
-  }
+namespace {
+
+std::string metadata_json(const Metadata& metadata) {
+  std::string json;
+  for (const auto& [key, value] : metadata) json += cat(json.empty() ? "" : ",", json_quote(key), ":", json_quote(value));
+  return cat("{", json, "}");
+}
+
+}  // namespace
+
+std::string safetensors_header(const NamedTensors& tensors, const Metadata& metadata) {
+  std::string header = metadata.empty() ? "{" : cat("{\"__metadata__\":", metadata_json(metadata));
   size_t offset = 0;
   for (const auto& [name, t] : tensors) {
     check(t.dense(), "internal", "write_safetensors: ", name, " is not dense");
-    header += (header.size() > 1 ? "," : "") + json_quote(name) + ":{\"dtype\":\"" + safetensors_dtype(t.dtype) + "\",\"shape\":[";
-    for (int i = 0; i < t.rank; ++i) header += (i ? "," : "") + std::to_string(t.shape[size_t(i)]);
-    header += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + t.bytes()) + "]}";
+    std::string shape;
+    for (int i = 0; i < t.rank; ++i) shape += cat(i > 0 ? "," : "", t.shape[size_t(i)]);
+    header += cat(header.size() > 1 ? "," : "", json_quote(name), ":{\"dtype\":\"", safetensors_dtype(t.dtype), "\",\"shape\":[", shape,
+                  "],\"data_offsets\":[", offset, ",", offset + t.bytes(), "]}");
     offset += t.bytes();
   }
   header += "}";
   header.resize((header.size() + 7) / 8 * 8, ' ');  // so that every tensor's bytes are aligned as far as the ones before it allow
+  std::string length(8, '\0');
+  for (size_t i = 0; i < 8; ++i) length[i] = char(uint64_t(header.size()) >> (8 * i));
+  return length + header;
+}
 
+void write_safetensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata) {
+  const std::string header = safetensors_header(tensors, metadata);
   const std::string partial = path + ".partial";
   std::FILE* out = std::fopen(partial.c_str(), "wb");
   check(out != nullptr, "io", partial, ": ", std::strerror(errno));
-  unsigned char length[8];
-  for (int i = 0; i < 8; ++i) length[i] = static_cast<unsigned char>(uint64_t(header.size()) >> (8 * i));
-  bool ok = std::fwrite(length, 1, 8, out) == 8 && std::fwrite(header.data(), 1, header.size(), out) == header.size();
+  bool ok = std::fwrite(header.data(), 1, header.size(), out) == header.size();
   for (const auto& [name, t] : tensors) ok = ok && std::fwrite(t.data, 1, t.bytes(), out) == t.bytes();
   ok = ok && std::fflush(out) == 0 && fsync(fileno(out)) == 0;
   const int error = errno;

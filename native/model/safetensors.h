@@ -62,9 +62,14 @@ class Safetensors {
   mutable std::list<std::vector<std::byte>> copies_;
 };
 
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
 // Writes PATH whole or not at all (PATH.partial, then rename). Tensors are dense and written in the order given; names must differ.
-void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
-                       const std::vector<std::pair<std::string, std::string>>& metadata = {});
+void write_safetensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata = {});
+
+// What such a file has in front of its tensors' bytes: the length of the JSON, and the JSON.
+std::string safetensors_header(const NamedTensors& tensors, const Metadata& metadata = {});
 
 const char* safetensors_dtype(DType dtype);  // "F32", "BF16", ...
 

@@ -22,7 +22,7 @@ Model& prepared(Context& ctx, Model& model) {
 // A host copy of named tensors, for writing.
 struct HostTensors {
   std::vector<Buffer> buffers;
-  std::vector<std::pair<std::string, Tensor>> named;
+  NamedTensors named;
   void add(Context& ctx, const std::string& name, const Tensor& t) {
     Tensor host = t;
     if (ctx.device != Device::cpu) {

@@ -171,7 +171,7 @@ bool Trainer::choose_zero() const {
 template <class F>
 void Trainer::together(F work) {
   if (world_.size() == 1) return work();
-  enum Outcome { fine = 0, cancelled = 1, failed = 2 };
+  constexpr double fine = 0, cancelled = 1, failed = 2;  // the worst of any rank counts
   std::optional<Error> own;
   world_.begin_phase();
   try {
@@ -182,7 +182,7 @@ void Trainer::together(F work) {
     own = Error("memory", "out of memory");
   }
   if (own) world_.notify();
-  std::vector<double> worst = {double(!own ? fine : own->code() == "cancelled" ? cancelled : failed)};
+  std::vector<double> worst = {!own ? fine : own->code() == "cancelled" ? cancelled : failed};
   world_.all_reduce(worst, Reduce::max);
   if (worst[0] == fine) return;
   if (own && own->code() != "cancelled") throw Error(own->code(), cat("rank ", world_.rank(), ": ", own->what()));

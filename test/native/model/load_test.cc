@@ -88,7 +88,7 @@ TEST_F(LoadTest, ThreeSpellingsOfTheNamesGiveTheSameWeights) {
   copy("tiny-mha");
   const Safetensors hub((dir / "model.safetensors").string());
   const auto renamed = [&](const std::vector<std::pair<std::string, std::string>>& rules) {
-    std::vector<std::pair<std::string, Tensor>> out;
+    NamedTensors out;
     for (const auto& [name, t] : hub.tensors()) {
       std::string to = name;
       for (const auto& [from, prefix] : rules) {
@@ -146,7 +146,7 @@ TEST_F(LoadTest, TensorErrorsNameTheTensor) {
   copy("tiny-mha");
   const Safetensors hub((dir / "model.safetensors").string());
   const auto rewrite = [&](auto change) {
-    std::vector<std::pair<std::string, Tensor>> tensors;
+    NamedTensors tensors;
     for (const auto& [name, t] : hub.tensors()) tensors.emplace_back(name, hub.view(name));
     change(tensors);
     write_safetensors((dir / "other.safetensors").string(), tensors);

@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "core/error.h"
 #include "model/json.h"
 #include "train/losses/loss.h"
 
@@ -47,7 +48,7 @@ BatchLoss loss_of(const Json& test, const std::vector<Record>& records) {
   const LossOptions o{.beta = at(golden(), "beta").number(), .label_smoothing = option("label_smoothing", 0), .gamma = option("simpo_gamma", 0.5),
                       .desirable_weight = option("desirable_weight", 1), .undesirable_weight = option("undesirable_weight", 1)};
   std::string name = at(test, "loss_name").string();
-  if (name == "odds-ratio") name += ":" + std::to_string(option("orpo_lambda", 1));
+  if (name == "odds-ratio") name = cat("odds-ratio:", option("orpo_lambda", 1));
   double num_tokens = 0;
   for (const Record& r : records) num_tokens += double(r.chosen.num_tokens);
   BatchLoss out{.loss = 0, .d_chosen = std::vector<double>(records.size()), .d_rejected = std::vector<double>(records.size())};
