@@ -27,6 +27,21 @@ interface Case {
   responses: { text: string; ids: number[]; logps: number[]; sum: number }[];
 }
 
+/** One greedy answer. */
+const GREEDY = {
+  n: 1,
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  beams: 1,
+  repetitionMaxPeriod: 0,
+  stop: [],
+  stopIds: [],
+  seed: 0,
+  key: 'x',
+  firstBranch: 0,
+};
+
 // Tolerances: float32 in another order of summation; another JPEG decoder moves some pixels by a level.
 const SUM_TOLERANCE = 2e-3;
 const LOGP_TOLERANCE = 1e-3;
@@ -84,19 +99,7 @@ async function checkGreedy(
   { policy }: OpenModel,
 ): Promise<void> {
   const { promptIds, images } = prepared;
-  const draw = {
-    n: 1,
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    beams: 1,
-    repetitionMaxPeriod: 0,
-    stop: [],
-    stopIds: [],
-    seed: 0,
-  };
-  const request = { promptIds, images, ...draw, maxNewTokens: one.greedy_ids.length, key: 'x', firstBranch: 0 };
-  const [answer] = await policy.generate(request);
+  const [answer] = await policy.generate({ ...GREEDY, promptIds, images, maxNewTokens: one.greedy_ids.length });
   // After a token that rounding may choose another way the answers go different ways.
   const unclear = one.greedy_margins.findIndex((margin) => margin <= clearMargin);
   const length = unclear === -1 ? one.greedy_ids.length : unclear;
@@ -150,17 +153,6 @@ async function checkDemoGolden(one: DemoGolden, { context, policy }: OpenModel):
     const difference = logps[k]! - logps[0]! - (logit - one.next_token_top5[0]![2]);
     assert.ok(Math.abs(difference) < 0.05, `${one.image} ${token}: ${difference}`);
   }
-  const draw = {
-    n: 1,
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    beams: 1,
-    repetitionMaxPeriod: 0,
-    stop: [],
-    stopIds: [],
-    seed: 0,
-  };
-  const [answer] = await policy.generate({ promptIds, images, ...draw, maxNewTokens: 60, key: 'x', firstBranch: 0 });
+  const [answer] = await policy.generate({ ...GREEDY, promptIds, images, maxNewTokens: 60 });
   assert.equal(context.tokenizer.decode([...answer!.ids]), one.greedy);
 }
