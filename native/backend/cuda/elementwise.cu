@@ -23,17 +23,8 @@ struct Add {
   }
 };
 
-template <class X, class Y>
-struct Convert {
-  const X* x;
-  Y* y;
-  int64_t x_stride, y_stride;
-  bool wide;
-  __device__ void operator()(int64_t row, int64_t col, int64_t count) const {
-    float v[kGroup];
-    load_group(x + row * x_stride + col, count, wide, v);
-    store_group(y + row * y_stride + col, count, wide, v);
-  }
+struct Same {
+  __device__ float operator()(float x) const { return x; }
 };
 
 template <class X>
@@ -82,8 +73,7 @@ void convert(Context& ctx, const Tensor& x, const Tensor& y) {
     with_float_type("convert", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      const Extent e = extent_of(x, y);
-      for_groups(ctx, e.rows, e.d, Convert<X, Y>{x.as<X>(), y.as<Y>(), row_stride(x), row_stride(y), all_wide_rows(x, y)});
+      map<X, Y>(ctx, x, y, Same{});
     });
   });
 }

@@ -39,6 +39,51 @@ Extent extent_of(const Tensor& x, const Tensors&... others) {
 // A row's distance in memory, for rank 1 too.
 inline int64_t row_stride(const Tensor& t) { return t.rank == 1 ? 0 : t.stride[0]; }
 
+// y = f(x) and y = f(a, b), element by element in f32; y may be an operand's own memory.
+template <class X, class Y, class F>
+struct Unary {
+  const X* x;
+  Y* y;
+  int64_t x_stride, y_stride;
+  bool wide;
+  F f;
+  __device__ void operator()(int64_t row, int64_t col, int64_t count) const {
+    float v[kGroup];
+    load_group(x + row * x_stride + col, count, wide, v);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) v[i] = f(v[i]);
+    store_group(y + row * y_stride + col, count, wide, v);
+  }
+};
+template <class T, class F>
+struct Binary {
+  const T *a, *b;
+  T* y;
+  int64_t a_stride, b_stride, y_stride;
+  bool wide;
+  F f;
+  __device__ void operator()(int64_t row, int64_t col, int64_t count) const {
+    float u[kGroup], v[kGroup];
+    load_group(a + row * a_stride + col, count, wide, u);
+    load_group(b + row * b_stride + col, count, wide, v);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) v[i] = f(u[i], v[i]);
+    store_group(y + row * y_stride + col, count, wide, v);
+  }
+};
+
+// The same over whole tensors of one shape, given their element types.
+template <class X, class Y, class F>
+void map(Context& ctx, const Tensor& x, const Tensor& y, const F& f) {
+  const Extent e = extent_of(x, y);
+  for_groups(ctx, e.rows, e.d, Unary<X, Y, F>{x.as<X>(), y.as<Y>(), row_stride(x), row_stride(y), all_wide_rows(x, y), f});
+}
+template <class T, class F>
+void map(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y, const F& f) {
+  const Extent e = extent_of(a, b, y);
+  for_groups(ctx, e.rows, e.d, Binary<T, F>{a.as<T>(), b.as<T>(), y.as<T>(), row_stride(a), row_stride(b), row_stride(y), all_wide_rows(a, b, y), f});
+}
+
 // sums[c] += alpha * sum over rows of value(row, c): 32 columns a block, eight threads a column, joined in a fixed order.
 constexpr int kSumColumns = 32, kSumRows = 8;
 template <class Value>

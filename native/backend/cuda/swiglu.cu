@@ -7,20 +7,8 @@
 namespace vpref::cuda {
 namespace {
 
-template <class T>
-struct Forward {
-  const T *gate, *up;
-  T* y;
-  int64_t gate_stride, up_stride, y_stride;
-  bool wide;
-  __device__ void operator()(int64_t row, int64_t col, int64_t count) const {
-    float g[kGroup], u[kGroup];
-    load_group(gate + row * gate_stride + col, count, wide, g);
-    load_group(up + row * up_stride + col, count, wide, u);
-#pragma unroll
-    for (int i = 0; i < kGroup; ++i) u[i] *= g[i] * sigmoid(g[i]);
-    store_group(y + row * y_stride + col, count, wide, u);
-  }
+struct Value {
+  __device__ float operator()(float gate, float up) const { return up * (gate * sigmoid(gate)); }
 };
 
 template <class T>
@@ -56,8 +44,7 @@ void swiglu(Context& ctx, const Tensor& gate, const Tensor& up, const Tensor& y)
   check_one_dtype("swiglu", y, gate);
   with_activation_type("swiglu", gate.dtype, [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
-    const Extent e = extent_of(gate, up, y);
-    for_groups(ctx, e.rows, e.d, Forward<T>{gate.as<T>(), up.as<T>(), y.as<T>(), gate.stride[0], up.stride[0], y.stride[0], all_wide_rows(gate, up, y)});
+    map<T>(ctx, gate, up, y, Value{});
   });
 }
 
