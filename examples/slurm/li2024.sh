@@ -5,16 +5,9 @@
 #   RPM=150 requests a minute   MAX_COST=50 dollars   JUDGE=gemini:gemini-2.5-pro   PAIR='--preset li2024-dpo'
 #   TASKS=16 RANKS=1 CPUS=8 GPU='--gres=gpu' FORMAT=lrv IMPORT SAMPLE_FLAGS TRAIN_FLAGS: as in seva.sh
 set -euo pipefail
-[ $# -eq 4 ] || { sed -n 3p "$0" >&2; exit 2; }
-export MODEL=$1 DATA=$2 IMAGES=$3 OUT=$4
+. "$(dirname "$0")/chain.bash"
 export PRESET=li2024-dpo FORMAT=${FORMAT:-lrv} IMPORT=${IMPORT:-} PAIR=${PAIR:---preset li2024-dpo}
 export JUDGE=${JUDGE:-gemini:gemini-2.5-pro} RPM=${RPM:-150} MAX_COST=${MAX_COST:-50}
-here=$(cd "$(dirname "$0")" && pwd)
-tasks=${TASKS:-16} ranks=${RANKS:-1} cpus=${CPUS:-8} gpu=${GPU---gres=gpu}
-logs=$OUT/logs
-mkdir -p "$logs"
-gpus() { if [ -n "$gpu" ]; then echo "$gpu:$1"; else echo --gres=none; fi; }
-submit() { sbatch --parsable --kill-on-invalid-dep=yes --output="$logs/%x.%j.log" --cpus-per-task="$cpus" "$@"; }
 
 prompts=$(submit --job-name=prompts --time=02:00:00 <<'JOB'
 #!/bin/bash

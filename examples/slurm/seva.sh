@@ -5,16 +5,9 @@
 #   TASKS=16 sampling tasks   RANKS=1 training GPUs of one node   CPUS=8 cores a task   GPU='--gres=gpu' (GPU='' without)   PRESET=seva-7b
 #   IMPORT AUGMENT SAMPLE_FLAGS TRAIN_FLAGS: flags of the stages, for other data or a small trial
 set -euo pipefail
-[ $# -eq 4 ] || { sed -n 3p "$0" >&2; exit 2; }
-export MODEL=$1 DATA=$2 IMAGES=$3 OUT=$4
+. "$(dirname "$0")/chain.bash"
 export PRESET=${PRESET:-seva-7b} FORMAT=${FORMAT:-llava}
 export IMPORT=${IMPORT:---source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000} AUGMENT=${AUGMENT:---op diffusion:step=800}
-here=$(cd "$(dirname "$0")" && pwd)
-tasks=${TASKS:-16} ranks=${RANKS:-1} cpus=${CPUS:-8} gpu=${GPU---gres=gpu}
-logs=$OUT/logs
-mkdir -p "$logs"
-gpus() { if [ -n "$gpu" ]; then echo "$gpu:$1"; else echo --gres=none; fi; }
-submit() { sbatch --parsable --kill-on-invalid-dep=yes --output="$logs/%x.%j.log" --cpus-per-task="$cpus" "$@"; }
 
 questions=$(submit --job-name=questions --time=02:00:00 <<'JOB'
 #!/bin/bash
