@@ -20,7 +20,7 @@ interface Launched extends Ranks {
 const alone: Launched = { rank: 0, size: 1, localRank: 0, localSize: 1, by: 'no launcher' };
 
 /**
- * From flags > Open MPI's or PMI's variables > a Slurm step of several tasks. A batch script's own process has SLURM_NTASKS but no SLURM_STEP_ID: it is
+ * From flags > Open MPI's variables > a Slurm step of several tasks > PMI's. A batch script's own process has SLURM_NTASKS but no SLURM_STEP_ID: it is
  * one rank. Throws UsageError where flags and launcher differ, or srun was not asked for an MPI.
  */
 export function ranksOf(
@@ -37,40 +37,40 @@ export function ranksOf(
   return localRank === undefined ? ranks : { ...ranks, localRank };
 }
 
+// The variables in which a launcher says it. Tasks of each node of a Slurm step are "4(x2),3": the first says enough.
+const openMpi = {
+  rank: 'OMPI_COMM_WORLD_RANK',
+  size: 'OMPI_COMM_WORLD_SIZE',
+  localRank: 'OMPI_COMM_WORLD_LOCAL_RANK',
+  localSize: 'OMPI_COMM_WORLD_LOCAL_SIZE',
+};
+const slurmStep = {
+  rank: 'SLURM_PROCID',
+  size: 'SLURM_STEP_NUM_TASKS',
+  localRank: 'SLURM_LOCALID',
+  localSize: 'SLURM_STEP_TASKS_PER_NODE',
+};
+const pmi = { rank: 'PMI_RANK', size: 'PMI_SIZE', localRank: 'MPI_LOCALRANKID', localSize: 'MPI_LOCALNRANKS' };
+
 function launched(env: NodeJS.ProcessEnv): Launched {
-  const number = (name: string, otherwise: number) => (/^\d+$/.test(env[name] ?? '') ? Number(env[name]) : otherwise);
-  const isSlurmStep = env.SLURM_STEP_ID !== undefined && number('SLURM_STEP_NUM_TASKS', 1) > 1;
-  const slurm = {
-    rank: number('SLURM_PROCID', 0),
-    size: number('SLURM_STEP_NUM_TASKS', 1),
-    localRank: number('SLURM_LOCALID', 0),
-    // "4(x2),3": tasks of each node; the first says enough.
-    localSize: Number.parseInt(env.SLURM_STEP_TASKS_PER_NODE ?? '1', 10),
-  };
-  if (env.OMPI_COMM_WORLD_SIZE !== undefined)
-    return {
-      rank: number('OMPI_COMM_WORLD_RANK', 0),
-      size: number('OMPI_COMM_WORLD_SIZE', 1),
-      localRank: number('OMPI_COMM_WORLD_LOCAL_RANK', 0),
-      localSize: number('OMPI_COMM_WORLD_LOCAL_SIZE', 1),
-      by: 'mpirun',
-    };
-  if (isSlurmStep) {
+  const number = (name: string, otherwise: number) => Number(/^\d+/.exec(env[name] ?? '')?.[0] ?? otherwise);
+  const read = (by: string, names: Record<keyof Ranks, string>): Launched => ({
+    rank: number(names.rank, 0),
+    size: number(names.size, 1),
+    localRank: number(names.localRank, 0),
+    localSize: number(names.localSize, 1),
+    by,
+  });
+  if (env.OMPI_COMM_WORLD_SIZE !== undefined) return read('mpirun', openMpi);
+  const step = read('srun', slurmStep);
+  if (env.SLURM_STEP_ID !== undefined && step.size > 1) {
     if (env.PMIX_RANK === undefined && env.PMI_RANK === undefined)
       throw new UsageError(
-        `srun started ${slurm.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list says what there is), or --ranks 1 for processes of their own`,
+        `srun started ${step.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list says what there is), or --ranks 1 for processes of their own`,
       );
-    return { ...slurm, by: 'srun' };
+    return step;
   }
-  if (env.PMI_SIZE !== undefined)
-    return {
-      rank: number('PMI_RANK', 0),
-      size: number('PMI_SIZE', 1),
-      localRank: number('MPI_LOCALRANKID', 0),
-      localSize: number('MPI_LOCALNRANKS', 1),
-      by: 'mpiexec',
-    };
-  return alone;
+  return env.PMI_SIZE === undefined ? alone : read('mpiexec', pmi);
 }
 
 /** Makes a process one of `ranks`: its threads, its GPU, its silence; and from here on it does not fail alone. */
