@@ -2,10 +2,11 @@
 // What scripts and other tools rely on: commands, flags, record fields, exit codes, metric keys.
 import { exitCode } from '../src/cli/exit.ts';
 import { optionalFields, requiredFields } from '../src/records/record-shape.ts';
+import type { MetricRow } from '../src/stages/train/metrics.ts';
 import { listFlags, readCommands } from './manifest.ts';
 
 /** One metric row of `train`, as TRL names them, and what is added. */
-export const metricKeys = [
+export const metricKeys: (keyof MetricRow)[] = [
   'step',
   'epoch',
   'loss',

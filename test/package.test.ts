@@ -18,7 +18,7 @@ import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { loadBinding } from '../src/engine/binding.ts';
 import { builtShare } from '../src/engine/build-addon.ts';
-import { hasEngine } from './support/engine.ts';
+import { withoutEngine } from './support/native.ts';
 import { type CliResult, collect, ensureBuilt, root, temporaryFolder } from './support/run-cli.ts';
 
 const packed: string[] = [];
@@ -160,7 +160,7 @@ describe('the package', () => {
   });
 
   test('the build waits for the one that runs, and a command goes on with its engine', async (t) => {
-    if (!hasEngine()) return t.skip('the native engine is not built here');
+    if (withoutEngine) return t.skip(withoutEngine);
     for (const isWritable of [true, false]) {
       const folder = install();
       const home = temporaryFolder('home');

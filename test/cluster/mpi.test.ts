@@ -14,11 +14,11 @@ import {
   readRows,
   toNdjson,
 } from '../support/demo-pairs.ts';
-import { hasEngine } from '../support/engine.ts';
+import { withoutEngine } from '../support/native.ts';
 import { bin, collect, ensureBuilt, runCli, temporaryFolder } from '../support/run-cli.ts';
 import { lacksMpi, mpiEnv } from '../support/slurm.ts';
 
-const skip = hasEngine() ? (lacksMpi() ?? false) : 'the native engine is not built';
+const skip = withoutEngine || (lacksMpi() ?? false);
 const folder = temporaryFolder('mpi');
 const path = (name: string) => join(folder, name);
 const write = (name: string, rows: readonly object[]) => {

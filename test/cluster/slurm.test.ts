@@ -9,11 +9,11 @@ import { after, before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { assertSameTraining, demoModel, demoPairs, demoPrompts, readRows, toNdjson } from '../support/demo-pairs.ts';
-import { hasEngine } from '../support/engine.ts';
+import { withoutEngine } from '../support/native.ts';
 import { bin, ensureBuilt, root, runCli, temporaryFolder } from '../support/run-cli.ts';
 import { lacksMpi, lacksSlurm, type Slurm, startSlurm } from '../support/slurm.ts';
 
-const skip = hasEngine() ? (lacksSlurm() ?? false) : 'the native engine is not built';
+const skip = withoutEngine || (lacksSlurm() ?? false);
 const skipMpi = skip || (lacksMpi() ?? false);
 const folder = temporaryFolder('cluster');
 const path = (...names: string[]) => join(folder, ...names);

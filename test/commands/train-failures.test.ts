@@ -6,10 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { hasEngine } from '../support/engine.ts';
+import { withoutEngine as skip } from '../support/native.ts';
 import { ensureBuilt, runCli, runShell, spawnCli, temporaryFolder } from '../support/run-cli.ts';
 
-const skip = hasEngine() ? false : 'the native engine is not built';
 const model = 'fixtures/demo/tiny-llava';
 const folder = temporaryFolder('train-failures');
 const path = (name: string) => join(folder, name);

@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { mergeInto } from '../../src/engine/merge.ts';
 import { loadPolicy } from '../../src/engine/policy.ts';
-import { hasEngine } from '../support/engine.ts';
+import { withoutEngine } from '../support/native.ts';
 
 const model = 'fixtures/demo/tiny-llava';
 const folder = mkdtempSync(join(tmpdir(), 'vpref-merge-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test('without an adapter the weights come back as they were', {
-  skip: hasEngine() ? false : 'the native engine is not built',
+  skip: withoutEngine,
 }, async () => {
   const policy = await loadPolicy({ model, adapters: [], device: 'cpu', dtype: 'f32', tokenBytes: [] });
   const out = join(folder, 'copy');

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { lossNeeds, readAdapterShape } from '../../src/engine/trainer.ts';
-import { hasEngine } from '../support/engine.ts';
+import { withoutEngine } from '../support/native.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vpref-trainer-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -33,7 +33,7 @@ test('an adapter that cannot be gone on with is refused', async () => {
   await assert.rejects(readAdapterShape(join(folder, 'missing')), /cannot be read/);
 });
 
-test('what a loss reads', { skip: hasEngine() ? false : 'the native engine is not built' }, async () => {
+test('what a loss reads', { skip: withoutEngine }, async () => {
   const needs = { reference: false, rejected: false, rejectedImages: false, label: false };
   assert.deepEqual(await lossNeeds('sft'), needs);
   assert.deepEqual(await lossNeeds('sigmoid:1,sft:0.1'), { ...needs, reference: true, rejected: true });
