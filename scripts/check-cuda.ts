@@ -98,6 +98,12 @@ const files = readdirSync(sourceFolder)
   .sort();
 const usage = new Map<string, Usage>();
 const problems: string[] = [];
+// Without bounds ptxas may give a thread more registers than a full block has room for: the launch fails, and only on a GPU.
+for (const file of readdirSync(sourceFolder)) {
+  for (const line of readFileSync(join(sourceFolder, file), 'utf8').split('\n'))
+    if (line.includes('__global__ ') && !line.startsWith('//') && !line.includes('__launch_bounds__('))
+      problems.push(`${file}: a kernel without __launch_bounds__: ${line.trim().slice(0, 80)}`);
+}
 const compiled: string[] = [];
 const scratch = mkdtempSync(join(tmpdir(), 'vpref-cuda-'));
 const ccache = find('ccache');

@@ -9,10 +9,11 @@
 namespace vpref::cuda {
 
 constexpr int64_t kMaxGridY = 65535;
+constexpr int kGroupThreads = 256;
 
 // body(row, column, count): `count` columns (at least 1; a group has at most 8) from `column`, a multiple of 8.
 template <class Body>
-__global__ void groups_kernel(Body body, int64_t rows, int64_t d) {
+__global__ void __launch_bounds__(kGroupThreads) groups_kernel(Body body, int64_t rows, int64_t d) {
   const int64_t col = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) * kGroup;
   if (col >= d) return;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) body(row, col, d - col);
@@ -21,7 +22,7 @@ __global__ void groups_kernel(Body body, int64_t rows, int64_t d) {
 template <class Body>
 void for_groups(Context& ctx, int64_t rows, int64_t d, const Body& body) {
   const int64_t groups = (d + kGroup - 1) / kGroup;
-  const int64_t threads = std::min<int64_t>(256, (groups + 31) / 32 * 32);
+  const int64_t threads = std::min<int64_t>(kGroupThreads, (groups + 31) / 32 * 32);
   const dim3 grid(unsigned((groups + threads - 1) / threads), unsigned(std::min(rows, kMaxGridY)));
   launch(groups_kernel<Body>, grid, unsigned(threads), 0, stream_of(ctx), body, rows, d);
 }
@@ -87,7 +88,7 @@ void map(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y, const 
 // sums[c] += alpha * sum over rows of value(row, c): 32 columns a block, eight threads a column, joined in a fixed order.
 constexpr int kSumColumns = 32, kSumRows = 8;
 template <class Value>
-__global__ void column_sums_kernel(Value value, float* sums, float alpha, int64_t rows, int64_t d) {
+__global__ void __launch_bounds__(kSumColumns * kSumRows) column_sums_kernel(Value value, float* sums, float alpha, int64_t rows, int64_t d) {
   __shared__ float part[kSumRows][kSumColumns];
   const int64_t c = int64_t(blockIdx.x) * kSumColumns + threadIdx.x;
   float sum = 0;

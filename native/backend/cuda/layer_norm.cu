@@ -11,7 +11,7 @@ namespace {
 // --- kernels -------------------------------------------------------------------------------------------------------------------------
 
 template <class X, class W, class B>
-__global__ void layer_norm_kernel(const X* x, const W* weight, const B* bias, float eps, X* y, float* mean_rstd, int64_t d, int64_t x_stride, int64_t y_stride,
+__global__ void __launch_bounds__(kNormThreads) layer_norm_kernel(const X* x, const W* weight, const B* bias, float eps, X* y, float* mean_rstd, int64_t d, int64_t x_stride, int64_t y_stride,
                                   bool wide) {
   __shared__ float shared[32];
   const X* row = x + blockIdx.x * x_stride;
@@ -71,7 +71,7 @@ __global__ void layer_norm_kernel(const X* x, const W* weight, const B* bias, fl
 
 // With xhat = (x - mean) rstd: dx = rstd (dy w - mean(dy w) - xhat mean(dy w xhat)).
 template <class X, class W>
-__global__ void layer_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* mean_rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride,
+__global__ void __launch_bounds__(kNormBackwardThreads, 1) layer_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* mean_rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride,
                                            int64_t x_stride, int64_t dx_stride, bool wide) {
   __shared__ float shared[32];
   const X *gradient = dy + blockIdx.x * dy_stride, *row = x + blockIdx.x * x_stride;
@@ -148,7 +148,7 @@ void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tenso
         using X = std::remove_pointer_t<decltype(xt)>;
         using W = std::remove_pointer_t<decltype(wt)>;
         using B = std::remove_pointer_t<decltype(bt)>;
-        launch(layer_norm_kernel<X, W, B>, unsigned(x.dim(0)), threads_for_row(x.dim(1)), 0, stream_of(ctx), x.as<X>(), weight.as<W>(), bias.as<B>(), eps, y.as<X>(),
+        launch(layer_norm_kernel<X, W, B>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0, stream_of(ctx), x.as<X>(), weight.as<W>(), bias.as<B>(), eps, y.as<X>(),
                mean_rstd ? mean_rstd->as<float>() : nullptr, x.dim(1), x.stride[0], y.stride[0], all_wide_rows(x, weight, bias, y));
       });
     });
@@ -167,7 +167,7 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const 
     }
     with_float_type("layer_norm_backward", weight.dtype, [&](auto* wt) {
       using W = std::remove_pointer_t<decltype(wt)>;
-      launch(layer_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d), 0, stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), mean_rstd.as<float>(),
+      launch(layer_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d, kNormBackwardThreads), 0, stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), mean_rstd.as<float>(),
              dx.as<X>(), accumulate, d, dy.stride[0], x.stride[0], dx.stride[0], all_wide_rows(dy, x, weight, dx));
     });
   });

@@ -12,7 +12,7 @@ namespace {
 
 // residual (when `delta`) += delta; y = x * rstd * weight. The norm is of the residual as stored, which is what the next layer reads.
 template <class X, class W>
-__global__ void rms_norm_kernel(X* x, const X* delta, const W* weight, float eps, X* y, float* rstd, int64_t d, int64_t x_stride, int64_t delta_stride,
+__global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(X* x, const X* delta, const W* weight, float eps, X* y, float* rstd, int64_t d, int64_t x_stride, int64_t delta_stride,
                                 int64_t y_stride, bool wide) {
   __shared__ float shared[32];
   X *row = x + blockIdx.x * x_stride, *out = y + blockIdx.x * y_stride;
@@ -64,7 +64,7 @@ __global__ void rms_norm_kernel(X* x, const X* delta, const W* weight, float eps
 
 // dx = rstd * (weight dy - x rstd^2 mean(weight dy x)).
 template <class X, class W>
-__global__ void rms_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride,
+__global__ void __launch_bounds__(kNormBackwardThreads, 1) rms_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride,
                                          int64_t x_stride, int64_t dx_stride, bool wide) {
   __shared__ float shared[32];
   const X *gradient = dy + blockIdx.x * dy_stride, *row = x + blockIdx.x * x_stride;
@@ -131,7 +131,7 @@ void norm_rows(const char* op, Context& ctx, const Tensor& x, const Tensor* delt
       using X = std::remove_pointer_t<decltype(xt)>;
       using W = std::remove_pointer_t<decltype(wt)>;
       const bool wide = all_wide_rows(x, weight, y) && (!delta || wide_rows(*delta));
-      launch(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1)), 0, stream_of(ctx), x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps,
+      launch(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0, stream_of(ctx), x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps,
              y.as<X>(), rstd ? rstd->as<float>() : nullptr, x.dim(1), x.stride[0], delta ? delta->stride[0] : 0, y.stride[0], wide);
     });
   });
@@ -158,7 +158,7 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Te
       column_sums(ctx, rows, d, dweight->as<float>(), 1.0f, WeightGradient<X>{dy.as<X>(), x.as<X>(), rstd.as<float>(), dy.stride[0], x.stride[0]});
     with_float_type("rms_norm_backward", weight.dtype, [&](auto* wt) {
       using W = std::remove_pointer_t<decltype(wt)>;
-      launch(rms_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d), 0, stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), rstd.as<float>(), dx.as<X>(),
+      launch(rms_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d, kNormBackwardThreads), 0, stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), rstd.as<float>(), dx.as<X>(),
              accumulate, d, dy.stride[0], x.stride[0], dx.stride[0], all_wide_rows(dy, x, weight, dx));
     });
   });

@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class X>
-__global__ void rope_kernel(X* x, const int32_t* positions, const float* inv_freq, int heads, int half, int64_t stride, bool inverse, bool wide) {
+__global__ void __launch_bounds__(kThreads) rope_kernel(X* x, const int32_t* positions, const float* inv_freq, int heads, int half, int64_t stride, bool inverse, bool wide) {
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
   const float position = float(positions[blockIdx.x]);

@@ -43,7 +43,7 @@ constexpr int kThreads = 256, kWarps = kThreads / 32;
 
 // One block a source row. The first row of an index adds all rows of that index, in order; the others' blocks have nothing to do.
 template <class X, class Y>
-__global__ void scatter_add_kernel(const X* x, const int32_t* index, Y* y, int64_t rows, int64_t d, int64_t y_rows, int64_t x_stride, int64_t y_stride, bool wide) {
+__global__ void __launch_bounds__(kThreads) scatter_add_kernel(const X* x, const int32_t* index, Y* y, int64_t rows, int64_t d, int64_t y_rows, int64_t x_stride, int64_t y_stride, bool wide) {
   __shared__ unsigned found[kWarps];
   const int64_t own = blockIdx.x;
   const int32_t to = index[own];

@@ -13,7 +13,7 @@ VPREF_OP_TEST(RmsNormTest);
 constexpr float kEps = 1e-5f;
 
 TEST_P(RmsNormTest, ForwardAndFusedAddition) {
-  for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {40, 1000}})
+  for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {40, 1000}, {2, 20000}})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
       Operand x = operand({t, d}, normal(t * d), 3), w = operand(weight_dtype, {d}, normal(d)), y = operand({t, d}, Values(size_t(t * d)), 1);
       Operand rstd = operand(DType::f32, {t}, Values(static_cast<size_t>(t)));
@@ -37,8 +37,7 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
 }
 
 TEST_P(RmsNormTest, Backward) {
-  for (const bool accumulate : {false, true}) {
-    const int64_t t = 6, d = 130;
+  for (const auto& [t, d, accumulate] : {std::tuple<int64_t, int64_t, bool>{6, 130, false}, {6, 130, true}, {2, 20000, true}}) {
     Operand x = operand({t, d}, normal(t * d)), w = operand({d}, normal(d)), dy = operand({t, d}, normal(t * d), 1);
     Operand y = operand({t, d}, Values(size_t(t * d))), rstd = operand(DType::f32, {t}, Values(static_cast<size_t>(t)));
     Operand dx = operand({t, d}, accumulate ? normal(t * d) : Values(size_t(t * d), NAN)), dw = operand(DType::f32, {d}, normal(d));
