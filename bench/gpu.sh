@@ -1,18 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the CUDA engine with CMake alone, tests it on the GPU, measures it beside transformers + peft, and prints a short table.
-#   bench/gpu.sh [PHASE...]     phases: build ops device sanitizer rates engine train large baseline; all of them when none is named
-# For a machine with CMake, nvcc, g++ and Python with torch (the baseline) but without Node. Ends within LIMIT seconds (570): every phase has its own limit,
-# and one that fails or runs over does not take the others with it. Rows and logs go to $OUT (or build/gpu). GoogleTest comes as installed, else from its
-# sources in .gtest or /usr/src/googletest. Device settings are left as they are.
+#   bench/gpu.sh [PHASE...]     phases: build ops device sanitizer racecheck rates engine train large baseline; all of them when none is named
+# For a machine with CMake, nvcc, g++ and Python with torch and transformers (the baseline) but without Node and network. Ends within LIMIT seconds (570):
+# every phase has its own limit, one that fails or runs over does not take the others with it, and BASELINE seconds (130) are kept for the baseline.
+# Rows and logs go to $OUT (or build/gpu). GoogleTest comes as installed, else from its sources in .gtest or /usr/src/googletest; Python packages that
+# the machine lacks (peft) as wheels in .whl. SHAPE and LARGER (7b, 13b) name the models. Device settings are left as they are.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${OUT:-build/gpu} limit=${LIMIT:-570} build=${BUILD:-build/native/gpu}
+out=${OUT:-build/gpu} limit=${LIMIT:-570} build=${BUILD:-build/native/gpu} shape=${SHAPE:-7b} larger=${LARGER:-13b}
 mkdir -p "$out" "$build"
 rows=$out/gpu.ndjson log=$out/gpu.log
 : >"$rows" >"$log"
-wanted=" ${*:-build ops device sanitizer rates engine train large baseline} "
+wanted=" ${*:-build ops device sanitizer racecheck rates engine train large baseline} "
+kept=0
+[[ $wanted != *" baseline "* ]] || kept=${BASELINE:-130}
 cores=$(nproc) python=$(command -v python3 || true)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+models=$scratch/models
 
 left() { echo $((limit - SECONDS)); }
 
@@ -21,32 +27,42 @@ phase() {
   local name=$1 most=$2 note=$3 begin=$SECONDS rc
   shift 3
   [[ $wanted == *" $name "* ]] || return 0
-  local seconds=$(($(left) - 5 < most ? $(left) - 5 : most))
+  local seconds=$(($(left) - 5 - kept < most ? $(left) - 5 - kept : most))
   if [ $seconds -lt 5 ]; then
     echo "{\"phase\":\"$name\",\"rc\":124,\"seconds\":0,\"note\":\"no time left\"}" >>"$rows"
     return 0
   fi
-  echo "== $name (at ${SECONDS} s, at most $seconds s): $*" >>"$log"
   timeout -k 5 "$seconds" "$@" >"$out/.$name" 2>&1
   rc=$?
   # Tests that all were skipped prove nothing.
   if [ $rc -eq 0 ] && grep -qF '[  PASSED  ] 0 tests' "$out/.$name"; then rc=77 note="nothing was run"; fi
-  cat "$out/.$name" >>"$log"
-  grep -E '^\{' "$out/.$name" >>"$rows"
-  [ $rc -eq 0 ] || { echo "$name failed ($rc):"; grep -E 'error|Error|FAILED|Failure' "$out/.$name" | head -12; tail -3 "$out/.$name"; }
-  echo "{\"phase\":\"$name\",\"rc\":$rc,\"seconds\":$((SECONDS - begin)),\"note\":\"$note\"}" >>"$rows"
+  [ $rc -ne 124 ] && [ $rc -ne 137 ] || note="ended after $seconds s; $note"
+  { echo "== $name (from $begin s, at most $seconds s): $*" && cat "$out/.$name"; } >>"$log"
+  {
+    grep -aE '^\{.*\}$' "$out/.$name"
+    echo "{\"phase\":\"$name\",\"rc\":$rc,\"seconds\":$((SECONDS - begin)),\"note\":\"$note\"}"
+  } >>"$rows"
+  [ $rc -eq 0 ] || { echo "$name failed ($rc):"; grep -aE 'error|Error|FAILED|Failure|Race|hazard' "$out/.$name" | cut -c1-300 | head -12; tail -3 "$out/.$name" | cut -c1-300; }
   rm -f "$out/.$name"
 }
 
 build_all() {
-  local generator=() gtest=() arch
-  command -v ninja >/dev/null && generator=(-G Ninja)
+  local generator=() gtest=() tests=ON arch go_on=-k
+  command -v ninja >/dev/null && generator=(-G Ninja) go_on=-k0
   for dir in "$PWD/.gtest" /usr/src/googletest; do [ -f "$dir/CMakeLists.txt" ] && gtest=("-DVPREF_GTEST=$dir"); done
+  # Without GoogleTest the benches still run.
+  if [ ${#gtest[@]} -eq 0 ] && ! echo '#include <gtest/gtest.h>' | "${CXX:-c++}" -x c++ -E - >/dev/null 2>&1; then
+    tests=OFF
+    echo "error: GoogleTest is missing, no test is built: cp -r /usr/src/googletest .gtest"
+  fi
   # Only this machine's architecture: half the compile time.
   arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)
   [ "$arch" = 90 ] && arch=90a
-  cmake -S native -B "$build" "${generator[@]}" "${gtest[@]}" -DVPREF_CUDA=ON -DVPREF_MPI=OFF -DVPREF_BENCH=ON -DVPREF_TESTS=ON ${arch:+-DCMAKE_CUDA_ARCHITECTURES=$arch-real} || return
-  cmake --build "$build" --parallel "$cores" --target ops_tests device_tests ops_bench bench_engine bench_train
+  cmake -S native -B "$build" "${generator[@]}" "${gtest[@]}" -DVPREF_CUDA=ON -DVPREF_MPI=OFF -DVPREF_BENCH=ON -DVPREF_TESTS=$tests ${arch:+-DCMAKE_CUDA_ARCHITECTURES=$arch-real} || return
+  local targets=(bench_engine bench_train ops_bench)
+  [ $tests = OFF ] || targets=(ops_tests device_tests "${targets[@]}")
+  # What does not compile takes only its own program with it.
+  cmake --build "$build" --parallel "$cores" --target "${targets[@]}" -- $go_on && [ $tests = ON ]
 }
 export -f build_all
 export build cores
@@ -62,26 +78,41 @@ gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1)
 echo "{\"machine\":\"$(uname -m), $cores cores\",\"gpu\":\"$gpu\",\"kernels_sha256\":\"$kernels\",\"commit\":\"$(git rev-parse --short HEAD 2>/dev/null || echo unknown)\"}" >>"$rows"
 
 phase build 200 "" bash -c build_all
-models=$(mktemp -d)
-trap 'rm -rf "$models"' EXIT
-for shape in 7b 13b; do "$build/bench_engine" make "$models/$shape" --shape $shape >>"$log" 2>&1; done
+for name in "$shape" "$larger"; do "$build/bench_engine" make "$models/$name" --shape "$name" >>"$log" 2>&1; done
 
-# Correctness needs no quiet machine: the three run together.
+sanitizer=
+for at in compute-sanitizer /usr/local/cuda/bin/compute-sanitizer /usr/local/cuda/compute-sanitizer/compute-sanitizer /opt/nvidia/*/compute-sanitizer/compute-sanitizer; do
+  if [ -z "$sanitizer" ]; then sanitizer=$(command -v "$at"); fi
+done
+
+# Correctness needs no quiet machine: these run together.
 tests() {
   phase ops 80 "op table on device cuda" "$build/ops_tests" --gtest_filter='*cuda*' --gtest_brief=1 &
   phase device 80 "whole model against the CPU and the goldens" "$build/device_tests" --gtest_brief=1 &
-  if command -v compute-sanitizer >/dev/null; then
-    phase sanitizer 90 "memcheck" compute-sanitizer --error-exitcode 9 "$build/ops_tests" --gtest_brief=1 \
-      --gtest_filter='*AttentionTest*/cuda_bf16*:*RmsNorm*/cuda_bf16*:*Rows*/cuda*:*LogSoftmax*/cuda_f32*:*SampleToken*/cuda_f32*' &
+  if [ -n "$sanitizer" ]; then
+    phase sanitizer 90 "memcheck" "$sanitizer" --error-exitcode 9 "$build/ops_tests" --gtest_brief=1 \
+      --gtest_filter='*AttentionTest*/cuda_bf16*:*RmsNorm*/cuda_bf16*:*Rows*/cuda*:*LogSoftmax*/cuda_f32*:*SampleToken*/cuda_f32*:*Gemm*/cuda_bf16*' &
+    phase racecheck 90 "races in shared memory" "$sanitizer" --tool racecheck --error-exitcode 9 "$build/ops_tests" --gtest_brief=1 \
+      --gtest_filter='*AttentionTest.*Trees*/cuda_bf16*:*RmsNorm*/cuda_bf16*:*Rows*/cuda_bf16*:*LogSoftmax*/cuda_f32*:*SampleToken*/cuda_f32*' &
+  else
+    phase sanitizer 5 "compute-sanitizer is missing" false
   fi
   wait
 }
 tests
 phase rates 70 "ops beside measured product and copy rates" "$build/ops_bench" --device cuda
-phase engine 80 "sampling and scoring, 7B" "$build/bench_engine" prefill,decode1,decode64,group64,score "$models/7b" "$cores" 2 --shape 7b --device cuda
-phase train 70 "DPO r=1024, 7B" "$build/bench_train" "$models/7b" "$cores" 2 --shape 7b --device cuda
-phase large 60 "DPO r=1024, 13B fits" "$build/bench_train" "$models/13b" "$cores" 1 --shape 13b --device cuda --pairs 8
-phase baseline 150 "transformers + peft" env PYTHONUNBUFFERED=1 "$python" bench/gpu_baseline.py --shape 7b --seconds 100
+phase engine 80 "sampling and scoring, $shape" "$build/bench_engine" prefill,decode1,decode64,group64,score "$models/$shape" "$cores" 2 --shape "$shape" --device cuda
+phase train 70 "DPO with LoRA, $shape" "$build/bench_train" "$models/$shape" "$cores" 2 --shape "$shape" --device cuda
+phase large 60 "DPO with LoRA, $larger fits" "$build/bench_train" "$models/$larger" "$cores" 1 --shape "$larger" --device cuda --pairs 8
+kept=0
+if [[ $wanted == *" baseline "* ]]; then
+  for wheel in .whl/*.whl; do
+    if [ -f "$wheel" ]; then "$python" -m zipfile -e "$wheel" "$scratch/site" >>"$log" 2>&1; fi
+  done
+  # Half a minute for imports and the model; rounds are started only within the rest.
+  phase baseline 170 "transformers + peft" env PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 PYTHONPATH="$scratch/site${PYTHONPATH:+:$PYTHONPATH}" \
+    "$python" bench/gpu_baseline.py --shape "$shape" --seconds $(($(left) - 45 < 120 ? $(left) - 45 : 120))
+fi
 
 if [ -n "$python" ]; then "$python" bench/gpu_summary.py "$rows"; else cat "$rows"; fi
 echo "rows: $rows, log: $log, ${SECONDS} s"

@@ -135,13 +135,18 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", default="7b", choices=SHAPES)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tasks", default="prefill,decode1,decode64,dpo")
+    parser.add_argument("--tasks", default="prefill,decode1,decode64,dpo")  # dpo last: peft changes the model in place
     parser.add_argument("--lora-r", type=int, default=1024)
     parser.add_argument("--pairs", type=int, default=16, help="of a DPO step")
     parser.add_argument("--seconds", type=float, default=100, help="stop starting rounds after this long")
     args = parser.parse_args()
     bench = Bench(args.shape, args.device, args.seconds)
-    versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")}
+    versions = {}
+    for package in ("torch", "transformers", "peft"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # without peft the tasks before dpo still run
+            versions[package] = None
     for task in args.tasks.split(","):
         try:
             if task == "dpo":

@@ -28,19 +28,39 @@ def main():
             continue
         share = lambda key: f"{r[key]:.2f}" if key in r else ""
         print(f"{r['op']:<34}{r.get('shape', ''):<40}{r.get('ms', float('nan')):>9.3f}{share('share_of_gemm_peak'):>9}{share('share_of_copy'):>9}" if "ms" in r else f"{r['op']:<34}{r['error'][:90]}")
-    print(f"{'engine':<26}{'seconds':>11}{'of floor':>10}{'transformers':>14}{'ratio':>7}{'GPU GiB':>9}")
+    print(f"{'engine':<26}{'seconds':>11}{'of floor':>10}{'GPU GiB':>9}{'transformers':>14}{'ratio':>7}{'GPU GiB':>9}")
+    gib = lambda r: f"{r['gpu_mebibytes'] / 1024:>9.1f}" if r and r.get("gpu_mebibytes") else " " * 9
+    ours = {}
     for r in rows:
-        if r.get("engine") != "vpref" or r.get("device") != "cuda":
+        if r.get("engine") not in ("vpref", "transformers") or r.get("device") not in ("cuda", "cpu") or "task" not in r:
+            continue
+        name = f"{r['shape']} {r['task']}"
+        if "error" in r:
+            print(f"{name:<26}{r['engine']} failed: {r['error'][:160]}")
+            continue
+        if r["engine"] == "transformers":
             continue
         seconds = r.get("seconds", r.get("seconds_per_pair"))
+        ours[r["shape"], r["task"]] = seconds
         floor = max(r.get("floor_flops", 0) / gemm, r.get("floor_bytes", 0) / copy) if peaks else 0
         other = find(engine="transformers", task=r["task"], shape=r["shape"]) or (find(engine="transformers", task="decode64", shape=r["shape"]) if r["task"] == "group64" else None)
         theirs = other and other.get("seconds", other.get("seconds_per_pair"))
         ratio = f"{theirs:>14.5f}{theirs / seconds:>7.2f}" if theirs else " " * 21
-        print(f"{r['shape'] + ' ' + r['task']:<26}{seconds:>11.5f}{floor / seconds:>10.2f}{ratio}{r.get('gpu_mebibytes', 0) / 1024:>9.1f}")
+        print(f"{name:<26}{seconds:>11.5f}{floor / seconds:>10.2f}{gib(r)}{ratio}{gib(other)}")
         if r["task"] == "dpo":
             print(f"  {1000 * seconds:.0f} s per 1000 pairs, reference {1000 * r['reference_seconds_per_pair']:.0f} s of it, {r['floor_flops'] / seconds / 1e12:.0f} TFLOP/s "
                   f"({100 * r['floor_flops'] / seconds / 989e12:.0f} % of 989); {r.get('plan', '')}")
+    seva(ours, "7b")
+
+
+def seva(ours, shape, prompts=16000, answer=60, batch=64):
+    """SeVa's run from the measured rates: an answer each to the picture and to the noisy one, then one epoch with the reference pass, on one card."""
+    prefill, decode, dpo = (ours.get((shape, task)) for task in ("prefill", "decode64", "dpo"))
+    sample = 2 * prompts * (prefill + answer * decode / batch) / 60 if prefill and decode else None
+    train = prompts * dpo / 60 if dpo else None
+    say = lambda minutes: f"{minutes:.0f} min" if minutes is not None else "not measured"
+    whole = say(sample + train) if sample is not None and train is not None else "not measured"
+    print(f"SeVa on one card, {prompts} prompts, answers of {answer} tokens, projected from these rates: sampling {say(sample)}, training with reference {say(train)}, together {whole}")
 
 
 if __name__ == "__main__":

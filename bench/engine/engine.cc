@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the engine on a random LLaVA checkpoint.
-//   bench_engine make DIR [--shape 157m|7b|13b]      157m (the default): 157M parameters, f32, 256 image rows; 7b, 13b: LLaVA-1.5's sizes, as files with holes
+//   bench_engine make DIR [--shape tiny|157m|7b|13b]   157m (the default): 157M parameters, f32, 256 image rows; 7b, 13b: LLaVA-1.5's sizes, as files with holes
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three: what a start costs (lazy_load.py)
 //   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16]
@@ -19,6 +19,7 @@
 
 #include "../support/random_model.h"
 #include "infer/engine.h"
+#include "model/json.h"
 
 namespace {
 
@@ -188,24 +189,32 @@ int main(int argc, char** argv) {
           if (const Error* e = std::get_if<Error>(&outcome)) ready.set_exception(std::make_exception_ptr(*e));
         });
     const ModelConfig config = ready.get_future().get();
+    bool failed = false;
     for (const std::string& name : split(args[0])) {
-      const Task task = task_named(name, cuda);
-      Best warm, best;
-      run_task(engine, shape, task, 0, warm);
-      int32_t units = 1;
-      for (int r = 1; r <= rounds; ++r) units = run_task(engine, shape, task, r, best);
-      const Time t = (best.whole - best.part) / units;
-      const Floor floor = floor_of(config, shape, task, *options.dtype);
-      std::printf("{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%lld", name.c_str(), t.wall, t.cpu,
-                  engine.facts().threads, static_cast<long long>(engine.facts().num_parameters));
-      if (cuda) {
-        const MemorySize memory = memory_size(Device::cuda);
-        std::printf(",\"device\":\"cuda\",\"shape\":\"%s\",\"dtype\":\"%s\",\"floor_flops\":%.4g,\"floor_bytes\":%.4g,\"gpu_mebibytes\":%zu", shape.name.c_str(), dtype.c_str(), floor.flops,
-                    floor.bytes, (memory.total - memory.free) >> 20);
+      const std::string on = cuda ? cat(R"(,"device":"cuda","shape":")", shape.name, R"(","dtype":")", dtype, "\"") : "";
+      try {
+        const Task task = task_named(name, cuda);
+        Best warm, best;
+        run_task(engine, shape, task, 0, warm);
+        int32_t units = 1;
+        for (int r = 1; r <= rounds; ++r) units = run_task(engine, shape, task, r, best);
+        const Time t = (best.whole - best.part) / units;
+        std::printf("{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%lld%s", name.c_str(), t.wall, t.cpu,
+                    engine.facts().threads, static_cast<long long>(engine.facts().num_parameters), on.c_str());
+        if (cuda) {
+          const Floor floor = floor_of(config, shape, task, *options.dtype);
+          const MemorySize memory = memory_size(Device::cuda);
+          std::printf(",\"floor_flops\":%.4g,\"floor_bytes\":%.4g,\"gpu_mebibytes\":%zu", floor.flops, floor.bytes, (memory.total - memory.free) >> 20);
+        }
+        std::printf("}\n");
+      } catch (const Error& e) {  // the next task may still run
+        failed = true;
+        std::cerr << name << ": " << e.code() << ": " << e.what() << '\n';
+        std::printf("{\"engine\":\"vpref\",\"task\":\"%s\"%s,\"error\":%s}\n", name.c_str(), on.c_str(), json_quote(e.what()).c_str());
       }
-      std::printf("}\n");
       std::fflush(stdout);
     }
+    return failed ? 1 : 0;
   } catch (const Error& e) {
     std::cerr << e.code() << ": " << e.what() << '\n';
     return 1;

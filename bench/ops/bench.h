@@ -40,6 +40,6 @@ class Data {
 void bench_gemm(Context& ctx);
 void bench_attention(Context& ctx);
 void bench_rows(Context& ctx);
-void bench_cuda(Context& ctx);  // the shapes of LLaVA-1.5-7B in training and decoding
+int bench_cuda(Context& ctx);  // the shapes of LLaVA-1.5-7B in training and decoding; how many ops failed
 
 }  // namespace vpref::bench

@@ -38,19 +38,34 @@ inline std::string large_config(int hidden, int mlp, int layers, int heads) {
 })");
 }
 
+// Two layers of everything, for trying the benches themselves.
+constexpr const char* kTiny = R"({
+  "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 500, "image_seq_length": 4,
+  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "tie_word_embeddings": false,
+  "text_config": {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 256, "rms_norm_eps": 1e-05, "hidden_act": "silu",
+    "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false, "rope_theta": 10000.0},
+  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "image_size": 28, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "projection_dim": 32}
+})";
+
 // What the tasks need to know of a model; hf_baseline.py and bench/gpu_baseline.py use the same numbers.
 struct Shape {
   std::string name, config;
   bool holes;             // real size
   int32_t prompt, answer; // tokens, the image's rows among the prompt's
   int32_t image_rows, image_token, side;
+  int32_t words = 30000;  // ids of texts: 100 and more, so many different ones
+  int64_t lora_r = 1024;
+  int32_t pairs = 16;     // of a DPO step
 };
 
 inline Shape shape_named(const std::string& name) {
-  if (name == "157m") return {name, kSmall, false, 320, 16, 256, 31999, 224};
+  if (name == "tiny") return {name, kTiny, true, 12, 4, 4, 500, 28, 400, 8, 2};
+  if (name == "157m") return {name, kSmall, false, 320, 16, 256, 31999, 224, 30000, 64, 8};
   if (name == "7b") return {name, large_config(4096, 11008, 32, 32), true, 630, 60, 576, 32000, 336};
   if (name == "13b") return {name, large_config(5120, 13824, 40, 40), true, 630, 60, 576, 32000, 336};
-  throw Error("request", "shape: expected 157m, 7b or 13b, got " + name);
+  throw Error("request", "shape: expected tiny, 157m, 7b or 13b, got " + name);
 }
 
 // Uniform weights of variance 1 / inputs, from Philox keyed by the tensor's number.
@@ -148,12 +163,12 @@ inline void randomise(Context& ctx, Model& model) {
 inline std::vector<int32_t> prompt_ids(const Shape& s, int32_t i) {
   std::vector<int32_t> ids = {1};
   ids.insert(ids.end(), size_t(s.image_rows), s.image_token);
-  while (int32_t(ids.size()) < s.prompt) ids.push_back(100 + (i * 997 + int32_t(ids.size()) * 31) % 30000);
+  while (int32_t(ids.size()) < s.prompt) ids.push_back(100 + (i * 997 + int32_t(ids.size()) * 31) % s.words);
   return ids;
 }
 inline std::vector<int32_t> answer_ids(const Shape& s, int32_t i) {
   std::vector<int32_t> ids;
-  for (int32_t t = 0; t < s.answer; ++t) ids.push_back(100 + (i * 131 + t * 17) % 30000);
+  for (int32_t t = 0; t < s.answer; ++t) ids.push_back(100 + (i * 131 + t * 17) % s.words);
   return ids;
 }
 inline Image picture(const Shape& s, int32_t i) {

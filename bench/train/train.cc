@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // DPO steps with LoRA on all seven linears on the checkpoint that `bench_engine make DIR` writes, reference pass included.
-//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape 157m|7b|13b] [--device cuda] [--lora-r N] [--pairs N]
+//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape tiny|157m|7b|13b] [--device cuda] [--lora-r N] [--pairs N]
 // Prints one JSON row; see hf_baseline.py beside it, and bench/gpu_baseline.py for the GPU. Defaults: r = 64, P = 320, A = 16, f32, 8 pairs a step; 7b and 13b:
 // r = 1024, P = 630, A = 60, bf16, 16 pairs a step.
 #include <sys/resource.h>
@@ -58,8 +58,8 @@ int main(int argc, char** argv) {
   try {
     const bench::Shape shape = bench::shape_named(bench::flag(args, "--shape", "157m"));
     const Device device = bench::flag(args, "--device", "cpu") == "cuda" ? Device::cuda : Device::cpu;
-    const int64_t rank = std::stoll(bench::flag(args, "--lora-r", shape.holes ? "1024" : "64"));
-    const int32_t pairs = std::stoi(bench::flag(args, "--pairs", shape.holes ? "16" : "8"));
+    const int64_t rank = std::stoll(bench::flag(args, "--lora-r", std::to_string(shape.lora_r)));
+    const int32_t pairs = std::stoi(bench::flag(args, "--pairs", std::to_string(shape.pairs)));
     if (args.empty()) {
       std::fprintf(stderr, "usage: bench_train DIR [THREADS] [ROUNDS] [TOKENS] [--shape S] [--device cuda] [--lora-r N] [--pairs N]\n");
       return 2;
