@@ -297,7 +297,7 @@ function quietOpenMp(): void {
 function addonPath(device: 'auto' | 'cpu' | 'cuda'): string {
   const path = findAddon(device);
   if (path !== undefined) return path;
-  const wanted = join(addonFolders()[0]!, device === 'cuda' ? CUDA_ADDON : CPU_ADDON);
+  const wanted = join(builtFolder(), device === 'cuda' ? CUDA_ADDON : CPU_ADDON);
   const what = device === 'cuda' ? 'the CUDA engine' : 'the native engine';
   throw new EngineError('addon', `${wanted}: ${what} is not built: run ${buildCommand(wanted)}`);
 }
@@ -307,16 +307,22 @@ export function findAddon(device: 'auto' | 'cpu' | 'cuda'): string | undefined {
   const override = process.env.VPREF_ADDON;
   if (override) return override;
   const names = { cuda: [CUDA_ADDON], cpu: [CPU_ADDON, CUDA_ADDON], auto: [CUDA_ADDON, CPU_ADDON] }[device];
-  for (const name of names)
-    for (const folder of addonFolders()) if (existsSync(join(folder, name))) return join(folder, name);
-  return undefined;
+  // To know an engine in the cache takes a look at every source file: not where there is none.
+  const folders = existsSync(addonCache()) ? addonFolders() : [builtFolder()];
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
 }
 
 /** Where engines are built and looked for: the package, then the user's cache, there by what they are built from. */
 export function addonFolders(): string[] {
-  const root = packageRoot();
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-  return [join(root, 'build', 'native'), join(cache, 'vpref', 'native', sourceKey(root))];
+  return [builtFolder(), join(addonCache(), sourceKey(packageRoot()))];
+}
+
+function builtFolder(): string {
+  return join(packageRoot(), 'build', 'native');
+}
+
+function addonCache(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vpref', 'native');
 }
 
 // Sizes of the sources are enough to tell one package from the next, and cost no reading.
