@@ -145,6 +145,17 @@ describe('the package', () => {
     assert.equal(JSON.parse(readFileSync(join(home, 'out.json'), 'utf8')).length, 1);
   });
 
+  test('what every pixel thread loads is bundled, but for the library itself', () => {
+    const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' });
+    const scripts = files.filter((name) => name.endsWith('.js'));
+    assert.ok(scripts.includes('workers/pixel-worker.js'));
+    for (const name of scripts)
+      assert.doesNotMatch(
+        readFileSync(join(root, 'dist', name), 'utf8'),
+        /(from|import\()"(sharp|semver|detect-libc)"/,
+      );
+  });
+
   test('a command that runs a model says exactly what to install, and asks for no build of what it cannot open', async () => {
     const folder = install();
     const setting = { path: programs(...BASICS), home: temporaryFolder('home') };
