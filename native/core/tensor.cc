@@ -7,9 +7,9 @@
 
 namespace vpref {
 
-Tensor::Tensor(void* p, DType t, std::span<const int64_t> dims) : data(p), dtype(t), rank(int(dims.size())) {
-  check(dims.size() <= kMaxRank, "internal", "tensor rank ", dims.size());
-  std::copy(dims.begin(), dims.end(), shape.begin());
+Tensor::Tensor(void* p, DType t, const int64_t* dims, size_t count) : data(p), dtype(t), rank(int(count)) {
+  check(count <= kMaxRank, "internal", "tensor rank ", count);
+  std::copy_n(dims, count, shape.begin());
   int64_t s = 1;
   for (int k = rank - 1; k >= 0; --k) {
     stride[k] = s;

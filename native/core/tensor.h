@@ -4,8 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <span>
 #include <string>
+#include <vector>
 
 #include "core/dtype.h"
 
@@ -22,8 +22,8 @@ struct Tensor {
 
   Tensor() = default;
   // Dense row-major view; the shape of a stored scalar is empty.
-  Tensor(void* data, DType dtype, std::span<const int64_t> shape);
-  Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape) : Tensor(data, dtype, std::span(shape.begin(), shape.size())) {}
+  Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape) : Tensor(data, dtype, shape.begin(), shape.size()) {}
+  Tensor(void* data, DType dtype, const std::vector<int64_t>& shape) : Tensor(data, dtype, shape.data(), shape.size()) {}
 
   template <class T> T* as() const { return static_cast<T*>(data); }
   explicit operator bool() const { return data != nullptr; }
@@ -37,6 +37,9 @@ struct Tensor {
   Tensor cols(int64_t begin, int64_t count) const;
   // The same dense elements under another shape.
   Tensor reshaped(std::initializer_list<int64_t> shape) const;
+
+ private:
+  Tensor(void* data, DType dtype, const int64_t* shape, size_t rank);  // not std::span: nvcc reads this as C++17
 };
 
 std::string shape_string(const Tensor& t);  // "[2, 3] f32"
