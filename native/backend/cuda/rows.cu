@@ -7,34 +7,22 @@
 namespace vpref::cuda {
 namespace {
 
-template <class X, class Y>
-struct Gather {
+enum class Indexed { source, target };
+
+// y[row] = x[index[row]] or y[index[row]] = x[row].
+template <Indexed side, class X, class Y>
+struct Move {
   const X* x;
   const int32_t* index;
   Y* y;
-  int64_t x_rows, x_stride, y_stride;
+  int64_t indexed_rows, x_stride, y_stride;
   bool wide;
   __device__ void operator()(int64_t row, int64_t col, int64_t count) const {
-    const int64_t from = index[row];
-    if (from < 0 || from >= x_rows) return;
+    const int64_t other = index[row];
+    if (other < 0 || other >= indexed_rows) return;
+    const int64_t from = side == Indexed::source ? other : row, to = side == Indexed::source ? row : other;
     float v[kGroup];
     load_group(x + from * x_stride + col, count, wide, v);
-    store_group(y + row * y_stride + col, count, wide, v);
-  }
-};
-
-template <class X, class Y>
-struct Scatter {
-  const X* x;
-  const int32_t* index;
-  Y* y;
-  int64_t y_rows, x_stride, y_stride;
-  bool wide;
-  __device__ void operator()(int64_t row, int64_t col, int64_t count) const {
-    const int64_t to = index[row];
-    if (to < 0 || to >= y_rows) return;
-    float v[kGroup];
-    load_group(x + row * x_stride + col, count, wide, v);
     store_group(y + to * y_stride + col, count, wide, v);
   }
 };
@@ -80,7 +68,7 @@ void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tenso
     with_activation_type("gather_rows", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      for_groups(ctx, y.dim(0), y.dim(1), Gather<X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), x.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y)});
+      for_groups(ctx, y.dim(0), y.dim(1), Move<Indexed::source, X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), x.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y)});
     });
   });
 }
@@ -90,7 +78,7 @@ void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tens
     with_activation_type("scatter_rows", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      for_groups(ctx, x.dim(0), x.dim(1), Scatter<X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), y.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y)});
+      for_groups(ctx, x.dim(0), x.dim(1), Move<Indexed::target, X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), y.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y)});
     });
   });
 }
