@@ -180,6 +180,18 @@ void Model::bind_tensors() {
   if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
 }
 
+namespace {
+
+// Brings what is read next from the file, by all cores.
+void fetch(const Tensor& t, int threads) {
+  constexpr int64_t kPart = int64_t(1) << 20;
+  const int64_t bytes = int64_t(t.bytes());
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t begin = 0; begin < bytes; begin += kPart) MappedFile::fetch(t.as<char>() + begin, size_t(std::min(kPart, bytes - begin)));
+}
+
+}  // namespace
+
 Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   Context host(Device::cpu, ctx.num_threads);
   Tensor t = stored;
@@ -188,6 +200,7 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   if (device_ == Device::cpu) {
     owned_.emplace_back(device_, aligned(t.bytes()));
     t.data = owned_.back().data();
+    fetch(stored, ctx.num_threads);
     convert(host, stored.reshaped({stored.numel()}), t.reshaped({t.numel()}));
     return t;
   }
@@ -197,7 +210,9 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   const Tensor source = stored.reshaped({stored.numel()});
   write_to_device(ctx, t.data, t.bytes(), size_t(size), [&](void* piece, size_t begin, size_t bytes) {
     const int64_t count = int64_t(bytes) / size;
-    convert(host, source.rows(int64_t(begin) / size, count), Tensor(piece, dtype, {count}));
+    const Tensor part = source.rows(int64_t(begin) / size, count);
+    fetch(part, ctx.num_threads);
+    convert(host, part, Tensor(piece, dtype, {count}));
   });
   return t;
 }

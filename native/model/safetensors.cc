@@ -121,6 +121,14 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void MappedFile::fetch([[maybe_unused]] const void* begin, [[maybe_unused]] size_t bytes) {
+#ifdef MADV_POPULATE_READ  // where it fails, on an older kernel too, the pages come one by one
+  const size_t page = size_t(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = reinterpret_cast<uintptr_t>(begin) / page * page;
+  madvise(reinterpret_cast<void*>(first), reinterpret_cast<uintptr_t>(begin) + bytes - first, MADV_POPULATE_READ);
+#endif
+}
+
 void MappedFile::drop(const void* begin, size_t bytes) const {
   // A tensor that had to be copied is not the file's.
   if (begin < data_ || static_cast<const std::byte*>(begin) + bytes > data_ + size_) return;

@@ -49,6 +49,21 @@ class SafetensorsTest : public testing::Test {
   }
 };
 
+// Pages come and go; what is read stays what the file has. Memory that is no file's, and none at all, do no harm.
+TEST_F(SafetensorsTest, FetchedAndDroppedBytesAreTheFiles) {
+  const Safetensors file(write(R"({"w":{"dtype":"U8","shape":[100000],"data_offsets":[0,100000]}})", 100000));
+  const std::byte* data = file.file().data() + file.file().size() - 100000;
+  for (int i = 0; i < 2; ++i) {
+    MappedFile::fetch(data + 5000, 60000);
+    for (size_t k = 0; k < 100000; ++k) ASSERT_EQ(data[k], std::byte(1)) << k;
+    file.file().drop(data, 100000);
+  }
+  std::vector<char> own(10000, 'x');
+  MappedFile::fetch(own.data() + 1, 9000);
+  MappedFile::fetch(nullptr, 0);
+  EXPECT_EQ(own, std::vector<char>(10000, 'x'));
+}
+
 TEST_F(SafetensorsTest, WhatIsWrittenIsRead) {
   float a[6] = {1, 2, 3, 4, 5, 6};
   uint16_t b[3] = {7, 8, 9};
