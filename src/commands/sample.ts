@@ -113,6 +113,20 @@ assistant turns with content null are generated one after the other.
 
 type SampleFlags = Interfaces.InferredFlags<typeof Sample.flags>;
 
+// What the engine and a server are asked alike.
+function drawOf(flags: SampleFlags) {
+  return {
+    n: flags.n,
+    temperature: flags.temperature,
+    topP: flags['top-p'],
+    topK: flags['top-k'],
+    maxNewTokens: flags['max-new-tokens'],
+    stop: flags.stop ?? [],
+    views: flags.views,
+    seed: flags.seed,
+  };
+}
+
 async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
   for (const name of ENDPOINT_FLAGS)
     if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint beside it`);
@@ -121,19 +135,12 @@ async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFla
   const { context } = await openModelOf(run, flags);
   return sample(
     {
-      n: flags.n,
-      temperature: flags.temperature,
-      topP: flags['top-p'],
-      topK: flags['top-k'],
-      maxNewTokens: flags['max-new-tokens'],
-      stop: flags.stop ?? [],
+      ...drawOf(flags),
       beams: flags.beams,
       repetitionMaxPeriod: flags['stop-repeats'],
-      views: flags.views,
       ...(flags.label !== undefined && { label: flags.label }),
       logps: flags.logps,
       ...(steer && { steer }),
-      seed: flags.seed,
     },
     context,
   );
@@ -189,15 +196,8 @@ async function openEndpoint(
     key,
     sampling: {
       model: flags.model,
-      n: flags.n,
-      temperature: flags.temperature,
-      topP: flags['top-p'],
-      topK: flags['top-k'],
-      maxNewTokens: flags['max-new-tokens'],
-      stop: flags.stop ?? [],
-      seed: flags.seed,
+      ...drawOf(flags),
       logprobs: flags.logps,
-      views: flags.views,
       label: flags.label,
     },
     flow: endpointFlow(flags.concurrency),

@@ -102,29 +102,30 @@ export function withEnding(
 }
 
 /** A member that must be a string that is not empty. */
-export function textMember(
-  value: Record<string, unknown>,
-  key: string,
-  { at, path }: { at: Place; path: string },
-): string {
+export function textMember(value: Record<string, unknown>, key: string, place: MemberPlace): string {
   const text = value[key];
   if (typeof text === 'string' && text !== '') return text;
-  throw new RecordError(at, path === '' ? key : `${path}.${key}`, 'a non-empty string', describeValue(text));
+  throw badMember(key, place, 'a non-empty string', text);
 }
 
 /** A member that is an id: a string or a number. */
-export function idMember(
-  value: Record<string, unknown>,
-  key: string,
-  { at, path }: { at: Place; path: string },
-): string {
+export function idMember(value: Record<string, unknown>, key: string, place: MemberPlace): string {
   const id = value[key];
   if (typeof id === 'number' || (typeof id === 'string' && id !== '')) return String(id);
-  throw new RecordError(at, path === '' ? key : `${path}.${key}`, 'a string or a number', describeValue(id));
+  throw badMember(key, place, 'a string or a number', id);
+}
+
+interface MemberPlace {
+  at: Place;
+  path: string;
+}
+
+function badMember(key: string, { at, path }: MemberPlace, expected: string, got: unknown): RecordError {
+  return new RecordError(at, path === '' ? key : `${path}.${key}`, expected, describeValue(got));
 }
 
 /** Where an item stands, for the member functions. */
-export function placeOf(item: JsonItem): { at: Place; path: string } {
+export function placeOf(item: JsonItem): MemberPlace {
   return { at: item, path: item.path };
 }
 
