@@ -5,7 +5,7 @@ import type { RowResult, Stage } from '../stages/stage.ts';
 import { type Counts, type Figures, formatRate, group } from './progress.ts';
 
 /** The stage, with `see` told of every result on its way out. */
-export function observed(stage: Stage, see: (result: RowResult) => void): Stage {
+function observed(stage: Stage, see: (result: RowResult) => void): Stage {
   return async function* (rows) {
     for await (const result of stage(rows)) {
       see(result);

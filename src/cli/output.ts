@@ -71,7 +71,7 @@ abstract class BufferedSink {
 }
 
 /** Standard output. Its errors and its end are watched from the start of the process by watchStdout. */
-export class StdoutSink extends BufferedSink implements Sink {
+class StdoutSink extends BufferedSink implements Sink {
   readonly done = nothingDone();
   #ready: Promise<void> | undefined;
   #failure: unknown;
@@ -315,7 +315,7 @@ export class FileSink extends BufferedSink implements Sink {
 }
 
 /** A device, pipe or socket named by -o: written as it is, with nothing to rename. */
-export class DeviceSink extends BufferedSink implements Sink {
+class DeviceSink extends BufferedSink implements Sink {
   readonly done = nothingDone();
   readonly ready = undefined;
   readonly #path: string;

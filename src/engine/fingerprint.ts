@@ -42,7 +42,7 @@ async function fingerprint(dir: string, configName: string, weightsName: string)
 }
 
 /** Weight files of a directory in name order: the shards of NAME.index.json, or NAME itself. */
-export async function shardFiles(dir: string, weightsName = 'model.safetensors'): Promise<string[]> {
+async function shardFiles(dir: string, weightsName = 'model.safetensors'): Promise<string[]> {
   const index = await readJsonObject(join(dir, `${weightsName}.index.json`), 'checkpoint');
   if (index === undefined) return [join(dir, weightsName)];
   const map = index.weight_map;

@@ -82,7 +82,7 @@ export async function readAdapterShape(
   return { loraR: r, loraAlpha: alpha, rslora: config.use_rslora === true, loraTargets };
 }
 
-export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
 /** Of one process of `localSize` on this machine. */
 function spareMemory(localSize: number): number {

@@ -68,7 +68,7 @@ function chatContent(content: string | ChatPart[]): unknown {
 }
 
 /** The image as a data: URI. */
-export function imageDataUri(image: ImagePart): string {
+function imageDataUri(image: ImagePart): string {
   return `data:${image.mediaType};base64,${image.base64}`;
 }
 

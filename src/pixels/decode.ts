@@ -8,7 +8,7 @@ import type { Image } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 
 /** PIL refuses images of more pixels as decompression bombs. */
-export const MAX_PIXELS = 178_956_970;
+const MAX_PIXELS = 178_956_970;
 
 const MAX_FILE_BYTES = 2 ** 30;
 

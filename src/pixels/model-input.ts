@@ -33,7 +33,7 @@ export function modelInput(image: Image, plan: ModelInputPlan): Image {
 const MAX_SIDE = 20_000;
 
 /** The image in the middle of a square of its longer side. */
-export function padToSquare(image: Image, color: Color): Image {
+function padToSquare(image: Image, color: Color): Image {
   const side = Math.max(image.width, image.height);
   if (side > MAX_SIDE)
     throw new PixelError(

@@ -40,7 +40,7 @@ export function viewInputs(record: VprefRecord, name: string): ViewInputs {
 }
 
 /** The view's diffusion recipe, if it has one. */
-export function viewNoise(view: View): DiffusionNoise | undefined {
+function viewNoise(view: View): DiffusionNoise | undefined {
   const op = view.ops.find((one) => one.op === 'diffusion');
   if (op === undefined) return undefined;
   const { step, seed } = op;

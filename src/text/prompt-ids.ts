@@ -16,13 +16,6 @@ export interface PromptIds {
   readonly ids: readonly number[];
 }
 
-/** A prompt and the branches that share it: one tree of depth 1. */
-export interface PromptTree {
-  /** Prompt ids with the image token once per image row. */
-  prompt: Int32Array;
-  branches: Int32Array[];
-}
-
 /** The image part of a model's vocabulary; `undefined` for a text-only model. */
 export interface ImageTokens {
   /** Id that stands for an image row. */
@@ -79,7 +72,7 @@ export function responseIds(
 }
 
 /** What stands between the prompt's text and the response: a blank, unless the prompt already ends in white space. */
-export function responseJoint(promptText: string): string {
+function responseJoint(promptText: string): string {
   return promptText === '' || /\s$/.test(promptText) ? '' : ' ';
 }
 

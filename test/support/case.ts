@@ -11,7 +11,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { root, runShell, temporaryFolder } from './run-cli.ts';
 
-export const casesFolder = join(root, 'test/cases');
+const casesFolder = join(root, 'test/cases');
 
 /** "verb/case" of every folder with a cmd. */
 export function listCases(): string[] {

@@ -9,7 +9,7 @@ export function fixture(path: string): string {
   return fileURLToPath(new URL(`../../fixtures/${path}`, import.meta.url)).replace(/\/$/, '');
 }
 
-export const defaultOptions: Omit<EvalSettings, 'benchmark' | 'answers' | 'read'> = {
+const defaultOptions: Omit<EvalSettings, 'benchmark' | 'answers' | 'read'> = {
   labels: [],
   questions: [],
   tables: [],

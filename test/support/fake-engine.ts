@@ -35,7 +35,7 @@ export interface FakeEngine extends PolicyEngine {
 }
 
 /** `answer` gives the text of one answer; the log-probability of a token is minus its id over 1000. */
-export function fakeEngine(
+function fakeEngine(
   answer: (request: GenerateRequest, branch: number) => string | Promise<string>,
   encode: (text: string) => number[],
 ): FakeEngine {

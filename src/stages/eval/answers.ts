@@ -111,7 +111,7 @@ export function labelsOfRecords<L extends Label>(
 }
 
 /** What a row says of the part of the benchmark it belongs to. */
-export function rowSplit(value: JsonObject): string | undefined {
+function rowSplit(value: JsonObject): string | undefined {
   const meta = isObject(value.meta) ? value.meta : {};
   return [value.split, value.category, value.file, meta.split].find((split) => typeof split === 'string') as
     | string

@@ -36,7 +36,7 @@ export interface MMBenchLabel extends Label {
 const ROTATION = 1_000_000;
 
 /** Short names of the six abilities (l2-category). */
-export const ABILITIES: Record<string, string> = {
+const ABILITIES: Record<string, string> = {
   coarse_perception: 'CP',
   'finegrained_perception (instance-level)': 'FP-S',
   'finegrained_perception (cross-instance)': 'FP-C',
@@ -170,7 +170,7 @@ function readLetter(text: string, options: ReadonlyMap<string, string>, parse: '
 }
 
 /** The rows of the official tables. An option that pandas reads as missing is none. */
-export function readMMBenchLabels(files: readonly EvalFile[]): MMBenchLabel[] {
+function readMMBenchLabels(files: readonly EvalFile[]): MMBenchLabel[] {
   return files.flatMap((file) =>
     file.rows.map(({ value, at }) => {
       const index = Number(value.index);

@@ -25,7 +25,7 @@ import {
 } from './score-row.ts';
 import { clusteredInterval } from './statistics.ts';
 
-export const CAPABILITIES = ['rec', 'ocr', 'know', 'gen', 'spat', 'math'];
+const CAPABILITIES = ['rec', 'ocr', 'know', 'gen', 'spat', 'math'];
 
 interface MMVetLabel extends Label {
   capabilities: string[];

@@ -22,7 +22,7 @@ import { type EvalInput, type Evaluation, finite, groupBy, labelHashes, type Sco
 import type { Contribution } from './statistics.ts';
 import { clusteredInterval } from './statistics.ts';
 
-export const POPE_SPLITS = ['random', 'popular', 'adversarial'];
+const POPE_SPLITS = ['random', 'popular', 'adversarial'];
 
 export interface PopeLabel extends Label {
   isYes: boolean;
@@ -228,7 +228,7 @@ export function popeSplitOf(stem: string): string {
 }
 
 /** The rows of label files, each file one split. */
-export function readPopeLabels(files: readonly EvalFile[]): PopeLabel[] {
+function readPopeLabels(files: readonly EvalFile[]): PopeLabel[] {
   return files.flatMap((file) =>
     file.rows.map(({ value, at }) => {
       if (value.label !== 'yes' && value.label !== 'no')

@@ -99,7 +99,7 @@ export function roundHalfEven(x: number): number {
 }
 
 /** numpy.sum of a contiguous float array: pairwise, in blocks of eight accumulators. */
-export function numpySum(values: ArrayLike<number>, start = 0, length = values.length): number {
+function numpySum(values: ArrayLike<number>, start = 0, length = values.length): number {
   if (length < 8) {
     let sum = 0;
     for (let index = start; index < start + length; index++) sum += values[index]!;

@@ -65,7 +65,7 @@ function markAnswer({ label, answer }: Joined<SeedLabel>, parse: 'official' | 's
 }
 
 /** The text as it is (official), or the option that is meant. */
-export function seedLetter(answer: Answer, choices: readonly string[], parse: 'official' | 'strict') {
+function seedLetter(answer: Answer, choices: readonly string[], parse: 'official' | 'strict') {
   if (answer.record !== undefined && answer.response === undefined) return likeliestLetter(answer);
   if (parse === 'official') return answer.text === '' ? undefined : answer.text;
   return strictLetter(answer.text, choices);

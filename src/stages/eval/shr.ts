@@ -26,7 +26,7 @@ export interface ShrSentence {
 const CLASSES = ['hallucination', 'correct', 'cannot judge'];
 
 /** The official sentences: cut at full stops (3.5 is cut too), repeats and pieces of earlier ones left out, "." put back. */
-export function shrSentencesOfficial(text: string): string[] {
+function shrSentencesOfficial(text: string): string[] {
   const kept: string[] = [];
   for (const piece of text.split('.')) {
     const sentence = pythonStrip(piece);
@@ -68,7 +68,7 @@ export function parseShrStrict(reply: string, response: string): ShrSentence[] |
 }
 
 /** Share of distinct n-grams among a text's words, marks taken out; undefined for a text with none. */
-export function distinctNgrams(text: string, n: number): number | undefined {
+function distinctNgrams(text: string, n: number): number | undefined {
   const words = pythonSplit(text.replace(/[.:\n?,]/g, ''));
   const grams = Array.from({ length: Math.max(0, words.length - n + 1) }, (_, k) => words.slice(k, k + n).join('\n'));
   return grams.length === 0 ? undefined : new Set(grams).size / grams.length;

@@ -17,7 +17,7 @@ const SHORT_ANSWER_REQUEST = 'Answer the question using a single word or phrase.
  * and GQA questions (gluing words), and leaves a mark that stands last in TextVQA's.
  *   Source: Kevinz-code/SeVa data/step1 (ocr_vqa and gqa, textvqa, vg).
  */
-export function cleanQuestion(question: string, cleaning: Cleaning, source: string | undefined): string {
+function cleanQuestion(question: string, cleaning: Cleaning, source: string | undefined): string {
   if (cleaning === 'none') return question;
   if (cleaning === 'seva') return question.replaceAll(IMAGE_MARK, '').replaceAll(SHORT_ANSWER_REQUEST, '').trim();
   if (source === 'textvqa') return question.replaceAll(`${IMAGE_MARK}\n`, '');

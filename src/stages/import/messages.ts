@@ -22,7 +22,7 @@ const part = object(
   { text: either(string, nothing) },
   'a content part {type: image|text}',
 );
-export const messageShape = object(
+const messageShape = object(
   { role: oneOf('system', 'user', 'assistant'), content: either(string, arrayOf(part, 'an array of content parts')) },
   {},
   'a message {role, content}',

@@ -41,6 +41,6 @@ export async function makeReport(
 }
 
 /** "runs/seva.metrics.ndjson" -> "seva.metrics" */
-export function runName(file: string): string {
+function runName(file: string): string {
   return file === '-' ? 'stdin' : basename(file).replace(/\.(nd)?jsonl?$/, '');
 }

@@ -200,7 +200,7 @@ function damagedImages(row: Row): string[][] {
 }
 
 /** `rejected_images` as one list of images a negative. */
-export function imageLists(record: VprefRecord): string[][] {
+function imageLists(record: VprefRecord): string[][] {
   const images = record.rejected_images ?? [];
   return images.length > 0 && typeof images[0] === 'string' ? [images as string[]] : (images as string[][]);
 }

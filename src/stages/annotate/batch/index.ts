@@ -45,7 +45,7 @@ interface RequestFile {
 }
 
 /** The provider's batch API. Throws UsageError where it has none that we speak. */
-export function batchApi(api: JudgeApi): BatchApi {
+function batchApi(api: JudgeApi): BatchApi {
   if (api.provider === 'gemini') return geminiBatch(api);
   if (api.provider === 'openai') return openaiBatch(api);
   throw new UsageError(`--batch: ${api.provider} is not supported; gemini and openai are`);

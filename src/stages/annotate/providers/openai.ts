@@ -52,7 +52,7 @@ function openaiImageTokens(width: number, height: number): number {
 }
 
 /** The talk as chat messages, images before the first turn's text. */
-export function chatMessages(request: JudgeRequest, images: ImagePart[]): ChatMessage[] {
+function chatMessages(request: JudgeRequest, images: ImagePart[]): ChatMessage[] {
   const messages: ChatMessage[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
   for (const [index, turn] of request.turns.entries()) {
     const shown = index === 0 ? images : [];
