@@ -23,6 +23,8 @@
 //
 // cp_async<16>(shared, global, valid): copies 16 bytes (4 or 8 too) in the background, zeros when not valid. cp_async_commit() closes a group of this
 // thread's copies, cp_async_wait<N>() waits until at most its N newest groups are under way; then a barrier, before other threads' copies are read.
+// cp_async_once() copies 16 bytes that are read this once: L2 gives them up before anything else.
+// load_ahead(global, valid) asks for 16 bytes of what nobody writes meanwhile, zeros when not valid, in the order of the program: for a later step of a loop.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -53,10 +55,22 @@ __device__ void cp_async(void* shared, const void* global, bool valid = true) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;\n" ::"r"(shared_address(shared)), "l"(global), "r"(count), "n"(Bytes) : "memory");
   }
 }
+__device__ inline void cp_async_once(void* shared, const void* global, bool valid = true) {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;\n" : "=l"(policy));
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;\n" ::"r"(shared_address(shared)), "l"(global), "r"(valid ? 16 : 0), "l"(policy)
+               : "memory");
+}
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
 template <int GroupsLeft>
 __device__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(GroupsLeft) : "memory");
+}
+__device__ inline uint4 load_ahead(const void* global, bool valid = true) {
+  uint4 v;
+  asm volatile("{.reg .pred valid; setp.ne.b32 valid, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n"
+               "@valid ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];}\n" : "=&r"(v.x), "=&r"(v.y), "=&r"(v.z), "=&r"(v.w) : "l"(global), "r"(int(valid)));
+  return v;
 }
 
 __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products through cuBLASLt: the algorithm is asked for once a shape and kept.
+// Matrix products: few rows by our own kernel (gemm_few_rows.cuh), all others through cuBLASLt, whose algorithm is asked for once a shape and kept.
 #include "ops/gemm.h"
 
 #include <cublasLt.h>
@@ -10,6 +10,8 @@
 #include <memory>
 #include <tuple>
 
+#include "backend/cuda/gemm_few_rows.cuh"
+#include "backend/cuda/gemm_paths.h"
 #include "backend/cuda/groups.cuh"
 #include "core/arena.h"
 #include "ops/elementwise.h"
@@ -135,6 +137,19 @@ void multiply(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, 
                                     lib.workspace.data(), kWorkspaceBytes, stream_of(ctx)));
 }
 
+void few_rows(Context& ctx, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha, float beta) {
+  with_activation_type("linear", y.dtype, [&](auto* t) {
+    using Y = std::remove_pointer_t<decltype(t)>;
+    FewRowsProduct<Y> p;
+    p.x = x.as<__nv_bfloat16>(), p.w = w.as<__nv_bfloat16>(), p.y = y.as<Y>();
+    p.bias = bias ? bias->data : nullptr, p.bias_type = bias ? bias->dtype : y.dtype;
+    p.x_stride = x.stride[0], p.w_stride = w.stride[0], p.y_stride = y.stride[0];
+    p.n = w.dim(0), p.k = int(w.dim(1)), p.rows = int(x.dim(0));
+    p.alpha = alpha, p.beta = beta;
+    multiply_few_rows(ctx, p);
+  });
+}
+
 template <class Y, class B>
 struct AddBias {
   Y* y;
@@ -168,12 +183,24 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
 
 }  // namespace
 
+bool takes_few_rows(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
+  return !transpose_a && transpose_b && a.dim(0) <= kFewRows && a.dtype == DType::bf16 && b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kFewRowsMostK &&
+         a.dim(1) % kGroup == 0 &&
+         all_wide_rows(a, b);
+}
+
+void gemm_cublaslt(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
+  multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
+}
+
 void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
+  if (takes_few_rows(a, transpose_a, b, transpose_b)) return few_rows(ctx, a, b, nullptr, c, alpha, beta);
   multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
   const Tensor w = weight_as(ctx, weight, x.dtype);
+  if (takes_few_rows(x, false, w, true)) return few_rows(ctx, x, w, bias, y, 1.0f, beta);
   const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;
   multiply(ctx, x, false, w, true, fused ? bias : nullptr, y, 1.0f, beta);
   if (!bias || fused) return;

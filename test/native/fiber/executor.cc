@@ -144,6 +144,8 @@ void leave(Fiber& f) {  // to the scheduler
 #endif
 }
 
+void note(const std::string& message);
+
 void enter() {
   Machine& m = machine();
 #ifdef VPREF_FIBER_ASAN
@@ -151,6 +153,10 @@ void enter() {
 #endif
   (*m.body)();
   Fiber& f = *m.current;
+  // They may land after what its block has written there since.
+  bool copies = !f.open.empty();
+  for (const std::vector<Copy>& group : f.groups) copies = copies || !group.empty();
+  if (copies) note("ends with copies under way that it never waited for");
   f.state = State::done;
   leave(f);
   std::abort();  // a thread that is done is never resumed

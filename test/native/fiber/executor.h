@@ -50,7 +50,7 @@ void warp_collective(unsigned mask, void* operand, Resolve resolve, const Where&
 // Waits for every thread of the block; returns how many gave a predicate that is not 0.
 int block_barrier(int predicate, const Where& where);
 
-// cp.async: the destination holds NaN from now on until this thread waits for the copy's group. Bytes beyond `valid` become 0.
+// cp.async: the destination holds NaN from now on until this thread waits for the copy's group, which it must. Bytes beyond `valid` become 0.
 void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void commit_copies();
 void wait_copies(int groups_left);

@@ -139,6 +139,7 @@ __global__ void staged_copy_kernel(const float* in, float* out) {
   if (Wait) cp_async_wait<0>();
   if (Barrier) __syncthreads();
   for (int i = 0; i < 4; ++i) out[4 * threadIdx.x + i] = tile[4 * (127 - threadIdx.x) + i];
+  if (!Wait) cp_async_wait<0>();
 }
 
 // On how many of the seeds a kernel's result is right.
@@ -202,6 +203,12 @@ __global__ void foreign_lane_kernel(int* out) {
   if (threadIdx.x < 16) *out = __shfl_sync(0x0000ffffu, 1, 20);
 }
 
+__global__ void forgotten_copy_kernel(int* out) {
+  cp_async<16>(dynamic_shared<char>(), out);
+  cp_async_commit();
+  cp_async_wait<1>();
+}
+
 __global__ void misaligned_copy_kernel(int* out) { cp_async<16>(dynamic_shared<char>() + 4, out); }
 
 TEST(PlantedFault, WhatWouldHangOrBeUndefinedIsAnError) {
@@ -212,6 +219,7 @@ TEST(PlantedFault, WhatWouldHangOrBeUndefinedIsAnError) {
   EXPECT_NE(run(divergent_shuffle_kernel).find("waits at the warp barrier"), std::string::npos) << run(divergent_shuffle_kernel);
   EXPECT_NE(run(foreign_lane_kernel).find("not in its mask"), std::string::npos) << run(foreign_lane_kernel);
   EXPECT_NE(run(misaligned_copy_kernel).find("not aligned"), std::string::npos) << run(misaligned_copy_kernel);
+  EXPECT_NE(run(forgotten_copy_kernel).find("ends with copies under way"), std::string::npos) << run(forgotten_copy_kernel);
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 1025, 0, nullptr, out.data()); }), "");
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 32, 240000, nullptr, out.data()); }), "");
   launch(index_kernel, 1, 4, 0, nullptr, out.data());  // and the next one runs

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels' ways through a row give the same numbers: 16-byte accesses where every row is aligned, single elements where one is not;
-// values held in registers, and rows longer than those hold.
+// values held in registers, and rows longer than those hold. Which products go to the kernel for few rows.
+// Covers native/backend/cuda/gemm_paths.h
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <random>
 
+#include "backend/cuda/gemm_paths.h"
 #include "core/arena.h"
 #include "core/memory.h"
 #include "fiber/executor.h"
@@ -233,6 +235,64 @@ TEST(Paths, RowsLongerThanTheRegisters) {
   add_rms_norm(ctx, x, g, w, 0.0f, y, nullptr);
   expect(x, -2.0f, 6.0f, "residual");
   expect(y, -2 * r, 6 * r, "add_rms_norm");
+}
+
+// The stand-in for cuBLASLt runs no kernel.
+TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
+  Operands even(/*gap=*/8, 0), odd(/*gap=*/1, 0), shifted(/*gap=*/8, /*offset=*/1);
+  const int64_t n = 40;
+  const auto kernels = [&](const Tensor& x, const Tensor& w, DType out = DType::bf16) {
+    const Tensor y = even.tensor(out, x.dim(0), w.dim(0));
+    const uint64_t before = fiber::launches();
+    linear(even.ctx, x, w, nullptr, y);
+    const uint64_t linears = fiber::launches() - before;
+    if (x.dtype == w.dtype) {
+      gemm(even.ctx, x, false, w, true, y, 0.5f, 1.0f);
+      EXPECT_EQ(fiber::launches() - before, 2 * linears) << "gemm";
+      EXPECT_EQ(cuda::takes_few_rows(x, false, w, true), linears == 1);
+    }
+    return linears;
+  };
+  const Tensor w = even.tensor(DType::bf16, n, 72);
+  for (int64_t t = 1; t <= 16; ++t)
+    for (DType out : {DType::f32, DType::bf16}) EXPECT_EQ(kernels(even.tensor(DType::bf16, t, 72), w, out), 1u) << t << " rows";
+  EXPECT_EQ(kernels(even.tensor(DType::bf16, 3, 80).cols(8, 72), w), 1u) << "part of a wider row";
+  const Tensor x = even.tensor(DType::bf16, 16, 72);
+  EXPECT_EQ(kernels(even.tensor(DType::bf16, 17, 72), w), 0u) << "17 rows";
+  EXPECT_EQ(kernels(even.tensor(DType::f32, 1, 72), even.tensor(DType::f32, n, 72), DType::f32), 0u) << "f32";
+  EXPECT_EQ(kernels(odd.tensor(DType::bf16, 2, 72), w), 0u) << "x in rows that are not aligned";
+  EXPECT_EQ(kernels(x, odd.tensor(DType::bf16, n, 72)), 0u) << "w in rows that are not aligned";
+  EXPECT_EQ(kernels(shifted.tensor(DType::bf16, 2, 72), w), 0u) << "x that starts between";
+  EXPECT_EQ(kernels(even.tensor(DType::bf16, 2, 76), even.tensor(DType::bf16, n, 76)), 0u) << "76 inputs";
+  EXPECT_EQ(kernels(x, even.tensor(DType::f32, n, 72)), 2u) << "an f32 weight: converted first";
+  // The other transposes, and what the bench times beside it.
+  const Tensor y = even.tensor(DType::f32, 16, n), z = even.tensor(DType::f32, 16, n), b = even.tensor(DType::bf16, 72, n), c = even.tensor(DType::bf16, 72, 16);
+  const uint64_t before = fiber::launches();
+  gemm(even.ctx, x, false, b, false, y);
+  gemm(even.ctx, c, true, w, true, y);
+  cuda::gemm_cublaslt(even.ctx, x, false, w, true, y, 0.5f);
+  EXPECT_EQ(fiber::launches(), before);
+  gemm(even.ctx, x, false, w, true, z, 0.5f);
+  std::vector<float> library(static_cast<size_t>(n)), own(static_cast<size_t>(n));
+  for (int64_t row : {0, 15}) {
+    copy_to_host(even.ctx, library.data(), y.rows(row, 1).data, size_t(n) * 4);
+    copy_to_host(even.ctx, own.data(), z.rows(row, 1).data, size_t(n) * 4);
+    for (size_t i = 0; i < own.size(); ++i) EXPECT_NEAR(own[i], library[i], 1e-5) << "row " << row << ", column " << i;
+  }
+}
+
+TEST(Paths, TheOrderOfWarpsChangesNoProductOfFewRows) {
+  for (const int64_t t : {2, 7, 16}) {
+    std::string expected;
+    for (uint64_t seed = 1; seed < 7; ++seed) {
+      fiber::set_seed(seed);
+      Operands o(8, 0);
+      const Tensor x = o.tensor(DType::bf16, t, 2008), w = o.tensor(DType::bf16, 130, 2008), y = o.tensor(DType::f32, t, 130);
+      gemm(o.ctx, x, false, w, true, y, 2.0f, 1.0f);
+      if (expected.empty()) expected = o.bytes(y);
+      EXPECT_EQ(o.bytes(y), expected) << t << " rows, seed " << seed;
+    }
+  }
 }
 
 }  // namespace

@@ -16,9 +16,15 @@ T* dynamic_shared() { return static_cast<T*>(fiber::dynamic_shared()); }
 
 template <int Bytes>
 void cp_async(void* shared, const void* global, bool valid = true) { fiber::copy_later(shared, global, Bytes, valid ? Bytes : 0); }
+inline void cp_async_once(void* shared, const void* global, bool valid = true) { cp_async<16>(shared, global, valid); }
 inline void cp_async_commit() { fiber::commit_copies(); }
 template <int GroupsLeft>
 void cp_async_wait() { fiber::wait_copies(GroupsLeft); }
+inline uint4 load_ahead(const void* global, bool valid = true) {
+  if (!valid) return make_uint4(0, 0, 0, 0);
+  if (reinterpret_cast<uintptr_t>(global) % 16) fiber::fail("load_ahead: the address is not 16-byte aligned");
+  return *static_cast<const uint4*>(global);
+}
 
 namespace emulation {
 

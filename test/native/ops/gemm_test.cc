@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cuda/gemm.cu native/backend/cuda/memory.cu
+// Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_few_rows.cuh native/backend/cuda/memory.cu
 #include "ops/gemm.h"
 
 #include "backend/cpu/matmul.h"
@@ -52,6 +52,67 @@ TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
           SCOPED_TRACE(::testing::Message() << t << " rows, weight " << dtype_name(weight_dtype) << ", mode " << mode);
           expect_close("y", y, expected, double(s.k), norm_of(dtype(), weight_dtype));
         }
+}
+
+// On CUDA bf16 products of at most 16 rows have a kernel of their own: its edges in every direction, with rows on 16 bytes as it wants them.
+TEST_P(GemmTest, FewRows) {
+  if (dtype() != DType::bf16) GTEST_SKIP() << "bf16 only";
+  for (const int64_t t : {1, 2, 4, 5, 8, 9, 15, 16, 17})
+    for (const Size s : {Size{t, 1, 8}, {t, 16, 64}, {t, 50, 72}, {t, 31, 520}, {t, 130, 1096}, {t, 96, 4104}}) {
+      Operand x = operand({t, s.k}, normal(t * s.k), 8), w = operand({s.n, s.k}, normal(s.n * s.k), 16);
+      const Values product = reference::gemm(x.values(), false, w.values(), true, Values(size_t(t * s.n)), t, s.n, s.k, 1, 0);
+      for (DType out : {DType::f32, dtype()}) {
+        SCOPED_TRACE(::testing::Message() << t << "x" << s.k << "x" << s.n << " to " << dtype_name(out));
+        // The table's bound for bf16, and for our own kernel a far narrower one: factors are exact, sums are f32, and the result is rounded once.
+        const auto expect_sums = [&](const char* name, Operand& y, const Values& expected) {
+          expect_close(name, y, expected, double(s.k), 8.0);
+          if (ctx.device != Device::cuda || t > 16) return;
+          const Values got = y.read();
+          for (size_t i = 0; i < got.size(); ++i)
+            ASSERT_NEAR(got[i], expected[i], unit_roundoff(out) * std::fabs(expected[i]) + 0x1p-21 * double(s.k + 64)) << name << "[" << i << "]";
+        };
+        for (const auto& [alpha, beta] : {std::pair{1.0f, 0.0f}, {0.5f, 1.0f}, {-2.0f, 0.25f}}) {
+          Operand y = operand(out, {t, s.n}, beta == 0.0f ? Values(size_t(t * s.n), NAN) : normal(t * s.n), 3);
+          Values expected = product;
+          for (size_t i = 0; i < expected.size(); ++i) expected[i] = alpha * expected[i] + (beta == 0.0f ? 0.0 : beta * y.values()[i]);
+          gemm(ctx, x.view(), false, w.view(), true, y.view(), alpha, beta);
+          expect_sums("gemm", y, expected);
+        }
+        for (DType bias_dtype : {DType::f32, DType::bf16, DType::f16}) {
+          Operand y = operand(out, {t, s.n}, normal(t * s.n), 1), bias = operand(bias_dtype, {s.n}, normal(s.n));
+          Values expected = product;
+          for (size_t i = 0; i < expected.size(); ++i) expected[i] += y.values()[i] + bias.values()[i % size_t(s.n)];
+          linear(ctx, x.view(), w.view(), &bias.view(), y.view(), 1.0f);
+          expect_sums("linear", y, expected);
+        }
+      }
+    }
+}
+
+// Alone, or in any place of any number of rows up to 16.
+TEST_P(GemmTest, ARowOfFewHasTheSameBytes) {
+  if (ctx.device != Device::cuda || dtype() != DType::bf16) GTEST_SKIP() << "CUDA, bf16 only";
+  const int64_t most = 16;
+  for (const Size s : {Size{most, 40, 136}, {most, 130, 1096}, {most, 4300, 64}})
+    for (DType out : {DType::f32, DType::bf16}) {
+      Operand x = operand({most, s.k}, normal(most * s.k)), w = operand({s.n, s.k}, normal(s.n * s.k)), bias = operand({s.n}, normal(s.n));
+      const Values before = normal(most * s.n);
+      const auto rows = [&](int64_t first, int64_t count) {
+        Operand y = operand(out, {most, s.n}, before);
+        linear(ctx, x.view().rows(first, count), w.view(), &bias.view(), y.view().rows(first, count), 0.5f);
+        const Values all = y.read();
+        return Values(all.begin() + first * s.n, all.begin() + (first + count) * s.n);
+      };
+      const Values together = rows(0, most);
+      const auto expect_part = [&](int64_t first, int64_t count) {
+        EXPECT_EQ(rows(first, count), Values(together.begin() + first * s.n, together.begin() + (first + count) * s.n))
+            << count << " rows from " << first << " of " << s.k << "x" << s.n << " to " << dtype_name(out);
+      };
+      const int64_t step = s.n < 1000 ? 1 : 4;  // wide blocks on a large GPU
+      for (int64_t t = 1; t < most; t += step) expect_part(0, t);
+      for (int64_t first = 1; first < most; first += step) expect_part(first, 1);
+      expect_part(3, 7);
+    }
 }
 
 // One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for the next.
