@@ -130,7 +130,7 @@ void rows(Context& ctx) {
   const Data x(DType::bf16, {kRows, kHidden}), y(DType::bf16, {kRows, kHidden}), z(DType::bf16, {kRows, kHidden}), w(DType::bf16, {kHidden}), rstd(DType::f32, {kRows});
   const double row_bytes = 2.0 * double(kRows * kHidden);
   const std::string shape = cross({kRows, kHidden});
-  attempt("add_rms_norm", [&] { report(ctx, {"add_rms_norm", shape, "bf16", median_seconds([&] { add_rms_norm(ctx, x.view(), y.view(), w.view(), 1e-5f, z.view(), &rstd.view()); }, 0.1), 0, 4 * row_bytes}); });
+  attempt("add_rms_norm", [&] { report(ctx, {"add_rms_norm", shape, "bf16", median_seconds([&] { add_rms_norm(ctx, x.view(), y.view(), w.view(), 1e-5f, x.view(), z.view(), &rstd.view()); }, 0.1), 0, 4 * row_bytes}); });
   attempt("rms_norm_backward", [&] {
     report(ctx, {"rms_norm_backward", shape, "bf16", median_seconds([&] { rms_norm_backward(ctx, y.view(), x.view(), w.view(), rstd.view(), z.view(), true, nullptr); }, 0.1), 0, 4 * row_bytes});
   });

@@ -46,6 +46,24 @@ Tensor Tensor::cols(int64_t begin, int64_t count) const {
   return t;
 }
 
+Tensor Tensor::heads(int64_t count) const {
+  check(rank == 2 && count > 0 && shape[1] % count == 0, "internal", "split ", shape_string(*this), " into ", count, " heads");
+  Tensor t = *this;
+  t.rank = 3;
+  t.shape = {shape[0], count, shape[1] / count, 0};
+  t.stride = {stride[0], shape[1] / count, 1, 0};
+  return t;
+}
+
+Tensor Tensor::joined() const {
+  check(rank == 3 && stride[1] == shape[2] && stride[2] == 1, "internal", "join the heads of ", shape_string(*this));
+  Tensor t = *this;
+  t.rank = 2;
+  t.shape = {shape[0], shape[1] * shape[2], 0, 0};
+  t.stride = {stride[0], 1, 0, 0};
+  return t;
+}
+
 Tensor Tensor::reshaped(std::initializer_list<int64_t> dims) const {
   check(dense(), "internal", "reshape of a strided view");
   Tensor t(data, dtype, dims);

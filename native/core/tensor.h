@@ -35,6 +35,9 @@ struct Tensor {
   Tensor rows(int64_t begin, int64_t count) const;
   // Columns [begin, begin + count) of the last dimension of a rank-2 view; the row stride stays.
   Tensor cols(int64_t begin, int64_t count) const;
+  // The columns of a rank-2 view as `count` heads, [T, count, N / count], and back; the row stride stays.
+  Tensor heads(int64_t count) const;
+  Tensor joined() const;
   // The same dense elements under another shape.
   Tensor reshaped(std::initializer_list<int64_t> shape) const;
 

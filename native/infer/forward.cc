@@ -44,7 +44,7 @@ Forward::Forward(Context& ctx, const Model& model, int64_t max_rows) : ctx_(ctx)
 size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
   const TextConfig& t = model_.config.text;
   const DType dtype = model_.compute();
-  const size_t residuals = aligned(size_t(rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(wanted) * size_t(t.hidden_size) * dtype_size(dtype));
+  const size_t residuals = 2 * aligned(size_t(rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(wanted) * size_t(t.hidden_size) * dtype_size(dtype));
   const size_t indices = 8 * aligned(size_t(std::max(rows, 2 * wanted)) * 4);
   const size_t whole = decoder_scratch_bytes(model_.config, model_.weights, rows, dtype, /*backward=*/false);
   const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) +
@@ -104,7 +104,10 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const Tensor out = num_wanted ? arena_.tensor(dtype, {num_wanted, d}) : Tensor();
   const size_t keep = arena_.mark();  // what stays valid after this call
 
+  // Decoding wants every row: the last layer is then one like the others, and what it leaves to add is `out`.
+  const bool all_wanted = num_wanted == num_rows;
   const Tensor x = arena_.tensor(dtype, {num_rows, d});
+  Residual stream(x, all_wanted ? out : arena_.tensor(dtype, {num_rows, d}));
   const Tensor ids = upload(rows.token_ids);
   if (rows.drawn) place_drawn(rows, ids);
   embed(ctx_, weights, ids, ids, Tensor(), x);
@@ -117,21 +120,21 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const Tensor kv_rows = slab ? upload(rows.kv_rows) : Tensor();
   const auto target = [&](size_t layer) { return slab ? KvTarget{slab->keys(layer), slab->values(layer), kv_rows} : KvTarget{}; };
   const size_t last = weights.layers.size() - 1;
-  for (size_t l = 0; l < last; ++l) {
+  for (size_t l = 0; l < weights.layers.size(); ++l) {
     const KvTarget kv = target(l);
-    decoder_layer(ctx_, config, weights.layers[l], call, x, slab ? &kv : nullptr, nullptr, arena_);
-  }
-  const KvTarget kv = target(last);
-  if (num_wanted == 0) {  // a chunk of a long prompt: only its keys and values are of use
-    decoder_layer(ctx_, config, weights.layers[last], call, x, slab ? &kv : nullptr, nullptr, arena_);
-  } else {
+    // Of a chunk of a long prompt only keys and values are of use.
+    if (l < last || all_wanted || num_wanted == 0) {
+      decoder_layer(ctx_, config, weights.layers[l], call, stream, slab ? &kv : nullptr, nullptr, arena_);
+      continue;
+    }
     std::vector<int32_t> wanted_positions;
     for (const int32_t r : rows.wanted) wanted_positions.push_back(rows.positions[size_t(r)]);
     const AttentionPlan wanted_plan{rows.wanted_spans, rows.plan.ranges};
     DecoderCall last_call = call;
     last_call.plan = &wanted_plan;
-    last_decoder_layer(ctx_, config, weights.layers[last], last_call, x, slab ? &kv : nullptr, upload(rows.wanted), upload(wanted_positions, true), out, arena_);
+    last_decoder_layer(ctx_, config, weights.layers[last], last_call, stream, slab ? &kv : nullptr, upload(rows.wanted), upload(wanted_positions, true), out, arena_);
   }
+  if (all_wanted) stream.sum(ctx_);
   arena_.release(keep);
   return out;
 }

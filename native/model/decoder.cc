@@ -44,32 +44,25 @@ int64_t largest_rank(const DecoderLayer& l) {
   return rank;
 }
 
-Tensor heads_view(const Tensor& x, int64_t num_heads, int64_t head_dim) {
-  Tensor t = x;
-  t.rank = 3;
-  t.shape = {x.shape[0], num_heads, head_dim, 0};
-  t.stride = {x.stride[0], head_dim, 1, 0};
-  return t;
-}
-
 float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
 
-// One place for what both the forward and a recomputing backward do before attention: norm, q, k, v, rope.
-void project_qkv(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& a,
-                 Arena& scratch) {
-  const auto h = [](const Tensor& t) { return t ? &t : nullptr; };
-  linear_forward(ctx, layer.q_proj, a.normed, a.q, scratch, h(a.h_q));
-  linear_forward(ctx, layer.k_proj, a.normed, a.k, scratch, h(a.h_k));
-  linear_forward(ctx, layer.v_proj, a.normed, a.v, scratch, h(a.h_v));
-  const TextConfig& t = config.text;
-  rope(ctx, heads_view(a.q, t.num_attention_heads, t.head_dim), call.positions, call.inv_freq);
-  rope(ctx, heads_view(a.k, t.num_key_value_heads, t.head_dim), call.positions, call.inv_freq);
+// Queries, keys and values of qkv, by heads; qk: what rope turns.
+struct Heads {
+  Tensor q, k, v, qk;
+  Heads(const ModelConfig& c, const Sizes& s, const Tensor& qkv)
+      : q(qkv.cols(0, s.q).heads(s.heads)),
+        k(qkv.cols(s.q, s.kv).heads(c.text.num_key_value_heads)),
+        v(qkv.cols(s.q + s.kv, s.kv).heads(c.text.num_key_value_heads)),
+        qk(qkv.cols(0, s.q + s.kv).heads(s.heads + c.text.num_key_value_heads)) {}
+};
+
+void project_qkv(Context& ctx, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
+  linear_forward(ctx, {{l.q_proj, a.h_q}, {l.k_proj, a.h_k}, {l.v_proj, a.h_v}}, a.normed, a.qkv, scratch);
 }
 
-void mlp_in(Context& ctx, const DecoderLayer& layer, const LayerActivations& a, Arena& scratch) {
-  linear_forward(ctx, layer.gate_proj, a.normed2, a.gate, scratch, a.h_gate ? &a.h_gate : nullptr);
-  linear_forward(ctx, layer.up_proj, a.normed2, a.up, scratch, a.h_up ? &a.h_up : nullptr);
-  swiglu(ctx, a.gate, a.up, a.product);
+void mlp_in(Context& ctx, const Sizes& s, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
+  linear_forward(ctx, {{l.gate_proj, a.h_gate}, {l.up_proj, a.h_up}}, a.normed2, a.gate_up, scratch);
+  swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
 }
 
 // Give every tensor that `a` lacks a place in scratch.
@@ -78,15 +71,12 @@ void need(Tensor& t, int64_t rows, int64_t cols, DType dtype, Arena& scratch) {
 }
 
 void complete_attention(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.q, rows, s.q, dtype, scratch);
-  need(a.k, rows, s.kv, dtype, scratch);
-  need(a.v, rows, s.kv, dtype, scratch);
+  need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
   need(a.attention, rows, s.q, dtype, scratch);
 }
 
 void complete_mlp(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.gate, rows, s.f, dtype, scratch);
-  need(a.up, rows, s.f, dtype, scratch);
+  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
   need(a.product, rows, s.f, dtype, scratch);
 }
 
@@ -119,13 +109,10 @@ LayerActivations make_activations(const ModelConfig& config, const DecoderLayer&
   a.rstd = arena.tensor(DType::f32, {rows});
   a.rstd2 = arena.tensor(DType::f32, {rows});
   a.lse = arena.tensor(DType::f32, {rows, s.heads});
-  a.q = arena.tensor(dtype, {rows, s.q});
-  a.k = arena.tensor(dtype, {rows, s.kv});
-  a.v = arena.tensor(dtype, {rows, s.kv});
+  a.qkv = arena.tensor(dtype, {rows, s.q + 2 * s.kv});
   a.attention = arena.tensor(dtype, {rows, s.q});
   a.residual2 = arena.tensor(dtype, {rows, s.d});
-  a.gate = arena.tensor(dtype, {rows, s.f});
-  a.up = arena.tensor(dtype, {rows, s.f});
+  a.gate_up = arena.tensor(dtype, {rows, 2 * s.f});
   if (level < 1) {
     a.normed = arena.tensor(dtype, {rows, s.d});
     a.normed2 = arena.tensor(dtype, {rows, s.d});
@@ -152,7 +139,7 @@ size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, 
   int64_t rank = 0;
   for (const DecoderLayer& l : weights.layers) rank = std::max(rank, largest_rank(l));
   if (!backward) {  // attention's tensors and the MLP's take turns in one place
-    const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype);
+    const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype);
     return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) + 2 * bytes_of(rows, rank, dtype) + 64 * 64;
   }
   // Everything a layer makes, plus one x A^T at a time.
@@ -162,49 +149,61 @@ size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, 
   return total + 64 * 64;
 }
 
-void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const Tensor& x, const KvTarget* kv,
+Tensor Residual::sum(Context& ctx) const {
+  if (!pending) return x;
+  add(ctx, x, delta);
+  return delta;
+}
+
+// normed = the norm of the stream with all that is pending, which becomes `sum`.
+void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight, Residual& stream, const Tensor& sum, const Tensor& normed, const Tensor& rstd) {
+  const Tensor* scale = rstd ? &rstd : nullptr;
+  if (stream.pending) {
+    add_rms_norm(ctx, stream.x, stream.delta, weight, config.text.rms_norm_eps, sum, normed, scale);
+  } else {
+    if (sum.data != stream.x.data) convert(ctx, stream.x, sum);
+    rms_norm(ctx, sum, weight, config.text.rms_norm_eps, normed, scale);
+  }
+  stream.x = sum;
+  stream.pending = false;
+}
+
+void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& stream, const KvTarget* kv,
                    LayerActivations* saved, Arena& scratch) {
-  const TextConfig& t = config.text;
   const Sizes s(config);
-  const int64_t rows = x.dim(0);
+  const int64_t rows = stream.x.dim(0);
+  const DType dtype = stream.x.dtype;
   const size_t mark = scratch.mark();
   LayerActivations a = saved ? *saved : LayerActivations();
-  const bool own_rows = !kv || !kv->rows;
-  if (kv && own_rows && !a.k) {
-    a.k = kv->k.rows(0, rows);
-    a.v = kv->v.rows(0, rows);
-  }
-  if (saved) convert(ctx, x, saved->residual);
-  need(a.normed, rows, s.d, x.dtype, scratch);
+  need(a.normed, rows, s.d, dtype, scratch);
   if (!saved) a.normed2 = a.normed;  // never needed at the same time
-  need(a.normed2, rows, s.d, x.dtype, scratch);
+  need(a.normed2, rows, s.d, dtype, scratch);
   const size_t attention_mark = scratch.mark();
-  complete_attention(s, a, rows, x.dtype, scratch);
+  complete_attention(s, a, rows, dtype, scratch);
 
-  rms_norm(ctx, x, layer.input_layernorm, t.rms_norm_eps, a.normed, a.rstd ? &a.rstd : nullptr);
-  project_qkv(ctx, config, layer, call, a, scratch);
-  if (!own_rows) {
-    scatter_rows(ctx, a.k, kv->rows, kv->k);
-    scatter_rows(ctx, a.v, kv->rows, kv->v);
+  residual_norm(ctx, config, layer.input_layernorm, stream, saved ? a.residual : stream.own, a.normed, a.rstd);
+  project_qkv(ctx, layer, a, scratch);
+  Heads h(config, s, a.qkv);
+  if (kv) {
+    const Tensor all = a.qkv.heads(s.heads + 2 * h.k.dim(1));
+    h.k = kv->k.heads(h.k.dim(1));
+    h.v = kv->v.heads(h.v.dim(1));
+    rope_to_cache(ctx, all, call.positions, call.inv_freq, kv->rows, h.k, h.v);
+  } else {
+    rope(ctx, h.qk, call.positions, call.inv_freq);
   }
-  const Tensor& keys = own_rows ? a.k : kv->k;
-  const Tensor& values = own_rows ? a.v : kv->v;
-  attention(ctx, heads_view(a.q, t.num_attention_heads, t.head_dim), heads_view(keys, t.num_key_value_heads, t.head_dim),
-            heads_view(values, t.num_key_value_heads, t.head_dim), *call.plan, attention_scale(config),
-            heads_view(a.attention, t.num_attention_heads, t.head_dim), a.lse ? &a.lse : nullptr);
-
-  const Tensor out = scratch.tensor(x.dtype, {rows, s.d});
-  linear_forward(ctx, layer.o_proj, a.attention, out, scratch, a.h_o ? &a.h_o : nullptr);
-  add_rms_norm(ctx, x, out, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, a.rstd2 ? &a.rstd2 : nullptr);
-  if (saved && saved->residual2) convert(ctx, x, saved->residual2);
+  attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
+  linear_forward(ctx, layer.o_proj, a.attention, stream.delta, scratch, a.h_o ? &a.h_o : nullptr);
+  stream.pending = true;
+  residual_norm(ctx, config, layer.post_attention_layernorm, stream, a.residual2 ? a.residual2 : stream.own, a.normed2, a.rstd2);
 
   scratch.release(attention_mark);
-  if (!saved) a.gate = a.product = scratch.tensor(x.dtype, {rows, s.f});
-  complete_mlp(s, a, rows, x.dtype, scratch);
-  mlp_in(ctx, layer, a, scratch);
-  const Tensor mlp_out = saved ? scratch.tensor(x.dtype, {rows, s.d}) : a.normed2;
-  linear_forward(ctx, layer.down_proj, a.product, mlp_out, scratch, a.h_down ? &a.h_down : nullptr);
-  add(ctx, mlp_out, x);
+  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
+  if (!saved) a.product = a.gate_up.cols(0, s.f);
+  complete_mlp(s, a, rows, dtype, scratch);
+  mlp_in(ctx, s, layer, a, scratch);
+  linear_forward(ctx, layer.down_proj, a.product, stream.delta, scratch, a.h_down ? &a.h_down : nullptr);
+  stream.pending = true;
   scratch.release(mark);
 }
 
@@ -215,13 +214,12 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   const int64_t rows = dx.dim(0);
   const DType dtype = dx.dtype;
   const size_t mark = scratch.mark();
-  const auto query_heads = [&](const Tensor& y) { return heads_view(y, t.num_attention_heads, t.head_dim); };
-  const auto kv_heads = [&](const Tensor& y) { return heads_view(y, t.num_key_value_heads, t.head_dim); };
 
   // What was dropped comes back from what was kept.
   LayerActivations a = saved;
-  const bool whole = !saved.q;
+  const bool whole = !saved.qkv;
   complete(s, a, rows, dtype, scratch);
+  const Heads h(config, s, a.qkv);
   if (whole) {
     a.rstd = scratch.tensor(DType::f32, {rows});
     a.rstd2 = scratch.tensor(DType::f32, {rows});
@@ -229,27 +227,26 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   }
   if (!saved.normed) rms_norm(ctx, a.residual, layer.input_layernorm, t.rms_norm_eps, a.normed, &a.rstd);
   if (whole) {
-    project_qkv(ctx, config, layer, call, a, scratch);
-    attention(ctx, query_heads(a.q), kv_heads(a.k), kv_heads(a.v), *call.plan, attention_scale(config), query_heads(a.attention), &a.lse);
+    project_qkv(ctx, layer, a, scratch);
+    rope(ctx, h.qk, call.positions, call.inv_freq);
+    attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
     linear_forward(ctx, layer.o_proj, a.attention, a.residual2, scratch);
     add(ctx, a.residual, a.residual2);
   }
   if (!saved.normed2) rms_norm(ctx, a.residual2, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, &a.rstd2);
   if (whole) {
-    mlp_in(ctx, layer, a, scratch);
+    mlp_in(ctx, s, layer, a, scratch);
   } else if (!saved.product) {
-    swiglu(ctx, a.gate, a.up, a.product);
+    swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
   }
 
   const Tensor d_d = scratch.tensor(dtype, {rows, s.d});
   {  // residual + down(swiglu(gate(normed2), up(normed2)))
     const size_t inner = scratch.mark();
-    const Tensor dgate = scratch.tensor(dtype, {rows, s.f});
-    const Tensor dup = scratch.tensor(dtype, {rows, s.f});
+    const Tensor dgate_up = scratch.tensor(dtype, {rows, 2 * s.f}), dgate = dgate_up.cols(0, s.f), dup = dgate_up.cols(s.f, s.f);
     linear_backward(ctx, layer.down_proj, dx, a.product, a.h_down, &dup, 0, grads.down_proj, scratch);
-    swiglu_backward(ctx, dup, a.gate, a.up, dgate, dup);
-    linear_backward(ctx, layer.gate_proj, dgate, a.normed2, a.h_gate, &d_d, 0, grads.gate_proj, scratch);
-    linear_backward(ctx, layer.up_proj, dup, a.normed2, a.h_up, &d_d, 1, grads.up_proj, scratch);
+    swiglu_backward(ctx, dup, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), dgate, dup);
+    linear_backward(ctx, {{layer.gate_proj, a.h_gate, &grads.gate_proj}, {layer.up_proj, a.h_up, &grads.up_proj}}, dgate_up, a.normed2, &d_d, 0, scratch);
     scratch.release(inner);
   }
   rms_norm_backward(ctx, d_d, a.residual2, layer.post_attention_layernorm, a.rstd2, dx, /*accumulate=*/true,
@@ -257,18 +254,13 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   {  // residual + o(attention(rope(q), rope(k), v))
     const Tensor dattention = scratch.tensor(dtype, {rows, s.q});
     linear_backward(ctx, layer.o_proj, dx, a.attention, a.h_o, &dattention, 0, grads.o_proj, scratch);
-    const Tensor dq = scratch.tensor(dtype, {rows, s.q});
-    const Tensor dk = scratch.tensor(dtype, {rows, s.kv});
-    const Tensor dv = scratch.tensor(dtype, {rows, s.kv});
-    attention_backward(ctx, query_heads(dattention), query_heads(a.q), kv_heads(a.k), kv_heads(a.v), query_heads(a.attention), a.lse, *call.plan,
-                       attention_scale(config), query_heads(dq), kv_heads(dk), kv_heads(dv));
-    rope(ctx, query_heads(dq), call.positions, call.inv_freq, /*inverse=*/true);
-    rope(ctx, kv_heads(dk), call.positions, call.inv_freq, /*inverse=*/true);
+    const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
+    const Heads d(config, s, dqkv);
+    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan, attention_scale(config), d.q, d.k, d.v);
+    rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
     const bool need_normed = need_dx || grads.input_layernorm;
-    const Tensor* d_normed = need_normed ? &d_d : nullptr;
-    linear_backward(ctx, layer.q_proj, dq, a.normed, a.h_q, d_normed, 0, grads.q_proj, scratch);
-    linear_backward(ctx, layer.k_proj, dk, a.normed, a.h_k, d_normed, 1, grads.k_proj, scratch);
-    linear_backward(ctx, layer.v_proj, dv, a.normed, a.h_v, d_normed, 1, grads.v_proj, scratch);
+    linear_backward(ctx, {{layer.q_proj, a.h_q, &grads.q_proj}, {layer.k_proj, a.h_k, &grads.k_proj}, {layer.v_proj, a.h_v, &grads.v_proj}}, dqkv, a.normed,
+                    need_normed ? &d_d : nullptr, 0, scratch);
     if (need_normed) {
       rms_norm_backward(ctx, d_d, a.residual, layer.input_layernorm, a.rstd, dx, /*accumulate=*/true,
                         grads.input_layernorm ? &grads.input_layernorm : nullptr);

@@ -17,13 +17,13 @@ struct LayerActivations {
   Tensor residual;   // [T,D] the layer's input; always kept
   Tensor rstd;       // [T] f32
   Tensor normed;     // [T,D]                        dropped at level 1
-  Tensor q, k, v;    // [T,H*E], [T,G*E], [T,G*E] after rope
+  Tensor qkv;        // [T,(H+2G)*E] queries and keys after rope, values
   Tensor attention;  // [T,H*E]
   Tensor lse;        // [T,H] f32
   Tensor residual2;  // [T,D] after attention
   Tensor rstd2;      // [T] f32
   Tensor normed2;    // [T,D]                        dropped at level 1
-  Tensor gate, up;   // [T,F]
+  Tensor gate_up;    // [T,2F]
   Tensor product;    // [T,F] swiglu(gate, up)       dropped at level 1
   Tensor h_q, h_k, h_v, h_o, h_gate, h_up, h_down;  // [T, rank] x A^T of each linear with adapters; dropped at level 2
 };
@@ -38,23 +38,36 @@ LayerActivations make_activations(const ModelConfig& config, const DecoderLayer&
 // Scratch bytes that one layer's forward (backward = false) or backward needs at most.
 size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t num_rows, DType dtype, bool backward);
 
-// Where new keys and values go: the cache of one layer and the cache row of each new row. An empty `rows` means that the cache is
-// this call's own rows (training, scoring).
+// Where new keys and values go: the cache of one layer and the cache row of each new row.
 struct KvTarget {
   Tensor k, v;  // [N,G*E]
-  Tensor rows;  // [T] i32 or empty
+  Tensor rows;  // [T] i32
+};
+
+// The residual stream on its way through the layers. What a layer adds last is left to the next norm, which sums in the same pass over memory.
+struct Residual {
+  // own: [T,D] the stream, and its memory where no activations keep it; delta: [T,D] memory for what a layer adds.
+  Residual(const Tensor& own, const Tensor& delta) : own(own), delta(delta), x(own) {}
+  // The stream with everything added: delta's memory, once a layer has run. Nothing that is kept changes.
+  Tensor sum(Context& ctx) const;
+
+  Tensor own, delta;
+  Tensor x;              // own, or what a layer's activations keep
+  bool pending = false;  // delta is still to be added to x
 };
 
 // What every layer of one call shares.
 struct DecoderCall {
   Tensor positions;           // [1,T] i32
   Tensor inv_freq;            // [E/2] f32 on the device
-  const AttentionPlan* plan;  // ranges are rows of the cache
+  const AttentionPlan* plan;  // ranges are rows of the cache, or of this call where there is none
 };
 
-// x[T,D] (the residual stream) goes in and comes out in place. kv: see KvTarget; may be null with `saved`, whose k and v then serve.
-void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const Tensor& x, const KvTarget* kv,
+// One layer of the stream. kv: null where the call's own rows are all there is (training, scoring). saved: null where no backward follows.
+void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& stream, const KvTarget* kv,
                    LayerActivations* saved, Arena& scratch);
+// The pieces that last_decoder_layer shares with it.
+void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight, Residual& stream, const Tensor& sum, const Tensor& normed, const Tensor& rstd);
 
 // Gradients of a layer's parameters; empty = frozen.
 struct LayerGrads {

@@ -9,9 +9,9 @@ namespace vpref {
 // Scratch bytes of a call, but for the x A^T of adapters.
 size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t num_rows, int64_t num_wanted, DType dtype);
 
-// out[R,D]: the residual stream of rows `wanted` after the layer.  x: [T,D], not changed; wanted: [R] i32; wanted_positions: [1,R] i32;
+// out[R,D]: the residual stream of rows `wanted` after the layer.  stream: what came before, summed up on the way; wanted: [R] i32; wanted_positions: [1,R] i32;
 // call.plan: queries are the wanted rows in order, ranges as in decoder_layer.
-void last_decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const Tensor& x, const KvTarget* kv,
+void last_decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& stream, const KvTarget* kv,
                         const Tensor& wanted, const Tensor& wanted_positions, const Tensor& out, Arena& scratch);
 
 }  // namespace vpref

@@ -32,13 +32,15 @@ void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, co
   VPREF_DISPATCH(ctx, rms_norm, x, weight, eps, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps,
-                  const Tensor& y, const Tensor* rstd) {
-  check_norm("add_rms_norm", residual, weight, rstd);
-  check_rows("add_rms_norm", "delta", delta, residual);
-  check_rows("add_rms_norm", "y", y, residual);
-  if (residual.numel() == 0) return;
-  VPREF_DISPATCH(ctx, add_rms_norm, residual, delta, weight, eps, y, rstd);
+void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps, const Tensor& sum, const Tensor& y,
+                  const Tensor* rstd) {
+  check_norm("add_rms_norm", x, weight, rstd);
+  check_rows("add_rms_norm", "delta", delta, x);
+  check_rows("add_rms_norm", "sum", sum, x);
+  expect_dtype("add_rms_norm", "sum", sum, {x.dtype});
+  check_rows("add_rms_norm", "y", y, x);
+  if (x.numel() == 0) return;
+  VPREF_DISPATCH(ctx, add_rms_norm, x, delta, weight, eps, sum, y, rstd);
 }
 
 void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,

@@ -87,7 +87,6 @@ struct Trainer::Forward {
   std::unique_ptr<AttentionPlan> plan;  // call.plan points here, also after a move
   Tensor token_ids, image_index, target_rows, targets;
   ProjectorActivations projector;
-  Tensor x;
   std::vector<LayerActivations> layers;
   HeadActivations head;
   std::vector<double> branch_sums;
@@ -239,7 +238,7 @@ size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level,
   const auto bytes = [&](int64_t n, int64_t cols, DType t) { return aligned(size_t(n) * size_t(cols) * dtype_size(t)); };
   const auto [rows, targets, images] = size;
   const int64_t d = config_.text.hidden_size, image_rows = images > 0 ? images * config_.num_image_rows() : 0;
-  size_t total = 4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + bytes(rows, d, compute_) + 16 * 64;
+  size_t total = 4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + 2 * bytes(rows, d, compute_) + 16 * 64;
   if (image_rows > 0) total += projector_activation_bytes(config_, image_rows, compute_) + 2 * bytes(image_rows, d, compute_);
   if (backward) {
     for (const DecoderLayer& l : weights_.layers) total += activation_bytes(config_, l, rows, compute_, level) + 24 * 64;
@@ -324,7 +323,8 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   f.call.plan = f.plan.get();
   const Tensor logps = arena_.tensor(DType::f32, {num_targets});
 
-  f.x = arena_.tensor(compute_, {t, d});
+  const Tensor x = arena_.tensor(compute_, {t, d});
+  Residual stream(x, arena_.tensor(compute_, {t, d}));
   Tensor image_features;
   if (image_rows > 0) {
     const bool keep_projector = keep && trainable_.trains_projector;
@@ -333,20 +333,20 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
     image_features = arena_.tensor(compute_, {image_rows, d});
     projector_forward(ctx_, config_, weights_, f.projector.features, image_features, keep_projector ? &f.projector : nullptr, arena_);
   }
-  embed(ctx_, weights_, f.token_ids, f.image_index, image_features, f.x);
+  embed(ctx_, weights_, f.token_ids, f.image_index, image_features, x);
   const size_t layers_mark = arena_.mark();
   for (const DecoderLayer& layer : weights_.layers) {
     check_cancelled();
     if (keep) {
       f.layers.push_back(make_activations(config_, layer, t, compute_, level_, arena_));
-      decoder_layer(ctx_, config_, layer, f.call, f.x, nullptr, &f.layers.back(), arena_);
+      decoder_layer(ctx_, config_, layer, f.call, stream, nullptr, &f.layers.back(), arena_);
     } else {
-      decoder_layer(ctx_, config_, layer, f.call, f.x, nullptr, nullptr, arena_);
+      decoder_layer(ctx_, config_, layer, f.call, stream, nullptr, nullptr, arena_);
       arena_.release(layers_mark);
     }
   }
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
-  head_logps(ctx_, config_, weights_, f.x, f.target_rows, f.targets, options_.head_chunk_rows, logps, keep ? &f.head : nullptr, arena_);
+  head_logps(ctx_, config_, weights_, stream.sum(ctx_), f.target_rows, f.targets, options_.head_chunk_rows, logps, keep ? &f.head : nullptr, arena_);
 
   std::vector<float> host(static_cast<size_t>(num_targets));
   copy_to_host(ctx_, host.data(), logps.data, host.size() * sizeof(float));

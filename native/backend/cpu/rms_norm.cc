@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/rms_norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "backend/cpu/parallel.h"
@@ -23,7 +24,8 @@ Scratch make_scratch(Context& ctx, const Tensor& weight, int threads, int rows) 
   return {read_vector(kernels(), weight, memory), memory + d, d, rows};
 }
 
-void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor& y,
+// sum: of x and delta; both null without them.
+void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor* sum, const Tensor& y,
                const Tensor* rstd) {
   const Kernels& k = kernels();
   const int64_t d = x.dim(1);
@@ -33,10 +35,11 @@ void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor&
     for (int64_t t = begin; t < end; ++t) {
       const float* in = read_row(k, x, t, 0, d, scratch.row(thread, 0));
       if (delta) {
-        float* sum = const_cast<float*>(in);  // the residual itself, or its copy in scratch
-        k.add_scaled(read_row(k, *delta, t, 0, d, scratch.row(thread, 1)), 1.0f, sum, d);
-        finish_row(k, x, t, 0, d, sum);
-        in = read_row(k, x, t, 0, d, sum);  // the norm sees the residual as stored
+        float* total = write_row(*sum, t, 0, scratch.row(thread, 0));
+        if (total != in) std::copy_n(in, d, total);
+        k.add_scaled(read_row(k, *delta, t, 0, d, scratch.row(thread, 1)), 1.0f, total, d);
+        finish_row(k, *sum, t, 0, d, total);
+        in = read_row(k, *sum, t, 0, d, total);  // as stored
       }
       const float r = 1.0f / std::sqrt(k.sum_squares(in, d) / float(d) + eps);
       float* out = write_row(y, t, 0, scratch.row(thread, 2));
@@ -50,12 +53,12 @@ void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor&
 }  // namespace
 
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
-  norm_rows(ctx, x, nullptr, weight, eps, y, rstd);
+  norm_rows(ctx, x, nullptr, weight, eps, nullptr, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps,
-                  const Tensor& y, const Tensor* rstd) {
-  norm_rows(ctx, residual, &delta, weight, eps, y, rstd);
+void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps, const Tensor& sum, const Tensor& y,
+                  const Tensor* rstd) {
+  norm_rows(ctx, x, &delta, weight, eps, &sum, y, rstd);
 }
 
 // With xhat = x rstd: dx = rstd (dy w - xhat mean(dy w xhat)); dweight = sum over rows of dy xhat.

@@ -5,6 +5,7 @@
 
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/row.h"
+#include "ops/rows.h"
 
 namespace vpref::cpu {
 
@@ -33,6 +34,15 @@ void rope(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& 
       }
     }
   });
+}
+
+void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq, const Tensor& kv_rows, const Tensor& keys,
+                   const Tensor& values) {
+  const int64_t kv_heads = keys.dim(1), kv = kv_heads * qkv.dim(2), all = qkv.dim(1) * qkv.dim(2);
+  const Tensor row = qkv.joined();
+  cpu::rope(ctx, row.cols(0, all - kv).heads(qkv.dim(1) - kv_heads), positions, inv_freq, /*inverse=*/false);
+  cpu::scatter_rows(ctx, row.cols(all - 2 * kv, kv), kv_rows, keys.joined());
+  cpu::scatter_rows(ctx, row.cols(all - kv, kv), kv_rows, values.joined());
 }
 
 }  // namespace vpref::cpu

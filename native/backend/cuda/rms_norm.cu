@@ -10,13 +10,13 @@ namespace {
 
 // --- kernels -------------------------------------------------------------------------------------------------------------------------
 
-// residual (when `delta`) += delta; y = x * rstd * weight. The norm is of the residual as stored, which is what the next layer reads.
+// y = x * rstd * weight; with `delta` of sum = x + delta, as stored, which is what the next layer reads.
 template <class X, class W>
-__global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(X* x, const X* delta, const W* weight, float eps, X* y, float* rstd, int64_t d, int64_t x_stride, int64_t delta_stride,
-                                int64_t y_stride, bool wide) {
+__global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const X* x, const X* delta, const W* weight, float eps, X* sum, X* y, float* rstd, int64_t d, int64_t x_stride,
+                                int64_t delta_stride, int64_t sum_stride, int64_t y_stride, bool wide) {
   __shared__ float shared[32];
-  X *row = x + blockIdx.x * x_stride, *out = y + blockIdx.x * y_stride;
-  const X* addend = delta ? delta + blockIdx.x * delta_stride : nullptr;
+  const X *row = x + blockIdx.x * x_stride, *addend = delta ? delta + blockIdx.x * delta_stride : nullptr;
+  X *total = sum + blockIdx.x * sum_stride, *out = y + blockIdx.x * y_stride;
   const auto load = [&](int64_t col, float (&v)[kGroup]) {
     load_group(row + col, d - col, wide, v);
     if (!addend) return;
@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(X* x, const X* d
     load_group(addend + col, d - col, wide, a);
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) v[i] = rounded_to<X>(v[i] + a[i]);
-    store_group(row + col, d - col, wide, v);
+    store_group(total + col, d - col, wide, v);
   };
   float kept[kKeptGroups][kGroup], squares = 0;
   const auto add_squares = [&](const float (&v)[kGroup]) {
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(X* x, const X* d
   }
   for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
     float v[kGroup];
-    load_group(row + col, d - col, wide, v);
+    load_group(addend ? total + col : row + col, d - col, wide, v);
     store(col, v);
   }
 }
@@ -124,15 +124,18 @@ struct WeightGradient {
 
 // --- launchers -----------------------------------------------------------------------------------------------------------------------
 
-void norm_rows(const char* op, Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
+// sum: of x and delta; both null without them.
+void norm_rows(const char* op, Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor* sum, const Tensor& y,
+               const Tensor* rstd) {
   check(y.dtype == x.dtype && (!delta || delta->dtype == x.dtype), "dtype", "[", op, "] device cuda: expected every row operand as ", dtype_name(x.dtype));
   with_activation_type(op, x.dtype, [&](auto* xt) {
     with_float_type(op, weight.dtype, [&](auto* wt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using W = std::remove_pointer_t<decltype(wt)>;
-      const bool wide = all_wide_rows(x, weight, y) && (!delta || wide_rows(*delta));
+      const bool wide = all_wide_rows(x, weight, y) && (!delta || all_wide_rows(*delta, *sum));
       launch(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0, stream_of(ctx), x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps,
-             y.as<X>(), rstd ? rstd->as<float>() : nullptr, x.dim(1), x.stride[0], delta ? delta->stride[0] : 0, y.stride[0], wide);
+             sum ? sum->as<X>() : nullptr, y.as<X>(), rstd ? rstd->as<float>() : nullptr, x.dim(1), x.stride[0], delta ? delta->stride[0] : 0,
+             sum ? sum->stride[0] : 0, y.stride[0], wide);
     });
   });
 }
@@ -140,11 +143,11 @@ void norm_rows(const char* op, Context& ctx, const Tensor& x, const Tensor* delt
 }  // namespace
 
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
-  norm_rows("rms_norm", ctx, x, nullptr, weight, eps, y, rstd);
+  norm_rows("rms_norm", ctx, x, nullptr, weight, eps, nullptr, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
-  norm_rows("add_rms_norm", ctx, residual, &delta, weight, eps, y, rstd);
+void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps, const Tensor& sum, const Tensor& y, const Tensor* rstd) {
+  norm_rows("add_rms_norm", ctx, x, &delta, weight, eps, &sum, y, rstd);
 }
 
 void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dx, bool accumulate,

@@ -11,8 +11,18 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// Where key and value heads go instead of their own place; keys null: they stay.
 template <class X>
-__global__ void __launch_bounds__(kThreads) rope_kernel(X* x, const int32_t* positions, const float* inv_freq, int heads, int half, int64_t stride, bool inverse, bool wide) {
+struct Cache {
+  X *keys, *values;
+  const int32_t* rows;
+  int64_t num_rows, key_stride, value_stride;
+  int heads;
+};
+
+// The first `heads` heads are rotated in place, the next cache.heads into the cache's row, the cache.heads after those copied there.
+template <class X>
+__global__ void __launch_bounds__(kThreads) rope_kernel(X* x, const int32_t* positions, const float* inv_freq, Cache<X> cache, int heads, int half, int64_t stride, bool inverse, bool wide) {
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
   const float position = float(positions[blockIdx.x]);
@@ -24,34 +34,57 @@ __global__ void __launch_bounds__(kThreads) rope_kernel(X* x, const int32_t* pos
   }
   __syncthreads();
   X* row = x + blockIdx.x * stride;
+  const int64_t to = cache.keys ? cache.rows[blockIdx.x] : -1;
+  const bool cached = to >= 0 && to < cache.num_rows;
   const int groups = (half + kGroup - 1) / kGroup;
-  for (int item = int(threadIdx.x); item < heads * groups; item += kThreads) {
-    const int i = item % groups * kGroup, count = half - i;
-    X *first = row + int64_t(item / groups) * 2 * half + i, *second = first + half;
+  for (int item = int(threadIdx.x); item < (heads + 2 * cache.heads) * groups; item += kThreads) {
+    const int head = item / groups, i = item % groups * kGroup, count = half - i, kv = head - heads;
+    if (kv >= 0 && !cached) break;  // heads ascend
+    X* first = row + int64_t(head) * 2 * half + i;
     float a[kGroup], b[kGroup];
     load_group(first, count, wide, a);
-    load_group(second, count, wide, b);
+    load_group(first + half, count, wide, b);
+    if (kv >= cache.heads) {
+      first = cache.values + to * cache.value_stride + int64_t(kv - cache.heads) * 2 * half + i;
+    } else {
+      if (kv >= 0) first = cache.keys + to * cache.key_stride + int64_t(kv) * 2 * half + i;
 #pragma unroll
-    for (int k = 0; k < kGroup; ++k) {
-      if (k >= count) break;
-      const float c = cosine[i + k], s = sine[i + k], turned = a[k] * c - b[k] * s;
-      b[k] = b[k] * c + a[k] * s;
-      a[k] = turned;
+      for (int k = 0; k < kGroup; ++k) {
+        if (k >= count) break;
+        const float c = cosine[i + k], s = sine[i + k], turned = a[k] * c - b[k] * s;
+        b[k] = b[k] * c + a[k] * s;
+        a[k] = turned;
+      }
     }
     store_group(first, count, wide, a);
-    store_group(second, count, wide, b);
+    store_group(first + half, count, wide, b);
   }
+}
+
+// heads: those that stay in x.
+template <class X>
+void run(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, const Cache<X>& cache, int heads, bool inverse, bool wide) {
+  const int half = int(x.dim(2) / 2);
+  wide = wide && wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
+  launch(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx), x.as<X>(), positions.as<int32_t>(), inv_freq.as<float>(), cache,
+         heads, half, x.stride[0], inverse, wide);
 }
 
 }  // namespace
 
 void rope(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, bool inverse) {
-  const int heads = int(x.dim(1)), half = int(x.dim(2) / 2);
   with_activation_type("rope", x.dtype, [&](auto* t) {
+    run(ctx, x, positions, inv_freq, Cache<std::remove_pointer_t<decltype(t)>>{}, int(x.dim(1)), inverse, true);
+  });
+}
+
+void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq, const Tensor& kv_rows, const Tensor& keys,
+                   const Tensor& values) {
+  with_activation_type("rope_to_cache", qkv.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    const bool wide = wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
-    launch(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx), x.as<X>(), positions.as<int32_t>(), inv_freq.as<float>(),
-           heads, half, x.stride[0], inverse, wide);
+    const int kv_heads = int(keys.dim(1));
+    const Cache<X> cache{keys.as<X>(), values.as<X>(), kv_rows.as<int32_t>(), keys.dim(0), keys.stride[0], values.stride[0], kv_heads};
+    run(ctx, qkv, positions, inv_freq, cache, int(qkv.dim(1)) - 2 * kv_heads, /*inverse=*/false, all_wide_rows(keys, values));
   });
 }
 

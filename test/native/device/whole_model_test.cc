@@ -13,6 +13,7 @@
 
 #include "core/memory.h"
 #include "model/json.h"
+#include "model/linear.h"
 #include "support/golden.h"
 #include "train/session.h"
 #ifdef VPREF_FIBER
@@ -104,6 +105,16 @@ TEST_F(DeviceMemory, PiecesAreWholeUnits) {
   std::vector<unsigned char> back(kUnit * kUnits);
   copy_to_host(ctx, back.data(), to.data(), back.size());
   for (size_t i = 0; i < back.size(); ++i) ASSERT_EQ(back[i], i / kUnit % 251);
+}
+
+TEST_F(DeviceMemory, WeightsThatAreReadTogetherFollowEachOther) {
+  Context ctx(Device::cuda);
+  Model model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", Device::cuda, DType::bf16);
+  model.prepare(ctx);
+  for (const DecoderLayer& l : model.weights.layers) {
+    EXPECT_TRUE(stacked_weight(ctx, {{l.q_proj, {}}, {l.k_proj, {}}, {l.v_proj, {}}}));
+    EXPECT_TRUE(stacked_weight(ctx, {{l.gate_proj, {}}, {l.up_proj, {}}}));
+  }
 }
 
 // --- engine ---------------------------------------------------------------------------------------------------------------------

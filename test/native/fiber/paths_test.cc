@@ -93,7 +93,7 @@ std::vector<Named> cases() {
   return {
       {"rms_norm", [](Operands& o, DType type, int64_t d) {
          const Tensor x = o.tensor(type, t, d), delta = o.tensor(type, t, d), w = o.vector(type, d), y = o.tensor(type, t, d), rstd = o.vector(DType::f32, t);
-         add_rms_norm(o.ctx, x, delta, w, 1e-5f, y, &rstd);
+         add_rms_norm(o.ctx, x, delta, w, 1e-5f, x, y, &rstd);
          const Tensor dy = o.tensor(type, t, d), dx = o.tensor(type, t, d);
          rms_norm_backward(o.ctx, dy, x, w, rstd, dx, true, nullptr);
          return o.bytes(x) + o.bytes(y) + o.bytes(rstd) + o.bytes(dx);
@@ -124,17 +124,23 @@ std::vector<Named> cases() {
        }},
       {"rope", [](Operands& o, DType type, int64_t d) {
          const int64_t half = std::max<int64_t>(1, std::min<int64_t>(d, 256) / 4), heads = 2;
-         Tensor x = o.tensor(type, t, heads * 2 * half);
-         const Tensor frequency = o.vector(DType::f32, half), all = x;
-         x.rank = 3;
-         x.shape = {t, heads, 2 * half, 0};
-         x.stride = {x.stride[0], 2 * half, 1, 0};
+         const Tensor x = o.tensor(type, t, heads * 2 * half), frequency = o.vector(DType::f32, half);
          Tensor at = o.index({0, 5, 630});
          at.rank = 2;
          at.shape = {1, t, 0, 0};
          at.stride = {t, 1, 0, 0};
-         rope(o.ctx, x, at, frequency);
-         return o.bytes(all);
+         rope(o.ctx, x.heads(heads), at, frequency);
+         return o.bytes(x);
+       }},
+      {"rope_to_cache", [](Operands& o, DType type, int64_t d) {
+         const int64_t half = std::max<int64_t>(1, std::min<int64_t>(d, 256) / 4), heads = 2, kv_heads = 1;
+         const Tensor x = o.tensor(type, t, (heads + 2 * kv_heads) * 2 * half), keys = o.tensor(type, 7, kv_heads * 2 * half), values = o.tensor(type, 7, kv_heads * 2 * half);
+         Tensor at = o.index({0, 5, 630});
+         at.rank = 2;
+         at.shape = {1, t, 0, 0};
+         at.stride = {t, 1, 0, 0};
+         rope_to_cache(o.ctx, x.heads(heads + 2 * kv_heads), at, o.vector(DType::f32, half), o.index({6, 0, 3}), keys.heads(kv_heads), values.heads(kv_heads));
+         return o.bytes(x.cols(0, heads * 2 * half)) + o.bytes(keys) + o.bytes(values);
        }},
       {"elementwise", [](Operands& o, DType type, int64_t d) {
          const Tensor x = o.tensor(type, t, d), y = o.tensor(DType::f32, t, d), z = o.tensor(DType::bf16, t, d), scale = o.vector(DType::f32, t);
@@ -232,7 +238,7 @@ TEST(Paths, RowsLongerThanTheRegisters) {
   expect(y, -2 * r, 6 * r, "rms_norm");
   rms_norm_backward(ctx, g, x, w, rstd, dx, /*accumulate=*/true, nullptr);
   expect(dx, 1.0f, 1.0f, "rms_norm_backward");
-  add_rms_norm(ctx, x, g, w, 0.0f, y, nullptr);
+  add_rms_norm(ctx, x, g, w, 0.0f, x, y, nullptr);
   expect(x, -2.0f, 6.0f, "residual");
   expect(y, -2 * r, 6 * r, "add_rms_norm");
 }

@@ -30,9 +30,16 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
       Operand delta = operand({t, d}, normal(t * d), 2);
       Values sum = x.values();
       for (size_t i = 0; i < sum.size(); ++i) sum[i] += delta.values()[i];
-      add_rms_norm(ctx, x.view(), delta.view(), w.view(), kEps, y.view(), nullptr);
-      expect_close("residual", x, sum);
-      expect_close("y of the sum", y, reference::rms_norm(x.read(), w.values(), t, d, double(kEps)));
+      Operand apart = operand({t, d}, Values(size_t(t * d), NAN), 5);
+      add_rms_norm(ctx, x.view(), delta.view(), w.view(), kEps, apart.view(), y.view(), &rstd.view());
+      expect_close("sum", apart, sum);
+      EXPECT_EQ(x.read(), x.values());
+      const Values stored = apart.read(), normed = y.read(), scales = rstd.read();
+      expect_close("y of the sum", y, reference::rms_norm(stored, w.values(), t, d, double(kEps)));
+      add_rms_norm(ctx, x.view(), delta.view(), w.view(), kEps, x.view(), y.view(), &rstd.view());
+      EXPECT_EQ(x.read(), stored) << "in place";
+      EXPECT_EQ(y.read(), normed);
+      EXPECT_EQ(rstd.read(), scales);
     }
 }
 
