@@ -23,11 +23,15 @@ def main():
     for phase in (r for r in rows if "phase" in r):
         print(f"{phase['phase']:<12} {'ok' if phase['rc'] == 0 else 'FAILED (' + str(phase['rc']) + ')'} in {phase['seconds']} s {phase.get('note', '')}")
     print(f"{'op':<34}{'shape':<40}{'ms':>9}{'of gemm':>9}{'of copy':>9}")
+    few, library = "few rows, own kernel", "few rows, cuBLASLt"
+    own = {r["shape"] for r in rows if r.get("op") == few}
     for r in rows:
-        if "op" not in r:
+        if "op" not in r or (r["op"] == library and r.get("shape") in own):
             continue
         share = lambda key: f"{r[key]:.2f}" if key in r else ""
-        print(f"{r['op']:<34}{r.get('shape', ''):<40}{r.get('ms', float('nan')):>9.3f}{share('share_of_gemm_peak'):>9}{share('share_of_copy'):>9}" if "ms" in r else f"{r['op']:<34}{r['error'][:90]}")
+        print(f"{r['op']:<34}{r.get('shape', ''):<40}{r.get('ms', float('nan')):>9.4f}{share('share_of_gemm_peak'):>9}{share('share_of_copy'):>9}" if "ms" in r else f"{r['op']:<34}{r['error'][:90]}", end="")
+        beside = find(op=library, shape=r.get("shape")) if r["op"] == few else None
+        print(f"   cuBLASLt {beside['ms']:.4f}, x{beside['ms'] / r['ms']:.2f}" if beside else "")
     print(f"{'engine':<26}{'seconds':>11}{'of floor':>10}{'GPU GiB':>9}{'transformers':>14}{'ratio':>7}{'GPU GiB':>9}")
     gib = lambda r: f"{r['gpu_mebibytes'] / 1024:>9.1f}" if r and r.get("gpu_mebibytes") else " " * 9
     ours = {}

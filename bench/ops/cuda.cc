@@ -2,6 +2,9 @@
 // Ops at the shapes of LLaVA-1.5-7B on a GPU: training on 8 pairs of P = 630, A = 60 packed into 6000 rows with LoRA r = 1024, and decoding.
 #include <cstdio>
 
+#ifdef VPREF_CUDA
+#include "backend/cuda/gemm_paths.h"
+#endif
 #include "bench.h"
 #include "core/error.h"
 #include "ops/adamw.h"
@@ -22,10 +25,10 @@ namespace {
 
 #ifdef VPREF_FIBER  // some thousand times slower than a GPU: to try the bench itself
 constexpr int64_t kPrompt = 70, kAnswer = 6, kPairs = 1, kHidden = 64, kMlp = 128, kHeads = 2, kHead = 32, kVocab = 512, kRank = 8;
-constexpr int64_t kImages = 1, kPatches = 33, kParameters = int64_t(1) << 12;
+constexpr int64_t kImages = 1, kPatches = 33, kParameters = int64_t(1) << 12, kPool = int64_t(1) << 15;
 #else
 constexpr int64_t kPrompt = 630, kAnswer = 60, kPairs = 8, kHidden = 4096, kMlp = 11008, kHeads = 32, kHead = 128, kVocab = 32064, kRank = 1024;
-constexpr int64_t kImages = 16, kPatches = 577, kParameters = int64_t(1) << 27;
+constexpr int64_t kImages = 16, kPatches = 577, kParameters = int64_t(1) << 27, kPool = int64_t(1) << 29;
 #endif
 constexpr int64_t kRows = kPairs * (kPrompt + 2 * kAnswer);
 
@@ -57,6 +60,31 @@ void forward_product(Context& ctx, int64_t t, int64_t k, int64_t n) {
   const double s = median_seconds([&] { linear(ctx, x.view(), w.view(), nullptr, y.view()); }, 0.1);
   report(ctx, {"linear", cross({t, k, n}), "bf16", s, 2.0 * double(t * k * n), t <= 256 ? double(w.view().bytes()) : 0});
 }
+
+#ifdef VPREF_CUDA
+// A decoding step's products: our kernel for few rows beside cuBLASLt. As in a step, weights come from memory: one of many in turn, 1 GiB in all.
+void few_rows(Context& ctx) {
+  const Data pool(DType::bf16, {kPool});
+  struct Product {
+    int64_t k, n;
+    bool added;  // y += 2 x w^T, the second half of LoRA
+  };
+  for (const Product& p : {Product{kHidden, kHidden}, {kHidden, 3 * kHidden}, {kHidden, 2 * kMlp}, {kMlp, kHidden}, {kHidden, kVocab}, {kHidden, kRank}, {kRank, kHidden, true}}) {
+    const int64_t count = kPool / (p.k * p.n);
+    for (int64_t t : {1, 4, 8, 16}) {
+      const Data x(DType::bf16, {t, p.k}), y(DType::bf16, {t, p.n});
+      const auto time = [&](const char* op, auto product) {
+        const double s = median_seconds([&] {
+          for (int64_t i = 0; i < count; ++i) product(x.view(), false, Tensor(pool.view().as<uint16_t>() + i * p.k * p.n, DType::bf16, {p.n, p.k}), true, y.view(), p.added ? 2.0f : 1.0f, p.added ? 1.0f : 0.0f);
+        }, 0.05) / double(count);
+        report(ctx, {op, cross({t, p.k, p.n}) + (p.added ? " beta 1" : ""), "bf16", s, 0, 2.0 * double(p.k * p.n)});
+      };
+      time("few rows, own kernel", [&](auto&&... operands) { gemm(ctx, operands...); });
+      time("few rows, cuBLASLt", [&](auto&&... operands) { cuda::gemm_cublaslt(ctx, operands...); });
+    }
+  }
+}
+#endif
 
 void training_products(Context& ctx) {
   for (const auto& [k, n] : {std::pair{kHidden, kHidden}, {kHidden, kMlp}, {kMlp, kHidden}, {kHidden, kRank}}) forward_product(ctx, kRows, k, n);
@@ -198,6 +226,9 @@ int bench_cuda(Context& ctx) {
     attempt("linear", [&] { forward_product(ctx, t, kHidden, kMlp); });
     attempt("linear", [&] { forward_product(ctx, t, kMlp, kHidden); });
   }
+#ifdef VPREF_CUDA
+  attempt("few rows", [&] { few_rows(ctx); });
+#endif
   attempt("attention decode", [&] { decode_attention(ctx, 1, 1); });
   attempt("attention decode", [&] { decode_attention(ctx, 64, 1); });
   attempt("attention decode", [&] { decode_attention(ctx, 16, 4); });
