@@ -19,6 +19,7 @@ cores=$(nproc) python=$(command -v python3 || true)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 models=$scratch/models
+PATH=$PATH:/usr/local/cuda/bin
 
 left() { echo $((limit - SECONDS)); }
 
