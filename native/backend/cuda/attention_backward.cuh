@@ -32,6 +32,31 @@ __device__ void store_rows(const float (&x)[1][D / 8][4], float factor, int d, T
   }
 }
 
+// Whether the query of a score sees its key, and the query's (lse to base 2, delta).
+struct ScoreOf {
+  bool seen;
+  float2 stats;
+};
+
+// p = exp(S - lse), 0 for what is not seen, and ds = p (dP - delta): of 16 rows of a warp, with S = a b^T and dP = da db^T. score_of(n, e): of
+// accumulator e of tile n.
+template <int D, int NTiles, class Of>
+__device__ void differentiate(float (&p)[1][NTiles][4], float (&ds)[1][NTiles][4], const bf16* a, const bf16* b, const bf16* da, const bf16* db, float scale,
+                              Of score_of) {
+  clear(p);
+  clear(ds);
+  add_row_products<D>(p, a, b);
+  add_row_products<D>(ds, da, db);
+#pragma unroll
+  for (int n = 0; n < NTiles; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const ScoreOf of = score_of(n, e);
+      p[0][n][e] = of.seen ? exp2_fast(p[0][n][e] * (scale * kLog2E) - of.stats.x) : 0.0f;
+      ds[0][n][e] = p[0][n][e] * (ds[0][n][e] - of.stats.y);
+    }
+}
+
 // A block: 64 packed rows of a query tile, 16 a warp, against all keys that they see.
 template <int D>
 __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_queries_kernel(const BackwardArgs<bf16> a) {
@@ -44,12 +69,12 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
   const auto row_of = [&](int r) { return int64_t(a.rows[tile.first_row + row_part(r, pack.pack)].row); };
   const auto head_of = [&](int r) { return int64_t(pack.first + head_part(r, pack.pack)); };
 
-  int visible[1][2];
+  int visible[2];
   float2 stats[2];
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int r = warp * 16 + lane / 4 + 8 * h;
-    visible[0][h] = r < num_rows ? a.rows[tile.first_row + row_part(r, pack.pack)].visible : 0;
+    visible[h] = r < num_rows ? a.rows[tile.first_row + row_part(r, pack.pack)].visible : 0;
     stats[h] = r < num_rows ? a.stats[row_of(r) * a.heads + head_of(r)] : make_float2(0.0f, 0.0f);
   }
   const auto load_keys = [&](int stage, const KeyWalk<kStep>& walk) {
@@ -75,18 +100,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
     }
     __syncthreads();
     float p[1][kNTiles][4], ds[1][kNTiles][4];
-    clear(p);
-    clear(ds);
-    add_row_products<D>(p, queries + warp * 16 * kRowLength<D>, keys + stage * kTile);
-    add_row_products<D>(ds, gradients + warp * 16 * kRowLength<D>, values + stage * kTile);
-#pragma unroll
-    for (int n = 0; n < kNTiles; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const bool seen = n * 8 + lane % 4 * 2 + e % 2 < walk.seen(visible[0][e / 2]);
-        const float probability = seen ? exp2_fast(p[0][n][e] * (a.scale * kLog2E) - stats[e / 2].x) : 0.0f;
-        ds[0][n][e] = probability * (ds[0][n][e] - stats[e / 2].y);
-      }
+    differentiate<D>(p, ds, queries + warp * 16 * kRowLength<D>, keys + stage * kTile, gradients + warp * 16 * kRowLength<D>, values + stage * kTile, a.scale,
+                     [&](int n, int e) { return ScoreOf{n * 8 + lane % 4 * 2 + e % 2 < walk.seen(visible[e / 2]), stats[e / 2]}; });
     add_product<D>(dq, ds, keys + stage * kTile);
     __syncthreads();  // before the next step's copies land here
     walk = next;
@@ -150,19 +165,11 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
     }
     __syncthreads();
     float p[1][kNTiles][4], ds[1][kNTiles][4];
-    clear(p);
-    clear(ds);
-    add_row_products<D>(p, keys + warp * 16 * kRowLength<D>, queries + stage * kTile);
-    add_row_products<D>(ds, values + warp * 16 * kRowLength<D>, gradients + stage * kTile);
-#pragma unroll
-    for (int n = 0; n < kNTiles; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int query = stage * kStep + n * 8 + lane % 4 * 2 + e % 2, key = warp * 16 + lane / 4 + e / 2 * 8;
-        const float2 of_query = stats[query];
-        p[0][n][e] = key < visible[query] ? exp2_fast(p[0][n][e] * (a.scale * kLog2E) - of_query.x) : 0.0f;
-        ds[0][n][e] = p[0][n][e] * (ds[0][n][e] - of_query.y);
-      }
+    differentiate<D>(p, ds, keys + warp * 16 * kRowLength<D>, queries + stage * kTile, values + warp * 16 * kRowLength<D>, gradients + stage * kTile, a.scale,
+                     [&](int n, int e) {
+                       const int query = stage * kStep + n * 8 + lane % 4 * 2 + e % 2, key = warp * 16 + lane / 4 + e / 2 * 8;
+                       return ScoreOf{key < visible[query], stats[query]};
+                     });
     add_product<D>(dv, p, gradients + stage * kTile);
     add_product<D>(dk, ds, queries + stage * kTile);
     __syncthreads();  // before the next step's copies land here

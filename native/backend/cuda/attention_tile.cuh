@@ -81,10 +81,21 @@ __device__ void load_tile(bf16* to, const bf16* anywhere, int d, Source source) 
   }
 }
 
+// c's tiles n and n + 1 += a b: b's fragments of both as one ldmatrix_x4 gives them.
+template <int MTiles, int NTiles>
+__device__ void add_tile_pair(float (&c)[MTiles][NTiles][4], int n, const uint32_t (&a)[MTiles][4], const uint32_t (&b)[4]) {
+  static_assert(NTiles % 2 == 0);
+  const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m) {
+    mma_m16n8k16<bf16>(c[m][n], a[m], first);
+    mma_m16n8k16<bf16>(c[m][n + 1], a[m], second);
+  }
+}
+
 // s += a b^T.  a: [16 MTiles][D], b: [8 NTiles][D] in shared memory; s as mma's accumulators.
 template <int D, int MTiles, int NTiles>
 __device__ void add_row_products(float (&s)[MTiles][NTiles][4], const bf16* a, const bf16* b) {
-  static_assert(NTiles % 2 == 0);
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int k = 0; k < D; k += 16) {
@@ -95,12 +106,7 @@ __device__ void add_row_products(float (&s)[MTiles][NTiles][4], const bf16* a, c
     for (int n = 0; n < NTiles; n += 2) {
       uint32_t right[4];
       ldmatrix_x4(right, b + (n * 8 + lane % 8 + lane / 16 * 8) * kRowLength<D> + k + lane / 8 % 2 * 8);
-      const uint32_t first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
-#pragma unroll
-      for (int m = 0; m < MTiles; ++m) {
-        mma_m16n8k16<bf16>(s[m][n], left[m], first);
-        mma_m16n8k16<bf16>(s[m][n + 1], left[m], second);
-      }
+      add_tile_pair(s, n, left, right);
     }
   }
 }
@@ -124,12 +130,7 @@ __device__ void add_product(float (&o)[MTiles][D / 8][4], const float (&p)[MTile
     for (int n = 0; n < D / 8; n += 2) {
       uint32_t right[4];
       ldmatrix_x4_trans(right, v + (k * 8 + lane % 16) * kRowLength<D> + n * 8 + lane / 16 * 8);
-      const uint32_t first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
-#pragma unroll
-      for (int m = 0; m < MTiles; ++m) {
-        mma_m16n8k16<bf16>(o[m][n], left[m], first);
-        mma_m16n8k16<bf16>(o[m][n + 1], left[m], second);
-      }
+      add_tile_pair(o, n, left, right);
     }
   }
 }
