@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """transformers + peft on a GPU at the shapes of bench_engine and bench_train: one NDJSON row a task, printed as soon as it is known.
 
-   python bench/gpu_baseline.py [--shape 7b|13b|157m] [--device cuda] [--tasks prefill,decode1,decode64,dpo] [--seconds N]
+   python bench/gpu_baseline.py [--shape 7b|13b|157m] [--device cuda] [--tasks prefill1,prefill,decode1,decode64,dpo] [--seconds N]
 
 Weights are random, in bf16, drawn on the device. The baseline gets every advantage the libraries offer: sdpa attention, logits of the answer rows only,
 no gradient checkpointing, LoRA under autocast with f32 master weights (as the trainers run it), fused AdamW, the reference pass with the adapter off
@@ -80,8 +80,9 @@ class Bench:
             times.append(run())
         return min(times)
 
-    def prefill(self):
-        return {"seconds": min(self.best(lambda: self.generate(b, 1)) / b for b in (1, 8))}
+    def prefill(self, batches):
+        """Seconds of a prompt, at the best of these batch sizes."""
+        return {"seconds": min(self.best(lambda: self.generate(b, 1)) / b for b in batches)}
 
     def decode(self, batch, tokens=24):
         part, whole = self.best(lambda: self.generate(batch, 1), 2), self.best(lambda: self.generate(batch, tokens), 2)
@@ -135,7 +136,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", default="7b", choices=SHAPES)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tasks", default="prefill,decode1,decode64,dpo")  # dpo last: peft changes the model in place
+    parser.add_argument("--tasks", default="prefill1,prefill,decode1,decode64,dpo")  # dpo last: peft changes the model in place
     parser.add_argument("--lora-r", type=int, default=1024)
     parser.add_argument("--pairs", type=int, default=16, help="of a DPO step")
     parser.add_argument("--seconds", type=float, default=100, help="stop starting rounds after this long")
@@ -148,12 +149,15 @@ def main():
         except importlib.metadata.PackageNotFoundError:  # without peft the tasks before dpo still run
             versions[package] = None
     for task in args.tasks.split(","):
+        if args.device == "cuda":
+            bench.torch.cuda.empty_cache()
+            bench.torch.cuda.reset_peak_memory_stats()
         try:
             if task == "dpo":
                 result = bench.dpo(args.lora_r, args.pairs)
             else:
                 with bench.torch.inference_mode():
-                    result = bench.prefill() if task == "prefill" else bench.decode(int(task.removeprefix("decode")))
+                    result = bench.prefill((1,) if task == "prefill1" else (1, 8, 16)) if task.startswith("prefill") else bench.decode(int(task.removeprefix("decode")))
         except Exception as error:  # the next task may still run
             result = {"error": f"{type(error).__name__}: {error}"[:300]}
         print(json.dumps({"engine": "transformers", "task": task, "shape": args.shape, "device": args.device, "dtype": "bf16", **result, "gpu_mebibytes": bench.memory(), **versions}), flush=True)

@@ -4,7 +4,7 @@
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three: what a start costs (lazy_load.py)
 //   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16]
-// TASK: prefill, decode1, decode8, decode64 (prompts of one branch each), group64 (16 prompts of 4 branches), score; several with commas: one model.
+// TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64 (16 prompts of 4 branches), score; several with commas: one model.
 // One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it cannot do without.
 #include <chrono>
 #include <cmath>
@@ -82,13 +82,14 @@ struct Task {
 };
 
 Task task_named(const std::string& name, bool cuda) {
-  if (name == "prefill") return {name, cuda ? 32 : 8, 1};
+  if (name == "prefill") return {name, cuda ? 64 : 8, 1};
+  if (name == "prefill1") return {name, 1, 1};
   if (name == "decode1") return {name, 1, 1};
   if (name == "decode8") return {name, 8, 1};
   if (name == "decode64") return {name, 64, 1};
   if (name == "group64") return {name, 16, 4};
   if (name == "score") return {name, kPairs, 0};
-  throw Error("request", "task: expected prefill, decode1, decode8, decode64, group64 or score, got " + name);
+  throw Error("request", "task: expected prefill, prefill1, decode1, decode8, decode64, group64 or score, got " + name);
 }
 
 // The least of several rounds, of a whole and of the part of it that is not the task's (the prompts before a decode).
@@ -99,7 +100,7 @@ struct Best {
 
 // Round 0 only warms up: a few pairs of scoring are enough for it. Adds to `best`; returns the units in a whole.
 int32_t run_task(Engine& engine, const Shape& s, const Task& task, int32_t round, Best& best) {
-  if (task.name == "prefill") {
+  if (task.name.starts_with("prefill")) {
     best.whole = Best::least(best.whole, generate(engine, s, round, task.prompts, 1, 1));
     best.part = {};
     return task.prompts;
@@ -128,7 +129,7 @@ struct Floor {
 Floor floor_of(const ModelConfig& c, const Shape& s, const Task& task, DType dtype) {
   const bench::Sizes n = bench::sizes_of(c);
   const double image = 2 * n.vision * (s.image_rows + 1), size = double(dtype_size(dtype));
-  if (task.name == "prefill") return {2 * n.linears * s.prompt + image, 0};
+  if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + image, 0};
   if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + image, 0};
   const double rows = double(task.prompts) * (s.prompt + task.branches * kNewTokens / 2.0);
   return {0, size * (n.linears + n.head + rows * n.kv_row)};
