@@ -16,57 +16,32 @@ __global__ void __launch_bounds__(kNormThreads) layer_norm_kernel(const X* x, co
   __shared__ float shared[32];
   const X* row = x + blockIdx.x * x_stride;
   X* out = y + blockIdx.x * y_stride;
-  float kept[kKeptGroups][kGroup], sum = 0;
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k) {
-    const int64_t col = row_column(k);
-    if (col >= d) continue;
-    load_group(row + col, d - col, wide, kept[k]);
-#pragma unroll
-    for (int i = 0; i < kGroup; ++i) sum += kept[k][i];
-  }
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float v[kGroup];
-    load_group(row + col, d - col, wide, v);
+  const auto load = [&](int64_t col, float (&v)[kGroup]) { load_group(row + col, d - col, wide, v); };
+  RowGroups<float[kGroup]> groups(d);
+  float sum = 0, squares = 0;
+  groups.first_pass(load, [&](int64_t, const float (&v)[kGroup]) {
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) sum += v[i];
-  }
+  });
   const float mean = block_sum(sum, shared) / float(d);
-  float squares = 0;
-  const auto add_squares = [&](int64_t col, const float (&v)[kGroup]) {
+  groups.later_pass(load, [&](int64_t col, const float (&v)[kGroup]) {
 #pragma unroll
     for (int i = 0; i < kGroup; ++i)
       if (col + i < d) squares += (v[i] - mean) * (v[i] - mean);
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k)
-    if (row_column(k) < d) add_squares(row_column(k), kept[k]);
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float v[kGroup];
-    load_group(row + col, d - col, wide, v);
-    add_squares(col, v);
-  }
+  });
   const float r = rsqrtf(block_sum(squares, shared) / float(d) + eps);
   if (mean_rstd && threadIdx.x == 0) {
     mean_rstd[2 * blockIdx.x] = mean;
     mean_rstd[2 * blockIdx.x + 1] = r;
   }
-  const auto store = [&](int64_t col, const float (&v)[kGroup]) {
+  groups.later_pass(load, [&](int64_t col, const float (&v)[kGroup]) {
     float w[kGroup], b[kGroup];
     load_group(weight + col, d - col, wide, w);
     load_group(bias + col, d - col, wide, b);
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) b[i] += (v[i] - mean) * r * w[i];
     store_group(out + col, d - col, wide, b);
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k)
-    if (row_column(k) < d) store(row_column(k), kept[k]);
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float v[kGroup];
-    load_group(row + col, d - col, wide, v);
-    store(col, v);
-  }
+  });
 }
 
 // With xhat = (x - mean) rstd: dx = rstd (dy w - mean(dy w) - xhat mean(dy w xhat)).
@@ -78,45 +53,28 @@ __global__ void __launch_bounds__(kNormBackwardThreads, 1) layer_norm_backward_k
   X* out = dx + blockIdx.x * dx_stride;
   const float mean = mean_rstd[2 * blockIdx.x], r = mean_rstd[2 * blockIdx.x + 1];
   // g: dy w; v: xhat.
-  const auto load = [&](int64_t col, float (&g)[kGroup], float (&v)[kGroup]) {
+  const auto load = [&](int64_t col, GradientGroup& x) {
     float w[kGroup];
-    load_group(gradient + col, d - col, wide, g);
-    load_group(row + col, d - col, wide, v);
+    load_group(gradient + col, d - col, wide, x.g);
+    load_group(row + col, d - col, wide, x.v);
     load_group(weight + col, d - col, wide, w);
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) g[i] *= w[i], v[i] = (v[i] - mean) * r;
+    for (int i = 0; i < kGroup; ++i) x.g[i] *= w[i], x.v[i] = (x.v[i] - mean) * r;
   };
-  float kept_g[kKeptGroups][kGroup], kept_v[kKeptGroups][kGroup], sum = 0, dot = 0;
-  const auto add_sums = [&](const float (&g)[kGroup], const float (&v)[kGroup]) {
+  RowGroups<GradientGroup> groups(d);
+  float sum = 0, dot = 0;
+  groups.first_pass(load, [&](int64_t, const GradientGroup& x) {
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) sum += g[i], dot += g[i] * v[i];
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k) {
-    const int64_t col = row_column(k);
-    if (col < d) load(col, kept_g[k], kept_v[k]), add_sums(kept_g[k], kept_v[k]);
-  }
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float g[kGroup], v[kGroup];
-    load(col, g, v);
-    add_sums(g, v);
-  }
+    for (int i = 0; i < kGroup; ++i) sum += x.g[i], dot += x.g[i] * x.v[i];
+  });
   const float c0 = block_sum(sum, shared) / float(d), c1 = block_sum(dot, shared) / float(d);
-  const auto store = [&](int64_t col, const float (&g)[kGroup], const float (&v)[kGroup]) {
+  groups.later_pass(load, [&](int64_t col, const GradientGroup& x) {
     float o[kGroup] = {};
     if (accumulate) load_group(out + col, d - col, wide, o);
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) o[i] += r * (g[i] - c0 - v[i] * c1);
+    for (int i = 0; i < kGroup; ++i) o[i] += r * (x.g[i] - c0 - x.v[i] * c1);
     store_group(out + col, d - col, wide, o);
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k)
-    if (row_column(k) < d) store(row_column(k), kept_g[k], kept_v[k]);
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float g[kGroup], v[kGroup];
-    load(col, g, v);
-    store(col, g, v);
-  }
+  });
 }
 
 template <class X>

@@ -26,40 +26,22 @@ __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const X* x, cons
     for (int i = 0; i < kGroup; ++i) v[i] = rounded_to<X>(v[i] + a[i]);
     store_group(total + col, d - col, wide, v);
   };
-  float kept[kKeptGroups][kGroup], squares = 0;
-  const auto add_squares = [&](const float (&v)[kGroup]) {
+  RowGroups<float[kGroup]> groups(d);
+  float squares = 0;
+  groups.first_pass(load, [&](int64_t, const float (&v)[kGroup]) {
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) squares += v[i] * v[i];
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k) {
-    const int64_t col = row_column(k);
-    if (col < d) load(col, kept[k]), add_squares(kept[k]);
-  }
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float v[kGroup];
-    load(col, v);
-    add_squares(v);
-  }
+  });
   const float scale = rsqrtf(block_sum(squares, shared) / float(d) + eps);
   if (rstd && threadIdx.x == 0) rstd[blockIdx.x] = scale;
-  const auto store = [&](int64_t col, const float (&v)[kGroup]) {
+  const auto load_again = [&](int64_t col, float (&v)[kGroup]) { load_group(addend ? total + col : row + col, d - col, wide, v); };
+  groups.later_pass(load_again, [&](int64_t col, const float (&v)[kGroup]) {
     float w[kGroup];
     load_group(weight + col, d - col, wide, w);
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) w[i] *= v[i] * scale;
     store_group(out + col, d - col, wide, w);
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k) {
-    const int64_t col = row_column(k);
-    if (col < d) store(col, kept[k]);
-  }
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float v[kGroup];
-    load_group(addend ? total + col : row + col, d - col, wide, v);
-    store(col, v);
-  }
+  });
 }
 
 // dx = rstd * (weight dy - x rstd^2 mean(weight dy x)).
@@ -71,47 +53,28 @@ __global__ void __launch_bounds__(kNormBackwardThreads, 1) rms_norm_backward_ker
   X* out = dx + blockIdx.x * dx_stride;
   const float r = rstd[blockIdx.x];
   // g: weight dy; v: x.
-  const auto load = [&](int64_t col, float (&g)[kGroup], float (&v)[kGroup]) {
+  const auto load = [&](int64_t col, GradientGroup& x) {
     float w[kGroup];
-    load_group(gradient + col, d - col, wide, g);
-    load_group(row + col, d - col, wide, v);
+    load_group(gradient + col, d - col, wide, x.g);
+    load_group(row + col, d - col, wide, x.v);
     load_group(weight + col, d - col, wide, w);
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) g[i] *= w[i];
+    for (int i = 0; i < kGroup; ++i) x.g[i] *= w[i];
   };
-  float kept_g[kKeptGroups][kGroup], kept_v[kKeptGroups][kGroup], dot = 0;
-  const auto add_product = [&](const float (&g)[kGroup], const float (&v)[kGroup]) {
+  RowGroups<GradientGroup> groups(d);
+  float dot = 0;
+  groups.first_pass(load, [&](int64_t, const GradientGroup& x) {
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) dot += g[i] * v[i];
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k) {
-    const int64_t col = row_column(k);
-    if (col < d) load(col, kept_g[k], kept_v[k]), add_product(kept_g[k], kept_v[k]);
-  }
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float g[kGroup], v[kGroup];
-    load(col, g, v);
-    add_product(g, v);
-  }
+    for (int i = 0; i < kGroup; ++i) dot += x.g[i] * x.v[i];
+  });
   const float factor = block_sum(dot, shared) * r * r / float(d);
-  const auto store = [&](int64_t col, const float (&g)[kGroup], const float (&v)[kGroup]) {
+  groups.later_pass(load, [&](int64_t col, const GradientGroup& x) {
     float o[kGroup] = {};
     if (accumulate) load_group(out + col, d - col, wide, o);
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) o[i] += r * (g[i] - v[i] * factor);
+    for (int i = 0; i < kGroup; ++i) o[i] += r * (x.g[i] - x.v[i] * factor);
     store_group(out + col, d - col, wide, o);
-  };
-#pragma unroll
-  for (int k = 0; k < kKeptGroups; ++k) {
-    const int64_t col = row_column(k);
-    if (col < d) store(col, kept_g[k], kept_v[k]);
-  }
-  for (int64_t col = row_column(kKeptGroups); col < d; col += row_step()) {
-    float g[kGroup], v[kGroup];
-    load(col, g, v);
-    store(col, g, v);
-  }
+  });
 }
 
 template <class X>

@@ -15,6 +15,49 @@ constexpr int kNormThreads = 1024, kNormBackwardThreads = 512;
 __device__ inline int64_t row_step() { return int64_t(blockDim.x) * kGroup; }
 __device__ inline int64_t row_column(int k) { return k * row_step() + int64_t(threadIdx.x) * kGroup; }
 
+// This thread's groups of a row of d columns, read by load(column, group): the first kKeptGroups stay in registers, the others are read in every
+// pass. A pass calls use(column, group) for each, in one order. Group: float[kGroup], or a struct of such.
+template <class Group>
+class RowGroups {
+ public:
+  __device__ explicit RowGroups(int64_t d) : d_(d) {}
+  template <class Load, class Use>
+  __device__ void first_pass(const Load& load, const Use& use) {
+#pragma unroll
+    for (int k = 0; k < kKeptGroups; ++k) {
+      const int64_t col = row_column(k);
+      if (col < d_) load(col, kept_[k]), use(col, kept_[k]);
+    }
+    pass_rest(load, use);
+  }
+  template <class Load, class Use>
+  __device__ void later_pass(const Load& load, const Use& use) const {
+#pragma unroll
+    for (int k = 0; k < kKeptGroups; ++k) {
+      const int64_t col = row_column(k);
+      if (col < d_) use(col, kept_[k]);
+    }
+    pass_rest(load, use);
+  }
+
+ private:
+  template <class Load, class Use>
+  __device__ void pass_rest(const Load& load, const Use& use) const {
+    for (int64_t col = row_column(kKeptGroups); col < d_; col += row_step()) {
+      Group group;
+      load(col, group);
+      use(col, group);
+    }
+  }
+  int64_t d_;
+  Group kept_[kKeptGroups];
+};
+
+// What the backward kernels keep.
+struct GradientGroup {
+  float g[kGroup], v[kGroup];
+};
+
 // So many that each thread's groups fit its registers, for rows of up to 16 columns times `most`.
 inline unsigned threads_for_row(int64_t d, int64_t most) {
   const int64_t groups = (d + kGroup - 1) / kGroup;
