@@ -71,23 +71,31 @@ void check_limits(const char* op, const Tensor& q, float scale) {
   check(scale > 0, "shape", "[", op, "] device cuda: expected a positive scale, got ", scale);
 }
 
-template <class T>
-ForwardArgs<T> forward_args(const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& out, const Tensor* lse) {
-  ForwardArgs<T> a{};
+// Everything but the query tiles, of which the forward has several lists.
+template <class T, class Lists>
+void fill_args(AttentionArgs<T>& a, const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Lists& lists) {
   a.q = q.as<T>();
   a.k = k.as<T>();
   a.v = v.as<T>();
-  a.out = out.as<T>();
-  a.lse = lse ? lse->as<float>() : nullptr;
   a.q_stride = q.stride[0];
   a.k_stride = k.stride[0];
   a.v_stride = v.stride[0];
-  a.out_stride = out.stride[0];
   a.heads = int(q.dim(1));
   a.group = int(q.dim(1) / k.dim(1));
   a.pack = packed_heads(q.dim(1), k.dim(1));
   a.d = int(q.dim(2));
-  a.scale = scale * kLog2E;
+  a.scale = scale;
+  a.rows = lists.rows;
+  a.ranges = lists.ranges;
+}
+
+template <class T>
+ForwardArgs<T> forward_args(const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& out, const Tensor* lse, const ForwardLists& lists) {
+  ForwardArgs<T> a{};
+  fill_args(a, q, k, v, scale * kLog2E, lists);
+  a.out = out.as<T>();
+  a.out_stride = out.stride[0];
+  a.lse = lse ? lse->as<float>() : nullptr;
   return a;
 }
 
@@ -116,27 +124,21 @@ void forward(Context& ctx, AttentionKernels kernels, ForwardArgs<T> a, const For
 }
 
 template <class T>
-BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& dq, const Tensor& dk, const Tensor& dv,
+                              const BackwardLists& lists) {
   BackwardArgs<T> a{};
-  a.q = q.as<T>();
-  a.k = k.as<T>();
-  a.v = v.as<T>();
+  fill_args(a, q, k, v, scale, lists);
   a.dout = dout.as<T>();
   a.dq = dq.as<T>();
   a.dk = dk.as<T>();
   a.dv = dv.as<T>();
-  a.q_stride = q.stride[0];
-  a.k_stride = k.stride[0];
-  a.v_stride = v.stride[0];
   a.dout_stride = dout.stride[0];
   a.dq_stride = dq.stride[0];
   a.dk_stride = dk.stride[0];
   a.dv_stride = dv.stride[0];
-  a.heads = int(q.dim(1));
-  a.group = int(q.dim(1) / k.dim(1));
-  a.pack = packed_heads(q.dim(1), k.dim(1));
-  a.d = int(q.dim(2));
-  a.scale = scale;
+  a.tiles = lists.tiles;
+  a.key_tiles = lists.key_tiles;
+  a.key_rows = lists.key_rows;
   return a;
 }
 
@@ -160,8 +162,8 @@ void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, 
   check_limits("attention", q, scale);
   const AttentionKernels kernels = kernels_for(q, k, v, out);
   const ForwardLists& lists = forward_lists(ctx, plan, q.dim(1), k.dim(1), kernels);
-  if (q.dtype == DType::f32) return forward(ctx, kernels, forward_args<float>(q, k, v, scale, out, lse), lists);
-  forward(ctx, kernels, forward_args<bf16>(q, k, v, scale, out, lse), lists);
+  if (q.dtype == DType::f32) return forward(ctx, kernels, forward_args<float>(q, k, v, scale, out, lse, lists), lists);
+  forward(ctx, kernels, forward_args<bf16>(q, k, v, scale, out, lse, lists), lists);
 }
 
 void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out, const Tensor& lse,
@@ -169,8 +171,8 @@ void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const
   check_limits("attention_backward", q, scale);
   const AttentionKernels kernels = kernels_for(q, k, v, out, dout, dq, dk, dv);
   const BackwardLists& lists = backward_lists(ctx, plan, q.dim(1), k.dim(1), k.dim(0), kernels);
-  if (q.dtype == DType::f32) return backward(ctx, kernels, backward_args<float>(dout, q, k, v, scale, dq, dk, dv), out, lse, lists);
-  backward(ctx, kernels, backward_args<bf16>(dout, q, k, v, scale, dq, dk, dv), out, lse, lists);
+  if (q.dtype == DType::f32) return backward(ctx, kernels, backward_args<float>(dout, q, k, v, scale, dq, dk, dv, lists), out, lse, lists);
+  backward(ctx, kernels, backward_args<bf16>(dout, q, k, v, scale, dq, dk, dv, lists), out, lse, lists);
 }
 
 }  // namespace vpref::cuda

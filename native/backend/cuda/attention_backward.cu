@@ -17,16 +17,8 @@ void launch_head_dim(Context& ctx, const BackwardArgs<bf16>& a, const BackwardLi
 
 }  // namespace
 
-void launch_matrix_backward(Context& ctx, BackwardArgs<bf16> a, const BackwardLists& lists) {
-  a.rows = lists.rows;
-  a.ranges = lists.ranges;
-  a.tiles = lists.tiles;
-  a.key_tiles = lists.key_tiles;
-  a.key_rows = lists.key_rows;
-  if (a.d <= 32) return launch_head_dim<32>(ctx, a, lists);
-  if (a.d <= 64) return launch_head_dim<64>(ctx, a, lists);
-  if (a.d <= 96) return launch_head_dim<96>(ctx, a, lists);
-  launch_head_dim<128>(ctx, a, lists);
+void launch_matrix_backward(Context& ctx, const BackwardArgs<bf16>& a, const BackwardLists& lists) {
+  with_padded_head_dim(a.d, [&](auto head_dim) { launch_head_dim<decltype(head_dim)::value>(ctx, a, lists); });
 }
 
 }  // namespace vpref::cuda

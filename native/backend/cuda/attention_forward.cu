@@ -23,13 +23,8 @@ void launch_head_dim(Context& ctx, const ForwardArgs<bf16>& a, const ForwardList
 
 }  // namespace
 
-void launch_matrix_forward(Context& ctx, ForwardArgs<bf16> a, const ForwardLists& lists) {
-  a.rows = lists.rows;
-  a.ranges = lists.ranges;
-  if (a.d <= 32) return launch_head_dim<32>(ctx, a, lists);
-  if (a.d <= 64) return launch_head_dim<64>(ctx, a, lists);
-  if (a.d <= 96) return launch_head_dim<96>(ctx, a, lists);
-  launch_head_dim<128>(ctx, a, lists);
+void launch_matrix_forward(Context& ctx, const ForwardArgs<bf16>& a, const ForwardLists& lists) {
+  with_padded_head_dim(a.d, [&](auto head_dim) { launch_head_dim<decltype(head_dim)::value>(ctx, a, lists); });
 }
 
 }  // namespace vpref::cuda

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The launches behind attention() and attention_backward(), one file a kind of kernel so that they compile side by side.
 #pragma once
+#include <type_traits>
+
 #include "backend/cuda/attention_lists.h"
 #include "backend/cuda/attention_tile.cuh"
 #include "core/context.h"
@@ -10,14 +12,23 @@ namespace vpref::cuda {
 constexpr int64_t kMatrixHeadDim = 128;  // the tensor-core kernels take at most this; rows are padded to 32, 64, 96 or 128
 constexpr int64_t kPlainHeadDim = 256;
 
-// Results and partial results of all tiles in `lists`; `a` has everything but the lists.
-void launch_matrix_forward(Context& ctx, ForwardArgs<bf16> a, const ForwardLists& lists);
+// body(std::integral_constant<int, D>()) for the D that rows of d elements are padded to.
+template <class Body>
+void with_padded_head_dim(int d, const Body& body) {
+  if (d <= 32) return body(std::integral_constant<int, 32>());
+  if (d <= 64) return body(std::integral_constant<int, 64>());
+  if (d <= 96) return body(std::integral_constant<int, 96>());
+  body(std::integral_constant<int, int(kMatrixHeadDim)>());
+}
+
+// Results and partial results of all tiles in `lists`; `a` has everything but the query tiles.
+void launch_matrix_forward(Context& ctx, const ForwardArgs<bf16>& a, const ForwardLists& lists);
 template <class T>
 void launch_plain_forward(Context& ctx, ForwardArgs<T> a, const ForwardLists& lists);
 
-// dq, dk, dv; a.stats is there already.
-void launch_matrix_backward(Context& ctx, BackwardArgs<bf16> a, const BackwardLists& lists);
+// dq, dk, dv; `a` is complete, `lists` gives the numbers of tiles.
+void launch_matrix_backward(Context& ctx, const BackwardArgs<bf16>& a, const BackwardLists& lists);
 template <class T>
-void launch_plain_backward(Context& ctx, BackwardArgs<T> a, const BackwardLists& lists);
+void launch_plain_backward(Context& ctx, const BackwardArgs<T>& a, const BackwardLists& lists);
 
 }  // namespace vpref::cuda

@@ -8,8 +8,6 @@ namespace vpref::cuda {
 
 template <class T>
 void launch_plain_forward(Context& ctx, ForwardArgs<T> a, const ForwardLists& lists) {
-  a.rows = lists.rows;
-  a.ranges = lists.ranges;
   // All tiles have kPlainRows packed rows at most, so the lists differ in nothing else.
   const QueryTile* tiles[] = {lists.wide, lists.tiles, lists.decode};
   const int counts[] = {lists.num_wide, lists.num_tiles, lists.num_decode};
@@ -21,12 +19,7 @@ void launch_plain_forward(Context& ctx, ForwardArgs<T> a, const ForwardLists& li
 }
 
 template <class T>
-void launch_plain_backward(Context& ctx, BackwardArgs<T> a, const BackwardLists& lists) {
-  a.rows = lists.rows;
-  a.ranges = lists.ranges;
-  a.tiles = lists.tiles;
-  a.key_tiles = lists.key_tiles;
-  a.key_rows = lists.key_rows;
+void launch_plain_backward(Context& ctx, const BackwardArgs<T>& a, const BackwardLists& lists) {
   if (lists.num_key_tiles > 0)
     launch(attention_plain_backward_keys_kernel<T>, dim3(unsigned(lists.num_key_tiles), unsigned(a.heads / a.group), kKeyTileRows / kPlainRows), dim3(kPlainThreads),
            plain_backward_bytes(a.d), stream_of(ctx), a);
@@ -37,7 +30,7 @@ void launch_plain_backward(Context& ctx, BackwardArgs<T> a, const BackwardLists&
 
 template void launch_plain_forward<float>(Context&, ForwardArgs<float>, const ForwardLists&);
 template void launch_plain_forward<bf16>(Context&, ForwardArgs<bf16>, const ForwardLists&);
-template void launch_plain_backward<float>(Context&, BackwardArgs<float>, const BackwardLists&);
-template void launch_plain_backward<bf16>(Context&, BackwardArgs<bf16>, const BackwardLists&);
+template void launch_plain_backward<float>(Context&, const BackwardArgs<float>&, const BackwardLists&);
+template void launch_plain_backward<bf16>(Context&, const BackwardArgs<bf16>&, const BackwardLists&);
 
 }  // namespace vpref::cuda

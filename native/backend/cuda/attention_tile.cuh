@@ -27,35 +27,35 @@ __device__ inline float exp2_fast(float x) {
 #endif
 }
 
-// Operands and work lists of a forward kernel; T is the storage type of q, k, v and out.
+// Operands and work lists of the kernels, forward and backward; T is the storage type of q, k, v and out.
 template <class T>
-struct ForwardArgs {
+struct AttentionArgs {
   const T *q, *k, *v;
-  int64_t q_stride, k_stride, v_stride, out_stride;  // elements from row to row
+  int64_t q_stride, k_stride, v_stride;  // elements from row to row
   int heads, group, pack, d;
-  float scale;  // times log2(e): exponents are powers of two
+  float scale;
   const QueryTile* tiles;
   const TileRow* rows;
   const KvRange* ranges;
+};
+
+template <class T>
+struct ForwardArgs : AttentionArgs<T> {  // scale times log2(e): exponents are powers of two
   T* out;
+  int64_t out_stride;
   float* lse;          // [T, heads] or null
   float* partial;      // [slots, heads, d]
   float* partial_lse;  // [slots, heads], to base 2
 };
 
 template <class T>
-struct BackwardArgs {
-  const T *q, *k, *v, *dout;
-  int64_t q_stride, k_stride, v_stride, dout_stride, dq_stride, dk_stride, dv_stride;
-  int heads, group, pack, d;
-  float scale;
-  const QueryTile* tiles;
-  const TileRow* rows;
-  const KvRange* ranges;
+struct BackwardArgs : AttentionArgs<T> {
+  const T* dout;
+  T *dq, *dk, *dv;
+  int64_t dout_stride, dq_stride, dk_stride, dv_stride;
   const KeyTile* key_tiles;
   const TileRow* key_rows;
   const float2* stats;  // [T, heads]: lse to base 2, delta
-  T *dq, *dk, *dv;
 };
 
 // Rows and heads lie together as i = row * n + head. Most models have one head a group, and a division costs tens of instructions.
