@@ -39,6 +39,7 @@ class Arena {
   size_t used() const { return used_; }
   size_t peak() const { return peak_; }
   size_t capacity() const { return buffer_.bytes(); }
+  const void* data() const { return buffer_.data(); }
 
  private:
   Buffer buffer_;

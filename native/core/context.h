@@ -18,11 +18,15 @@ class Workspace {
   // At least `bytes` of 64-byte aligned memory; contents are undefined. Earlier pointers become invalid when it grows.
   void* get(size_t bytes);
   size_t capacity() const { return capacity_; }
+  const void* data() const { return data_; }
+  // Held, it does not grow: get() throws Error{"internal"} instead.
+  void hold(bool held) { held_ = held; }
 
  private:
   Device device_;
   void* data_ = nullptr;
   size_t capacity_ = 0;
+  bool held_ = false;
 };
 
 // One per engine thread. On the CPU every op uses the same OpenMP pool of num_threads threads.
@@ -33,6 +37,15 @@ struct Context {
   Workspace workspace;
   bool deterministic = false;  // CUDA: fixed algorithms, no atomics. The CPU backend always is.
   explicit Context(Device d, int threads = 1) : device(d), num_threads(threads), workspace(d) {}
+  // While launches are recorded (launch_graphs.h), whatever a record cannot repeat is Error{"internal"}: copies from and to the host, waiting, a growing workspace.
+  void set_recording(bool on) {
+    recording_ = on;
+    workspace.hold(on);
+  }
+  bool recording() const { return recording_; }
+
+ private:
+  bool recording_ = false;
 };
 
 }  // namespace vpref

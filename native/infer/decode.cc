@@ -10,6 +10,18 @@
 
 namespace vpref {
 
+namespace {
+
+// Rows of a decoding step on CUDA: few different numbers, so that its launches repeat while branches end. It costs nothing: the products of few rows take
+// as long for 5 as for 8, and for 9 as for 16.
+size_t step_rows(size_t branches) {
+  if (branches <= 2) return branches;
+  if (branches <= 4) return 4;
+  return branches > 8 && branches <= 16 ? 16 : (branches + 7) / 8 * 8;
+}
+
+}  // namespace
+
 void Generator::decode() {
   struct Place {
     Group* group;
@@ -24,7 +36,7 @@ void Generator::decode() {
         const int32_t row = b.region->begin + length - 1;
         std::vector<KvRange> seen = prefix;
         seen.push_back({b.region->begin, length});
-        const int32_t ids[] = {b.drawn >= 0 ? 0 : b.out.token_ids.back()}, wanted[] = {0};
+        const int32_t ids[] = {b.drawn >= 0 ? 0 : b.out.token_ids.back()}, wanted[] = {0};  // what was drawn is known to the device alone
         step.add_segment(ids, g->prompt->size() + length - 1, seen, wanted);
         step.kv_rows.push_back(row);
         step.drawn_index.push_back(b.drawn);
@@ -38,10 +50,6 @@ void Generator::decode() {
   std::vector<Place> places;
   gather(step, places);
   if (places.empty()) return settle();
-  DrawnTokens& before = drawn_[current_];
-  if (waiting_) step.drawn = &before;
-  const Tensor residual = forward_.run(step, slab_.get());
-
   std::vector<SampleParams> params;
   std::vector<int32_t> rows;
   for (size_t i = 0; i < places.size(); ++i) {
@@ -50,7 +58,22 @@ void Generator::decode() {
     rows.push_back(int32_t(i));
   }
   DrawnTokens& after = drawn_[1 - current_];
-  forward_.sample_later(residual, params, rows, after);
+  Tensor residual;
+  if (beams) {
+    residual = forward_.run(step, slab_.get());
+    forward_.sample(residual, params, rows, after);
+  } else {
+    // Rows of no branch see one key, write none, and nobody reads what they draw.
+    const KvRange any[] = {{step.plan.ranges.front().begin, 1}};
+    const int32_t id[] = {0}, wanted[] = {0};
+    while (ctx_.device == Device::cuda && step.token_ids.size() < step_rows(places.size())) {
+      step.add_segment(id, 0, any, wanted);
+      step.kv_rows.push_back(-1);
+      step.drawn_index.push_back(-1);
+      params.emplace_back();
+    }
+    forward_.decode(step, *slab_, params, after);
+  }
   settle();  // of the step before
   for (size_t k = 0; k < rows.size(); ++k) {
     Branch& b = *places[size_t(rows[k])].branch;

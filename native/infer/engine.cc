@@ -192,6 +192,11 @@ void Engine::State::update_plan(const Generator& generator, const Forward& forwa
                          "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", options.batch_tokens, " rows of ", dtype_name(compute),
                          "\nimage rows: ", mebibytes(images.bytes()), " (", images.num_encoded(), " images encoded)", "\nprompt rows: ", generator.rows_prefilled(),
                          " computed, ", generator.rows_shared(), " shared");
+  if (options.device == Device::cuda) {
+    const LaunchGraphs::Counts& c = forward.graphs().counts();
+    text += cat("\ndecoding steps: ", c.steps, ", ", c.recorded, " recorded, ", c.replayed, " replayed");
+    if (!forward.graphs().refusal().empty()) text += cat("; none more are recorded: ", forward.graphs().refusal());
+  }
   const std::lock_guard lock(mutex);
   plan = std::move(text);
 }
@@ -342,7 +347,7 @@ void Engine::State::loop() {
     const std::optional<Error> error = caught([&] {
       if (!generator) {
         model.prepare(ctx);
-        forward = std::make_unique<Forward>(ctx, model, options.batch_tokens);
+        forward = std::make_unique<Forward>(ctx, model, options.batch_tokens, options.launch_graphs);
         images = std::make_unique<ImageCache>(model, std::clamp<size_t>((model.mapped_bytes() + model.owned_bytes()) / 64, 16 << 20, 256 << 20));
         if (options.kv_tokens <= 0) options.kv_tokens = kv_rows_that_fit(*forward);
         generator = std::make_unique<Generator>(ctx, model, *forward, *images,

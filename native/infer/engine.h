@@ -31,6 +31,7 @@ struct EngineOptions {
   int64_t batch_tokens = 0;               // packed rows of one forward; 0: 1024 on the CPU, 8192 on CUDA. A larger single tree still goes alone.
   int64_t kv_tokens = 0;                  // rows of the KV slab; 0: what a quarter of the memory holds, at most 16384 (CUDA: what is left of the GPU's, at most 262144)
   size_t queue_limit = 4096;              // requests waiting or running
+  bool launch_graphs = true;              // CUDA: decoding steps whose launches repeat are recorded and replayed
   std::vector<std::string> token_bytes;   // bytes of every token id, for stop strings; may be empty when none are used
 };
 

@@ -2,16 +2,51 @@
 #include "infer/forward.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/memory.h"
 #include "model/last_layer.h"
 #include "model/linear.h"
+#include "ops/attention.h"
 #include "ops/log_softmax.h"
 #include "ops/rms_norm.h"
 #include "ops/rows.h"
 
 namespace vpref {
+
+namespace {
+
+constexpr int64_t kMostDrawn = 4096;  // tokens of one draw: the branches that one request may have, or more requests together have at most
+
+// A number that changes with where the weights stand and which adapters are on, with what scale.
+class WeightState {
+ public:
+  explicit WeightState(const Weights& w) {
+    add(w.embed_tokens);
+    for (const DecoderLayer& l : w.layers) {
+      add(l.input_layernorm), add(l.post_attention_layernorm);
+      for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) add(*p);
+    }
+    add(w.norm);
+    add(w.lm_head);
+  }
+  uint64_t value() const { return value_; }
+
+ private:
+  void add(uint64_t word) {
+    value_ = (value_ ^ word) * 0x9E3779B97F4A7C15u;
+    value_ ^= value_ >> 29;
+  }
+  void add(const Tensor& t) { add(uint64_t(reinterpret_cast<uintptr_t>(t.data))), add(uint64_t(t.rank > 0 ? t.dim(0) : 0)); }
+  void add(const Linear& l) {
+    add(l.weight), add(l.bias);
+    for (const LoraPair& p : l.adapters) add(p.a), add(p.b), add(uint64_t(std::bit_cast<uint32_t>(p.scale))), add(uint64_t(p.enabled));
+  }
+  uint64_t value_ = 1;
+};
+
+}  // namespace
 
 void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges, std::span<const int32_t> wanted_rows) {
   const int32_t begin = int32_t(token_ids.size()), count = int32_t(ids.size());
@@ -35,10 +70,12 @@ void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position,
   }
 }
 
-Forward::Forward(Context& ctx, const Model& model, int64_t max_rows) : ctx_(ctx), model_(model), head_rows_(model.device() == Device::cpu ? 64 : 512), max_rows_(max_rows), drawn_(model.device()) {
+Forward::Forward(Context& ctx, const Model& model, int64_t max_rows, bool launch_graphs)
+    : ctx_(ctx), model_(model), head_rows_(model.device() == Device::cpu ? 64 : 512), max_rows_(max_rows), graphs_(model.device(), launch_graphs) {
   const std::vector<float>& f = model.config.text.inv_freq;
   inv_freq_ = Buffer(model.device(), aligned(f.size() * 4));
   copy_to_device(ctx, inv_freq_.data(), f.data(), f.size() * 4);
+  drawn_memory_ = Buffer(model.device(), size_t(kMostDrawn) * 2 * sizeof(int32_t));
 }
 
 size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
@@ -49,11 +86,11 @@ size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
   const size_t whole = decoder_scratch_bytes(model_.config, model_.weights, rows, dtype, /*backward=*/false);
   const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) +
                       aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
-  const size_t drawn = 2 * aligned(size_t(std::max<int64_t>(wanted, 4096)) * 4);  // branches of one prompt may outnumber its rows
+  const size_t params = aligned(size_t(kMostDrawn) * sizeof(SampleParams));
   const int64_t head_rows = head_rows_;
   const size_t head = 3 * aligned(size_t(head_rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(head_rows) * size_t(t.vocab_size) * 4) +
                       aligned(size_t(head_rows) * size_t(max_rank()) * dtype_size(dtype)) + 4 * aligned(size_t(2 * wanted) * 4);
-  return residuals + indices + drawn + std::max({whole, last, head}) + 64 * 64;
+  return residuals + indices + params + std::max({whole, last, head}) + 64 * 64;
 }
 
 int64_t Forward::max_rank() const {
@@ -80,17 +117,42 @@ Tensor Forward::upload(const std::vector<int32_t>& values, bool as_row) {
   return t;
 }
 
+// One copy brings all of them.
+std::vector<Tensor> Forward::upload_together(std::initializer_list<const std::vector<int32_t>*> lists) {
+  constexpr size_t kUnit = aligned(1) / sizeof(int32_t);
+  std::vector<int32_t> host;
+  for (const std::vector<int32_t>* l : lists) {
+    host.insert(host.end(), l->begin(), l->end());
+    host.resize((host.size() + kUnit - 1) / kUnit * kUnit);
+  }
+  const Tensor all = upload(host);
+  std::vector<Tensor> out;
+  int64_t at = 0;
+  for (const std::vector<int32_t>* l : lists) {
+    out.push_back(all.rows(at, int64_t(l->size())));
+    at += int64_t((l->size() + kUnit - 1) / kUnit * kUnit);
+  }
+  return out;
+}
+
 // Neighbours in both places go in one copy: while no branch ends that is all of them.
-void Forward::place_drawn(const StepRows& rows, const Tensor& ids) {
-  const std::vector<int32_t>& index = rows.drawn_index;
+void Forward::place_drawn(const std::vector<int32_t>& index, const Tensor& ids) {
   for (size_t begin = 0; begin < index.size();) {
     size_t end = begin + 1;
     while (end < index.size() && index[begin] >= 0 && index[end] == index[end - 1] + 1) ++end;
     if (index[begin] >= 0) {
-      const Tensor to = ids.rows(int64_t(begin), int64_t(end - begin)), from = rows.drawn->ids().rows(index[begin], int64_t(end - begin));
+      const Tensor to = ids.rows(int64_t(begin), int64_t(end - begin)), from = drawn_ids(index[begin] + int64_t(end - begin)).rows(index[begin], int64_t(end - begin));
       copy_on_device(ctx_, to.data, from.data, to.bytes());
     }
     begin = end;
+  }
+}
+
+// The first `count` layers.
+void Forward::layers(const DecoderCall& call, Residual& stream, const KvSlab* slab, const Tensor& kv_rows, size_t count) {
+  for (size_t l = 0; l < count; ++l) {
+    const KvTarget kv = slab ? KvTarget{slab->keys(l), slab->values(l), kv_rows} : KvTarget{};
+    decoder_layer(ctx_, model_.config, model_.weights.layers[l], call, stream, slab ? &kv : nullptr, nullptr, arena_);
   }
 }
 
@@ -109,7 +171,6 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const Tensor x = arena_.tensor(dtype, {num_rows, d});
   Residual stream(x, all_wanted ? out : arena_.tensor(dtype, {num_rows, d}));
   const Tensor ids = upload(rows.token_ids);
-  if (rows.drawn) place_drawn(rows, ids);
   embed(ctx_, weights, ids, ids, Tensor(), x);
   for (const ImagePiece& p : rows.images) {
     const Tensor to = x.rows(p.row, p.count);
@@ -118,15 +179,11 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const Tensor inv_freq(inv_freq_.data(), DType::f32, {int64_t(config.text.inv_freq.size())});
   const DecoderCall call{upload(rows.positions, true), inv_freq, &rows.plan};
   const Tensor kv_rows = slab ? upload(rows.kv_rows) : Tensor();
-  const auto target = [&](size_t layer) { return slab ? KvTarget{slab->keys(layer), slab->values(layer), kv_rows} : KvTarget{}; };
   const size_t last = weights.layers.size() - 1;
-  for (size_t l = 0; l < weights.layers.size(); ++l) {
-    const KvTarget kv = target(l);
-    // Of a chunk of a long prompt only keys and values are of use.
-    if (l < last || all_wanted || num_wanted == 0) {
-      decoder_layer(ctx_, config, weights.layers[l], call, stream, slab ? &kv : nullptr, nullptr, arena_);
-      continue;
-    }
+  const bool whole_layers = all_wanted || num_wanted == 0;  // of a chunk of a long prompt only keys and values are of use
+  layers(call, stream, slab, kv_rows, whole_layers ? last + 1 : last);
+  if (!whole_layers) {
+    const KvTarget kv = slab ? KvTarget{slab->keys(last), slab->values(last), kv_rows} : KvTarget{};
     std::vector<int32_t> wanted_positions;
     for (const int32_t r : rows.wanted) wanted_positions.push_back(rows.positions[size_t(r)]);
     const AttentionPlan wanted_plan{rows.wanted_spans, rows.plan.ranges};
@@ -166,27 +223,65 @@ void Forward::logits(const Tensor& residual, int64_t begin, int64_t count, std::
   }
 }
 
-void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, std::vector<int32_t>& tokens,
-                     std::vector<float>& logps) {
-  sample_later(residual, params, rows, drawn_);
-  read(drawn_, tokens, logps);
-}
-
-void Forward::sample_later(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn) {
+void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn) {
   const int64_t total = int64_t(rows.size());
-  const size_t bytes = rows.size() * 2 * sizeof(int32_t);
-  if (drawn.memory.bytes() < bytes) drawn.memory = Buffer(model_.device(), bytes);
   drawn.count = total;
   if (total == 0) return;
-  const Tensor token = drawn.ids(), logp(token.as<int32_t>() + total, DType::f32, {total});
+  check(total <= kMostDrawn, "internal", "a draw of ", total, " tokens");
+  const size_t start = arena_.mark();
+  const Tensor words = upload(sample_words(params)).reshaped({total, kSampleWords});
   for (int64_t begin = 0; begin < total; begin += head_rows_) {
     const int64_t count = std::min(head_rows_, total - begin);
     const size_t mark = arena_.mark();
     const Tensor chunk = head(gather(residual, rows.subspan(size_t(begin), size_t(count))));
-    sample_token(ctx_, chunk, {params.begin() + begin, params.begin() + begin + count}, token.rows(begin, count), logp.rows(begin, count));
+    sample_token(ctx_, chunk, words.rows(begin, count), drawn_ids(total).rows(begin, count), drawn_logps(total).rows(begin, count));
     arena_.release(mark);
   }
-  drawn.download.start(ctx_, drawn.memory.data(), bytes);  // one copy brings both
+  arena_.release(start);
+  drawn.download.start(ctx_, drawn_memory_.data(), size_t(total) * 2 * sizeof(int32_t));  // one copy brings both
+}
+
+// Everything on which the launches of decode() depend. What is missing here replays a wrong step; the tests on device cuda hold every step against its record.
+LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvSlab& slab, const std::vector<uint64_t>& attention) const {
+  LaunchGraphs::Signature s{uint64_t(num_rows), uint64_t(slab.num_rows()), WeightState(model_.weights).value()};
+  for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), inv_freq_.data(), ctx_.workspace.data(), slab.keys(0).data})
+    s.push_back(reinterpret_cast<uintptr_t>(memory));
+  s.insert(s.end(), attention.begin(), attention.end());
+  return s;
+}
+
+void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params, DrawnTokens& drawn) {
+  const TextConfig& text = model_.config.text;
+  const int64_t num_rows = rows.num_rows();
+  check(num_rows <= kMostDrawn, "internal", "a draw of ", num_rows, " tokens");
+  reserve(std::max(num_rows, max_rows_), std::max(num_rows, max_rows_));
+  // What differs from step to step lies at fixed addresses before the step begins.
+  const std::vector<int32_t> drawing = sample_words(params);
+  const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &rows.positions, &rows.kv_rows, &drawing});
+  const Tensor &ids = inputs[0], words = inputs[3].reshaped({num_rows, kSampleWords});
+  place_drawn(rows.drawn_index, ids);
+  const Tensor inv_freq(inv_freq_.data(), DType::f32, {int64_t(text.inv_freq.size())});
+  const DecoderCall call{inputs[1].reshaped({1, num_rows}), inv_freq, &rows.plan};
+  const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads, text.num_key_value_heads, text.head_dim);
+
+  const size_t mark = arena_.mark();
+  graphs_.run(ctx_, signature(num_rows, slab, attention), [&] {
+    arena_.release(mark);
+    const Tensor x = arena_.tensor(model_.compute(), {num_rows, text.hidden_size});
+    embed(ctx_, model_.weights, ids, ids, Tensor(), x);
+    Residual stream(x, arena_.tensor(x.dtype, {num_rows, text.hidden_size}));
+    layers(call, stream, &slab, inputs[2], model_.weights.layers.size());
+    const Tensor residual = stream.sum(ctx_);
+    for (int64_t begin = 0; begin < num_rows; begin += head_rows_) {
+      const int64_t count = std::min(head_rows_, num_rows - begin);
+      const size_t head_mark = arena_.mark();
+      sample_token(ctx_, head(residual.rows(begin, count)), words.rows(begin, count), drawn_ids(num_rows).rows(begin, count), drawn_logps(num_rows).rows(begin, count));
+      arena_.release(head_mark);
+    }
+    arena_.release(mark);
+  });
+  drawn.count = num_rows;
+  drawn.download.start(ctx_, drawn_memory_.data(), size_t(num_rows) * 2 * sizeof(int32_t));
 }
 
 void Forward::read(DrawnTokens& drawn, std::vector<int32_t>& tokens, std::vector<float>& logps) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/launch_graphs.h"
 #include "core/memory.h"
 #include "infer/image_cache.h"
 #include "infer/kv_slab.h"
@@ -24,20 +25,17 @@ struct ImagePiece {
   const ImageRows* image;
 };
 
-// Tokens that were drawn and are on their way to the host: the next step can read them on the device meanwhile.
+// Tokens that were drawn and are on their way to the host: [count] ids, then [count] log-probabilities.
 struct DrawnTokens {
   explicit DrawnTokens(Device device) : download(device) {}
   int64_t count = 0;
-  Buffer memory;  // [count] ids, then [count] log-probabilities
   Download download;
-  Tensor ids() const { return Tensor(memory.data(), DType::i32, {count}); }
 };
 
 // New rows of one step, on the host.
 struct StepRows {
   std::vector<int32_t> token_ids;  // [T], -1 on image rows
-  const DrawnTokens* drawn = nullptr;  // row i is token drawn_index[i] of these, where that is not -1
-  std::vector<int32_t> drawn_index;
+  std::vector<int32_t> drawn_index;  // decode(): row i is token drawn_index[i] of the draw before, where that is not -1; the host may not know it yet
   std::vector<int32_t> positions;  // [T]
   std::vector<int32_t> kv_rows;    // [T] slab rows; empty: the step's own rows are the cache (scoring)
   std::vector<ImagePiece> images;
@@ -54,26 +52,32 @@ struct StepRows {
 class Forward {
  public:
   // Plans for steps of `max_rows` rows; a larger single tree makes the plan grow.
-  Forward(Context& ctx, const Model& model, int64_t max_rows);
+  Forward(Context& ctx, const Model& model, int64_t max_rows, bool launch_graphs = true);
 
   // The wanted rows' residual stream after the last layer: [R,D], valid until the next call.
   Tensor run(const StepRows& rows, const KvSlab* slab);
   // out[count * V]: logits of rows [begin, begin + count) of what run() gave, on the host.
   void logits(const Tensor& residual, int64_t begin, int64_t count, std::vector<float>& out);
-  // Draws one token a row of `residual` from its logits.
-  void sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, std::vector<int32_t>& tokens, std::vector<float>& logps);
-  // The same without waiting: `drawn` is read by read() or by the next step.
-  void sample_later(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn);
+  // Draws one token from the logits of each of these rows of `residual`. Nobody waits: read() does.
+  void sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn);
+  // A step of one row a branch, and the draw of the next token of each: run() and sample() of every row, the whole step being one thing to launch.
+  void decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params, DrawnTokens& drawn);
   void read(DrawnTokens& drawn, std::vector<int32_t>& tokens, std::vector<float>& logps);
   // Log-probabilities of targets[i] at row rows[i] of `residual`.
   void score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets, std::vector<float>& logps);
 
+  const LaunchGraphs& graphs() const { return graphs_; }
   size_t planned_bytes() const { return arena_.capacity(); }
   size_t step_bytes(int64_t num_rows, int64_t num_wanted) const;
 
  private:
   Tensor upload(const std::vector<int32_t>& values, bool as_row = false);
-  void place_drawn(const StepRows& rows, const Tensor& ids);
+  std::vector<Tensor> upload_together(std::initializer_list<const std::vector<int32_t>*> lists);
+  void place_drawn(const std::vector<int32_t>& index, const Tensor& ids);
+  void layers(const DecoderCall& call, Residual& stream, const KvSlab* slab, const Tensor& kv_rows, size_t count);
+  LaunchGraphs::Signature signature(int64_t num_rows, const KvSlab& slab, const std::vector<uint64_t>& attention) const;
+  Tensor drawn_ids(int64_t count) const { return Tensor(drawn_memory_.data(), DType::i32, {count}); }
+  Tensor drawn_logps(int64_t count) const { return Tensor(static_cast<int32_t*>(drawn_memory_.data()) + count, DType::f32, {count}); }
   void reserve(int64_t num_rows, int64_t num_wanted);
   int64_t max_rank() const;
   Tensor head(const Tensor& residual);
@@ -83,9 +87,10 @@ class Forward {
   const Model& model_;
   const int64_t head_rows_;  // rows of logits that are held at once
   const int64_t max_rows_;
-  DrawnTokens drawn_;  // of sample()
   Arena arena_;
   Buffer inv_freq_;
+  Buffer drawn_memory_;  // of the last draw: ids, then log-probabilities; always in one place
+  LaunchGraphs graphs_;  // of decode()
 };
 
 }  // namespace vpref

@@ -46,6 +46,7 @@ void Generator::first_tokens(const std::vector<Group*>& ready, const Tensor& res
   std::vector<SampleParams> params;
   std::vector<int32_t> rows, tokens;
   std::vector<float> logps;
+  DrawnTokens& drawn = drawn_[current_];
   for (size_t i = 0; i < ready.size(); ++i) {
     ready[i]->prefilled = true;
     if (ready[i]->beam) {
@@ -57,7 +58,8 @@ void Generator::first_tokens(const std::vector<Group*>& ready, const Tensor& res
       rows.push_back(int32_t(i));
     }
   }
-  forward_.sample(residual, params, rows, tokens, logps);
+  forward_.sample(residual, params, rows, drawn);
+  forward_.read(drawn, tokens, logps);
   size_t at = 0;
   for (Group* g : ready) {
     if (g->beam) continue;

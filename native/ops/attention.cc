@@ -65,6 +65,10 @@ void check_lse(const char* op, const Tensor& lse, const Tensor& q) {
 
 }  // namespace
 
+std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads, int64_t kv_heads, int64_t head_dim) {
+  return VPREF_DISPATCH(ctx, prepare_attention, plan, dtype, heads, kv_heads, head_dim);
+}
+
 void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
                const Tensor& out, const Tensor* lse) {
   check_qkv("attention", q, k, v, out);

@@ -45,6 +45,11 @@ struct AttentionPlan {
   mutable PlanCache cache = {};
 };
 
+// Brings to the device what attention() derives from a plan, for q [T,H,D] and k [R,Hkv,D] of `dtype` with dense heads; else the first call does. What is
+// returned stands for all that the launches of attention() depend on beside their operands; nothing on the CPU, which derives nothing.
+std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads, int64_t kv_heads, int64_t head_dim);
+VPREF_KERNELS(std::vector<uint64_t>, prepare_attention, Context&, const AttentionPlan&, DType, int64_t, int64_t, int64_t)
+
 // out[t,h] = softmax(scale * q[t,h] . k[rows seen, h / (H/Hkv)]) v.
 //   q, out: [T,H,D]; k, v: [R,Hkv,D]; all f32 or all bf16, row strides free; H a multiple of Hkv.
 //   lse: [T,H] f32, the log-sum-exp of the scaled scores, or null (needed by the backward).

@@ -2,6 +2,9 @@
 // The one place where the device selects the backend. Every op header declares its kernels as
 // `namespace cpu { void op(...); }` and `namespace cuda { void op(...); }` with the op's own signature; ops/<op>.cc checks and then
 // calls VPREF_DISPATCH. Dtypes are selected inside the backend, per operand.
+//
+// Every Tensor is memory of the device (indices, positions, targets, drawn tokens too); an AttentionPlan is a host object, and what a backend derives
+// from it is kept in plan.cache, since every layer of a step calls with the same plan.
 #pragma once
 #include "core/context.h"
 #include "core/error.h"

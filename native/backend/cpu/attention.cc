@@ -268,6 +268,8 @@ void attend_decode(Context& ctx, const Heads& h, const AttentionPlan& plan, cons
 
 }  // namespace
 
+std::vector<uint64_t> prepare_attention(Context&, const AttentionPlan&, DType, int64_t, int64_t, int64_t) { return {}; }
+
 void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
                const Tensor& out, const Tensor* lse) {
   const Heads h(q, k, v);

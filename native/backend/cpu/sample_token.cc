@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "backend/cpu/parallel.h"
@@ -63,8 +64,7 @@ int32_t draw(const SampleParams& p, const float* logits, const float* weight, in
 
 }  // namespace
 
-void sample_token(Context& ctx, const Tensor& logits, const std::vector<SampleParams>& params, const Tensor& token,
-                  const Tensor& logp) {
+void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp) {
   const Kernels& k = kernels();
   const int64_t v = logits.dim(1), wide = padded(v);
   const int threads = threads_for(ctx, logits.dim(0), v);
@@ -75,7 +75,8 @@ void sample_token(Context& ctx, const Tensor& logits, const std::vector<SamplePa
     float* weight = copy + wide;
     int32_t* ids = reinterpret_cast<int32_t*>(weight + wide);
     for (int64_t r = begin; r < end; ++r) {
-      const SampleParams& p = params[size_t(r)];
+      SampleParams p;
+      std::memcpy(static_cast<void*>(&p), params.as<int32_t>() + r * kSampleWords, sizeof p);
       const float* in = read_row(k, logits, r, 0, v, copy);
       const float max = k.max(in, v);
       const double sum = k.sum_exp(in, max, 1.0f, v);

@@ -29,6 +29,7 @@ __global__ void __launch_bounds__(128) attention_merge_kernel(const MergeArgs<T>
   const int head = int(blockIdx.y) * 4 + int(threadIdx.x) / 32, lane = threadIdx.x % 32;
   if (head >= a.heads) return;
   const MergeRow row = a.merges[blockIdx.x];
+  if (row.num_slots == 0) return;
   const auto at = [&](int i) { return int64_t(a.slots[row.first_slot + i]) * a.heads + head; };
   float max = -INFINITY, sum = 0.0f;
   for (int i = 0; i < row.num_slots; ++i) max = fmaxf(max, a.partial_lse[at(i)]);
@@ -60,10 +61,13 @@ __global__ void __launch_bounds__(128) attention_stats_kernel(const T* dout, con
 
 bool aligned_rows(const Tensor& t) { return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.dim(0) <= 1 || t.stride[0] % 8 == 0); }
 
+AttentionKernels kernels_for(DType dtype, int64_t head_dim) {
+  return dtype == DType::bf16 && head_dim <= kMatrixHeadDim && head_dim % 8 == 0 ? AttentionKernels::matrix : AttentionKernels::plain;
+}
+
 template <class... Operands>
 AttentionKernels kernels_for(const Tensor& q, const Operands&... operands) {
-  const bool aligned = q.dim(2) % 8 == 0 && (aligned_rows(q) && ... && aligned_rows(operands));
-  return q.dtype == DType::bf16 && q.dim(2) <= kMatrixHeadDim && aligned ? AttentionKernels::matrix : AttentionKernels::plain;
+  return (aligned_rows(q) && ... && aligned_rows(operands)) ? kernels_for(q.dtype, q.dim(2)) : AttentionKernels::plain;
 }
 
 void check_limits(const char* op, const Tensor& q, float scale) {
@@ -157,6 +161,15 @@ void backward(Context& ctx, AttentionKernels kernels, BackwardArgs<T> a, const T
 }
 
 }  // namespace
+
+std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads, int64_t kv_heads, int64_t head_dim) {
+  const ForwardLists l = forward_lists(ctx, plan, heads, kv_heads, kernels_for(dtype, head_dim));
+  std::vector<uint64_t> all;
+  for (const void* p : {(const void*)l.rows, (const void*)l.ranges, (const void*)l.wide, (const void*)l.tiles, (const void*)l.decode, (const void*)l.merges, (const void*)l.slots})
+    all.push_back(reinterpret_cast<uintptr_t>(p));
+  for (const int n : {l.num_wide, l.num_tiles, l.num_decode, l.num_merges, l.num_slots}) all.push_back(uint64_t(n));
+  return all;
+}
 
 void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale, const Tensor& out, const Tensor* lse) {
   check_limits("attention", q, scale);

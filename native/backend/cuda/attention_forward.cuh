@@ -169,6 +169,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) attention_for
   bf16* queries = dynamic_shared<bf16>();
   bf16 *keys = queries + Shape::kRows * kRowLength<D>, *values = keys + kKeys * kRowLength<D>;
   const QueryTile tile = a.tiles[blockIdx.x];
+  if (tile.num_rows == 0) return;
   const HeadPack pack(a.pack, a.group);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, num_rows = tile.num_rows * pack.pack;
   const int first_row = warp / Shape::kWarpsN * 16 * kMTiles, first_key = warp % Shape::kWarpsN * 8 * kNTiles;

@@ -19,16 +19,17 @@ namespace {
 // queued may still read a piece that is handed out again; its new contents are copied in the order of the stream.
 class Pieces {
  public:
+  // The same piece for the same pieces to choose from: the step before's, so that the launches that read it are the same too.
   Buffer take(size_t bytes) {
-    for (size_t i = 0; i < spare_.size(); ++i)
-      if (spare_[i].bytes() >= bytes && spare_[i].bytes() <= 4 * bytes + kSmallest) {
-        Buffer found = std::move(spare_[i]);
-        spare_.erase(spare_.begin() + int64_t(i));
-        return found;
-      }
     size_t size = kSmallest;
     while (size < bytes) size *= 2;
-    return Buffer(Device::cuda, size);
+    auto found = spare_.end();
+    for (auto p = spare_.begin(); p != spare_.end(); ++p)
+      if (p->bytes() == size && (found == spare_.end() || p->data() < found->data())) found = p;
+    if (found == spare_.end()) return Buffer(Device::cuda, size);
+    Buffer piece = std::move(*found);
+    spare_.erase(found);
+    return piece;
   }
   void give(Buffer piece) {
     if (spare_.size() == kMost) spare_.erase(spare_.begin());
@@ -46,13 +47,30 @@ const std::shared_ptr<Pieces>& pieces() {
   return p;
 }
 
+// Decode steps whose lists grow a little have the same launches: grids and addresses follow from lengths that are rounded up.
+// Here the places of a list, to a power of two; what follows the last entry is zero.
+size_t kept_places(size_t n) {
+  if (n == 0) return 0;
+  size_t places = 64;
+  while (places < n) places *= 2;
+  return places;
+}
+
+// The length of a list that gives the grid: to a multiple of four, or of an eighth to a quarter of itself, by empty entries, at which a block ends. A branch
+// adds a tile when it has grown by a part, kSmallestPart keys or more, so a grid stays for tens of steps.
+size_t kept_count(size_t n) {
+  size_t unit = 4;
+  while (8 * unit <= n) unit *= 2;
+  return (n + unit - 1) / unit * unit;
+}
+
 // Vectors side by side in one device buffer.
 class Upload {
  public:
   template <class T>
   void add(const std::vector<T>& values, const T*& device) {
     const size_t bytes = values.size() * sizeof(T), at = host_.size();
-    host_.resize(aligned(at + bytes));
+    host_.resize(at + aligned(kept_places(values.size()) * sizeof(T)));
     std::copy_n(reinterpret_cast<const char*>(values.data()), bytes, host_.begin() + int64_t(at));
     places_.push_back([&device, at](const char* base) { device = reinterpret_cast<const T*>(base + at); });
   }
@@ -110,11 +128,13 @@ const Lists& keep(Context& ctx, std::optional<Kept<Lists>>& kept, const Key& key
 const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads, AttentionKernels kernels) {
   const TileSizes sizes = kernels == AttentionKernels::matrix ? TileSizes{kWideRows, kTileRows} : TileSizes{kDecodeRows, kDecodeRows};
   return keep(ctx, derived(plan).forward, Key{heads, kv_heads, 0, kernels}, [&](ForwardLists& lists, Upload& upload) {
-    const ForwardSchedule s = schedule_forward(plan, heads, kv_heads, sizes);
+    ForwardSchedule s = schedule_forward(plan, heads, kv_heads, sizes);
     upload.add(s.rows, lists.rows);
     upload.add(s.ranges, lists.ranges);
     upload.add(s.wide, lists.wide);
     upload.add(s.tiles, lists.tiles);
+    s.decode.resize(kept_count(s.decode.size()));
+    s.merges.resize(kept_count(s.merges.size()));
     upload.add(s.decode, lists.decode);
     upload.add(s.merges, lists.merges);
     upload.add(s.slots, lists.slots);
@@ -122,7 +142,7 @@ const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64
     lists.num_tiles = int(s.tiles.size());
     lists.num_decode = int(s.decode.size());
     lists.num_merges = int(s.merges.size());
-    lists.num_slots = s.num_slots;
+    lists.num_slots = int(kept_places(size_t(s.num_slots)));
   });
 }
 

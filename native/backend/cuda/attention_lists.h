@@ -6,6 +6,7 @@
 
 namespace vpref::cuda {
 
+// `decode` and `merges` end with empty entries: see kept_count().
 struct ForwardLists {
   const TileRow* rows;
   const KvRange* ranges;

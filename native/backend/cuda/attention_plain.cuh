@@ -63,6 +63,7 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_forward_kernel(
   const int d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   float *queries = dynamic_shared<float>(), *keys = queries + kPlainRows * d, *values = keys + kPlainStep * (d + 1);
   const QueryTile tile = a.tiles[blockIdx.x];
+  if (tile.num_rows == 0) return;
   const HeadPack pack(a.pack, a.group);
   const int num_rows = tile.num_rows * pack.pack;
   const auto row_of = [&](int r) { return a.rows[tile.first_row + row_part(r, pack.pack)]; };

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "backend/cuda/check.h"
-#include "backend/cuda/staging.h"
 #include "core/arena.h"
 
 namespace vpref::cuda {
@@ -77,22 +77,13 @@ class Staging {
   size_t used_ = 0;
 };
 
-// Rewritten in stream order, so what the kernels queued before still read is safe.
-struct UploadRing {
-  Buffer memory;
-  size_t used = 0;
-};
-
 // One compute thread owns the device.
 Staging& staging() {
   thread_local Staging s;
   return s;
 }
 
-UploadRing& upload_ring() {
-  thread_local UploadRing r;
-  return r;
-}
+void expect_not_recording(const Context& ctx, const char* what) { check(!ctx.recording(), "internal", what, " while launches are recorded"); }
 
 }  // namespace
 
@@ -118,6 +109,7 @@ void copy_to_device(Context& ctx, void* device_data, const void* host, size_t by
 }
 
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
+  expect_not_recording(ctx, "a copy to the device");
   if (unit > kPieceBytes) {  // written whole, then copied in pieces
     std::vector<std::byte> host(unit);
     for (size_t begin = 0; begin < bytes; begin += unit) {
@@ -137,6 +129,7 @@ void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit,
 }
 
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes) {
+  expect_not_recording(ctx, "a copy to the host");
   const cudaStream_t stream = stream_of(ctx);
   if (bytes == 0) {
     VPREF_CUDA_CHECK(cudaStreamSynchronize(stream));
@@ -183,6 +176,7 @@ void* event_create() {
 void event_destroy(void* event) { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
 
 void copy_to_pinned(Context& ctx, void* pinned, const void* device_data, size_t bytes, void* event) {
+  expect_not_recording(ctx, "a copy to the host");
   VPREF_CUDA_CHECK(cudaMemcpyAsync(pinned, device_data, bytes, cudaMemcpyDeviceToHost, stream_of(ctx)));
   VPREF_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(event), stream_of(ctx)));
 }
@@ -195,20 +189,9 @@ MemorySize memory_size() {
   return size;
 }
 
-void synchronize(Context& ctx) { VPREF_CUDA_CHECK(cudaStreamSynchronize(stream_of(ctx))); }
-
-const void* upload(Context& ctx, const void* host, size_t bytes) {
-  UploadRing& ring = upload_ring();
-  const size_t size = (bytes + 255) & ~size_t(255);
-  if (ring.memory.bytes() < std::max(size, kUploadBytes)) {
-    ring.memory = Buffer(Device::cuda, std::max(size, kUploadBytes));
-    ring.used = 0;
-  }
-  if (ring.used + size > ring.memory.bytes()) ring.used = 0;
-  void* to = static_cast<std::byte*>(ring.memory.data()) + ring.used;
-  ring.used += size;
-  cuda::copy_to_device(ctx, to, host, bytes);
-  return to;
+void synchronize(Context& ctx) {
+  expect_not_recording(ctx, "waiting for the device");
+  VPREF_CUDA_CHECK(cudaStreamSynchronize(stream_of(ctx)));
 }
 
 }  // namespace vpref::cuda

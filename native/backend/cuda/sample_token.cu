@@ -5,7 +5,6 @@
 
 #include "backend/cuda/launch.cuh"
 #include "backend/cuda/softmax.cuh"
-#include "backend/cuda/staging.h"
 
 namespace vpref::cuda {
 namespace {
@@ -177,11 +176,10 @@ __global__ void __launch_bounds__(kRowThreads, 1) sample_token_kernel(const X* l
 
 }  // namespace
 
-void sample_token(Context& ctx, const Tensor& logits, const std::vector<SampleParams>& params, const Tensor& token, const Tensor& logp) {
-  const SampleParams* device_params = cuda::upload(ctx, params);
+void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp) {
   with_activation_type("sample_token", logits.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    launch(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx), logits.as<X>(), device_params, token.as<int32_t>(), logp.as<float>(),
+    launch(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
            logits.dim(1), logits.stride[0], wide_rows(logits));
   });
 }

@@ -33,9 +33,11 @@ constexpr float kMargin = 1e-3f;
 #ifdef VPREF_FIBER
 constexpr size_t kTrainRows = 1;
 constexpr int kTrainSteps = 2;
+constexpr int32_t kLongDecode = 24;
 #else
 constexpr size_t kTrainRows = 4;
 constexpr int kTrainSteps = 4;
+constexpr int32_t kLongDecode = 100;
 #endif
 
 class OnDevice : public testing::Test {
@@ -43,6 +45,7 @@ class OnDevice : public testing::Test {
   void SetUp() override {
 #ifdef VPREF_FIBER
     fiber::set_deferred(true);
+    fiber::set_compares_graphs(true);  // every replayed step is held against its launches
 #else
     try {
       device_free(Device::cuda, device_alloc(Device::cuda, 64));
@@ -52,7 +55,10 @@ class OnDevice : public testing::Test {
 #endif
   }
 #ifdef VPREF_FIBER
-  void TearDown() override { fiber::set_deferred(false); }
+  void TearDown() override {
+    fiber::set_compares_graphs(false);
+    fiber::set_deferred(false);
+  }
 #endif
   static EngineOptions options(const std::string& model, DType dtype = DType::f32) {
     EngineOptions o = golden::options(model, dtype);
@@ -67,6 +73,7 @@ class DeviceMemory : public OnDevice {};
 class DeviceEngine : public OnDevice, public testing::WithParamInterface<const char*> {};
 class DeviceRequests : public OnDevice {};
 class DeviceTraining : public OnDevice {};
+class DeviceGraphs : public OnDevice {};
 
 // --- memory ---------------------------------------------------------------------------------------------------------------------
 
@@ -217,6 +224,98 @@ TEST_F(DeviceRequests, StackedAdaptersEqualPeft) {
   const auto got = golden::score(engine, {cases.score_request(0)});
   expect_close(got[0].segments.at(0).per_token_logps, golden::floats(logps, 0, cases.response(0).size()), kF32, "adapters");
 }
+
+// --- recorded steps ---------------------------------------------------------------------------------------------------------------
+
+struct StepCounts {
+  int64_t steps = 0, recorded = 0, replayed = 0;
+};
+
+// What the engine says of them once everything before is done.
+StepCounts step_counts(Engine& engine) {
+  std::promise<void> done;
+  engine.run([](Context&, Model&) {}, [&](auto) { done.set_value(); });
+  done.get_future().get();
+  const std::string plan = engine.memory_plan();
+  const size_t at = plan.find("decoding steps: ");
+  StepCounts c;
+  long long steps = 0, recorded = 0, replayed = 0;
+  EXPECT_TRUE(at != std::string::npos && std::sscanf(plan.c_str() + at, "decoding steps: %lld, %lld recorded, %lld replayed", &steps, &recorded, &replayed) == 3) << plan;
+  EXPECT_EQ(plan.find("none more are recorded"), std::string::npos) << plan;
+  return {steps, recorded, replayed};
+}
+
+void expect_same_bytes(const std::vector<GenerateResult>& got, const std::vector<GenerateResult>& expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    ASSERT_EQ(got[i].branches.size(), expected[i].branches.size());
+    for (size_t b = 0; b < got[i].branches.size(); ++b) {
+      const GeneratedBranch &g = got[i].branches[b], &e = expected[i].branches[b];
+      EXPECT_EQ(g.token_ids, e.token_ids) << i << " " << b;
+      EXPECT_TRUE(g.per_token_logps.size() == e.per_token_logps.size() &&
+                  std::memcmp(g.per_token_logps.data(), e.per_token_logps.data(), g.per_token_logps.size() * sizeof(float)) == 0)
+          << i << " " << b;
+    }
+  }
+}
+
+// Groups of branches that end at their own time, drawn at a temperature; requests that join while others decode; greedy ones among them.
+std::vector<GenerateRequest> uneven_requests(const Cases& cases, int32_t tokens) {
+  std::vector<GenerateRequest> requests;
+  for (int64_t i = 0; i < 5; ++i) {
+    GenerateRequest r = cases.generate_request(i % 3, tokens - 7 * int32_t(i % 2));
+    r.temperature = i == 2 ? 0.0f : 0.9f;
+    r.top_p = i == 1 ? 0.8f : 1.0f;
+    r.top_k = i == 3 ? 20 : 0;
+    r.seed = 5 + uint64_t(i);
+    r.num_branches = i == 2 ? 1 : 2;
+    r.eos_token_ids = {int32_t(40 + i), int32_t(140 + i), int32_t(240 + i)};  // now and then one is drawn
+    requests.push_back(std::move(r));
+  }
+  return requests;
+}
+
+TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
+  const Cases cases("tiny-mha");
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    EngineOptions o = options("tiny-mha", dtype);
+    for (const char* c : {"a", "b"}) o.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
+    o.kv_tokens = 700;  // not all requests have room at once: some join when others have left
+    std::vector<std::vector<GenerateResult>> results[2];
+    for (const bool on : {false, true}) {
+      o.launch_graphs = on;
+      Engine engine(o);
+      std::vector<std::vector<GenerateResult>>& all = results[on];
+      const auto adapters = [&](bool enabled) {
+        engine.run(
+            [enabled](Context&, Model& model) {
+              for (DecoderLayer& l : model.weights.layers)
+                for (Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj})
+                  for (LoraPair& pair : p->adapters) pair.enabled = enabled;
+            },
+            [](auto) {});
+      };
+      for (int round = 0; round < 3; ++round) {
+        adapters(round != 1);
+        all.push_back(golden::generate(engine, uneven_requests(cases, kLongDecode)));
+      }
+      all.push_back(golden::generate(engine, {cases.generate_request(0, 2 * kLongDecode)}));
+      const StepCounts c = step_counts(engine);
+      if (on) {
+        EXPECT_GT(2 * c.replayed, c.steps) << c.replayed << " replayed, " << c.recorded << " recorded of " << c.steps;
+        EXPECT_LT(5 * c.recorded, c.steps) << c.recorded;
+      } else {
+        EXPECT_EQ(c.recorded + c.replayed, 0);
+      }
+    }
+    for (size_t i = 0; i < results[0].size(); ++i) expect_same_bytes(results[1][i], results[0][i]);
+    // The second round's adapters were off: its results are others.
+    EXPECT_NE(results[0][0][0].branches[0].per_token_logps, results[0][1][0].branches[0].per_token_logps);
+    expect_same_bytes(results[0][2], results[0][0]);
+  }
+}
+
+// --- requests ---------------------------------------------------------------------------------------------------------------------
 
 // Weights that do not fit are named before anything is read.
 TEST_F(DeviceRequests, SaysWhatItTakes) {

@@ -102,7 +102,7 @@ void multiply(FiberMatmul desc, float scale, float keep, const void* a, const Fi
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
                               cublasLtMatrixLayout_t b_layout, const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
-                              const cublasLtMatmulAlgo_t* algo, void*, size_t, cudaStream_t) {
+                              const cublasLtMatmulAlgo_t* algo, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
   // The algorithm relies on the alignment that was promised when it was asked for; with a GPU this would be a misaligned access.
   const void* operands[] = {a, b, c, d};
   for (int i = 0; i < 4; ++i)
@@ -113,7 +113,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   // Everything but the matrices is read now, as the library does.
+  const auto identity = [&] {
+    return vpref::fiber::identity_of("product", *desc, *static_cast<const float*>(alpha), *static_cast<const float*>(beta), a, *a_layout, b, *b_layout, c, *c_layout, d, *d_layout, workspace,
+                                     workspace_bytes);
+  };
   vpref::fiber::enqueue([=, desc = *desc, scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta), la = *a_layout, lb = *b_layout,
-                         lc = *c_layout, ld = *d_layout] { multiply(desc, scale, keep, a, la, b, lb, c, lc, d, ld); });
+                         lc = *c_layout, ld = *d_layout] { multiply(desc, scale, keep, a, la, b, lb, c, lc, d, ld); }, stream, identity);
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -84,17 +84,20 @@ using vpref::fiber::pool;
 
 #ifdef __SANITIZE_ADDRESS__
 cudaError_t cudaMalloc(void** p, size_t bytes) {
+  if (vpref::fiber::refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   if (posix_memalign(p, 256, bytes ? bytes : 1) != 0) return cudaErrorMemoryAllocation;
   std::memset(*p, 0xff, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
+  if (vpref::fiber::refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   vpref::fiber::drain_quietly();
   std::free(p);
   return cudaSuccess;
 }
 #else
 cudaError_t cudaMalloc(void** p, size_t bytes) {
+  if (vpref::fiber::refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   auto& device = pool();
   size_t at = 0;
   const size_t size = (std::max(bytes, size_t(1)) + vpref::fiber::kPage - 1) / vpref::fiber::kPage * vpref::fiber::kPage;
@@ -123,6 +126,7 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
 }
 
 cudaError_t cudaFree(void* p) {
+  if (vpref::fiber::refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   if (!p) return cudaSuccess;
   vpref::fiber::drain_quietly();
   auto& device = pool();

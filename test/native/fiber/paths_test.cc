@@ -165,7 +165,7 @@ std::vector<Named> cases() {
       {"sample_token", [](Operands& o, DType type, int64_t d) {
          const Tensor logits = o.tensor(type, t, d), token = o.index({-1, -1, -1}), logp = o.vector(DType::f32, t);
          const std::vector<SampleParams> params = {{.temperature = 1.0f, .seed = 3}, {.temperature = 0.7f, .top_p = 0.8f, .seed = 4}, {.temperature = 1.2f, .top_k = 9, .seed = 5}};
-         sample_token(o.ctx, logits, params, token, logp);
+         sample_token(o.ctx, logits, o.index(sample_words(params)).reshaped({t, kSampleWords}), token, logp);
          return o.bytes(token) + o.bytes(logp);
        }},
       {"adamw", [](Operands& o, DType, int64_t d) {

@@ -3,23 +3,52 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "fiber/device_memory.h"
 
 struct FiberEvent {
   uint64_t position = 0;
 };
+struct FiberStream {};
+
+namespace vpref::fiber {
+
+struct Node {
+  std::function<void()> work;
+  Identity identity;
+};
+
+}  // namespace vpref::fiber
+
+struct FiberGraph {
+  std::shared_ptr<const std::vector<vpref::fiber::Node>> nodes;
+};
+struct FiberGraphExec {
+  std::shared_ptr<const std::vector<vpref::fiber::Node>> nodes;  // what was launched and waits keeps them
+};
 
 namespace vpref::fiber {
 namespace {
+
+struct Capture {
+  cudaStream_t stream;
+  std::thread::id thread;
+  std::vector<Node> nodes;
+  bool spoiled = false;
+};
 
 // One compute thread at a time owns the device; the mutex is for the addresses of pinned memory, which others may ask for.
 struct Queue {
@@ -29,11 +58,19 @@ struct Queue {
   std::exception_ptr failure;
   std::mutex mutex;
   std::map<const char*, size_t> pinned;
+  std::optional<Capture> capture;
+  bool compares_graphs = false;
 };
 
 Queue& queue() {
   static Queue* q = new Queue;  // outlives every static that frees
   return *q;
+}
+
+// Of this thread.
+Capture* own_capture() {
+  Queue& q = queue();
+  return q.capture && q.capture->thread == std::this_thread::get_id() ? &*q.capture : nullptr;
 }
 
 bool is_pinned(const void* p) {
@@ -56,14 +93,47 @@ void set_deferred(bool on) {
   queue().deferred = on;
 }
 
-void enqueue(std::function<void()> work) {
+void enqueue(std::function<void()> work, cudaStream_t stream, const std::function<Identity()>& identity) {
   Queue& q = queue();
+  if (Capture* capture = own_capture()) {
+    if (stream != capture->stream) capture->spoiled = true;
+    check(stream == capture->stream, "internal", "fiber: work on another stream while one is captured");
+    check(bool(identity), "internal", "fiber: captured work without an identity");
+    capture->nodes.push_back({std::move(work), identity()});
+    return;
+  }
   ++q.given;
   if (!q.deferred) return work();
   q.waiting.push_back(std::move(work));
 }
 
 uint64_t position() { return queue().given; }
+
+bool refused_in_capture() {
+  Capture* capture = own_capture();
+  if (capture) capture->spoiled = true;
+  return capture;
+}
+
+void set_compares_graphs(bool on) { queue().compares_graphs = on; }
+bool compares_graphs() { return queue().compares_graphs; }
+
+std::string kernel_name(const char* launcher, dim3 grid, dim3 block, size_t shared_bytes) {
+  return cat("kernel of ", launcher, ", grid ", grid.x, " x ", grid.y, " x ", grid.z, ", block ", block.x, " x ", block.y, " x ", block.z, ", ", shared_bytes, " bytes shared");
+}
+
+std::string graph_difference(cudaGraphExec_t kept, cudaGraphExec_t now) {
+  const std::vector<Node>&a = *kept->nodes, &b = *now->nodes;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const Identity &x = a[i].identity, &y = b[i].identity;
+    if (x.what != y.what) return cat("node ", i, ": kept ", x.what, ", now ", y.what);
+    if (x.arguments != y.arguments) {
+      const auto at = std::mismatch(x.arguments.begin(), x.arguments.end(), y.arguments.begin(), y.arguments.end()).first - x.arguments.begin();
+      return cat("node ", i, ": ", x.what, ": the arguments differ from byte ", at, " on");
+    }
+  }
+  return a.size() == b.size() ? "" : cat("kept ", a.size(), " nodes, now ", b.size());
+}
 
 void drain(uint64_t until) {
   Queue& q = queue();
@@ -95,6 +165,7 @@ void drain_quietly() noexcept {
 using namespace vpref::fiber;
 
 cudaError_t cudaMallocHost(void** p, size_t bytes) {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   if (posix_memalign(p, 4096, bytes ? bytes : 1) != 0) return cudaErrorMemoryAllocation;
   const std::lock_guard lock(queue().mutex);
   queue().pinned[static_cast<const char*>(*p)] = bytes;
@@ -102,6 +173,7 @@ cudaError_t cudaMallocHost(void** p, size_t bytes) {
 }
 
 cudaError_t cudaFreeHost(void* p) {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   drain_quietly();
   {
     const std::lock_guard lock(queue().mutex);
@@ -112,6 +184,7 @@ cudaError_t cudaFreeHost(void* p) {
 }
 
 cudaError_t cudaMemset(void* p, int value, size_t bytes) {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   enqueue([=] {
     const DeviceAccess access;
     std::memset(p, value, bytes);
@@ -120,12 +193,14 @@ cudaError_t cudaMemset(void* p, int value, size_t bytes) {
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   drain();
   copy(to, from, bytes);
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (kind != cudaMemcpyDeviceToDevice && refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   switch (kind) {
     case cudaMemcpyHostToDevice:
       if (is_pinned(from)) {
@@ -141,12 +216,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
       enqueue([=] { copy(to, from, bytes); });
       return cudaSuccess;
     default:
-      enqueue([=] { copy(to, from, bytes); });
+      enqueue([=] { copy(to, from, bytes); }, stream, [&] { return identity_of("copy", to, from, bytes); });
       return cudaSuccess;
   }
 }
 
 cudaError_t cudaDeviceSynchronize() {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   drain();
   return cudaSuccess;
 }
@@ -161,10 +237,53 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   event->position = position();
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   drain(event->position);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new FiberStream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (!stream || queue().capture) return cudaErrorStreamCaptureUnsupported;  // as the default stream's
+  queue().capture.emplace(Capture{stream, std::this_thread::get_id(), {}});
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  Capture* capture = own_capture();
+  if (!capture || capture->stream != stream) return cudaErrorInvalidValue;
+  const bool spoiled = capture->spoiled;
+  if (!spoiled) *graph = new FiberGraph{std::make_shared<const std::vector<Node>>(std::move(capture->nodes))};
+  queue().capture.reset();
+  return spoiled ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new FiberGraphExec{graph->nodes};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
+  for (size_t i = 0; i < executable->nodes->size(); ++i) enqueue([nodes = executable->nodes, i] { (*nodes)[i].work(); }, stream);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
   return cudaSuccess;
 }

@@ -11,7 +11,10 @@
 namespace vpref {
 namespace {
 
-using SampleTokenTest = OpTest;
+class SampleTokenTest : public OpTest {
+ protected:
+  Tensor placed(const std::vector<SampleParams>& params) { return index(sample_words(params)).reshaped({int64_t(params.size()), kSampleWords}); }
+};
 VPREF_OP_TEST(SampleTokenTest);
 
 // The rule of the contract in float64: sort, cut by top-k, cut by top-p, walk the cumulative sum.
@@ -54,7 +57,7 @@ TEST_P(SampleTokenTest, DrawsByTheRule) {
     const int64_t r = int64_t(params.size());
     Operand logits = operand({r, v}, normal(r * v, 2), 1), logp = operand(DType::f32, {r}, Values(size_t(r)));
     const Tensor token = index(std::vector<int32_t>(size_t(r), -1));
-    sample_token(ctx, logits.view(), params, token, logp.view());
+    sample_token(ctx, logits.view(), placed(params), token, logp.view());
     const std::vector<int32_t> got = read_ints(token);
     const Values all = reference::log_softmax(logits.values(), r, v);
     Values expected;
@@ -72,7 +75,7 @@ TEST_P(SampleTokenTest, GreedyTakesTheLowestIdAmongEquals) {
   flat[20] = flat[7] = flat[33] = 2.0;
   Operand logits = operand({1, 50}, flat), logp = operand(DType::f32, {1}, {0});
   const Tensor token = index({-1});
-  sample_token(ctx, logits.view(), {SampleParams{}}, token, logp.view());
+  sample_token(ctx, logits.view(), placed({SampleParams{}}), token, logp.view());
   EXPECT_EQ(read_ints(token)[0], 7);
 }
 
@@ -86,7 +89,7 @@ TEST_P(SampleTokenTest, FrequenciesFollowTheProbabilities) {
   }
   Operand logits = operand(DType::f32, {r, 4}, rows), logp = operand(DType::f32, {r}, Values(size_t(r)));
   const Tensor token = index(std::vector<int32_t>(size_t(r), -1));
-  sample_token(ctx, logits.view(), params, token, logp.view());
+  sample_token(ctx, logits.view(), placed(params), token, logp.view());
   std::vector<double> count(4);
   for (int32_t id : read_ints(token)) count[size_t(id)] += 1.0 / double(r);
   const double expected[] = {0.5, 0.25, 0.15, 0.1};
@@ -100,15 +103,15 @@ TEST_P(SampleTokenTest, LogitsThatAreNotFiniteAreAnError) {
     Operand logits = operand({1, 40}, row), logp = operand(DType::f32, {1}, {0});
     const Tensor token = index({7});
     if (ctx.device == Device::cpu) {
-      EXPECT_THROW(sample_token(ctx, logits.view(), {SampleParams{.temperature = 1.0f}}, token, logp.view()), Error);
+      EXPECT_THROW(sample_token(ctx, logits.view(), placed({SampleParams{.temperature = 1.0f}}), token, logp.view()), Error);
     } else {
-      sample_token(ctx, logits.view(), {SampleParams{.temperature = 1.0f}}, token, logp.view());
+      sample_token(ctx, logits.view(), placed({SampleParams{.temperature = 1.0f}}), token, logp.view());
       EXPECT_EQ(read_ints(token)[0], -1);
       EXPECT_TRUE(std::isnan(logp.read()[0]));
     }
   }
   Operand logits = operand({1, 4}, Values(4)), logp = operand(DType::f32, {1}, {0});
-  EXPECT_THROW(sample_token(ctx, logits.view(), {SampleParams{.top_p = 0.0f}}, index({-1}), logp.view()), Error);
+  EXPECT_THROW(sample_token(ctx, logits.view(), placed({SampleParams{.top_p = 0.0f}}), index({-1}), logp.view()), Error);
 }
 
 }  // namespace

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/launch_graphs.h"
+
+#include <exception>
+
+#include "backend/cuda/check.h"
+#ifdef VPREF_FIBER
+#include "fiber/stream.h"
+#endif
+
+namespace vpref::cuda {
+namespace {
+
+// A stream to record from: the default stream, on which everything runs, cannot be.
+struct Recorder {
+  cudaStream_t stream = nullptr;
+  ~Recorder() {
+    if (stream) cudaStreamDestroy(stream);
+  }
+};
+
+// One compute thread owns the device.
+cudaStream_t recorder() {
+  thread_local Recorder r;
+  if (!r.stream) VPREF_CUDA_CHECK(cudaStreamCreateWithFlags(&r.stream, cudaStreamNonBlocking));
+  return r.stream;
+}
+
+// While one lives, the context queues on the recorder and refuses what a record cannot repeat.
+class Recording {
+ public:
+  Recording(Context& ctx, cudaStream_t stream) : ctx_(ctx), before_(ctx.stream) {
+    ctx.stream = stream;
+    ctx.set_recording(true);
+  }
+  ~Recording() {
+    ctx_.set_recording(false);
+    ctx_.stream = before_;
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  Context& ctx_;
+  void* before_;
+};
+
+// The error a failed call leaves behind would come out of the next launch's check.
+std::string message(cudaError_t status) {
+  cudaGetLastError();
+  return cudaGetErrorString(status);
+}
+
+}  // namespace
+
+void* record_graph(Context& ctx, const std::function<void()>& step, std::string& refusal) {
+  const cudaStream_t stream = recorder();
+  cudaError_t status = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+  if (status != cudaSuccess) {
+    refusal = message(status);
+    return nullptr;
+  }
+  std::exception_ptr failure;
+  try {
+    const Recording recording(ctx, stream);
+    step();
+  } catch (const Error& e) {
+    refusal = e.what();
+    if (e.code() == "internal") failure = std::current_exception();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  status = cudaStreamEndCapture(stream, &graph);
+  if (status == cudaSuccess && !failure && refusal.empty()) status = cudaGraphInstantiate(&executable, graph, 0);
+  if (status != cudaSuccess) refusal = refusal.empty() ? message(status) : (message(status), refusal);
+  if (graph) cudaGraphDestroy(graph);
+  if (failure) {
+    refusal.clear();
+    std::rethrow_exception(failure);
+  }
+  return executable;
+}
+
+void launch_graph(Context& ctx, void* graph, [[maybe_unused]] const std::function<void()>& step) {
+  const cudaGraphExec_t executable = static_cast<cudaGraphExec_t>(graph);
+#ifdef VPREF_FIBER
+  if (fiber::compares_graphs()) {
+    std::string refusal;
+    void* now = record_graph(ctx, step, refusal);
+    const std::string difference = now ? fiber::graph_difference(executable, static_cast<cudaGraphExec_t>(now)) : refusal;
+    if (now) destroy_graph(now);
+    check(difference.empty(), "internal", "a step of the same signature is another step: ", difference);
+  }
+#endif
+  VPREF_CUDA_CHECK(cudaGraphLaunch(executable, stream_of(ctx)));
+}
+
+void destroy_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
+}  // namespace vpref::cuda
