@@ -102,7 +102,8 @@ tests() {
 }
 tests
 phase rates 70 "ops beside measured product and copy rates" "$build/ops_bench" --device cuda
-phase engine 80 "sampling and scoring, $shape" "$build/bench_engine" prefill1,prefill,decode1,decode64,group64,score "$models/$shape" "$cores" 2 --shape "$shape" --device cuda
+phase engine 95 "sampling and scoring, $shape" "$build/bench_engine" prefill1,prefill,decode1,decode64,group64,score "$models/$shape" "$cores" 2 --shape "$shape" --device cuda \
+  --plain decode1,decode64
 phase train 70 "DPO with LoRA, $shape" "$build/bench_train" "$models/$shape" "$cores" 2 --shape "$shape" --device cuda
 phase large 60 "DPO with LoRA, $larger fits" "$build/bench_train" "$models/$larger" "$cores" 1 --shape "$larger" --device cuda --pairs 8
 kept=0

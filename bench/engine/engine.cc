@@ -3,8 +3,9 @@
 //   bench_engine make DIR [--shape tiny|157m|7b|13b]   157m (the default): 157M parameters, f32, 256 image rows; 7b, 13b: LLaVA-1.5's sizes, as files with holes
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three: what a start costs (lazy_load.py)
-//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16]
+//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK]
 // TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64 (16 prompts of 4 branches), score; several with commas: one model.
+// --plain: these again with every kernel launched by itself instead of recorded steps (CUDA).
 // One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it cannot do without.
 #include <chrono>
 #include <cmath>
@@ -157,6 +158,49 @@ void start(const EngineOptions& options, bool first_token) {
   std::fflush(stdout);
 }
 
+// One line a task; false if one failed. Without recorded launches the task is called "... plain".
+bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vector<std::string>& names, int rounds) {
+  const bool cuda = options.device == Device::cuda;
+  Engine engine(options);
+  std::promise<ModelConfig> ready;
+  engine.run(
+      [&](Context& ctx, Model& model) {
+        if (shape.holes) bench::randomise(ctx, model);
+        ready.set_value(model.config);
+      },
+      [&](const Outcome<std::monostate>& outcome) {
+        if (const Error* e = std::get_if<Error>(&outcome)) ready.set_exception(std::make_exception_ptr(*e));
+      });
+  const ModelConfig config = ready.get_future().get();
+  bool failed = false;
+  for (const std::string& name : names) {
+    const std::string said = options.launch_graphs ? name : name + " plain";
+    const std::string on = cuda ? cat(R"(,"device":"cuda","shape":")", shape.name, R"(","dtype":")", dtype_name(*options.dtype), "\"") : "";
+    try {
+      const Task task = task_named(name, cuda);
+      Best warm, best;
+      run_task(engine, shape, task, 0, warm);
+      int32_t units = 1;
+      for (int r = 1; r <= rounds; ++r) units = run_task(engine, shape, task, r, best);
+      const Time t = (best.whole - best.part) / units;
+      std::printf("{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%lld%s", said.c_str(), t.wall, t.cpu,
+                  engine.facts().threads, static_cast<long long>(engine.facts().num_parameters), on.c_str());
+      if (cuda) {
+        const Floor floor = floor_of(config, shape, task, *options.dtype);
+        const MemorySize memory = memory_size(Device::cuda);
+        std::printf(",\"floor_flops\":%.4g,\"floor_bytes\":%.4g,\"gpu_mebibytes\":%zu", floor.flops, floor.bytes, (memory.total - memory.free) >> 20);
+      }
+      std::printf("}\n");
+    } catch (const Error& e) {  // the next task may still run
+      failed = true;
+      std::cerr << said << ": " << e.code() << ": " << e.what() << '\n';
+      std::printf("{\"engine\":\"vpref\",\"task\":\"%s\"%s,\"error\":%s}\n", said.c_str(), on.c_str(), json_quote(e.what()).c_str());
+    }
+    std::fflush(stdout);
+  }
+  return !failed;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -165,8 +209,9 @@ int main(int argc, char** argv) {
     const Shape shape = bench::shape_named(bench::flag(args, "--shape", "157m"));
     const bool cuda = bench::flag(args, "--device", "cpu") == "cuda";
     const std::string dtype = bench::flag(args, "--dtype", cuda ? "bf16" : "f32");
+    const std::string plain = bench::flag(args, "--plain", "");
     if (args.size() < 2) {
-      std::cerr << "usage: bench_engine make DIR [--shape S] | bench_engine open|first DIR | bench_engine TASK[,TASK...] DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16]\n";
+      std::cerr << "usage: bench_engine make DIR [--shape S] | bench_engine open|first DIR | bench_engine TASK[,TASK...] DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK[,TASK...]]\n";
       return 2;
     }
     if (args[0] == "make") {
@@ -183,43 +228,11 @@ int main(int argc, char** argv) {
       return 0;
     }
     const int rounds = args.size() > 3 ? std::stoi(args[3]) : 3;
-    Engine engine(options);
-    std::promise<ModelConfig> ready;
-    engine.run(
-        [&](Context& ctx, Model& model) {
-          if (shape.holes) bench::randomise(ctx, model);
-          ready.set_value(model.config);
-        },
-        [&](const Outcome<std::monostate>& outcome) {
-          if (const Error* e = std::get_if<Error>(&outcome)) ready.set_exception(std::make_exception_ptr(*e));
-        });
-    const ModelConfig config = ready.get_future().get();
-    bool failed = false;
-    for (const std::string& name : split(args[0])) {
-      const std::string on = cuda ? cat(R"(,"device":"cuda","shape":")", shape.name, R"(","dtype":")", dtype, "\"") : "";
-      try {
-        const Task task = task_named(name, cuda);
-        Best warm, best;
-        run_task(engine, shape, task, 0, warm);
-        int32_t units = 1;
-        for (int r = 1; r <= rounds; ++r) units = run_task(engine, shape, task, r, best);
-        const Time t = (best.whole - best.part) / units;
-        std::printf("{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%lld%s", name.c_str(), t.wall, t.cpu,
-                    engine.facts().threads, static_cast<long long>(engine.facts().num_parameters), on.c_str());
-        if (cuda) {
-          const Floor floor = floor_of(config, shape, task, *options.dtype);
-          const MemorySize memory = memory_size(Device::cuda);
-          std::printf(",\"floor_flops\":%.4g,\"floor_bytes\":%.4g,\"gpu_mebibytes\":%zu", floor.flops, floor.bytes, (memory.total - memory.free) >> 20);
-        }
-        std::printf("}\n");
-      } catch (const Error& e) {  // the next task may still run
-        failed = true;
-        std::cerr << name << ": " << e.code() << ": " << e.what() << '\n';
-        std::printf("{\"engine\":\"vpref\",\"task\":\"%s\"%s,\"error\":%s}\n", name.c_str(), on.c_str(), json_quote(e.what()).c_str());
-      }
-      std::fflush(stdout);
-    }
-    return failed ? 1 : 0;
+    bool whole = run_tasks(options, shape, split(args[0]), rounds);
+    if (plain.empty()) return whole ? 0 : 1;
+    options.launch_graphs = false;
+    whole = run_tasks(options, shape, split(plain), rounds) && whole;
+    return whole ? 0 : 1;
   } catch (const Error& e) {
     std::cerr << e.code() << ": " << e.what() << '\n';
     return 1;
