@@ -19,18 +19,7 @@ __device__ inline void store_f32(float* p, float v) { *p = v; }
 __device__ inline void store_f32(__nv_bfloat16* p, float v) { *p = __float2bfloat16_rn(v); }
 __device__ inline void store_f32(__half* p, float v) { *p = __float2half_rn(v); }
 
-// body(T*) with T the element type of `dtype`. Throws dtype for what is no float.
-template <class Body>
-void with_float_type(const char* op, DType dtype, Body body) {
-  switch (dtype) {
-    case DType::f32: return body(static_cast<float*>(nullptr));
-    case DType::bf16: return body(static_cast<__nv_bfloat16*>(nullptr));
-    case DType::f16: return body(static_cast<__half*>(nullptr));
-    default: throw Error("dtype", cat("[", op, "] device cuda: no kernel for ", dtype_name(dtype)));
-  }
-}
-
-// The same where only activations come: f32 or bf16.
+// body(T*) with T the element type of `dtype`, f32 or bf16 as activations are. Throws dtype for another.
 template <class Body>
 void with_activation_type(const char* op, DType dtype, Body body) {
   switch (dtype) {
@@ -38,6 +27,13 @@ void with_activation_type(const char* op, DType dtype, Body body) {
     case DType::bf16: return body(static_cast<__nv_bfloat16*>(nullptr));
     default: throw Error("dtype", cat("[", op, "] device cuda: no kernel for ", dtype_name(dtype)));
   }
+}
+
+// The same for weights, which may be f16 too.
+template <class Body>
+void with_float_type(const char* op, DType dtype, Body body) {
+  if (dtype == DType::f16) return body(static_cast<__half*>(nullptr));
+  with_activation_type(op, dtype, body);
 }
 
 // --- groups of eight -----------------------------------------------------------------------------------------------------------------
