@@ -25,7 +25,7 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
         for (int64_t j = 0; j < d; ++j) sum += x.values()[size_t(i * d + j)] * x.values()[size_t(i * d + j)];
         r[size_t(i)] = 1 / std::sqrt(sum / double(d) + double(kEps));
       }
-      expect_close("rstd", rstd, r);
+      expect_close("rstd", rstd, r, d > 1000 ? double(d) : 1);  // of a sum of d squares
 
       Operand delta = operand({t, d}, normal(t * d), 2);
       Values sum = x.values();
