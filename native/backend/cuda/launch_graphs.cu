@@ -74,7 +74,10 @@ void* record_graph(Context& ctx, const std::function<void()>& step, std::string&
   cudaGraphExec_t executable = nullptr;
   status = cudaStreamEndCapture(stream, &graph);
   if (status == cudaSuccess && !failure && refusal.empty()) status = cudaGraphInstantiate(&executable, graph, 0);
-  if (status != cudaSuccess) refusal = refusal.empty() ? message(status) : (message(status), refusal);
+  if (status != cudaSuccess) {
+    const std::string why = message(status);
+    if (refusal.empty()) refusal = why;
+  }
   if (graph) cudaGraphDestroy(graph);
   if (failure) {
     refusal.clear();

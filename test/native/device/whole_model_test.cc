@@ -275,6 +275,13 @@ std::vector<GenerateRequest> uneven_requests(const Cases& cases, int32_t tokens)
   return requests;
 }
 
+// Long enough that its keys are cut into parts soon after it begins.
+GenerateRequest long_request(const Cases& cases) {
+  GenerateRequest r = cases.generate_request(0, kLongDecode);
+  while (r.prompt.size() < 120) r.prompt.push_back(int32_t(r.prompt.size() % 90 + 10));
+  return r;
+}
+
 TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
   const Cases cases("tiny-mha");
   for (const DType dtype : {DType::f32, DType::bf16}) {
@@ -285,33 +292,50 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
     for (const bool on : {false, true}) {
       o.launch_graphs = on;
       Engine engine(o);
-      std::vector<std::vector<GenerateResult>>& all = results[on];
       const auto adapters = [&](bool enabled) {
         engine.run(
-            [enabled](Context&, Model& model) {
+            [enabled](Context& ctx, Model& model) {
+              ctx.workspace.get(2 * ctx.workspace.capacity());  // as training may
               for (DecoderLayer& l : model.weights.layers)
                 for (Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj})
                   for (LoraPair& pair : p->adapters) pair.enabled = enabled;
             },
             [](auto) {});
       };
-      for (int round = 0; round < 3; ++round) {
-        adapters(round != 1);
-        all.push_back(golden::generate(engine, uneven_requests(cases, kLongDecode)));
-      }
-      all.push_back(golden::generate(engine, {cases.generate_request(0, 2 * kLongDecode)}));
+      const auto run = [&](const std::vector<GenerateRequest>& requests) { results[on].push_back(golden::generate(engine, requests)); };
+      // Each item of the signature changes alone at some time: rows, lists, adapters, workspace, the slab by a request that needs more places, the arena by a
+      // tree larger than a step.
+      const std::vector<GenerateRequest> alone{long_request(cases)}, two{cases.generate_request(0, kLongDecode), cases.generate_request(1, kLongDecode / 2)};
+      run(two);
+      run(alone);
+      run(uneven_requests(cases, kLongDecode));
+      run(alone);
+      adapters(false);
+      run(uneven_requests(cases, kLongDecode));
+      adapters(true);
+      run(two);
+      run(alone);
+      GenerateRequest many = cases.generate_request(0, kLongDecode);
+      many.num_branches = int32_t(o.kv_tokens) / (kLongDecode - 1);
+      for (int32_t id = 0; id < engine.facts().vocab_size; ++id) many.eos_token_ids.push_back(id);  // each ends at once
+      run({many});
+      run(alone);
+      ScoreRequest large = cases.score_request(0);
+      while (large.segments[0].token_ids.size() + large.segments[1].token_ids.size() < size_t(o.batch_tokens) + 20) large.segments[1].token_ids.push_back(50);
+      golden::score(engine, {large});
+      run(alone);
       const StepCounts c = step_counts(engine);
       if (on) {
         EXPECT_GT(2 * c.replayed, c.steps) << c.replayed << " replayed, " << c.recorded << " recorded of " << c.steps;
         EXPECT_LT(5 * c.recorded, c.steps) << c.recorded;
+        RecordProperty(dtype_name(dtype), cat(c.replayed, " replayed, ", c.recorded, " recorded of ", c.steps));
       } else {
         EXPECT_EQ(c.recorded + c.replayed, 0);
       }
     }
     for (size_t i = 0; i < results[0].size(); ++i) expect_same_bytes(results[1][i], results[0][i]);
-    // The second round's adapters were off: its results are others.
-    EXPECT_NE(results[0][0][0].branches[0].per_token_logps, results[0][1][0].branches[0].per_token_logps);
-    expect_same_bytes(results[0][2], results[0][0]);
+    EXPECT_NE(results[0][2][0].branches[0].per_token_logps, results[0][4][0].branches[0].per_token_logps);  // with adapters and without
+    expect_same_bytes(results[0][5], results[0][0]);
   }
 }
 
