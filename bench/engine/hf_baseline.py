@@ -11,7 +11,6 @@ Memory is read from /proc every 10 ms. "peak": the largest resident set; both si
 the page cache and serve every process that maps the file. "own": the largest anonymous part of it, what the process itself asked for.
 """
 import argparse
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -21,40 +20,25 @@ import tempfile
 import threading
 import time
 
-P, A, PAIRS, PROMPTS, NEW = 320, 16, 32, 8, 48
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import hf_llava as llava  # noqa: E402
+
+PAIRS, PROMPTS, NEW = 32, 8, 48
 ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 2, "score": 1}  # of each turn, after a warm-up
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def baseline(task, path, rounds, threads):
     import numpy as np
     import torch
-    from transformers import LlavaForConditionalGeneration
 
-    torch.set_num_threads(threads)
-    model = LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").eval()
-    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1), torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
-
+    model = llava.load(path, threads).eval()
     # wall and processor time; on a busy machine only the second says something
     now = lambda: np.array([time.perf_counter(), time.process_time()])
 
-    def prompt(i):
-        ids = [1] + [31999] * 256
-        while len(ids) < P:
-            ids.append(100 + (i * 997 + len(ids) * 31) % 30000)
-        return ids
-
-    response = lambda i: [100 + (i * 131 + t * 17) % 30000 for t in range(A)]
-
-    def pixels(i):
-        k = np.arange(224 * 224 * 3, dtype=np.int64)
-        image = ((k * 7 + i * 13) % 251).astype(np.uint8).reshape(224, 224, 3)
-        return (torch.from_numpy(image).float().permute(2, 0, 1) / 255 - mean) / std
-
     def generate(r, batch, tokens):
-        ids = torch.tensor([prompt(i) for i in range(batch)])
+        ids = torch.tensor([llava.prompt(i) for i in range(batch)])
         begin = now()
-        px = torch.stack([pixels(i + 100 * r) for i in range(batch)])
+        px = llava.pixels(i + 100 * r for i in range(batch))
         model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=px, do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=0)
         return now() - begin
 
@@ -63,10 +47,9 @@ def baseline(task, path, rounds, threads):
         sums = []
         pairs = PAIRS if r > 0 else batch
         for at in range(0, pairs, batch):
-            ids = torch.tensor([prompt(i) + response(2 * i + side) for i in range(at, at + batch) for side in (0, 1)])
-            px = torch.stack([pixels(i + 100 * r) for i in range(at, at + batch) for _ in (0, 1)])
-            logits = model(input_ids=ids, pixel_values=px, logits_to_keep=A + 1).logits[:, :-1].float()
-            sums.append(torch.log_softmax(logits, -1).gather(-1, ids[:, P:, None])[..., 0].sum(-1))
+            ids = torch.tensor([llava.prompt(i) + llava.answer(2 * i + side) for i in range(at, at + batch) for side in (0, 1)])
+            px = llava.pixels(i + 100 * r for i in range(at, at + batch) for _ in (0, 1))
+            sums.append(llava.answer_logps(model, ids, px))
         return now() - begin
 
     def run(r):
@@ -111,7 +94,7 @@ def measured(argv):
     watcher.join()
     if process.returncode != 0:
         sys.exit(f"{' '.join(argv)}: exit code {process.returncode}\n{err}")
-    return {**json.loads(out.strip().splitlines()[-1]), **{f"{k}_mebibytes": v for k, v in most.items()}}
+    return {**llava.last_json(out), **{f"{k}_mebibytes": v for k, v in most.items()}}
 
 
 def least(a, b):
@@ -132,9 +115,6 @@ def main():
     path = args.dir or tempfile.mkdtemp(prefix="vpref-bench-")
     if not pathlib.Path(path, "config.json").exists():
         subprocess.run([args.bench_engine, "make", path], check=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers")}
     for task in args.tasks.split(","):
         mine = theirs = None
         rounds = str(args.rounds or ROUNDS[task])
@@ -143,14 +123,13 @@ def main():
             b = measured([sys.executable, __file__, "--task", task, path, rounds, str(args.threads)])
             mine, theirs = least(mine, a), least(theirs, b)
             print(f"{task} {turn + 1}/{args.turns}: {a['seconds']:.4f} s, transformers {b['seconds']:.4f} s", file=sys.stderr, flush=True)
-        row = {"bench": "engine", "task": task, "seconds": mine["seconds"], "transformers_seconds": theirs["seconds"], "ratio": round(theirs["seconds"] / mine["seconds"], 2),
-               "cpu_seconds": mine["cpu_seconds"], "transformers_cpu_seconds": theirs["cpu_seconds"], "cpu_ratio": round(theirs["cpu_seconds"] / mine["cpu_seconds"], 2),
-               "peak_mebibytes": mine["peak_mebibytes"], "transformers_peak_mebibytes": theirs["peak_mebibytes"],
-               "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2), "own_mebibytes": mine["own_mebibytes"],
-               "transformers_own_mebibytes": theirs["own_mebibytes"], "own_ratio": round(mine["own_mebibytes"] / theirs["own_mebibytes"], 2), "parameters": mine["parameters"], "dtype": "f32", "threads": args.threads, **versions, "cpu": cpu, "commit": commit, "load_average": round(os.getloadavg()[0], 1)}
-        with open(ROOT / "bench/results/engine.ndjson", "a") as out:
-            out.write(json.dumps(row) + "\n")
-        print(json.dumps(row), flush=True)
+        llava.append_result("engine", {
+            "task": task, "seconds": mine["seconds"], "transformers_seconds": theirs["seconds"], "ratio": round(theirs["seconds"] / mine["seconds"], 2),
+            "cpu_seconds": mine["cpu_seconds"], "transformers_cpu_seconds": theirs["cpu_seconds"], "cpu_ratio": round(theirs["cpu_seconds"] / mine["cpu_seconds"], 2),
+            "peak_mebibytes": mine["peak_mebibytes"], "transformers_peak_mebibytes": theirs["peak_mebibytes"], "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2),
+            "own_mebibytes": mine["own_mebibytes"], "transformers_own_mebibytes": theirs["own_mebibytes"], "own_ratio": round(mine["own_mebibytes"] / theirs["own_mebibytes"], 2),
+            "parameters": mine["parameters"], "dtype": "f32", "threads": args.threads, "load_average": round(os.getloadavg()[0], 1),
+        }, ["torch", "transformers"])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ on the batch axis with the image repeated, runs the reference with the adapter o
 answer rows only, the best of several micro-batch sizes, no gradient checkpointing. Appends one row to bench/results/train.ndjson.
 """
 import argparse
-import importlib.metadata
 import json
 import pathlib
 import resource
@@ -18,49 +17,31 @@ import sys
 import tempfile
 import time
 
-P, A, PAIRS = 320, 16, 8
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import hf_llava as llava  # noqa: E402
+
+PAIRS = 8
 
 
 def baseline(path, rounds, micro):
-    import numpy as np
     import torch
     import torch.nn.functional as F
     from peft import LoraConfig, get_peft_model
-    from transformers import LlavaForConditionalGeneration
 
-    torch.set_num_threads(2)
-    base = LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa")
+    base = llava.load(path, threads=2)
     names = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
     model = get_peft_model(base, LoraConfig(r=64, lora_alpha=128, target_modules=rf".*language_model.*\.({names})"))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1), torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
-
-    def prompt(i):
-        ids = [1] + [31999] * 256
-        while len(ids) < P:
-            ids.append(100 + (i * 997 + len(ids) * 31) % 30000)
-        return ids
-
-    answer = lambda i: [100 + (i * 131 + t * 17) % 30000 for t in range(A)]
-
-    def pixels(i):
-        k = np.arange(224 * 224 * 3, dtype=np.int64)
-        return (torch.from_numpy(((k * 7 + i * 13) % 251).astype(np.uint8).reshape(224, 224, 3)).float().permute(2, 0, 1) / 255 - mean) / std
-
-    def sums(ids, px):
-        logits = model(input_ids=ids, pixel_values=px, logits_to_keep=A + 1).logits[:, :-1]
-        return torch.log_softmax(logits, -1).gather(-1, ids[:, P:, None])[..., 0].sum(-1)
 
     def step(r):
         begin = time.perf_counter()
         for at in range(0, PAIRS, micro):
             pairs = range(at, at + micro)
-            ids = torch.tensor([prompt(i) + answer(2 * i) for i in pairs] + [prompt(i) + answer(2 * i + 1) for i in pairs])
-            px = torch.stack([pixels(i + 100 * r) for i in pairs] * 2)
+            ids = torch.tensor([llava.prompt(i) + llava.answer(2 * i + side) for side in (0, 1) for i in pairs])
+            px = llava.pixels([i + 100 * r for i in pairs] * 2)
             with torch.no_grad(), model.disable_adapter():
-                reference = sums(ids, px)
-            ratio = sums(ids, px) - reference
+                reference = llava.answer_logps(model, ids, px)
+            ratio = llava.answer_logps(model, ids, px) - reference
             loss = -F.logsigmoid(0.1 * (ratio[:micro] - ratio[micro:])).sum() / PAIRS
             loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
@@ -74,8 +55,8 @@ def baseline(path, rounds, micro):
     print(json.dumps({"engine": "transformers + peft", "seconds_per_pair": best, "peak_mebibytes": peak, "micro_batch": micro}))
 
 
-def last_json(argv):
-    return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip().splitlines()[-1])
+def result_of(argv):
+    return llava.last_json(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
 
 def main():
@@ -89,20 +70,16 @@ def main():
     subprocess.run([f"{args.build}/bench_engine", "make", path], check=True)
     mine, theirs = None, None
     for micro in (1, 4):  # in turns: what else the machine does falls on both
-        a = last_json([f"{args.build}/bench_train", path, "2", str(args.rounds)])
-        b = last_json([sys.executable, __file__, "--baseline", path, str(args.rounds), str(micro)])
+        a = result_of([f"{args.build}/bench_train", path, "2", str(args.rounds)])
+        b = result_of([sys.executable, __file__, "--baseline", path, str(args.rounds), str(micro)])
         mine = a if mine is None or a["seconds_per_pair"] < mine["seconds_per_pair"] else mine
         theirs = b if theirs is None or b["seconds_per_pair"] < theirs["seconds_per_pair"] else theirs
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")}
-    row = {"bench": "train", "task": "dpo r=64 P=320 A=16", "seconds_per_pair": mine["seconds_per_pair"], "transformers_seconds_per_pair": theirs["seconds_per_pair"],
-           "ratio": round(theirs["seconds_per_pair"] / mine["seconds_per_pair"], 2), "peak_mebibytes": mine["peak_mebibytes"],
-           "transformers_peak_mebibytes": theirs["peak_mebibytes"], "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2),
-           "transformers_micro_batch": theirs["micro_batch"], "parameters": mine["parameters"], "dtype": "f32", "threads": 2, **versions, "cpu": cpu, "commit": commit}
-    with open(ROOT / "bench/results/train.ndjson", "a") as out:
-        out.write(json.dumps(row) + "\n")
-    print(json.dumps(row), flush=True)
+    llava.append_result("train", {
+        "task": "dpo r=64 P=320 A=16", "seconds_per_pair": mine["seconds_per_pair"], "transformers_seconds_per_pair": theirs["seconds_per_pair"],
+        "ratio": round(theirs["seconds_per_pair"] / mine["seconds_per_pair"], 2), "peak_mebibytes": mine["peak_mebibytes"],
+        "transformers_peak_mebibytes": theirs["peak_mebibytes"], "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2),
+        "transformers_micro_batch": theirs["micro_batch"], "parameters": mine["parameters"], "dtype": "f32", "threads": 2,
+    }, ["torch", "transformers", "peft"])
 
 
 if __name__ == "__main__":
