@@ -86,21 +86,8 @@ export function scorePope({ answers: files, labels: labelFiles, questions, optio
     checkQuestions(joined, notes);
     const bySplit = groupBy(joined, ({ label }) => label.split);
     const splits = [...bySplit].map(([split, group]) => ({ split, ...popeSplit(group, options.parse) }));
-    for (const { split, counts, contributions, unparsed, group } of splits)
-      evaluation.rows.push(popeRow(split, model, [counts], [contributions], unparsed, group, options.parse));
-    const [first] = splits;
-    if (first !== undefined)
-      evaluation.rows.push(
-        popeRow(
-          'all',
-          model,
-          splits.map(({ counts }) => counts),
-          splits.map(({ contributions }) => contributions),
-          splits.reduce((sum, { unparsed }) => sum + unparsed, 0),
-          joined,
-          options.parse,
-        ),
-      );
+    for (const one of splits) evaluation.rows.push(popeRow(one.split, model, [one], one.group, options.parse));
+    if (splits.length > 0) evaluation.rows.push(popeRow('all', model, splits, joined, options.parse));
     evaluation.items.push(
       ...splits.flatMap(({ group, predictions }) =>
         group.flatMap(({ label }, index) => {
@@ -167,22 +154,23 @@ function popeSplit(group: Joined<PopeLabel>[], parse: 'official' | 'strict') {
   return { counts, contributions, unparsed, group, predictions };
 }
 
+type PopeSplit = ReturnType<typeof popeSplit>;
+
 // One split, or all of them: then figures are the plain means over the splits, as in the papers' tables.
 function popeRow(
   split: string,
   model: string,
-  counts: Counts[],
-  contributions: Contribution[][],
-  unparsed: number,
+  parts: readonly PopeSplit[],
   joined: Joined<PopeLabel>[],
   parse: string,
 ): ScoreRow {
+  const counts = parts.map((part) => part.counts);
   const figures = counts.map(popeFigures);
   const mean = (name: keyof (typeof figures)[number]) =>
     finite(figures.reduce((sum, figure) => sum + (figure[name] ?? Number.NaN), 0) / figures.length);
   const f1 = mean('f1');
-  const wide = contributions.flatMap((ofSplit, k) =>
-    ofSplit.map(({ cluster, sums }) => ({
+  const wide = parts.flatMap(({ contributions }, k) =>
+    contributions.map(({ cluster, sums }) => ({
       cluster,
       sums: [...new Array<number>(4 * k).fill(0), ...sums, ...new Array<number>(4 * (counts.length - 1 - k)).fill(0)],
     })),
@@ -209,7 +197,7 @@ function popeRow(
     yes_ratio: mean('yes_ratio'),
     ...(counts.length === 1 ? counts[0] : { pooled_f1: popeFigures(addCounts(counts)).f1 }),
     ...clusteredInterval(wide, meanF1, [0, 100]),
-    unparsed,
+    unparsed: parts.reduce((sum, part) => sum + part.unparsed, 0),
     ...countStates(joined),
     ...labelHashes(files),
     parse,
