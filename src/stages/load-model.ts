@@ -60,7 +60,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   // A template that cannot be had is said before the first row.
   await loadTemplate(options.template.asked ?? options.template.otherwise);
   const plan = vision && (await modelInputPlan(model, vision.imageSize));
-  const pool = createPixelPool();
+  const pool = createPixelPool(threads);
   return {
     context: {
       engine: policy,

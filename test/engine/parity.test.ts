@@ -11,7 +11,7 @@ import type { OpenModel } from '../../src/stages/load-model.ts';
 import { imageTokens, loadImages, type PreparedPrompt, preparePrompt } from '../../src/stages/model-context.ts';
 import { promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { responseIds } from '../../src/text/prompt-ids.ts';
-import { openFixture, withoutEngine } from '../support/native.ts';
+import { DEMO, openFixture, withoutEngine } from '../support/native.ts';
 
 interface Case {
   name: string;
@@ -62,6 +62,24 @@ for (const file of readdirSync('fixtures/golden/e2e')) {
     }
   });
 }
+
+test('images are read by as many threads as were asked for', { skip: withoutEngine }, async () => {
+  let started = 0;
+  const count = () => {
+    started += 1;
+  };
+  process.on('worker', count);
+  const model = await openFixture(DEMO, { threads: 1 });
+  try {
+    const images = readdirSync('fixtures/demo/data/test/images').slice(0, 4);
+    const pixels = images.map((name) => model.context.loadPixels(`fixtures/demo/data/test/images/${name}`, 'pad'));
+    for (const { length } of await Promise.all(pixels)) assert.ok(length > 0);
+    assert.equal(started, 1);
+  } finally {
+    process.off('worker', count);
+    await model.close();
+  }
+});
 
 async function checkCase(one: Case, model: OpenModel): Promise<void> {
   const { context, policy } = model;
