@@ -14,9 +14,6 @@
                    ": ", cudaGetErrorString(status_));                                                                      \
   } while (0)
 
-// After a launch: bad launch parameters, and earlier asynchronous failures.
-#define VPREF_LAUNCH_CHECK() VPREF_CUDA_CHECK(cudaGetLastError())
-
 namespace vpref::cuda {
 
 inline cudaStream_t stream_of(const Context& ctx) { return static_cast<cudaStream_t>(ctx.stream); }

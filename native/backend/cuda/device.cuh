@@ -24,7 +24,10 @@
 // cp_async<16>(shared, global, valid): copies 16 bytes (4 or 8 too) in the background, zeros when not valid. cp_async_commit() closes a group of this
 // thread's copies, cp_async_wait<N>() waits until at most its N newest groups are under way; then a barrier, before other threads' copies are read.
 // cp_async_once() copies 16 bytes that are read this once: L2 gives them up before anything else.
-// load_ahead(global, valid) asks for 16 bytes of what nobody writes meanwhile, zeros when not valid, in the order of the program: for a later step of a loop.
+// load_ahead(global, valid) asks for 16 bytes, zeros when not valid, in the order of the program: for a later step of a loop.
+//
+// wait_for_launch_before(): in a kernel of launch_early(), once in every thread, before it touches what the launch before may write or still read; then the next
+// launch may begin. So a kernel that has begun early shares the GPU with the launch before it alone. Without launch_early it costs nothing.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -69,8 +72,13 @@ __device__ void cp_async_wait() {
 __device__ inline uint4 load_ahead(const void* global, bool valid = true) {
   uint4 v;
   asm volatile("{.reg .pred valid; setp.ne.b32 valid, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n"
-               "@valid ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];}\n" : "=&r"(v.x), "=&r"(v.y), "=&r"(v.z), "=&r"(v.w) : "l"(global), "r"(int(valid)));
+               "@valid ld.global.v4.u32 {%0,%1,%2,%3}, [%4];}\n" : "=&r"(v.x), "=&r"(v.y), "=&r"(v.z), "=&r"(v.w) : "l"(global), "r"(int(valid)) : "memory");
   return v;
+}
+__device__ inline void wait_for_launch_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n" ::: "memory");
+#endif
 }
 
 __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {

@@ -137,7 +137,8 @@ void multiply(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, 
                                     lib.workspace.data(), kWorkspaceBytes, stream_of(ctx)));
 }
 
-void few_rows(Context& ctx, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha, float beta) {
+// early: w is not what the launch before makes.
+void few_rows(Context& ctx, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha, float beta, bool early) {
   with_activation_type("linear", y.dtype, [&](auto* t) {
     using Y = std::remove_pointer_t<decltype(t)>;
     FewRowsProduct<Y> p;
@@ -146,7 +147,7 @@ void few_rows(Context& ctx, const Tensor& x, const Tensor& w, const Tensor* bias
     p.x_stride = x.stride[0], p.w_stride = w.stride[0], p.y_stride = y.stride[0];
     p.n = w.dim(0), p.k = int(w.dim(1)), p.rows = int(x.dim(0));
     p.alpha = alpha, p.beta = beta;
-    multiply_few_rows(ctx, p);
+    multiply_few_rows(ctx, p, early);
   });
 }
 
@@ -194,13 +195,13 @@ void gemm_cublaslt(Context& ctx, const Tensor& a, bool transpose_a, const Tensor
 }
 
 void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
-  if (takes_few_rows(a, transpose_a, b, transpose_b)) return few_rows(ctx, a, b, nullptr, c, alpha, beta);
+  if (takes_few_rows(a, transpose_a, b, transpose_b)) return few_rows(ctx, a, b, nullptr, c, alpha, beta, /*early=*/false);
   multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
   const Tensor w = weight_as(ctx, weight, x.dtype);
-  if (takes_few_rows(x, false, w, true)) return few_rows(ctx, x, w, bias, y, 1.0f, beta);
+  if (takes_few_rows(x, false, w, true)) return few_rows(ctx, x, w, bias, y, 1.0f, beta, /*early=*/w.data == weight.data);
   const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;
   multiply(ctx, x, false, w, true, fused ? bias : nullptr, y, 1.0f, beta);
   if (!bias || fused) return;

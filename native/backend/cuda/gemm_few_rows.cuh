@@ -75,6 +75,7 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
   };
 #pragma unroll
   for (int stage = 0; stage < kStages; ++stage) fetch(stage);
+  wait_for_launch_before();  // it makes x
 
   // x is asked for one step ahead: the compiler moves a wait for copies to the front of its step, before the step's own loads.
   const __nv_bfloat16* rows[Tiles];
@@ -154,17 +155,19 @@ inline int multiprocessors() {
   return count;
 }
 
+// early: the launch before does not write the weights.
 template <int Tiles, int Columns, class Y>
-void launch_few_rows(Context& ctx, const FewRowsProduct<Y>& p) {
-  launch(few_rows_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kFewRowsWarps * 32, kFewRowsWarps * kFewRowsWarpBytes<Columns>, stream_of(ctx), p);
+void launch_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
+  start(early, few_rows_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kFewRowsWarps * 32, kFewRowsWarps * kFewRowsWarpBytes<Columns>, stream_of(ctx),
+        p);
 }
 
 // Every block reads all of x, so with many rows blocks are wide, unless that leaves SMs without one.
 template <class Y>
-void multiply_few_rows(Context& ctx, const FewRowsProduct<Y>& p) {
+void multiply_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
   const bool wide = p.rows > 4 && (p.n + 31) / 32 * 8 >= int64_t(multiprocessors()) * 7;
-  if (p.rows > 8) wide ? launch_few_rows<2, 32>(ctx, p) : launch_few_rows<2, 16>(ctx, p);
-  else wide ? launch_few_rows<1, 32>(ctx, p) : launch_few_rows<1, 16>(ctx, p);
+  if (p.rows > 8) wide ? launch_few_rows<2, 32>(ctx, p, early) : launch_few_rows<2, 16>(ctx, p, early);
+  else wide ? launch_few_rows<1, 32>(ctx, p, early) : launch_few_rows<1, 16>(ctx, p, early);
 }
 
 }  // namespace vpref::cuda

@@ -15,6 +15,7 @@ template <class X, class W>
 __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const X* x, const X* delta, const W* weight, float eps, X* sum, X* y, float* rstd, int64_t d, int64_t x_stride,
                                 int64_t delta_stride, int64_t sum_stride, int64_t y_stride, bool wide) {
   __shared__ float shared[32];
+  wait_for_launch_before();
   const X *row = x + blockIdx.x * x_stride, *addend = delta ? delta + blockIdx.x * delta_stride : nullptr;
   X *total = sum + blockIdx.x * sum_stride, *out = y + blockIdx.x * y_stride;
   const auto load = [&](int64_t col, float (&v)[kGroup]) {
@@ -96,7 +97,7 @@ void norm_rows(const char* op, Context& ctx, const Tensor& x, const Tensor* delt
       using X = std::remove_pointer_t<decltype(xt)>;
       using W = std::remove_pointer_t<decltype(wt)>;
       const bool wide = all_wide_rows(x, weight, y) && (!delta || all_wide_rows(*delta, *sum));
-      launch(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0, stream_of(ctx), x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps,
+      launch_early(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0, stream_of(ctx), x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps,
              sum ? sum->as<X>() : nullptr, y.as<X>(), rstd ? rstd->as<float>() : nullptr, x.dim(1), x.stride[0], delta ? delta->stride[0] : 0,
              sum ? sum->stride[0] : 0, y.stride[0], wide);
     });

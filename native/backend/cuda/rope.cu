@@ -25,6 +25,7 @@ template <class X>
 __global__ void __launch_bounds__(kThreads) rope_kernel(X* x, const int32_t* positions, const float* inv_freq, Cache<X> cache, int heads, int half, int64_t stride, bool inverse, bool wide) {
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
+  wait_for_launch_before();
   const float position = float(positions[blockIdx.x]);
   for (int i = int(threadIdx.x); i < half; i += kThreads) {
     float s, c;
@@ -66,7 +67,7 @@ template <class X>
 void run(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, const Cache<X>& cache, int heads, bool inverse, bool wide) {
   const int half = int(x.dim(2) / 2);
   wide = wide && wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
-  launch(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx), x.as<X>(), positions.as<int32_t>(), inv_freq.as<float>(), cache,
+  launch_early(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx), x.as<X>(), positions.as<int32_t>(), inv_freq.as<float>(), cache,
          heads, half, x.stride[0], inverse, wide);
 }
 

@@ -3,6 +3,7 @@
 // time summing what lies above three candidates. Weights are summed as integers, so every order gives the same sum.
 #include "ops/sample_token.h"
 
+#include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.cuh"
 #include "backend/cuda/softmax.cuh"
 
@@ -156,6 +157,7 @@ __global__ void __launch_bounds__(kRowThreads, 1) sample_token_kernel(const X* l
   __shared__ float shared[32];
   __shared__ Sums sums[32];
   __shared__ unsigned ballots[32];
+  wait_for_launch_before();
   const int r = int(blockIdx.x);
   const SampleParams p = params[r];
   Row<X> row{logits + r * stride, v, wide, 0.0f, p.temperature > 0.0f ? 1.0f / p.temperature : 0.0f};
@@ -179,7 +181,7 @@ __global__ void __launch_bounds__(kRowThreads, 1) sample_token_kernel(const X* l
 void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp) {
   with_activation_type("sample_token", logits.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    launch(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
+    launch_early(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
            logits.dim(1), logits.stride[0], wide_rows(logits));
   });
 }

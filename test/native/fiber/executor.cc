@@ -77,6 +77,7 @@ struct Fiber {
   void* operand = nullptr;
   Where where;
   int predicate = 0;
+  bool waited = false;  // for the launch before
   // Copies not yet committed, and committed groups, oldest first.
   std::vector<Copy> open;
   std::vector<std::vector<Copy>> groups;
@@ -99,6 +100,7 @@ struct Machine {
   uint64_t random = 0, launches = 0;
   unsigned waiting = 0;  // at the block's barrier
   int votes = 0;
+  bool must_wait = false;
   Where first_at_barrier;
 #if defined(__x86_64__)
   void* main_sp = nullptr;
@@ -156,6 +158,7 @@ void enter() {
   // They may land after what its block has written there since.
   bool copies = !f.open.empty();
   for (const std::vector<Copy>& group : f.groups) copies = copies || !group.empty();
+  if (m.must_wait && !f.waited) note("was launched early and ends without having waited for the launch before");
   if (copies) note("ends with copies under way that it never waited for");
   f.state = State::done;
   leave(f);
@@ -194,6 +197,7 @@ void start(Fiber& f, unsigned i) {
   f.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
   f.open.clear();
   f.groups.clear();
+  f.waited = false;
 #if defined(__x86_64__)
   void** top = reinterpret_cast<void**>(f.stack + kStack) - 1;  // after `ret` the stack is 8 beyond a multiple of 16, as after a call
   *--top = reinterpret_cast<void*>(&enter);
@@ -297,7 +301,7 @@ void set_seed(uint64_t seed) { machine().set_seed(seed); }
 uint64_t launches() { return machine().launches; }
 bool in_kernel() { return machine().body != nullptr; }
 
-void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread) {
+void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread) {
   Machine& m = machine();
   const uint64_t threads = uint64_t(block.x) * block.y * block.z, blocks = uint64_t(grid.x) * grid.y * grid.z;
   check(threads >= 1 && threads <= kMaxThreads && block.z <= 64, "device", "fiber: a block of ", block.x, " x ", block.y, " x ", block.z, " threads");
@@ -313,6 +317,7 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>
   blockDim = block;
   m.count = unsigned(threads);
   m.body = &thread;
+  m.must_wait = must_wait;
   m.shared = static_cast<char*>(memory);
   m.error.clear();
   ++m.launches;
@@ -406,6 +411,8 @@ void commit_copies() {
   f.groups.push_back(std::move(f.open));
   f.open.clear();
 }
+
+void wait_for_launch_before() { machine().current->waited = true; }
 
 void wait_copies(int groups_left) {
   Fiber& f = *machine().current;

@@ -27,7 +27,8 @@ using Where = std::source_location;
 // --- host side -----------------------------------------------------------------------------------------------------------------------
 
 // Every block of the grid, each thread running `thread`. Throws Error{"device"} for a launch no GPU would take and for what a kernel did wrong.
-void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
+// must_wait: each has to call wait_for_launch_before().
+void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread);
 
 // The order of warps, lanes and blocks of later runs follows from this; the first comes from VPREF_FIBER_SEED (1 if unset).
 void set_seed(uint64_t seed);
@@ -54,6 +55,9 @@ int block_barrier(int predicate, const Where& where);
 void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void commit_copies();
 void wait_copies(int groups_left);
+
+// Launches run one after another here: it only remembers that it was called.
+void wait_for_launch_before();
 
 int lane();
 [[noreturn]] void fail(const char* message);

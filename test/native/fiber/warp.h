@@ -17,6 +17,7 @@ T* dynamic_shared() { return static_cast<T*>(fiber::dynamic_shared()); }
 template <int Bytes>
 void cp_async(void* shared, const void* global, bool valid = true) { fiber::copy_later(shared, global, Bytes, valid ? Bytes : 0); }
 inline void cp_async_once(void* shared, const void* global, bool valid = true) { cp_async<16>(shared, global, valid); }
+inline void wait_for_launch_before() { fiber::wait_for_launch_before(); }
 inline void cp_async_commit() { fiber::commit_copies(); }
 template <int GroupsLeft>
 void cp_async_wait() { fiber::wait_copies(GroupsLeft); }
