@@ -46,8 +46,9 @@ __global__ void __launch_bounds__(kNormThreads) layer_norm_kernel(const X* x, co
 
 // With xhat = (x - mean) rstd: dx = rstd (dy w - mean(dy w) - xhat mean(dy w xhat)).
 template <class X, class W>
-__global__ void __launch_bounds__(kNormBackwardThreads, 1) layer_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* mean_rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride,
-                                           int64_t x_stride, int64_t dx_stride, bool wide) {
+__global__ void __launch_bounds__(kNormBackwardThreads, 1)
+    layer_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* mean_rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride, int64_t x_stride,
+                               int64_t dx_stride, bool wide) {
   __shared__ float shared[32];
   const X *gradient = dy + blockIdx.x * dy_stride, *row = x + blockIdx.x * x_stride;
   X* out = dx + blockIdx.x * dx_stride;

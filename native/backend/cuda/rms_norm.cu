@@ -12,8 +12,9 @@ namespace {
 
 // y = x * rstd * weight; with `delta` of sum = x + delta, as stored, which is what the next layer reads.
 template <class X, class W>
-__global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const X* x, const X* delta, const W* weight, float eps, X* sum, X* y, float* rstd, int64_t d, int64_t x_stride,
-                                int64_t delta_stride, int64_t sum_stride, int64_t y_stride, bool wide) {
+__global__ void __launch_bounds__(kNormThreads)
+    rms_norm_kernel(const X* x, const X* delta, const W* weight, float eps, X* sum, X* y, float* rstd, int64_t d, int64_t x_stride, int64_t delta_stride,
+                    int64_t sum_stride, int64_t y_stride, bool wide) {
   __shared__ float shared[32];
   wait_for_launch_before();
   const X *row = x + blockIdx.x * x_stride, *addend = delta ? delta + blockIdx.x * delta_stride : nullptr;
@@ -47,8 +48,9 @@ __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const X* x, cons
 
 // dx = rstd * (weight dy - x rstd^2 mean(weight dy x)).
 template <class X, class W>
-__global__ void __launch_bounds__(kNormBackwardThreads, 1) rms_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride,
-                                         int64_t x_stride, int64_t dx_stride, bool wide) {
+__global__ void __launch_bounds__(kNormBackwardThreads, 1)
+    rms_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride, int64_t x_stride,
+                             int64_t dx_stride, bool wide) {
   __shared__ float shared[32];
   const X *gradient = dy + blockIdx.x * dy_stride, *row = x + blockIdx.x * x_stride;
   X* out = dx + blockIdx.x * dx_stride;
