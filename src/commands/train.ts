@@ -53,7 +53,7 @@ ${presetHelp('train')}`;
     loss: Flags.string({
       helpValue: 'NAME[:WEIGHT],...',
       summary:
-        'sigmoid, ipo, ipo-token-mean, hinge, robust, exo, nca, apo-zero, apo-down, softmax, mdpo, simpo, orpo, kto, cpo, sft, or a weighted sum; default: sigmoid, or sft',
+        'sigmoid, sigmoid-norm, ipo, ipo-token-mean, hinge, robust, exo, nca, bco-pair, apo-zero, apo-down, softmax, mdpo, simpo, orpo, kto, cpo, mpo, sft, or a weighted sum; default: sigmoid, or sft',
     }),
     beta: numberFlag({ min: 0, default: 0.1, helpValue: 'B', summary: 'strength of the pull to the reference' }),
     'label-smoothing': numberFlag({

@@ -6,6 +6,8 @@
 namespace vpref {
 
 LossValue sigmoid_loss(const Preference&, const LossOptions&);
+LossValue sigmoid_norm_loss(const Preference&, const LossOptions&);
+LossValue bco_pair_loss(const Preference&, const LossOptions&);
 LossValue hinge_loss(const Preference&, const LossOptions&);
 LossValue robust_loss(const Preference&, const LossOptions&);
 LossValue ipo_loss(const Preference&, const LossOptions&);

@@ -12,11 +12,13 @@ namespace {
 
 constexpr LossInfo kLosses[] = {
     {.name = "sigmoid", .function = sigmoid_loss, .source = "Rafailov 2023, 2305.18290 eq. 7"},
+    {.name = "sigmoid-norm", .function = sigmoid_norm_loss, .source = "as trl sigmoid_norm: on token means"},
     {.name = "ipo", .function = ipo_loss, .source = "Azar 2023, 2310.12036 eq. 17, on sums"},
     {.name = "ipo-token-mean", .function = ipo_token_mean_loss, .source = "as trl: on token means"},
     {.name = "hinge", .function = hinge_loss, .source = "Zhao 2023, 2305.10425; Liu 2023, 2309.06657 eq. 9"},
     {.name = "robust", .function = robust_loss, .source = "Chowdhury 2024, 2403.00409 eq. 12"},
     {.name = "exo", .function = exo_loss, .source = "Ji 2024, 2402.00856 eq. 16"},
+    {.name = "bco-pair", .function = bco_pair_loss, .source = "Jung 2024, 2404.04656 eq. 7 without reward shift"},
     {.name = "nca", .function = nca_loss, .source = "Chen 2024, 2402.05369"},
     {.name = "apo-zero", .function = apo_zero_loss, .source = "D'Oosterlinck 2024, 2408.06266 eq. 7"},
     {.name = "apo-down", .function = apo_down_loss, .source = "D'Oosterlinck 2024, 2408.06266 eq. 8"},
@@ -38,7 +40,7 @@ const LossInfo& find_loss(std::string_view name) {
   for (const LossInfo& info : kLosses) {
     if (info.name == name) return info;
   }
-  std::string known = "cpo, orpo";
+  std::string known = "cpo, orpo, mpo";
   for (const LossInfo& info : kLosses) known += cat(", ", info.name);
   throw Error("config", cat("loss: expected one of ", known, "; got ", name));
 }
@@ -70,6 +72,10 @@ std::vector<LossTerm> parse_losses(std::string_view text, double cpo_alpha, doub
     } else if (name == "orpo") {
       terms.push_back({&find_loss("sft"), weight});
       terms.push_back({&find_loss("odds-ratio"), weight * orpo_lambda});
+    } else if (name == "mpo") {
+      terms.push_back({&find_loss("sigmoid"), weight * 0.8});
+      terms.push_back({&find_loss("bco-pair"), weight * 0.2});
+      terms.push_back({&find_loss("sft"), weight});
     } else {
       terms.push_back({&find_loss(name), weight});
     }

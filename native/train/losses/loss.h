@@ -71,7 +71,8 @@ struct LossTerm {
 
 std::span<const LossInfo> losses();
 
-// "sigmoid", "sigmoid:1,sft:0.1". "cpo" stands for cpo-margin + cpo_alpha x sft and "orpo" for sft + orpo_lambda x odds-ratio, as published.
+// "sigmoid", "sigmoid:1,sft:0.1". "cpo" stands for cpo-margin + cpo_alpha x sft "orpo" for
+// sft + orpo_lambda x odds-ratio, and "mpo" for 0.8 x sigmoid + 0.2 x bco-pair + sft (Wang 2024, 2411.10442 sec. 3.2), as published.
 // Throws Error{"config"} naming the unknown word and the known ones.
 std::vector<LossTerm> parse_losses(std::string_view text, double cpo_alpha, double orpo_lambda);
 

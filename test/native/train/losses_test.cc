@@ -55,6 +55,21 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
            return ((1 - e) * -std::log(s(x)) - e * -std::log(s(-x))) / (1 - 2 * e);
          });
        }},
+      {"sigmoid-norm",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const Branch &c = r.chosen, &j = r.rejected[k];
+           const double d = (c.policy - c.ref) / double(c.num_tokens) - (j.policy - j.ref) / double(j.num_tokens);
+           return -(1 - o.label_smoothing) * std::log(s(o.beta * d)) - o.label_smoothing * std::log(s(-o.beta * d));
+         });
+       }},
+      {"bco-pair",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const double c = o.beta * (r.chosen.policy - r.chosen.ref), j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
+           return -std::log(s(c)) - std::log(s(-j));
+         });
+       }},
       {"ipo",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) { return std::pow(diff(r, k) - 0.5 / o.beta, 2); });
@@ -239,6 +254,14 @@ TEST(Losses, ParsesSumsAndTheCompositeNames) {
   EXPECT_EQ(orpo[1].info->name, "odds-ratio");
   EXPECT_EQ(orpo[1].weight, 0.25);
   EXPECT_EQ(parse_losses("cpo", 0, 1).size(), 1u);
+  const auto mpo = parse_losses("mpo:2", 1, 1);
+  ASSERT_EQ(mpo.size(), 3u);
+  EXPECT_EQ(mpo[0].info->name, "sigmoid");
+  EXPECT_EQ(mpo[0].weight, 1.6);
+  EXPECT_EQ(mpo[1].info->name, "bco-pair");
+  EXPECT_EQ(mpo[1].weight, 0.4);
+  EXPECT_EQ(mpo[2].info->name, "sft");
+  EXPECT_EQ(mpo[2].weight, 2);
 }
 
 TEST(Losses, RefusesUnknownNamesAndWeights) {

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// DPO on token means: each log-ratio divided by its number of tokens first. Source: trl 1.13's sigmoid_norm; the averaged
+// log-probabilities of Li et al. 2024.
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+LossValue sigmoid_norm_loss(const Preference& p, const LossOptions& o) {
+  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+    const double num_c = double(c.num_tokens), num_r = double(r.num_tokens);
+    const Slope s = smoothed_logistic(o.beta * (log_ratio(c) / num_c - log_ratio(r) / num_r), o.label_smoothing);
+    return {s.value, o.beta * s.derivative / num_c, -o.beta * s.derivative / num_r};
+  });
+}
+
+}  // namespace vpref
