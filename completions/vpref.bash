@@ -2,7 +2,7 @@
 _vpref() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words= first=
   if [ "$COMP_CWORD" = 1 ]; then
-    COMPREPLY=($(compgen -W 'annotate augment doctor eval export import pair precompute-ref report sample score train --help --version' -- "$cur"))
+    COMPREPLY=($(compgen -W 'annotate augment doctor eval export import mix pair precompute-ref report sample score train --help --version' -- "$cur"))
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -66,6 +66,14 @@ _vpref() {
       esac
       words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --summary --threads --turns --help'
       first='llava lrv scigraphqa sharegpt trl seva helpsteer pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
+      ;;
+    mix)
+      case $prev in
+        --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
+        --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --limit|-o|--output|--seed|--shard|--summary|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+      esac
+      words='--limit --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --threads --help'
       ;;
     pair)
       case $prev in

@@ -47,6 +47,8 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   showFigures(figures: Figures): void;
   /** How far something before the rows is. */
   showTask(name: string, share: number): void;
+  /** What the output depends on besides flags and arguments: a resumed run must share it. */
+  addSettings(settings: object): void;
   /** The run's counts, for commands that read their files themselves. */
   readonly counts: Counts;
   /** Says so when the command line gives a common flag that changes nothing here. */
@@ -85,6 +87,7 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly counts = newCounts();
   readonly #atEnd: (() => void | Promise<void>)[] = [];
   #figures: () => object = () => ({});
+  #moreSettings: object = {};
   /** What the earlier starts of a resumed output had written and dropped. */
   #doneRows = 0;
   readonly #doneDropped = new Map<string, number>();
@@ -124,6 +127,10 @@ export class Run<F, A> implements RunContext<F, A> {
 
   addFigures(figures: () => object): void {
     this.#figures = figures;
+  }
+
+  addSettings(settings: object): void {
+    this.#moreSettings = { ...this.#moreSettings, ...settings };
   }
 
   needAllRows(flag: string): void {
@@ -296,7 +303,7 @@ export class Run<F, A> implements RunContext<F, A> {
     const flags = Object.entries(this.#common).filter(
       ([name, value]) => !passingFlags.has(name) && value !== undefined,
     );
-    return { command: this.#verb, args: this.args, ...Object.fromEntries(flags) };
+    return { command: this.#verb, args: this.args, ...Object.fromEntries(flags), ...this.#moreSettings };
   }
 }
 

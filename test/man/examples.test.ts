@@ -89,6 +89,8 @@ function sandbox(): string {
     { id: 'a', prompt: 'What?', images: ['data/1.jpg'] },
     { id: 'b', prompt: 'Who?', images: ['vg/1.jpg'] },
   );
+  for (const name of ['seva', 'judged'])
+    write(`${name}.ndjson`, ...[1, 2, 3].map((k) => ({ id: `${name}${k}`, prompt: 'q', chosen: 'a', rejected: 'b' })));
   const ops = [{ op: 'hflip' }];
   write('augmented.ndjson', {
     id: 'a',
