@@ -283,7 +283,7 @@ complete -c vpref -n '__fish_seen_subcommand_from train' -l local-rank -r -d 'wh
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-alpha -r -d 'scale is alpha / r; default: 2 r'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-r -r -d 'rank of the adapter, 0 for none'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-targets -r -d 'which of the language model\'s linears get an adapter'
-complete -c vpref -n '__fish_seen_subcommand_from train' -l loss -r -d 'sigmoid, sigmoid-norm, ipo, ipo-token-mean, hinge, robust, exo, nca, bco-pair, apo-zero, apo-down, softmax, mdpo, simpo, orpo, kto, cpo, mpo, sft, or a weighted sum; default: sigmoid, or sft'
+complete -c vpref -n '__fish_seen_subcommand_from train' -l loss -r -d 'sigmoid, sigmoid-norm, ipo, ipo-token-mean, hinge, robust, exo, bco-pair, nca, apo-zero, apo-down, softmax, mdpo, simpo, odds-ratio, cpo-margin, kto, sft, orpo, cpo, mpo, or a weighted sum; default: sigmoid, or sft'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l loss-on -x -a 'last all' -d 'assistant turns that sft learns from'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lr -r -d 'learning rate; default: 5e-6, for sft 2e-4'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lr-schedule -x -a 'cosine linear constant' -d 'how it falls after the warm-up'

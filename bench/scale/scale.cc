@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
     Context ctx(Device::cpu, threads);
     Model model(args[0], Device::cpu, DType::f32);
     TrainerOptions options;
-    options.loss = parse_losses("sigmoid", 1, 1);
+    options.loss = parse_losses("sigmoid");
     options.trainable.lora_r = lora_r;
     options.trainable.lora_alpha = 2.0 * lora_r;
     options.total_steps = 100;

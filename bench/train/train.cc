@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
     Model model(args[0], device, device == Device::cuda ? DType::bf16 : DType::f32);
     if (shape.holes) bench::randomise(ctx, model);
     TrainerOptions options;
-    options.loss = parse_losses("sigmoid", 1, 1);
+    options.loss = parse_losses("sigmoid");
     options.trainable.lora_r = rank;
     options.trainable.lora_alpha = 2 * double(rank);
     options.total_steps = 100;

@@ -13,7 +13,6 @@
 namespace vpref::addon {
 namespace {
 
-constexpr double kDefaultCpoAlpha = 1, kDefaultOrpoLambda = 1;
 
 // The image token once per image row -> runs of -1, one run an image.
 SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
@@ -58,12 +57,9 @@ std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& fact
 
 TrainerOptions options_of(const Napi::Object& from) {
   TrainerOptions o;
-  o.loss = parse_losses(string_field(from, "loss"), number_field(from, "cpoAlpha"), number_field(from, "orpoLambda"));
-  o.loss_options = {.beta = number_field(from, "beta"),
-                    .label_smoothing = number_field(from, "labelSmoothing"),
-                    .gamma = number_field(from, "simpoGamma"),
-                    .desirable_weight = number_field(from, "desirableWeight"),
-                    .undesirable_weight = number_field(from, "undesirableWeight")};
+  const Napi::Object hyperparameters_in = from.Get("lossOptions").As<Napi::Object>();
+  for (const NamedHyperparameter& h : hyperparameters()) o.loss_options.*h.value = number_field(hyperparameters_in, std::string(h.name).c_str());
+  o.loss = parse_losses(string_field(from, "loss"), o.loss_options);
   TrainableOptions& t = o.trainable;
   t.lora_r = int64_t(number_field(from, "loraR"));
   t.lora_alpha = number_field(from, "loraAlpha");
@@ -322,18 +318,18 @@ void TrainerObject::cancel(const Napi::CallbackInfo&) { shared_->session->cancel
 Napi::Value TrainerObject::loss_needs(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    bool reference = false, rejected = false, images = false, label = false;
-    for (const LossTerm& term : parse_losses(info[0].As<Napi::String>().Utf8Value(), kDefaultCpoAlpha, kDefaultOrpoLambda)) {
-      reference |= term.info->needs_reference;
-      rejected |= term.info->needs_rejected;
-      images |= term.info->needs_rejected_images;
-      label |= term.info->needs_label;
-    }
+    const std::string text = info[0].As<Napi::String>().Utf8Value();
+    const std::vector<LossTerm> terms = parse_losses(text);
+    const auto any = [&](bool LossInfo::*need) { return std::any_of(terms.begin(), terms.end(), [need](const LossTerm& t) { return t.info->*need; }); };
     Napi::Object to = Napi::Object::New(env);
-    to.Set("reference", reference);
-    to.Set("rejected", rejected);
-    to.Set("rejectedImages", images);
-    to.Set("label", label);
+    to.Set("reference", any(&LossInfo::needs_reference));
+    to.Set("rejected", any(&LossInfo::needs_rejected));
+    to.Set("rejectedImages", any(&LossInfo::needs_rejected_images));
+    to.Set("label", any(&LossInfo::needs_label));
+    to.Set("referencePoint", any(&LossInfo::needs_reference_point));
+    Napi::Array reads = Napi::Array::New(env);
+    for (const std::string_view name : hyperparameters_of(text)) reads.Set(reads.Length(), std::string(name));
+    to.Set("hyperparameters", reads);
     return to;
   });
 }
@@ -359,12 +355,14 @@ Napi::Value TrainerObject::merge_model(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::loss_list(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Array to = Napi::Array::New(env);
-  for (const LossInfo& loss : losses()) {
+  const auto add = [&](std::string_view name, std::string_view source) {
     Napi::Object entry = Napi::Object::New(env);
-    entry.Set("name", std::string(loss.name));
-    entry.Set("source", std::string(loss.source));
+    entry.Set("name", std::string(name));
+    entry.Set("source", std::string(source));
     to.Set(to.Length(), entry);
-  }
+  };
+  for (const LossInfo& loss : losses()) add(loss.name, loss.source);
+  for (const LossSum& sum : loss_sums()) add(sum.name, sum.source);
   return to;
 }
 

@@ -16,7 +16,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   static Napi::Function define(Napi::Env env);
   explicit TrainerObject(const Napi::CallbackInfo& info);
 
-  // lossNeeds(text: string, cpoAlpha: number, orpoLambda: number): {reference, rejected, rejectedImages, label}
+  // lossNeeds(text: string): LossNeeds
   static Napi::Value loss_needs(const Napi::CallbackInfo& info);
   // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files with the adapters, or what
   // a trainer over this policy has made of the weights, in them

@@ -143,10 +143,6 @@ RowSize Trainer::dense_batch(int64_t rows) const {
   return {rows, rows / 2, image_rows > 0 ? (rows + image_rows - 1) / image_rows : 0};
 }
 
-bool Trainer::uses(std::string_view loss) const {
-  return std::any_of(options_.loss.begin(), options_.loss.end(), [&](const LossTerm& t) { return t.info->name == loss; });
-}
-
 void Trainer::check_cancelled() const {
   check((!is_cancelled || !is_cancelled()) && !world_.notified(), "cancelled", "the step was cancelled; no parameter was changed");
 }
@@ -448,7 +444,7 @@ double Trainer::reference_point(std::span<const TrainRow> rows, const EncodeImag
     for (size_t i = 0; i < policy.size(); ++i) sums[0] += policy[i].policy[0] - reference[i].policy[0];
   });
   world_.all_reduce(sums, Reduce::sum);
-  check(sums[1] > 1, "config", "loss kto needs at least two rows a step to estimate its reference point, got ", sums[1]);
+  check(sums[1] > 1, "config", "the reference point of the loss needs at least two rows a step, got ", sums[1]);
   return std::max(0.0, sums[0] / sums[1]);
 }
 
@@ -494,7 +490,8 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
       }
     }
   });
-  const double kl = uses("kto") ? reference_point(rows, encode) : 0;
+  const bool needs_point = std::any_of(options_.loss.begin(), options_.loss.end(), [](const LossTerm& t) { return t.info->needs_reference_point; });
+  const double kl = needs_point ? reference_point(rows, encode) : 0;
   std::vector<double> counts = {double(rows.size()),
                                 double(std::accumulate(rows.begin(), rows.end(), int64_t(0), [](int64_t n, const TrainRow& r) { return n + chosen_tokens(r); }))};
   world_.all_reduce(counts, Reduce::sum);

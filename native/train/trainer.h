@@ -149,7 +149,6 @@ class Trainer {
   void together(F work);
   void update(StepResult& result, std::span<const TrainRow> rows);
   double reference_point(std::span<const TrainRow> rows, const EncodeImages& encode);
-  bool uses(std::string_view loss) const;
   void check_cancelled() const;
 
   Context& ctx_;

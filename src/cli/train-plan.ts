@@ -3,18 +3,12 @@
 import type { TrainerSettings } from '../engine/train-requests.ts';
 import { UsageError } from '../records/error.ts';
 import type { TrainOptions } from '../stages/train/index.ts';
+import { type LossFlagValues, lossOptions } from './loss-flags.ts';
 
-export interface TrainFlagValues {
+export interface TrainFlagValues extends LossFlagValues {
   output?: string | undefined;
   method: 'dpo' | 'sft';
   loss?: string | undefined;
-  beta: number;
-  'label-smoothing': number;
-  'simpo-gamma': number;
-  'cpo-alpha': number;
-  'orpo-lambda': number;
-  'desirable-weight': number;
-  'undesirable-weight': number;
   epochs: number;
   'lora-r': number;
   'lora-alpha'?: number | undefined;
@@ -67,13 +61,7 @@ export function trainPlan(flags: TrainFlagValues, given: ReadonlySet<string>): T
   const loraR = trainLanguageModel ? 0 : flags['lora-r'];
   const settings = {
     loss: flags.method === 'sft' ? 'sft' : (flags.loss ?? 'sigmoid'),
-    beta: flags.beta,
-    labelSmoothing: flags['label-smoothing'],
-    simpoGamma: flags['simpo-gamma'],
-    cpoAlpha: flags['cpo-alpha'],
-    orpoLambda: flags['orpo-lambda'],
-    desirableWeight: flags['desirable-weight'],
-    undesirableWeight: flags['undesirable-weight'],
+    lossOptions: lossOptions(flags),
     loraR,
     loraAlpha: flags['lora-alpha'] ?? 2 * loraR,
     rslora: flags.rslora === true,
@@ -92,12 +80,6 @@ export function trainPlan(flags: TrainFlagValues, given: ReadonlySet<string>): T
   };
   if (flags.method === 'sft' && given.has('loss') && flags.loss !== 'sft')
     throw new UsageError(`--loss: expected sft for --method sft, got ${flags.loss}`);
-  if (/\bkto\b/.test(settings.loss))
-    for (const name of ['train-projector', 'train-language-model', 'init-adapter'] as const)
-      if (flags[name])
-        throw new UsageError(
-          `--${name}: does not go with kto, whose reference point needs the starting model beside the trained one (export merge makes a model to start from)`,
-        );
   if (flags['loss-on'] === 'all' && flags.method !== 'sft')
     throw new UsageError('--loss-on all: is for --method sft only');
   const options = {

@@ -3,6 +3,7 @@ import { Flags, type Interfaces } from '@oclif/core';
 import { ensureEngine } from '../cli/engine.ts';
 import { StoppedError, type StopSignal } from '../cli/exit.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags, sizeFlag } from '../cli/flags.ts';
+import { lossFlags } from '../cli/loss-flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { ofRank, type Ranks, ranksOf, takeRank, whenFailing } from '../cli/ranks.ts';
@@ -11,6 +12,8 @@ import type { RunContext } from '../cli/run.ts';
 import { trainPlan } from '../cli/train-plan.ts';
 import { TrainProgressLine } from '../cli/train-progress.ts';
 import type { NativeVolume } from '../engine/binding.ts';
+import { LOSSES } from '../engine/losses.ts';
+import type { LossNeeds } from '../engine/train-requests.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import { hasQuirk, presetHelp } from '../stages/presets.ts';
 import type { Row } from '../stages/stage.ts';
@@ -52,27 +55,9 @@ ${presetHelp('train')}`;
     }),
     loss: Flags.string({
       helpValue: 'NAME[:WEIGHT],...',
-      summary:
-        'sigmoid, sigmoid-norm, ipo, ipo-token-mean, hinge, robust, exo, nca, bco-pair, apo-zero, apo-down, softmax, mdpo, simpo, orpo, kto, cpo, mpo, sft, or a weighted sum; default: sigmoid, or sft',
+      summary: `${LOSSES.join(', ')}, or a weighted sum; default: sigmoid, or sft`,
     }),
-    beta: numberFlag({ min: 0, default: 0.1, helpValue: 'B', summary: 'strength of the pull to the reference' }),
-    'label-smoothing': numberFlag({
-      min: 0,
-      max: 0.5,
-      default: 0,
-      helpValue: 'E',
-      summary: 'share of pairs assumed flipped (cDPO; robust, exo)',
-    }),
-    'simpo-gamma': numberFlag({ default: 0.5, helpValue: 'G', summary: 'target margin of simpo' }),
-    'cpo-alpha': numberFlag({ min: 0, default: 1, helpValue: 'A', summary: 'weight of the sft term of cpo' }),
-    'orpo-lambda': numberFlag({ min: 0, default: 0.1, helpValue: 'L', summary: 'weight of the odds ratio of orpo' }),
-    'desirable-weight': numberFlag({ min: 0, default: 1, helpValue: 'W', summary: 'weight of desirable rows in kto' }),
-    'undesirable-weight': numberFlag({
-      min: 0,
-      default: 1,
-      helpValue: 'W',
-      summary: 'weight of undesirable rows in kto',
-    }),
+    ...lossFlags,
     'lora-r': integerFlag({
       min: 0,
       max: 8192,
@@ -189,6 +174,7 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
   ]);
   await ensureEngine(run, flags);
   const needs = await lossNeeds(plan.settings.loss).catch(settingsError);
+  checkLoss(plan.settings.loss, needs, flags, run.given);
   const { context, policy } = await openModelOf(run, flags);
   const { totalSteps } = order.trainingLength(
     Math.max(1, rows.length),
@@ -235,6 +221,19 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
   const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
   // One rank says it for all.
   throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
+}
+
+/** Throws UsageError for a hyperparameter that the loss would ignore, and for what does not go with it. */
+function checkLoss(loss: string, needs: LossNeeds, flags: TrainFlags, given: ReadonlySet<string>): void {
+  for (const name of Object.keys(lossFlags))
+    if (given.has(name) && !needs.hyperparameters.includes(name))
+      throw new UsageError(`--${name}: loss ${loss} does not read it`);
+  if (!needs.referencePoint) return;
+  for (const name of ['train-projector', 'train-language-model', 'init-adapter'] as const)
+    if (flags[name])
+      throw new UsageError(
+        `--${name}: does not go with loss ${loss}, whose reference point needs the starting model beside the trained one (export merge makes a model to start from)`,
+      );
 }
 
 // What the engine says about settings is about the command line.

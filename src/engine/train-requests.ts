@@ -51,6 +51,10 @@ export interface LossNeeds {
   rejected: boolean;
   rejectedImages: boolean;
   label: boolean;
+  /** An estimate from the rows of the step (KTO). */
+  referencePoint: boolean;
+  /** Names of the hyperparameters that it reads. */
+  hyperparameters: string[];
 }
 
 /** What decides the memory of a row. */
@@ -75,13 +79,8 @@ export interface MemoryPlan {
 export interface TrainerSettings {
   /** "sigmoid", or a weighted sum: "sigmoid:1,sft:0.1". */
   loss: string;
-  beta: number;
-  labelSmoothing: number;
-  simpoGamma: number;
-  cpoAlpha: number;
-  orpoLambda: number;
-  desirableWeight: number;
-  undesirableWeight: number;
+  /** Hyperparameters of the losses by the engine's names: "label-smoothing". */
+  lossOptions: { beta: number } & Record<string, number>;
   loraR: number;
   loraAlpha: number;
   rslora: boolean;

@@ -177,6 +177,7 @@ test('a resumed run that differs is refused, and told what differs', { skip }, a
   const cases: [string[], string, RegExp][] = [
     [['--lr', '5e-4'], input, /\(--lr: 0\.001 there, 0\.0005 here\)/],
     [['--batch-size', '6', '--beta', '0.2'], input, /--beta: 0\.1 there, 0\.2 here; .*--batch-size: 4 there, 6 here/],
+    [['--simpo-gamma', '0.7'], input, /--simpo-gamma: 0\.5 there, 0\.7 here/],
     [['--no-shuffle'], input, /shuffle \(--no-shuffle\): true there, false here/],
     [['--max-steps', '3'], input, /steps \(--epochs, --max-steps\): 2 there, 3 here/],
     [[], write('others.ndjson', pairs.slice(1)), /\(input: other records\)/],
@@ -244,7 +245,19 @@ const refusals: [name: string, rows: () => readonly object[], flags: string[], m
     'kto with the projector',
     () => pairs,
     ['--loss', 'kto', '--train-projector'],
-    /--train-projector: does not go with kto/,
+    /--train-projector: does not go with loss kto/,
+  ],
+  [
+    'a hyperparameter that the loss does not read',
+    () => pairs,
+    ['--loss', 'ipo', '--label-smoothing', '0.1'],
+    /--label-smoothing: loss ipo does not read it/,
+  ],
+  [
+    'the same in a sum',
+    () => pairs,
+    ['--loss', 'sigmoid,sft', '--simpo-gamma', '1'],
+    /--simpo-gamma: loss sigmoid,sft/,
   ],
   [
     'a missing field far down',

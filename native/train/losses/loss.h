@@ -3,6 +3,7 @@
 //
 // Since a loss reads sums only, its gradient is one number a branch, and every token of that branch gets the same weight.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -29,11 +30,22 @@ struct Preference {
 
 struct LossOptions {
   double beta = 0.1;
-  double label_smoothing = 0;  // share of pairs assumed flipped, in [0, 0.5)
-  double gamma = 0.5;          // simpo: target margin
+  double label_smoothing = 0;     // share of pairs assumed flipped, in [0, 0.5)
+  double simpo_gamma = 0.5;       // simpo: target margin
+  double cpo_alpha = 1;           // cpo: weight of its sft term
+  double orpo_lambda = 0.1;       // orpo: weight of its odds ratio
   double desirable_weight = 1;    // kto
   double undesirable_weight = 1;  // kto
 };
+
+using Hyperparameter = double LossOptions::*;
+
+// Every hyperparameter by the name of its flag. To add one: its member, its row in loss.cc, its flag in src/cli/loss-flags.ts.
+struct NamedHyperparameter {
+  std::string_view name;
+  Hyperparameter value;
+};
+std::span<const NamedHyperparameter> hyperparameters();
 
 // Loss of one record and its gradient with respect to each policy sum.
 struct LossValue {
@@ -51,7 +63,7 @@ enum class Average : uint8_t {
   tokens,   // sum / number of scored tokens of the chosen (or only) answers
 };
 
-// What a loss reads, so that a missing field is refused before the first step.
+// What a loss reads, so that a missing field is refused before the first step, and so is a hyperparameter that it would ignore.
 struct LossInfo {
   std::string_view name;
   LossFunction function;
@@ -60,6 +72,9 @@ struct LossInfo {
   bool needs_rejected = true;
   bool needs_rejected_images = false;
   bool needs_label = false;
+  bool needs_reference_point = false;  // Preference::kl
+  bool needs_smoothing = false;        // label_smoothing above 0
+  std::array<Hyperparameter, 3> reads = {};
   std::string_view source = {};  // paper and equation
 };
 
@@ -71,10 +86,23 @@ struct LossTerm {
 
 std::span<const LossInfo> losses();
 
-// "sigmoid", "sigmoid:1,sft:0.1". "cpo" stands for cpo-margin + cpo_alpha x sft "orpo" for
-// sft + orpo_lambda x odds-ratio, and "mpo" for 0.8 x sigmoid + 0.2 x bco-pair + sft (Wang 2024, 2411.10442 sec. 3.2), as published.
-// Throws Error{"config"} naming the unknown word and the known ones.
-std::vector<LossTerm> parse_losses(std::string_view text, double cpo_alpha, double orpo_lambda);
+// A sum that was published under a name of its own.
+struct LossSum {
+  struct Part {
+    std::string_view name;
+    double weight = 1;
+    Hyperparameter factor = nullptr;  // multiplies the weight
+  };
+  std::string_view name;
+  std::array<Part, 3> parts;  // the rest have no name
+  std::string_view source = {};
+};
+std::span<const LossSum> loss_sums();
+
+// "sigmoid", "sigmoid:1,sft:0.1", "mpo". Throws Error{"config"} naming the unknown word and the known ones.
+std::vector<LossTerm> parse_losses(std::string_view text, const LossOptions& options = {});
+// Names of the hyperparameters that the objective reads. Throws as parse_losses.
+std::vector<std::string_view> hyperparameters_of(std::string_view text);
 
 // Throws Error{"config"} when an option is out of the range that a term needs.
 void check_loss_options(std::span<const LossTerm> terms, const LossOptions& options);

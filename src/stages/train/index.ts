@@ -139,7 +139,16 @@ async function* steps(
   trainer: TrainerEngine,
   load: (step: number) => Promise<TrainRow[]>,
   { isStopped, save, stepsPerEpoch }: Stepping,
-  { settings: { beta, totalSteps }, stop, saveEvery, warn, onProgress }: TrainOptions,
+  {
+    settings: {
+      lossOptions: { beta },
+      totalSteps,
+    },
+    stop,
+    saveEvery,
+    warn,
+    onProgress,
+  }: TrainOptions,
 ): AsyncGenerator<MetricRow, number> {
   const watch = new CollapseWatch();
   let next = trainer.stepsDone < totalSteps ? load(trainer.stepsDone) : undefined;

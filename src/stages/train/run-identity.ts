@@ -19,10 +19,10 @@ export function runIdentity(
   others: Record<string, unknown>,
   model: ModelContext['fingerprint'],
 ): RunIdentity {
-  const { microBatchTokens: _micro, recompute: _recompute, ...kept } = settings;
+  const { microBatchTokens: _micro, recompute: _recompute, lossOptions, ...kept } = settings;
   const hash = createHash('sha256');
   for (const { record } of rows) hash.update(`${JSON.stringify(record)}\n`);
-  return { settings: { ...kept, ...others }, model, records: hash.digest('hex') };
+  return { settings: { ...kept, ...lossOptions, ...others }, model, records: hash.digest('hex') };
 }
 
 export function identityDigest(identity: RunIdentity): string {

@@ -395,7 +395,7 @@ std::vector<SessionRow> golden_rows(size_t count) {
 
 TrainerOptions train_options() {
   TrainerOptions o;
-  o.loss = parse_losses("sigmoid", 1, 1);
+  o.loss = parse_losses("sigmoid");
   o.trainable.lora_r = 4;
   o.trainable.lora_alpha = 8;
   o.lr = 1e-3;

@@ -20,7 +20,7 @@ double text_logps(const std::string& dir, const std::string& adapter) {
   Model model(dir, Device::cpu, DType::f32);
   if (!adapter.empty()) model.add_adapter(adapter);
   TrainerOptions options;
-  options.loss = parse_losses("sft", 1, 1);
+  options.loss = parse_losses("sft");
   options.trainable.lora_r = 1;
   TrainSession session(ctx, model, options, "");
   SessionRow row;

@@ -85,7 +85,7 @@ std::vector<SessionRow> rows_with(size_t num_rejected) {
 
 TrainerOptions options_for(const std::string& loss) {
   TrainerOptions o;
-  o.loss = parse_losses(loss, 1, 1);
+  o.loss = parse_losses(loss);
   o.trainable.lora_r = 4;
   o.trainable.lora_alpha = 8;
   return o;

@@ -2,6 +2,7 @@
 // Each loss against the formula of its paper written plainly, and its gradient against central differences of that formula.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <random>
@@ -125,7 +126,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
            const Branch& j = r.rejected[k];
-           const double x = o.beta * (r.chosen.policy / double(r.chosen.num_tokens) - j.policy / double(j.num_tokens)) - o.gamma;
+           const double x = o.beta * (r.chosen.policy / double(r.chosen.num_tokens) - j.policy / double(j.num_tokens)) - o.simpo_gamma;
            return -(1 - o.label_smoothing) * std::log(s(x)) - o.label_smoothing * std::log(s(-x));
          });
        }},
@@ -169,7 +170,7 @@ Record random_record(std::mt19937& gen, int k, int j) {
   return r;
 }
 
-const LossInfo& info(const std::string& name) { return *parse_losses(name, 1, 1)[0].info; }
+const LossInfo& info(const std::string& name) { return *parse_losses(name)[0].info; }
 
 class LossTest : public testing::TestWithParam<size_t> {};
 
@@ -178,7 +179,7 @@ TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
   std::mt19937 gen(7);
   for (int trial = 0; trial < 200; ++trial) {
     Record r = random_record(gen, 1 + trial % 3, 1 + trial % 2);
-    LossOptions o{.beta = 0.05 + 0.1 * (trial % 4), .label_smoothing = 0.02 + 0.1 * (trial % 4), .gamma = 0.3,
+    LossOptions o{.beta = 0.05 + 0.1 * (trial % 4), .label_smoothing = 0.02 + 0.1 * (trial % 4), .simpo_gamma = 0.3,
                   .desirable_weight = 1.2, .undesirable_weight = 0.7};
     const LossValue got = info(name).function(r.view(), o);
     const double want = plain(r, o);
@@ -209,6 +210,24 @@ TEST_P(LossTest, StaysFiniteFarOut) {
       EXPECT_TRUE(std::isfinite(v.d_chosen)) << name;
       for (double d : v.d_rejected) EXPECT_TRUE(std::isfinite(d)) << name;
     }
+  }
+}
+
+// What a loss says it reads is what changes it, so that no option is taken and ignored.
+TEST_P(LossTest, ReadsTheHyperparametersThatItSays) {
+  const auto& [name, plain] = plain_losses()[GetParam()];
+  const std::vector<std::string_view> said = hyperparameters_of(name);
+  for (const NamedHyperparameter& h : hyperparameters()) {
+    bool changes = false;
+    std::mt19937 gen(11);
+    for (int trial = 0; trial < 50; ++trial) {
+      const Record r = random_record(gen, 2, 1);
+      const LossOptions before{.label_smoothing = 0.1};
+      LossOptions after = before;
+      after.*h.value += 0.2;
+      changes |= info(name).function(r.view(), before).loss != info(name).function(r.view(), after).loss;
+    }
+    EXPECT_EQ(changes, std::find(said.begin(), said.end(), h.name) != said.end()) << name << " " << h.name;
   }
 }
 
@@ -245,16 +264,16 @@ TEST(Losses, AtTheReferenceDpoIsLogTwo) {
 }
 
 TEST(Losses, ParsesSumsAndTheCompositeNames) {
-  const auto terms = parse_losses("sigmoid:0.8,sft:0.1", 1, 1);
+  const auto terms = parse_losses("sigmoid:0.8,sft:0.1");
   ASSERT_EQ(terms.size(), 2u);
   EXPECT_EQ(terms[0].weight, 0.8);
   EXPECT_EQ(terms[1].info->average, Average::tokens);
-  const auto orpo = parse_losses("orpo", 1, 0.25);
+  const auto orpo = parse_losses("orpo", {.orpo_lambda = 0.25});
   ASSERT_EQ(orpo.size(), 2u);
   EXPECT_EQ(orpo[1].info->name, "odds-ratio");
   EXPECT_EQ(orpo[1].weight, 0.25);
-  EXPECT_EQ(parse_losses("cpo", 0, 1).size(), 1u);
-  const auto mpo = parse_losses("mpo:2", 1, 1);
+  EXPECT_EQ(parse_losses("cpo", {.cpo_alpha = 0}).size(), 1u);
+  const auto mpo = parse_losses("mpo:2");
   ASSERT_EQ(mpo.size(), 3u);
   EXPECT_EQ(mpo[0].info->name, "sigmoid");
   EXPECT_EQ(mpo[0].weight, 1.6);
@@ -264,13 +283,22 @@ TEST(Losses, ParsesSumsAndTheCompositeNames) {
   EXPECT_EQ(mpo[2].weight, 2);
 }
 
+TEST(Losses, ASumReadsWhatItsPartsReadAndItsOwnWeights) {
+  using Names = std::vector<std::string_view>;
+  EXPECT_EQ(hyperparameters_of("cpo"), (Names{"beta", "label-smoothing", "cpo-alpha"}));
+  EXPECT_EQ(hyperparameters_of("orpo"), (Names{"orpo-lambda"}));
+  EXPECT_EQ(hyperparameters_of("sft"), Names{});
+  EXPECT_EQ(hyperparameters_of("ipo,sft:2"), (Names{"beta"}));
+  for (const LossSum& sum : loss_sums()) EXPECT_FALSE(parse_losses(sum.name).empty()) << sum.name;
+}
+
 TEST(Losses, RefusesUnknownNamesAndWeights) {
   for (const char* text : {"", "dpo", "sigmoid,", "sigmoid:", "sigmoid:x", "sigmoid:-1", "sigmoid:nan", "sigmoid:1e9"}) {
-    EXPECT_THROW(parse_losses(text, 1, 1), Error) << text;
+    EXPECT_THROW(parse_losses(text), Error) << text;
   }
-  EXPECT_THROW(check_loss_options(parse_losses("exo", 1, 1), {.label_smoothing = 0}), Error);
-  EXPECT_THROW(check_loss_options(parse_losses("sigmoid", 1, 1), {.label_smoothing = 0.5}), Error);
-  EXPECT_THROW(check_loss_options(parse_losses("sigmoid", 1, 1), {.beta = 0}), Error);
+  EXPECT_THROW(check_loss_options(parse_losses("exo"), {.label_smoothing = 0}), Error);
+  EXPECT_THROW(check_loss_options(parse_losses("sigmoid"), {.label_smoothing = 0.5}), Error);
+  EXPECT_THROW(check_loss_options(parse_losses("sigmoid"), {.beta = 0}), Error);
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ std::vector<SessionRow> share(const std::vector<SessionRow>& rows, int rank, int
 
 TrainerOptions options_for(const std::string& loss, int zero) {
   TrainerOptions o;
-  o.loss = parse_losses(loss, 1, 1);
+  o.loss = parse_losses(loss);
   o.trainable.lora_r = 4;
   o.trainable.lora_alpha = 8;
   o.trainable.projector = true;

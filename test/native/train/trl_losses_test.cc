@@ -45,14 +45,14 @@ struct BatchLoss {
 BatchLoss loss_of(const Json& test, const std::vector<Record>& records) {
   const Json& options = at(test, "options");
   const auto option = [&](const char* name, double otherwise) { return options.find(name) ? options.find(name)->number() : otherwise; };
-  const LossOptions o{.beta = at(golden(), "beta").number(), .label_smoothing = option("label_smoothing", 0), .gamma = option("simpo_gamma", 0.5),
+  const LossOptions o{.beta = at(golden(), "beta").number(), .label_smoothing = option("label_smoothing", 0), .simpo_gamma = option("simpo_gamma", 0.5), .cpo_alpha = option("cpo_alpha", 1), .orpo_lambda = option("orpo_lambda", 1),
                       .desirable_weight = option("desirable_weight", 1), .undesirable_weight = option("undesirable_weight", 1)};
   std::string name = at(test, "loss_name").string();
   if (name == "odds-ratio") name = cat("odds-ratio:", option("orpo_lambda", 1));
   double num_tokens = 0;
   for (const Record& r : records) num_tokens += double(r.chosen.num_tokens);
   BatchLoss out{.loss = 0, .d_chosen = std::vector<double>(records.size()), .d_rejected = std::vector<double>(records.size())};
-  for (const LossTerm& term : parse_losses(name, option("cpo_alpha", 1), option("orpo_lambda", 1))) {
+  for (const LossTerm& term : parse_losses(name, o)) {
     const double scale = term.weight / (term.info->average == Average::tokens ? num_tokens : double(records.size()));
     for (size_t i = 0; i < records.size(); ++i) {
       const Preference p{records[i].chosen, records[i].rejected, {}, records[i].label, test.find("kl") ? at(test, "kl").number() : 0};
