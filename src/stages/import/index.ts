@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // import: items of other tools' files -> prompt records. Every format by its name on the command line.
-import { placed, RecordError } from '../../records/error.ts';
+import { PixelError } from '../../pixels/pixel-error.ts';
+import type { PixelPool } from '../../pixels/pool.ts';
+import { RecordError } from '../../records/error.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -10,7 +12,7 @@ import { type Cleaning, checkSlots, dialoguePrompt, questionPrompt } from './dia
 import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
 import { gqa } from './gqa.ts';
 import { helpsteer } from './helpsteer.ts';
-import { checkImageFile, checkImageForm, type ImageRoot, resolveImage } from './images.ts';
+import { type ImageRoot, imageReference, resolveImage } from './images.ts';
 import { readItems } from './items.ts';
 import type { JsonItem } from './json-items.ts';
 import { llava } from './llava.ts';
@@ -55,8 +57,8 @@ export interface ImportOptions {
   selection: Selection;
   cleaning: Cleaning;
   imageRoots: readonly ImageRoot[];
-  /** Look whether each image is there. */
-  checkImages: boolean;
+  /** Makes the workers that decode each image; they are not looked at without it. */
+  createPool?: () => PixelPool;
   /** For benchmarks. */
   setting?: Omit<ImportSetting, 'seed' | 'sources'>;
 }
@@ -96,10 +98,18 @@ export async function* importFiles(
 ): AsyncGenerator<RowResult> {
   const format = importFormats[options.format]!;
   const convert = (row: Row) => toRecords(row as ItemRow, format, options);
-  const stage = options.checkImages
-    ? mapRowsConcurrently(async (row) => checkImages(convert(row), row as ItemRow, counts), 32)
-    : mapRows(convert);
-  yield* stage(selectItems(files, format, options, counts));
+  const rows = selectItems(files, format, options, counts);
+  const pool = options.createPool?.();
+  if (pool === undefined) {
+    yield* mapRows(convert)(rows);
+    return;
+  }
+  const check = async (row: Row) => checkImages(convert(row), row as ItemRow, counts, pool);
+  try {
+    yield* mapRowsConcurrently(check, pool.numThreads * 2)(rows);
+  } finally {
+    await pool.close();
+  }
 }
 
 async function* selectItems(
@@ -200,9 +210,9 @@ interface RecordParts {
 function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: RecordParts): VprefRecord {
   const { item, itemSource } = row;
   const { turns: _turns, system: _system, prompt: _prompt, images: written, source, ...rest } = draft;
-  for (const [index, image] of (written ?? []).entries())
-    checkImageForm(image, row, joinPath(item.path, `images[${index}]`));
-  const images = written?.map((image) => resolveImage(image, itemSource, options.imageRoots));
+  const images = written?.map((image, index) =>
+    resolveImage(imageReference(image, row, joinPath(item.path, `images[${index}]`)), itemSource, options.imageRoots),
+  );
   const { id, group, reference } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {
@@ -216,16 +226,25 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
   };
 }
 
-async function checkImages(records: VprefRecord[], row: ItemRow, counts: ImportCounts): Promise<VprefRecord[]> {
-  try {
-    for (const [index, image] of (records[0]?.images ?? []).entries())
-      await checkImageFile(image, joinPath(row.item.path, `images[${index}]`));
-  } catch (error) {
-    const source = row.itemSource ?? 'unknown';
-    counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
-    // A kept row should be the record, not the empty shell that stood for it.
-    Object.assign(row.record, records[0]);
-    throw placed(row, error);
+/** Decodes the images as later stages will. */
+async function checkImages(
+  records: VprefRecord[],
+  row: ItemRow,
+  counts: ImportCounts,
+  pool: PixelPool,
+): Promise<VprefRecord[]> {
+  for (const [index, image] of (records[0]?.images ?? []).entries()) {
+    try {
+      await pool.run('check', { source: image });
+    } catch (error) {
+      if (!(error instanceof PixelError)) throw error;
+      const source = row.itemSource ?? 'unknown';
+      counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
+      // A kept row should be the record, not the empty shell that stood for it.
+      Object.assign(row.record, records[0]);
+      const field = joinPath(row.item.path, `images[${index}]`);
+      throw new RecordError(row, field, error.expected, `${error.subject}: ${error.got}`);
+    }
   }
   return records;
 }
