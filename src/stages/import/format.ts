@@ -63,6 +63,8 @@ export interface ImportFormat {
   facts(value: unknown): ItemFacts;
   /** Throws RecordError; `path` is where the item stands below its line, to be put before field names. */
   draft(value: unknown, at: Place, path: string): Draft;
+  /** The items are records already: their images are resolved, and nothing else is made of them. Throws RecordError. */
+  record?(value: unknown, at: Place, path: string): VprefRecord;
   /** Turns of a dialogue to take when --turns is not given: the whole dialogue, or its first question alone. */
   defaultTurns?: 'first';
 }

@@ -3,6 +3,7 @@
 import { PixelError } from '../../pixels/pixel-error.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -22,6 +23,7 @@ import { mmbench } from './mmbench.ts';
 import { mmvet } from './mmvet.ts';
 import { mtBench } from './mt-bench.ts';
 import { pope } from './pope.ts';
+import { records } from './records.ts';
 import { scienceqa } from './scienceqa.ts';
 import { scigraphqa } from './scigraphqa.ts';
 import { seedBench } from './seed-bench.ts';
@@ -39,6 +41,7 @@ export const importFormats: Readonly<Record<string, ImportFormat>> = {
   trl,
   seva,
   helpsteer,
+  records,
   pope,
   mmvet,
   'llava-bench': llavaBench,
@@ -181,6 +184,7 @@ async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat):
 function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions): VprefRecord[] {
   const { item, itemSource } = row;
   if (item.error !== undefined) throw item.error;
+  if (format.record !== undefined) return [ownRecord(format.record(item.value, row, item.path), row, options)];
   const draft = format.draft(item.value, row, item.path);
   const { id } = row.record;
   const turns = draft.turns ?? [];
@@ -197,6 +201,16 @@ function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions): 
     const prompt = questionPrompt(draft, turn, options.cleaning, itemSource);
     return toRecord(row, draft, options, { ...own, prompt, reference: turn.answer });
   });
+}
+
+function ownRecord(record: VprefRecord, row: ItemRow, { imageRoots }: ImportOptions): VprefRecord {
+  if (record.id !== row.record.id)
+    throw new RecordError(row, joinPath(row.item.path, 'id'), 'an id not seen before', JSON.stringify(record.id));
+  if (record.error !== undefined || record.images === undefined) return record;
+  const images = record.images.map((image, index) =>
+    resolveImage(imageReference(image, row, joinPath(row.item.path, `images[${index}]`)), record.source, imageRoots),
+  );
+  return withNumbersOf(record, { ...record, images });
 }
 
 interface RecordParts {
