@@ -77,10 +77,30 @@ interface Level {
  * JSON.parse keeps one) or nesting beyond MAX_DEPTH.
  */
 export function noteNumbers(value: unknown, text: string): Problem | undefined {
+  return walk(value, text, { notes: true, maxDepth: MAX_DEPTH });
+}
+
+/** The problem of a key that comes twice, at any depth. */
+export function repeatedKey(value: unknown, text: string): Problem | undefined {
+  return walk(value, text, { notes: false, maxDepth: Number.POSITIVE_INFINITY });
+}
+
+/** The id holder[key] as text: a whole number to its last digit. */
+export function idText(holder: object, key: string): string {
+  const text = numberText(holder, key);
+  return /^-?\d+$/.test(text) ? text : String((holder as Record<string, unknown>)[key]);
+}
+
+function walk(
+  value: unknown,
+  text: string,
+  { notes, maxDepth }: { notes: boolean; maxDepth: number },
+): Problem | undefined {
   const root: Level = { holder: { '': value }, isArray: true, key: '', numKeys: 0 };
   const levels: Level[] = [];
   let level = root;
   let expectsKey = false;
+  let problem: Problem | undefined;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
@@ -92,7 +112,7 @@ export function noteNumbers(value: unknown, text: string): Problem | undefined {
       }
       at = end;
     } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
-      if (levels.length >= MAX_DEPTH)
+      if (levels.length >= maxDepth)
         return {
           path: levels[1]?.key ?? '',
           expected: `values nested ${MAX_DEPTH} levels deep at most`,
@@ -100,11 +120,13 @@ export function noteNumbers(value: unknown, text: string): Problem | undefined {
         };
       levels.push(level);
       const isArray = code === OPEN_BRACKET;
-      level = { holder: level.holder[level.key] as Level['holder'], isArray, key: isArray ? '0' : '', numKeys: 0 };
+      level = { holder: holderOf(level.holder[level.key]), isArray, key: isArray ? '0' : '', numKeys: 0 };
       expectsKey = !isArray;
     } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
-      if (!level.isArray && level.numKeys !== Object.keys(level.holder).length)
-        return { path: pathOf(levels.slice(1)), expected: 'each key once', got: repeated(text, at) };
+      if (!level.isArray && level.numKeys !== Object.keys(level.holder).length) {
+        const got = repeated(text, at);
+        if (got !== undefined) problem ??= { path: pathOf(levels.slice(1)), expected: 'each key once', got };
+      }
       level = levels.pop()!;
       expectsKey = false;
     } else if (code === COMMA) {
@@ -113,11 +135,17 @@ export function noteNumbers(value: unknown, text: string): Problem | undefined {
     } else if (code === MINUS || (code >= DIGIT_0 && code <= DIGIT_9)) {
       const end = numberEnd(text, at);
       const digits = text.slice(at, end);
-      if (level !== root && String(level.holder[level.key]) !== digits) noteNumber(level.holder, level.key, digits);
+      if (notes && level !== root && String(level.holder[level.key]) !== digits)
+        noteNumber(level.holder, level.key, digits);
       at = end - 1;
     }
   }
-  return undefined;
+  return problem;
+}
+
+// The value of a key that comes twice is the last one: the text of the first may be of an object that is not there.
+function holderOf(value: unknown): Level['holder'] {
+  return (typeof value === 'object' && value !== null ? value : {}) as Level['holder'];
 }
 
 const MINUS = 0x2d;
@@ -149,13 +177,13 @@ function pathOf(levels: readonly Level[]): string {
 }
 
 /** Which key of the object that ends at `close` comes twice. */
-function repeated(text: string, close: number): string {
+function repeated(text: string, close: number): string | undefined {
   const seen = new Set<string>();
   for (const key of keysBefore(text, close)) {
     if (seen.has(key)) return `${JSON.stringify(key)} twice`;
     seen.add(key);
   }
-  return 'one twice';
+  return undefined;
 }
 
 /** The keys of the object that ends at `close`. */

@@ -31,6 +31,13 @@ test('a key that comes twice and nesting without end are refused with their plac
     /^Error: b: expected each key once, got "c" twice$/,
   );
   assert.throws(() => parseExact('[{"a":1},{"a":1,"\\u0061":2}]'), /\[1\]: expected each key once, got "a" twice/);
+  for (const text of [
+    '{"x":{"a":1},"x":null}',
+    '{"x":[1.0,2],"x":3}',
+    '{"x":{"a":1,"b":2},"x":{}}',
+    '{"x":1,"x":{"y":[1.0]}}',
+  ])
+    assert.throws(() => parseExact(text), /^Error: : expected each key once, got "x" twice$/);
   const deep = (levels: number) => `{"x":${'['.repeat(levels)}${']'.repeat(levels)}}`;
   assert.equal(again(deep(MAX_DEPTH - 1)), deep(MAX_DEPTH - 1));
   assert.throws(() => parseExact(deep(MAX_DEPTH)), /x: expected values nested 1000 levels deep at most/);
