@@ -276,10 +276,15 @@ test('image paths: relative to a root, data: URIs as files named by their conten
     (await run('trl', [{ images, ...pairOf }])).errors[0]!,
     /^f:1: images\[0\]: expected a file path \(--image-dir/,
   );
+  // The bytes say what it is: its name, parameters and line breaks do not matter.
+  const png = readFileSync('fixtures/images/tiny.png').toString('base64').replace(/.{30}/g, '$&\n');
+  const other = { images: [`data:image/jpg;name=x;base64,${png}`], ...pairOf };
+  const named = JSON.parse((await run('trl', [other], { imagePath: imagePaths({ directory }) })).lines[0]!).images[0];
+  assert.deepEqual([named.slice(-4), readFileSync(named)], ['.png', readFileSync('fixtures/images/tiny.png')]);
   const svg = { images: ['data:image/svg+xml;base64,AAAA'], ...pairOf };
   assert.match(
     (await run('trl', [svg], { imagePath: imagePaths({ directory }) })).errors[0]!,
-    /expected a data: URI of a JPEG/,
+    /expected a JPEG, PNG, WebP, GIF, TIFF or AVIF image, got data:image\/svg\+xml/,
   );
 });
 

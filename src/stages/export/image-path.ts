@@ -4,6 +4,15 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { RecordError } from '../../records/error.ts';
+import {
+  dataUriBytes,
+  describeBytes,
+  IMAGE_EXPECTED,
+  ImageSourceError,
+  imageKind,
+  localPath,
+  sourceName,
+} from '../../records/image-source.ts';
 import type { Row } from '../stage.ts';
 
 /** The path to write for one of a record's images. Throws RecordError. */
@@ -16,12 +25,10 @@ export interface ImagePathOptions {
   directory?: string;
 }
 
-const EXTENSIONS: Readonly<Record<string, string>> = { jpeg: 'jpg', png: 'png', webp: 'webp', gif: 'gif', bmp: 'bmp' };
-
 export function imagePaths({ root, directory }: ImagePathOptions): ImagePath {
   const from = root === undefined ? undefined : resolve(root);
   return (image, row, field) => {
-    const path = image.startsWith('data:') ? writeDataImage(image, directory, row, field) : image;
+    const path = image.startsWith('data:') ? writeDataImage(image, directory, row, field) : localPath(image);
     if (from === undefined) return path;
     const below = relative(from, resolve(path));
     if (below === '' || below === '..' || below.startsWith(`..${sep}`) || isAbsolute(below))
@@ -30,22 +37,25 @@ export function imagePaths({ root, directory }: ImagePathOptions): ImagePath {
   };
 }
 
-/** Writes the image under a name that its content gives, once, and returns its path. */
+/** Writes the image under a name that its content gives, once, and returns its path. The bytes decide its kind, not the URI's type. */
 function writeDataImage(uri: string, directory: string | undefined, row: Row, field: string): string {
   if (directory === undefined)
     throw new RecordError(row, field, 'a file path (--image-dir writes data: URIs as files)', 'a data: URI');
-  const match = /^data:image\/([a-z]+);base64,([A-Za-z0-9+/]+={0,2})$/.exec(uri);
-  const extension = EXTENSIONS[match?.[1] ?? ''];
-  if (match === null || extension === undefined)
-    throw new RecordError(
-      row,
-      field,
-      'a data: URI of a JPEG, PNG, WebP, GIF or BMP in base64',
-      `${uri.slice(0, 30)}...`,
-    );
-  const bytes = Buffer.from(match[2]!, 'base64');
-  const path = join(directory, `${createHash('sha256').update(bytes).digest('hex').slice(0, 32)}.${extension}`);
+  const bytes = placedBytes(uri, row, field);
+  const kind = imageKind(bytes);
+  if (kind === undefined)
+    throw new RecordError(row, field, IMAGE_EXPECTED, `${sourceName(uri)} (${describeBytes(bytes)})`);
+  const path = join(directory, `${createHash('sha256').update(bytes).digest('hex').slice(0, 32)}.${kind.extension}`);
   mkdirSync(directory, { recursive: true });
   if (!existsSync(path)) writeFileSync(path, bytes);
   return path;
+}
+
+function placedBytes(uri: string, row: Row, field: string): Buffer {
+  try {
+    return dataUriBytes(uri);
+  } catch (cause) {
+    if (!(cause instanceof ImageSourceError)) throw cause;
+    throw new RecordError(row, field, cause.expected, `${sourceName(uri)}: ${cause.got}`);
+  }
 }

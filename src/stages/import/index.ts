@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // import: items of other tools' files -> prompt records. Every format by its name on the command line.
-import { placed, RecordError } from '../../records/error.ts';
+import { PixelError } from '../../pixels/pixel-error.ts';
+import type { PixelPool } from '../../pixels/pool.ts';
+import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -10,7 +13,7 @@ import { type Cleaning, checkSlots, dialoguePrompt, questionPrompt } from './dia
 import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
 import { gqa } from './gqa.ts';
 import { helpsteer } from './helpsteer.ts';
-import { checkImageFile, checkImageForm, type ImageRoot, resolveImage } from './images.ts';
+import { type ImageRoot, imageReference, resolveImage } from './images.ts';
 import { readItems } from './items.ts';
 import type { JsonItem } from './json-items.ts';
 import { llava } from './llava.ts';
@@ -20,6 +23,7 @@ import { mmbench } from './mmbench.ts';
 import { mmvet } from './mmvet.ts';
 import { mtBench } from './mt-bench.ts';
 import { pope } from './pope.ts';
+import { records } from './records.ts';
 import { scienceqa } from './scienceqa.ts';
 import { scigraphqa } from './scigraphqa.ts';
 import { seedBench } from './seed-bench.ts';
@@ -37,6 +41,7 @@ export const importFormats: Readonly<Record<string, ImportFormat>> = {
   trl,
   seva,
   helpsteer,
+  records,
   pope,
   mmvet,
   'llava-bench': llavaBench,
@@ -55,8 +60,8 @@ export interface ImportOptions {
   selection: Selection;
   cleaning: Cleaning;
   imageRoots: readonly ImageRoot[];
-  /** Look whether each image is there. */
-  checkImages: boolean;
+  /** Makes the workers that decode each image; they are not looked at without it. */
+  createPool?: () => PixelPool;
   /** For benchmarks. */
   setting?: Omit<ImportSetting, 'seed' | 'sources'>;
 }
@@ -96,10 +101,18 @@ export async function* importFiles(
 ): AsyncGenerator<RowResult> {
   const format = importFormats[options.format]!;
   const convert = (row: Row) => toRecords(row as ItemRow, format, options);
-  const stage = options.checkImages
-    ? mapRowsConcurrently(async (row) => checkImages(convert(row), row as ItemRow, counts), 32)
-    : mapRows(convert);
-  yield* stage(selectItems(files, format, options, counts));
+  const rows = selectItems(files, format, options, counts);
+  const pool = options.createPool?.();
+  if (pool === undefined) {
+    yield* mapRows(convert)(rows);
+    return;
+  }
+  const check = async (row: Row) => checkImages(convert(row), row as ItemRow, counts, pool);
+  try {
+    yield* mapRowsConcurrently(check, pool.numThreads * 2)(rows);
+  } finally {
+    await pool.close();
+  }
 }
 
 async function* selectItems(
@@ -171,6 +184,7 @@ async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat):
 function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions): VprefRecord[] {
   const { item, itemSource } = row;
   if (item.error !== undefined) throw item.error;
+  if (format.record !== undefined) return [ownRecord(format.record(item.value, row, item.path), row, options)];
   const draft = format.draft(item.value, row, item.path);
   const { id } = row.record;
   const turns = draft.turns ?? [];
@@ -189,6 +203,16 @@ function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions): 
   });
 }
 
+function ownRecord(record: VprefRecord, row: ItemRow, { imageRoots }: ImportOptions): VprefRecord {
+  if (record.id !== row.record.id)
+    throw new RecordError(row, joinPath(row.item.path, 'id'), 'an id not seen before', JSON.stringify(record.id));
+  if (record.error !== undefined || record.images === undefined) return record;
+  const images = record.images.map((image, index) =>
+    resolveImage(imageReference(image, row, joinPath(row.item.path, `images[${index}]`)), record.source, imageRoots),
+  );
+  return withNumbersOf(record, { ...record, images });
+}
+
 interface RecordParts {
   id: string;
   group?: string;
@@ -200,9 +224,9 @@ interface RecordParts {
 function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: RecordParts): VprefRecord {
   const { item, itemSource } = row;
   const { turns: _turns, system: _system, prompt: _prompt, images: written, source, ...rest } = draft;
-  for (const [index, image] of (written ?? []).entries())
-    checkImageForm(image, row, joinPath(item.path, `images[${index}]`));
-  const images = written?.map((image) => resolveImage(image, itemSource, options.imageRoots));
+  const images = written?.map((image, index) =>
+    resolveImage(imageReference(image, row, joinPath(item.path, `images[${index}]`)), itemSource, options.imageRoots),
+  );
   const { id, group, reference } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {
@@ -216,16 +240,25 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
   };
 }
 
-async function checkImages(records: VprefRecord[], row: ItemRow, counts: ImportCounts): Promise<VprefRecord[]> {
-  try {
-    for (const [index, image] of (records[0]?.images ?? []).entries())
-      await checkImageFile(image, joinPath(row.item.path, `images[${index}]`));
-  } catch (error) {
-    const source = row.itemSource ?? 'unknown';
-    counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
-    // A kept row should be the record, not the empty shell that stood for it.
-    Object.assign(row.record, records[0]);
-    throw placed(row, error);
+/** Decodes the images as later stages will. */
+async function checkImages(
+  records: VprefRecord[],
+  row: ItemRow,
+  counts: ImportCounts,
+  pool: PixelPool,
+): Promise<VprefRecord[]> {
+  for (const [index, image] of (records[0]?.images ?? []).entries()) {
+    try {
+      await pool.run('check', { source: image });
+    } catch (error) {
+      if (!(error instanceof PixelError)) throw error;
+      const source = row.itemSource ?? 'unknown';
+      counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
+      // A kept row should be the record, not the empty shell that stood for it.
+      Object.assign(row.record, records[0]);
+      const field = joinPath(row.item.path, `images[${index}]`);
+      throw new RecordError(row, field, error.expected, `${error.subject}: ${error.got}`);
+    }
   }
   return records;
 }

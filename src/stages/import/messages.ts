@@ -3,11 +3,9 @@
 import { RecordError } from '../../records/error.ts';
 import {
   arrayOf,
-  checkShape,
   describeValue,
   either,
   joinPath,
-  nonEmptyString,
   nothing,
   object,
   oneOf,
@@ -16,6 +14,7 @@ import {
   string,
 } from '../../records/field.ts';
 import type { ContentPart, Message } from '../../records/record.ts';
+import { imageReference } from './images.ts';
 
 const part = object(
   { type: oneOf('image', 'text') },
@@ -51,24 +50,12 @@ export function answerText(message: Message, at: Place, path: string): string {
   throw new RecordError(at, joinPath(path, 'content'), 'text alone in an answer', describeValue(content));
 }
 
-/** Paths from `images` or `image`: strings, or objects as the datasets library writes them ({path} or {bytes}). */
+/** Images from `images` or `image`: one or a list, in any form that imageReference takes. */
 export function imagePaths(item: Record<string, unknown>, at: Place, path: string): string[] | undefined {
   const key = item.images === undefined || item.images === null ? 'image' : 'images';
   const value = item[key];
   if (value === undefined || value === null) return undefined;
-  const images = Array.isArray(value) ? value : [value];
-  return images.map((image, index) => {
-    const at_ = joinPath(joinPath(path, key), Array.isArray(value) ? `[${index}]` : '');
-    if (typeof image === 'string') return checkShape(nonEmptyString, image, at, at_);
-    const { path: file, bytes } = (image ?? {}) as { path?: unknown; bytes?: unknown };
-    if (typeof bytes === 'string') return `data:${mediaType(bytes)};base64,${bytes}`;
-    if (typeof file === 'string' && file !== '') return file;
-    throw new RecordError(at, at_, 'a path, {path} or {bytes: base64}', describeValue(image));
-  });
-}
-
-function mediaType(base64: string): string {
-  if (base64.startsWith('/9j/')) return 'image/jpeg';
-  if (base64.startsWith('iVBORw0KGgo')) return 'image/png';
-  return base64.startsWith('UklGR') ? 'image/webp' : 'application/octet-stream';
+  const field = joinPath(path, key);
+  if (!Array.isArray(value)) return [imageReference(value, at, field)];
+  return value.map((image, index) => imageReference(image, at, joinPath(field, `[${index}]`)));
 }

@@ -18,6 +18,7 @@ import {
   withEnding,
 } from './benchmark.ts';
 import type { ImportFile, ImportSetting } from './format.ts';
+import { imageReference } from './images.ts';
 import type { JsonItem } from './json-items.ts';
 
 export const mmbench = benchmarkFormat(
@@ -93,6 +94,5 @@ function imageUri(value: Record<string, unknown>, item: JsonItem, imageOf: Reado
   const image = typeof own === 'string' && /^\d{1,16}$/.test(own) ? imageOf.get(own) : own;
   if (typeof image !== 'string' || image.length < 16)
     throw new RecordError(item, 'image', 'an image in base64', describeValue(own));
-  const type = image.startsWith('iVBOR') ? 'png' : image.startsWith('UklGR') ? 'webp' : 'jpeg';
-  return `data:image/${type};base64,${image}`;
+  return imageReference({ bytes: image }, item, 'image');
 }
