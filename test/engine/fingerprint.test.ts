@@ -68,11 +68,7 @@ const HOSTILE: [string, (dir: string) => Promise<void>, RegExp][] = [
     (dir) => indexAlone(dir, '{"weight_map":{"a":"../x"}}'),
     /expected file names/,
   ],
-  [
-    'an index without a map',
-    (dir) => indexAlone(dir, '{}'),
-    /weight_map: expected an object/,
-  ],
+  ['an index without a map', (dir) => indexAlone(dir, '{}'), /weight_map: expected an object/],
 ];
 async function indexAlone(dir: string, text: string): Promise<void> {
   await rm(join(dir, 'model.safetensors'));
