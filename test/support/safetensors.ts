@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Safetensors files for tests.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 export interface TestTensor {
   name: string;
@@ -27,5 +27,23 @@ export function writeSafetensors(path: string, tensors: TestTensor[]): void {
       padded,
       ...tensors.map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)),
     ]),
+  );
+}
+
+/** The bytes of every tensor, by name. */
+export function readSafetensors(path: string): Map<string, Buffer> {
+  const bytes = readFileSync(path);
+  const begin = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString('utf8', 8, begin)) as Record<string, { data_offsets: [number, number] }>;
+  const entries = Object.entries(header).filter(([name]) => name !== '__metadata__');
+  return new Map(
+    entries.map(
+      ([
+        name,
+        {
+          data_offsets: [from, to],
+        },
+      ]) => [name, bytes.subarray(begin + from, begin + to)],
+    ),
   );
 }
