@@ -174,6 +174,9 @@ Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
   to.Set("storedDtype", dtype_name(facts.stored_dtype));
   to.Set("numParameters", double(facts.num_parameters));
   to.Set("threads", facts.threads);
+  Napi::Array notes = Napi::Array::New(env, facts.notes.size());
+  for (uint32_t i = 0; i < facts.notes.size(); ++i) notes.Set(i, facts.notes[i]);
+  to.Set("notes", notes);
   return to;
 }
 

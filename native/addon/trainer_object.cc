@@ -303,6 +303,8 @@ Napi::Value TrainerObject::facts(const Napi::CallbackInfo& info) {
   to.Set("rank", trainer.world().rank());
   to.Set("numRanks", trainer.world().size());
   to.Set("zero", trainer.zero());
+  to.Set("trainsProjector", trainer.trainable().trains_projector);
+  to.Set("numFixed", double(shared_->session->num_fixed()));
   const Volume& v = trainer.world().volume();
   Napi::Object volume = Napi::Object::New(env);
   volume.Set("calls", double(v.calls));
@@ -345,6 +347,7 @@ Napi::Value TrainerObject::merge_model(const Napi::CallbackInfo& info) {
       Napi::Object to = Napi::Object::New(env);
       to.Set("numMerged", double(result->num_merged));
       to.Set("relativeError", result->relative_error);
+      to.Set("untied", result->untied);
       return to;
     });
     policy->engine()->run([=](Context& ctx, Model& model) { *result = write_merged(ctx, model, dir, dtype); }, done);

@@ -9,6 +9,7 @@ namespace vpref {
 
 enum class DType : uint8_t { f32, bf16, f16, i32, u8 };
 
+constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
 constexpr size_t dtype_size(DType t) {
   switch (t) {
     case DType::f32:

@@ -112,7 +112,8 @@ struct Engine::State {
              .dtype = compute,
              .stored_dtype = model.stored_dtype(),
              .num_parameters = model.num_parameters(),
-             .threads = ctx.num_threads};
+             .threads = ctx.num_threads,
+             .notes = model.notes()};
     thread = std::thread([this] { loop(); });
   }
 

@@ -51,6 +51,7 @@ struct EngineFacts {
   DType stored_dtype = DType::f32;
   int64_t num_parameters = 0;
   int threads = 1;
+  std::vector<std::string> notes;  // Model::notes
 };
 
 // Stops a branch that repeats itself: its last tokens are `min_repeats` copies of one pattern of at most `max_period` tokens. 0 is off.

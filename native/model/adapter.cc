@@ -1,84 +1,229 @@
 // SPDX-License-Identifier: Apache-2.0
 // PEFT adapters: adapter_config.json and adapter_model.safetensors, in the key spellings of every transformers version.
-#include <cmath>
+#include <algorithm>
 #include <map>
-#include <regex>
 #include <set>
 
 #include "core/error.h"
+#include "model/adapter_config.h"
 #include "model/json.h"
 #include "model/load.h"
+#include "ops/elementwise.h"
+#include "ops/gemm.h"
 
 namespace vpref {
 
 namespace {
 
-constexpr const char* kRoot = "base_model.model.";
+constexpr std::string_view kRoot = "base_model.model.";
 
-// Features that change what the weights mean. `off`: the value that means "not used".
-void refuse_unsupported(const ConfigReader& c) {
-  if (c.string("peft_type", "LORA") != "LORA") c.fail("peft_type", "\"LORA\"");
-  for (const char* key : {"use_dora", "fan_in_fan_out", "lora_bias", "use_bdlora", "use_qalora", "alora_invocation_tokens"}) {
-    const Json* j = c.raw(key);
-    if (j && !(j->kind() == Json::Kind::boolean && !j->boolean())) c.fail(key, "false (not supported)");
+// What a key of the file says.
+struct KeyParts {
+  enum class Kind { lora_a, lora_b, embedding_a, embedding_b, base, saved };
+  Kind kind = Kind::saved;
+  std::string path;  // of the module for LoRA, of the tensor otherwise; as stored, without the root
+};
+
+// "X.lora_A.weight" and "X.lora_A.NAME.weight", "X.lora_embedding_A" and "X.lora_embedding_A.NAME", "X.base_layer.weight", or a tensor's own name.
+KeyParts split_key(const std::string& name) {
+  using Kind = KeyParts::Kind;
+  constexpr struct {
+    const char* mark;
+    Kind kind;
+  } kMarks[] = {{".lora_A.", Kind::lora_a}, {".lora_B.", Kind::lora_b}, {".lora_embedding_A", Kind::embedding_a}, {".lora_embedding_B", Kind::embedding_b}};
+  for (const auto& [mark, kind] : kMarks) {
+    const size_t at = name.find(mark);
+    if (at == std::string::npos) continue;
+    const bool matrix = kind == Kind::lora_a || kind == Kind::lora_b;
+    if (!matrix || name.ends_with("weight")) return {kind, name.substr(0, at)};
   }
-  if (c.string("bias", "none") != "none") c.fail("bias", "\"none\"");
-  for (const char* key : {"layer_replication", "trainable_token_indices", "target_parameters"}) {
-    const Json* j = c.raw(key);
-    if (j && !(j->kind() == Json::Kind::array && j->array().empty())) c.fail(key, "none (not supported)");
-  }
+  constexpr std::string_view kBase = ".base_layer.";
+  if (const size_t at = name.find(kBase); at != std::string::npos) return {Kind::base, name.substr(0, at) + "." + name.substr(at + kBase.size())};
+  return {Kind::saved, name};
 }
 
-// rank_pattern and alpha_pattern: a key is a regular expression for the end of a module path, as in PEFT's get_pattern_key.
-class Pattern {
+// Finds a family's linears and tensors by every spelling of their names.
+class ModuleIndex {
  public:
-  Pattern(const ConfigReader& config, const char* key) {
-    const ConfigReader patterns = config.object(key);
-    const Json* j = config.raw(key);
-    if (!j) return;
-    for (const auto& [pattern, value] : j->object()) {
-      if (!value.is_number()) patterns.fail(pattern.c_str(), "a number");
-      try {
-        entries_.emplace_back(std::regex("(.*\\.)?(" + pattern + ")"), value.number());
-      } catch (const std::regex_error&) {
-        throw Error("config", cat(config.where(key), ": expected a regular expression, got ", json_quote(pattern)));
-      }
-    }
+  struct Found {
+    std::string name;  // in transformers' module tree
+    bool usual;        // the spelling is one that peft finds too
+    const LinearSpec* linear;
+    const TensorSpec* tensor;
+  };
+  explicit ModuleIndex(const FamilyTensors& family) {
+    for (const LinearSpec& spec : family.linears) add(family.groups[size_t(spec.group)], spec.path, &spec, nullptr);
+    for (const TensorSpec& spec : family.tensors) add(family.groups[size_t(spec.group)], spec.name, nullptr, &spec);
   }
-  double of(const std::string& path, double fallback) const {
-    for (const auto& [regex, value] : entries_) {
-      if (std::regex_match(path, regex)) return value;
-    }
-    return fallback;
+  const Found* find(const std::string& path) const {
+    const auto found = names_.find(path);
+    return found == names_.end() ? nullptr : &found->second;
   }
 
  private:
-  std::vector<std::pair<std::regex, double>> entries_;
+  void add(const TensorGroup& group, const std::string& name, const LinearSpec* linear, const TensorSpec* tensor) {
+    const auto put = [&](const std::string& prefix, bool usual) { names_.emplace(prefix + name, Found{group.module + name, usual, linear, tensor}); };
+    put(group.module, true);
+    for (const std::string& prefix : group.other_modules) put(prefix, true);
+    for (const std::string& prefix : group.prefixes) {
+      put(prefix, false);
+      put("model." + prefix, false);
+    }
+  }
+  std::map<std::string, Found> names_;
 };
 
-// "X.lora_A.weight" or "X.lora_A.NAME.weight" -> X and 'A'; false for other keys.
-bool split_lora(const std::string& key, std::string& path, char& side) {
-  for (const char c : {'A', 'B'}) {
-    const std::string mark = std::string(".lora_") + c + ".";
-    const size_t at = key.find(mark);
-    if (at == std::string::npos || !key.ends_with("weight")) continue;
-    path = key.substr(0, at);
-    side = c;
-    return true;
-  }
-  return false;
-}
-
-// Every path under which a group's module may be addressed by an adapter, transformers' own trees before and after 4.52.
-std::vector<std::string> adapter_prefixes(const std::string& model_type, const std::vector<std::string>& prefixes) {
-  std::vector<std::string> all = prefixes;
-  if (model_type == "llava") {
-    for (const std::string& p : prefixes) all.push_back("model." + p);
-  }
-  return all;
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string s;
+  for (const int64_t n : shape) s += (s.empty() ? "" : ", ") + std::to_string(n);
+  return "[" + s + "]";
 }
 
 }  // namespace
+
+// One adapter on its way into a model: every tensor is checked and put where it acts.
+class AdapterLoader {
+ public:
+  AdapterLoader(Model& model, const AdapterConfig& config, const Safetensors& file, LoadedAdapter& out)
+      : model_(model), config_(config), file_(file), out_(out), index_(model.tensors_) {}
+
+  void load() {
+    check(!file_.tensors().empty(), "checkpoint", file_.path(), ": expected LoRA tensors, got none");
+    for (const auto& [key, stored] : file_.tensors()) take(key, stored);
+    for (const std::string& module : config_.modules_to_save()) check_saved(module);
+    // Copies of base weights come before what stands on them.
+    for (const auto& [name, saved] : saved_) {
+      if (saved.in_place) replace(name, saved);
+    }
+    for (const auto& [name, saved] : saved_) {
+      if (!saved.in_place) replace(name, saved);
+    }
+    for (const auto& [path, pair] : pairs_) add_pair(path, pair);
+    if (odd_spellings_ > 0) {
+      out_.notes.push_back(cat(file_.path(), ": ", odd_spellings_, odd_spellings_ == 1 ? " name is" : " names are", " spelled as other versions do: ", odd_example_,
+                               " (peft may load such names without effect)"));
+    }
+    if (!config_.unread_pattern().empty()) {
+      out_.notes.push_back(cat(config_.unread_pattern(), ": not a regular expression that is read here; every tensor of the adapter is taken"));
+    }
+  }
+
+ private:
+  using Kind = KeyParts::Kind;
+  struct Pair {
+    const LinearSpec* spec = nullptr;
+    bool embedding = false;
+    ModuleName module;
+    std::string key_a, key_b;
+  };
+  struct Saved {
+    std::string key;
+    const TensorSpec* spec;
+    bool in_place;  // written into the base weight itself, which a tied head shares
+  };
+
+  void take(const std::string& key, const StoredTensor& stored) {
+    const bool rooted = key.starts_with(kRoot);
+    const KeyParts parts = split_key(rooted ? key.substr(kRoot.size()) : key);
+    const bool embedding = parts.kind == Kind::embedding_a || parts.kind == Kind::embedding_b;
+    const bool lora = embedding || parts.kind == Kind::lora_a || parts.kind == Kind::lora_b;
+    const ModuleIndex::Found* found = index_.find(embedding ? parts.path + ".weight" : parts.path);
+    check(found && (!lora || embedding || found->linear) && (lora || found->tensor), "checkpoint", file_.path(), ": ", key, ": expected ",
+          lora ? "a linear layer" : "a tensor", " of this ", model_.config.model_type, " model, got an unknown ", lora ? "path" : "name");
+    check(stored.dtype && is_float(*stored.dtype), "checkpoint", file_.path(), ": ", key, ": dtype: expected F32, BF16 or F16, got ", stored.dtype_name);
+    if (!rooted || !found->usual) {
+      if (odd_spellings_++ == 0) odd_example_ = cat(key, " is taken for ", found->name);
+    }
+    if (!lora) {
+      const std::string module = found->name.substr(0, found->name.rfind('.'));
+      const bool fresh = saved_.emplace(found->name, Saved{key, found->tensor, parts.kind == Kind::base || !config_.saves(module)}).second;
+      check(fresh, "checkpoint", file_.path(), ": ", key, ": stands twice, under another spelling too");
+      return;
+    }
+    if (embedding) {
+      check(found->tensor && found->tensor->slot == &model_.weights.embed_tokens, "checkpoint", file_.path(), ": ", key, ": expected the embedding of tokens");
+    }
+    const std::string name = embedding ? found->name.substr(0, found->name.rfind('.')) : found->name;
+    Pair& pair = pairs_[name];
+    pair.spec = found->linear;
+    pair.embedding = embedding;
+    pair.module = {name, parts.path};
+    std::string& side = parts.kind == Kind::lora_a || parts.kind == Kind::embedding_a ? pair.key_a : pair.key_b;
+    check(side.empty(), "checkpoint", file_.path(), ": ", key, ": stands twice, as ", side, " too");
+    side = key;
+  }
+
+  void check_saved(const std::string& module) const {
+    const bool found = std::any_of(saved_.begin(), saved_.end(), [&](const auto& s) { return ("." + s.first).find("." + module + ".") != std::string::npos; });
+    check(found, "checkpoint", file_.path(), ": modules_to_save: expected the tensors of ", module, ", got none");
+  }
+
+  void replace(const std::string& name, const Saved& saved) {
+    const TensorSpec& spec = *saved.spec;
+    const StoredTensor& stored = file_.tensors().at(saved.key);
+    const bool embedding = spec.slot == &model_.weights.embed_tokens, head = spec.name == "lm_head.weight";
+    if ((embedding || head) && stored.shape.size() == 2 && stored.shape[1] == spec.stored_shape[1]) {
+      check(stored.shape[0] == spec.stored_shape[0], "checkpoint", file_.path(), ": ", saved.key, ": expected ", spec.stored_shape[0],
+            " rows, the vocabulary of this base model, got ", stored.shape[0],
+            ": the adapter was saved after resize_token_embeddings; give a base model that was resized and saved alike, with its tokenizer");
+    }
+    check(stored.shape == spec.stored_shape, "checkpoint", file_.path(), ": ", saved.key, ": shape: expected ", shape_text(spec.stored_shape), " as the base tensor, got ",
+          shape_text(stored.shape));
+    const std::string module = name.substr(0, name.rfind('.'));
+    check(!pairs_.contains(module) || saved.key.find(".base_layer.") != std::string::npos, "checkpoint", file_.path(), ": ", saved.key,
+          ": expected no copy of a tensor that has LoRA too");
+    out_.others.push_back({saved.key, name, spec.slot});
+    if (model_.config.text.tie_word_embeddings && (embedding || head)) {
+      if (saved.in_place) {
+        model_.point(model_.weights.embed_tokens, file_.view(saved.key), file_);
+        return;
+      }
+      model_.untie_head();
+      if (head) return model_.point(model_.weights.lm_head.weight, file_.view(saved.key), file_);
+    }
+    if (spec.slot) model_.point(*spec.slot, file_.view(saved.key), file_);
+  }
+
+  void add_pair(const std::string& path, const Pair& pair) {
+    const char* a_name = pair.embedding ? ".lora_embedding_A" : ".lora_A";
+    const char* b_name = pair.embedding ? ".lora_embedding_B" : ".lora_B";
+    check(!pair.key_a.empty() && !pair.key_b.empty(), "checkpoint", file_.path(), ": ", path, ": expected ", a_name + 1, " and ", b_name + 1, ", got one of them");
+    check(config_.selects(pair.module), "checkpoint", file_.path(), ": ", pair.key_a,
+          ": expected only modules that adapter_config.json selects (target_modules, exclude_modules, layers_to_transform, modules_to_save)");
+    const Tensor a = file_.view(pair.key_a), b = file_.view(pair.key_b);
+    const int64_t r = a.rank == 2 ? a.dim(0) : 0;
+    const auto add_others = [&] {
+      out_.others.push_back({pair.key_a, path + a_name + (pair.embedding ? "" : ".weight"), nullptr});
+      out_.others.push_back({pair.key_b, path + b_name + (pair.embedding ? "" : ".weight"), nullptr});
+    };
+    if (!pair.embedding && !pair.spec->linear) return add_others();  // a vision layer above the feature layer
+    const Tensor& base = pair.embedding ? model_.weights.embed_tokens : pair.spec->linear->weight;
+    const int64_t n = base.dim(pair.embedding ? 1 : 0), k = base.dim(pair.embedding ? 0 : 1);
+    check(r > 0 && a.dim(1) == k, "checkpoint", file_.path(), ": ", path, a_name, ": shape: expected [r, ", k, "], got ", shape_string(a));
+    check(b.rank == 2 && b.dim(0) == n && b.dim(1) == r, "checkpoint", file_.path(), ": ", path, b_name, ": shape: expected [", n, ", ", r, "], got ", shape_string(b));
+    const double rank = config_.rank(pair.module);
+    check(double(r) == rank, "checkpoint", file_.path(), ": ", path, a_name, ": rank: expected ", rank, " (adapter_config.json), got ", r);
+    const LoraPair lora{a, b, config_.scale(pair.module, r)};
+    if (pair.embedding) {
+      model_.untie_head();  // peft leaves the head's own weight as it is
+      model_.embedding_adapters_.push_back(lora);
+      add_others();
+      return;
+    }
+    out_.loras.push_back({pair.spec->linear, path, pair.key_a, pair.key_b});
+    pair.spec->linear->adapters.push_back(lora);
+  }
+
+  Model& model_;
+  const AdapterConfig& config_;
+  const Safetensors& file_;
+  LoadedAdapter& out_;
+  ModuleIndex index_;
+  std::map<std::string, Pair> pairs_;   // by module
+  std::map<std::string, Saved> saved_;  // by tensor
+  int64_t odd_spellings_ = 0;
+  std::string odd_example_;
+};
 
 void Model::add_adapter(const std::string& dir) {
   check(!prepared_, "internal", "add_adapter after prepare");
@@ -87,71 +232,67 @@ void Model::add_adapter(const std::string& dir) {
   check(file_exists(weights_path), "checkpoint", weights_path, ": expected a file, got none");
   const Json json = read_json_file(config_path);
   check(json.is_object(), "config", config_path, ": expected an object, got ", json.kind_name());
-  const ConfigReader reader(json, config_path);
-  refuse_unsupported(reader);
-  const double alpha = reader.number("lora_alpha", 8);
-  const int32_t default_rank = reader.integer("r", 8, 1, 1 << 20);
-  const bool rslora = reader.boolean("use_rslora", false);
-  const Pattern ranks(reader, "rank_pattern"), alphas(reader, "alpha_pattern");
-
-  std::map<std::string, Linear*> linears;
-  for (const LinearSpec& spec : tensors_.linears) {
-    for (const std::string& p : adapter_prefixes(config.model_type, tensors_.groups[size_t(spec.group)].prefixes)) linears.emplace(p + spec.path, spec.linear);
-  }
-  std::map<std::string, const TensorSpec*> replaceable;
-  for (const TensorSpec& spec : tensors_.tensors) {
-    for (const std::string& p : adapter_prefixes(config.model_type, tensors_.groups[size_t(spec.group)].prefixes)) replaceable.emplace(p + spec.name, &spec);
-  }
-
+  const AdapterConfig adapter_config(ConfigReader(json, config_path));
   shards_.emplace_back(weights_path);
-  const Safetensors& file = shards_.back();
-  check(!file.tensors().empty(), "checkpoint", weights_path, ": expected LoRA tensors, got none");
-  struct Pair {
-    Linear* linear;
-    std::string path;
-    Tensor a, b;
-  };
-  std::map<std::string, Pair> pairs;
-  for (const auto& [key, stored] : file.tensors()) {
-    const std::string name = key.starts_with(kRoot) ? key.substr(std::string_view(kRoot).size()) : key;
-    std::string path;
-    char side = 0;
-    if (!split_lora(name, path, side)) {
-      const auto found = replaceable.find(name);
-      check(found != replaceable.end(), "checkpoint", weights_path, ": ", key, ": expected a tensor of this model, got an unknown name");
-      const TensorSpec& spec = *found->second;
-      check(stored.shape == spec.stored_shape && stored.dtype, "checkpoint", weights_path, ": ", key, ": expected the base tensor's shape");
-      if (!spec.slot) continue;
-      const Tensor old = *spec.slot;
-      *spec.slot = file.view(key);
-      spec.slot->rank = old.rank;
-      spec.slot->shape = old.shape;
-      spec.slot->stride = old.stride;
-      for (Placed& p : placed_) {
-        if (p.slot == spec.slot) p.file = &file.file();
-      }
-      continue;
-    }
-    const auto found = linears.find(path);
-    check(found != linears.end(), "checkpoint", weights_path, ": ", key, ": expected a linear layer of this ", config.model_type, " model, got an unknown path");
-    Pair& pair = pairs[path];
-    pair.linear = found->second;
-    pair.path = path;
-    (side == 'A' ? pair.a : pair.b) = file.view(key);
-  }
-  for (auto& [path, pair] : pairs) {
-    check(pair.a && pair.b, "checkpoint", weights_path, ": ", path, ": expected lora_A and lora_B, got one of them");
-    if (!pair.linear) continue;  // a vision layer above the feature layer
-    const int64_t n = pair.linear->weight.dim(0), k = pair.linear->weight.dim(1), r = pair.a.rank == 2 ? pair.a.dim(0) : 0;
-    check(r > 0 && pair.a.dim(1) == k, "checkpoint", weights_path, ": ", path, ".lora_A: shape: expected [r, ", k, "], got ", shape_string(pair.a));
-    check(pair.b.rank == 2 && pair.b.dim(0) == n && pair.b.dim(1) == r, "checkpoint", weights_path, ": ", path, ".lora_B: shape: expected [", n, ", ", r,
-          "], got ", shape_string(pair.b));
-    const double rank = ranks.of(path, default_rank);
-    check(double(r) == rank, "checkpoint", weights_path, ": ", path, ".lora_A: rank: expected ", rank, " (adapter_config.json), got ", r);
-    const double a = alphas.of(path, alpha);
-    pair.linear->adapters.push_back({pair.a, pair.b, float(a / (rslora ? std::sqrt(double(r)) : double(r)))});
-  }
+  adapters_.push_back({.dir = dir, .file = &shards_.back()});
+  AdapterLoader(*this, adapter_config, shards_.back(), adapters_.back()).load();
   if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
+}
+
+// A slot reads `value` of `file` from now on, in the shape it has.
+void Model::point(Tensor& slot, const Tensor& value, const Safetensors& file) {
+  const Tensor old = slot;
+  slot = value;
+  slot.rank = old.rank;
+  slot.shape = old.shape;
+  slot.stride = old.stride;
+  for (Placed& p : placed_) {
+    if (p.slot == &slot) p.file = &file.file();
+  }
+}
+
+void Model::untie_head() {
+  if (!config.text.tie_word_embeddings) return;
+  config.text.tie_word_embeddings = false;
+  weights.lm_head.weight = weights.embed_tokens;
+  const auto of_embedding = [&](const auto& at) { return at == &weights.embed_tokens; };
+  const auto placed = std::find_if(placed_.begin(), placed_.end(), [&](const Placed& p) { return of_embedding(p.slot); });
+  if (!prepared_) placed_.push_back({&weights.lm_head.weight, placed->file});
+  const auto head = std::find_if(stored_names_.begin(), stored_names_.end(), [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
+  if (head != stored_names_.end()) {
+    head->place = &weights.lm_head.weight;
+    head->linear = &weights.lm_head;
+    return;
+  }
+  const StoredName& embedding = *std::find_if(stored_names_.begin(), stored_names_.end(), [&](const StoredName& s) { return of_embedding(s.place); });
+  // Beside the decoder in the spelling that has it below language_model, else at the top.
+  const std::string& name = embedding.name;
+  const std::string prefix = name.starts_with("language_model.model.") ? "language_model." : "";
+  stored_names_.push_back({prefix + "lm_head.weight", embedding.shard, &weights.lm_head.weight, &weights.lm_head, embedding.stored});
+}
+
+// LoRA on the embedding is a table in f32 of its own: in 16 bits most of a small delta would be lost.
+void Model::fold_embedding_adapters(int threads) {
+  if (embedding_adapters_.empty()) return;
+  Context host(Device::cpu, threads);
+  const Tensor stored = weights.embed_tokens;
+  folded_embedding_ = Buffer(Device::cpu, aligned(size_t(stored.numel()) * sizeof(float)));
+  const Tensor table(folded_embedding_.data(), DType::f32, {stored.dim(0), stored.dim(1)});
+  convert(host, stored, table);
+  for (const LoraPair& pair : embedding_adapters_) {
+    Buffer memory[2];
+    const auto f32 = [&](Buffer& buffer, const Tensor& t) {
+      buffer = Buffer(Device::cpu, aligned(size_t(t.numel()) * sizeof(float)));
+      const Tensor to(buffer.data(), DType::f32, {t.dim(0), t.dim(1)});
+      convert(host, t, to);
+      return to;
+    };
+    gemm(host, f32(memory[0], pair.a), true, f32(memory[1], pair.b), true, table, pair.scale, 1.0f);
+  }
+  weights.embed_tokens = table;
+  for (Placed& p : placed_) {
+    if (p.slot == &weights.embed_tokens) p.file = nullptr;
+  }
 }
 
 }  // namespace vpref

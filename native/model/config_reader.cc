@@ -33,6 +33,11 @@ const Json* ConfigReader::raw(const char* key) const {
 
 bool ConfigReader::has(const char* key) const { return raw(key) != nullptr; }
 
+bool ConfigReader::has_null(const char* key) const {
+  const Json* j = object_.find(key);
+  return j && j->is_null();
+}
+
 void ConfigReader::fail(const char* key, const std::string& expected) const {
   throw Error("config", cat(where(key), ": expected ", expected, ", got ", shown(raw(key))));
 }

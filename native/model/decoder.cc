@@ -286,9 +286,9 @@ HeadActivations make_head_activations(const ModelConfig& config, int64_t num_tar
           .dnormed = arena.tensor(dtype, {num_targets, d})};
 }
 
-size_t head_scratch_bytes(const ModelConfig& config, int64_t num_targets, int64_t chunk_rows, DType dtype) {
-  const int64_t rows = std::min(chunk_rows, num_targets);
-  return 2 * bytes_of(num_targets, config.text.hidden_size, dtype) + bytes_of(rows, config.text.vocab_size, DType::f32) +
+size_t head_scratch_bytes(const ModelConfig& config, const Linear& lm_head, int64_t num_targets, int64_t chunk_rows, DType dtype) {
+  const int64_t rows = std::min(chunk_rows, num_targets), rank = saved_rank(lm_head);
+  return (rank > 0 ? bytes_of(rows, rank, dtype) : 0) + 2 * bytes_of(num_targets, config.text.hidden_size, dtype) + bytes_of(rows, config.text.vocab_size, DType::f32) +
          bytes_of(rows, config.text.vocab_size, dtype) + bytes_of(num_targets, 1, DType::f32) + 8 * 64;
 }
 
@@ -310,7 +310,8 @@ void head_logps(Context& ctx, const ModelConfig& config, const Weights& weights,
     log_softmax_gather(ctx, chunk, targets.rows(begin, rows), logps.rows(begin, rows), /*to_gradient=*/saved != nullptr);
     if (!saved) continue;
     if (x.dtype != DType::f32) convert(ctx, chunk, dlogits.rows(0, rows));
-    linear_backward_input(ctx, dlogits.rows(0, rows), weights.lm_head.weight, saved->dnormed.rows(begin, rows));
+    const Tensor dnormed = saved->dnormed.rows(begin, rows);
+    linear_backward(ctx, weights.lm_head, dlogits.rows(0, rows), normed.rows(begin, rows), Tensor(), &dnormed, 0, LinearGrads(), scratch);
   }
   scratch.release(mark);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <regex>
 #include <set>
@@ -31,18 +32,18 @@ std::string gibibytes(size_t bytes) {
   return s.str();
 }
 
-bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
-
 // Buffers that old checkpoints carry and nothing reads.
 bool ignorable(const std::string& name) { return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, "embeddings.position_ids"); }
 
 // File names below `dir` that hold the weights: the shards of the index, or the single file.
-std::vector<std::string> weight_files(const std::string& dir, std::map<std::string, std::string>& weight_map) {
+// As transformers does, the single file comes first where both are there.
+std::vector<std::string> weight_files(const std::string& dir, std::map<std::string, std::string>& weight_map, std::vector<std::string>& notes) {
   const std::string index_path = dir + "/model.safetensors.index.json";
-  if (!file_exists(index_path)) {
-    check(file_exists(dir + "/model.safetensors"), "checkpoint", dir, ": expected model.safetensors or model.safetensors.index.json, got neither");
+  if (file_exists(dir + "/model.safetensors")) {
+    if (file_exists(index_path)) notes.push_back(cat(dir, ": model.safetensors is read, as transformers does; model.safetensors.index.json and its shards are not"));
     return {"model.safetensors"};
   }
+  check(file_exists(index_path), "checkpoint", dir, ": expected model.safetensors or model.safetensors.index.json, got neither");
   const Json index = read_json_file(index_path);
   const Json* map = index.find("weight_map");
   check(map && map->is_object(), "checkpoint", index_path, ": weight_map: expected an object");
@@ -82,12 +83,15 @@ void read_image_processor(const std::string& dir, Normalisation& n) {
       std::fill(std::begin(n.std), std::end(n.std), 1.0f);
     }
   };
+  // The nested one of transformers 5 comes before an older file beside it, as in src/stages/load-model.ts.
+  if (const std::string v5 = dir + "/processor_config.json"; file_exists(v5)) {
+    const Json json = read_json_file(v5);
+    const ConfigReader processor(json, v5);
+    if (processor.has("image_processor")) return read(processor.object("image_processor"));
+  }
   if (const std::string path = dir + "/preprocessor_config.json"; file_exists(path)) {
     const Json json = read_json_file(path);
     read(ConfigReader(json, path));
-  } else if (const std::string v5 = dir + "/processor_config.json"; file_exists(v5)) {
-    const Json json = read_json_file(v5);
-    read(ConfigReader(json, v5).object("image_processor"));
   }
 }
 
@@ -129,7 +133,8 @@ Model::Model(const std::string& dir, Device device, DType compute) : device_(dev
 
 void Model::open_shards(const std::string& dir) {
   std::map<std::string, std::string> weight_map;
-  for (const std::string& file : weight_files(dir, weight_map)) shards_.emplace_back(dir + "/" + file);
+  for (const std::string& file : weight_files(dir, weight_map, notes_)) shards_.emplace_back(dir + "/" + file);
+  num_model_shards_ = shards_.size();
   for (const auto& [name, file] : weight_map) {
     const bool found = std::any_of(shards_.begin(), shards_.end(), [&](const Safetensors& s) { return s.path() == dir + "/" + file && s.contains(name); });
     check(found, "checkpoint", dir, "/", file, ": ", name, ": expected this tensor (the index names it), got none");
@@ -138,8 +143,16 @@ void Model::open_shards(const std::string& dir) {
 
 std::vector<std::string> Model::shard_paths() const {
   std::vector<std::string> paths;
-  for (const Safetensors& s : shards_) paths.push_back(s.path());
+  for (const Safetensors& s : shards_) {
+    if (paths.size() < num_model_shards_) paths.push_back(s.path());
+  }
   return paths;
+}
+
+std::vector<std::string> Model::notes() const {
+  std::vector<std::string> all = notes_;
+  for (const LoadedAdapter& a : adapters_) all.insert(all.end(), a.notes.begin(), a.notes.end());
+  return all;
 }
 
 void Model::bind_tensors() {
@@ -177,7 +190,25 @@ void Model::bind_tensors() {
   for (const auto& [name, shard] : stored) {
     check(ignorable(name), "checkpoint", shard->path(), ": ", name, ": expected no such tensor in a ", config.model_type, " model");
   }
-  if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
+  tie_or_untie();
+}
+
+// A tied head that the files hold with other values is a head of its own, whatever config.json says (transformers 5, tie_weights).
+void Model::tie_or_untie() {
+  if (!config.text.tie_word_embeddings) return;
+  weights.lm_head.weight = weights.embed_tokens;
+  const auto head = std::find_if(stored_names_.begin(), stored_names_.end(), [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
+  if (head == stored_names_.end()) return;
+  const Tensor &copy = head->stored, &embedding = weights.embed_tokens;
+  if (copy.dtype == embedding.dtype && std::memcmp(copy.data, embedding.data, copy.bytes()) == 0) {
+    head->place = &weights.lm_head.weight;
+    head->linear = &weights.lm_head;
+    return;
+  }
+  untie_head();
+  const auto shard = std::next(shards_.begin(), ptrdiff_t(head->shard));
+  point(weights.lm_head.weight, copy, *shard);
+  notes_.push_back(cat(shard->path(), ": ", head->name, " differs from the embedding: not tied, though config.json says tie_word_embeddings"));
 }
 
 namespace {
@@ -219,6 +250,7 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
 
 DType Model::placed_dtype(const Tensor* slot) const {
   const DType stored = slot->dtype;
+  if (slot == &weights.embed_tokens && folded_embedding_.data()) return DType::f32;
   const bool vector = slot->rank == 1;
   // add() takes no f16, so the two embeddings that are summed are f32 at least.
   const bool summed = slot == &weights.position_embedding || slot == &weights.class_embedding;
@@ -228,6 +260,7 @@ DType Model::placed_dtype(const Tensor* slot) const {
 
 void Model::prepare(Context& ctx) {
   if (prepared_) return;
+  fold_embedding_adapters(ctx.num_threads);
   if (device_ != Device::cpu) {
     size_t bytes = 0;
     for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p.slot)));

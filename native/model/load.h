@@ -13,6 +13,25 @@
 
 namespace vpref {
 
+// What an adapter's file held, and where it went: for a trainer that goes on from it.
+struct LoadedAdapter {
+  struct Lora {
+    Linear* linear;      // the pair is the last of its adapters
+    std::string module;  // in transformers' module tree
+    std::string key_a, key_b;
+  };
+  struct Other {
+    std::string key;
+    std::string name;    // in transformers' module tree
+    const Tensor* slot;  // the weight it replaces; null: LoRA on the embedding, or not used by the engine
+  };
+  std::string dir;
+  const Safetensors* file;
+  std::vector<Lora> loras;
+  std::vector<Other> others;
+  std::vector<std::string> notes;
+};
+
 class Model {
  public:
   // Reads config.json, generation_config.json, the image processor's numbers and the headers of every shard; maps the weights. No weight is read.
@@ -23,6 +42,11 @@ class Model {
 
   // Adds a PEFT adapter to its linears, unmerged; several add up. Replaced weights (modules_to_save) take effect too. Before prepare().
   void add_adapter(const std::string& dir);
+  const std::list<LoadedAdapter>& adapters() const { return adapters_; }
+  // What was taken otherwise than it stands there; for people.
+  std::vector<std::string> notes() const;
+  // Gives a tied head its own weight, equal to the embedding's, and a name of its own in the files.
+  void untie_head();
 
   // Brings every weight to where and how the ops read it; does nothing the second time. On the CPU weights stay in the file's own pages where
   // the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they are converted once and the pages given back. On CUDA all
@@ -54,7 +78,11 @@ class Model {
     Tensor* slot;
     const MappedFile* file;
   };
+  friend class AdapterLoader;
   void open_shards(const std::string& dir);
+  void point(Tensor& slot, const Tensor& value, const Safetensors& file);
+  void fold_embedding_adapters(int threads);
+  void tie_or_untie();
   void bind_tensors();
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
   DType placed_dtype(const Tensor* slot) const;
@@ -69,6 +97,11 @@ class Model {
   int64_t num_parameters_ = 0;
   size_t mapped_bytes_ = 0, owned_bytes_ = 0;
   std::list<Safetensors> shards_;
+  size_t num_model_shards_ = 0;  // those after them are adapters'
+  std::list<LoadedAdapter> adapters_;
+  std::vector<LoraPair> embedding_adapters_;
+  Buffer folded_embedding_;
+  std::vector<std::string> notes_;
   FamilyTensors tensors_;
   std::vector<Placed> placed_;
   std::vector<StoredName> stored_names_;

@@ -50,12 +50,23 @@ double squared_distance(Context& ctx, const Tensor& a, const Tensor& b) {
   return sum;
 }
 
+// 65504 and what rounds to it.
+constexpr float kF16End = 65520;
+
+void check_f16(const std::string& name, const std::vector<float>& values) {
+  for (const float x : values) {
+    check(!std::isfinite(x) || std::fabs(x) < kF16End, "checkpoint", name, ": expected values that f16 can hold, up to 65504, got ", x, ": use --dtype f32");
+  }
+}
+
 }  // namespace
 
 MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DType dtype) {
   check(dtype == DType::f32 || dtype == DType::f16, "dtype", "merged checkpoint: expected f32 or f16, got ", dtype_name(dtype));
   model.prepare(ctx);
+  if (!model.weights.lm_head.adapters.empty()) model.untie_head();
   MergeResult result;
+  result.untied = !model.config.text.tie_word_embeddings;
   double delta_squares = 0, error_squares = 0;
   const std::vector<std::string> paths = model.shard_paths();
   for (size_t shard = 0; shard < paths.size(); ++shard) {
@@ -84,6 +95,7 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
       } else {
         std::copy_n(value.as<float>(), host.size(), host.data());
       }
+      if (dtype == DType::f16) check_f16(s.name, host);
       Context cpu(Device::cpu, ctx.num_threads);
       const Tensor source(host.data(), DType::f32, {1, int64_t(host.size())});
       outputs.emplace_back(Device::cpu, aligned(host.size() * dtype_size(dtype)));

@@ -2,6 +2,7 @@
 #include "train/session.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "core/error.h"
@@ -14,9 +15,17 @@ namespace {
 
 constexpr const char* kPeftPrefix = "base_model.model.";
 
-Model& prepared(Context& ctx, Model& model) {
+// With the adapter to go on from as its last.
+Model& prepared(Context& ctx, Model& model, const std::string& init_adapter) {
+  const auto is_last = [&] { return !model.adapters().empty() && model.adapters().back().dir == init_adapter; };
+  if (!init_adapter.empty() && !is_last()) model.add_adapter(init_adapter);
   model.prepare(ctx);
   return model;
+}
+
+TrainerOptions started(TrainerOptions options, const Model& model, const std::string& init_adapter) {
+  if (!init_adapter.empty()) options.trainable.start = &model.adapters().back();
+  return options;
 }
 
 // A host copy of named tensors, for writing.
@@ -48,51 +57,42 @@ float element_f32(const Tensor& t, size_t i) {
   }
 }
 
-// Keys that PEFT has written for a parameter: with the module tree since transformers 4.52, and with the one before.
-std::vector<std::string> adapter_keys(const std::string& name) {
-  std::vector<std::string> keys = {kPeftPrefix + name};
-  const auto swap = [&](const std::string& from, const std::string& to) {
-    if (name.starts_with(from)) keys.push_back(kPeftPrefix + to + name.substr(from.size()));
-  };
-  swap("model.language_model.", "language_model.model.");
-  swap("model.multi_modal_projector.", "multi_modal_projector.");
-  return keys;
-}
-
 }  // namespace
 
 TrainSession::TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter, std::unique_ptr<Collective> world)
     : ctx_(ctx),
-      model_(prepared(ctx, model)),
+      model_(prepared(ctx, model, init_adapter)),
       images_(model),
       world_(std::move(world)),
-      trainer_(ctx, model.config, model.weights, model.compute(), std::move(options), world_.get()) {
+      trainer_(ctx, model.config, model.weights, model.compute(), started(std::move(options), model, init_adapter), world_.get()) {
   trainer_.is_cancelled = [this] { return cancelled_.load(std::memory_order_relaxed); };
-  if (!init_adapter.empty()) load_adapter(init_adapter);
+  if (!init_adapter.empty()) load_adapter(model.adapters().back());
 }
 
-void TrainSession::load_adapter(const std::string& dir) {
-  const Safetensors file(dir + "/adapter_model.safetensors");
+// The file's values in f32 into the parameters; what is not trained is kept for writing.
+void TrainSession::load_adapter(const LoadedAdapter& adapter) {
+  std::map<std::string, std::string> keys;  // by name
+  for (const LoadedAdapter::Lora& l : adapter.loras) {
+    keys.emplace(l.module + ".lora_A.weight", l.key_a);
+    keys.emplace(l.module + ".lora_B.weight", l.key_b);
+  }
+  for (const LoadedAdapter::Other& o : adapter.others) keys.emplace(o.name, o.key);
   ParameterStore& store = trainer_.trainable().store;
-  size_t used = 0;
   for (size_t i = 0; i < store.parameters().size(); ++i) {
     const Parameter& p = store.parameters()[i];
-    const std::vector<std::string> keys = adapter_keys(p.name);
-    const auto key = std::find_if(keys.begin(), keys.end(), [&](const std::string& k) { return file.contains(k); });
-    if (key == keys.end()) {
-      check(!is_lora(p), "checkpoint", file.path(), ": expected ", keys[0], " for the adapter that is trained, got none");
-      continue;
+    const auto found = keys.find(p.name);
+    if (found == keys.end()) {
+      check(!is_lora(p), "internal", "no values for ", p.name);
+      continue;  // a projector that the adapter does not hold starts as the model's
     }
-    const Tensor stored = file.view(*key);
-    check(stored.numel() == p.numel() && stored.dim(0) == p.shape[0], "checkpoint", file.path(), ": ", *key, ": expected [", p.shape[0], ", ", p.shape[1],
-          "], got ", shape_string(stored));
+    const Tensor stored = adapter.file->view(found->second);
     std::vector<float> host(size_t(p.numel()));
     for (size_t k = 0; k < host.size(); ++k) host[k] = element_f32(stored, k);
     copy_to_device(ctx_, store.master(int(i)).data, host.data(), host.size() * sizeof(float));
-    ++used;
+    keys.erase(found);
   }
-  check(used == file.tensors().size(), "checkpoint", file.path(), ": expected only tensors that are trained here, got ", file.tensors().size() - used,
-        " others");
+  start_file_ = adapter.file;
+  fixed_.assign(keys.begin(), keys.end());
   store.refresh_copy(ctx_);
 }
 
@@ -158,6 +158,7 @@ void TrainSession::save_adapter(const std::string& file) {
     const Parameter& p = store.parameters()[i];
     host.add(ctx_, kPeftPrefix + p.name, natural_shape(p, store.master(int(i))));
   }
+  for (const auto& [name, key] : fixed_) host.named.emplace_back(kPeftPrefix + name, start_file_->view(key));
   write_safetensors(file, host.named, {{"format", "pt"}});
 }
 

@@ -22,7 +22,8 @@ struct SessionRow {
 
 class TrainSession {
  public:
-  // Prepares the model's weights and adds what is trained. init_adapter: a PEFT directory whose values the adapter starts from, or empty.
+  // Prepares the model's weights and adds what is trained. init_adapter: a PEFT directory to go on from
+  // (the model's last adapter, or added here while the model is not prepared), or empty.
   // Throws Error{"config" | "checkpoint" | "memory"}. With several ranks every rank calls everything below in the same order, each with its own rows;
   // rank 0 alone writes and reads files.
   TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter, std::unique_ptr<Collective> world = single_process());
@@ -34,13 +35,16 @@ class TrainSession {
   // The gradients of one step's loss, as safetensors under the parameters' names; no parameter changes. Returns the step's figures.
   StepResult save_gradients(const std::vector<SessionRow>& rows, const std::string& file);
 
-  // The trained tensors in f32 under "base_model.model." + name: adapter_model.safetensors of a PEFT directory.
+  // The trained tensors in f32 under "base_model.model." + name, and those of init_adapter that stay fixed as they are there:
+  // adapter_model.safetensors of a PEFT directory.
   void save_adapter(const std::string& file);
   // Master values, AdamW moments and the number of steps; restore() takes them back bit for bit. Throws Error{"checkpoint"} when they belong to
   // other parameters.
   void save_state(const std::string& file);
   void restore(const std::string& file);
 
+  // Tensors of init_adapter that stay fixed.
+  size_t num_fixed() const { return fixed_.size(); }
   Collective& world() { return *world_; }
   Trainer& trainer() { return trainer_; }
   int64_t steps_done() const { return trainer_.steps_done(); }
@@ -48,7 +52,7 @@ class TrainSession {
   void cancel() { cancelled_ = true; }
 
  private:
-  void load_adapter(const std::string& dir);
+  void load_adapter(const LoadedAdapter& adapter);
   std::vector<TrainRow> tree_rows(const std::vector<SessionRow>& rows) const;
   EncodeImages encoder(const std::vector<SessionRow>& rows);
 
@@ -57,6 +61,8 @@ class TrainSession {
   ImageEncoder images_;
   std::unique_ptr<Collective> world_;
   Trainer trainer_;
+  const Safetensors* start_file_ = nullptr;
+  std::vector<std::pair<std::string, std::string>> fixed_;  // name to write, key in start_file_
   std::atomic<bool> cancelled_ = false;
 };
 

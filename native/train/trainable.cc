@@ -30,11 +30,41 @@ constexpr NamedLinear kLinears[] = {
     {"down_proj", "mlp.down_proj", &DecoderLayer::down_proj, &LayerGrads::down_proj},
 };
 
+bool is_projector(const Weights& w, const Tensor* slot) {
+  return slot && (slot == &w.projector_1.weight || slot == &w.projector_1.bias || slot == &w.projector_2.weight || slot == &w.projector_2.bias);
+}
+
+bool has_lora(const LoadedAdapter& adapter, const Linear& linear) {
+  return std::any_of(adapter.loras.begin(), adapter.loras.end(), [&](const LoadedAdapter::Lora& l) { return l.linear == &linear; });
+}
+
+bool saves_projector(const Weights& w, const LoadedAdapter* start) {
+  return start && std::any_of(start->others.begin(), start->others.end(), [&](const LoadedAdapter::Other& o) { return is_projector(w, o.slot); });
+}
+
+// What an adapter to go on from must have, so that the result is one adapter again.
+void check_start(const ModelConfig& config, const Weights& weights, const LoadedAdapter& start, bool projector) {
+  const bool decoder = std::any_of(weights.layers.begin(), weights.layers.end(), [&](const DecoderLayer& layer) {
+    return std::any_of(std::begin(kLinears), std::end(kLinears), [&](const NamedLinear& l) { return has_lora(start, layer.*l.linear); });
+  });
+  check(decoder || projector, "checkpoint", start.dir, ": expected LoRA on the language model's linears or a saved projector to go on from, got neither");
+  if (!projector) return;
+  for (const LoadedAdapter::Lora& l : start.loras) {
+    check(l.linear != &weights.projector_1 && l.linear != &weights.projector_2, "checkpoint", start.dir, ": ", l.key_a,
+          ": expected no LoRA on a projector that is trained itself (leave out --train-projector, and it stays fixed)");
+  }
+  const auto saved = std::count_if(start.others.begin(), start.others.end(), [&](const LoadedAdapter::Other& o) { return is_projector(weights, o.slot); });
+  const int64_t all = config.projector_bias ? 4 : 2;
+  check(saved == 0 || saved == all, "checkpoint", start.dir, ": expected all ", all, " tensors of the projector or none, got ", saved);
+}
+
 void check_options(const ModelConfig& config, const TrainableOptions& o) {
+  check(!o.start || !o.language_model, "config", "an adapter to go on from and full fine-tuning of the language model exclude each other");
+  check(!o.projector || config.has_vision, "config", "the model has no projector to train");
+  if (o.start) return;
   check(o.lora_r >= 0 && o.lora_r <= 8192, "config", "lora_r: expected a rank in 0..8192, got ", o.lora_r);
   check(o.lora_r > 0 || o.projector || o.language_model, "config", "nothing to train: give a LoRA rank, the projector or the language model");
   check(o.lora_r == 0 || !o.language_model, "config", "LoRA and full fine-tuning of the language model exclude each other");
-  check(!o.projector || config.has_vision, "config", "the model has no projector to train");
   check(o.lora_r == 0 || !o.lora_targets.empty(), "config", "lora_targets: expected at least one linear");
   for (const std::string& target : o.lora_targets) {
     const bool known = std::any_of(std::begin(kLinears), std::end(kLinears), [&](const NamedLinear& l) { return target == l.name; });
@@ -61,8 +91,9 @@ std::string layer_path(const ModelConfig& config, size_t layer) {
 }
 
 Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, const TrainableOptions& options)
-    : layers(weights.layers.size()), trains_projector(options.projector), trains_language_model(options.language_model) {
+    : layers(weights.layers.size()), trains_projector(options.projector || saves_projector(weights, options.start)), trains_language_model(options.language_model) {
   check_options(config, options);
+  if (options.start) check_start(config, weights, *options.start, trains_projector);
   const std::string lm = config.model_type == "llava" ? "model.language_model." : "model.";
   for (size_t i = 0; i < layers.size(); ++i) {
     const int64_t begin = store.numel();
@@ -71,7 +102,11 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       LinearGrads& grads = layers[i].*l.grads;
       const std::string path = cat(layer_path(config, i), ".", l.path);
       const bool target = std::find(options.lora_targets.begin(), options.lora_targets.end(), l.name) != options.lora_targets.end();
-      if (options.lora_r > 0 && target) add_lora(path, linear, grads, options);
+      if (options.start) {
+        if (has_lora(*options.start, linear)) add_started_lora(path, linear, grads);
+      } else if (options.lora_r > 0 && target) {
+        add_lora(path, linear, grads, options);
+      }
       if (options.language_model) add_weight(path + ".weight", linear.weight, grads.weight, kMain);
     }
     layer_ranges_.emplace_back(begin, store.numel());
@@ -87,7 +122,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
     }
     add_weight(lm + "norm.weight", weights.norm, norm_grad, kMainNoDecay);
   }
-  if (options.projector) {
+  if (trains_projector) {
     const std::string path = "model.multi_modal_projector.linear_";
     add_weight(path + "1.weight", weights.projector_1.weight, projector.linear_1.weight, kProjector);
     add_weight(path + "2.weight", weights.projector_2.weight, projector.linear_2.weight, kProjector);
@@ -128,6 +163,16 @@ void Trainable::add_lora(const std::string& path, Linear& linear, LinearGrads& g
   adapted_.push_back(&linear);
   add(path + ".lora_A.weight", o.lora_r, k, kMain, {&linear.adapters.back().a, &grads.adapters.back().a, Tensor(), k});
   add(path + ".lora_B.weight", n, o.lora_r, kMain, {&linear.adapters.back().b, &grads.adapters.back().b, Tensor(), 0});
+}
+
+// The pair is there, the last of the layer's; its values are read from the file by who knows it.
+void Trainable::add_started_lora(const std::string& path, Linear& linear, LinearGrads& grads) {
+  LoraPair& pair = linear.adapters.back();
+  const int64_t n = linear.weight.dim(0), k = linear.weight.dim(1), r = pair.a.dim(0);
+  grads.adapters.resize(linear.adapters.size());
+  adapted_.push_back(&linear);
+  add(path + ".lora_A.weight", r, k, kMain, {&pair.a, &grads.adapters.back().a, Tensor(), 0});
+  add(path + ".lora_B.weight", n, r, kMain, {&pair.b, &grads.adapters.back().b, Tensor(), 0});
 }
 
 void Trainable::add_weight(const std::string& name, Tensor& value, Tensor& grad, int group) {

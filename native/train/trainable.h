@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/decoder.h"
+#include "model/load.h"
 #include "model/projector.h"
 #include "train/parameters.h"
 
@@ -19,6 +20,9 @@ struct TrainableOptions {
   bool projector = false;
   bool language_model = false;  // full fine-tuning; excludes lora_r
   uint64_t seed = 0;            // of the initial LoRA A
+  // An adapter of the model to go on from: its pairs on the decoder's linears are trained with the rank and scale they have, and the projector when it
+  // is saved there. What else it holds stays fixed. lora_r, lora_alpha, use_rslora and lora_targets then mean nothing.
+  const LoadedAdapter* start = nullptr;
   int state_shares = 1;         // ranks that the optimizer's moments may be split over
 };
 
@@ -54,6 +58,7 @@ class Trainable {
   };
   void add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot);
   void add_lora(const std::string& path, Linear& linear, LinearGrads& grads, const TrainableOptions& options);
+  void add_started_lora(const std::string& path, Linear& linear, LinearGrads& grads);
   void add_weight(const std::string& name, Tensor& value, Tensor& grad, int group);
   void check_memory(Context& ctx, DType compute, const TrainableOptions& options) const;
   void initialise(Context& ctx, uint64_t seed);

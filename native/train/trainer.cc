@@ -241,7 +241,7 @@ size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level,
     total += head_activation_bytes(config_, targets, compute_) + bytes(rows, d, compute_);
   }
   return total + std::max(decoder_scratch_bytes(config_, weights_, rows, compute_, backward),
-                          head_scratch_bytes(config_, targets, options_.head_chunk_rows, compute_));
+                          head_scratch_bytes(config_, weights_.lm_head, targets, options_.head_chunk_rows, compute_));
 }
 
 MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {

@@ -9,6 +9,7 @@ import type { RunContext } from './run.ts';
 export interface ModelFlagValues {
   model: string;
   adapter?: string[] | undefined;
+  'init-adapter'?: string | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   'batch-tokens'?: number | undefined;
@@ -28,6 +29,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
   const model = await openModel({
     model: flags.model,
     adapters: flags.adapter ?? [],
+    initAdapter: flags['init-adapter'],
     device: flags.device,
     dtype: flags.dtype,
     threads: flags.threads,

@@ -121,16 +121,22 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   if (adapter === undefined) throw new UsageError('--adapter: expected the directory of an adapter, got nothing');
   if (dir === undefined) throw new UsageError('-o: expected a directory for the merged checkpoint, got nothing');
   if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a directory that is not there yet, got one that is`);
-  const [{ loadPolicy }, { mergeInto }] = await Promise.all([
+  const [{ loadPolicy }, { mergeInto }, { checkFolders }] = await Promise.all([
     import('../engine/policy.ts'),
     import('../engine/merge.ts'),
+    import('../stages/load-model.ts'),
   ]);
+  await checkFolders(model, adapter);
   const { ensureEngine } = await import('../cli/engine.ts');
   await ensureEngine(run, { device: 'cpu', model });
   const policy = await loadPolicy({ model, adapters: adapter, device: 'cpu', dtype: 'f32', tokenBytes: [] });
+  for (const note of policy.info.notes) run.note(note);
   const partial = `${dir}.partial`;
   rmSync(partial, { recursive: true, force: true });
-  const { numMerged, relativeError } = await mergeInto(policy, model, partial, dtype);
+  const { numMerged, relativeError } = await mergeInto(policy, model, partial, dtype).catch((cause: unknown) => {
+    rmSync(partial, { recursive: true, force: true });
+    throw cause;
+  });
   await policy.close();
   renameSync(partial, dir);
   const lost =

@@ -192,6 +192,10 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
     ...(flags['memory-limit'] !== undefined && { memoryLimit: flags['memory-limit'] }),
     ...(initAdapter !== undefined && { initAdapter }),
   }).catch(settingsError);
+  if (trainer.numFixed > 0)
+    run.note(
+      `--init-adapter ${initAdapter}: ${trainer.numFixed} of its tensors are not trained here; they stay as they are and are written along`,
+    );
   const progress = new TrainProgressLine();
   run.showLine(() => progress.state());
   const frozen = context.fingerprint.adapter;

@@ -79,6 +79,7 @@ export interface NativeFacts {
   storedDtype: string;
   numParameters: number;
   threads: number;
+  notes: string[];
 }
 
 export interface NativeImage {
@@ -147,6 +148,8 @@ export interface NativeVolume {
 export interface MergeResult {
   /** Linear layers that had an adapter. */
   numMerged: number;
+  /** The head stands in the files beside the embedding. */
+  untied: boolean;
   /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
   relativeError: number;
 }
@@ -184,6 +187,9 @@ export interface NativeTrainer {
     rank: number;
     numRanks: number;
     zero: boolean;
+    trainsProjector: boolean;
+    /** Tensors of the adapter gone on from that stay as they are. */
+    numFixed: number;
     volume: NativeVolume;
   };
   /** The running step ends with an engine error "cancelled" and changes nothing. */

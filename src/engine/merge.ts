@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole checkpoint directory out of a loaded model: weight files with everything merged, and the other files as they are.
-import { copyFile, mkdir, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+// A whole checkpoint directory out of a loaded model: weight files with everything merged, configuration and index that say what they hold,
+// and the other files as they are.
+import { copyFile, mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { isObject } from '../records/field.ts';
+import { readJsonObject } from '../text/json-file.ts';
 import { loadBinding, type MergeResult } from './binding.ts';
+import { weightFiles } from './checkpoint-files.ts';
 import { fromEngine } from './engine-error.ts';
 import type { Policy } from './policy.ts';
+import { readHeader } from './safetensors.ts';
 
-/** Files of a checkpoint that hold weights or belong to an adapter: written anew or left out. */
-const NOT_COPIED = /\.(safetensors|bin|pt|pth|gguf|partial)$|^adapter_config\.json$|^README\.md$|^MODEL_CARD\.md$/;
+/** Files of a checkpoint that hold weights, name them, or belong to an adapter: written anew or left out. */
+const NOT_COPIED =
+  /\.(safetensors|bin|pt|pth|gguf|partial)$|\.index\.json$|^config\.json$|^adapter_|^README\.md$|^MODEL_CARD\.md$/;
 
 /** Writes the model with its adapters, or as a trainer has made it, into `dir`; `baseModel` gives configuration and tokenizer. */
 export async function mergeInto(
@@ -17,9 +23,65 @@ export async function mergeInto(
   dtype: 'f32' | 'f16',
 ): Promise<MergeResult> {
   await mkdir(dir, { recursive: true });
-  for (const entry of await readdir(baseModel, { withFileTypes: true }))
-    if (!entry.isDirectory() && !NOT_COPIED.test(entry.name))
-      await copyFile(join(baseModel, entry.name), join(dir, entry.name));
+  for (const name of await readdir(baseModel)) {
+    if (NOT_COPIED.test(name) || !(await stat(join(baseModel, name))).isFile()) continue;
+    await copyFile(join(baseModel, name), join(dir, name));
+  }
   const { binding } = loadBinding(policy.info.device);
-  return fromEngine(() => binding.mergeModel(policy.native, dir, dtype));
+  const result = await fromEngine(() => binding.mergeModel(policy.native, dir, dtype));
+  const config = (await readJsonObject(join(baseModel, 'config.json'), 'checkpoint')) ?? {};
+  await writeJson(join(dir, 'config.json'), mergedConfig(config, dtype, result.untied));
+  await writeIndex(baseModel, dir);
+  return result;
+}
+
+const DTYPE_KEYS = ['dtype', 'torch_dtype'];
+
+/** The configuration of what was written: transformers loads weights in the dtype that stands here. */
+export function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boolean): Record<string, unknown> {
+  const named = dtype === 'f32' ? 'float32' : 'float16';
+  const changed = (part: object): Record<string, unknown> =>
+    Object.fromEntries(
+      Object.entries(part).map(([key, value]) => {
+        if (DTYPE_KEYS.includes(key) && value !== null) return [key, named];
+        if (key === 'tie_word_embeddings' && untied) return [key, false];
+        return [key, key.endsWith('_config') && isObject(value) ? changed(value) : value];
+      }),
+    );
+  const merged = changed(config);
+  if (!DTYPE_KEYS.some((key) => typeof merged[key] === 'string')) merged.dtype = named;
+  return merged;
+}
+
+// The files are named and filled as the base model's; sizes differ with the dtype.
+async function writeIndex(baseModel: string, dir: string): Promise<void> {
+  const name = 'model.safetensors';
+  const files = await weightFiles(baseModel, name);
+  if (files.length === 1 && basename(files[0]!) === name) return;
+  const old = await readJsonObject(join(baseModel, `${name}.index.json`), 'checkpoint');
+  const metadata = { ...(isObject(old?.metadata) ? old.metadata : {}) } as Record<string, unknown>;
+  const map: Record<string, string> = {};
+  let bytes = 0;
+  let values = 0;
+  for (const file of files.map((path) => basename(path))) {
+    const handle = await open(join(dir, file));
+    try {
+      const { tensors } = await readHeader(handle, join(dir, file), (await handle.stat()).size);
+      for (const [tensor, { shape, offsets }] of Object.entries(tensors)) {
+        const [begin, end] = offsets as [number, number];
+        map[tensor] = file;
+        bytes += end - begin;
+        values += (shape as number[]).reduce((product, side) => product * side, 1);
+      }
+    } finally {
+      await handle.close();
+    }
+  }
+  metadata.total_size = bytes;
+  if ('total_parameters' in metadata) metadata.total_parameters = values;
+  await writeJson(join(dir, `${name}.index.json`), { metadata, weight_map: map });
+}
+
+async function writeJson(path: string, value: object): Promise<void> {
+  await writeFile(path, `${JSON.stringify(value, null, 2)}\n`);
 }

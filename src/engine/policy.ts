@@ -164,6 +164,7 @@ function policyInfo(facts: NativeFacts): PolicyInfo {
     eosIds: [...facts.eosTokenIds],
     numParameters: facts.numParameters,
     threads: facts.threads,
+    notes: facts.notes,
     ...(facts.hasVision && { vision }),
   };
 }

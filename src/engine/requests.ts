@@ -80,6 +80,8 @@ export interface PolicyInfo {
   /** How the file stores the weights. */
   storedDtype: string;
   threads: number;
+  /** What was taken from the checkpoint or an adapter otherwise than it stands there; for people. */
+  notes: string[];
 }
 
 /** A loaded model: generates and scores. */

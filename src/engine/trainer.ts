@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model in training: the native trainer over a loaded policy, and the files of a PEFT adapter.
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readJsonObject } from '../text/json-file.ts';
 import {
   loadBinding,
   type NativeImage,
@@ -24,6 +25,7 @@ import type {
 } from './train-requests.ts';
 
 const ADAPTER_FILE = 'adapter_model.safetensors';
+const ADAPTER_CONFIG = 'adapter_config.json';
 const STATE_FILE = 'optimizer.safetensors';
 /** What comes with the first step: workers that decode images, work space of libraries, a grown heap. */
 const LATER_BYTES = 64 * 2 ** 20;
@@ -59,30 +61,26 @@ export async function createTrainer(policy: Policy, options: TrainerOptions): Pr
   const memoryBudget = policy.info.device === 'cpu' ? (options.memoryLimit ?? spareMemory(localSize)) : 0;
   const settings = { ...options.settings, memoryBudget, numRanks: size, zero };
   const native = await fromEngine(() => binding.Trainer.create(policy.native, settings, options.initAdapter ?? ''));
-  return new Trainer(native, policy, options);
+  return new Trainer(native, policy, options, await startConfig(options.initAdapter));
 }
 
-/** The rank, scale and targets of an adapter that training goes on from. Throws EngineError{"checkpoint"}. */
+async function startConfig(dir: string | undefined): Promise<Record<string, unknown> | undefined> {
+  return dir === undefined ? undefined : readJsonObject(join(dir, ADAPTER_CONFIG), 'checkpoint');
+}
+
+/** Rank and scale of an adapter that training goes on from, where its patterns say nothing else. Throws RunError{"checkpoint"}. */
 export async function readAdapterShape(
   dir: string,
 ): Promise<Pick<TrainerSettings, 'loraR' | 'loraAlpha' | 'rslora' | 'loraTargets'>> {
-  const path = join(dir, 'adapter_config.json');
-  const text = await readFile(path, 'utf8').catch((cause: Error) => {
-    throw new EngineError('checkpoint', `${path}: cannot be read: ${cause.message}`);
-  });
-  const config = JSON.parse(text) as Record<string, unknown>;
-  const { r, lora_alpha: alpha, target_modules: targets } = config;
+  const path = join(dir, ADAPTER_CONFIG);
+  const config = await readJsonObject(path, 'checkpoint');
+  if (config === undefined) throw new EngineError('checkpoint', `${path}: expected a file, got none`);
+  const { r = 8, lora_alpha: alpha = 8 } = config;
   if (typeof r !== 'number' || typeof alpha !== 'number')
     throw new EngineError('checkpoint', `${path}: expected numbers r and lora_alpha, got ${r} and ${alpha}`);
-  for (const key of ['rank_pattern', 'alpha_pattern'])
-    if (Object.keys((config[key] as object | null) ?? {}).length > 0)
-      throw new EngineError('checkpoint', `${path}: ${key}: expected none for an adapter to go on training, got some`);
-  const named = Array.isArray(targets) ? targets.map(String) : [String(targets)];
-  const loraTargets = LORA_TARGETS.filter((name) => named.some((target) => target.includes(name)));
-  return { loraR: r, loraAlpha: alpha, rslora: config.use_rslora === true, loraTargets };
+  // What is trained is what the adapter holds.
+  return { loraR: r, loraAlpha: alpha, rslora: config.use_rslora === true, loraTargets: [] };
 }
-
-const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
 /** Of one process of `localSize` on this machine. */
 function spareMemory(localSize: number): number {
@@ -112,16 +110,26 @@ export class Trainer implements TrainerEngine {
   readonly numTrained: number;
   readonly rank: number;
   readonly numRanks: number;
+  /** Tensors of the adapter gone on from that stay fixed and are written with it. */
+  readonly numFixed: number;
   stepsDone = 0;
   readonly #native: NativeTrainer;
   readonly #policy: Policy;
   readonly #options: TrainerOptions;
+  readonly #startConfig: Record<string, unknown> | undefined;
 
-  constructor(native: NativeTrainer, policy: Policy, options: TrainerOptions) {
+  constructor(
+    native: NativeTrainer,
+    policy: Policy,
+    options: TrainerOptions,
+    startConfig: Record<string, unknown> | undefined,
+  ) {
     this.#native = native;
     this.#policy = policy;
     this.#options = options;
-    const { numTrained, rank, numRanks } = native.facts();
+    this.#startConfig = startConfig;
+    const { numTrained, rank, numRanks, numFixed } = native.facts();
+    this.numFixed = numFixed;
     this.numTrained = numTrained;
     this.rank = rank;
     this.numRanks = numRanks;
@@ -224,7 +232,7 @@ export class Trainer implements TrainerEngine {
       return;
     }
     await fromEngine(() => this.#native.saveAdapter(join(dir, ADAPTER_FILE)));
-    await writeFile(join(dir, 'adapter_config.json'), `${JSON.stringify(this.#adapterConfig(), null, 2)}\n`);
+    await writeFile(join(dir, ADAPTER_CONFIG), `${JSON.stringify(this.#adapterConfig(), null, 2)}\n`);
     if (state) await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));
   }
 
@@ -237,31 +245,16 @@ export class Trainer implements TrainerEngine {
     return this.#native.facts().peakBytes;
   }
 
-  // Written so that PEFT finds the language model's linears only: the vision tower has some of the same names.
   #adapterConfig(): Record<string, unknown> {
-    const { loraR, loraAlpha, loraTargets, rslora, trainProjector } = this.#options.settings;
-    const isLlava = this.#policy.info.modelType === 'llava';
-    const targets = loraTargets.join('|');
+    const { baseModel, settings } = this.#options;
+    const start = this.#startConfig;
+    const trainsProjector = this.#native.facts().trainsProjector;
+    const fresh = newAdapterConfig(settings, this.#policy.info.modelType === 'llava');
     return {
-      peft_type: 'LORA',
-      task_type: 'CAUSAL_LM',
-      base_model_name_or_path: this.#options.baseModel,
-      revision: null,
+      ...(start ?? fresh),
+      base_model_name_or_path: baseModel,
       inference_mode: true,
-      r: loraR,
-      lora_alpha: loraAlpha,
-      lora_dropout: 0,
-      target_modules: isLlava ? `.*language_model.*\\.(${targets})` : loraTargets,
-      modules_to_save: trainProjector ? ['multi_modal_projector'] : null,
-      bias: 'none',
-      fan_in_fan_out: false,
-      use_rslora: rslora,
-      use_dora: false,
-      init_lora_weights: true,
-      rank_pattern: {},
-      alpha_pattern: {},
-      layers_to_transform: null,
-      layers_pattern: null,
+      modules_to_save: savedModules(start?.modules_to_save, trainsProjector),
     };
   }
 
@@ -278,4 +271,42 @@ export class Trainer implements TrainerEngine {
       ...(ref && { ref: Float64Array.from(ref) }),
     };
   }
+}
+
+const PROJECTOR = 'multi_modal_projector';
+
+// The projector once, whether it was saved whole or by its layers.
+function savedModules(before: unknown, trainsProjector: boolean): unknown[] | null {
+  const modules = Array.isArray(before) ? before.map(String) : [];
+  const isThere = modules.some((name) => [PROJECTOR, 'linear_1', 'linear_2'].includes(name.split('.').at(-1)!));
+  if (trainsProjector && !isThere) modules.push(PROJECTOR);
+  return modules.length === 0 ? null : modules;
+}
+
+// Written so that PEFT finds the language model's linears only: the vision tower has some of the same names. Without LoRA the config is
+// still one: PEFT wants a rank, and has a name for "no module" (its DUMMY_TARGET_MODULES).
+function newAdapterConfig(settings: TrainerSettings, isLlava: boolean): Record<string, unknown> {
+  const { loraR, loraAlpha, loraTargets, rslora } = settings;
+  const named = isLlava ? `.*language_model.*\\.(${loraTargets.join('|')})` : loraTargets;
+  return {
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    base_model_name_or_path: null,
+    revision: null,
+    inference_mode: true,
+    r: loraR || 1,
+    lora_alpha: loraR === 0 ? 1 : loraAlpha,
+    lora_dropout: 0,
+    target_modules: loraR === 0 ? 'dummy-target-modules' : named,
+    modules_to_save: null,
+    bias: 'none',
+    fan_in_fan_out: false,
+    use_rslora: rslora,
+    use_dora: false,
+    init_lora_weights: true,
+    rank_pattern: {},
+    alpha_pattern: {},
+    layers_to_transform: null,
+    layers_pattern: null,
+  };
 }

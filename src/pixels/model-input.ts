@@ -11,6 +11,8 @@ export interface ModelInputPlan {
   mode: 'pad' | 'crop';
   /** The shorter edge after resizing. */
   size: number;
+  /** False: both edges are `size` after resizing, whatever the shape (a processor's size {height, width}). */
+  keepsAspect?: false;
   /** What is cut from the middle afterwards. */
   cropSize: { width: number; height: number };
   /** Channel means of the normalisation, 0..1; the square's colour is 255 times them, cut to whole numbers. */
@@ -26,7 +28,9 @@ export const CLIP_STD: readonly [number, number, number] = [0.26862954, 0.261302
 /** The image at cropSize. Source: LLaVA's expand2square; CLIPImageProcessor on PIL images. */
 export function modelInput(image: Image, plan: ModelInputPlan): Image {
   const source = plan.mode === 'pad' ? padToSquare(image, meanColor(plan.imageMean)) : image;
-  const { width, height } = shortestEdgeSize(source.width, source.height, plan.size);
+  const square = { width: plan.size, height: plan.size };
+  const { width, height } =
+    plan.keepsAspect === false ? square : shortestEdgeSize(source.width, source.height, plan.size);
   return centerCrop(resizeImage(source, width, height, plan.filter ?? 'bicubic'), plan.cropSize);
 }
 

@@ -5,14 +5,16 @@ import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { type Binding, loadBinding } from '../engine/binding.ts';
 import { addonRemedy } from '../engine/build-addon.ts';
+import { weightFiles } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
+import { findNonFinite } from '../engine/safetensors.ts';
 import { RunError } from '../records/error.ts';
 import { BUILT_IN_TEMPLATES, loadChatTemplate } from '../text/chat-template.ts';
 import { promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
-import { checkDirectory, modelInputPlan } from './load-model.ts';
+import { checkFolders, modelInputPlan } from './load-model.ts';
 
 export interface Check {
   check: string;
@@ -56,7 +58,7 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
 export async function* examineModel({ model, adapters, device, dtype }: ModelToExamine): AsyncGenerator<Check> {
   const fingerprints = await attempt('files', 'get the whole directory again', async () => {
-    for (const directory of [model, ...adapters]) checkDirectory(directory);
+    await checkFolders(model, adapters);
     return [await fingerprintModel(model), ...(await Promise.all(adapters.map(fingerprintAdapter)))];
   });
   if ('check' in fingerprints) {
@@ -81,12 +83,13 @@ export async function* examineModel({ model, adapters, device, dtype }: ModelToE
     yield {
       check: 'model',
       ok: true,
-      detail: `${info.modelType}, ${(info.numParameters / 1e6).toFixed(1)} M parameters stored as ${info.storedDtype}, ${info.dtype} on ${info.device}, ${info.maxPositions} positions`,
+      detail: `${info.modelType}, ${(info.numParameters / 1e6).toFixed(1)} M parameters stored as ${info.storedDtype}, ${info.dtype} on ${info.device}, ${info.maxPositions} positions${info.notes.map((note) => `; ${note}`).join('')}`,
     };
     yield tokenizerFits(tokenizer, policy);
     yield await template(model, tokenizer, policy);
     if (info.vision) yield await images(model, info.vision);
     yield await memory(policy);
+    yield await finite(model, adapters);
     yield await forward(policy, tokenizer);
   } finally {
     await policy.close();
@@ -209,6 +212,27 @@ async function memory(policy: Policy): Promise<Check> {
   const ok = device === 'cuda' || bytes < totalmem();
   const detail = [`weights ${gibibytes(bytes)} of ${gibibytes(totalmem())}`, ...lines].join('; ');
   return { check: 'weights', ok, detail, ...(!ok && { remedy: 'use a machine with more memory, or a GPU' }) };
+}
+
+// Reads every byte of the weights: what makes one value of a run NaN is seen nowhere else.
+async function finite(model: string, adapters: readonly string[]): Promise<Check> {
+  const folders: [dir: string, name: string][] = [
+    [model, 'model.safetensors'],
+    ...adapters.map((dir): [string, string] => [dir, 'adapter_model.safetensors']),
+  ];
+  const found: string[] = [];
+  for (const [dir, name] of folders)
+    for (const file of await weightFiles(dir, name))
+      for (const { name: tensor, nan, infinite } of await findNonFinite(file))
+        found.push(`${file}: ${tensor}: ${nan} NaN, ${infinite} infinite`);
+  if (found.length === 0) return { check: 'finite', ok: true, detail: 'no NaN and no infinity in the weights' };
+  const more = found.length > 3 ? `; and ${found.length - 3} more tensors` : '';
+  return {
+    check: 'finite',
+    ok: false,
+    detail: found.slice(0, 3).join('; ') + more,
+    remedy: 'get these weights again, or train them again',
+  };
 }
 
 /** Largest model for which a check may read all weights. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opens a model directory for the model stages: engine, tokenizer, chat templates, pixel workers, fingerprints.
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkAdapterFolder, checkModelFolder } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import { CLIP_MEAN, type ModelInputPlan } from '../pixels/model-input.ts';
@@ -9,12 +9,15 @@ import { createPixelPool, type PixelPool } from '../pixels/pool.ts';
 import type { ResizeFilter } from '../pixels/resize.ts';
 import { FieldError, RunError } from '../records/error.ts';
 import { type ChatTemplate, loadChatTemplate } from '../text/chat-template.ts';
-import { loadTokenizer, type ModelTokenizer, readJsonObject } from '../text/tokenizer.ts';
+import { readJsonObject } from '../text/json-file.ts';
+import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import type { Choice, ImageMode, ModelContext } from './model-context.ts';
 
 export interface ModelOptions {
   model: string;
   adapters: string[];
+  /** An adapter that training goes on from: loaded as the last, and no part of the fingerprint. */
+  initAdapter?: string | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   threads?: number | undefined;
@@ -35,14 +38,15 @@ export interface OpenModel {
 
 /** Loads everything before the first row is read. Throws RunError (EngineError) for whatever is wrong with the directory. */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
-  const { model, adapters } = options;
-  for (const directory of [model, ...adapters]) checkDirectory(directory);
+  const { model, adapters, initAdapter } = options;
+  const loaded = initAdapter === undefined ? adapters : [...adapters, initAdapter];
+  await checkFolders(model, loaded);
   const tokenizer = await loadTokenizer(model);
   const fingerprint = { model: await fingerprintModel(model), adapter: await adapterFingerprints(adapters) };
   const { device, dtype, threads, batchTokens } = options;
   const policy = await loadPolicy({
     model,
-    adapters,
+    adapters: loaded,
     device,
     dtype,
     ...(threads !== undefined && { threads }),
@@ -50,6 +54,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     tokenBytes: tokenizer.tokenBytes(),
   });
   const { vision } = policy.info;
+  for (const note of policy.info.notes) options.note(note);
   checkImageToken(tokenizer, policy);
   const templates = new Map<string, Promise<ChatTemplate>>();
   const loadTemplate = (name: string) => {
@@ -84,14 +89,10 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   };
 }
 
-/** Throws RunError{"checkpoint"} unless there is a directory. */
-export function checkDirectory(path: string): void {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats?.isDirectory()) return;
-  throw new RunError(
-    'checkpoint',
-    `${path}: expected a directory, got ${stats === undefined ? 'nothing of that name' : 'a file'}`,
-  );
+/** Throws RunError{"checkpoint"} saying what was given where it is no model or no adapter. */
+export async function checkFolders(model: string, adapters: readonly string[]): Promise<void> {
+  await checkModelFolder(model, adapters);
+  for (const adapter of adapters) await checkAdapterFolder(adapter);
 }
 
 const familyImageMode: ImageMode = 'pad';
@@ -120,13 +121,13 @@ function checkImageToken(tokenizer: ModelTokenizer, { info }: Policy): void {
 /** Prepared images kept for the next records: questions about one image come one after the other. */
 const MAX_KEPT_IMAGES = 64;
 
-function pixelLoader(pool: PixelPool, plan: Omit<ModelInputPlan, 'mode'> | undefined) {
+function pixelLoader(pool: PixelPool, plan: ProcessorPlan | undefined) {
   const kept = new Map<string, Promise<Uint8Array>>();
   return (source: string, mode: ImageMode): Promise<Uint8Array> => {
     if (plan === undefined) throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
     const key = `${mode} ${source}`;
     const pixels =
-      kept.get(key) ?? pool.run('modelInput', { source, plan: { ...plan, mode } }).then((image) => image.data);
+      kept.get(key) ?? pool.run('modelInput', { source, plan: inputPlan(plan, mode) }).then((image) => image.data);
     kept.delete(key);
     kept.set(key, pixels);
     pixels.catch(() => kept.delete(key));
@@ -137,36 +138,79 @@ function pixelLoader(pool: PixelPool, plan: Omit<ModelInputPlan, 'mode'> | undef
 
 const RESAMPLE: (ResizeFilter | undefined)[] = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
 
-/** How the checkpoint's processor brings images to size. Throws RunError{"config"} naming a setting that is not supported. */
-export async function modelInputPlan(dir: string, imageSize: number): Promise<Omit<ModelInputPlan, 'mode'>> {
+/** What a checkpoint's processor says; padsFirst: it makes a mean-colour square itself, so that crop is pad. */
+type ProcessorPlan = Omit<ModelInputPlan, 'mode'> & { padsFirst: boolean };
+
+function inputPlan({ padsFirst, ...plan }: ProcessorPlan, mode: ImageMode): ModelInputPlan {
+  return { ...plan, mode: padsFirst ? 'pad' : mode };
+}
+
+/**
+ * How the checkpoint's processor brings images to size: the image_processor in processor_config.json (transformers 5) before an older
+ * preprocessor_config.json, as in native/model/load.cc. Throws RunError{"config"} naming a setting that is not supported.
+ */
+export async function modelInputPlan(dir: string, imageSize: number): Promise<ProcessorPlan> {
   const own = await readJsonObject(join(dir, 'preprocessor_config.json'), 'config');
   const processor = await readJsonObject(join(dir, 'processor_config.json'), 'config');
-  const config = own ?? (processor?.image_processor as Record<string, unknown> | undefined) ?? {};
+  const config = (processor?.image_processor as Record<string, unknown> | null | undefined) ?? own ?? {};
   const fail = (key: string, expected: string): never => {
     throw new RunError(
       'config',
       `${dir}: image processor: ${key}: expected ${expected}, got ${JSON.stringify(config[key])}`,
     );
   };
-  for (const key of ['do_resize', 'do_center_crop', 'do_rescale', 'do_normalize'])
-    if (config[key] === false) fail(key, 'true');
-  const size = sideOf(config.size, 'shortest_edge') ?? imageSize;
-  const crop = sideOf(config.crop_size, 'height') ?? imageSize;
-  if (size !== imageSize) fail('size', `shortest_edge ${imageSize} as vision_config.image_size says`);
+  const type = config.image_processor_type ?? config.feature_extractor_type ?? 'CLIPImageProcessor';
+  if (typeof type !== 'string' || !PROCESSORS.test(type))
+    fail('image_processor_type', 'CLIPImageProcessor or LlavaImageProcessor');
+  const flag = (key: string, otherwise: boolean): boolean => {
+    const value = config[key] ?? otherwise;
+    return typeof value === 'boolean' ? value : fail(key, 'true or false');
+  };
+  for (const key of ['do_resize', 'do_convert_rgb']) if (!flag(key, true)) fail(key, 'true');
+  const padsFirst = flag('do_pad', false);
+  if (padsFirst && !String(type).startsWith('Llava')) fail('do_pad', 'false');
+  const exact = sidesOf(config.size);
+  const size = exact?.height ?? edgeOf(config.size, imageSize);
+  if (size !== imageSize || (exact !== undefined && exact.width !== imageSize))
+    fail('size', `${imageSize}, as vision_config.image_size says`);
+  const crop = flag('do_center_crop', true) ? cropOf(config.crop_size, imageSize) : imageSize;
   if (crop !== imageSize) fail('crop_size', `${imageSize} as vision_config.image_size says`);
+  // Without the crop an image that is not square keeps its shape.
+  if (!flag('do_center_crop', true) && exact === undefined && !padsFirst) fail('do_center_crop', 'true');
   const filter = RESAMPLE[(config.resample as number | undefined) ?? 3];
   if (filter === undefined) fail('resample', '0..5');
   const mean = (config.image_mean ?? CLIP_MEAN) as [number, number, number];
   if (!Array.isArray(mean) || mean.length !== 3 || !mean.every((value) => typeof value === 'number'))
     fail('image_mean', 'three numbers');
-  return { size, cropSize: { width: crop, height: crop }, imageMean: mean, filter: filter! };
+  const plan = { size, cropSize: { width: crop, height: crop }, imageMean: mean, filter: filter!, padsFirst };
+  return exact === undefined ? plan : { ...plan, keepsAspect: false };
 }
 
-function sideOf(value: unknown, key: string): number | undefined {
+const PROCESSORS = /^(CLIP|Llava)(ImageProcessor(Fast|Pil)?|FeatureExtractor)$/;
+
+type Sides = Partial<Record<string, unknown>>;
+
+/** {height, width}: an image is resized to exactly these. */
+function sidesOf(value: unknown): { height: number; width: number } | undefined {
+  const { height, width } = (value ?? {}) as Sides;
+  return typeof height === 'number' && typeof width === 'number' ? { height, width } : undefined;
+}
+
+/** The shorter edge: a number, or {shortest_edge} alone; NaN for what is neither. */
+function edgeOf(value: unknown, otherwise: number): number {
+  if (value === undefined || value === null) return otherwise;
   if (typeof value === 'number') return value;
-  const sides = value as Record<string, unknown> | null | undefined;
-  const side = sides?.[key] ?? sides?.height;
-  return typeof side === 'number' ? side : undefined;
+  const { shortest_edge: edge, ...others } = value as Sides;
+  return typeof edge === 'number' && Object.values(others).every((other) => other === null) ? edge : Number.NaN;
+}
+
+/** The side of a square crop; NaN for another one. */
+function cropOf(value: unknown, otherwise: number): number {
+  if (value === undefined || value === null) return otherwise;
+  if (typeof value === 'number') return value;
+  const sides = sidesOf(value);
+  if (sides !== undefined) return sides.height === sides.width ? sides.height : Number.NaN;
+  return edgeOf(value, otherwise);
 }
 
 function once(action: () => void): () => void {

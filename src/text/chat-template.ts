@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // From messages to the text that the model reads: the checkpoint's own chat template, or a built-in one by name.
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
 import { IMAGE_MARK, placeImages } from '../records/prompt.ts';
 import type { ContentPart, Message, VprefRecord } from '../records/record.ts';
-import { type ModelTokenizer, readJsonObject } from './tokenizer.ts';
+import { readJsonObject, readTextFile } from './json-file.ts';
+import type { ModelTokenizer } from './tokenizer.ts';
 
 /** A turn whose contents are parts; every assistant turn is written out. */
 export interface Turn {
@@ -146,13 +146,8 @@ function contentText({ content }: Turn): string {
 // --- the checkpoint's own template ----------------------------------------------------------------------------------------------
 
 async function ownTemplateSource(dir: string, tokenizer: ModelTokenizer): Promise<string | undefined> {
-  try {
-    return await readFile(join(dir, 'chat_template.jinja'), 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') {
-      throw new RunError('template', `${join(dir, 'chat_template.jinja')}: ${(cause as Error).message}`, { cause });
-    }
-  }
+  const own = await readTextFile(join(dir, 'chat_template.jinja'), 'template');
+  if (own !== undefined) return own;
   const configs = [
     await readJsonObject(join(dir, 'chat_template.json'), 'template'),
     await readJsonObject(join(dir, 'processor_config.json'), 'template'),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint's tokenizer: tokenizer.json as it is, with the special tokens of its configuration files.
-import { access, readFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RunError } from '../records/error.ts';
+import { readJsonObject } from './json-file.ts';
 
 /** What the model commands need of a tokenizer. */
 export interface ModelTokenizer {
@@ -258,27 +259,6 @@ function tokenText(value: unknown): string | undefined {
   if (typeof value === 'string') return value;
   const content = (value as { content?: unknown } | null | undefined)?.content;
   return typeof content === 'string' ? content : undefined;
-}
-
-/** A JSON object file; undefined when there is none. Throws RunError{code} when it is not a JSON object. */
-export async function readJsonObject(file: string, code: string): Promise<Record<string, unknown> | undefined> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new RunError(code, `${file}: ${(cause as Error).message}`, { cause });
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new RunError(code, `${file}: ${(cause as Error).message}`, { cause });
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new RunError(code, `${file}: expected a JSON object, got ${text.slice(0, 40)}`);
-  }
-  return value as Record<string, unknown>;
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -27,6 +27,7 @@ const INFO: PolicyInfo = {
   numParameters: 1,
   storedDtype: 'f16',
   threads: 1,
+  notes: [],
 };
 
 export interface FakeEngine extends PolicyEngine {

@@ -29,6 +29,8 @@ struct LinearSpec {
 // Spellings of a group's prefix, newest hub spelling first; a file uses one of them throughout.
 struct TensorGroup {
   std::vector<std::string> prefixes;
+  std::string module;                       // in transformers' module tree since 4.52, which adapters use
+  std::vector<std::string> other_modules;   // spellings that peft 0.21 finds too; it loads others without effect
 };
 
 struct FamilyTensors {

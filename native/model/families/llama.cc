@@ -25,12 +25,13 @@ std::vector<float> base_inv_freq(int32_t head_dim, double theta) {
 
 // Llama 3.1's banded scaling (transformers modeling_rope_utils _compute_llama3_parameters): long waves are stretched by `factor`, short ones kept,
 // those between blended.
-void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope) {
-  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double max_position_embeddings) {
+  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor"}) {
     if (!rope.has(key)) rope.fail(key, "a number, for rope type llama3");
   }
   const double factor = rope.number("factor", 1), low = rope.number("low_freq_factor", 1), high = rope.number("high_freq_factor", 4);
-  const double context = rope.number("original_max_position_embeddings", 8192);
+  const double context = rope.number("original_max_position_embeddings", max_position_embeddings);
+  if (!(context > 0)) rope.fail("original_max_position_embeddings", "a number above 0");
   if (factor < 1) rope.fail("factor", "a number of at least 1");
   if (high <= low) rope.fail("high_freq_factor", "a number above low_freq_factor");
   for (float& f : inv_freq) {
@@ -45,12 +46,19 @@ void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope) {
   }
 }
 
-std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim) {
-  // v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing.
-  const bool v5 = config.has("rope_parameters");
-  const ConfigReader rope = config.object(v5 ? "rope_parameters" : "rope_scaling");
-  const double theta = v5 && rope.has("rope_theta") ? rope.number("rope_theta", 1e4) : config.number("rope_theta", 1e4);
-  if (!(theta > 1)) config.fail("rope_theta", "a number above 1");
+// v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing. Where several stand, as transformers 5
+// (modeling_rope_utils convert_rope_params_to_dict): rope_scaling before rope_parameters, what is inside before what is beside, rope_type before type.
+std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int32_t max_position_embeddings) {
+  const Json* scaling = config.raw("rope_scaling");
+  const bool older = scaling && !(scaling->is_object() && scaling->object().empty());
+  const ConfigReader rope = config.object(older ? "rope_scaling" : "rope_parameters");
+  for (const auto& [key, value] : rope.members()) {
+    if (value.is_object()) rope.fail(key.c_str(), "no parameters by kind of layer (not supported)");
+  }
+  if (rope.has_null("rope_theta")) rope.fail("rope_theta", "a number above 1");
+  const ConfigReader& owner = rope.has("rope_theta") ? rope : config;
+  const double theta = owner.number("rope_theta", 1e4);
+  if (!(theta > 1)) owner.fail("rope_theta", "a number above 1");
   for (const ConfigReader* c : {&config, &rope}) {
     if (c->number("partial_rotary_factor", 1) != 1) c->fail("partial_rotary_factor", "1 (partial rotary embedding is not supported)");
   }
@@ -58,7 +66,7 @@ std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim) {
   const char* key = rope.has("rope_type") ? "rope_type" : "type";
   const std::string type = rope.string(key, "default");
   if (type == "llama3") {
-    scale_llama3(inv_freq, rope);
+    scale_llama3(inv_freq, rope, max_position_embeddings);
   } else if (type == "linear") {
     const double factor = rope.number("factor", 0);
     if (!(factor >= 1)) rope.fail("factor", "a number of at least 1");
@@ -80,7 +88,7 @@ ModelConfig parse_config(const ConfigReader& config) {
 
 FamilyTensors list_tensors(const ModelConfig& config, Weights& weights) {
   FamilyTensors out;
-  out.groups = {{{"model.", ""}}, {{""}}};
+  out.groups = {{{"model.", ""}, "model.", {}}, {{""}, "", {}}};
   list_llama_tensors(config.text, weights, 0, 1, out);
   return out;
 }
@@ -110,7 +118,7 @@ TextConfig parse_llama_text(const ConfigReader& config) {
   t.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
   t.attention_bias = config.boolean("attention_bias", false);
   t.mlp_bias = config.boolean("mlp_bias", false);
-  t.inv_freq = parse_rope(config, t.head_dim);
+  t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings);
   return t;
 }
 

@@ -61,8 +61,8 @@ ModelConfig parse_config(const ConfigReader& config) {
   c.model_type = "llava";
   const ConfigReader text = config.object("text_config");
   c.text = parse_llama_text(text);
-  // The top level decides when it speaks.
-  c.text.tie_word_embeddings = config.boolean("tie_word_embeddings", c.text.tie_word_embeddings);
+  // Either place ties: transformers 4 wrote it into text_config alone (LlavaConfig.__post_init__).
+  if (config.boolean("tie_word_embeddings", false)) c.text.tie_word_embeddings = true;
   c.has_vision = true;
   c.vision = parse_vision(config);
   c.projector_hidden_act = parse_gelu(config, "projector_hidden_act", "gelu");
@@ -116,11 +116,15 @@ void list_vision(const VisionConfig& v, Weights& w, FamilyTensors& out) {
 FamilyTensors list_tensors(const ModelConfig& config, Weights& weights) {
   FamilyTensors out;
   out.groups = {
-      {{"language_model.model.", "model.language_model.", "model."}},
-      {{"language_model.", ""}},
-      {{"vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.", "model.vision_tower.", "model.vision_tower.vision_tower.vision_model."}},
-      {{"multi_modal_projector.linear_1", "model.multi_modal_projector.linear_1", "model.mm_projector.0"}},
-      {{"multi_modal_projector.linear_2", "model.multi_modal_projector.linear_2", "model.mm_projector.2"}},
+      {{"language_model.model.", "model.language_model.", "model."},
+       "model.language_model.",
+       {"language_model.model.", "model.language_model.model."}},
+      {{"language_model.", ""}, "", {}},
+      {{"vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.", "model.vision_tower.", "model.vision_tower.vision_tower.vision_model."},
+       "model.vision_tower.",
+       {"model.vision_tower.vision_model.", "vision_tower.vision_model."}},
+      {{"multi_modal_projector.linear_1", "model.multi_modal_projector.linear_1", "model.mm_projector.0"}, "model.multi_modal_projector.linear_1", {}},
+      {{"multi_modal_projector.linear_2", "model.multi_modal_projector.linear_2", "model.mm_projector.2"}, "model.multi_modal_projector.linear_2", {}},
   };
   list_llama_tensors(config.text, weights, kText, kHead, out);
   list_vision(config.vision, weights, out);
