@@ -14,7 +14,7 @@ import {
   type TimeUnit,
   timeCell,
   timestampCell,
-} from './columns.ts';
+} from './cells.ts';
 import type { JsonItem } from './json-items.ts';
 
 type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;

@@ -16,7 +16,7 @@ import {
   type TimeUnit,
   timeCell,
   timestampCell,
-} from './columns.ts';
+} from './cells.ts';
 import type { JsonItem } from './json-items.ts';
 
 interface AsyncBuffer {

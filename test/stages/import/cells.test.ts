@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createReadStream, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { formatLine } from '../../../src/records/lines.ts';
-import { CellError, Digits, decimalCell, setCell, timestampCell } from '../../../src/stages/import/columns.ts';
+import { CellError, Digits, decimalCell, setCell, timestampCell } from '../../../src/stages/import/cells.ts';
 import { readItems, readValue } from '../../../src/stages/import/items.ts';
 import type { JsonItem } from '../../../src/stages/import/json-items.ts';
 
