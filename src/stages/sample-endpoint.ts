@@ -14,6 +14,7 @@ import type { HttpClient } from '../http/client.ts';
 import { type Clock, FlowControl, monotonicClock, type RunSignals, runSignals } from '../http/flow.ts';
 import { type ImagePart, loadImagePart } from '../http/image-part.ts';
 import { callWithRetries, FatalCallError } from '../http/retry.ts';
+import { generatedSpans } from '../records/dialogue.ts';
 import { FieldError, placed, RecordError, RunError } from '../records/error.ts';
 import { placeImages } from '../records/prompt.ts';
 import { randomStream } from '../records/random.ts';
@@ -130,7 +131,7 @@ class EndpointSampler {
     const images = await Promise.all(
       view.images.map((image, index) => loadImagePart(image, CHAT_IMAGES, `images[${index}]`)),
     );
-    const spans = generatedSpans(placeImages(row.record.prompt, images.length));
+    const spans = generatedSpans(placeImages(row.record.prompt, images.length), (message) => message.content === null);
     const random = randomStream(sampling.seed, row.record.id, 'sample-endpoint', view.name);
     const messages = fillImages(spans, images);
     const first = messages[0]!;
@@ -272,20 +273,6 @@ function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSamplin
   if (beams > 1)
     throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(beams));
   return { ...sampling, ...draw };
-}
-
-/**
- * The messages before each generated turn: [everything up to the first open assistant turn], [what follows up to the
- * second], ... A prompt that ends with a user turn is open at its end.
- */
-function generatedSpans(messages: Message[]): Message[][] {
-  const spans: Message[][] = [[]];
-  for (const message of messages) {
-    if (message.content === null) spans.push([]);
-    else spans.at(-1)!.push(message);
-  }
-  if (spans.at(-1)!.length === 0) spans.pop();
-  return spans;
 }
 
 /** Image slots filled in order. */

@@ -2,10 +2,11 @@
 // What a judge is: something that answers a prompt with images, whoever runs it.
 import type { Attempt } from '../../http/attempt.ts';
 import type { ImageLimits } from '../../http/image-part.ts';
+import { imageNumber } from '../../records/dialogue.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { ReplySchema } from './schema.ts';
 
-/** One turn of the talk with the judge. The images stand before the first user turn's text. */
+/** One turn of the talk with the judge. */
 export interface JudgeTurn {
   role: 'user' | 'assistant';
   text: string;
@@ -29,6 +30,8 @@ export interface JudgeRequest {
   turns: JudgeTurn[];
   /** File paths or data: URIs; empty for guides that judge text alone. */
   images: string[];
+  /** The text speaks of the images as (image 1), (image 2): each is sent after its number. */
+  numberImages?: boolean;
   schema?: ReplySchema;
   parameters: JudgeParameters;
   /** What a judge that is no language model may look at. */
@@ -43,6 +46,20 @@ export interface JudgedItem {
   /** Labels and texts of the answers in the order shown. */
   answers: { label: string; text: string; response: number }[];
   turn?: number;
+}
+
+/** A piece of a turn: text, or an image in the form that the caller has it in. */
+export type TurnPart<I> = { type: 'text'; text: string } | { type: 'image'; image: I };
+
+/** What a turn holds, in order: the images stand before the first turn's text. */
+export function turnParts<I>({ turns, numberImages }: JudgeRequest, turn: number, images: readonly I[]): TurnPart<I>[] {
+  const text: TurnPart<I> = { type: 'text', text: turns[turn]!.text };
+  if (turn > 0) return [text];
+  const shown = images.flatMap((image, index): TurnPart<I>[] => {
+    const part: TurnPart<I> = { type: 'image', image };
+    return numberImages ? [{ type: 'text', text: `${imageNumber(index + 1)}:` }, part] : [part];
+  });
+  return [...shown, text];
 }
 
 export interface Judge {

@@ -65,6 +65,7 @@ export async function askQuestion(
     ...(system ? { system } : {}),
     turns: [{ role: 'user', text: user }],
     images,
+    ...(call.numberImages && images.length > 0 ? { numberImages: true } : {}),
     ...(schema ? { schema } : {}),
     parameters: judgeParameters(guide, judge, item),
     about: {

@@ -5,7 +5,7 @@ import { failureMessage, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
 import { headerValue, serverDelayMs } from '../../../http/server-delay.ts';
-import type { JudgeRequest } from '../judge.ts';
+import { type JudgeRequest, turnParts } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
 import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
 
@@ -49,7 +49,7 @@ function anthropicBody(request: JudgeRequest, images: ImagePart[], options: Judg
     ...(request.system === undefined ? {} : { system: request.system }),
     messages: request.turns.map((turn, index) => ({
       role: turn.role,
-      content: [...(index === 0 ? images.map(imageBlock) : []), { type: 'text', text: turn.text }],
+      content: turnParts(request, index, images).map((part) => (part.type === 'text' ? part : imageBlock(part.image))),
     })),
     ...(parameters.temperature === undefined ? {} : { temperature: parameters.temperature }),
     ...(parameters.topP === undefined ? {} : { top_p: parameters.topP }),

@@ -5,7 +5,7 @@ import { failureMessage, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
 import { serverDelayMs } from '../../../http/server-delay.ts';
-import type { JudgeRequest } from '../judge.ts';
+import { type JudgeRequest, turnParts } from '../judge.ts';
 import { toGeminiSchema } from '../schema.ts';
 import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
 
@@ -49,7 +49,9 @@ function geminiBody(request: JudgeRequest, images: ImagePart[], options: JudgeAp
   const reasoning = options.reasoningTokens ?? (THINKS.test(options.model) ? DEFAULT_THINKING_TOKENS : 0);
   const contents = request.turns.map((turn, index) => ({
     role: turn.role === 'assistant' ? 'model' : 'user',
-    parts: [...(index === 0 ? images.map(inlineData) : []), { text: turn.text }],
+    parts: turnParts(request, index, images).map((part) =>
+      part.type === 'text' ? { text: part.text } : inlineData(part.image),
+    ),
   }));
   return {
     contents,

@@ -2,7 +2,7 @@
 // local:DIR: a judge on our own engine.
 import { type Attempt, failed } from '../../../http/attempt.ts';
 import type { Message } from '../../../records/record.ts';
-import type { Judge, JudgeParameters, JudgeRequest } from '../judge.ts';
+import { type Judge, type JudgeParameters, type JudgeRequest, turnParts } from '../judge.ts';
 
 export interface LocalReply {
   text: string;
@@ -53,8 +53,8 @@ async function askEngine(engine: LocalJudge, request: JudgeRequest, signal: Abor
 function engineMessages(request: JudgeRequest): Message[] {
   const messages: Message[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
   for (const [index, turn] of request.turns.entries()) {
-    const slots = index === 0 ? request.images.map(() => ({ type: 'image' as const })) : [];
-    messages.push({ role: turn.role, content: [...slots, { type: 'text', text: turn.text }] });
+    const parts = turnParts(request, index, request.images);
+    messages.push({ role: turn.role, content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' })) });
   }
   return messages;
 }

@@ -2,7 +2,7 @@
 // OpenAI and every server that speaks its chat completions (vLLM, llama.cpp, routers).
 import { CHAT_IMAGES, type ChatMessage, chatBody, OPENAI_BASE_URL, readChatReply } from '../../../http/chat.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
-import type { JudgeRequest } from '../judge.ts';
+import { type JudgeRequest, turnParts } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
 import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
 
@@ -51,15 +51,11 @@ function openaiImageTokens(width: number, height: number): number {
   return 85 + 170 * Math.ceil((width * scale) / 512) * Math.ceil((height * scale) / 512);
 }
 
-/** The talk as chat messages, images before the first turn's text. */
+/** The talk as chat messages. */
 function chatMessages(request: JudgeRequest, images: ImagePart[]): ChatMessage[] {
   const messages: ChatMessage[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
-  for (const [index, turn] of request.turns.entries()) {
-    const shown = index === 0 ? images : [];
-    messages.push({
-      role: turn.role,
-      content: [...shown.map((image) => ({ type: 'image' as const, image })), { type: 'text', text: turn.text }],
-    });
+  for (const [index, { role }] of request.turns.entries()) {
+    messages.push({ role, content: turnParts(request, index, images) });
   }
   return messages;
 }
