@@ -2,6 +2,7 @@
 // What a judge is: something that answers a prompt with images, whoever runs it.
 import type { Attempt } from '../../http/attempt.ts';
 import type { ImageLimits } from '../../http/image-part.ts';
+import type { ModelFacts } from '../../http/model-facts.ts';
 import { imageNumber } from '../../records/dialogue.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { ReplySchema } from './schema.ts';
@@ -73,8 +74,8 @@ export interface Judge {
   imageTokens(width: number, height: number): number;
   /** Tokens on top of a reply's own that a reasoning model may spend before it answers. */
   reasoningTokens: number;
-  /** The model takes no other temperature than its own. */
-  hasFixedTemperature: boolean;
+  /** What the model takes in a request. */
+  facts: ModelFacts;
   /** The judge looks at the record itself, so the cache must too. */
   seesRecord?: boolean;
   /** Asks once. Throws TransportError when no whole answer arrived; everything else is an attempt's outcome. */

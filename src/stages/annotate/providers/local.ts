@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // local:DIR: a judge on our own engine.
 import { type Attempt, failed } from '../../../http/attempt.ts';
+import { modelFacts } from '../../../http/model-facts.ts';
 import type { Message } from '../../../records/record.ts';
 import { type Judge, type JudgeParameters, type JudgeRequest, turnParts } from '../judge.ts';
 
@@ -32,7 +33,7 @@ export function localJudge(name: string, engine: LocalJudge): Judge {
     imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
     imageTokens: () => 0,
     reasoningTokens: 0,
-    hasFixedTemperature: false,
+    facts: modelFacts(''),
     ask: (request, signal) => askEngine(engine, request, signal),
     close: () => engine.close(),
   };
