@@ -61,7 +61,7 @@ export function readUsage(
 }
 
 function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /** The attempt with its text cut where a stop text begins, for models that are not told of it. */

@@ -78,7 +78,9 @@ export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage:
 /** One row: what a run over these rows would ask, and cost at most. */
 export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
   const source = await openSource({ ...settings, judgeOptions: { ...settings.judgeOptions, isSurvey: true } });
-  yield await surveyRun(rows, source, runPrice(settings));
+  const price = runPrice(settings);
+  if (price === undefined) settings.judgeOptions.warn(`no price is known for ${settings.judge}: give --prices FILE`);
+  yield await surveyRun(rows, source, price);
   await source.judge.close();
 }
 
@@ -103,7 +105,7 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   const leftOut = leftOutOfGuide(ready.guide, judge, overrides);
   if (leftOut.length > 0)
     judgeOptions.warn(
-      `${judge.name} does not take ${leftOut.join(', ')}: the value of guide ${ready.guide.name} is left out`,
+      `${judge.name} is not sent ${leftOut.join(' and ')} of guide ${ready.guide.name}: this family keeps its own`,
     );
   const folder = settings.cache === undefined ? userCache(judgeOptions.environment) : settings.cache;
   const cache = folder === null ? noCache : folderCache(folder);
