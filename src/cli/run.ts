@@ -4,6 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { BAD_RECORD, type RecordError, RunError, UsageError } from '../records/error.ts';
 import { formatLine } from '../records/lines.ts';
 import type { VprefRecord } from '../records/record.ts';
+import { withoutLogins } from '../records/server-url.ts';
 import type { Row, RowResult } from '../stages/stage.ts';
 import { exitCode, StoppedError } from './exit.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
@@ -303,7 +304,9 @@ export class Run<F, A> implements RunContext<F, A> {
     const flags = Object.entries(this.#common).filter(
       ([name, value]) => !passingFlags.has(name) && value !== undefined,
     );
-    return { command: this.#verb, args: this.args, ...Object.fromEntries(flags), ...this.#moreSettings };
+    // A login in a server's URL is nobody else's business.
+    const shown = flags.map(([name, value]) => [name, typeof value === 'string' ? withoutLogins(value) : value]);
+    return { command: this.#verb, args: this.args, ...Object.fromEntries(shown), ...this.#moreSettings };
   }
 }
 

@@ -181,19 +181,27 @@ async function openEndpoint(
   for (const name of ENGINE_FLAGS)
     if (run.given.has(name))
       throw new UsageError(`--${name}: expected no --endpoint beside it, the server decides that`);
-  if (!URL.canParse(baseUrl) || !/^https?:$/.test(new URL(baseUrl).protocol))
-    throw new UsageError(`--endpoint: expected a URL such as http://host:8000/v1, got ${JSON.stringify(baseUrl)}`);
+  const { splitLogin, withoutLogins } = await import('../records/server-url.ts');
+  const server = splitLogin(baseUrl);
+  if (server === undefined)
+    throw new UsageError(
+      `--endpoint: expected a URL such as http://host:8000/v1, got ${JSON.stringify(withoutLogins(baseUrl))}`,
+    );
   const { endpointFlow, sampleEndpoint } = await import('../stages/sample-endpoint.ts');
   const { openHttpClient } = await import('../http/client.ts');
   const keyName = flags['key-env'];
   const key = keyName === undefined ? undefined : process.env[keyName];
   if (keyName !== undefined && !key) throw new UsageError(`--key-env: expected a key in $${keyName}, got nothing`);
+  if (key !== undefined && server.login.authorization !== undefined)
+    throw new UsageError('--endpoint: expected no login in the URL beside --key-env, both go into one header');
   const client = await openHttpClient({ timeoutMs: flags.timeout * 1000, connections: flags.concurrency });
   run.atEnd(() => client.close());
   return sampleEndpoint({
     client,
-    baseUrl,
+    baseUrl: server.url,
+    login: server.login,
     key,
+    warn: (message) => run.warn(message),
     sampling: {
       model: flags.model,
       ...drawOf(flags),

@@ -27,7 +27,9 @@ export interface Attempt {
   throttle?: boolean;
   /** No later call can succeed either (key, quota, model name): stop the run. */
   fatal?: boolean;
-  /** The connection broke after the request was sent: the server may have done, and billed, the work. */
+  /** To be made again at once, in another form: such an attempt counts as none. */
+  again?: boolean;
+  /** No whole answer came though the request was sent: the server may have done, and billed, the work. */
   brokeOff?: boolean;
   finishReason?: string;
   /** Model as answered by the server. */
@@ -46,11 +48,53 @@ export function isTransientStatus(status: number): boolean {
   return status === 408 || status === 409 || status >= 500;
 }
 
-/** The attempt with these secrets out of its message: servers like to repeat a key in their complaints. */
+/** Tokens as a server counts them; undefined unless all that costs is a count, and something was counted. */
+export function readUsage(
+  counts: Record<'input' | 'output', unknown> & Partial<Record<'reasoning' | 'cached', unknown>>,
+) {
+  const { input, output, reasoning, cached } = counts;
+  if (!isCount(input) || !isCount(output) || input + output === 0) return undefined;
+  const usage: Usage = { input_tokens: input, output_tokens: output };
+  if (isCount(reasoning) && reasoning > 0) usage.reasoning_tokens = reasoning;
+  if (isCount(cached) && cached > 0) usage.cached_tokens = cached;
+  return usage;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** The attempt with its text cut where a stop text begins, for models that are not told of it. */
+export function cutAtStop<A extends { text: string }>(attempt: A, stop: readonly string[] = []): A {
+  const ends = stop.map((mark) => attempt.text.indexOf(mark)).filter((end) => end >= 0);
+  return ends.length === 0 ? attempt : { ...attempt, text: attempt.text.slice(0, Math.min(...ends)) };
+}
+
+/** Characters of a server's complaint that are kept. */
+const MAX_MESSAGE = 500;
+
+/**
+ * The attempt with these secrets out of everything that is shown or kept (servers like to repeat a key), and then its
+ * message cut: a cut before would leave half a key.
+ */
 export function withoutSecrets<A extends Attempt>(attempt: A, secrets: readonly (string | undefined)[]): A {
-  if (attempt.message === undefined) return attempt;
-  let { message } = attempt;
-  for (const secret of secrets)
-    if (secret !== undefined && secret.length >= 8) message = message.replaceAll(secret, '***');
-  return { ...attempt, message };
+  const clean = hideIn(attempt, secretForms(secrets)) as A;
+  return clean.message === undefined ? clean : { ...clean, message: clean.message.slice(0, MAX_MESSAGE) };
+}
+
+function hideIn(value: unknown, forms: readonly string[]): unknown {
+  if (typeof value === 'string') return forms.reduce((text, form) => text.replaceAll(form, '***'), value);
+  if (Array.isArray(value)) return value.map((item) => hideIn(item, forms));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, hideIn(item, forms)]));
+}
+
+/** A secret as it is and as it looks in JSON, in a URL and in a log; the longest first. Shorter ones are words. */
+function secretForms(secrets: readonly (string | undefined)[]): string[] {
+  const long = secrets.filter((secret) => secret !== undefined && secret.length >= 8) as string[];
+  const forms = long.flatMap((secret) => {
+    const json = JSON.stringify(secret).slice(1, -1);
+    return [secret, json, json.replaceAll('/', '\\/'), encodeURIComponent(secret)];
+  });
+  return [...new Set(forms)].sort((a, b) => b.length - a.length);
 }

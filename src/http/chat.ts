@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The OpenAI chat-completions API, as OpenAI, vLLM, llama.cpp and others speak it: request bodies and what their
 // answers mean.
-import { type Attempt, failed, isTransientStatus, type Usage } from './attempt.ts';
+import { isObject } from '../records/field.ts';
+import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from './attempt.ts';
 import type { HttpReply } from './client.ts';
 import type { ImageLimits, ImagePart } from './image-part.ts';
 import { headerValue, serverDelayMs } from './server-delay.ts';
@@ -11,6 +12,8 @@ export const OPENAI_BASE_URL = 'https://api.openai.com/v1';
 export const CHAT_IMAGES: ImageLimits = {
   mediaTypes: ['image/png', 'image/jpeg', 'image/webp', 'image/gif'],
   maxBytes: 20 * 1024 * 1024,
+  // A request may hold 50 MB, in base64.
+  maxTotalBytes: 36 * 1024 * 1024,
 };
 
 /** A message's content: text, and images by their index. */
@@ -81,6 +84,8 @@ export interface ChatChoice {
   text: string;
   refusal?: string;
   finishReason: string;
+  /** There is no text at all: null, or reasoning or tool calls in its place. */
+  isMissing?: boolean;
   /** Sum of the log-probabilities that the server gave, nats; servers leave the end token out. */
   logps?: number;
   numTokens?: number;
@@ -90,38 +95,23 @@ export interface ChatReply extends Attempt {
   choices: ChatChoice[];
 }
 
-interface ChatJson {
-  id?: unknown;
-  model?: unknown;
-  error?: unknown;
-  choices?: unknown;
-  usage?: {
-    prompt_tokens?: number;
-    completion_tokens?: number;
-    completion_tokens_details?: { reasoning_tokens?: number } | null;
-    prompt_tokens_details?: { cached_tokens?: number } | null;
-  } | null;
-}
-
 /** What a reply of the API means. The attempt's text and outcome are the first choice's. */
 export function readChatReply(reply: HttpReply): ChatReply {
-  const json = parseJson(reply.body) as ChatJson | undefined;
+  const json = parseJson(reply.body);
   const requestId = headerValue(reply.headers, 'x-request-id');
   const id = requestId === undefined ? {} : { requestId };
   if (reply.status !== 200) return { ...chatFailure(reply, json), ...id, choices: [] };
-  if (typeof json !== 'object' || json === null) {
-    return { ...failed('transport', 'status 200 with a body that is not JSON', { retry: true }), ...id, choices: [] };
-  }
+  if (!isObject(json)) return { ...notJson(reply.body), ...id, choices: [] };
   // Routers (OpenRouter and others) report an upstream failure inside a 200.
   if (json.error !== undefined && json.error !== null && !Array.isArray(json.choices)) {
-    const { code } = json.error as { code?: unknown };
+    const { code } = fieldsOf(json.error);
     const status = typeof code === 'number' ? code : 500;
     return { ...chatFailure({ ...reply, status }, json), ...id, choices: [] };
   }
   return { ...chatAnswer(json), ...id };
 }
 
-function chatAnswer(json: ChatJson): ChatReply {
+function chatAnswer(json: JsonFields): ChatReply {
   const choices = (Array.isArray(json.choices) ? json.choices : []).map(readChoice);
   const about: Partial<Attempt> = {};
   if (typeof json.model === 'string') about.model = json.model;
@@ -134,55 +124,84 @@ function chatAnswer(json: ChatJson): ChatReply {
   return { ...choiceAttempt(first, about), choices };
 }
 
+/** Words for an end by itself, and for one at the token limit. */
+const ENDS = new Set(['stop', 'eos', 'eos_token', 'end_turn', 'stop_sequence', 'COMPLETE']);
+const LIMITS = new Set(['length', 'max_tokens']);
+
+/** How an answer ended; `other` is what no API that we know documents as an end. */
+export function endOf({ finishReason }: ChatChoice): 'stop' | 'length' | 'filtered' | 'none' | 'broken' | 'other' {
+  if (ENDS.has(finishReason)) return 'stop';
+  if (LIMITS.has(finishReason)) return 'length';
+  if (finishReason === 'content_filter') return 'filtered';
+  if (finishReason === 'abort' || finishReason === 'error' || finishReason === 'cancelled') return 'broken';
+  return finishReason === 'none' ? 'none' : 'other';
+}
+
 /** The state of one answer by its finish reason. */
-function choiceAttempt(choice: ChatChoice, about: Partial<Attempt>): Attempt {
+export function choiceAttempt(choice: ChatChoice, about: Partial<Attempt> = {}): Attempt {
+  const end = endOf(choice);
+  const why = `finish_reason ${choice.finishReason}`;
   if (choice.refusal !== undefined) return failed('refused', choice.refusal, about);
-  if (choice.finishReason === 'content_filter') return failed('refused', 'stopped by the content filter', about);
-  if (choice.finishReason === 'length') {
-    return { ...failed('truncated', 'the token limit was reached', about), text: choice.text };
-  }
-  if (choice.text.trim() === '') return failed('empty', `no text (finish_reason ${choice.finishReason})`, about);
+  if (end === 'filtered') return failed('refused', 'stopped by the content filter', about);
+  if (end === 'length') return { ...failed('truncated', 'the token limit was reached', about), text: choice.text };
+  if (end === 'broken') return failed('transport', `the server broke off (${why})`, { ...about, retry: true });
+  if (choice.text.trim() === '') return failed('empty', `no text (${why})`, about);
+  if (end === 'other') return failed('empty', `the answer did not end by itself (${why})`, about);
   return { outcome: 'ok', text: choice.text, ...about };
 }
 
 function readChoice(choice: unknown): ChatChoice {
-  const { message, finish_reason, logprobs } = (choice ?? {}) as {
-    message?: { content?: unknown; refusal?: unknown } | null;
-    finish_reason?: unknown;
-    logprobs?: { content?: { logprob?: unknown }[] | null } | null;
-  };
-  const read: ChatChoice = { text: contentText(message?.content), finishReason: String(finish_reason ?? 'none') };
-  if (typeof message?.refusal === 'string' && message.refusal !== '') read.refusal = message.refusal;
-  if (Array.isArray(logprobs?.content)) {
-    read.logps = logprobs.content.reduce((sum, token) => sum + Number(token?.logprob), 0);
-    read.numTokens = logprobs.content.length;
-  }
+  const { message, finish_reason, logprobs } = fieldsOf(choice);
+  const { content, refusal, tool_calls, reasoning_content, reasoning } = fieldsOf(message);
+  const read: ChatChoice = { text: contentText(content), finishReason: String(finish_reason ?? 'none') };
+  if (typeof refusal === 'string' && refusal !== '') read.refusal = refusal;
+  // An empty text is an answer only where the server gives one as such.
+  const isText = typeof content === 'string' || Array.isArray(content);
+  const isElsewhere = [tool_calls, reasoning_content, reasoning].some(isFilled);
+  if (read.text === '' && (!isText || isElsewhere)) read.isMissing = true;
+  const tokens = fieldsOf(logprobs).content;
+  if (Array.isArray(tokens)) Object.assign(read, tokenSum(tokens));
   return read;
+}
+
+function isFilled(value: unknown): boolean {
+  return (typeof value === 'string' || Array.isArray(value)) && value.length > 0;
+}
+
+/** The sum only where every token has its number: some servers write null for minus infinity. */
+function tokenSum(tokens: unknown[]): Pick<ChatChoice, 'logps' | 'numTokens'> {
+  const logprobs = tokens.map((token) => fieldsOf(token).logprob);
+  const isWhole = logprobs.every((logprob) => typeof logprob === 'number' && logprob <= 0);
+  const sum = (logprobs as number[]).reduce((total, logprob) => total + logprob, 0);
+  return { numTokens: tokens.length, ...(isWhole ? { logps: sum } : {}) };
 }
 
 function contentText(content: unknown): string {
   if (typeof content === 'string') return content;
   if (!Array.isArray(content)) return '';
-  return content.map((part: { text?: unknown } | null) => (typeof part?.text === 'string' ? part.text : '')).join('');
+  return content
+    .map(fieldsOf)
+    .map(({ text }) => (typeof text === 'string' ? text : ''))
+    .join('');
 }
 
-function chatUsage({ usage }: ChatJson): Usage | undefined {
-  if (typeof usage?.prompt_tokens !== 'number') return undefined;
-  const read: Usage = { input_tokens: usage.prompt_tokens, output_tokens: usage.completion_tokens ?? 0 };
-  const reasoning = usage.completion_tokens_details?.reasoning_tokens;
-  const cached = usage.prompt_tokens_details?.cached_tokens;
-  if (reasoning) read.reasoning_tokens = reasoning;
-  if (cached) read.cached_tokens = cached;
-  return read;
+function chatUsage({ usage }: JsonFields): Usage | undefined {
+  const { prompt_tokens, completion_tokens, completion_tokens_details, prompt_tokens_details } = fieldsOf(usage);
+  return readUsage({
+    input: prompt_tokens,
+    output: completion_tokens,
+    reasoning: fieldsOf(completion_tokens_details).reasoning_tokens,
+    cached: fieldsOf(prompt_tokens_details).cached_tokens,
+  });
 }
 
 const QUOTA_CODES = new Set(['insufficient_quota', 'billing_hard_limit_reached', 'billing_not_active']);
 const POLICY_CODES = new Set(['content_filter', 'content_policy_violation', 'moderation_blocked']);
 
-function chatFailure(reply: HttpReply, json: ChatJson | undefined): Attempt {
+function chatFailure(reply: HttpReply, json: unknown): Attempt {
   const { status } = reply;
-  const error = (json?.error ?? {}) as { message?: unknown; type?: unknown; code?: unknown } | string;
-  const { message, type, code } = typeof error === 'string' ? { message: error, type: '', code: '' } : error;
+  const { error } = fieldsOf(json);
+  const { message, type, code } = typeof error === 'string' ? { message: error, type: '', code: '' } : fieldsOf(error);
   const why = failureMessage(status, message ?? reply.body);
   if (QUOTA_CODES.has(String(code)) || QUOTA_CODES.has(String(type)))
     return failed('quota-exhausted', why, { fatal: true });
@@ -200,10 +219,24 @@ function chatFailure(reply: HttpReply, json: ChatJson | undefined): Attempt {
   return failed('invalid', why);
 }
 
-/** "status 400: the server's words", one line, at most 500 characters. */
+/** "status 400: the server's words", one line, whole: withoutSecrets cuts it when no secret is in it any more. */
 export function failureMessage(status: number, message: unknown): string {
   const text = typeof message === 'string' ? message : JSON.stringify(message ?? '');
-  return `status ${status}: ${text.replace(/\s+/g, ' ').trim().slice(0, 500)}`;
+  return `status ${status}: ${text.replace(/\s+/g, ' ').trim()}`;
+}
+
+/** A status 200 whose body says nothing. */
+export function notJson(body: string): Attempt {
+  const hasNaN = /[:,[]\s*(?:NaN|-?Infinity)\b/.test(body);
+  const what = hasNaN ? 'JSON: it holds NaN or Infinity, which JSON has not' : 'a JSON object';
+  return failed('transport', `status 200 with a body that is not ${what}`, { retry: true, brokeOff: true });
+}
+
+export type JsonFields = Record<string, unknown>;
+
+/** The fields of a JSON object; none of anything else, as null in a place where an object is due. */
+export function fieldsOf(value: unknown): JsonFields {
+  return isObject(value) ? value : {};
 }
 
 /** JSON or undefined. */

@@ -54,7 +54,8 @@ export function wasNeverSent({ code, permanent }: TransportError): boolean {
   return NEVER_SENT.has(code) || (permanent && code !== 'too-large');
 }
 
-const DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+/** No judgement is longer; 64 of them at once, with what reading them takes, stay below 512 MiB. */
+export const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
 /** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are checked, whatever the environment says. */
 export async function openHttpClient(options: HttpClientOptions): Promise<HttpClient> {
@@ -95,7 +96,11 @@ async function sendOnce(agent: Dispatcher, request: UndiciRequest, limits: HttpC
       body: call.body ?? null,
       signal: abort.signal,
     });
-    const limit = call.maxResponseBytes ?? limits.maxResponseBytes ?? DEFAULT_MAX_RESPONSE_BYTES;
+    const limit = call.maxResponseBytes ?? limits.maxResponseBytes ?? MAX_RESPONSE_BYTES;
+    if (Number(reply.headers['content-length']) > limit) {
+      reply.body.on('error', () => {}).destroy();
+      throw tooLarge(limit);
+    }
     return { status: reply.statusCode, headers: reply.headers, body: await readText(reply.body, limit) };
   } catch (cause) {
     throw asTransportError(abort.signal.aborted ? abort.signal.reason : cause);
@@ -105,12 +110,16 @@ async function sendOnce(agent: Dispatcher, request: UndiciRequest, limits: HttpC
   }
 }
 
+function tooLarge(limit: number): TransportError {
+  return new TransportError('too-large', `the answer is larger than ${limit} bytes`, true);
+}
+
 async function readText(body: AsyncIterable<Buffer>, limit: number): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > limit) throw new TransportError('too-large', `the answer is larger than ${limit} bytes`, true);
+    if (size > limit) throw tooLarge(limit);
     chunks.push(chunk);
   }
   try {

@@ -24,7 +24,24 @@ export interface ImagePart {
 /** What an API takes. */
 export interface ImageLimits {
   mediaTypes: readonly string[];
+  /** Of one image. */
   maxBytes: number;
+  /** Of all images of a request, before base64. */
+  maxTotalBytes?: number;
+  /** Pixels of the longer side. */
+  maxSide?: number;
+  /** The same where a request holds more than so many images. */
+  ofMany?: { count: number; maxSide: number };
+}
+
+/** The limits that hold for each of `count` images of one request. */
+export function limitsOf(count: number, limits: ImageLimits): ImageLimits {
+  const { maxTotalBytes = Number.POSITIVE_INFINITY, ofMany, maxSide } = limits;
+  return {
+    mediaTypes: limits.mediaTypes,
+    maxBytes: Math.min(limits.maxBytes, Math.floor(maxTotalBytes / Math.max(1, count))),
+    ...(maxSide === undefined ? {} : { maxSide: ofMany && count > ofMany.count ? ofMany.maxSide : maxSide }),
+  };
 }
 
 /** Reads a record's image: a file path or a data: URI. Throws FieldError{"image"} naming `field`, such as images[0], and the file. */
@@ -37,7 +54,16 @@ export async function readImageBytes(image: string, field: string): Promise<Buff
   }
 }
 
-/** The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limit) is encoded anew. */
+/** All images of a request as its parts. `field` names the record's list, such as images. */
+export function loadImageParts(images: readonly string[], limits: ImageLimits, field = 'images'): Promise<ImagePart[]> {
+  const each = limitsOf(images.length, limits);
+  return Promise.all(images.map((image, index) => loadImagePart(image, each, `${field}[${index}]`)));
+}
+
+/**
+ * The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limits) is encoded anew, and so is
+ * a picture that only its EXIF tag turns upright: models are shown it upright, and not every server reads the tag.
+ */
 export async function loadImagePart(image: string, limits: ImageLimits, field: string): Promise<ImagePart> {
   const bytes = await readImageBytes(image, field);
   if (imageKind(bytes) === undefined)
@@ -45,20 +71,56 @@ export async function loadImagePart(image: string, limits: ImageLimits, field: s
   const header = imageHeader(bytes);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const name = image.startsWith('data:') ? 'a data: URI' : image;
-  if (header !== undefined && limits.mediaTypes.includes(header.mediaType) && bytes.length <= limits.maxBytes) {
+  const isTaken =
+    header !== undefined && limits.mediaTypes.includes(header.mediaType) && bytes.length <= limits.maxBytes;
+  if (isTaken && (await pictureChange(bytes, limits)) === undefined)
     return { ...header, base64: bytes.toString('base64'), sha256 };
-  }
   return { ...(await encodeAnew(bytes, limits, { name, field })), sha256 };
 }
 
+/** What happens to a picture on its way beside its encoding: for the cache, which must know another picture. */
+export async function pictureChange(bytes: Buffer, { maxSide }: ImageLimits): Promise<string | undefined> {
+  const { width = 0, height = 0 } = imageHeader(bytes) ?? {};
+  const isLarge = maxSide !== undefined && Math.max(width, height) > maxSide;
+  const changes = [(await isTurned(bytes)) && 'upright', isLarge && `side ${maxSide}`].filter(Boolean);
+  return changes.length > 0 ? changes.join(', ') : undefined;
+}
+
+const EXIF_MARKS = ['Exif\0\0', 'eXIf', 'EXIF'].map((mark) => Buffer.from(mark, 'latin1'));
+
+/** Whether an orientation tag other than 1 says how to hold the picture. */
+async function isTurned(bytes: Buffer): Promise<boolean> {
+  if (!EXIF_MARKS.some((mark) => bytes.includes(mark))) return false;
+  const { default: sharp } = await import('sharp');
+  // A picture that does not decode goes out as it is: the server's word on it is the row's.
+  const orientation = await sharp(bytes)
+    .metadata()
+    .then(
+      (metadata) => metadata.orientation,
+      () => undefined,
+    );
+  return (orientation ?? 1) > 1;
+}
+
+/** Sides of ever smaller JPEGs, for what is still too large as PNG. */
+const JPEG_SIDES = [2048, 1536, 1024, 768, 512];
+
 async function encodeAnew(bytes: Buffer, limits: ImageLimits, at: { name: string; field: string }) {
   const { default: sharp } = await import('sharp');
+  const { maxSide = Number.POSITIVE_INFINITY } = limits;
   try {
     const upright = sharp(bytes, { failOn: 'error' }).rotate();
-    const png = await upright.clone().png().toBuffer({ resolveWithObject: true });
+    const fitted = (side: number) =>
+      Number.isFinite(side)
+        ? upright.clone().resize({ width: side, height: side, fit: 'inside', withoutEnlargement: true })
+        : upright.clone();
+    const png = await fitted(maxSide).png().toBuffer({ resolveWithObject: true });
     if (png.data.length <= limits.maxBytes) return encoded('image/png', png);
-    const small = upright.resize({ width: 2048, height: 2048, fit: 'inside', withoutEnlargement: true });
-    return encoded('image/jpeg', await small.jpeg({ quality: 90 }).toBuffer({ resolveWithObject: true }));
+    for (const side of JPEG_SIDES.filter((side) => side <= maxSide)) {
+      const jpeg = await fitted(side).jpeg({ quality: 90 }).toBuffer({ resolveWithObject: true });
+      if (jpeg.data.length <= limits.maxBytes) return encoded('image/jpeg', jpeg);
+    }
+    throw new Error(`no smaller than ${limits.maxBytes} bytes`);
   } catch (cause) {
     const got = `${at.name}: ${bytes.length === 0 ? 'an empty file' : `one that does not decode (${(cause as Error).message})`}`;
     throw new FieldError('image', at.field, 'an image that can be sent', got);

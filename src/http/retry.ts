@@ -61,6 +61,12 @@ export async function callWithRetries(
       attempt = transportAttempt(cause);
     }
     options.onAttempt?.(attempt, number, options.clock.now() - started);
+    if (attempt.again) {
+      number -= 1;
+      slot.done(0);
+      if (options.signal?.aborted) throw new FlowStopped('stopped');
+      continue;
+    }
     // The slot is not given back: nothing may start between this and the stop of the flow.
     if (attempt.fatal) throw fatalError(attempt, options);
     const asked = attempt.delayMs;

@@ -3,8 +3,10 @@
 import type { Row, RowResult } from './stage.ts';
 
 export interface OrderedWork {
-  /** Rows under way at a time. */
+  /** Unfinished rows at a time. */
   window: number;
+  /** Finished rows that may wait for an earlier one; without it, none beyond the window. */
+  held?: HeldRows | undefined;
   /** Works on one row. Rejecting means that going on is pointless: the run stops. */
   start(row: Row): Promise<RowResult>;
   /** The run has to stop: let nothing new begin. */
@@ -17,8 +19,15 @@ export interface OrderedWork {
   signal?: AbortSignal | undefined;
 }
 
+/** How many rows may stand between the first unfinished one and the last, and how much of them may be finished. */
+export interface HeldRows {
+  rows: number;
+  bytes: number;
+}
+
 interface Slot {
   result?: RowResult;
+  bytes: number;
   isUnfinished?: boolean;
 }
 
@@ -28,6 +37,10 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
   const bell = new Bell();
   const input = readAhead(rows, bell);
   let failure: { cause: unknown } | undefined;
+  let running = 0;
+  let heldBytes = 0;
+  const hasRoom = () =>
+    running < work.window && slots.length < (work.held?.rows ?? work.window) && heldBytes <= (work.held?.bytes ?? 0);
   const fail = (cause: unknown) => {
     if (failure === undefined) work.stop();
     failure ??= { cause };
@@ -37,14 +50,19 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
   if (work.signal?.aborted) onSignal();
   work.signal?.addEventListener('abort', onSignal);
   const launch = (row: Row) => {
-    const slot: Slot = {};
+    const slot: Slot = { bytes: 0 };
     slots.push(slot);
+    running += 1;
     work.start(row).then(
       (result) => {
+        running -= 1;
         slot.result = result;
+        if (work.held && slot !== slots[0]) slot.bytes = roughBytes(result.records);
+        heldBytes += slot.bytes;
         bell.ring();
       },
       (cause) => {
+        running -= 1;
         slot.isUnfinished = true;
         fail(cause);
       },
@@ -55,10 +73,11 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
       const head = slots[0];
       if (head?.result) {
         slots.shift();
+        heldBytes -= head.bytes;
         yield head.result;
         continue;
       }
-      const row = slots.length < work.window ? input.take() : undefined;
+      const row = hasRoom() ? input.take() : undefined;
       if (row) launch(row);
       else if (input.isOver() && head === undefined) return;
       else await bell.wait();
@@ -70,6 +89,15 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
     work.abort();
     input.close();
   }
+}
+
+/** What a value takes, about: the texts in it. */
+function roughBytes(value: unknown): number {
+  if (typeof value === 'string') return 2 * value.length;
+  if (typeof value !== 'object' || value === null) return 8;
+  let bytes = 16;
+  for (const item of Object.values(value)) bytes += 16 + roughBytes(item);
+  return bytes;
 }
 
 /** The results at the front of the line, waiting for late ones until the time is over or one will not come. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
-import { failed, withoutSecrets } from '../http/attempt.ts';
+import { cutAtStop, failed, withoutSecrets } from '../http/attempt.ts';
 import {
   CHAT_IMAGES,
   type ChatChoice,
@@ -8,16 +8,21 @@ import {
   type ChatParameters,
   type ChatReply,
   chatBody,
+  endOf,
   readChatReply,
 } from '../http/chat.ts';
-import type { HttpClient } from '../http/client.ts';
+import { type HttpClient, MAX_RESPONSE_BYTES } from '../http/client.ts';
 import { type Clock, FlowControl, monotonicClock, type RunSignals, runSignals } from '../http/flow.ts';
-import { type ImagePart, loadImagePart } from '../http/image-part.ts';
+import { type ImagePart, loadImageParts } from '../http/image-part.ts';
+import { type ModelFacts, modelFacts } from '../http/model-facts.ts';
+import { RefusedParameters } from '../http/refused-parameters.ts';
 import { callWithRetries, FatalCallError } from '../http/retry.ts';
+import { generatedSpans } from '../records/dialogue.ts';
 import { FieldError, placed, RecordError, RunError } from '../records/error.ts';
 import { placeImages } from '../records/prompt.ts';
 import { randomStream } from '../records/random.ts';
 import type { Message, Response, VprefRecord } from '../records/record.ts';
+import { headerSecrets, versionHint } from '../records/server-url.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import { type DrawOptions, recordDraw } from './draw.ts';
 import { mapOrdered } from './ordered.ts';
@@ -40,6 +45,8 @@ export interface EndpointOptions {
   baseUrl: string;
   /** Sent as a bearer token when there is one. */
   key?: string | undefined;
+  /** Of a URL with a login in it. */
+  login?: { authorization?: string } | undefined;
   sampling: EndpointSampling;
   flow: FlowControl;
   clock?: Clock | undefined;
@@ -48,6 +55,8 @@ export interface EndpointOptions {
   /** Rows under way at a time. */
   window: number;
   signal?: AbortSignal | undefined;
+  /** Hears of what the server refuses and leaves out. */
+  warn(message: string): void;
 }
 
 /** The flow of an endpoint run. */
@@ -60,18 +69,29 @@ const GRACE_MS = 5000;
 
 /** Adds responses to each record. A key or model that the server refuses stops the run; other failures are the row's. */
 export function sampleEndpoint(options: EndpointOptions): Stage {
-  return (rows) => {
+  return async function* (rows) {
     const sampler = new EndpointSampler(options);
-    return mapOrdered(rows, {
-      window: options.window,
-      graceMs: GRACE_MS,
-      signal: options.signal,
-      start: (row) => sampler.row(row),
-      stop: sampler.signals.stop,
-      abort: sampler.signals.abort,
-    });
+    try {
+      yield* mapOrdered(rows, {
+        window: options.window,
+        held: HELD,
+        graceMs: GRACE_MS,
+        signal: options.signal,
+        start: (row) => sampler.row(row),
+        stop: sampler.signals.stop,
+        abort: sampler.signals.abort,
+      });
+    } finally {
+      if (sampler.numWithoutLogps > 0)
+        options.warn(
+          `${sampler.numWithoutLogps} responses have no endpoint_logps: the server gave no number for some of their tokens`,
+        );
+    }
   };
 }
+
+/** A call that hangs to its time limit holds up its own row's place, and no other call, over so many rows. */
+const HELD = { rows: 1024, bytes: 64 * 1024 * 1024 };
 
 /** One sample's way through the turns of its conversation. */
 interface Branch {
@@ -80,19 +100,37 @@ interface Branch {
   messages: ChatMessage[];
   turns: string[];
   choice?: ChatChoice;
-  logps: number;
+  /** Of all turns; undefined once one has none. */
+  logps: number | undefined;
   seed: number;
 }
 
 class EndpointSampler {
   readonly #options: EndpointOptions;
   readonly #clock: Clock;
+  readonly #url: string;
+  readonly #headers: Record<string, string>;
+  readonly #secrets: string[];
+  readonly #facts: ModelFacts;
+  readonly #refused: RefusedParameters;
   readonly signals: RunSignals;
+  /** Responses whose log-probabilities were asked for and are not whole. */
+  numWithoutLogps = 0;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.#clock = options.clock ?? monotonicClock;
     this.signals = runSignals(options.flow);
+    const { baseUrl, key, login = {}, sampling } = options;
+    this.#url = `${baseUrl.replace(/\/+$/, '').replace(/\/chat\/completions$/, '')}/chat/completions`;
+    this.#headers = {
+      'content-type': 'application/json',
+      ...login,
+      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+    };
+    this.#secrets = headerSecrets(this.#headers);
+    this.#facts = modelFacts(sampling.model);
+    this.#refused = new RefusedParameters(options.warn);
   }
 
   async row(row: Row): Promise<RowResult> {
@@ -110,15 +148,17 @@ class EndpointSampler {
     const views = wantedViews(row, sampling.views);
     const branches = await Promise.all(views.map((view) => this.#sampleView(row, view, sampling)));
     const responses = branches.flat().map((branch) => response(branch, sampling));
+    if (sampling.logprobs) this.numWithoutLogps += branches.flat().filter(({ logps }) => logps === undefined).length;
     const { record } = row;
     return {
       ...record,
       responses: [...(record.responses ?? []), ...responses],
       sampling: {
         model: sampling.model,
-        temperature: sampling.temperature,
-        top_p: sampling.topP,
-        top_k: sampling.topK,
+        // What the server refused it did not draw by.
+        ...(this.#refused.has('temperature') ? {} : { temperature: sampling.temperature }),
+        ...(this.#refused.has('top_p') ? {} : { top_p: sampling.topP }),
+        ...(this.#refused.has('top_k') ? {} : { top_k: sampling.topK }),
         max_new_tokens: sampling.maxNewTokens,
         seed: sampling.seed,
       },
@@ -127,10 +167,8 @@ class EndpointSampler {
 
   /** n samples of one view, turn by turn: the first open turn in one request, the later ones each on its own. */
   async #sampleView(row: Row, view: WantedView, sampling: EndpointSampling): Promise<Branch[]> {
-    const images = await Promise.all(
-      view.images.map((image, index) => loadImagePart(image, CHAT_IMAGES, `images[${index}]`)),
-    );
-    const spans = generatedSpans(placeImages(row.record.prompt, images.length));
+    const images = await loadImageParts(view.images, CHAT_IMAGES);
+    const spans = generatedSpans(placeImages(row.record.prompt, images.length), (message) => message.content === null);
     const random = randomStream(sampling.seed, row.record.id, 'sample-endpoint', view.name);
     const messages = fillImages(spans, images);
     const first = messages[0]!;
@@ -170,31 +208,31 @@ class EndpointSampler {
       const seed = (draw.seed + choices.length) % 2 ** 31;
       const reply = await this.#call(row, messages, { ...chatParameters(sampling), n: draw.n - choices.length, seed });
       if (reply.choices.length === 0) throw new RunError(reply.outcome, reply.message ?? 'no answer');
-      choices.push(...reply.choices.slice(0, draw.n - choices.length));
+      choices.push(...reply.choices.slice(0, draw.n - choices.length).map((choice) => usable(choice, sampling)));
     }
     return choices;
   }
 
   async #call(row: Row, messages: ChatMessage[], parameters: ChatParameters): Promise<ChatReply> {
-    const { baseUrl, key, client, flow, maxAttempts, maxDelayMs } = this.#options;
-    const body = JSON.stringify(chatBody(messages, parameters));
-    const headers = {
-      'content-type': 'application/json',
-      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-    };
+    const { baseUrl, client, flow, maxAttempts, maxDelayMs } = this.#options;
+    const asked = chatBody(messages, {
+      ...parameters,
+      maxTokensField: this.#facts.maxTokensField ?? 'max_tokens',
+      stop: this.#facts.stop ? parameters.stop : undefined,
+    });
     const backoff = randomStream(this.#options.sampling.seed, row.record.id, 'backoff', String(parameters.seed));
     let last: ChatReply = { ...failed('transport', 'never sent'), choices: [] };
     const attempt = await callWithRetries(
       0,
       async () => {
-        const sent = {
-          url: `${baseUrl.replace(/\/+$/, '')}/chat/completions`,
-          headers,
-          body,
-          signal: this.signals.aborted,
-        };
-        last = withoutSecrets(readChatReply(await client.send(sent)), [key]);
-        return last;
+        const sent = this.#refused.apply(asked);
+        const reply = await client.send({
+          ...{ url: this.#url, headers: this.#headers, body: JSON.stringify(sent), signal: this.signals.aborted },
+          maxResponseBytes: bodyLimit(parameters),
+        });
+        last = withoutSecrets(readChatReply(reply), this.#secrets);
+        if (reply.status === 404) last.message += versionHint(baseUrl, '--endpoint');
+        return this.#refused.learn(last, reply, sent);
       },
       {
         ...{ who: baseUrl, flow, clock: this.#clock, maxAttempts, maxDelayMs, signal: this.signals.stopped },
@@ -220,10 +258,43 @@ function chatParameters(sampling: EndpointSampling): ChatParameters {
   };
 }
 
+/** Room for a token's log-probability in JSON, and for its text. */
+const LOGPROB_BYTES = 512;
+const TOKEN_BYTES = 16;
+
+function bodyLimit({ n = 1, maxTokens = 0, logprobs }: ChatParameters): number {
+  return MAX_RESPONSE_BYTES + n * maxTokens * (logprobs ? LOGPROB_BYTES : TOKEN_BYTES);
+}
+
+/**
+ * The answer as a response stores it. Throws RunError where there is none: no text, or an end that says it is not whole.
+ * A server may leave in the blank that the template writes before an answer; the one is taken off, as the engine does.
+ */
+function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
+  const end = endOf(choice);
+  if (choice.refusal === undefined && end !== 'filtered') {
+    const why = `finish_reason ${choice.finishReason}`;
+    if (end === 'broken') throw new RunError('transport', `the server broke off (${why})`);
+    if (choice.isMissing || (end === 'none' && choice.text === ''))
+      throw new RunError(end === 'length' ? 'truncated' : 'empty', `no text in the answer (${why})`);
+    if (end === 'other')
+      throw new RunError(
+        'invalid',
+        `finish_reason: expected stop or length, got ${JSON.stringify(choice.finishReason)}`,
+      );
+  }
+  const whole = { ...choice, text: choice.text.replace(/^ /, '') };
+  const cut = cutAtStop(whole, stop);
+  if (cut === whole) return whole;
+  // The sum is of more than what is left.
+  const { logps: _, numTokens: __, ...rest } = cut;
+  return { ...rest, finishReason: 'stop' };
+}
+
 function answered(branch: Branch, choice: ChatChoice): Branch {
   branch.turns.push(choice.text);
   branch.choice = choice;
-  branch.logps += choice.logps ?? 0;
+  branch.logps = branch.logps === undefined || choice.logps === undefined ? undefined : branch.logps + choice.logps;
   return branch;
 }
 
@@ -234,20 +305,21 @@ function response(branch: Branch, sampling: EndpointSampling): Response {
     ...(turns.length > 1 ? { turns } : {}),
     view: branch.view,
     ...(sampling.label === undefined ? {} : { label: sampling.label }),
-    finish_reason: finishReason(choice!),
+    ...finishReason(choice!),
     seed: branch.seed,
   };
-  if (choice!.logps !== undefined) {
-    // Not `logps`: a server leaves the end token out, and its own temperature may be in.
-    made.endpoint_logps = branch.logps;
-    if (choice!.numTokens !== undefined) made.num_tokens = choice!.numTokens;
-  }
+  // Not `logps`: a server leaves the end token out, and its own temperature may be in.
+  if (branch.logps !== undefined) made.endpoint_logps = branch.logps;
+  if (choice!.numTokens !== undefined) made.num_tokens = choice!.numTokens;
   return made;
 }
 
-function finishReason(choice: ChatChoice): NonNullable<Response['finish_reason']> {
-  if (choice.refusal !== undefined || choice.finishReason === 'content_filter') return 'error';
-  return choice.finishReason === 'length' ? 'length' : 'stop';
+/** A server that does not say how an answer ended leaves it unsaid in the record too. */
+function finishReason(choice: ChatChoice): Pick<Response, 'finish_reason'> {
+  const end = endOf(choice);
+  if (choice.refusal !== undefined || end === 'filtered') return { finish_reason: 'error' };
+  if (end === 'none') return {};
+  return { finish_reason: end === 'length' ? 'length' : 'stop' };
 }
 
 interface WantedView {
@@ -272,20 +344,6 @@ function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSamplin
   if (beams > 1)
     throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(beams));
   return { ...sampling, ...draw };
-}
-
-/**
- * The messages before each generated turn: [everything up to the first open assistant turn], [what follows up to the
- * second], ... A prompt that ends with a user turn is open at its end.
- */
-function generatedSpans(messages: Message[]): Message[][] {
-  const spans: Message[][] = [[]];
-  for (const message of messages) {
-    if (message.content === null) spans.push([]);
-    else spans.at(-1)!.push(message);
-  }
-  if (spans.at(-1)!.length === 0) spans.pop();
-  return spans;
 }
 
 /** Image slots filled in order. */

@@ -94,7 +94,7 @@ test('what comes with status 200 and is no answer', () => {
     [{ hello: 1 }, 'empty'],
     ['{"choices":[', 'transport'],
     ['', 'transport'],
-    ['[]', 'empty'],
+    ['[]', 'transport'],
     [{ error: { message: 'upstream', code: 429 } }, 'rate-limited'],
     [{ error: { message: 'upstream' } }, 'transport'],
   ];

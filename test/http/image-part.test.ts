@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import sharp from 'sharp';
-import { imageHeader, loadImagePart, readImageBytes } from '../../src/http/image-part.ts';
+import { imageHeader, limitsOf, loadImagePart, loadImageParts, readImageBytes } from '../../src/http/image-part.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vpref-parts-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -114,4 +114,34 @@ test('a file that cannot be read is told by field and name', async () => {
     message: 'images[1]: expected an image file, got /no/such.png: no such file',
   });
   await assert.rejects(readImageBytes(folder, 'images[0]'), { message: /got .*: a directory$/ });
+});
+
+test('a picture is sent upright, also where the API takes its kind', async () => {
+  const exif = { IFD0: { Artist: 'x' } };
+  for (const kind of ['jpeg', 'png', 'webp'] as const) {
+    const file = join(folder, `turned.${kind}`);
+    writeFileSync(file, await blank().withExif(exif).withMetadata({ orientation: 6 })[kind]().toBuffer());
+    const part = await loadImagePart(file, limits, 'images[0]');
+    assert.deepEqual([part.width, part.height], [123, 321], kind);
+    const sent = await sharp(Buffer.from(part.base64, 'base64')).metadata();
+    assert.deepEqual([sent.width, sent.height, sent.orientation ?? 1], [123, 321, 1], kind);
+  }
+  const plain = join(folder, 'plain.jpg');
+  writeFileSync(plain, await blank().withExif(exif).withMetadata({ orientation: 1 }).jpeg().toBuffer());
+  assert.equal((await loadImagePart(plain, limits, 'images[0]')).base64, readFileSync(plain).toString('base64'));
+});
+
+test('a picture over the longest side is made smaller; many pictures have less room each', async () => {
+  const file = join(folder, 'tall.png');
+  await sharp({ create: { width: 20, height: 900, channels: 3, background: 'blue' } })
+    .png()
+    .toFile(file);
+  const sized = { ...limits, maxSide: 800, ofMany: { count: 2, maxSide: 200 }, maxTotalBytes: 900_000 };
+  const sides = async (count: number) =>
+    (await loadImageParts(Array(count).fill(file), sized)).map(({ height }) => height);
+  assert.deepEqual(await sides(1), [800]);
+  assert.deepEqual(await sides(2), [800, 800]);
+  assert.deepEqual(await sides(3), [200, 200, 200]);
+  assert.equal(limitsOf(3, sized).maxBytes, 300_000);
+  assert.equal(limitsOf(0, limits).maxBytes, limits.maxBytes);
 });

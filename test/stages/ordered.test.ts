@@ -141,3 +141,59 @@ test('a consumer that leaves ends the work and the input', async () => {
   await delay(1);
   assert.deepEqual([isAborted, isClosed], [true, true]);
 });
+
+test('a row that hangs holds up its own place: the others are worked on, as far as they may be held', async () => {
+  let started = 0;
+  let release = () => {};
+  const hung = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const run = (held: { rows: number; bytes: number }) =>
+    mapOrdered(
+      numbered(100),
+      work(
+        async (row) => {
+          started += 1;
+          if (row.line === 1) await hung;
+          return done(row);
+        },
+        { window: 4, held },
+      ),
+    );
+  const after = async (results: AsyncIterable<RowResult>) => {
+    started = 0;
+    const all = collect(results);
+    await delay(20);
+    const before = started;
+    release();
+    const { lines } = await all;
+    assert.deepEqual([lines.length, lines[0], lines[99]], [100, 1, 100]);
+    return before;
+  };
+  assert.equal(await after(run({ rows: 60, bytes: 1e9 })), 60);
+});
+
+test('finished rows are held up to their bytes', async () => {
+  let started = 0;
+  let release = () => {};
+  const hung = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const all = collect(
+    mapOrdered(
+      numbered(100),
+      work(
+        async (row) => {
+          started += 1;
+          if (row.line === 1) await hung;
+          return { row, records: [{ ...row.record, prompt: 'x'.repeat(5000) }] };
+        },
+        { window: 4, held: { rows: 100, bytes: 100_000 } },
+      ),
+    ),
+  );
+  await delay(20);
+  assert.ok(started >= 10 && started <= 16, String(started));
+  release();
+  assert.equal((await all).lines.length, 100);
+});

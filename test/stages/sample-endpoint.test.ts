@@ -45,6 +45,7 @@ async function sample(
   records: VprefRecord[],
   sampling: Partial<EndpointSampling> = {},
   behave: (call: Seen) => Behaviour = (call) => echo(call),
+  urlOf: (base: string) => string = (base) => `${base}/`,
 ) {
   const server = await startJudgeServer(behave);
   const client = await openHttpClient({ timeoutMs: 5000 });
@@ -52,9 +53,10 @@ async function sample(
     await client.close();
     await server.close();
   });
+  const warnings: string[] = [];
   const stage = sampleEndpoint({
     client,
-    baseUrl: `${server.base('openai')}/`,
+    baseUrl: urlOf(server.base('openai')),
     key: 'sk-endpoint-key',
     sampling: { ...DEFAULTS, ...sampling },
     flow: endpointFlow(8),
@@ -62,8 +64,9 @@ async function sample(
     maxAttempts: 3,
     maxDelayMs: 60_000,
     window: 16,
+    warn: (message) => warnings.push(message),
   });
-  return { results: await runRecords(stage, records), server };
+  return { results: await runRecords(stage, records), server, warnings };
 }
 
 test('n samples of a prompt with its image, every option passed on', async (context) => {
@@ -207,4 +210,107 @@ test('the same seed asks the same, whatever the order of the rows', async (conte
     return Object.fromEntries(results.map(({ records: [record] }) => [record!.id, record!.responses]));
   };
   assert.deepEqual(await texts(rows), await texts([...rows].reverse()));
+});
+
+function answer(choice: object, status = 200): Behaviour {
+  return {
+    status,
+    json: { id: 'c', choices: [{ index: 0, ...choice }], usage: { prompt_tokens: 1, completion_tokens: 1 } },
+  };
+}
+
+test('what is no answer is the failure of its row, never an empty text that stopped', async (context) => {
+  const said = (content: unknown, finish_reason: unknown, more: object = {}) =>
+    answer({ message: { role: 'assistant', content, ...more }, finish_reason });
+  const call = { tool_calls: [{ id: '1', type: 'function', function: { name: 'f', arguments: '{}' } }] };
+  const cases: [string, Behaviour, string][] = [
+    ['null', said(null, 'stop'), 'empty'],
+    ['reasoned', said(null, 'stop', { reasoning_content: 'Hm.' }), 'empty'],
+    ['reasoned-blank', said('', 'stop', { reasoning: 'Hm.' }), 'empty'],
+    ['reasoned-long', said(null, 'length', { reasoning_content: 'Hm.' }), 'truncated'],
+    ['tools', said(null, 'tool_calls', call), 'empty'],
+    ['tools-beside', said('Let me look.', 'tool_calls', call), 'invalid'],
+    ['abort', said('A half', 'abort'), 'transport'],
+    ['error', said('A half', 'error'), 'transport'],
+    ['unheard', said('A half', 'paused'), 'invalid'],
+    ['unsaid', said('Whole.', null), 'Whole. undefined'],
+    ['unsaid-null', said(null, null), 'empty'],
+    ['empty', said('', 'stop'), ' stop'],
+    ['no-choice', { json: { choices: [null] } }, 'empty'],
+    ['array', { json: [] }, 'transport'],
+    ['blank', said(' A cat.', 'stop'), 'A cat. stop'],
+    ['blanks', said('  two', 'stop'), ' two stop'],
+  ];
+  const { results } = await sample(
+    context,
+    cases.map(([id]) => ({ id, prompt: `Q ${id}.` })),
+    {},
+    (seen) => cases.find(([id]) => seen.prompt.includes(`Q ${id}.`))![1],
+  );
+  for (const [index, [id, , expected]] of cases.entries()) {
+    const { records, error } = results[index]!;
+    const [made] = records[0]?.responses ?? [];
+    assert.equal(error?.code ?? `${made!.text} ${made!.finish_reason}`, expected, id);
+  }
+});
+
+test('a log-probability that is missing gives no sum, and the responses without one are counted', async (context) => {
+  const tokens = (logprobs: unknown[]) =>
+    answer({
+      message: { content: 'a b' },
+      finish_reason: 'stop',
+      logprobs: { content: logprobs.map((logprob) => ({ logprob })) },
+    });
+  const behave = (seen: Seen): Behaviour => {
+    if (seen.prompt.includes('null')) return tokens([null, -1]);
+    if (seen.prompt.includes('text')) return tokens([-0.5, '-1']);
+    if (seen.prompt.includes('nan'))
+      return { raw: Buffer.from('{"choices":[{"message":{"content":"a"},"logprobs":{"content":[{"logprob":NaN}]}}]}') };
+    return tokens([-9999, -1]);
+  };
+  const records = ['null', 'text', 'nan', 'fine'].map((id) => ({ id, prompt: id }));
+  const { results, warnings } = await sample(context, records, { logprobs: true }, behave);
+  const made = results.map((result) => result.records[0]?.responses?.[0] as { endpoint_logps?: number } | undefined);
+  assert.deepEqual(
+    [made[0]!.endpoint_logps, made[1]!.endpoint_logps, made[3]!.endpoint_logps],
+    [undefined, undefined, -10000],
+  );
+  assert.match(results[2]!.error!.message, /NaN or Infinity/);
+  assert.match(warnings.join(), /^2 responses have no endpoint_logps/);
+});
+
+test('what a server refuses is learned once, said once, and is not in the record', async (context) => {
+  const refuse = (param: string, message: string): Behaviour => ({ status: 400, json: { error: { message, param } } });
+  const behave = (seen: Seen): Behaviour => {
+    if ('max_tokens' in seen.body)
+      return refuse('max_tokens', "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.");
+    if ('temperature' in seen.body)
+      return refuse('temperature', "Unsupported value: 'temperature' does not support 0. Only the default (1) value.");
+    return answer({ message: { content: 'yes### no' }, finish_reason: 'stop' });
+  };
+  const records = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'].map((id) => ({ id, prompt: `Q ${id}` }));
+  const { results, server, warnings } = await sample(context, records, { stop: ['###'] }, behave);
+  for (const { records: made } of results) {
+    assert.equal(made[0]!.responses![0]!.text, 'yes');
+    assert.deepEqual(made[0]!.sampling, { model: 'm', top_p: 1, top_k: 0, max_new_tokens: 64, seed: 0 });
+  }
+  assert.equal(warnings.length, 2);
+  assert.ok(server.calls.length <= 10 + 2 * 8, String(server.calls.length));
+  const known = await sample(context, [{ id: 'k', prompt: 'Q' }], { model: 'gpt-5-mini', stop: ['###'] }, behave);
+  assert.deepEqual([known.server.calls.length, 'stop' in known.server.calls[0]!.body], [2, false]);
+});
+
+test('a URL without its version part gets a hint', async (context) => {
+  await assert.rejects(
+    sample(context, [{ id: 'a', prompt: 'Q' }], {}, undefined, (base) => base.replace(/\/v1$/, '')),
+    /status 404: .*--endpoint wants the URL with its version part, such as http:\/\/host:8000\/v1/,
+  );
+  const { results } = await sample(
+    context,
+    [{ id: 'a', prompt: 'Q' }],
+    {},
+    undefined,
+    (base) => `${base}/chat/completions`,
+  );
+  assert.equal(results[0]!.error, undefined);
 });

@@ -18,7 +18,8 @@ const once = (name: string, first: (call: Seen) => Behaviour): Fate => ({
 });
 const always = (name: string, outcome: Outcome, behave: (call: Seen) => Behaviour): Fate => ({ name, outcome, behave });
 
-function goodText(call: Seen): string {
+/** What a judge in order says. */
+export function goodText(call: Seen): string {
   const row = rowOf(call);
   const reply = JSON.parse(helpsteerReply(call.prompt, (text) => textNumber(text, 5)));
   return JSON.stringify({ ...reply, own_response: `row-${row}` });
@@ -64,6 +65,27 @@ const deadEnd = (kind: keyof typeof dead) => (call: Seen) => ({ json: dead[kind]
 const wrongSchema = (call: Seen) =>
   JSON.stringify({ ...JSON.parse(goodText(call)), ratings: { A: { helpfulness: 9 } } });
 
+const nothing: Record<Api, object> = {
+  gemini: { candidates: [null] },
+  openai: { choices: [null] },
+  anthropic: { content: [null], stop_reason: 'end_turn' },
+};
+
+const NONSENSE = {
+  usage: { prompt_tokens: -5, completion_tokens: 'many', input_tokens: -1, output_tokens: null },
+  usageMetadata: { promptTokenCount: '7', candidatesTokenCount: -9 },
+};
+
+function keyOf({ headers }: Seen): string {
+  const key = headers['x-api-key'] ?? headers['x-goog-api-key'] ?? headers.authorization?.replace('Bearer ', '');
+  return String(key);
+}
+
+/** The key stands where a message is cut. */
+function longComplaint(key: string): string {
+  return `${'no '.repeat(161)}${key} ${key}`;
+}
+
 const FATES: Fate[] = [
   once('429 in milliseconds', status(429, { 'retry-after-ms': '20' })),
   once('429 in seconds', status(429, { 'retry-after': '0.03' })),
@@ -91,14 +113,25 @@ const FATES: Fate[] = [
   always('cut JSON text, mended', 'ok', (call) =>
     isRepair(call) ? good(call) : { text: goodText(call).slice(0, -9) },
   ),
-  always('10 MB, mended', 'ok', (call) =>
-    isRepair(call) ? good(call) : { text: `{"own_response": "${'x'.repeat(10_000_000)}` },
+  always('3 MB, mended', 'ok', (call) =>
+    isRepair(call) ? good(call) : { text: `{"own_response": "${'x'.repeat(3_000_000)}` },
   ),
+  always('10 MB', 'transport', () => ({ text: `{"own_response": "${'x'.repeat(10_000_000)}` })),
   always('wrong schema for ever', 'unparsable', (call) => ({ text: wrongSchema(call) })),
   always('prompt blocked', 'refused', deadEnd('blocked')),
   always('answer blocked', 'refused', deadEnd('filtered')),
   always('token limit', 'truncated', deadEnd('cut')),
   always('empty for ever', 'empty', deadEnd('empty')),
+  always('a body without end, flood of MB', 'transport', () => ({ fault: 'flood' })),
+  always('null for a candidate', 'empty', (call) => ({ json: nothing[call.api] })),
+  always('thoughts, then the answer', 'ok', (call) => ({
+    text: `<think>A: 1, B: 2\n[[3]]</think>\n${goodText(call)}`,
+  })),
+  always('thoughts without end', 'unparsable', (call) => ({ text: `<think>${goodText(call)}` })),
+  always('numbers in prose', 'unparsable', () => ({ text: 'Helpfulness 4, correctness 3 [[4]]. A is best.' })),
+  always('usage of nonsense', 'ok', (call) => ({ json: { ...answerBody(call.api, goodText(call)), ...NONSENSE } })),
+  always('the key in an answer', 'unparsable', (call) => ({ text: `your key is ${keyOf(call)}` })),
+  always('the key in a complaint', 'invalid', (call) => status(400, {}, { message: longComplaint(keyOf(call)) })()),
   always('400', 'invalid', status(400)),
   always('429 for ever', 'rate-limited', status(429, { 'retry-after-ms': '5' })),
   always('500 for ever', 'transport', status(500)),
@@ -106,11 +139,11 @@ const FATES: Fate[] = [
 
 const fine: Fate = { name: 'fine', outcome: 'ok', behave: good };
 
-/** One row in five meets a fault; which one, its number says. 10 MB answers are kept rare. */
+/** One row in five meets a fault; which one, its number says. Answers of megabytes are kept rare. */
 export function fateOf(row: number): Fate {
   if (textNumber(`fault ${row}`, 100) >= 20) return fine;
   const fate = FATES[textNumber(`kind ${row}`, FATES.length)]!;
-  return fate.name.startsWith('10 MB') && textNumber(`large ${row}`, 10) > 0 ? fine : fate;
+  return / MB/.test(fate.name) && textNumber(`large ${row}`, 10) > 0 ? fine : fate;
 }
 
 /** Number of the row that a call is about. */

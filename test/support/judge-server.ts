@@ -24,7 +24,9 @@ export type Behaviour =
   | { text: string }
   | { json: unknown; status?: number; headers?: Record<string, string> }
   | { raw: Buffer; status?: number; headers?: Record<string, string> }
-  | { fault: 'reset' | 'reset-in-body' | 'trickle' };
+  | { fault: Fault };
+
+export type Fault = 'reset' | 'reset-in-body' | 'trickle' | 'flood';
 
 export interface JudgeServer {
   url: string;
@@ -114,8 +116,9 @@ function send(response: ServerResponse, status: number, headers: Record<string, 
   response.end(body);
 }
 
-async function breakOff(response: ServerResponse, fault: 'reset' | 'reset-in-body' | 'trickle'): Promise<void> {
+async function breakOff(response: ServerResponse, fault: Fault): Promise<void> {
   if (fault === 'reset') return void response.socket?.destroy();
+  if (fault === 'flood') return flood(response);
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': 1000 });
   response.write('{"choices": [{"mess');
   if (fault === 'reset-in-body') {
@@ -130,6 +133,23 @@ async function breakOff(response: ServerResponse, fault: 'reset' | 'reset-in-bod
       resolve();
     });
   });
+}
+
+/** A body without end. */
+async function flood(response: ServerResponse): Promise<void> {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  const chunk = Buffer.alloc(64 * 1024, 'x');
+  while (!response.destroyed) {
+    if (response.write(chunk)) await new Promise((resolve) => setImmediate(resolve));
+    else
+      await new Promise<void>((resolve) => {
+        const next = () => {
+          response.off('drain', next).off('close', next);
+          resolve();
+        };
+        response.on('drain', next).on('close', next);
+      });
+  }
 }
 
 /** A whole answer of the API. */

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // One question to its end: cache, budget, attempts, one repair, and the state it ends in.
 import type { Attempt } from '../../http/attempt.ts';
+import { TransportError, wasNeverSent } from '../../http/client.ts';
 import type { Clock, FlowControl } from '../../http/flow.ts';
 import { callWithRetries } from '../../http/retry.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Outcome } from '../../records/record.ts';
+import { withoutReasoning } from '../../text/reasoning.ts';
 import type { ReplyCache } from './cache.ts';
-import { type Budget, costOf, type Price } from './cost.ts';
+import { attemptCost, type Budget, costOf, type Price } from './cost.ts';
 import type { Judge, JudgeRequest } from './judge.ts';
-import type { Question } from './question.ts';
+import { type Question, textTokens } from './question.ts';
 import type { Reading, ReadResult } from './replies/reading.ts';
 import { countUsage, type Tally } from './tally.ts';
 
@@ -119,47 +121,59 @@ function addUsage(a: Attempt['usage'], b: Attempt['usage']): Attempt['usage'] {
 }
 
 function repairRequest(request: JudgeRequest, text: string, problem: string): JudgeRequest {
+  // Of a judge that did nothing but think, its thoughts are all there is.
+  const said = withoutReasoning(text) || text;
   const plea = `That reply cannot be read: ${problem}. Give the same judgement again in exactly the form that was asked for, with nothing before or after it.`;
   return {
     ...request,
-    turns: [...request.turns, { role: 'assistant', text: text.slice(0, MAX_UNREPAIRED) }, { role: 'user', text: plea }],
+    turns: [...request.turns, { role: 'assistant', text: said.slice(0, MAX_UNREPAIRED) }, { role: 'user', text: plea }],
   };
 }
 
-/** One call with its retries, within the budget. Throws FatalCallError for states that end the run. */
+/** One call with its retries, each within the budget. Throws FatalCallError for states that end the run. */
 async function callJudge(asking: Asking, question: Question, request: JudgeRequest, step: string): Promise<Attempt> {
-  const { judge, price, budget, tally } = asking;
+  const { judge, price, tally } = asking;
+  const inputTokens = question.inputTokens + addedTokens(request, question.request);
   const maxOutput = request.parameters.maxTokens + judge.reasoningTokens;
-  const most = price ? costOf(price, { input_tokens: question.inputTokens, output_tokens: maxOutput }) : 0;
-  await budget.reserve(most);
-  let spent = 0;
-  try {
-    return await callWithRetries(question.inputTokens + maxOutput, () => judge.ask(request, asking.aborted), {
-      who: judge.name,
-      flow: asking.flow,
-      clock: asking.clock,
-      maxAttempts: asking.maxAttempts,
-      maxDelayMs: asking.maxDelayMs,
-      signal: asking.stopped,
-      nextFloat: randomStream(asking.seed, question.request.key, 'backoff', step).nextFloat,
-      onAttempt: (tried, number, elapsedMs) => {
-        const cost = price ? attemptCost(price, tried, question.inputTokens) : 0;
-        spent += cost;
-        tally.requests += 1;
-        countUsage(tally, tried.usage);
-        if (tally.cost !== undefined) tally.cost += cost;
-        asking.log?.(logEntry(question, request, tried, { number, elapsedMs, step, cost }));
-      },
-    });
-  } finally {
-    budget.settle(most, spent);
-  }
+  const most = price ? costOf(price, { input_tokens: inputTokens, output_tokens: maxOutput }) : 0;
+  return callWithRetries(inputTokens + maxOutput, () => askWithinBudget(asking, request, most), {
+    who: judge.name,
+    flow: asking.flow,
+    clock: asking.clock,
+    maxAttempts: asking.maxAttempts,
+    maxDelayMs: asking.maxDelayMs,
+    signal: asking.stopped,
+    nextFloat: randomStream(asking.seed, question.request.key, 'backoff', step).nextFloat,
+    onAttempt: (tried, number, elapsedMs) => {
+      const cost = price ? attemptCost(price, tried, most) : 0;
+      tally.requests += 1;
+      countUsage(tally, tried.usage);
+      if (tally.cost !== undefined) tally.cost += cost;
+      asking.log?.(logEntry(question, request, tried, { number, elapsedMs, step, cost }));
+    },
+  });
 }
 
-/** A call that broke off after it was sent has probably been billed for what went in. */
-function attemptCost(price: Price, attempt: Attempt, inputTokens: number): number {
-  if (attempt.usage) return costOf(price, attempt.usage);
-  return attempt.brokeOff ? costOf(price, { input_tokens: inputTokens, output_tokens: 0 }) : 0;
+/** Tokens of the turns that a repair adds. */
+function addedTokens({ turns }: JudgeRequest, first: JudgeRequest): number {
+  return turns.slice(first.turns.length).reduce((sum, { text }) => sum + textTokens(text), 0);
+}
+
+/** One attempt; nothing is sent that could take the run over its maximum. */
+async function askWithinBudget({ budget, judge, price, aborted }: Asking, request: JudgeRequest, most: number) {
+  await budget.reserve(most);
+  // What broke off on the way may have been worked on; what was never sent has not.
+  let cost = most;
+  try {
+    const attempt = await judge.ask(request, aborted);
+    cost = price ? attemptCost(price, attempt, most) : 0;
+    return attempt;
+  } catch (cause) {
+    if (!(cause instanceof TransportError) || wasNeverSent(cause)) cost = 0;
+    throw cause;
+  } finally {
+    budget.settle(most, cost);
+  }
 }
 
 function logEntry(

@@ -20,11 +20,14 @@ export interface AnnotateOptions {
   seed: number;
   shuffle: boolean;
   overrides: QuestionOverrides;
-  /** Rows under way at a time: more than calls, so that one slow row does not hold up the others. */
+  /** Unfinished rows at a time: more than calls, so that no call waits for a row to be made ready. */
   window: number;
   /** Ends the run early: what is finished is handed on, then its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
+
+/** A call that hangs to its time limit holds up its own row's place, and no other call, over so many rows. */
+const HELD = { rows: 16_384, bytes: 64 * 1024 * 1024 };
 
 /** After a fatal failure or a signal the calls under way may still come in and be kept, for this long. */
 const GRACE_MS = 5000;
@@ -36,6 +39,7 @@ export function annotate(options: AnnotateOptions): Stage {
     try {
       yield* mapOrdered(rows, {
         window: options.window,
+        held: HELD,
         graceMs: GRACE_MS,
         signal: options.signal,
         start: (row) => run.row(row),

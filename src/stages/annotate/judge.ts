@@ -2,10 +2,12 @@
 // What a judge is: something that answers a prompt with images, whoever runs it.
 import type { Attempt } from '../../http/attempt.ts';
 import type { ImageLimits } from '../../http/image-part.ts';
+import type { ModelFacts } from '../../http/model-facts.ts';
+import { imageNumber } from '../../records/dialogue.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { ReplySchema } from './schema.ts';
 
-/** One turn of the talk with the judge. The images stand before the first user turn's text. */
+/** One turn of the talk with the judge. */
 export interface JudgeTurn {
   role: 'user' | 'assistant';
   text: string;
@@ -29,6 +31,8 @@ export interface JudgeRequest {
   turns: JudgeTurn[];
   /** File paths or data: URIs; empty for guides that judge text alone. */
   images: string[];
+  /** The text speaks of the images as (image 1), (image 2): each is sent after its number. */
+  numberImages?: boolean;
   schema?: ReplySchema;
   parameters: JudgeParameters;
   /** What a judge that is no language model may look at. */
@@ -45,6 +49,20 @@ export interface JudgedItem {
   turn?: number;
 }
 
+/** A piece of a turn: text, or an image in the form that the caller has it in. */
+export type TurnPart<I> = { type: 'text'; text: string } | { type: 'image'; image: I };
+
+/** What a turn holds, in order: the images stand before the first turn's text. */
+export function turnParts<I>({ turns, numberImages }: JudgeRequest, turn: number, images: readonly I[]): TurnPart<I>[] {
+  const text: TurnPart<I> = { type: 'text', text: turns[turn]!.text };
+  if (turn > 0) return [text];
+  const shown = images.flatMap((image, index): TurnPart<I>[] => {
+    const part: TurnPart<I> = { type: 'image', image };
+    return numberImages ? [{ type: 'text', text: `${imageNumber(index + 1)}:` }, part] : [part];
+  });
+  return [...shown, text];
+}
+
 export interface Judge {
   /** As the user wrote it: "gemini:gemini-2.5-pro". */
   name: string;
@@ -56,8 +74,8 @@ export interface Judge {
   imageTokens(width: number, height: number): number;
   /** Tokens on top of a reply's own that a reasoning model may spend before it answers. */
   reasoningTokens: number;
-  /** The model takes no other temperature than its own. */
-  hasFixedTemperature: boolean;
+  /** What the model takes in a request. */
+  facts: ModelFacts;
   /** The judge looks at the record itself, so the cache must too. */
   seesRecord?: boolean;
   /** Asks once. Throws TransportError when no whole answer arrived; everything else is an attempt's outcome. */

@@ -11,7 +11,7 @@ import type { Row, Stage } from '../stage.ts';
 import { BATCH_PRICE_FACTOR, collectedJudge, submitBatch } from './batch/index.ts';
 import { folderCache, noCache } from './cache.ts';
 import { Budget, judgePrice, loadPrices, type Price } from './cost.ts';
-import { loadGuide } from './guide.ts';
+import { type Guide, loadGuide } from './guide.ts';
 import { annotate } from './index.ts';
 import type { Judge } from './judge.ts';
 import { type JudgeOptions, openJudge, openJudgeApi } from './providers/index.ts';
@@ -45,7 +45,7 @@ export interface AnnotateSettings {
   clock?: Clock | undefined;
 }
 
-/** Rows under way for each call at a time: enough that one slow row holds up no other call. */
+/** Unfinished rows for each call at a time: enough that no call waits for a row to be made ready. */
 const ROWS_PER_CALL = 4;
 
 /** The stage; with a batch folder it answers from the batch's results. `tally` counts what comes of it. */
@@ -78,7 +78,9 @@ export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage:
 /** One row: what a run over these rows would ask, and cost at most. */
 export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
   const source = await openSource({ ...settings, judgeOptions: { ...settings.judgeOptions, isSurvey: true } });
-  yield await surveyRun(rows, source, runPrice(settings));
+  const price = runPrice(settings);
+  if (price === undefined) settings.judgeOptions.warn(`no price is known for ${settings.judge}: give --prices FILE`);
+  yield await surveyRun(rows, source, price);
   await source.judge.close();
 }
 
@@ -99,9 +101,32 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   const { runs, seed, shuffle, overrides, judgeOptions } = settings;
   const ready = await readyGuide(loadGuide(settings.guide));
   const judge = await openJudge(settings.judge, judgeOptions);
+  checkSampling(judge, overrides);
+  const leftOut = leftOutOfGuide(ready.guide, judge, overrides);
+  if (leftOut.length > 0)
+    judgeOptions.warn(
+      `${judge.name} is not sent ${leftOut.join(' and ')} of guide ${ready.guide.name}: this family keeps its own`,
+    );
   const folder = settings.cache === undefined ? userCache(judgeOptions.environment) : settings.cache;
   const cache = folder === null ? noCache : folderCache(folder);
   return { ready, judge, cache, runs, seed, shuffle, overrides, onBadRow: judgeOptions.warn };
+}
+
+/** Two wishes of the user that the model takes only one of. */
+function checkSampling({ name, facts }: Judge, { temperature, topP }: QuestionOverrides): void {
+  if (temperature !== undefined && topP !== undefined && !facts.temperatureWithTopP)
+    throw new UsageError(`--top-p: expected no --temperature beside it, ${name} takes only one of them`);
+}
+
+/** What the guide asks for and the model is not sent; a stop text is not among it, replies are cut there. */
+function leftOutOfGuide(guide: Guide, { facts }: Judge, overrides: QuestionOverrides): string[] {
+  const isOut = (own: number | undefined, value: number | undefined, takes: boolean) =>
+    own === undefined && value !== undefined && !takes;
+  return [
+    ...(isOut(overrides.temperature, guide.temperature, facts.temperature) ? ['temperature'] : []),
+    // 1 is no restriction.
+    ...(guide.topP !== 1 && isOut(overrides.topP, guide.topP, facts.topP) ? ['top_p'] : []),
+  ];
 }
 
 async function openCollected(settings: AnnotateSettings, judge: Judge): Promise<Judge> {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one judge run over a record asks, in which order the answers are shown, and how the replies become one entry.
+import { generatedSpans, type SpokenTurn, spokenTurns, transcript } from '../../records/dialogue.ts';
 import { RecordError } from '../../records/error.ts';
-import { IMAGE_MARK, promptMessages } from '../../records/prompt.ts';
+import { countImageMarks, placeImages } from '../../records/prompt.ts';
 import { randomStream } from '../../records/random.ts';
-import type { Annotation, Message, VprefRecord } from '../../records/record.ts';
+import type { Annotation, VprefRecord } from '../../records/record.ts';
 import type { Row } from '../stage.ts';
 import type { Guide } from './guide.ts';
 import { plainLetter } from './replies/choice.ts';
@@ -20,6 +21,8 @@ export interface PlannedCall {
   order: number[];
   /** Variables of the guide's templates. */
   variables: Record<string, unknown>;
+  /** The text speaks of images by number. */
+  numberImages: boolean;
   answers: { label: string; text: string; response: number }[];
   context: ReplyContext;
   /** The reply is plain without asking. */
@@ -51,8 +54,9 @@ export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
 /** A record as guides see it. */
 interface Item {
   row: Row;
-  /** User turns without image marks. */
-  userTurns: string[];
+  /** What a model is shown before its first answer, what follows up to its second, ...; one span for each answer. */
+  spans: SpokenTurn[][];
+  numberImages: boolean;
   system: string;
   /** answers[i][t]: what response i says in turn t. Reference last, where a pair guide takes it as an answer. */
   answers: string[][];
@@ -68,17 +72,24 @@ function readItem(row: Row, guide: Guide): Item {
   for (const need of guide.needs) {
     if (record[need] === undefined) fail(need, `what guide ${guide.name} needs`, 'nothing');
   }
-  const messages = promptMessages(record.prompt);
-  const userTurns = messages.filter((message) => message.role === 'user').map(messageText);
-  const answers = (record.responses ?? []).map((_, index) => responseTurns(record, index));
+  const numImages = record.images?.length ?? 0;
+  const numMarks = countImageMarks(record.prompt);
+  // Of a text guide nobody sees an image: there the marks are words.
+  if (guide.images && numMarks > 0 && numMarks !== numImages)
+    fail('images', `one for each <image> of the prompt (${numMarks})`, String(numImages));
+  const { turns, hasMarks } = spokenTurns(placeImages(record.prompt, numImages));
+  const spans = generatedSpans(turns, (turn) => turn === null) as SpokenTurn[][];
+  const answers = (record.responses ?? []).map((_, index) => responseTurns(row, index, spans.length));
   if (answers.length === 0) fail('responses', 'at least one response to judge', 'none');
   if (answers.length > MAX_ANSWERS) fail('responses', `at most ${MAX_ANSWERS} responses`, String(answers.length));
   return {
     row,
-    userTurns,
-    system: messages
-      .filter((message) => message.role === 'system')
-      .map(messageText)
+    spans,
+    numberImages: hasMarks,
+    system: spans
+      .flat()
+      .filter((turn) => turn.role === 'system')
+      .map((turn) => turn.content)
       .join('\n'),
     answers,
     references: asList(record.reference),
@@ -97,22 +108,13 @@ function asList(value: string | string[] | undefined): string[] {
   return Array.isArray(value) ? value : [value];
 }
 
-function messageText(message: Message): string {
-  const { content } = message;
-  if (content === null) return '';
-  const text =
-    typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-  return text.replaceAll(IMAGE_MARK, '').trim();
-}
-
 /** What response `index` says turn by turn: generated middle turns, then its text. */
-function responseTurns(record: VprefRecord, index: number): string[] {
-  const { text, turns = [] } = record.responses![index]!;
-  const open = promptMessages(record.prompt).filter(
-    (message) => message.role === 'assistant' && message.content === null,
-  );
-  const middle = turns.slice(0, open.length);
-  return middle.length === open.length ? [...middle, text] : [text];
+function responseTurns(row: Row, index: number, numTurns: number): string[] {
+  const { text, turns = [] } = row.record.responses![index]!;
+  const middle = turns.slice(0, numTurns - 1);
+  if (middle.length === numTurns - 1) return [...middle, text];
+  const expected = `the ${numTurns - 1} answers before the last, as the prompt has open turns`;
+  throw new RecordError(row, `responses[${index}].turns`, expected, String(turns.length));
 }
 
 function planAll(item: Item, guide: Guide, options: PlanOptions): Plan {
@@ -207,18 +209,26 @@ function plannedCall(item: Item, guide: Guide, order: number[], turn?: number, a
     const turns = item.answers[response]!.slice(0, numTurns);
     return { label: label(place), text: turns.at(-1) ?? '', turns, response };
   });
+  const isAlone = shown.length === 1;
   const sentences = guide.reply === 'judgement' ? shrSentences(shown[0]!.text) : [];
-  const userTurns = item.userTurns.slice(0, numTurns);
+  const spans = item.spans.slice(0, numTurns);
+  const conversation = spans.flatMap((span, index) => {
+    if (index === 0) return span;
+    const own = isAlone ? shown[0]!.turns[index - 1]! : `(each answer's own: turn ${index} of it)`;
+    return [{ role: 'assistant' as const, content: own }, ...span];
+  });
   return {
     ...(turn === undefined ? {} : { turn }),
     order,
     answers: shown.map(({ label, text, response }) => ({ label, text, response })),
+    numberImages: item.numberImages,
     variables: {
-      question: turn === undefined ? item.userTurns.join('\n\n') : (userTurns.at(-1) ?? ''),
-      turns: userTurns,
+      question: transcript(turn === undefined ? conversation : (spans.at(-1) ?? [])),
+      conversation,
+      turns: spans.map(transcript),
       turn: turn ?? 1,
       system: item.system,
-      answers: shown,
+      answers: isAlone || turn !== undefined ? shown : shown.map((answer) => ({ ...answer, text: allTurns(answer) })),
       answer: shown[0]!.text,
       anchor: anchor >= 0 ? item.answers[anchor]!.at(-1) : undefined,
       reference: item.references.join('\n'),
@@ -239,6 +249,11 @@ function plannedCall(item: Item, guide: Guide, order: number[], turn?: number, a
       sentences,
     },
   };
+}
+
+/** Answers of several turns beside each other: each whole, since what they answer differs. */
+function allTurns({ turns, text }: { turns: string[]; text: string }): string {
+  return turns.length <= 1 ? text : turns.map((said, index) => `Turn ${index + 1}: ${said}`).join('\n\n');
 }
 
 /** Captions as lines; anything that is not text as JSON. */

@@ -2,7 +2,7 @@
 // A planned call as the judge will get it, with the key under which its reply is cached.
 import { createHash } from 'node:crypto';
 import type { Template } from '@huggingface/jinja';
-import { imageHeader, readImageBytes } from '../../http/image-part.ts';
+import { type ImageLimits, imageHeader, limitsOf, pictureChange, readImageBytes } from '../../http/image-part.ts';
 import { RunError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -60,11 +60,13 @@ export async function askQuestion(
   const user = ready.user.render(call.variables).trim();
   const reader: ReplyReader = replyReaders[guide.reply];
   const schema = overrides.withoutSchema ? undefined : reader.schema?.(call.context);
-  const facts = await Promise.all(images.map((image, index) => imageFacts(image, `images[${index}]`)));
+  const limits = limitsOf(images.length, judge.imageLimits);
+  const facts = await Promise.all(images.map((image, index) => imageFacts(image, limits, `images[${index}]`)));
   const request: Omit<JudgeRequest, 'key'> = {
     ...(system ? { system } : {}),
     turns: [{ role: 'user', text: user }],
     images,
+    ...(call.numberImages && images.length > 0 ? { numberImages: true } : {}),
     ...(schema ? { schema } : {}),
     parameters: judgeParameters(guide, judge, item),
     about: {
@@ -84,13 +86,21 @@ export async function askQuestion(
   const promptSha256 = sha256(JSON.stringify(shown));
   const seen = judge.seesRecord ? sha256(JSON.stringify(request.about)) : null;
   const key = sha256(JSON.stringify([1, judge.identity, request.parameters, run, promptSha256, seen]));
-  const textTokens = Math.ceil(Buffer.byteLength(`${system ?? ''}${user}`) / BYTES_PER_TOKEN);
   const imageTokens = facts.reduce((sum, fact) => sum + judge.imageTokens(fact.width, fact.height), 0);
-  return { request: { key, ...request }, promptSha256, inputTokens: textTokens + imageTokens };
+  return {
+    request: { key, ...request },
+    promptSha256,
+    inputTokens: textTokens(`${system ?? ''}${user}`) + imageTokens,
+  };
 }
 
 /** English text has about 4.2 bytes a token; a little less errs on the dear side. */
 const BYTES_PER_TOKEN = 3.5;
+
+/** Estimate of a text's tokens. */
+export function textTokens(text: string): number {
+  return Math.ceil(Buffer.byteLength(text) / BYTES_PER_TOKEN);
+}
 
 function judgeParameters(
   guide: Guide,
@@ -98,24 +108,38 @@ function judgeParameters(
   item: { record: VprefRecord; run: number; seed: number; overrides: QuestionOverrides },
 ): JudgeParameters {
   const { overrides } = item;
-  // A model with a temperature of its own refuses the guide's; the user's wish is passed on all the same.
-  const temperature = overrides.temperature ?? (judge.hasFixedTemperature ? undefined : guide.temperature);
-  const topP = overrides.topP ?? (judge.hasFixedTemperature ? undefined : guide.topP);
+  const { facts } = judge;
+  // What a model refuses of the guide is left out; the user's own wish is passed on all the same.
+  const temperature = overrides.temperature ?? (facts.temperature ? guide.temperature : undefined);
+  const topP = overrides.topP ?? (facts.topP ? guide.topP : undefined);
+  const isOne = !facts.temperatureWithTopP && temperature !== undefined && topP !== undefined;
+  const isTopPOwn = overrides.topP !== undefined && overrides.temperature === undefined;
+  const sampling = {
+    ...(temperature === undefined || (isOne && isTopPOwn) ? {} : { temperature }),
+    ...(topP === undefined || (isOne && !isTopPOwn) ? {} : { topP }),
+  };
   const random = randomStream(item.seed, item.record.id, 'annotate-judge', String(item.run));
   return {
     maxTokens: overrides.maxTokens ?? guide.maxTokens,
-    ...(temperature === undefined ? {} : { temperature }),
-    ...(topP === undefined ? {} : { topP }),
+    ...sampling,
     ...(guide.stop === undefined ? {} : { stop: guide.stop }),
     // Where sampling is on, repeated runs must not be the same draw.
-    ...(temperature === 0 || judge.hasFixedTemperature ? {} : { seed: random.nextInt(2 ** 31) }),
+    ...(sampling.temperature === 0 || !facts.seed ? {} : { seed: random.nextInt(2 ** 31) }),
   };
 }
 
-async function imageFacts(image: string, field: string): Promise<{ sha256: string; width: number; height: number }> {
+interface ImageFacts {
+  /** Of the file's bytes, and what is done to the picture before it is sent. */
+  sha256: string;
+  width: number;
+  height: number;
+}
+
+async function imageFacts(image: string, limits: ImageLimits, field: string): Promise<ImageFacts> {
   const bytes = await readImageBytes(image, field);
   const { width = 0, height = 0 } = imageHeader(bytes) ?? {};
-  return { sha256: sha256(bytes), width, height };
+  const change = limits.mediaTypes.length > 0 ? await pictureChange(bytes, limits) : undefined;
+  return { sha256: sha256(bytes) + (change === undefined ? '' : ` ${change}`), width, height };
 }
 
 function sha256(bytes: string | Buffer): string {

@@ -3,6 +3,7 @@
 // tatsu-lab/alpaca_eval metrics/helpers.py, metrics/glm_winrate.py, completion_parsers.py.
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
+import { withoutReasoning } from '../../text/reasoning.ts';
 import { type Answer, answersByModel, joinAnswers, type Label, modelField } from './answers.ts';
 import type { EvalFile, JsonObject } from './file.ts';
 import { holdRecords, readEntries } from './judged.ts';
@@ -40,8 +41,11 @@ export function parseRankingOfficial(reply: string): number | undefined {
 
 /** A ranking that is whole and free of contradiction, found anywhere in the reply. */
 export function parseRankingStrict(reply: string): number | undefined {
+  const said = withoutReasoning(reply);
   const entry = /\{\s*['"]model['"]\s*:\s*['"]model_([12])['"]\s*,\s*['"]rank['"]\s*:\s*([12])\s*,?\s*\}/g;
-  const ranks = new Map([...reply.matchAll(entry)].map((match) => [match[1]!, Number(match[2])]));
+  const entries = [...said.matchAll(entry)].map((match) => [match[1]!, Number(match[2])] as const);
+  const ranks = new Map(entries);
+  if (entries.some(([model, rank]) => ranks.get(model) !== rank)) return undefined;
   return ranks.size === 2 && ranks.get('1') !== ranks.get('2') ? ranks.get('1') : undefined;
 }
 

@@ -4,6 +4,7 @@ import { RecordError, UsageError } from '../../records/error.ts';
 import { idText } from '../../records/exact.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
+import { holdsReasoning, withoutReasoning } from '../../text/reasoning.ts';
 import type { EvalFile, FileRow, JsonObject } from './file.ts';
 import { accuracy, type EvalInput, type EvalOptions, labelHashes, type Marked, type ScoreRow } from './score-row.ts';
 
@@ -16,6 +17,8 @@ export interface Answer {
   /** As the row says; undefined where it says nothing. */
   split?: string | undefined;
   text: string;
+  /** The model's reasoning stands before its answer, or did: strict mode takes it off. */
+  hasReasoning?: boolean;
   /** Why there is no text: the answer is counted and not scored. */
   failed?: string;
   row: JsonObject;
@@ -47,8 +50,17 @@ export function isRecord(row: JsonObject): boolean {
   return typeof row.id === 'string' && 'prompt' in row && !('question_id' in row) && !('answer_id' in row);
 }
 
-/** The answers of all files. An object file of plain texts is id -> text, as MM-Vet's and SHR's. */
+/** The answers of all files; in strict mode without what the models thought on their way. */
 export function readAnswers(files: readonly EvalFile[], options: EvalOptions): Answer[] {
+  return answersOf(files, options).map((answer) => {
+    if (!holdsReasoning(answer.text)) return answer;
+    const text = options.parse === 'strict' ? withoutReasoning(answer.text) : answer.text;
+    return { ...answer, text, hasReasoning: true };
+  });
+}
+
+/** An object file of plain texts is id -> text, as MM-Vet's and SHR's. */
+function answersOf(files: readonly EvalFile[], options: EvalOptions): Answer[] {
   return files.flatMap((file) => {
     if (file.object !== undefined && isTextMap(file.object))
       return Object.entries(file.object).map(([id, text], index): Answer => {
@@ -232,6 +244,11 @@ export function joinAnswers<L extends Label>(
   }
   for (const label of labels)
     if (!found.has(joinKey(label.split, label.id))) complaints.missing.push(nameOf(label.split, label.id, splits));
+  const reasoned = [...found.values()].filter((answer) => answer.hasReasoning === true).length;
+  if (reasoned > 0 && options.parse === 'official')
+    notes.push(
+      `${reasoned} ${reasoned === 1 ? 'answer holds' : 'answers hold'} reasoning (<think>...), which is scored too, as the official script does (--parse strict takes it off)`,
+    );
   if (others > 0) notes.push(`${others} answers belong to other files than the labels: left out`);
   complain(complaints, answers, options, notes);
   return labels.map((label) => ({ label, answer: found.get(joinKey(label.split, label.id)) }));

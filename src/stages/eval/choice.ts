@@ -3,6 +3,7 @@
 
 import { RecordError } from '../../records/error.ts';
 import { describeValue } from '../../records/field.ts';
+import { isArticle } from '../../text/article.ts';
 import type { Answer } from './answers.ts';
 
 export const LETTERS = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];
@@ -20,6 +21,7 @@ export function strictLetter(text: string, choices: readonly string[]): string |
   const alone = /^[([{*]*\s*([A-Za-z])\s*[)\]}*]*[.:,)]?\s*$/.exec(plain)?.[1];
   if (isChoice(alone)) return alone!.toUpperCase();
   const said = [...plain.matchAll(/(?:answer|option|choice)(?:\s+is)?\s*:?\s*[([{*"']*([A-Za-z])(?![\p{L}\p{N}'])/giu)]
+    .filter((match) => !isArticle(plain, match))
     .map((match) => match[1]!)
     .filter((letter) => letter === letter.toUpperCase() && isChoice(letter));
   if (new Set(said).size === 1) return said[0];

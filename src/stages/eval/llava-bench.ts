@@ -3,6 +3,7 @@
 // eval_gpt_review_bench.py (replies) and summarize_gpt_review.py (means).
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
+import { withoutReasoning } from '../../text/reasoning.ts';
 import { type Answer, answersByModel, joinAnswers, type Label, modelField, rowId } from './answers.ts';
 import type { EvalFile } from './file.ts';
 import { holdRecords, readJudged, scoreOf } from './judged.ts';
@@ -42,7 +43,8 @@ export function parseReviewOfficial(content: string): [number, number] {
 
 /** Two numbers from 1 to 10 on the first line that is not blank; "Assistant 1:" and "/10" around them are no matter. */
 export function parseReviewStrict(content: string): [number, number] | undefined {
-  const line = content.split('\n').find((text) => text.trim() !== '') ?? '';
+  const said = withoutReasoning(content);
+  const line = said.split('\n').find((text) => text.trim() !== '') ?? '';
   const plain = line.replace(/assistant\s*\d+\s*:?/gi, ' ').replace(/\/\s*10(?![\d.])/g, ' ');
   const numbers = [...plain.matchAll(/(?<![\d.-])\d+(?:\.\d+)?/g)].map(Number);
   return numbers.length === 2 && numbers.every((number) => number >= 1 && number <= 10)

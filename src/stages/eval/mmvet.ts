@@ -2,6 +2,7 @@
 // MM-Vet: mean grade of the items that need a capability, over one or several judge runs. Source: mm-vet_evaluator.py.
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
+import { withoutReasoning } from '../../text/reasoning.ts';
 import {
   answersByModel,
   joinAnswers,
@@ -47,7 +48,8 @@ export function parseGradeOfficial(content: string): number | undefined {
 
 /** The first number of the reply, if it is a grade. */
 export function parseGradeStrict(content: string): number | undefined {
-  const first = /(?<![\d.-])\d+(?:\.\d+)?|(?<![\d.-])\.\d+/.exec(content)?.[0];
+  const said = withoutReasoning(content);
+  const first = /(?<![\d.-])\d+(?:\.\d+)?|(?<![\d.-])\.\d+/.exec(said)?.[0];
   const grade = first === undefined ? Number.NaN : Number(first);
   return grade >= 0 && grade <= 1 ? grade : undefined;
 }

@@ -3,6 +3,7 @@
 // common.py (replies) and show_result.py (means).
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
+import { withoutReasoning } from '../../text/reasoning.ts';
 import { type Answer, answersByModel, joinAnswers, type Label, modelField, place, rowId } from './answers.ts';
 import type { EvalFile, JsonObject } from './file.ts';
 import { holdGuide, holdRecords, type Judged, readEntries, readJudged, scoreOf } from './judged.ts';
@@ -28,8 +29,9 @@ export function parseRatingOfficial(judgment: string): number {
 
 /** The one rating from 1 to 10 in double square brackets; undefined for none or several different ones. */
 export function parseRatingStrict(judgment: string): number | undefined {
+  const said = withoutReasoning(judgment);
   const ratings = new Set(
-    [...judgment.matchAll(/\[\[\s*(\d+(?:\.\d+)?)\s*(?:\/\s*10\s*)?\]\]/g)].map((match) => Number(match[1])),
+    [...said.matchAll(/\[\[\s*(\d+(?:\.\d+)?)\s*(?:\/\s*10\s*)?\]\]/g)].map((match) => Number(match[1])),
   );
   const [rating = Number.NaN] = ratings;
   return ratings.size === 1 && rating >= 1 && rating <= 10 ? rating : undefined;

@@ -2,6 +2,7 @@
 // SHR: the share of an image description's sentences that a judge calls hallucinated. Source: HA-DPO ha_dpo/shr_eval.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
+import { withoutReasoning } from '../../text/reasoning.ts';
 import { answersByModel, joinAnswers, type Label, modelField, rowId } from './answers.ts';
 import type { EvalFile } from './file.ts';
 import { holdRecords, readJudged } from './judged.ts';
@@ -55,11 +56,12 @@ export function parseShrOfficial(reply: string, response: string): ShrSentence[]
 
 /** The same, with numbered lines found by their numbers and classes by their first words; text around them is no matter. */
 export function parseShrStrict(reply: string, response: string): ShrSentence[] | undefined {
+  const said = withoutReasoning(reply);
   const sentences = shrSentencesOfficial(response);
-  const start = reply.search(/judge?ments?\s*:/i);
+  const start = said.search(/judge?ments?\s*:/i);
   if (start === -1) return undefined;
   const labels = new Map<number, string>();
-  for (const line of reply.slice(start).split('\n').slice(1)) {
+  for (const line of said.slice(start).split('\n').slice(1)) {
     const match = /^\s*(\d+)[.):]\s*[*_]*(hallucination|correct|cannot judge)\b/i.exec(line);
     if (match !== null) labels.set(Number(match[1]), match[2]!.toLowerCase());
   }

@@ -10,6 +10,7 @@ import { readyGuide } from '../../../src/stages/annotate/question.ts';
 test('every guide that comes with the program loads, has its own name and renders', async () => {
   const record: VprefRecord = {
     id: 'q1',
+    images: ['a.png'],
     prompt: '<image>\nWhat is it?',
     reference: 'REFERENCE <AND> MORE',
     context: ['CONTEXT 1', 'CONTEXT 2'],
@@ -41,6 +42,34 @@ test('every guide that comes with the program loads, has its own name and render
       if (name !== 'shr') assert.match(text, /What is it\?/, name);
       for (const need of guide.needs)
         assert.match(text, new RegExp(need === 'choices' ? 'CHOICE 2' : need.toUpperCase()), name);
+    }
+  }
+});
+
+test('every guide shows the whole dialogue, images by number where they do not come first', async () => {
+  const record: VprefRecord = {
+    id: 'q1',
+    images: ['a.png', 'b.png'],
+    prompt: [
+      { role: 'system', content: 'SYSTEM TEXT' },
+      { role: 'user', content: 'Left is <image>, right is <image>. What differs?' },
+      { role: 'assistant', content: 'EARLIER ANSWER' },
+      { role: 'user', content: 'Say more about that.' },
+    ],
+    reference: 'REFERENCE',
+    context: ['CONTEXT'],
+    choices: ['CHOICE 1', 'CHOICE 2'],
+    responses: [{ text: 'RESPONSE 1' }, { text: 'RESPONSE 2' }],
+  };
+  for (const name of guideNames()) {
+    const guide = loadGuide(name);
+    const ready = await readyGuide(guide);
+    const { calls } = planRun({ record, source: 's', line: 1 }, guide, { seed: 0, run: 1, shuffle: true });
+    for (const call of calls) {
+      assert.equal(call.numberImages, true);
+      const text = ready.user.render(call.variables);
+      for (const said of [/SYSTEM TEXT/, /Left is \(image 1\), right is \(image 2\)\./, /EARLIER ANSWER/, /Say more/])
+        assert.match(text, said, name);
     }
   }
 });

@@ -60,6 +60,7 @@ test('answers are shown in the drawn order and scores are put back', () => {
 
 test('mt-bench: a call for each response and turn, the first turn alone, the second with the whole talk', () => {
   const record = {
+    images: ['a.png'],
     prompt: twoTurns,
     responses: [
       { text: 'a2', turns: ['a1', 'a2'] },
@@ -92,6 +93,7 @@ test('mt-bench: a call for each response and turn, the first turn alone, the sec
 
 test('mt-bench-pair: both orders each turn; agreement decides, disagreement is a tie', () => {
   const record = {
+    images: ['a.png'],
     prompt: twoTurns,
     responses: [
       { text: 'a2', turns: ['a1', 'a2'] },
@@ -170,4 +172,43 @@ test('a record without what the guide needs is an error with its place', () => {
   );
   const many = { responses: Array.from({ length: 27 }, () => ({ text: 'x' })) };
   assert.throws(() => plan('helpsteer', many), /at most 26 responses, got 27/);
+});
+
+test('what a dialogue shows of earlier turns: given answers, its own, and each its own', () => {
+  const prompt: VprefRecord['prompt'] = [
+    { role: 'user', content: 'U1' },
+    { role: 'assistant', content: 'GIVEN' },
+    { role: 'user', content: 'U2' },
+    { role: 'assistant', content: null },
+    { role: 'user', content: 'U3' },
+  ];
+  const record = {
+    prompt,
+    reference: 'R',
+    responses: [
+      { text: 'a2', turns: ['a1', 'a2'] },
+      { text: 'b2', turns: ['b1'] },
+    ],
+  };
+  const shown = (guide: string) => plan(guide, record, { shuffle: false }).calls.map(({ variables }) => variables);
+  const [first, second] = shown('mt-bench');
+  assert.equal(first!.question, 'User: U1\n\nAssistant: GIVEN\n\nUser: U2');
+  assert.deepEqual([second!.question, second!.turns], ['U3', [first!.question, 'U3']]);
+  const [vet] = shown('mm-vet');
+  assert.equal(vet!.question, 'User: U1\n\nAssistant: GIVEN\n\nUser: U2\n\nAssistant: a1\n\nUser: U3');
+  assert.deepEqual((vet!.conversation as object[])[3], { role: 'assistant', content: 'a1' });
+  const [all] = shown('helpsteer');
+  assert.match(String(all!.question), /Assistant: \(each answer's own: turn 1 of it\)\n\nUser: U3$/);
+  assert.equal((all!.answers as { text: string }[])[1]!.text, 'Turn 1: b1\n\nTurn 2: b2');
+  const short = { ...record, responses: [{ text: 'only' }] };
+  assert.throws(() => plan('mm-vet', short), /responses\[0\]\.turns: expected the 1 answers before the last.*got 0/);
+});
+
+test('images and their places agree in number, or the row fails', () => {
+  const record = { ...four, images: ['a.png'], prompt: 'Is <image> like <image>?' };
+  assert.throws(() => plan('helpsteer', record), /images: expected one for each <image> of the prompt \(2\), got 1/);
+  const [call] = plan('helpsteer', { ...four, images: ['a', 'b'], prompt: '<image> <image>\nAlike?' }).calls;
+  assert.equal(call!.numberImages, true);
+  const [first] = plan('helpsteer', { ...four, images: ['a', 'b'], prompt: '<image><image>\nAlike?' }).calls;
+  assert.deepEqual([first!.numberImages, first!.variables.question], [false, 'Alike?']);
 });

@@ -40,6 +40,28 @@ test('json: scores by label, the own answer apart', () => {
   assert.deepEqual(read('json', `\n\`\`\`json\n${JSON.stringify(whole, null, 1)}\n\`\`\`\n`), expected);
 });
 
+test('json: in a fence of any kind, after reasoning, in prose with one fence; never one of two', () => {
+  const json = JSON.stringify(whole, null, 1);
+  const expected = read('json', json);
+  assert.notEqual(expected, undefined);
+  for (const text of [
+    `\`\`\`JSON\n${json}\n\`\`\``,
+    `\`\`\`\n${json}\n\`\`\``,
+    `\`\`\` json\n${json}\n\`\`\``,
+    `\`\`\`json ${JSON.stringify(whole)} \`\`\``,
+    `\`\`\`\`jsonc\n${json}\n\`\`\`\``,
+    `~~~\n${json}\n~~~`,
+    `~~~json\n${json}\n~~~\n`,
+    `json\n${json}`,
+    `Here it is:\n\n\`\`\`Json\n${json}\n\`\`\`\nI hope it helps.`,
+    `<think>\n{"ratings": {}}\n</think>\n\`\`\`json\n${json}\n\`\`\``,
+  ])
+    assert.deepEqual(read('json', text), expected, text);
+  const two = `\`\`\`json\n${json}\n\`\`\`\nor\n\`\`\`json\n${json}\n\`\`\``;
+  for (const text of [two, `<think>${json}`, `\`\`\`json\n${json}\n~~~`])
+    assert.equal(read('json', text), undefined, text);
+});
+
 test('json: every deviation is refused with its place', () => {
   const reader: ReplyReader = replyReaders.json;
   const cases: [unknown, RegExp][] = [
@@ -83,6 +105,9 @@ test('grade', () => {
   ] as const) {
     assert.deepEqual(read('grade', text), { scores: [{ grade }] }, text);
   }
+  assert.deepEqual(read('grade', '<think>0.3?</think>0.5 (two of 4 parts)'), { scores: [{ grade: 0.5 }] });
+  for (const text of ['1 of the two roots, so half', '0 or 1', '1, or 0.5', '0.5 to 0.7', '0.2\nCorrectness: 0.8'])
+    assert.equal(read('grade', text), undefined, text);
   for (const text of ['', '1.1', '-0.1', 'nan', '0x1', '1e-1', 'Score: 0.5', '0,5']) {
     assert.equal(read('grade', text), undefined, text);
   }
@@ -97,12 +122,23 @@ test('two scores', () => {
   }
 });
 
-test('rating: double brackets before single ones, 1 to 10', () => {
+test('rating: the one unambiguous, double brackets before single ones, 1 to 10', () => {
   const cases: [string, number | undefined][] = [
     ['Good. Rating: [[7]]', 7],
     ['as in [3], rating [[8.5]]', 8.5],
     ['Rating: [6]', 6],
-    ['[[1]] then [[9]]', 1],
+    ['[[1]] then [[9]]', undefined],
+    ['A poor one gets [[2]], a perfect one [[10]]. Rating: [[6]]', undefined],
+    ['[[7]]. As I said: Rating: [[7]]', 7],
+    ['It would get [[2]] if it were short. Rating: 9', undefined],
+    ['Rating: [[8]], I rate it 8 out of 10.', 8],
+    ['I rate it 4 out of 10, or [[5]].', undefined],
+    ['Step [2] repeats step [1]. I rate it 9.', undefined],
+    ['The mistake is in step [2].', undefined],
+    ['Score: **[6]**', 6],
+    ['It is right.\n[9]', 9],
+    ['<think>first [[3]]</think>Rating: [[8]]', 8],
+    ['<think>first [[3]]', undefined],
     ['[[0]]', undefined],
     ['[[11]]', undefined],
     ['[[rating]]', undefined],
@@ -132,6 +168,10 @@ test('ranking: both models once, as Python or as JSON', () => {
     ['[{"model": "model_1", "rank": 2}, {"model": "model_2", "rank": 1}]', 1],
     ["[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 1}]", undefined],
     ["[{'model': 'model_1', 'rank': 1}]", undefined],
+    [
+      "[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 2}] or rather [{'model': 'model_2', 'rank': 1}, {'model': 'model_1', 'rank': 2}]",
+      undefined,
+    ],
     ["[{'model': 'model_1', 'rank': 1}, {'model': 'model_1', 'rank': 2}]", undefined],
     ['model_1', undefined],
   ];
@@ -145,6 +185,23 @@ test('choice: one letter of the options or Z', () => {
     ['Letter: D', 'D'],
     ['Z', 'Z'],
     ['B or C', undefined],
+    ['**B**', 'B'],
+    ['B. a hen', 'B'],
+    ['C - a horse', 'C'],
+    ['The answer means option D.', 'D'],
+    ['The answer is "B", a hen.', 'B'],
+    ['<think>A or B</think>\nC', 'C'],
+    ['A cat is not on the list, so none.', undefined],
+    ['A dog', undefined],
+    ['I think it is a dog.', undefined],
+    ['Not B.', undefined],
+    ['The answer is not B', undefined],
+    ['It is neither option A nor option B', undefined],
+    ['The answer is A cat', undefined],
+    ['The answer is A because it barks.', 'A'],
+    ['The answer is B because it barks.', 'B'],
+    ['Option B, though A would fit.', undefined],
+    ['Option B, though (C) would fit.', undefined],
     ['E', undefined],
     ['', undefined],
     ['b', undefined],
@@ -178,6 +235,7 @@ test('judgement: a line a sentence', () => {
     'Judgement:\n1. Correct: a',
     'Judgement:\n1. Correct: a\n2. Correct: b\n3. Correct: c',
     'Judgement:\n1. Right: a\n2. Correct: b',
+    'Judgement:\n2. Correct: b\n1. Hallucination: a',
   ]) {
     assert.equal(read('judgement', text), undefined, text);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gemini's batch mode: an uploaded JSONL of {key, request}, a long-running operation, a responses file.
 import { type Attempt, failed } from '../../../http/attempt.ts';
+import type { JsonFields } from '../../../http/chat.ts';
 import { headerValue } from '../../../http/server-delay.ts';
 import { RunError } from '../../../records/error.ts';
 import { geminiAnswer } from '../providers/gemini.ts';
@@ -75,7 +76,7 @@ function operationStatus(json: unknown): BatchStatus {
 }
 
 function readGeminiLine(line: unknown): ReturnType<BatchApi['readLine']> {
-  const { key, response, error } = (line ?? {}) as { key?: unknown; response?: object; error?: GoogleStatus };
+  const { key, response, error } = (line ?? {}) as { key?: unknown; response?: JsonFields; error?: GoogleStatus };
   if (typeof key !== 'string') return undefined;
   return { key, attempt: response ? geminiAnswer(response) : statusAttempt(error) };
 }

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Attempt, failed } from '../../../http/attempt.ts';
+import { type Attempt, cutAtStop, failed } from '../../../http/attempt.ts';
 import { parseJson } from '../../../http/chat.ts';
 import type { HttpClient } from '../../../http/client.ts';
 import { RunError, UsageError } from '../../../records/error.ts';
@@ -179,7 +179,8 @@ export async function collectedJudge(options: CollectOptions): Promise<Judge> {
     ask: async (request) => {
       const attempt = results.get(request.key) ?? missing;
       // Nothing can be tried again here, and one bad row is no reason to stop.
-      return { ...attempt, retry: false, fatal: false, throttle: false };
+      const text = judge.facts.stop ? attempt : cutAtStop(attempt, request.parameters.stop);
+      return { ...text, retry: false, fatal: false, throttle: false };
     },
     close: () => client.close(),
   };

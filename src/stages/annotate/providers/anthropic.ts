@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Anthropic messages: POST {base}/messages. Structured replies come through a forced tool, which every model takes.
-import { type Attempt, failed, isTransientStatus, type Usage } from '../../../http/attempt.ts';
-import { failureMessage, parseJson } from '../../../http/chat.ts';
+import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from '../../../http/attempt.ts';
+import { failureMessage, fieldsOf, type JsonFields, notJson, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
+import { modelFacts } from '../../../http/model-facts.ts';
 import { headerValue, serverDelayMs } from '../../../http/server-delay.ts';
-import type { JudgeRequest } from '../judge.ts';
+import { isObject } from '../../../records/field.ts';
+import { type JudgeRequest, turnParts } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
 import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
 
@@ -26,10 +28,14 @@ export function anthropicApi(options: JudgeApiOptions): JudgeApi {
       mediaTypes: ['image/jpeg', 'image/png', 'image/gif', 'image/webp'],
       // 5 MB as sent, in base64.
       maxBytes: Math.floor((5 * 1024 * 1024 * 3) / 4),
+      // A request may hold 32 MB.
+      maxTotalBytes: 22 * 1024 * 1024,
+      maxSide: 8000,
+      ofMany: { count: 20, maxSide: 2000 },
     },
     imageTokens: anthropicImageTokens,
     reasoningTokens: options.reasoningTokens ?? 0,
-    hasFixedTemperature: false,
+    facts: modelFacts(options.model),
     body: (request, images) => anthropicBody(request, images, options),
     read: readAnthropicReply,
   };
@@ -49,7 +55,7 @@ function anthropicBody(request: JudgeRequest, images: ImagePart[], options: Judg
     ...(request.system === undefined ? {} : { system: request.system }),
     messages: request.turns.map((turn, index) => ({
       role: turn.role,
-      content: [...(index === 0 ? images.map(imageBlock) : []), { type: 'text', text: turn.text }],
+      content: turnParts(request, index, images).map((part) => (part.type === 'text' ? part : imageBlock(part.image))),
     })),
     ...(parameters.temperature === undefined ? {} : { temperature: parameters.temperature }),
     ...(parameters.topP === undefined ? {} : { top_p: parameters.topP }),
@@ -65,32 +71,16 @@ function imageBlock(image: ImagePart) {
   return { type: 'image', source: { type: 'base64', media_type: image.mediaType, data: image.base64 } };
 }
 
-interface AnthropicJson {
-  id?: unknown;
-  model?: unknown;
-  content?: { type?: unknown; text?: unknown; input?: unknown }[];
-  stop_reason?: unknown;
-  usage?: {
-    input_tokens?: number;
-    output_tokens?: number;
-    cache_read_input_tokens?: number | null;
-    cache_creation_input_tokens?: number | null;
-  };
-}
-
 /** What a reply of the messages API means. */
 export function readAnthropicReply(reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   const requestId = headerValue(reply.headers, 'request-id');
   const id = requestId === undefined ? {} : { requestId };
   if (reply.status !== 200) return { ...anthropicFailure(reply, json), ...id };
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    return failed('transport', 'status 200 with a body that is not a JSON object', { retry: true, ...id });
-  }
-  return { ...id, ...anthropicAnswer(json) };
+  return { ...id, ...(isObject(json) ? anthropicAnswer(json) : notJson(reply.body)) };
 }
 
-function anthropicAnswer(json: AnthropicJson): Attempt {
+function anthropicAnswer(json: JsonFields): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof json.model === 'string') about.model = json.model;
   if (typeof json.id === 'string') about.requestId = json.id;
@@ -98,11 +88,11 @@ function anthropicAnswer(json: AnthropicJson): Attempt {
   if (usage) about.usage = usage;
   const finishReason = String(json.stop_reason ?? 'none');
   about.finishReason = finishReason;
-  const blocks = Array.isArray(json.content) ? json.content : [];
-  const tool = blocks.find((block) => block?.type === 'tool_use');
+  const blocks = (Array.isArray(json.content) ? json.content : []).map(fieldsOf);
+  const tool = blocks.find((block) => block.type === 'tool_use');
   const text = tool
     ? JSON.stringify(tool.input ?? null)
-    : blocks.map((block) => (block?.type === 'text' && typeof block.text === 'string' ? block.text : '')).join('');
+    : blocks.map((block) => (block.type === 'text' && typeof block.text === 'string' ? block.text : '')).join('');
   if (finishReason === 'refusal') return failed('refused', 'the model refused', about);
   if (finishReason === 'max_tokens' || finishReason === 'model_context_window_exceeded') {
     return { ...failed('truncated', `stopped by ${finishReason}`, about), text };
@@ -111,19 +101,17 @@ function anthropicAnswer(json: AnthropicJson): Attempt {
   return { outcome: 'ok', text, ...about };
 }
 
-function anthropicUsage({ usage }: AnthropicJson): Usage | undefined {
-  if (typeof usage?.input_tokens !== 'number') return undefined;
-  const cached = usage.cache_read_input_tokens ?? 0;
-  const read: Usage = {
-    input_tokens: usage.input_tokens + cached + (usage.cache_creation_input_tokens ?? 0),
-    output_tokens: usage.output_tokens ?? 0,
-  };
-  if (cached > 0) read.cached_tokens = cached;
-  return read;
+function anthropicUsage({ usage }: JsonFields): Usage | undefined {
+  const { input_tokens, output_tokens, ...cache } = fieldsOf(usage);
+  const parts = [input_tokens, cache.cache_read_input_tokens ?? 0, cache.cache_creation_input_tokens ?? 0];
+  // Each by itself must be a count: 5 and -3 are not 2.
+  if (parts.some((part) => readUsage({ input: part, output: 1 }) === undefined)) return undefined;
+  const input = (parts as number[]).reduce((sum, part) => sum + part, 0);
+  return readUsage({ input, output: output_tokens, cached: cache.cache_read_input_tokens });
 }
 
 function anthropicFailure(reply: HttpReply, json: unknown): Attempt {
-  const error = ((json as { error?: unknown } | undefined)?.error ?? {}) as { type?: unknown; message?: unknown };
+  const error = fieldsOf(fieldsOf(json).error);
   const why = failureMessage(reply.status, error.message ?? reply.body);
   const { status } = reply;
   if (status === 401 || status === 403) return failed('auth', why, { fatal: true });

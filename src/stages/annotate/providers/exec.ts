@@ -4,8 +4,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
-import { type Attempt, failed, type Usage } from '../../../http/attempt.ts';
+import { type Attempt, failed, readUsage } from '../../../http/attempt.ts';
+import { fieldsOf } from '../../../http/chat.ts';
 import { TransportError } from '../../../http/client.ts';
+import { modelFacts } from '../../../http/model-facts.ts';
 import { RunError } from '../../../records/error.ts';
 import type { Outcome } from '../../../records/record.ts';
 import type { Judge, JudgeRequest } from '../judge.ts';
@@ -40,7 +42,7 @@ export async function execJudge(command: string, options: ExecOptions): Promise<
     imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
     imageTokens: () => 0,
     reasoningTokens: 0,
-    hasFixedTemperature: false,
+    facts: modelFacts(''),
     seesRecord: true,
     ask: (request, signal) => child.ask(request, signal),
     close: () => child.close(),
@@ -243,7 +245,8 @@ function requestLine(id: string, request: JudgeRequest): Record<string, unknown>
 function readReply(reply: Record<string, unknown>): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof reply.model === 'string') about.model = reply.model;
-  const usage = readUsage(reply.usage);
+  const { input_tokens: input, output_tokens: output } = fieldsOf(reply.usage);
+  const usage = readUsage({ input, output });
   if (usage) about.usage = usage;
   const { outcome = 'ok', message } = reply;
   if (outcome !== 'ok') {
@@ -261,10 +264,4 @@ function readReply(reply: Record<string, unknown>): Attempt {
   const text =
     typeof reply.text === 'string' ? reply.text : reply.reply === undefined ? '' : JSON.stringify(reply.reply);
   return text.trim() === '' ? failed('empty', 'no text in the reply', about) : { outcome: 'ok', text, ...about };
-}
-
-function readUsage(usage: unknown): Usage | undefined {
-  const { input_tokens, output_tokens } = (usage ?? {}) as Partial<Usage>;
-  if (typeof input_tokens !== 'number' || typeof output_tokens !== 'number') return undefined;
-  return { input_tokens, output_tokens };
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A judge behind an HTTP API: its request body and the reading of its replies are pure functions; sending is shared.
-import { type Attempt, withoutSecrets } from '../../../http/attempt.ts';
+import { type Attempt, cutAtStop, withoutSecrets } from '../../../http/attempt.ts';
 import type { HttpClient, HttpReply } from '../../../http/client.ts';
-import { type ImageLimits, type ImagePart, loadImagePart } from '../../../http/image-part.ts';
+import { type ImageLimits, type ImagePart, loadImageParts } from '../../../http/image-part.ts';
+import type { ModelFacts } from '../../../http/model-facts.ts';
+import { RefusedParameters } from '../../../http/refused-parameters.ts';
+import { headerSecrets, versionHint } from '../../../records/server-url.ts';
 import type { Judge, JudgeRequest } from '../judge.ts';
 
 /** One API in pure functions; the batch modes use the same ones. */
@@ -15,7 +18,7 @@ export interface JudgeApi {
   imageLimits: ImageLimits;
   imageTokens(width: number, height: number): number;
   reasoningTokens: number;
-  hasFixedTemperature: boolean;
+  facts: ModelFacts;
   body(request: JudgeRequest, images: ImagePart[]): Record<string, unknown>;
   read(reply: HttpReply): Attempt;
 }
@@ -30,20 +33,26 @@ export interface JudgeApiOptions {
   reasoningTokens?: number | undefined;
 }
 
-/** The judge that asks this API. Closes the client with itself. */
-export function httpJudge(api: JudgeApi, client: HttpClient): Judge {
+/** The judge that asks this API. Closes the client with itself. `warn` hears of parameters that the server refuses. */
+export function httpJudge(api: JudgeApi, client: HttpClient, warn: (message: string) => void): Judge {
+  const name = `${api.provider}:${api.model}`;
+  const refused = new RefusedParameters((message) => warn(`${name}: ${message}`));
+  const headers = { 'content-type': 'application/json', ...api.headers };
+  const secrets = headerSecrets(api.headers);
   return {
-    name: `${api.provider}:${api.model}`,
+    name,
     identity: { provider: api.provider, model: api.model, base_url: api.baseUrl },
     imageLimits: api.imageLimits,
     imageTokens: api.imageTokens,
     reasoningTokens: api.reasoningTokens,
-    hasFixedTemperature: api.hasFixedTemperature,
+    facts: api.facts,
     ask: async (request, signal) => {
-      const body = JSON.stringify(await apiBody(api, request));
-      const headers = { 'content-type': 'application/json', ...api.headers };
-      const secrets = Object.values(api.headers).map((value) => value.replace(/^Bearer /, ''));
-      return withoutSecrets(api.read(await client.send({ url: api.url, headers, body, signal })), secrets);
+      const sent = refused.apply(await apiBody(api, request));
+      const reply = await client.send({ url: api.url, headers, body: JSON.stringify(sent), signal });
+      const read = withoutSecrets(api.read(reply), secrets);
+      if (reply.status === 404) read.message += versionHint(api.baseUrl, '--base-url');
+      const attempt = refused.learn(read, reply, sent);
+      return sendsStop(sent) ? attempt : cutAtStop(attempt, request.parameters.stop);
     },
     close: () => client.close(),
   };
@@ -51,10 +60,12 @@ export function httpJudge(api: JudgeApi, client: HttpClient): Judge {
 
 /** The request's body with its images read and encoded. */
 export async function apiBody(api: JudgeApi, request: JudgeRequest): Promise<Record<string, unknown>> {
-  const images = await Promise.all(
-    request.images.map((image, index) => loadImagePart(image, api.imageLimits, `images[${index}]`)),
-  );
-  return api.body(request, images);
+  return api.body(request, await loadImageParts(request.images, api.imageLimits));
+}
+
+function sendsStop(body: Record<string, unknown>): boolean {
+  const config = (body.generationConfig ?? {}) as Record<string, unknown>;
+  return [body.stop, body.stop_sequences, config.stopSequences].some((stop) => stop !== undefined);
 }
 
 /** A base URL without its closing slash. */

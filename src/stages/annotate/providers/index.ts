@@ -2,6 +2,7 @@
 // Judges by name: PROVIDER:REST as the user writes it.
 import { openHttpClient } from '../../../http/client.ts';
 import { UsageError } from '../../../records/error.ts';
+import { type ServerUrl, splitLogin, withoutLogins } from '../../../records/server-url.ts';
 import type { Judge } from '../judge.ts';
 import { ANTHROPIC_BASE_URL, anthropicApi } from './anthropic.ts';
 import { execJudge } from './exec.ts';
@@ -40,7 +41,8 @@ export async function openJudge(spec: string, options: JudgeOptions): Promise<Ju
   if (provider === 'exec') return execJudge(rest, options);
   if (provider === 'local') return localJudge(spec, await options.openLocal(rest));
   const api = openJudgeApi(spec, options);
-  return httpJudge(api, await openHttpClient({ timeoutMs: options.timeoutMs, connections: options.concurrency }));
+  const client = await openHttpClient({ timeoutMs: options.timeoutMs, connections: options.concurrency });
+  return httpJudge(api, client, options.warn);
 }
 
 /** The HTTP API of this name; batch modes use it without a judge. */
@@ -49,9 +51,14 @@ export function openJudgeApi(spec: string, options: Omit<JudgeOptions, 'openLoca
   const known = HTTP_PROVIDERS[provider];
   if (known === undefined) throw new UsageError(`--judge: ${provider}: is no HTTP API`);
   const { baseUrl, reasoningTokens } = options;
-  if (baseUrl !== undefined) checkBaseUrl(baseUrl);
+  const server = baseUrl === undefined ? undefined : readBaseUrl(baseUrl);
   const key = findKey(known.keyVariables, options);
-  return known.open({ model: rest, baseUrl, key, reasoningTokens });
+  const api = known.open({ model: rest, baseUrl: server?.url, key, reasoningTokens });
+  const { authorization } = server?.login ?? {};
+  if (authorization === undefined) return api;
+  if (api.headers.authorization !== undefined)
+    throw new UsageError('--base-url: expected no login in the URL beside a key, both go into one header');
+  return { ...api, headers: { ...api.headers, authorization } };
 }
 
 function splitSpec(spec: string): { provider: string; rest: string } {
@@ -66,11 +73,10 @@ function splitSpec(spec: string): { provider: string; rest: string } {
   return { provider, rest };
 }
 
-function checkBaseUrl(text: string): void {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new UsageError(`--base-url: expected http://... or https://..., got ${JSON.stringify(text)}`);
-  }
+function readBaseUrl(text: string): ServerUrl {
+  const server = splitLogin(text);
+  if (server !== undefined) return server;
+  throw new UsageError(`--base-url: expected http://... or https://..., got ${JSON.stringify(withoutLogins(text))}`);
 }
 
 /** The key from the environment. A server of the user's own may need none. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // local:DIR: a judge on our own engine.
 import { type Attempt, failed } from '../../../http/attempt.ts';
+import { modelFacts } from '../../../http/model-facts.ts';
 import type { Message } from '../../../records/record.ts';
-import type { Judge, JudgeParameters, JudgeRequest } from '../judge.ts';
+import { type Judge, type JudgeParameters, type JudgeRequest, turnParts } from '../judge.ts';
 
 export interface LocalReply {
   text: string;
@@ -32,7 +33,7 @@ export function localJudge(name: string, engine: LocalJudge): Judge {
     imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
     imageTokens: () => 0,
     reasoningTokens: 0,
-    hasFixedTemperature: false,
+    facts: modelFacts(''),
     ask: (request, signal) => askEngine(engine, request, signal),
     close: () => engine.close(),
   };
@@ -53,8 +54,8 @@ async function askEngine(engine: LocalJudge, request: JudgeRequest, signal: Abor
 function engineMessages(request: JudgeRequest): Message[] {
   const messages: Message[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
   for (const [index, turn] of request.turns.entries()) {
-    const slots = index === 0 ? request.images.map(() => ({ type: 'image' as const })) : [];
-    messages.push({ role: turn.role, content: [...slots, { type: 'text', text: turn.text }] });
+    const parts = turnParts(request, index, request.images);
+    messages.push({ role: turn.role, content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' })) });
   }
   return messages;
 }

@@ -2,20 +2,19 @@
 // OpenAI and every server that speaks its chat completions (vLLM, llama.cpp, routers).
 import { CHAT_IMAGES, type ChatMessage, chatBody, OPENAI_BASE_URL, readChatReply } from '../../../http/chat.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
-import type { JudgeRequest } from '../judge.ts';
+import { modelFacts } from '../../../http/model-facts.ts';
+import { type JudgeRequest, turnParts } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
 import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
-
-/** OpenAI's models that reason first, count it as output and take no temperature. */
-const REASONS = /^(o\d|gpt-5)/;
-const DEFAULT_REASONING_TOKENS = 8192;
 
 /** The chat-completions API as a judge. */
 export function openaiApi(options: JudgeApiOptions): JudgeApi {
   const baseUrl = trimSlash(options.baseUrl ?? OPENAI_BASE_URL);
   const { model } = options;
-  const isReasoning = REASONS.test(model);
-  const reasoningTokens = options.reasoningTokens ?? (isReasoning ? DEFAULT_REASONING_TOKENS : 0);
+  const facts = modelFacts(model);
+  const reasoningTokens = options.reasoningTokens ?? facts.reasoningTokens;
+  // A local server may know only the old name, OpenAI's newest models only the new one.
+  const ownField = options.baseUrl === undefined ? 'max_completion_tokens' : 'max_tokens';
   return {
     provider: 'openai',
     model,
@@ -25,15 +24,15 @@ export function openaiApi(options: JudgeApiOptions): JudgeApi {
     imageLimits: CHAT_IMAGES,
     imageTokens: openaiImageTokens,
     reasoningTokens,
-    hasFixedTemperature: isReasoning,
+    facts,
     body: (request, images) =>
       chatBody(chatMessages(request, images), {
         model,
         maxTokens: request.parameters.maxTokens + reasoningTokens,
-        maxTokensField: options.baseUrl === undefined ? 'max_completion_tokens' : 'max_tokens',
+        maxTokensField: facts.maxTokensField ?? ownField,
         temperature: request.parameters.temperature,
         topP: request.parameters.topP,
-        stop: request.parameters.stop,
+        stop: facts.stop ? request.parameters.stop : undefined,
         seed: request.parameters.seed,
         schema: request.schema && { name: 'judgement', schema: toJsonSchema(request.schema) },
       }),
@@ -51,15 +50,11 @@ function openaiImageTokens(width: number, height: number): number {
   return 85 + 170 * Math.ceil((width * scale) / 512) * Math.ceil((height * scale) / 512);
 }
 
-/** The talk as chat messages, images before the first turn's text. */
+/** The talk as chat messages. */
 function chatMessages(request: JudgeRequest, images: ImagePart[]): ChatMessage[] {
   const messages: ChatMessage[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
-  for (const [index, turn] of request.turns.entries()) {
-    const shown = index === 0 ? images : [];
-    messages.push({
-      role: turn.role,
-      content: [...shown.map((image) => ({ type: 'image' as const, image })), { type: 'text', text: turn.text }],
-    });
+  for (const [index, { role }] of request.turns.entries()) {
+    messages.push({ role, content: turnParts(request, index, images) });
   }
   return messages;
 }

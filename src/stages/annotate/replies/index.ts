@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kinds of reply a guide may name.
+import { withoutReasoning } from '../../../text/reasoning.ts';
 import { choiceReply } from './choice.ts';
 import { gradeReply } from './grade.ts';
 import { jsonReply } from './json.ts';
@@ -11,15 +12,20 @@ import { twoScoresReply } from './two-scores.ts';
 import { verdictReply } from './verdict.ts';
 
 export const replyReaders = {
-  json: jsonReply,
-  grade: gradeReply,
-  'two-scores': twoScoresReply,
-  rating: ratingReply,
-  verdict: verdictReply,
-  ranking: rankingReply,
-  choice: choiceReply,
-  judgement: judgementReply,
+  json: afterReasoning(jsonReply),
+  grade: afterReasoning(gradeReply),
+  'two-scores': afterReasoning(twoScoresReply),
+  rating: afterReasoning(ratingReply),
+  verdict: afterReasoning(verdictReply),
+  ranking: afterReasoning(rankingReply),
+  choice: afterReasoning(choiceReply),
+  judgement: afterReasoning(judgementReply),
 } satisfies Record<string, ReplyReader>;
+
+/** What a judge thinks on its way is no reply. */
+function afterReasoning(reader: ReplyReader): ReplyReader {
+  return { ...reader, read: (text, context) => reader.read(withoutReasoning(text), context) };
+}
 
 export type ReplyKind = keyof typeof replyReaders;
 

@@ -42,8 +42,12 @@ function readJson(text: string, context: ReplyContext): ReadResult {
   return { reading: { scores, ...(own_response === undefined ? {} : { ownResponse: own_response }) } };
 }
 
-/** Models without a JSON mode wrap the object in a code fence; what is inside is unchanged. */
+const FENCE = /^[ \t]*(`{3,}|~{3,})[^\S\n]*([\w+-]*)[^\S\n]*\n?([\s\S]*?)\n?[ \t]*\1[`~]*[ \t]*$/gm;
+
+/** Models without a JSON mode wrap the object in a code fence, of whatever kind; what is inside is unchanged. */
 function withoutFence(text: string): string {
-  const match = /^\s*```(?:json)?\s*\n([\s\S]*?)\n?```\s*$/.exec(text);
-  return match ? match[1]! : text;
+  const fenced = [...text.matchAll(FENCE)];
+  // With two there is no telling which is meant.
+  if (fenced.length === 1) return fenced[0]![3]!;
+  return /^\s*json\s*\n([\s\S]*)$/i.exec(text)?.[1] ?? text;
 }

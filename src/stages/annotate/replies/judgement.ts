@@ -16,11 +16,12 @@ function readJudgement(text: string, context: ReplyContext): ReadResult {
   }
   const sentences = [];
   for (const [index, line] of judged.entries()) {
-    const match = /^\s*(?:\d+[.)]\s*)?([A-Za-z ]+?)\s*:\s*(.*)$/.exec(line);
-    const label = match?.[1]?.toLowerCase();
-    if (label === undefined || !LABELS.includes(label))
+    const match = /^\s*(?:(\d+)[.)]\s*)?([A-Za-z ]+?)\s*:\s*(.*)$/.exec(line);
+    const label = match?.[2]?.toLowerCase();
+    const isInPlace = Number(match?.[1] ?? index + 1) === index + 1;
+    if (label === undefined || !LABELS.includes(label) || !isInPlace)
       return unread(`"${index + 1}. Hallucination|Correct|Cannot judge: why"`, line);
-    sentences.push({ text: context.sentences[index]!, label, reason: match![2]! });
+    sentences.push({ text: context.sentences[index]!, label, reason: match![3]! });
   }
   const hallucinated = sentences.filter((sentence) => sentence.label === 'hallucination').length;
   return {

@@ -41,12 +41,22 @@ test('the body of a local server: system first, image as data URI, strict schema
 test("OpenAI's own server gets max_completion_tokens, its reasoning models room to reason", () => {
   const plain = openaiApi({ model: 'gpt-4o', key: 'sk-1' });
   assert.deepEqual(plain.headers, { authorization: 'Bearer sk-1' });
-  assert.deepEqual([plain.body(judgeRequest(), []).max_completion_tokens, plain.hasFixedTemperature], [100, false]);
+  assert.deepEqual([plain.body(judgeRequest(), []).max_completion_tokens, plain.facts.temperature], [100, true]);
   const reasoning = openaiApi({ model: 'gpt-5-mini', key: 'sk-1' });
   assert.deepEqual(
-    [reasoning.body(judgeRequest(), []).max_completion_tokens, reasoning.hasFixedTemperature],
-    [8292, true],
+    [reasoning.body(judgeRequest(), []).max_completion_tokens, reasoning.facts.temperature],
+    [8292, false],
   );
+});
+
+test('a family has its facts at any host', () => {
+  const request = judgeRequest({ stop: ['###'] });
+  const at = (model: string) => openaiApi({ model, baseUrl: 'http://h/v1' }).body(request, []);
+  for (const model of ['gpt-5-mini', 'openai/o3', 'GPT-5.1']) {
+    const body = at(model);
+    assert.deepEqual([body.max_completion_tokens, body.max_tokens, body.stop], [8292, undefined, undefined], model);
+  }
+  assert.deepEqual([at('qwen3').max_tokens, at('qwen3').stop], [100, ['###']]);
 });
 
 test('tokens of an image as documented', () => {

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What each family of models takes in a request, whoever serves it: vendors, their clouds, routers. One table; a model that
+// is not in it takes everything, and what its server refuses is learned from the refusal (refused-parameters.ts).
+
+/** How a model is asked. */
+export interface ModelFacts {
+  /** false: refused, or harmful where it differs from the model's own. */
+  temperature: boolean;
+  topP: boolean;
+  /** temperature and top_p in one request. */
+  temperatureWithTopP: boolean;
+  stop: boolean;
+  /** Repeated runs differ by a seed of their own. */
+  seed: boolean;
+  /** Chat completions: the name of the longest reply; undefined: the server's own. */
+  maxTokensField?: 'max_tokens' | 'max_completion_tokens';
+  /** Tokens on top of the reply's own for models that reason before they answer, and count it as output. */
+  reasoningTokens: number;
+}
+
+const PLAIN: ModelFacts = {
+  temperature: true,
+  topP: true,
+  temperatureWithTopP: true,
+  stop: true,
+  seed: true,
+  reasoningTokens: 0,
+};
+
+/** What reasoning models get by default on top of a reply. */
+const REASONING_TOKENS = 8192;
+
+interface Family {
+  /** Of the name without host, region and folder, in small letters. */
+  name: RegExp;
+  /** Versions, 100 x major + minor: from this one, and below that one. */
+  from?: number;
+  below?: number;
+  facts: Partial<ModelFacts>;
+}
+
+/** The first line that fits holds. */
+const FAMILIES: Family[] = [
+  { name: /^gpt-\d+(?:\.\d+)?-chat/, facts: { maxTokensField: 'max_completion_tokens' } },
+  {
+    // OpenAI's reasoning models.
+    name: /^(?:o[1-9](?![a-z0-9])|gpt-(?:[5-9]|\d\d))/,
+    facts: {
+      ...{ temperature: false, topP: false, stop: false, seed: false },
+      ...{ maxTokensField: 'max_completion_tokens', reasoningTokens: REASONING_TOKENS },
+    },
+  },
+  { name: /^gpt-(?:3\.5|4)/, facts: {} },
+  { name: /^claude-/, from: 407, facts: { temperature: false, topP: false } },
+  { name: /^claude-/, from: 401, facts: { temperatureWithTopP: false } },
+  // Google: leave the temperature of Gemini 3 at its own.
+  { name: /^gemini-/, from: 300, facts: { temperature: false, reasoningTokens: REASONING_TOKENS } },
+  { name: /^gemini-/, from: 205, below: 300, facts: { reasoningTokens: REASONING_TOKENS } },
+];
+
+/** The facts of a model by its name, as the user or a router writes it. */
+export function modelFacts(model: string): ModelFacts {
+  const name = plainName(model);
+  const family = FAMILIES.find(
+    ({ name: pattern, from = Number.NEGATIVE_INFINITY, below = Number.POSITIVE_INFINITY }) =>
+      pattern.test(name) && (versionOf(name) ?? 0) >= from && (versionOf(name) ?? 0) < below,
+  );
+  return { ...PLAIN, ...family?.facts };
+}
+
+/** "models/gemini-3-pro", "openai/gpt-5", "us.anthropic.claude-opus-4-7-v1:0", "ft:gpt-4o:mine" -> the model's own name. */
+function plainName(model: string): string {
+  const last = model.toLowerCase().replace(/^ft:/, '').split('/').at(-1)!;
+  return last.replace(/^(?:[a-z]+\.)*?(?=claude-)/, '');
+}
+
+/** "claude-opus-4-7", "claude-3-5-sonnet", "gemini-2.5-pro": 407, 305, 205; a date is no version. */
+function versionOf(name: string): number | undefined {
+  const match = /-(\d{1,2})(?:[.-](\d{1,2}))?(?![\d])/.exec(name);
+  return match === null ? undefined : 100 * Number(match[1]) + Number(match[2] ?? 0);
+}
