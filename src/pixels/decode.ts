@@ -137,6 +137,11 @@ export async function checkImageSource(source: string): Promise<void> {
   if (!source.startsWith('data:')) await checkedFile(source, () => Promise.resolve());
 }
 
+/** The bytes of an image as it lies in its file or data: URI. Throws PixelError. */
+export async function imageBytes(source: string): Promise<Uint8Array> {
+  return source.startsWith('data:') ? dataUriBytes(source) : fileBytes(source);
+}
+
 function fileBytes(path: string): Promise<Uint8Array> {
   return checkedFile(path, () => readFile(path));
 }

@@ -2,7 +2,9 @@
 // A checkpoint's tokenizer: tokenizer.json as it is, with the special tokens of its configuration files.
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Script } from 'node:vm';
 import { RunError } from '../records/error.ts';
+import { type AddedToken, addedTokenSplitter } from './added-tokens.ts';
 
 /** What the model commands need of a tokenizer. */
 export interface ModelTokenizer {
@@ -24,15 +26,22 @@ export interface ModelTokenizer {
   decode(ids: readonly number[]): string;
   /** Id of a token, exactly as written in the vocabulary. */
   tokenId(token: string): number | undefined;
+  /** The token of an id. */
+  tokenText(id: number): string | undefined;
   isSpecial(id: number): boolean;
+  /** The first added token written in a text, special or not, or token of one of `ids`. */
+  findAdded(text: string, ids?: readonly number[]): FoundToken | undefined;
+  /** The first special token written in a text. */
+  findSpecial(text: string): FoundToken | undefined;
   /** The bytes each id adds to a text, [size]; special tokens add none. Stop strings are matched on these. */
   tokenBytes(): Uint8Array[];
 }
 
-interface AddedToken {
+/** A token as it stands in a text. */
+export interface FoundToken {
+  token: string;
   id: number;
-  content: string;
-  special: boolean;
+  index: number;
 }
 
 const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_token', 'cls_token', 'image_token'];
@@ -65,6 +74,7 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
     throw new RunError('tokenizer', `${file}: ${(cause as Error).message}`, { cause });
   }
   const added = definition.added_tokens as AddedToken[];
+  honourSingleWord(library, added);
   const special = new Set(added.filter((token) => token.special).map((token) => token.id));
   const specialTokens: Record<string, string> = {};
   for (const name of SPECIAL_NAMES) {
@@ -78,7 +88,13 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
   const decode =
     ownDecoder(definition.decoder, table, (id) => library.id_to_token(id)!) ?? libraryDecoder(library, config);
   const tokenId = (token: string) => library.token_to_id(token);
-  const encode = (text: string) => (text === '' ? [] : library.encode(text, { add_special_tokens: false }).ids);
+  const hasPattern = JSON.stringify([definition.normalizer, definition.pre_tokenizer]).includes('"Regex"');
+  const idsOf = (text: string) => library.encode(text, { add_special_tokens: false }).ids;
+  const encode = (text: string) => {
+    if (text === '') return [];
+    return hasPattern ? withinTime(() => idsOf(text), MAX_ENCODE_MS, file) : idsOf(text);
+  };
+  const specialTexts = added.filter((token) => token.special).map(({ content }) => content);
   const eosToken = specialTokens.eos_token;
   const bosToken = specialTokens.bos_token;
   const padToken = specialTokens.pad_token;
@@ -94,9 +110,46 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
     encode,
     decode: (ids) => decode(ids.filter((id) => !special.has(id) && library.id_to_token(id) !== undefined)),
     tokenId,
+    tokenText: (id) => library.id_to_token(id),
     isSpecial: (id) => special.has(id),
+    findAdded: (text, ids = []) => {
+      const tokens = [...added.map(({ content }) => content), ...ids.flatMap((id) => library.id_to_token(id) ?? [])];
+      return firstToken(text, tokens, tokenId);
+    },
+    findSpecial: (text) => firstToken(text, specialTexts, tokenId),
     tokenBytes: () => table,
   };
+}
+
+// The library finds added tokens without a look at what stands beside them.
+function honourSingleWord(library: object, added: AddedToken[]): void {
+  if (!added.some((token) => token.single_word)) return;
+  const own = library as {
+    splitter_unnormalized: unknown;
+    splitter_normalized: unknown;
+    normalizer: ((text: string) => string) | null;
+  };
+  const isNormalized = (token: AddedToken) => (token.normalized ?? !token.special) && own.normalizer !== null;
+  own.splitter_unnormalized = addedTokenSplitter(added.filter((token) => !isNormalized(token)));
+  const normalized = added.filter(isNormalized).map((token) => ({ ...token, content: own.normalizer!(token.content) }));
+  own.splitter_normalized = addedTokenSplitter(normalized);
+}
+
+// The leftmost, and of those the longest.
+function firstToken(
+  text: string,
+  tokens: readonly string[],
+  tokenId: (token: string) => number | undefined,
+): FoundToken | undefined {
+  let best: FoundToken | undefined;
+  for (const token of tokens) {
+    const index = token === '' ? -1 : text.indexOf(token);
+    const id = tokenId(token);
+    if (index === -1 || id === undefined) continue;
+    if (best === undefined || index < best.index || (index === best.index && token.length > best.token.length))
+      best = { token, id, index };
+  }
+  return best;
 }
 
 // What the tokenizer's own post-processor puts in front of a text; tokenizer_config's add_bos_token decides where it has none.
@@ -142,6 +195,30 @@ function checkDefinition(file: string, definition: Record<string, unknown>): voi
   }
   if (!Array.isArray(model!.merges)) fail('model', 'a list of merges');
 }
+
+/** A text that takes longer is the fault of a pattern that backtracks without end. */
+const MAX_ENCODE_MS = 10_000;
+
+// Node's own limit for scripts, which also ends a regular expression that is at work.
+function withinTime<T>(work: () => T, timeout: number, file: string): T {
+  let result: { value: T } | undefined;
+  const slot = globalThis as unknown as Record<string, unknown>;
+  slot[LIMITED] = () => {
+    result = { value: work() };
+  };
+  try {
+    limited.runInThisContext({ timeout });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw cause;
+    throw new RunError('tokenizer', `${file}: takes more than ${timeout / 1000} s for one text`, { cause });
+  } finally {
+    delete slot[LIMITED];
+  }
+  return result!.value;
+}
+
+const LIMITED = '__vprefLimited';
+const limited = new Script(`globalThis.${LIMITED}()`);
 
 // No tokenizer in use is a tenth as large; a hostile id must not make a table of 2^31 entries.
 const MAX_ID = 4_000_000;
@@ -269,6 +346,8 @@ export async function readJsonObject(file: string, code: string): Promise<Record
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new RunError(code, `${file}: ${(cause as Error).message}`, { cause });
   }
+  if (text.startsWith(LFS_POINTER))
+    throw new RunError(code, `${file}: expected a JSON file, got a Git LFS pointer (git lfs pull fetches the file)`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -278,7 +357,23 @@ export async function readJsonObject(file: string, code: string): Promise<Record
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new RunError(code, `${file}: expected a JSON object, got ${text.slice(0, 40)}`);
   }
+  if (isDeep(value)) throw new RunError(code, `${file}: expected at most ${MAX_DEPTH} levels of JSON, got more`);
   return value as Record<string, unknown>;
+}
+
+const LFS_POINTER = 'version https://git-lfs';
+/** Published configurations have less than ten. */
+const MAX_DEPTH = 100;
+
+// Level by level: what is too deep for the stack must not be walked with it.
+function isDeep(value: unknown): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return true;
+    const nested = level.flatMap((item) => Object.values(item as object));
+    level = nested.filter((item) => typeof item === 'object' && item !== null);
+  }
+  return false;
 }
 
 async function exists(file: string): Promise<boolean> {
