@@ -3,8 +3,6 @@
 import { UsageError } from '../records/error.ts';
 import type { TemplateArgs } from '../records/record.ts';
 import { type OpenModel, openModel } from '../stages/load-model.ts';
-import { DATE_ARGUMENT } from '../text/chat-template.ts';
-import { isDate } from '../text/strftime.ts';
 import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
 import type { RunContext } from './run.ts';
@@ -71,8 +69,6 @@ export function templateArguments(given: readonly string[]): TemplateArgs {
     if (match === null) throw new UsageError(`--template-arg: expected NAME=VALUE, got ${JSON.stringify(text)}`);
     const [, name, value] = match as unknown as [string, string, string];
     if (Object.hasOwn(args, name)) throw new UsageError(`--template-arg ${name}: given twice`);
-    if (name === DATE_ARGUMENT && !isDate(value))
-      throw new UsageError(`--template-arg ${name}: expected a date YYYY-MM-DD, got ${JSON.stringify(value)}`);
     args[name] = jsonOrText(value);
   }
   return args;

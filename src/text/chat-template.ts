@@ -10,7 +10,7 @@ import { BUILT_IN_TEMPLATES, builtInTemplate } from './built-in-templates.ts';
 import { type ContentKind, probeContentKind, stringContent } from './content-kind.ts';
 import { parseTemplate } from './jinja/interpreter.ts';
 import { Callable, TemplateError, text } from './jinja/values.ts';
-import { strftime } from './strftime.ts';
+import { isDate, strftime } from './strftime.ts';
 import { type ModelTokenizer, readJsonObject } from './tokenizer.ts';
 
 /** A turn whose contents are parts; every assistant turn is written out. */
@@ -165,7 +165,9 @@ async function ownTemplate(source: string, tokenizer: ModelTokenizer, options: T
 }
 
 function checkedArguments(args: TemplateArgs, source: string): TemplateArgs {
-  for (const name of Object.keys(args)) {
+  for (const [name, value] of Object.entries(args)) {
+    if (name === DATE_ARGUMENT && !isDate(String(value)))
+      throw new UsageError(`--template-arg ${name}: expected a date YYYY-MM-DD, got ${JSON.stringify(value)}`);
     if (RESERVED_ARGUMENTS.includes(name)) throw new UsageError(`--template-arg ${name}: is what the records say`);
     if (!new RegExp(`(?<![\\w$])${name}(?![\\w$])`).test(source))
       throw new UsageError(`--template-arg ${name}: the checkpoint's chat template does not read it`);

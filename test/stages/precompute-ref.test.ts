@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/stages/reference-inputs.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VprefRecord } from '../../src/records/record.ts';

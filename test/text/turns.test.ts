@@ -120,6 +120,7 @@ test('a template that asks for the date gets one that is recorded; arguments rea
   assert.equal(fixed.template.render(turns('Hi')), '09 Feb 2020 Hi');
   await assert.rejects(templateOf(source, { args: { colour: 1 } }), UsageError);
   await assert.rejects(templateOf(source, { args: { messages: 1 } }), UsageError);
+  await assert.rejects(templateOf(source, { args: { strftime_now: '26 Jul' } }), /expected a date YYYY-MM-DD/);
   await assert.rejects(
     loadChatTemplate('plain', folder, fixed.tokenizer, { hasVision: false, args: { mood: 1 } }),
     /template plain has no arguments/,
