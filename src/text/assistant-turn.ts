@@ -58,7 +58,7 @@ function jointOf(prompt: string, before: string, note: (message: string) => void
   const between = before.slice(prompt.length);
   if (between.trim() === '') return between;
   note(
-    `the chat template writes ${shown(between)} before an answer in a dialogue, not in the prompt to generate one: left out`,
+    `the chat template writes ${shown(between)} before an answer in a dialogue, not in the prompt to generate one: left out (where an argument of the template puts it into the prompt, give it with --template-arg)`,
   );
   return '';
 }

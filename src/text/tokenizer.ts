@@ -81,6 +81,11 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
     const token = tokenText(config[name]) ?? tokenText(map[name]);
     if (token !== undefined) specialTokens[name] = token;
   }
+  // Tokens under names of their own: image_token and others.
+  for (const [name, value] of Object.entries((config.extra_special_tokens as object | null | undefined) ?? {})) {
+    const token = tokenText(value);
+    if (token !== undefined && !/^\d+$/.test(name)) specialTokens[name] ??= token;
+  }
   const vocabulary = library.get_vocab(true);
   let size = 0;
   for (const id of vocabulary.values()) if (id >= size) size = id + 1;
@@ -197,7 +202,7 @@ function checkDefinition(file: string, definition: Record<string, unknown>): voi
 }
 
 /** A text that takes longer is the fault of a pattern that backtracks without end. */
-const MAX_ENCODE_MS = 10_000;
+const MAX_ENCODE_MS = 5000;
 
 // Node's own limit for scripts, which also ends a regular expression that is at work.
 function withinTime<T>(work: () => T, timeout: number, file: string): T {

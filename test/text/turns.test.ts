@@ -129,6 +129,16 @@ test('a template that asks for the date gets one that is recorded; arguments rea
   assert.throws(() => strange.template.render(turns('Hi')), /%Q is not supported/);
 });
 
+test('a pattern of the tokenizer that backtracks without end is stopped', async () => {
+  await tokenizerWith([]);
+  const file = join(folder, 'tokenizer.json');
+  const definition = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  definition.normalizer = { type: 'Replace', pattern: { Regex: '^(a+)+$' }, content: 'x' };
+  await writeFile(file, JSON.stringify(definition));
+  const tokenizer = await loadTokenizer(folder);
+  assert.throws(() => tokenizer.encode(`${'a'.repeat(60)}b`), /takes more than 5 s for one text/);
+});
+
 test('a configuration that is nested too deeply, or a Git LFS pointer, is refused by name', async () => {
   const deep = `{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`;
   await writeFile(join(folder, 'tokenizer_config.json'), deep);
