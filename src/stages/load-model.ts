@@ -60,18 +60,21 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   const date = today();
   const noteDate = once(() => options.note(dateNote(date)));
   const noteTemplate = once<string>(options.note);
-  const loadTemplate = async (name: string, args: TemplateArgs = {}) => {
+  const loaded = (name: string, args: TemplateArgs) => {
     const key = JSON.stringify([name, args]);
     const load = { hasVision: vision !== undefined, eosIds: policy.info.eosIds, args, date, note: noteTemplate };
     const found = templates.get(key) ?? loadChatTemplate(name, model, tokenizer, load);
     templates.set(key, found);
-    const template = await found;
+    return found;
+  };
+  const loadTemplate = async (name: string, args: TemplateArgs = {}) => {
+    const template = await loaded(name, args);
     if (args[DATE_ARGUMENT] === undefined && template.args[DATE_ARGUMENT] !== undefined) noteDate();
     return template;
   };
   const { templateArgs = {} } = options;
   // A template that cannot be had is said before the first row.
-  await loadTemplate(options.template.asked ?? options.template.otherwise, templateArgs).then(({ render }) =>
+  await loaded(options.template.asked ?? options.template.otherwise, templateArgs).then(({ render }) =>
     render([{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]),
   );
   const plan = vision && (await modelInputPlan(model, vision.imageSize));

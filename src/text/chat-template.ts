@@ -8,7 +8,7 @@ import type { ContentPart, Message, TemplateArgs, VprefRecord } from '../records
 import { type AssistantTurn, probeAssistantTurn } from './assistant-turn.ts';
 import { BUILT_IN_TEMPLATES, builtInTemplate } from './built-in-templates.ts';
 import { type ContentKind, probeContentKind, stringContent } from './content-kind.ts';
-import { parseTemplate } from './jinja/interpreter.ts';
+import { parseTemplate } from './jinja/template.ts';
 import { Callable, TemplateError, text } from './jinja/values.ts';
 import { isDate, strftime } from './strftime.ts';
 import { type ModelTokenizer, readJsonObject } from './tokenizer.ts';

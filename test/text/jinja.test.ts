@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Covers src/text/jinja/ast.ts src/text/jinja/filters.ts src/text/jinja/interpreter.ts src/text/jinja/limits.ts src/text/jinja/methods.ts
-// Covers src/text/jinja/operators.ts src/text/jinja/to-json.ts src/text/jinja/values.ts
+// Covers src/text/jinja/operators.ts src/text/jinja/scope.ts src/text/jinja/tests.ts src/text/jinja/to-json.ts src/text/jinja/values.ts
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { parseTemplate } from '../../src/text/jinja/interpreter.ts';
+import { parseTemplate } from '../../src/text/jinja/template.ts';
 
 interface Row {
   template: string;

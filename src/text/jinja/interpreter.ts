@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a chat template as Jinja does in transformers' sandbox. The parser is @huggingface/jinja's; its interpreter is not used, because values there are
+// Evaluates a chat template as Jinja does in transformers' sandbox. The parser is @huggingface/jinja's; its interpreter is not used, because values there are
 // JavaScript's: True prints as "true", -7 % 3 is -1, "1" equals 1, a break loses what its round has written.
 import type { CallNode, FilterNode, Node, SliceNode } from './ast.ts';
-import { filterNamed, itemOf, testNamed } from './filters.ts';
-import { Budget, MAX_BLANKS, MAX_RANGE, MAX_SOURCE } from './limits.ts';
+import { filterNamed, itemOf } from './filters.ts';
+import { Budget, MAX_RANGE } from './limits.ts';
 import { methodOf } from './methods.ts';
 import { binary, joined, slice } from './operators.ts';
+import { loopFields, Scope } from './scope.ts';
+import { testNamed } from './tests.ts';
 import {
   type Arguments,
   asNumber,
@@ -24,49 +26,6 @@ import {
   type Value,
 } from './values.ts';
 
-/** A parsed template. */
-export interface JinjaTemplate {
-  /** Throws TemplateError: what the template raises, what it gets wrong, what it may not or cannot ask for here. */
-  render(variables: Record<string, unknown>): string;
-}
-
-/** Parses a template. Throws TemplateError. */
-export async function parseTemplate(source: string): Promise<JinjaTemplate> {
-  if (source.length > MAX_SOURCE)
-    throw new TemplateError(`expected at most ${MAX_SOURCE} characters, got ${source.length}`);
-  if (new RegExp(`\\s{${MAX_BLANKS}}`).test(source))
-    throw new TemplateError(`has more than ${MAX_BLANKS} blanks in a row`);
-  const { parse, tokenize } = await import('@huggingface/jinja');
-  const program = guarded(() => {
-    const tokens = tokenize(source.replace(/\r\n?/g, '\n'), { lstrip_blocks: true, trim_blocks: true });
-    refuseChains(tokens);
-    return parse(tokens) as unknown as Node;
-  });
-  return { render: (variables) => guarded(() => new Interpreter(variables).run(program)) };
-}
-
-// The stack is the limit of nesting; the parser throws plain errors.
-function guarded<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    if (cause instanceof TemplateError) throw cause;
-    if (cause instanceof RangeError) throw new TemplateError('is nested too deeply');
-    throw new TemplateError((cause as Error).message);
-  }
-}
-
-class Scope {
-  readonly variables = new Map<string, Value>();
-  readonly parent: Scope | undefined;
-  constructor(parent?: Scope) {
-    this.parent = parent;
-  }
-  get(name: string): Value | undefined {
-    return this.variables.has(name) ? this.variables.get(name) : this.parent?.get(name);
-  }
-}
-
 /** A round of a loop makes a scope and its `loop`: as much as so many items. */
 const ROUND = 512;
 
@@ -84,7 +43,8 @@ const CONSTANTS = new Map<string, Value>([
 /** What Jinja has and templates do not get here. */
 const REFUSED_NAMES = new Set(['lipsum', 'cycler', 'joiner', 'varargs', 'kwargs', 'self', 'super']);
 
-class Interpreter {
+/** Runs a parsed template once. */
+export class Interpreter {
   readonly #budget = new Budget();
   readonly #globals = new Scope();
 
@@ -103,6 +63,7 @@ class Interpreter {
     for (const [name, value] of Object.entries(variables)) this.#globals.variables.set(name, fromJson(value));
   }
 
+  /** Throws TemplateError. */
   run(program: Node): string {
     if (program.type !== 'Program') throw new TemplateError('is no template');
     return this.#capture(program.body, new Scope(this.#globals));
@@ -353,45 +314,4 @@ class Interpreter {
     this.#budget.take(length);
     return Array.from({ length }, (_, index) => start + index * step);
   }
-}
-
-// `a < b < c` is two comparisons in Jinja and one of a truth value in the parser's tree, where (a < b) < c looks the same.
-function refuseChains(tokens: readonly { type: string; value: string }[]): void {
-  const isCompared = [false];
-  for (const [index, { type, value }] of tokens.entries()) {
-    if (type === 'Text' || type === 'StringLiteral' || type === 'Comment') continue;
-    if (value === '(' || value === '[' || value === '{') isCompared.push(false);
-    else if (value === ')' || value === ']' || value === '}') isCompared.pop();
-    else if (COMPARISONS.has(value)) {
-      if (isCompared.at(-1)) throw new TemplateError('a chain of comparisons (a < b < c) is not supported');
-      isCompared[isCompared.length - 1] = true;
-    } else if (BETWEEN.has(value) && !(value === 'not' && tokens[index + 1]?.value === 'in'))
-      isCompared[isCompared.length - 1] = false;
-  }
-}
-
-/** What ends a comparison. */
-const BETWEEN = new Set(['and', 'or', 'not', 'if', 'else', ',', '=', ':', '%}', '}}', '{%', '{{']);
-const COMPARISONS = new Set(['==', '!=', '<', '<=', '>', '>=', 'in']);
-
-function loopFields(items: Value[], index: number, changed: Callable): Namespace {
-  const { length } = items;
-  const cycle = new Callable(({ list }) => list[index % list.length] ?? new Undefined('cycle'));
-  return new Namespace(
-    new Map<string, Value>([
-      ['index', index + 1],
-      ['index0', index],
-      ['revindex', length - index],
-      ['revindex0', length - index - 1],
-      ['first', index === 0],
-      ['last', index === length - 1],
-      ['length', length],
-      ['depth', 1],
-      ['depth0', 0],
-      ['previtem', items[index - 1] ?? new Undefined('there is no previous item')],
-      ['nextitem', items[index + 1] ?? new Undefined('there is no next item')],
-      ['changed', changed],
-      ['cycle', cycle],
-    ]),
-  );
 }
