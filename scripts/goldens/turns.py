@@ -54,7 +54,16 @@ ADDED = [
 TEXTS = ["a <obj> b", "a<obj>b", "a<obj> b", "<obj>", "_<obj>", ".<obj>.", "<obj><obj>", "\u00e9<obj>", "x <w> y", "x<w>y", "a  <l>  b", "a  <r>  b", "hotdogs and dog", "a <n> b", "<l> <r>", "\u4f60<obj>"]
 
 
-def with_tokens(tokens, template, folder):
+CONFIGS = [
+    {"added_tokens_decoder": {"789": {"content": "<new>", "special": True, "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}}},
+    {"additional_special_tokens": ["<new2>", "<new>"]},
+    {"pad_token": "[PAD9]"},
+    {"sep_token": "dog", "additional_special_tokens": ["<new>"]},
+]
+CONFIG_TEXTS = ["a <new> <new2> [PAD9] b", "hotdogs and a dog"]
+
+
+def with_tokens(tokens, template, folder, patch=None):
     definition = json.load(open(os.path.join(DEMO, "tokenizer.json")))
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
     size = 1 + max(token["id"] for token in definition["added_tokens"])
@@ -63,7 +72,8 @@ def with_tokens(tokens, template, folder):
     json.dump(definition, open(os.path.join(folder, "tokenizer.json"), "w"))
     config = json.load(open(os.path.join(DEMO, "tokenizer_config.json")))
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
-    json.dump({k: v for k, v in config.items() if k not in ("added_tokens_decoder", "processor_class")}, open(os.path.join(folder, "tokenizer_config.json"), "w"))
+    kept = {k: v for k, v in config.items() if k not in ("added_tokens_decoder", "processor_class")}
+    json.dump({**kept, **(patch or {})}, open(os.path.join(folder, "tokenizer_config.json"), "w"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = template
     return tokenizer
@@ -96,7 +106,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = with_tokens(ADDED, None, folder)
         added = [{"text": text, "ids": tokenizer(text, add_special_tokens=False).input_ids} for text in TEXTS]
-    out = {"versions": {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__}, "kinds": kinds, "added_tokens": ADDED, "added": added}
+    configured = []
+    for patch in CONFIGS:
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer = with_tokens([], None, folder, patch)
+            configured.append({"config": patch, "rows": [{"text": text, "ids": tokenizer(text, add_special_tokens=False).input_ids} for text in CONFIG_TEXTS]})
+    out = {"versions": {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__}, "kinds": kinds, "added_tokens": ADDED, "added": added, "configured": configured}
     with open(OUT, "w") as file:
         file.write(json.dumps(out) + "\n")
 

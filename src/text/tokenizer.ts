@@ -4,7 +4,7 @@ import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
 import { RunError } from '../records/error.ts';
-import { type AddedToken, addedTokenSplitter } from './added-tokens.ts';
+import { type AddedToken, addConfiguredTokens, addedTokenSplitter, type TokenizerDefinition } from './added-tokens.ts';
 import { ownDecoder, tokenBytes } from './token-bytes.ts';
 
 /** What the model commands need of a tokenizer. */
@@ -63,6 +63,7 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
   const config = (await readJsonObject(join(dir, 'tokenizer_config.json'), 'tokenizer')) ?? {};
   const map = (await readJsonObject(join(dir, 'special_tokens_map.json'), 'tokenizer')) ?? {};
   checkDefinition(file, definition);
+  addConfiguredTokens(definition as unknown as TokenizerDefinition, config, map);
   const { Tokenizer } = await import('@huggingface/tokenizers');
   let library: InstanceType<typeof Tokenizer>;
   try {

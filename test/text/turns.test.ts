@@ -21,6 +21,7 @@ interface Golden {
   }[];
   added_tokens: Partial<Added>[];
   added: { text: string; ids: number[] }[];
+  configured: { config: object; rows: { text: string; ids: number[] }[] }[];
 }
 interface Added {
   id: number;
@@ -70,6 +71,18 @@ for (const { kind, tokens, template: source, end, rows } of golden.kinds) {
 test("added tokens with single_word, lstrip, rstrip and normalized are found as the Rust library's", async () => {
   const tokenizer = await tokenizerWith(golden.added_tokens);
   for (const { text, ids } of golden.added) assert.deepEqual(tokenizer.encode(text), ids, text);
+});
+
+test('tokens that tokenizer_config.json names and tokenizer.json lacks are added as transformers adds them', async () => {
+  for (const { config, rows } of golden.configured) {
+    await tokenizerWith([]);
+    const file = join(folder, 'tokenizer_config.json');
+    const { added_tokens_decoder: _, ...own } = JSON.parse(await readFile(join(DEMO, 'tokenizer_config.json'), 'utf8'));
+    await writeFile(file, JSON.stringify({ ...own, ...config }));
+    const tokenizer = await loadTokenizer(folder);
+    for (const { text, ids } of rows)
+      assert.deepEqual(tokenizer.encode(text), ids, `${JSON.stringify(config)} ${text}`);
+  }
 });
 
 test('a template that does not show how an answer begins or ends is refused when an answer is made, not before', async () => {
