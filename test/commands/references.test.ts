@@ -141,3 +141,34 @@ test('a tokenizer with more tokens than the model has rows: file, line, id and s
     assert.match(stderr, /far\.ndjson:2: \w+: expected token ids below \d+ \(vocab_size\), got 5000 \("<far>"\)/);
   }
 });
+
+test('a template that writes the date: a run is resumed with the same date or refused, and a record keeps its own', {
+  skip,
+}, async () => {
+  const dated = path('dated');
+  cpSync(demoModel, dated, { recursive: true });
+  writeFileSync(
+    join(dated, 'chat_template.jinja'),
+    "{{ strftime_now('%d %b %Y') }}{% for m in messages %} {{ m.role }}: {{ m.content }}{{ eos_token if m.role == 'assistant' }}{% endfor %}{% if add_generation_prompt %} assistant:{% endif %}",
+  );
+  const pairs = write('dated.ndjson', demoPairs(2));
+  const day = (date: string) => ['--template-arg', `strftime_now=${date}`];
+  const run = (out: string, ...flags: string[]) =>
+    runCli(['train', pairs, '--model', dated, '--lora-r', '2', '--max-steps', '1', '-o', path(out), ...flags]);
+  assert.equal((await run('dated-run', ...day('2024-07-26'))).code, 0);
+  const other = await run('dated-run', '--resume', ...day('2024-07-27'));
+  assert.equal(other.code, 2);
+  assert.match(other.stderr, /--template-arg: \{"strftime_now":"2024-07-26"\} there/);
+  const open = await runCli(['precompute-ref', '--model', dated, pairs]);
+  assert.match(open.stderr, /the chat template writes the date: it gets \d{4}-\d\d-\d\d \(--template-arg/);
+  const stored = await runCli(['precompute-ref', '--model', dated, ...day('2024-07-26'), pairs]);
+  const [first] = readRows(stored.stdout) as { ref: { template_args: unknown } }[];
+  assert.deepEqual(first!.ref.template_args, { strftime_now: '2024-07-26' });
+  writeFileSync(path('dated-stored.ndjson'), stored.stdout);
+  const score = (...flags: string[]) => runCli(['score', '--model', dated, path('dated-stored.ndjson'), ...flags]);
+  const kept = await score();
+  assert.equal(kept.code, 0, kept.stderr);
+  assert.doesNotMatch(kept.stderr, /writes the date/);
+  const refused = await score(...day('2024-07-27'));
+  assert.match(refused.stderr, /ref\.template_args\.strftime_now: expected "2024-07-27" as --template-arg says/);
+});

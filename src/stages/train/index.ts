@@ -13,7 +13,7 @@ import { type MetricRow, pairRewards, preferenceMetrics, type RowFigures, rowFig
 import { rowsOfRank, stepRows, trainingLength } from './order.ts';
 import { computeReference, everyRanks } from './reference.ts';
 import { prepareTrainRow, referenceSums } from './rows.ts';
-import { identityDigest, runIdentity } from './run-identity.ts';
+import { identityDigest, renderingSettings, runIdentity } from './run-identity.ts';
 
 /** Where a run is. */
 export type TrainProgress =
@@ -61,7 +61,9 @@ export async function* train(
   const rowsOfStep = (step: number) => rowsOfRank(rowsOfAll(step), rank, numRanks);
   const warn = rank === 0 ? options.warn : () => undefined;
   if (rank === 0) await mkdir(dir, { recursive: true });
-  const run = runIdentity(rows, settings, { batchSize, shuffle, lossOn, initAdapter }, context.fingerprint);
+  const rendering = await renderingSettings(rows, context);
+  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering };
+  const run = runIdentity(rows, settings, others, context.fingerprint);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
   const latest = rank === 0 ? await latestCheckpoint(dir) : undefined;
