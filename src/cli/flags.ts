@@ -99,6 +99,12 @@ export const modelFlags = {
     helpValue: 'auto|NAME',
     summary: "chat template; auto: the checkpoint's own",
   }),
+  'template-arg': Flags.string({
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'K=V',
+    summary: "variable of the checkpoint's chat template, V as JSON or a text; strftime_now=YYYY-MM-DD is its date",
+  }),
   'image-mode': Flags.option({ options: ['auto', 'pad', 'crop'] as const })({
     default: 'auto',
     summary: 'how an image becomes square; auto: as the model family was trained',

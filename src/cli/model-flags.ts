@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the flags of model commands to an open model.
+import { UsageError } from '../records/error.ts';
+import type { TemplateArgs } from '../records/record.ts';
 import { type OpenModel, openModel } from '../stages/load-model.ts';
 import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
@@ -14,6 +16,7 @@ export interface ModelFlagValues {
   dtype: 'auto' | 'f32' | 'bf16';
   'batch-tokens'?: number | undefined;
   template: string;
+  'template-arg'?: string[] | undefined;
   'image-mode': 'auto' | 'pad' | 'crop';
   threads?: number | undefined;
   verbose?: boolean;
@@ -26,6 +29,7 @@ const LIVE_INPUT_PATIENCE_MS = 100;
 export async function openModelOf(run: RunContext<unknown, unknown>, flags: ModelFlagValues): Promise<OpenModel> {
   await ensureEngine(run, flags);
   const { template, 'image-mode': imageMode } = flags;
+  const special = new SpecialTexts();
   const model = await openModel({
     model: flags.model,
     adapters: flags.adapter ?? [],
@@ -36,6 +40,8 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     batchTokens: flags['batch-tokens'],
     // A record's own template and mode give way to nothing; only a flag that contradicts them is an error.
     template: { otherwise: template, ...(isAsked('template', template) && { asked: template }) },
+    templateArgs: templateArguments(flags['template-arg'] ?? []),
+    onSpecialText: (row, token) => special.add(row, token),
     imageMode:
       imageMode === 'auto'
         ? {}
@@ -47,12 +53,53 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
   if (flags.verbose) tellMemory(run, model);
   run.atEnd(async () => {
     if (flags.verbose) tellMemory(run, model);
+    special.tell((message) => run.warn(message));
     await model.close();
   });
   return model;
 
   function isAsked(name: string, value: string): boolean {
     return run.given.has(name) && value !== 'auto';
+  }
+}
+
+/** `K=V` of --template-arg: V is JSON where it can be read as such, else a text. Throws UsageError. */
+export function templateArguments(given: readonly string[]): TemplateArgs {
+  const args: TemplateArgs = {};
+  for (const text of given) {
+    const match = /^([A-Za-z_]\w*)=(.*)$/s.exec(text);
+    if (match === null) throw new UsageError(`--template-arg: expected NAME=VALUE, got ${JSON.stringify(text)}`);
+    const [, name, value] = match as unknown as [string, string, string];
+    if (Object.hasOwn(args, name)) throw new UsageError(`--template-arg ${name}: given twice`);
+    args[name] = jsonOrText(value);
+  }
+  return args;
+}
+
+function jsonOrText(value: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+// Records with special tokens in their texts, each counted once.
+class SpecialTexts {
+  readonly #rows = new Set<string>();
+  #example: string | undefined;
+
+  add({ source, line }: { source: string; line: number }, token: string): void {
+    this.#rows.add(`${source}:${line}`);
+    this.#example ??= `${token} at ${source}:${line}`;
+  }
+
+  tell(warn: (message: string) => void): void {
+    const { size } = this.#rows;
+    if (size > 0)
+      warn(
+        `${size} ${size === 1 ? 'record has' : 'records have'} special tokens in their texts (${this.#example}): read as tokens, as transformers does`,
+      );
   }
 }
 

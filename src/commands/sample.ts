@@ -166,6 +166,7 @@ const ENGINE_FLAGS = [
   'dtype',
   'batch-tokens',
   'template',
+  'template-arg',
   'image-mode',
   'beams',
   'steer',

@@ -131,7 +131,18 @@ ${presetHelp('train')}`;
     }),
     'keep-checkpoints': integerFlag({ min: 1, default: 2, helpValue: 'N', summary: 'newest checkpoints to keep' }),
     'save-gradients': Flags.string({ helpValue: 'FILE', summary: "write the next step's gradients as safetensors" }),
-    'allow-ref-mismatch': Flags.boolean({ summary: 'take ref_* of another model or adapter' }),
+    'allow-ref-mismatch': Flags.boolean({
+      summary: 'take ref_* that say no origin, or another one: model, adapter, dtype, texts, images',
+    }),
+    'max-length': integerFlag({
+      min: 2,
+      helpValue: 'N',
+      summary: "most tokens of a prompt with an answer; default: the model's positions",
+    }),
+    'on-long': Flags.option({ options: ['fail', 'drop'] as const })({
+      default: 'fail',
+      summary: 'a record that is longer: end the run, or leave it out and count it; none is cut',
+    }),
     verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
   };
 
@@ -162,27 +173,52 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
   const hasQuirks = hasQuirk(flags.preset, 'train');
   if (flags.faithful && !hasQuirks)
     warnNoQuirk(run, flags.preset === undefined ? 'training without a preset' : `training as ${flags.preset}`);
-  if (flags.faithful && hasQuirks) {
-    run.note('--faithful: every record is taken twice an epoch');
-    rows.push(...rows);
-  }
-  const [{ train }, { createTrainer, lossNeeds, readAdapterShape }, { fingerprintAdapter }, order] = await Promise.all([
-    import('../stages/train/index.ts'),
-    import('../engine/trainer.ts'),
-    import('../engine/fingerprint.ts'),
-    import('../stages/train/order.ts'),
-  ]);
+  const [{ train }, { measureRows }, { createTrainer, lossNeeds, readAdapterShape }, { fingerprintAdapter }, order] =
+    await Promise.all([
+      import('../stages/train/index.ts'),
+      import('../stages/train/measure.ts'),
+      import('../engine/trainer.ts'),
+      import('../engine/fingerprint.ts'),
+      import('../stages/train/order.ts'),
+    ]);
   await ensureEngine(run, flags);
   const needs = await lossNeeds(plan.settings.loss).catch(settingsError);
   checkLoss(plan.settings.loss, needs, flags, run.given);
-  const { context, policy } = await openModelOf(run, flags);
+  const { context: opened, policy } = await openModelOf(run, flags);
+  const maxLength = flags['max-length'];
+  const context = maxLength === undefined ? opened : { ...opened, maxLength };
+  const initAdapter = flags['init-adapter'];
+  const frozen = context.fingerprint.adapter;
+  const started = initAdapter === undefined ? undefined : await fingerprintAdapter(initAdapter);
+  const measured = await measureRows(
+    rows,
+    {
+      needs,
+      lossOn: flags['loss-on'],
+      onLong: flags['on-long'],
+      ...(!flags['allow-ref-mismatch'] && {
+        referenceSource: {
+          model: context.fingerprint.model,
+          dtype: policy.info.dtype,
+          adapters: started === undefined ? [frozen] : [frozen, started],
+        },
+      }),
+      stop: run.stop,
+      warn: (message) => ranks.rank === 0 && run.warn(message),
+    },
+    context,
+  );
+  if (flags.faithful && hasQuirks) {
+    run.note('--faithful: every record is taken twice an epoch');
+    measured.rows.push(...measured.rows);
+    measured.sizes.push(...measured.sizes);
+  }
   const { totalSteps } = order.trainingLength(
-    Math.max(1, rows.length),
+    measured.rows.length,
     flags['batch-size'],
     flags.epochs,
     flags['max-steps'],
   );
-  const initAdapter = flags['init-adapter'];
   const shape = initAdapter === undefined ? {} : await readAdapterShape(initAdapter);
   const settings = { ...plan.settings, ...shape, totalSteps };
   const trainer = await createTrainer(policy, {
@@ -198,18 +234,14 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
     );
   const progress = new TrainProgressLine();
   run.showLine(() => progress.state());
-  const frozen = context.fingerprint.adapter;
-  const started = initAdapter === undefined ? undefined : await fingerprintAdapter(initAdapter);
-  const stopped = yield* train(rows, trainer, needs, context, {
+  // With an adapter to start from, sums of the model below it are no 0.
+  const isOther = ({ record: { ref } }: Row) =>
+    ref !== undefined && JSON.stringify(ref.adapter) !== JSON.stringify(started);
+  const stopped = yield* train(measured, trainer, needs, context, {
     ...plan.options,
     settings,
     resume: flags.resume === true || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
-    ...(!flags['allow-ref-mismatch'] && {
-      referenceSource: {
-        model: context.fingerprint.model,
-        adapters: started === undefined ? [frozen] : [frozen, started],
-      },
-    }),
+    startsAtReference: started === undefined || !measured.rows.some(isOther),
     ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,
     stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),

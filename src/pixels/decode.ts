@@ -28,6 +28,11 @@ export function checkImageFile(source: string): Promise<void> {
   return named(source, checkImageSource(source));
 }
 
+/** The bytes of an image as they lie in its file or data: URI. Throws PixelError. */
+export function encodedImage(source: string): Promise<Uint8Array> {
+  return named(source, imageBytes(source));
+}
+
 function named<T>(source: string, work: Promise<T>): Promise<T> {
   return work.catch((cause) => {
     if (!(cause instanceof ImageSourceError)) throw cause;

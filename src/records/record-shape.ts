@@ -46,6 +46,7 @@ const response = object(
     logps: number,
     num_tokens: count,
     finish_reason: oneOf('stop', 'length', 'repetition', 'error'),
+    stop: string,
     seed: number,
   },
   'a response {text, ...}',
@@ -55,6 +56,7 @@ const sampling = object(
   {
     adapter,
     template: string,
+    template_args: anyObject,
     image_mode: string,
     temperature: number,
     top_p: number,
@@ -96,7 +98,10 @@ const annotation = object(
   },
   'an annotation {guide, judge, run, outcome, ...}',
 );
-const ref = object({ model: string }, { adapter, dtype: string, template: string, image_mode: string });
+const ref = object(
+  { model: string },
+  { adapter, dtype: string, template: string, template_args: anyObject, image_mode: string, inputs: string },
+);
 
 /** Fields that every record has. */
 export const requiredFields = {

@@ -39,14 +39,20 @@ export interface Response {
   logps?: number;
   num_tokens?: number;
   finish_reason?: 'stop' | 'length' | 'repetition' | 'error';
+  /** What ended the answer where it was not the template's end token: a text or token of --stop, another end token of the model. */
+  stop?: string;
   seed?: number;
 }
+
+/** Variables of a chat template: what --template-arg gave, and strftime_now, the date of a template that writes one. */
+export type TemplateArgs = Record<string, unknown>;
 
 /** What produced `responses`. */
 export interface Sampling {
   model: string;
   adapter?: string | string[] | null;
   template?: string;
+  template_args?: TemplateArgs;
   image_mode?: string;
   temperature?: number;
   top_p?: number;
@@ -103,7 +109,10 @@ export interface RefFingerprint {
   adapter?: string | string[] | null;
   dtype?: string;
   template?: string;
+  template_args?: TemplateArgs;
   image_mode?: string;
+  /** Digest of what was scored: token ids of prompt and answers, pixel plan, bytes of the images. Absent in files of 0.1. */
+  inputs?: string;
 }
 
 /** A failed row that was kept. */

@@ -10,7 +10,8 @@ import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import { findNonFinite } from '../engine/safetensors.ts';
 import { RunError } from '../records/error.ts';
-import { BUILT_IN_TEMPLATES, loadChatTemplate } from '../text/chat-template.ts';
+import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
+import { loadChatTemplate } from '../text/chat-template.ts';
 import { promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
@@ -185,7 +186,11 @@ function tokenizerFits(tokenizer: ModelTokenizer, { info }: Policy): Check {
 async function template(model: string, tokenizer: ModelTokenizer, { info }: Policy): Promise<Check> {
   const remedy = `choose one: --template ${BUILT_IN_TEMPLATES.join('|')}`;
   const rendered = await attempt('template', remedy, async () => {
-    const own = await loadChatTemplate('auto', model, tokenizer, info.vision !== undefined);
+    const own = await loadChatTemplate('auto', model, tokenizer, {
+      hasVision: info.vision !== undefined,
+      eosIds: info.eosIds,
+    });
+    own.assistantTurn();
     const image = info.vision && { id: info.vision.imageTokenId, rows: info.vision.imageRows };
     const content = [...(image ? [{ type: 'image' as const }] : []), { type: 'text' as const, text: 'Q' }];
     return promptIds([{ role: 'user', content }], image ? 1 : 0, own, tokenizer, image);

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opens a model directory for the model stages: engine, tokenizer, chat templates, pixel workers, fingerprints.
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { checkAdapterFolder, checkModelFolder } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
+import { encodedImage } from '../pixels/decode.ts';
 import { CLIP_MEAN, type ModelInputPlan } from '../pixels/model-input.ts';
 import { createPixelPool, type PixelPool } from '../pixels/pool.ts';
 import type { ResizeFilter } from '../pixels/resize.ts';
 import { FieldError, RunError } from '../records/error.ts';
-import { type ChatTemplate, loadChatTemplate } from '../text/chat-template.ts';
+import type { TemplateArgs } from '../records/record.ts';
+import { type ChatTemplate, DATE_ARGUMENT, loadChatTemplate, today } from '../text/chat-template.ts';
 import { readJsonObject } from '../text/json-file.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import type { Choice, ImageMode, ModelContext } from './model-context.ts';
@@ -23,9 +26,11 @@ export interface ModelOptions {
   threads?: number | undefined;
   batchTokens?: number | undefined;
   template: Choice<string>;
+  templateArgs?: TemplateArgs;
   imageMode: { asked?: ImageMode; otherwise?: ImageMode };
   stop?: AbortSignal;
   inputPatienceMs?: number;
+  onSpecialText?: ModelContext['onSpecialText'];
   note(message: string): void;
 }
 
@@ -57,13 +62,26 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   for (const note of policy.info.notes) options.note(note);
   checkImageToken(tokenizer, policy);
   const templates = new Map<string, Promise<ChatTemplate>>();
-  const loadTemplate = (name: string) => {
-    const found = templates.get(name) ?? loadChatTemplate(name, model, tokenizer, vision !== undefined);
-    templates.set(name, found);
+  const date = today();
+  const noteDate = once(() => options.note(dateNote(date)));
+  const noteTemplate = once<string>(options.note);
+  const renderer = (name: string, args: TemplateArgs) => {
+    const key = JSON.stringify([name, args]);
+    const load = { hasVision: vision !== undefined, eosIds: policy.info.eosIds, args, date, note: noteTemplate };
+    const found = templates.get(key) ?? loadChatTemplate(name, model, tokenizer, load);
+    templates.set(key, found);
     return found;
   };
+  const loadTemplate = async (name: string, args: TemplateArgs = {}) => {
+    const template = await renderer(name, args);
+    if (args[DATE_ARGUMENT] === undefined && template.args[DATE_ARGUMENT] !== undefined) noteDate();
+    return template;
+  };
+  const { templateArgs = {} } = options;
   // A template that cannot be had is said before the first row.
-  await loadTemplate(options.template.asked ?? options.template.otherwise);
+  await renderer(options.template.asked ?? options.template.otherwise, templateArgs).then(({ render }) =>
+    render([{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]),
+  );
   const plan = vision && (await modelInputPlan(model, vision.imageSize));
   const pool = createPixelPool(threads);
   return {
@@ -72,11 +90,15 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
       tokenizer,
       loadTemplate,
       template: options.template,
+      templateArgs,
+      ...(options.onSpecialText && { onSpecialText: options.onSpecialText }),
       imageMode: { otherwise: familyImageMode, ...options.imageMode },
       ...(options.imageMode.otherwise === undefined && {
         onFamilyImageMode: once(() => options.note(FAMILY_MODE_NOTE)),
       }),
       loadPixels: pixelLoader(pool, plan),
+      imageDigest: imageDigester(),
+      ...(plan && { pixelPlan: plan }),
       fingerprint,
       ...(options.stop && { stop: options.stop }),
       ...(options.inputPatienceMs !== undefined && { inputPatienceMs: options.inputPatienceMs }),
@@ -213,10 +235,29 @@ function cropOf(value: unknown, otherwise: number): number {
   return edgeOf(value, otherwise);
 }
 
-function once(action: () => void): () => void {
+/** Questions about one image come one after the other. */
+const MAX_KEPT_DIGESTS = 1024;
+
+function imageDigester(): ModelContext['imageDigest'] {
+  const kept = new Map<string, Promise<string>>();
+  return (source) => {
+    const digest =
+      kept.get(source) ?? encodedImage(source).then((bytes) => createHash('sha256').update(bytes).digest('hex'));
+    digest.catch(() => kept.delete(source));
+    kept.set(source, digest);
+    if (kept.size > MAX_KEPT_DIGESTS) kept.delete(kept.keys().next().value!);
+    return digest;
+  };
+}
+
+function dateNote(date: string): string {
+  return `the chat template writes the date: it gets ${date} (--template-arg ${DATE_ARGUMENT}=${date} fixes it; sample and precompute-ref record it)`;
+}
+
+function once<T = void>(action: (value: T) => void): (value: T) => void {
   let isDone = false;
-  return () => {
-    if (!isDone) action();
+  return (value) => {
+    if (!isDone) action(value);
     isDone = true;
   };
 }

@@ -61,7 +61,7 @@ export class PacedRows {
         ...context,
         engine: paced,
         loadPixels: (image, mode) => this.#load(row, context.loadPixels(image, mode)),
-        loadTemplate: (name) => this.#load(row, context.loadTemplate(name)),
+        loadTemplate: (name, args) => this.#load(row, context.loadTemplate(name, args)),
       },
       leave: () => {
         row.isDone = true;

@@ -13,6 +13,7 @@ import {
   scoreResponses,
   writtenTurns,
 } from './model-context.ts';
+import { checkInputs, referenceInputs } from './reference-inputs.ts';
 import { pairFields, pairTexts } from './score.ts';
 import type { Row, Stage } from './stage.ts';
 
@@ -26,9 +27,11 @@ export function precomputeRef(context: ModelContext): Stage {
     const plan = await planRecord(row, context);
     const ref: RefFingerprint = provenance(plan, context);
     checkSameReference(row, ref);
-    if (record.ref !== undefined && isComplete(record)) return [record];
     const texts = pairTexts(record);
     if (texts.length === 0) throw new RecordError(row, 'record', 'chosen and rejected, or response', 'none of them');
+    const inputs = await referenceInputs(row, plan, context);
+    if (record.ref?.inputs !== undefined) checkInputs(row, record.ref.inputs, inputs, COMPUTE_AGAIN);
+    if (record.ref !== undefined && isComplete(record)) return [record];
     const rejectedSets = rejectedImageSets(row);
     // All images first, so that the requests come in one order.
     const [images, ...rejectedImages] = await Promise.all(
@@ -56,11 +59,13 @@ export function precomputeRef(context: ModelContext): Stage {
         ...(sums.length > 0 && {
           ref_chosen_logps_rejected_images: Array.isArray(record.rejected_images![0]) ? sums : sums[0]!,
         }),
-        ref,
+        ref: { ...ref, inputs },
       },
     ];
   }, context);
 }
+
+const COMPUTE_AGAIN = 'remove ref and ref_* to compute them again';
 
 // Image-side negatives: `rejected_images` is one set of images, or several.
 function rejectedImageSets(row: Row): string[][] {
@@ -87,12 +92,7 @@ function checkSameReference(row: Row, ours: RefFingerprint): void {
   for (const field of ['model', 'adapter', 'dtype'] as const) {
     const [theirs, wanted] = [JSON.stringify(ref[field] ?? null), JSON.stringify(ours[field] ?? null)];
     if (theirs !== wanted) {
-      throw new RecordError(
-        row,
-        `ref.${field}`,
-        `${wanted} (this reference; remove ref and ref_* to compute anew)`,
-        theirs,
-      );
+      throw new RecordError(row, `ref.${field}`, `${wanted} (this reference; ${COMPUTE_AGAIN})`, theirs);
     }
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers to each record's prompt: to its own images and to the views of them.
 import type { Generated, ImageInput } from '../engine/requests.ts';
-import { RecordError } from '../records/error.ts';
+import { RecordError, RunError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import { promptTurns, type Turn } from '../text/chat-template.ts';
@@ -45,6 +45,8 @@ interface Job {
 interface Answer {
   text: string;
   generated: Generated;
+  /** What ended it, where that was not its end token. */
+  stop?: string;
   /** Texts of all generated turns when there are several. */
   turns?: string[];
 }
@@ -97,7 +99,10 @@ async function generateTurn(
 ): Promise<Answer[]> {
   const { tokenizer, engine } = context;
   const { promptIds } = preparePrompt(turns, images, plan, context);
-  const { strings, bytes, ids: stopIds } = stops(draw.stop, context);
+  const { strings, bytes, ids } = stops(draw.stop, context);
+  // The template's end token ends an answer, also where the model's configuration does not name it.
+  const end = endId(plan, context);
+  const stopIds = end === undefined || engine.info.eosIds.includes(end) ? ids : [...ids, end];
   const { temperature, topP, topK, beams, repetitionMaxPeriod } = draw;
   // The answer ends where the positions end; its finish_reason says so.
   const maxNewTokens = Math.min(draw.maxNewTokens, engine.info.maxPositions - promptIds.length);
@@ -116,7 +121,34 @@ async function generateTurn(
   };
   const key = [row.record.id, view, turn].join('\n');
   const all = await engine.generate({ ...request, seed: options.seed, key, firstBranch: branch }, signal);
-  return all.map((generated) => ({ text: cutAtStop(tokenizer.decode([...generated.ids]), strings), generated }));
+  return all.map((generated): Answer => {
+    const whole = tokenizer.decode([...generated.ids]);
+    const stop = generated.finishReason === 'stop' ? stopOf(generated, whole, { strings, end, context }) : undefined;
+    return { text: cutAtStop(whole, strings), generated, ...(stop !== undefined && { stop }) };
+  });
+}
+
+// Undefined where the template does not show how a turn ends: that is an error only for those who learn from it or score it.
+function endId({ template }: RecordPlan, { tokenizer }: ModelContext): number | undefined {
+  try {
+    const { end } = template.assistantTurn();
+    return end === undefined ? undefined : tokenizer.tokenId(end);
+  } catch (cause) {
+    if (cause instanceof RunError) return tokenizer.eosId;
+    throw cause;
+  }
+}
+
+// What ended an answer, where it was not its end token: another token, or the first text of --stop in it.
+function stopOf(
+  { ids }: Generated,
+  whole: string,
+  { strings, end, context }: { strings: string[]; end: number | undefined; context: ModelContext },
+): string | undefined {
+  const last = ids.at(-1);
+  const [first] = strings.filter((mark) => whole.includes(mark)).sort((a, b) => whole.indexOf(a) - whole.indexOf(b));
+  if (first !== undefined) return first;
+  return last === undefined || last === end ? undefined : context.tokenizer.tokenText(last);
 }
 
 // A stop string that is a token of its own (such as </s>) is looked for as an id; others as bytes of the text.
@@ -139,7 +171,7 @@ function cutAtStop(text: string, stop: string[]): string {
   return ends.length === 0 ? text : text.slice(0, Math.min(...ends));
 }
 
-function responseOf({ text, turns, generated }: Answer, view: string, options: SampleOptions): Response {
+function responseOf({ text, turns, stop, generated }: Answer, view: string, options: SampleOptions): Response {
   return {
     text,
     ...(turns && { turns }),
@@ -148,6 +180,7 @@ function responseOf({ text, turns, generated }: Answer, view: string, options: S
     ...(options.logps && { logps: generated.logps }),
     num_tokens: generated.ids.length,
     finish_reason: generated.finishReason,
+    ...(stop !== undefined && { stop }),
     seed: options.seed,
   };
 }

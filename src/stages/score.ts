@@ -29,7 +29,7 @@ export function score(context: ModelContext): Stage {
         [],
         [...texts, ...(record.choices ?? [])].map((text) => ({ text })),
       ),
-      scoreResponsesByView(record.responses ?? [], scoreView),
+      scoreResponsesByView(record.responses ?? [], scoreView, context),
     ]);
     if (original.length + responses.length === 0) {
       throw new RecordError(row, 'record', 'responses, choices, chosen and rejected, or response', 'none of them');
@@ -71,7 +71,11 @@ async function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal:
 }
 
 // Each response is scored with the images and after the turns that it was given to; those that share both share one prompt.
-async function scoreResponsesByView(responses: Response[], scoreView: ScoreView): Promise<Response[]> {
+async function scoreResponsesByView(
+  responses: Response[],
+  scoreView: ScoreView,
+  context: ModelContext,
+): Promise<Response[]> {
   const scored = [...responses];
   const groups = new Map<string, number[]>();
   for (const [index, response] of responses.entries()) {
@@ -81,7 +85,7 @@ async function scoreResponsesByView(responses: Response[], scoreView: ScoreView)
   await Promise.all(
     [...groups.values()].map(async (indices) => {
       const first = responses[indices[0]!]!;
-      const texts = indices.map((index) => responseText(responses[index]!));
+      const texts = indices.map((index) => responseText(responses[index]!, context));
       const results = await scoreView(first.view ?? ORIGINAL_VIEW, earlierTurns(first), texts);
       for (const [k, index] of indices.entries()) {
         scored[index] = { ...responses[index]!, logps: results[k]!.logps, num_tokens: results[k]!.numTokens };
@@ -95,9 +99,13 @@ function earlierTurns({ turns }: Response): string[] {
   return turns?.slice(0, -1) ?? [];
 }
 
-// An answer that was cut by its length or for repeating itself never came to its end token.
-function responseText({ text, finish_reason }: Response): ResponseText {
-  return { text, end: finish_reason !== 'length' && finish_reason !== 'repetition' };
+// An answer that was cut by its length, for repeating itself or at a text of --stop never came to its end token; another token may have ended it. The text
+// of --stop was generated and counts, as in the log-probability that sample gives.
+function responseText({ text, finish_reason, stop }: Response, { tokenizer }: ModelContext): ResponseText {
+  if (finish_reason === 'length' || finish_reason === 'repetition') return { text, end: false };
+  if (stop === undefined) return { text, end: true };
+  const id = tokenizer.tokenId(stop);
+  return id !== undefined && tokenizer.isSpecial(id) ? { text, end: stop } : { text: text + stop, end: false };
 }
 
 /** The texts of a pair in the order of `pairFields`: chosen, each rejected; or the one response. */

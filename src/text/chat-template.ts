@@ -2,9 +2,15 @@
 // From messages to the text that the model reads: the checkpoint's own chat template, or a built-in one by name.
 import { join } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
-import { IMAGE_MARK, placeImages } from '../records/prompt.ts';
-import type { ContentPart, Message, VprefRecord } from '../records/record.ts';
+import { placeImages } from '../records/prompt.ts';
+import type { ContentPart, Message, TemplateArgs, VprefRecord } from '../records/record.ts';
+import { type AssistantTurn, probeAssistantTurn } from './assistant-turn.ts';
+import { BUILT_IN_TEMPLATES, builtInTemplate } from './built-in-templates.ts';
+import { type ContentKind, probeContentKind, stringContent } from './content-kind.ts';
+import { parseTemplate } from './jinja/template.ts';
+import { Callable, TemplateError, text } from './jinja/values.ts';
 import { readJsonObject, readTextFile } from './json-file.ts';
+import { isDate, strftime } from './strftime.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
 
 /** A turn whose contents are parts; every assistant turn is written out. */
@@ -13,15 +19,27 @@ export interface Turn {
   content: ContentPart[];
 }
 
-/** Renders turns and the start of the assistant's answer, with `<image>` where an image goes. */
+/** Renders turns and the start of the assistant's answer, with the family's image mark where an image goes. */
 export interface ChatTemplate {
   /** What records store in `sampling.template` and `ref.template`: "auto" or the built-in's name. */
   readonly name: string;
+  /** What records store in `template_args`: what was given, and the date where the template asks for one. */
+  readonly args: TemplateArgs;
   render(turns: readonly Turn[]): string;
+  /** What stands around an answer. Throws RunError{"template"} where the template does not show it. */
+  assistantTurn(): AssistantTurn;
 }
 
-/** Names that `--template` takes besides auto. */
-export const BUILT_IN_TEMPLATES = ['vicuna_v1', 'llava_v1', 'llama-2', 'plain'] as const;
+export interface TemplateOptions {
+  hasVision: boolean;
+  /** Ids that generation stops at. */
+  eosIds?: readonly number[];
+  /** Variables of the template; strftime_now is the date that it is given. */
+  args?: TemplateArgs;
+  /** The date where args have none: YYYY-MM-DD. */
+  date?: string;
+  note?(message: string): void;
+}
 
 /**
  * The template `name` for the checkpoint in `dir`: "auto" reads chat_template.jinja, chat_template.json, processor_config.json or
@@ -31,9 +49,14 @@ export async function loadChatTemplate(
   name: string,
   dir: string,
   tokenizer: ModelTokenizer,
-  hasVision: boolean,
+  options: TemplateOptions,
 ): Promise<ChatTemplate> {
-  if (name !== 'auto') return builtInTemplate(name);
+  if (name !== 'auto') {
+    const [argument] = Object.keys(options.args ?? {});
+    if (argument !== undefined)
+      throw new UsageError(`--template-arg ${argument}: the template ${name} has no arguments`);
+    return builtInTemplate(name, tokenizer.eosToken);
+  }
   const source = await ownTemplateSource(dir, tokenizer);
   if (source === undefined) {
     throw new RunError(
@@ -42,16 +65,7 @@ export async function loadChatTemplate(
         `choose one with --template ${BUILT_IN_TEMPLATES.join('|')}`,
     );
   }
-  return jinjaTemplate(source, tokenizer, hasVision);
-}
-
-/** A built-in template. Source: haotian-liu/LLaVA conversation.py (texts and separators). */
-export function builtInTemplate(name: string): ChatTemplate {
-  const render = Object.hasOwn(BUILT_IN_RENDERERS, name) ? BUILT_IN_RENDERERS[name] : undefined;
-  if (render === undefined) {
-    throw new UsageError(`--template: expected auto, ${BUILT_IN_TEMPLATES.join(', ')}, got ${JSON.stringify(name)}`);
-  }
-  return { name, render };
+  return ownTemplate(source, tokenizer, options);
 }
 
 /** The record's prompt as turns with one image part per image, and the assistant turns that are still to be generated as null. */
@@ -76,75 +90,6 @@ function trimAroundImages(parts: ContentPart[]): ContentPart[] {
   return trimmed.filter((part) => part.type === 'image' || part.text !== '');
 }
 
-// --- built-in templates ---------------------------------------------------------------------------------------------------------
-
-const BUILT_IN_RENDERERS: Record<string, (turns: readonly Turn[]) => string> = {
-  vicuna_v1: (turns) =>
-    renderVicuna(
-      turns,
-      'A chat between a curious user and an artificial intelligence assistant. ' +
-        "The assistant gives helpful, detailed, and polite answers to the user's questions.",
-    ),
-  llava_v1: (turns) =>
-    renderVicuna(
-      turns,
-      'A chat between a curious human and an artificial intelligence assistant. ' +
-        "The assistant gives helpful, detailed, and polite answers to the human's questions.",
-    ),
-  'llama-2': renderLlama2,
-  plain: (turns) => turns.map((turn) => contentText(turn)).join('\n'),
-};
-
-// "SYSTEM USER: Q ASSISTANT: A</s>USER: Q ASSISTANT:"
-function renderVicuna(turns: readonly Turn[], defaultSystem: string): string {
-  const { system, dialogue } = splitSystem(turns, defaultSystem);
-  let text = system === '' ? '' : `${system} `;
-  for (const turn of dialogue) {
-    text += turn.role === 'assistant' ? `ASSISTANT: ${contentText(turn)}</s>` : `USER: ${contentText(turn)} `;
-  }
-  return `${text}ASSISTANT:`;
-}
-
-// "[INST] <<SYS>>\nSYSTEM\n<</SYS>>\n\nQ [/INST] A </s><s>[INST] Q [/INST]"; the first <s> is the tokenizer's.
-function renderLlama2(turns: readonly Turn[]): string {
-  const { system, dialogue } = splitSystem(
-    turns,
-    'You are a helpful language and vision assistant. You are able to understand the visual content that the user provides, ' +
-      'and assist the user with a variety of tasks using natural language.',
-  );
-  let opening = system === '' ? '' : `<<SYS>>\n${system}\n<</SYS>>\n\n`;
-  let text = '';
-  for (const turn of dialogue) {
-    if (turn.role === 'assistant') text += ` ${contentText(turn)} </s>`;
-    else {
-      text += `${text === '' ? '' : '<s>'}[INST] ${opening}${contentText(turn)} [/INST]`;
-      opening = '';
-    }
-  }
-  return text;
-}
-
-function splitSystem(turns: readonly Turn[], defaultSystem: string): { system: string; dialogue: Turn[] } {
-  const own = turns.filter((turn) => turn.role === 'system').map((turn) => contentText(turn));
-  return {
-    system: own.length > 0 ? own.join('\n') : defaultSystem,
-    dialogue: turns.filter((turn) => turn.role !== 'system'),
-  };
-}
-
-// A single image stands first with a line break, as LLaVA's training put it; several stay where they were written.
-function contentText({ content }: Turn): string {
-  const images = content.filter((part) => part.type === 'image').length;
-  const leading = content.slice(0, images).every((part) => part.type === 'image');
-  if (images === 1 || leading) {
-    const text = content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-    return `${IMAGE_MARK}\n`.repeat(images) + text;
-  }
-  return content.map((part) => (part.type === 'text' ? part.text : IMAGE_MARK)).join('');
-}
-
-// --- the checkpoint's own template ----------------------------------------------------------------------------------------------
-
 async function ownTemplateSource(dir: string, tokenizer: ModelTokenizer): Promise<string | undefined> {
   const own = await readTextFile(join(dir, 'chat_template.jinja'), 'template');
   if (own !== undefined) return own;
@@ -165,28 +110,79 @@ async function ownTemplateSource(dir: string, tokenizer: ModelTokenizer): Promis
   return undefined;
 }
 
-async function jinjaTemplate(source: string, tokenizer: ModelTokenizer, hasVision: boolean): Promise<ChatTemplate> {
-  const { Template } = await import('@huggingface/jinja');
-  let template: InstanceType<typeof Template>;
-  try {
-    template = new Template(source);
-  } catch (cause) {
-    throw new RunError('template', `chat template: ${(cause as Error).message}`, { cause });
-  }
-  // Text-only templates take texts, unless they look into the parts themselves.
-  const takesParts = hasVision || /selectattr|\[['"]type['"]\]|\.type\b/.test(source);
+/** The name under which the date stands among a template's arguments: that of the function that it is for. */
+export const DATE_ARGUMENT = 'strftime_now';
+/** What the template is given by us. */
+const RESERVED_ARGUMENTS = ['messages', 'add_generation_prompt'];
+
+async function ownTemplate(source: string, tokenizer: ModelTokenizer, options: TemplateOptions): Promise<ChatTemplate> {
+  const { hasVision, eosIds = [], date, note } = options;
+  const given = checkedArguments(options.args ?? {}, source);
+  const hasDate = source.includes(DATE_ARGUMENT);
+  const day = given[DATE_ARGUMENT] ?? date ?? today();
+  const { [DATE_ARGUMENT]: _date, ...variables } = given;
+  const template = await parseTemplate(source).catch((cause: unknown) => failed(cause));
+  const renderMessages = (messages: unknown[], start: boolean): string => {
+    try {
+      return template.render({
+        ...tokenizer.specialTokens,
+        // As transformers: these are there, and None.
+        tools: null,
+        documents: null,
+        [DATE_ARGUMENT]: new Callable(({ list }) => strftime(text(list[0] ?? ''), String(day))),
+        ...variables,
+        messages,
+        add_generation_prompt: start,
+      });
+    } catch (cause) {
+      return failed(cause);
+    }
+  };
+  let kind: ContentKind | undefined;
+  const render = (turns: readonly Turn[], start: boolean): string => {
+    kind ??= probeContentKind((messages) => renderMessages(messages, true), hasVision);
+    const messages = turns.map(({ role, content }) => ({
+      role,
+      content: kind === 'parts' ? content : stringContent(content),
+    }));
+    return renderMessages(messages, start);
+  };
+  let turn: AssistantTurn | undefined;
   return {
     name: 'auto',
-    render(turns) {
-      const messages = turns.map(({ role, content }) => ({
-        role,
-        content: takesParts ? content : content.map((part) => (part.type === 'text' ? part.text : IMAGE_MARK)).join(''),
-      }));
-      try {
-        return template.render({ ...tokenizer.specialTokens, messages, add_generation_prompt: true });
-      } catch (cause) {
-        throw new RunError('template', `chat template: ${(cause as Error).message}`, { cause });
-      }
+    args: sorted(hasDate ? { ...variables, [DATE_ARGUMENT]: String(day) } : variables),
+    render: (turns) => render(turns, true),
+    assistantTurn() {
+      turn ??= probeAssistantTurn(render, tokenizer, eosIds, note ?? (() => undefined));
+      return turn;
     },
   };
+}
+
+function checkedArguments(args: TemplateArgs, source: string): TemplateArgs {
+  for (const [name, value] of Object.entries(args)) {
+    if (name === DATE_ARGUMENT && !isDate(String(value)))
+      throw new UsageError(`--template-arg ${name}: expected a date YYYY-MM-DD, got ${JSON.stringify(value)}`);
+    if (RESERVED_ARGUMENTS.includes(name)) throw new UsageError(`--template-arg ${name}: is what the records say`);
+    if (!new RegExp(`(?<![\\w$])${name}(?![\\w$])`).test(source))
+      throw new UsageError(`--template-arg ${name}: the checkpoint's chat template does not read it`);
+  }
+  return args;
+}
+
+function failed(cause: unknown): never {
+  if (!(cause instanceof TemplateError)) throw cause;
+  throw new RunError('template', `chat template: ${cause.message}`, { cause });
+}
+
+/** The arguments with their names in order, so that equal ones are equal bytes. */
+function sorted(args: TemplateArgs): TemplateArgs {
+  return Object.fromEntries(Object.entries(args).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The local date, as transformers' strftime_now takes it. */
+export function today(): string {
+  const now = new Date();
+  const two = (value: number) => String(value).padStart(2, '0');
+  return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Canonical ids: which tokens are the prompt's and which the response's.
 //   prompt   = chat template with the start of the answer, tokenised with BOS; the image token repeated once per image row
-//   response = what tokenising `prompt text + " " + response + "</s>"` adds
+//   response = what tokenising `prompt text + joint + response + end` adds; joint and end are the template's (assistant-turn.ts)
 // Everything that generates, scores or trains goes through here, so that a log-probability means the same everywhere.
 import { FieldError } from '../records/error.ts';
 import { IMAGE_MARK } from '../records/prompt.ts';
@@ -14,6 +14,7 @@ export interface PromptIds {
   readonly text: string;
   /** Ids before expansion: one image token per image. */
   readonly ids: readonly number[];
+  readonly template: ChatTemplate;
 }
 
 /** The image part of a model's vocabulary; `undefined` for a text-only model. */
@@ -46,21 +47,23 @@ export function promptIds(
       `${found} after the chat template`,
     );
   }
-  return { text, ids };
+  return { text, ids, template };
 }
 
 /**
- * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (an answer that was cut).
- * Throws FieldError{"image-count"} when the response itself holds an image token.
+ * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (an answer that was cut), a text is another token.
+ * Throws FieldError{"image-count"} when the response itself holds an image token, RunError{"template"} where the template does not show how a turn ends.
  */
 export function responseIds(
   prompt: PromptIds,
   response: string,
   tokenizer: ModelTokenizer,
   image: ImageTokens | undefined,
-  { end = true }: { end?: boolean } = {},
+  { end = true }: { end?: boolean | string } = {},
 ): Int32Array {
-  const continuation = `${responseJoint(prompt.text)}${response}${end ? (tokenizer.eosToken ?? '') : ''}`;
+  const turn = prompt.template.assistantTurn();
+  const endToken = end === true ? (turn.end ?? '') : end === false ? '' : end;
+  const continuation = `${turn.joint(prompt.text)}${response}${endToken}`;
   const whole = encodeWithBos(prompt.text + continuation, tokenizer);
   const added = startsWith(whole, prompt.ids)
     ? whole.slice(prompt.ids.length)
@@ -69,11 +72,6 @@ export function responseIds(
     throw new FieldError('image-count', 'response', `text without ${IMAGE_MARK}`, 'one');
   }
   return Int32Array.from(added);
-}
-
-/** What stands between the prompt's text and the response: a blank, unless the prompt already ends in white space. */
-function responseJoint(promptText: string): string {
-  return promptText === '' || /\s$/.test(promptText) ? '' : ' ';
 }
 
 /** Ids with the image token repeated once per image row. */

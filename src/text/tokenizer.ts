@@ -2,8 +2,11 @@
 // A checkpoint's tokenizer: tokenizer.json as it is, with the special tokens of its configuration files.
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Script } from 'node:vm';
 import { RunError } from '../records/error.ts';
+import { type AddedToken, addConfiguredTokens, addedTokenSplitter, type TokenizerDefinition } from './added-tokens.ts';
 import { readJsonObject } from './json-file.ts';
+import { ownDecoder, tokenBytes } from './token-bytes.ts';
 
 /** What the model commands need of a tokenizer. */
 export interface ModelTokenizer {
@@ -25,15 +28,22 @@ export interface ModelTokenizer {
   decode(ids: readonly number[]): string;
   /** Id of a token, exactly as written in the vocabulary. */
   tokenId(token: string): number | undefined;
+  /** The token of an id. */
+  tokenText(id: number): string | undefined;
   isSpecial(id: number): boolean;
+  /** The first added token written in a text, special or not, or token of one of `ids`. */
+  findAdded(text: string, ids?: readonly number[]): FoundToken | undefined;
+  /** The first special token written in a text. */
+  findSpecial(text: string): FoundToken | undefined;
   /** The bytes each id adds to a text, [size]; special tokens add none. Stop strings are matched on these. */
   tokenBytes(): Uint8Array[];
 }
 
-interface AddedToken {
+/** A token as it stands in a text. */
+export interface FoundToken {
+  token: string;
   id: number;
-  content: string;
-  special: boolean;
+  index: number;
 }
 
 const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_token', 'cls_token', 'image_token'];
@@ -54,6 +64,7 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
   const config = (await readJsonObject(join(dir, 'tokenizer_config.json'), 'tokenizer')) ?? {};
   const map = (await readJsonObject(join(dir, 'special_tokens_map.json'), 'tokenizer')) ?? {};
   checkDefinition(file, definition);
+  addConfiguredTokens(definition as unknown as TokenizerDefinition, config, map);
   const { Tokenizer } = await import('@huggingface/tokenizers');
   let library: InstanceType<typeof Tokenizer>;
   try {
@@ -66,11 +77,17 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
     throw new RunError('tokenizer', `${file}: ${(cause as Error).message}`, { cause });
   }
   const added = definition.added_tokens as AddedToken[];
+  honourSingleWord(library, added);
   const special = new Set(added.filter((token) => token.special).map((token) => token.id));
   const specialTokens: Record<string, string> = {};
   for (const name of SPECIAL_NAMES) {
     const token = tokenText(config[name]) ?? tokenText(map[name]);
     if (token !== undefined) specialTokens[name] = token;
+  }
+  // Tokens under names of their own: image_token and others.
+  for (const [name, value] of Object.entries((config.extra_special_tokens as object | null | undefined) ?? {})) {
+    const token = tokenText(value);
+    if (token !== undefined && !/^\d+$/.test(name)) specialTokens[name] ??= token;
   }
   const vocabulary = library.get_vocab(true);
   let size = 0;
@@ -79,7 +96,13 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
   const decode =
     ownDecoder(definition.decoder, table, (id) => library.id_to_token(id)!) ?? libraryDecoder(library, config);
   const tokenId = (token: string) => library.token_to_id(token);
-  const encode = (text: string) => (text === '' ? [] : library.encode(text, { add_special_tokens: false }).ids);
+  const hasPattern = JSON.stringify([definition.normalizer, definition.pre_tokenizer]).includes('"Regex"');
+  const idsOf = (text: string) => library.encode(text, { add_special_tokens: false }).ids;
+  const encode = (text: string) => {
+    if (text === '') return [];
+    return hasPattern ? withinTime(() => idsOf(text), MAX_ENCODE_MS, file) : idsOf(text);
+  };
+  const specialTexts = added.filter((token) => token.special).map(({ content }) => content);
   const eosToken = specialTokens.eos_token;
   const bosToken = specialTokens.bos_token;
   const padToken = specialTokens.pad_token;
@@ -95,9 +118,46 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
     encode,
     decode: (ids) => decode(ids.filter((id) => !special.has(id) && library.id_to_token(id) !== undefined)),
     tokenId,
+    tokenText: (id) => library.id_to_token(id),
     isSpecial: (id) => special.has(id),
+    findAdded: (text, ids = []) => {
+      const tokens = [...added.map(({ content }) => content), ...ids.flatMap((id) => library.id_to_token(id) ?? [])];
+      return firstToken(text, tokens, tokenId);
+    },
+    findSpecial: (text) => firstToken(text, specialTexts, tokenId),
     tokenBytes: () => table,
   };
+}
+
+// The library finds added tokens without a look at what stands beside them.
+function honourSingleWord(library: object, added: AddedToken[]): void {
+  if (!added.some((token) => token.single_word)) return;
+  const own = library as {
+    splitter_unnormalized: unknown;
+    splitter_normalized: unknown;
+    normalizer: ((text: string) => string) | null;
+  };
+  const isNormalized = (token: AddedToken) => (token.normalized ?? !token.special) && own.normalizer !== null;
+  own.splitter_unnormalized = addedTokenSplitter(added.filter((token) => !isNormalized(token)));
+  const normalized = added.filter(isNormalized).map((token) => ({ ...token, content: own.normalizer!(token.content) }));
+  own.splitter_normalized = addedTokenSplitter(normalized);
+}
+
+// The leftmost, and of those the longest.
+function firstToken(
+  text: string,
+  tokens: readonly string[],
+  tokenId: (token: string) => number | undefined,
+): FoundToken | undefined {
+  let best: FoundToken | undefined;
+  for (const token of tokens) {
+    const index = token === '' ? -1 : text.indexOf(token);
+    const id = tokenId(token);
+    if (index === -1 || id === undefined) continue;
+    if (best === undefined || index < best.index || (index === best.index && token.length > best.token.length))
+      best = { token, id, index };
+  }
+  return best;
 }
 
 // What the tokenizer's own post-processor puts in front of a text; tokenizer_config's add_bos_token decides where it has none.
@@ -144,73 +204,32 @@ function checkDefinition(file: string, definition: Record<string, unknown>): voi
   if (!Array.isArray(model!.merges)) fail('model', 'a list of merges');
 }
 
+/** A text that takes longer is the fault of a pattern that backtracks without end. */
+const MAX_ENCODE_MS = 5000;
+
+// Node's own limit for scripts, which also ends a regular expression that is at work.
+function withinTime<T>(work: () => T, timeout: number, file: string): T {
+  let result: { value: T } | undefined;
+  const slot = globalThis as unknown as Record<string, unknown>;
+  slot[LIMITED] = () => {
+    result = { value: work() };
+  };
+  try {
+    limited.runInThisContext({ timeout });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw cause;
+    throw new RunError('tokenizer', `${file}: takes more than ${timeout / 1000} s for one text`, { cause });
+  } finally {
+    delete slot[LIMITED];
+  }
+  return result!.value;
+}
+
+const LIMITED = '__vprefLimited';
+const limited = new Script(`globalThis.${LIMITED}()`);
+
 // No tokenizer in use is a tenth as large; a hostile id must not make a table of 2^31 entries.
 const MAX_ID = 4_000_000;
-
-const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;
-
-function tokenBytes(
-  definition: Record<string, unknown>,
-  added: AddedToken[],
-  special: Set<number>,
-  size: number,
-  idToToken: (id: number) => string | undefined,
-): Uint8Array[] {
-  const literal = new Set(added.map((token) => token.id));
-  const byteLevel = usesByteLevel(definition.decoder) || usesByteLevel(definition.pre_tokenizer);
-  const bytesOf = byteLevel ? byteLevelTable() : undefined;
-  const utf8 = new TextEncoder();
-  return Array.from({ length: size }, (_, id) => {
-    const token = idToToken(id);
-    if (token === undefined || special.has(id)) return new Uint8Array(0);
-    if (literal.has(id)) return utf8.encode(token);
-    if (bytesOf !== undefined)
-      return Uint8Array.from([...token].flatMap((char) => bytesOf.get(char) ?? [...utf8.encode(char)]));
-    const byte = BYTE_TOKEN.exec(token);
-    return byte ? Uint8Array.of(Number.parseInt(byte[1]!, 16)) : utf8.encode(token.replaceAll('\u2581', ' '));
-  });
-}
-
-// The library's decoder drops a byte order mark, so Llama's and GPT-2's decoders are done here, on bytes, as the Rust library does them:
-// a run of byte tokens that is not UTF-8 gives one U+FFFD per byte; byte-level text one per broken sequence.
-function ownDecoder(
-  decoder: unknown,
-  bytes: Uint8Array[],
-  idToToken: (id: number) => string,
-): ((ids: number[]) => string) | undefined {
-  const steps = decoderSteps(decoder);
-  if (steps.length === 1 && steps[0]!.type === 'ByteLevel') {
-    const lossy = new TextDecoder('utf-8', { ignoreBOM: true });
-    return (ids) => lossy.decode(Buffer.concat(ids.map((id) => bytes[id]!)));
-  }
-  const kinds = steps.map((step) => step.type).join(' ');
-  const llama = kinds === 'Replace ByteFallback Fuse Strip' || kinds === 'Replace ByteFallback Fuse';
-  const blank = steps[0]?.content === ' ' && steps[0]?.pattern?.String === '\u2581';
-  const strip = steps[3];
-  if (!llama || !blank || (strip !== undefined && (strip.content !== ' ' || strip.start !== 1 || strip.stop !== 0)))
-    return undefined;
-  return (ids) => {
-    const text = decodeByteRuns(ids, bytes, (id) => BYTE_TOKEN.test(idToToken(id)));
-    return strip !== undefined && text.startsWith(' ') ? text.slice(1) : text;
-  };
-}
-
-function decodeByteRuns(ids: number[], bytes: Uint8Array[], isByte: (id: number) => boolean): string {
-  const exact = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
-  let text = '';
-  for (let begin = 0; begin < ids.length; ) {
-    let end = begin + 1;
-    if (isByte(ids[begin]!)) while (end < ids.length && isByte(ids[end]!)) end++;
-    const run = Buffer.concat(ids.slice(begin, end).map((id) => bytes[id]!));
-    try {
-      text += exact.decode(run);
-    } catch {
-      text += '\ufffd'.repeat(run.length);
-    }
-    begin = end;
-  }
-  return text;
-}
 
 function libraryDecoder(
   library: { decode(ids: number[], options: object): string },
@@ -221,38 +240,6 @@ function libraryDecoder(
     clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
   };
   return (ids) => (ids.length === 0 ? '' : library.decode(ids, options));
-}
-
-interface DecoderStep {
-  type?: string;
-  decoders?: unknown[];
-  content?: string;
-  start?: number;
-  stop?: number;
-  pattern?: { String?: string };
-}
-
-function decoderSteps(decoder: unknown): DecoderStep[] {
-  if (typeof decoder !== 'object' || decoder === null) return [];
-  const step = decoder as DecoderStep;
-  return step.type === 'Sequence' ? (step.decoders ?? []).flatMap(decoderSteps) : [step];
-}
-
-function usesByteLevel(step: unknown): boolean {
-  if (typeof step !== 'object' || step === null) return false;
-  const { type, decoders, pretokenizers } = step as { type?: unknown; decoders?: unknown[]; pretokenizers?: unknown[] };
-  return type === 'ByteLevel' || [...(decoders ?? []), ...(pretokenizers ?? [])].some(usesByteLevel);
-}
-
-// GPT-2's printable stand-ins for the 256 bytes.
-function byteLevelTable(): Map<string, number> {
-  const table = new Map<string, number>();
-  let next = 256;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    table.set(String.fromCodePoint(printable ? byte : next++), byte);
-  }
-  return table;
 }
 
 function tokenText(value: unknown): string | undefined {

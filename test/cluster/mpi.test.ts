@@ -114,7 +114,7 @@ test('a row that fails on one rank ends both, with its rank and its id', { skip 
   const rows = demoPairs(8, { reference: true });
   Object.assign(rows[7]!, { id: 'too-far', ref_chosen_logps: -1e308, ref_rejected_logps: 1e308 });
   const input = write('nonfinite.ndjson', rows);
-  const flags = ['--no-shuffle', '--loss', 'ipo'];
+  const flags = ['--no-shuffle', '--loss', 'ipo', '--allow-ref-mismatch'];
   const result = await two('nonfinite', input, ...flags);
   assert.equal(result.code, 1, result.stderr);
   assert.match(result.stderr, /vpref train: rank 1: the loss of row too-far is not finite/);
@@ -126,7 +126,7 @@ test('a picture that one rank alone decodes, and cannot, ends both by name', { s
   const rows = demoPairs(8, { reference: true });
   writeFileSync(path('broken.png'), 'no picture');
   rows[6]!.images = [path('broken.png')];
-  const result = await two('broken', write('broken.ndjson', rows), '--no-shuffle');
+  const result = await two('broken', write('broken.ndjson', rows), '--no-shuffle', '--allow-ref-mismatch');
   assert.equal(result.code, 2, result.stderr);
   assert.match(result.stderr, /vpref train: rank 1: .*broken\.ndjson:7: .*broken\.png/);
 });

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/stages/reference-inputs.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VprefRecord } from '../../src/records/record.ts';
@@ -16,7 +17,13 @@ test('a pair gets the reference and its fingerprint', async () => {
   );
   assert.equal(record.ref_chosen_logps, logpsOf('Yes.'));
   assert.equal(record.ref_rejected_logps, logpsOf('No.'));
-  assert.deepEqual(record.ref, REF);
+  const { inputs, ...ref } = record.ref!;
+  assert.deepEqual(ref, REF);
+  const digest = '[0-9a-f]{32}';
+  assert.match(
+    inputs!,
+    new RegExp(`^prompt:${digest} chosen:${digest} rejected:${digest} pixels:${digest} images:${digest}$`),
+  );
 });
 
 test('K negatives give a list, also for K = 1', async () => {
@@ -54,6 +61,37 @@ test('a record that has it passes through untouched; one that lacks a part is co
   assert.equal(context.engine.scored.length, 0);
   const { ref_rejected_logps: _, ...half } = done;
   assert.equal((await recordFrom(precomputeRef(context), rowOf(half))).ref_rejected_logps, logpsOf('No.'));
+});
+
+test('a text, a picture, a processor setting or a template that changed since is named', async () => {
+  const pair: Partial<VprefRecord> = { images: ['a.png'], chosen: 'Yes.', rejected: ['No.', 'Maybe.'] };
+  const made = await recordFrom(precomputeRef(context), rowOf(pair));
+  const again = (changed: Partial<VprefRecord>, over = {}) =>
+    recordFrom(precomputeRef({ ...context, ...over }), rowOf({ ...made, ...changed }));
+  assert.deepEqual(await again({}), made);
+  await assert.rejects(again({ prompt: 'Is it?' }), /: prompt: expected the token ids that ref_\* were computed for/);
+  await assert.rejects(again({ chosen: 'Yes!' }), /: chosen: expected the token ids/);
+  await assert.rejects(again({ rejected: ['No.', 'maybe.'] }), /: rejected: expected the token ids/);
+  await assert.rejects(again({}, { imageDigest: async () => 'other' }), /: images: expected those .* got other bytes/);
+  await assert.rejects(again({}, { pixelPlan: { size: 1 } }), /: pixels: expected those .* processor's settings/);
+});
+
+test('the arguments of a template are recorded, hold for later stages, and give way to no flag', async () => {
+  const asked: unknown[] = [];
+  const own = await context.loadTemplate('auto');
+  const loadTemplate: typeof context.loadTemplate = async (_name, args = {}) => {
+    asked.push(args);
+    return { ...own, args: { ...args, strftime_now: args.strftime_now ?? '2024-07-26' } };
+  };
+  const dated = { ...context, loadTemplate };
+  const made = await recordFrom(precomputeRef(dated), rowOf({ chosen: 'Yes.', rejected: 'No.' }));
+  assert.deepEqual(made.ref!.template_args, { strftime_now: '2024-07-26' });
+  await recordFrom(precomputeRef(dated), rowOf(made));
+  assert.deepEqual(asked, [{}, { strftime_now: '2024-07-26' }]);
+  await assert.rejects(
+    recordFrom(precomputeRef({ ...dated, templateArgs: { mood: 1 } }), rowOf(made)),
+    /ref\.template_args\.mood: expected 1 as --template-arg says, got nothing/,
+  );
 });
 
 test('another model, adapter or dtype is refused', async () => {

@@ -79,11 +79,12 @@ export async function fakeContext(
   return {
     tokenizer,
     engine: fakeEngine(answer, (text) => tokenizer.encode(text)),
-    loadTemplate: (name) => loadChatTemplate(name, DEMO, tokenizer, true),
+    loadTemplate: (name, args) => loadChatTemplate(name, DEMO, tokenizer, { hasVision: true, ...(args && { args }) }),
     template: { otherwise: 'auto' },
     imageMode: { otherwise: 'pad' },
     // The name and the mode stand for the pixels.
     loadPixels: async (image, mode) => new TextEncoder().encode(`${image} ${mode}`),
+    imageDigest: async (image) => `digest of ${image}`,
     fingerprint: { model: 'sha256:m', adapter: null },
     ...overrides,
   } as ModelContext & { engine: FakeEngine };

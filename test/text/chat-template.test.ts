@@ -6,13 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { UsageError } from '../../src/records/error.ts';
 import type { Message } from '../../src/records/record.ts';
-import {
-  BUILT_IN_TEMPLATES,
-  builtInTemplate,
-  loadChatTemplate,
-  promptTurns,
-  type Turn,
-} from '../../src/text/chat-template.ts';
+import { BUILT_IN_TEMPLATES, builtInTemplate } from '../../src/text/built-in-templates.ts';
+import { loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
 
 const VICUNA =
@@ -83,22 +78,31 @@ test("the checkpoint's template is found in each of its four places, and a broke
   const folder = await mkdtemp(join(tmpdir(), 'vpref-template-'));
   try {
     await assert.rejects(
-      loadChatTemplate('auto', folder, tokenizer, false),
+      loadChatTemplate('auto', folder, tokenizer, { hasVision: false }),
       /expected a chat template .* --template vicuna_v1/,
     );
     const inTokenizer = { ...tokenizer, config: { chat_template: [{ name: 'default', template: source }] } };
-    assert.equal((await loadChatTemplate('auto', folder, inTokenizer, false)).render(turns), '<s>user: Hi|');
+    assert.equal(
+      (await loadChatTemplate('auto', folder, inTokenizer, { hasVision: false })).render(turns),
+      '<s>user: Hi|',
+    );
     for (const file of ['processor_config.json', 'chat_template.json']) {
       await writeFile(join(folder, file), JSON.stringify({ chat_template: `${file}${source}` }));
-      assert.equal((await loadChatTemplate('auto', folder, tokenizer, false)).render(turns), `${file}<s>user: Hi|`);
+      assert.equal(
+        (await loadChatTemplate('auto', folder, tokenizer, { hasVision: false })).render(turns),
+        `${file}<s>user: Hi|`,
+      );
     }
     await writeFile(join(folder, 'chat_template.jinja'), `own ${source}`);
-    assert.equal((await loadChatTemplate('auto', folder, tokenizer, false)).render(turns), 'own <s>user: Hi|');
+    assert.equal(
+      (await loadChatTemplate('auto', folder, tokenizer, { hasVision: false })).render(turns),
+      'own <s>user: Hi|',
+    );
     await writeFile(join(folder, 'chat_template.jinja'), "{{ raise_exception('no system turn') }}");
-    const strict = await loadChatTemplate('auto', folder, tokenizer, false);
+    const strict = await loadChatTemplate('auto', folder, tokenizer, { hasVision: false });
     assert.throws(() => strict.render(turns), /no system turn/);
     await writeFile(join(folder, 'chat_template.jinja'), '{% for %}');
-    await assert.rejects(loadChatTemplate('auto', folder, tokenizer, false), /chat template: /);
+    await assert.rejects(loadChatTemplate('auto', folder, tokenizer, { hasVision: false }), /chat template: /);
   } finally {
     await rm(folder, { recursive: true });
   }

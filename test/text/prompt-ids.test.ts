@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import type { Message } from '../../src/records/record.ts';
-import { builtInTemplate, loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
+import { builtInTemplate } from '../../src/text/built-in-templates.ts';
+import { loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { expandImages, promptIds, responseIds } from '../../src/text/prompt-ids.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
 
@@ -25,7 +26,7 @@ for (const kind of ['legacy', 'metaspace-first', 'metaspace-split']) {
   test(`${kind}: chat text, prompt ids and response ids equal transformers'`, async () => {
     const golden = await readGolden(kind);
     const tokenizer = await loadTokenizer(golden.tokenizer);
-    const template = await loadChatTemplate('auto', golden.tokenizer, tokenizer, true);
+    const template = await loadChatTemplate('auto', golden.tokenizer, tokenizer, { hasVision: true });
     for (const { name, prompt, images, text, ids, responses } of golden.canonical) {
       const made = promptIds(promptTurns(prompt, images) as Turn[], images, template, tokenizer, image);
       assert.equal(made.text, text, name);
@@ -63,7 +64,7 @@ test('image rows: one image token becomes 64', () => {
 
 test('the number of marks must be the number of images', async () => {
   const tokenizer = await loadTokenizer(DEMO);
-  const template = await loadChatTemplate('auto', DEMO, tokenizer, true);
+  const template = await loadChatTemplate('auto', DEMO, tokenizer, { hasVision: true });
   const turns = promptTurns('<image> and <image>', 1) as Turn[];
   assert.throws(() => promptIds(turns, 1, template, tokenizer, image), /as many <image> as images \(1\), got 2/);
   assert.throws(
@@ -76,7 +77,7 @@ test('the number of marks must be the number of images', async () => {
 
 test('an answer that was cut has no end token', async () => {
   const tokenizer = await loadTokenizer(DEMO);
-  const template = await loadChatTemplate('auto', DEMO, tokenizer, true);
+  const template = await loadChatTemplate('auto', DEMO, tokenizer, { hasVision: true });
   const prompt = promptIds(promptTurns('hi', 0) as Turn[], 0, template, tokenizer, image);
   const whole = [...responseIds(prompt, 'Yes.', tokenizer, image)];
   assert.equal(whole.at(-1), 2);
@@ -86,7 +87,13 @@ test('an answer that was cut has no end token', async () => {
 test('a response never changes the ids of its prompt', async () => {
   const tokenizer = await loadTokenizer(DEMO);
   for (const question of ['ends in a blank ', 'ends in two  ', 'line\n', 'x\u2581', '']) {
-    const prompt = promptIds(promptTurns(question, 0) as Turn[], 0, builtInTemplate('plain'), tokenizer, image);
+    const prompt = promptIds(
+      promptTurns(question, 0) as Turn[],
+      0,
+      builtInTemplate('plain', tokenizer.eosToken),
+      tokenizer,
+      image,
+    );
     for (const response of ['There is', ' x', '\n', '']) {
       const ids = responseIds(prompt, response, tokenizer, image);
       assert.equal(tokenizer.decode([...ids]).trim(), response.trim());

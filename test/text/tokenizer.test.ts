@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/text/token-bytes.ts
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

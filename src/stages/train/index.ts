@@ -4,15 +4,16 @@ import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, StepResult, TrainerEngine, TrainerSettings, TrainRow } from '../../engine/train-requests.ts';
 import { RunError, UsageError } from '../../records/error.ts';
 import type { ModelContext } from '../model-context.ts';
-import type { Row } from '../stage.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CollapseWatch } from './collapse.ts';
+import { firstRewardsWarning } from './first-rewards.ts';
+import type { MeasuredRows } from './measure.ts';
 import { planMemory } from './memory.ts';
 import { type MetricRow, pairRewards, preferenceMetrics, type RowFigures, rowFigures } from './metrics.ts';
 import { rowsOfRank, stepRows, trainingLength } from './order.ts';
-import { checkFingerprint, computeReference, everyRanks, type ReferenceSource } from './reference.ts';
-import { measureTrainRow, prepareTrainRow, referenceSums } from './rows.ts';
-import { identityDigest, runIdentity } from './run-identity.ts';
+import { computeReference, everyRanks } from './reference.ts';
+import { prepareTrainRow, referenceSums } from './rows.ts';
+import { identityDigest, renderingSettings, runIdentity } from './run-identity.ts';
 
 /** Where a run is. */
 export type TrainProgress =
@@ -31,8 +32,8 @@ export interface TrainOptions {
   lossOn: 'last' | 'all';
   /** Fingerprint of the adapter that training started from. */
   initAdapter?: string;
-  /** Undefined: any stored reference is taken. */
-  referenceSource?: ReferenceSource;
+  /** Whether the model before the first step is the one that the stored sums say: rewards are 0 then. */
+  startsAtReference: boolean;
   /** File for the first step's gradients; the run ends after writing it when there are no steps to do. */
   saveGradients?: string;
   stop: AbortSignal;
@@ -48,21 +49,21 @@ export interface TrainOptions {
  * Every rank takes its rows of each step; rank 0 alone yields metrics, and reads and writes files.
  */
 export async function* train(
-  rows: readonly Row[],
+  { rows, sizes }: MeasuredRows,
   trainer: TrainerEngine,
   needs: LossNeeds,
   context: ModelContext,
   options: TrainOptions,
 ): AsyncGenerator<MetricRow, number> {
-  if (rows.length === 0) throw new UsageError('expected at least one record to train on, got none');
   const { dir, settings, batchSize, shuffle, lossOn, initAdapter, stop } = options;
   const { rank, numRanks } = trainer;
   const rowsOfAll = stepRows({ numRows: rows.length, batchSize, seed: settings.seed, shuffle });
   const rowsOfStep = (step: number) => rowsOfRank(rowsOfAll(step), rank, numRanks);
   const warn = rank === 0 ? options.warn : () => undefined;
-  const sizes = await measureRows(rows, { needs, lossOn }, context, { ...options, warn });
   if (rank === 0) await mkdir(dir, { recursive: true });
-  const run = runIdentity(rows, settings, { batchSize, shuffle, lossOn, initAdapter }, context.fingerprint);
+  const rendering = await renderingSettings(rows, context);
+  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering };
+  const run = runIdentity(rows, settings, others, context.fingerprint);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
   const latest = rank === 0 ? await latestCheckpoint(dir) : undefined;
@@ -115,7 +116,12 @@ export async function* train(
   let stopped = 0;
   let isWhole = false;
   try {
-    stopped = yield* steps(trainer, load, { isStopped, save, stepsPerEpoch }, options);
+    const isFirst = needs.reference && options.startsAtReference && trainer.stepsDone === 0;
+    const checkFirst = (figures: RowFigures[]) => {
+      const message = isFirst ? firstRewardsWarning(figures, context.engine.info.dtype) : undefined;
+      if (message !== undefined) warn(message);
+    };
+    stopped = yield* steps(trainer, load, { isStopped, save, stepsPerEpoch, checkFirst }, options);
     isWhole = true;
   } finally {
     // Whatever else ends the run (a row that cannot be read any more, a loss that is not finite, a closed pipe), the steps before it stay.
@@ -132,13 +138,15 @@ interface Stepping {
   isStopped(): Promise<number>;
   save(): Promise<void>;
   stepsPerEpoch: number;
+  /** Looks at the rewards before any update. */
+  checkFirst(figures: RowFigures[]): void;
 }
 
 // Steps until the last one, or until a rank is asked to stop; a step under way then is given up. Returns the stop code.
 async function* steps(
   trainer: TrainerEngine,
   load: (step: number) => Promise<TrainRow[]>,
-  { isStopped, save, stepsPerEpoch }: Stepping,
+  { isStopped, save, stepsPerEpoch, checkFirst }: Stepping,
   {
     settings: {
       lossOptions: { beta },
@@ -166,6 +174,7 @@ async function* steps(
     });
     if (result === undefined) return Math.max(1, await isStopped());
     const figures = await everyRanks(trainer, rowFigures(batch, result.rows));
+    if (trainer.stepsDone === 1) checkFirst(figures);
     if (trainer.rank === 0) {
       const seconds = (performance.now() - started) / 1000;
       const row = metricRow(figures, result, trainer, beta, stepsPerEpoch, seconds);
@@ -176,26 +185,6 @@ async function* steps(
     if (saveEvery > 0 && trainer.stepsDone % saveEvery === 0) await save();
   }
   return 0;
-}
-
-// Every row is made ready but for its pixels before the first step, so that a bad one does not end a run half-way.
-async function measureRows(
-  rows: readonly Row[],
-  rowOptions: Parameters<typeof measureTrainRow>[1],
-  context: ModelContext,
-  { referenceSource, stop, warn }: TrainOptions,
-) {
-  if (referenceSource !== undefined) for (const row of rows) checkFingerprint(row, referenceSource);
-  const sizes = [];
-  for (const row of rows) {
-    stop.throwIfAborted();
-    sizes.push(await measureTrainRow(row, rowOptions, context));
-  }
-  const isEqual = ({ record: { chosen, rejected } }: Row) => [rejected ?? []].flat().some((text) => text === chosen);
-  const numEqual = rowOptions.needs.rejected ? rows.filter(isEqual).length : 0;
-  if (numEqual > 0)
-    warn(`${numEqual} of ${rows.length} records reject the very answer they choose: such a pair teaches nothing`);
-  return sizes;
 }
 
 // Ranks on machines that see different files would train one model on two data sets.

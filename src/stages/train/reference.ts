@@ -2,32 +2,63 @@
 // The reference of a run: sums that came with the records, checked against the model, or computed once before the first step and kept beside the
 // checkpoints, so that a resumed run reads the same numbers.
 import { open, readFile } from 'node:fs/promises';
-import type { TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
+import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { RefFingerprint } from '../../records/record.ts';
+import { type ModelContext, planRecord } from '../model-context.ts';
+import { checkInputs, referenceInputs } from '../reference-inputs.ts';
 import type { Row } from '../stage.ts';
 import { rowsOfRank } from './order.ts';
+import { referenceSums } from './rows.ts';
 
 /** What the stored reference must have come from: the model with its frozen adapters, or with the adapter that training starts from. */
 export interface ReferenceSource {
   model: string;
+  dtype: string;
   adapters: (string | string[] | null)[];
 }
 
-/** Throws RecordError where a record's `ref` names another model or adapter. */
-export function checkFingerprint(row: Row, source: ReferenceSource): void {
+/**
+ * Whether a record's stored sums are those of its texts, as far as can be told: false for a `ref` of 0.1, which says nothing of them. Throws RecordError
+ * naming what differs: model, adapter, dtype, prompt, answer, pixels, images; or that nothing says what computed the sums.
+ */
+export async function checkReference(
+  row: Row,
+  source: ReferenceSource,
+  needs: LossNeeds,
+  context: ModelContext,
+): Promise<boolean> {
   const { ref } = row.record;
-  if (ref === undefined) return;
-  if (ref.model !== source.model)
-    throw new RecordError(row, 'ref.model', `${source.model} (or --allow-ref-mismatch)`, ref.model);
+  if (ref === undefined) {
+    if (needs.reference && referenceSums(row, needs) !== undefined)
+      throw new RecordError(
+        row,
+        'ref',
+        'what computed ref_* (precompute-ref writes it; or --allow-ref-mismatch)',
+        'none',
+      );
+    return true;
+  }
+  checkFingerprint(row, ref, source);
+  if (ref.inputs === undefined) return false;
+  checkInputs(row, ref.inputs, await referenceInputs(row, await planRecord(row, context), context), OR_ALLOW);
+  return true;
+}
+
+const OR_ALLOW = 'or --allow-ref-mismatch';
+
+function checkFingerprint(row: Row, ref: RefFingerprint, source: ReferenceSource): void {
+  if (ref.model !== source.model) throw new RecordError(row, 'ref.model', `${source.model} (${OR_ALLOW})`, ref.model);
   const adapter = canonicalAdapter(ref);
   if (!source.adapters.some((allowed) => JSON.stringify(allowed) === adapter))
     throw new RecordError(
       row,
       'ref.adapter',
-      `${source.adapters.map((allowed) => JSON.stringify(allowed)).join(' or ')} (or --allow-ref-mismatch)`,
+      `${source.adapters.map((allowed) => JSON.stringify(allowed)).join(' or ')} (${OR_ALLOW})`,
       adapter,
     );
+  if (ref.dtype !== undefined && ref.dtype !== source.dtype)
+    throw new RecordError(row, 'ref.dtype', `${source.dtype} (--dtype; ${OR_ALLOW})`, ref.dtype);
 }
 
 function canonicalAdapter({ adapter }: RefFingerprint): string {

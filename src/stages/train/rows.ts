@@ -8,7 +8,7 @@ import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
 import { promptIds, responseIds } from '../../text/prompt-ids.ts';
 import {
-  checkLength,
+  answerIds,
   imageTokens,
   loadImages,
   type ModelContext,
@@ -30,10 +30,14 @@ export interface RowOptions {
 /** The record's row for the trainer. Throws RecordError where a field that the loss needs is missing, and what else is wrong with its place. */
 export function prepareTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<TrainRow> {
   return buildRow(row, options, context).catch((cause: unknown) => {
-    if (cause instanceof RunError && cause.code === 'too-long')
-      throw new UsageError(`${row.source}:${row.line}: ${cause.message}`, { cause });
+    if (isTooLong(cause)) throw new UsageError(`${row.source}:${row.line}: ${cause.message}`, { cause });
     throw placed(row, cause);
   });
+}
+
+/** Whether an error says that a row does not fit the model's positions or --max-length. */
+export function isTooLong(cause: unknown): cause is Error {
+  return cause instanceof UsageError ? isTooLong(cause.cause) : cause instanceof RunError && cause.code === 'too-long';
 }
 
 /** The row's size, by everything that making it does but decoding its images. Throws what prepareTrainRow would. */
@@ -110,8 +114,7 @@ function tree(
     branch: -1,
   };
   const branches = texts.map((text, index): TrainSegment => {
-    const ids = responseIds(prepared.prompt, text, context.tokenizer, imageTokens(context));
-    checkLength(prepared.promptIds.length + ids.length - 1, context, 'prompt and response');
+    const ids = answerIds(prepared, { text }, context, index === 0 ? 'chosen' : 'rejected');
     return { parent: at, ids, images: [], branch: firstBranch + index };
   });
   return [root, ...branches];
@@ -175,7 +178,9 @@ function scoredTurns(
         'one that merges with its surroundings',
       );
     // Where the template closes a turn with the end token, that is learnt too.
-    const closed = context.engine.info.eosIds.includes(prepared.prompt.ids[ids.length] ?? -1) ? 1 : 0;
+    const { end } = plan.template.assistantTurn();
+    const ends = [...context.engine.info.eosIds, end === undefined ? -1 : context.tokenizer.tokenId(end)];
+    const closed = ends.includes(prepared.prompt.ids[ids.length] ?? -2) ? 1 : 0;
     scored.fill(1, grown(start.ids.length), grown(ids.length + closed));
   }
   return scored;

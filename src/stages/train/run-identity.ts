@@ -25,6 +25,17 @@ export function runIdentity(
   return { settings: { ...kept, ...lossOptions, ...others }, model, records: hash.digest('hex') };
 }
 
+/** How records that do not say it themselves are rendered, the date of a template that writes one included. */
+export async function renderingSettings(
+  rows: readonly Row[],
+  { template, templateArgs = {}, imageMode, loadTemplate }: ModelContext,
+): Promise<Record<string, unknown>> {
+  if (rows.every(({ record: { ref, sampling } }) => (ref?.template ?? sampling?.template) !== undefined)) return {};
+  const { name, args } = await loadTemplate(template.asked ?? template.otherwise, templateArgs);
+  const given = Object.keys(args).length > 0 ? JSON.stringify(args) : undefined;
+  return { template: name, templateArg: given, imageMode: imageMode.asked ?? imageMode.otherwise };
+}
+
 export function identityDigest(identity: RunIdentity): string {
   return createHash('sha256').update(JSON.stringify(identity)).digest('hex');
 }
