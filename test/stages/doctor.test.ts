@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 // Covers src/stages/doctor.ts
+import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
 test('doctor says one row a check, with a remedy where one fails', async () => {
@@ -19,4 +23,30 @@ test('doctor says one row a check, with a remedy where one fails', async () => {
   const node = checks.find(({ check }) => check === 'node');
   assert.deepEqual([node.ok, node.detail], [true, process.versions.node]);
   assert.ok(checks.some(({ check }) => check === 'memory'));
+});
+
+test('doctor finds NaN in weights that no forward pass reads', { skip: withoutEngine }, async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'vpref-doctor-'));
+  try {
+    cpSync('fixtures/tiny-mha', dir, { recursive: true });
+    const finite = async () => {
+      const { code, stdout } = await runCli(['doctor', '--model', dir]);
+      const rows = stdout.trimEnd().split('\n');
+      return { code, row: rows.map((line) => JSON.parse(line)).find(({ check }) => check === 'finite') };
+    };
+    const whole = await finite();
+    assert.deepEqual([whole.code, whole.row.ok], [0, true]);
+    const path = join(dir, 'model.safetensors');
+    const bytes = readFileSync(path);
+    const begin = 8 + Number(bytes.readBigUInt64LE(0));
+    const header = JSON.parse(bytes.toString('utf8', 8, begin));
+    const name = Object.keys(header).find((key) => key.endsWith('post_layernorm.bias'))!;
+    bytes.writeFloatLE(Number.NaN, begin + header[name].data_offsets[0]);
+    writeFileSync(path, bytes);
+    const broken = await finite();
+    assert.deepEqual([broken.code, broken.row.ok], [1, false]);
+    assert.match(broken.row.detail, /post_layernorm\.bias: 1 NaN, 0 infinite/);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
