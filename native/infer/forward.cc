@@ -26,7 +26,7 @@ class WeightState {
     add(w.embed_tokens);
     for (const DecoderLayer& l : w.layers) {
       add(l.input_layernorm), add(l.post_attention_layernorm);
-      for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) add(*p);
+      for (const Linear& linear : l.linears) add(linear);
     }
     add(w.norm);
     add(w.lm_head);
@@ -96,7 +96,7 @@ size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
 int64_t Forward::max_rank() const {
   int64_t rank = saved_rank(model_.weights.lm_head);
   for (const DecoderLayer& l : model_.weights.layers) {
-    for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) rank = std::max(rank, saved_rank(*p));
+    for (const Linear& linear : l.linears) rank = std::max(rank, saved_rank(linear));
   }
   return rank;
 }

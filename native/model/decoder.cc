@@ -22,25 +22,23 @@ struct Sizes {
   int64_t d, q, kv, f, heads;
   explicit Sizes(const ModelConfig& c)
       : d(c.text.hidden_size),
-        q(int64_t(c.text.num_attention_heads) * c.text.head_dim),
-        kv(int64_t(c.text.num_key_value_heads) * c.text.head_dim),
+        q(c.text.query_width()),
+        kv(c.text.kv_width()),
         f(c.text.intermediate_size),
         heads(c.text.num_attention_heads) {}
 };
 
 size_t bytes_of(int64_t rows, int64_t cols, DType dtype) { return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype)); }
 
-int64_t total_rank(const DecoderLayer& l) {
+int64_t total_rank(const DecoderLayer& layer) {
   int64_t rank = 0;
-  for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) rank += saved_rank(*p);
+  for (const Linear& l : layer.linears) rank += saved_rank(l);
   return rank;
 }
 
-int64_t largest_rank(const DecoderLayer& l) {
+int64_t largest_rank(const DecoderLayer& layer) {
   int64_t rank = 0;
-  for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) {
-    rank = std::max(rank, saved_rank(*p));
-  }
+  for (const Linear& l : layer.linears) rank = std::max(rank, saved_rank(l));
   return rank;
 }
 
@@ -56,12 +54,12 @@ struct Heads {
         qk(qkv.cols(0, s.q + s.kv).heads(s.heads + c.text.num_key_value_heads)) {}
 };
 
-void project_qkv(Context& ctx, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
-  linear_forward(ctx, {{l.q_proj, a.h_q}, {l.k_proj, a.h_k}, {l.v_proj, a.h_v}}, a.normed, a.qkv, scratch);
+void project(Context& ctx, const LinearStack& stack, const DecoderLayer& l, const LayerActivations& a, const Tensor& x, const Tensor& y, Arena& scratch) {
+  linear_forward(ctx, stack.of(l.linears), x, y, scratch, stack.of(a.lora_h));
 }
 
 void mlp_in(Context& ctx, const Sizes& s, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
-  linear_forward(ctx, {{l.gate_proj, a.h_gate}, {l.up_proj, a.h_up}}, a.normed2, a.gate_up, scratch);
+  project(ctx, kGateUp, l, a, a.normed2, a.gate_up, scratch);
   swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
 }
 
@@ -119,17 +117,9 @@ LayerActivations make_activations(const ModelConfig& config, const DecoderLayer&
     a.product = arena.tensor(dtype, {rows, s.f});
   }
   if (level < 2) {
-    const auto h = [&](const Linear& l) {
-      const int64_t rank = saved_rank(l);
-      return rank ? arena.tensor(dtype, {rows, rank}) : Tensor();
-    };
-    a.h_q = h(layer.q_proj);
-    a.h_k = h(layer.k_proj);
-    a.h_v = h(layer.v_proj);
-    a.h_o = h(layer.o_proj);
-    a.h_gate = h(layer.gate_proj);
-    a.h_up = h(layer.up_proj);
-    a.h_down = h(layer.down_proj);
+    for (size_t i = 0; i < kNumLinears; ++i) {
+      if (const int64_t rank = saved_rank(layer.linears[i])) a.lora_h[i] = arena.tensor(dtype, {rows, rank});
+    }
   }
   return a;
 }
@@ -182,7 +172,7 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   complete_attention(s, a, rows, dtype, scratch);
 
   residual_norm(ctx, config, layer.input_layernorm, stream, saved ? a.residual : stream.own, a.normed, a.rstd);
-  project_qkv(ctx, layer, a, scratch);
+  project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
   Heads h(config, s, a.qkv);
   if (kv) {
     const Tensor all = a.qkv.heads(s.heads + 2 * h.k.dim(1));
@@ -193,7 +183,7 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
     rope(ctx, h.qk, call.positions, call.inv_freq);
   }
   attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
-  linear_forward(ctx, layer.o_proj, a.attention, stream.delta, scratch, a.h_o ? &a.h_o : nullptr);
+  project(ctx, kAttentionOut, layer, a, a.attention, stream.delta, scratch);
   stream.pending = true;
   residual_norm(ctx, config, layer.post_attention_layernorm, stream, a.residual2 ? a.residual2 : stream.own, a.normed2, a.rstd2);
 
@@ -202,7 +192,7 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   if (!saved) a.product = a.gate_up.cols(0, s.f);
   complete_mlp(s, a, rows, dtype, scratch);
   mlp_in(ctx, s, layer, a, scratch);
-  linear_forward(ctx, layer.down_proj, a.product, stream.delta, scratch, a.h_down ? &a.h_down : nullptr);
+  project(ctx, kMlpOut, layer, a, a.product, stream.delta, scratch);
   stream.pending = true;
   scratch.release(mark);
 }
@@ -227,10 +217,10 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   }
   if (!saved.normed) rms_norm(ctx, a.residual, layer.input_layernorm, t.rms_norm_eps, a.normed, &a.rstd);
   if (whole) {
-    project_qkv(ctx, layer, a, scratch);
+    project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
     rope(ctx, h.qk, call.positions, call.inv_freq);
     attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
-    linear_forward(ctx, layer.o_proj, a.attention, a.residual2, scratch);
+    project(ctx, kAttentionOut, layer, a, a.attention, a.residual2, scratch);
     add(ctx, a.residual, a.residual2);
   }
   if (!saved.normed2) rms_norm(ctx, a.residual2, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, &a.rstd2);
@@ -240,27 +230,29 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
     swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
   }
 
+  const auto backward = [&](const LinearStack& stack, const Tensor& dy, const Tensor& x, const Tensor* into) {
+    linear_backward(ctx, stack.of(layer.linears), dy, x, stack.of(a.lora_h), into, 0, stack.of(grads.linears), scratch);
+  };
   const Tensor d_d = scratch.tensor(dtype, {rows, s.d});
   {  // residual + down(swiglu(gate(normed2), up(normed2)))
     const size_t inner = scratch.mark();
     const Tensor dgate_up = scratch.tensor(dtype, {rows, 2 * s.f}), dgate = dgate_up.cols(0, s.f), dup = dgate_up.cols(s.f, s.f);
-    linear_backward(ctx, layer.down_proj, dx, a.product, a.h_down, &dup, 0, grads.down_proj, scratch);
+    backward(kMlpOut, dx, a.product, &dup);
     swiglu_backward(ctx, dup, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), dgate, dup);
-    linear_backward(ctx, {{layer.gate_proj, a.h_gate, &grads.gate_proj}, {layer.up_proj, a.h_up, &grads.up_proj}}, dgate_up, a.normed2, &d_d, 0, scratch);
+    backward(kGateUp, dgate_up, a.normed2, &d_d);
     scratch.release(inner);
   }
   rms_norm_backward(ctx, d_d, a.residual2, layer.post_attention_layernorm, a.rstd2, dx, /*accumulate=*/true,
                     grads.post_attention_layernorm ? &grads.post_attention_layernorm : nullptr);
   {  // residual + o(attention(rope(q), rope(k), v))
     const Tensor dattention = scratch.tensor(dtype, {rows, s.q});
-    linear_backward(ctx, layer.o_proj, dx, a.attention, a.h_o, &dattention, 0, grads.o_proj, scratch);
+    backward(kAttentionOut, dx, a.attention, &dattention);
     const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
     const Heads d(config, s, dqkv);
     attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan, attention_scale(config), d.q, d.k, d.v);
     rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
     const bool need_normed = need_dx || grads.input_layernorm;
-    linear_backward(ctx, {{layer.q_proj, a.h_q, &grads.q_proj}, {layer.k_proj, a.h_k, &grads.k_proj}, {layer.v_proj, a.h_v, &grads.v_proj}}, dqkv, a.normed,
-                    need_normed ? &d_d : nullptr, 0, scratch);
+    backward(kQkv, dqkv, a.normed, need_normed ? &d_d : nullptr);
     if (need_normed) {
       rms_norm_backward(ctx, d_d, a.residual, layer.input_layernorm, a.rstd, dx, /*accumulate=*/true,
                         grads.input_layernorm ? &grads.input_layernorm : nullptr);

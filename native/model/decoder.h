@@ -25,7 +25,7 @@ struct LayerActivations {
   Tensor normed2;    // [T,D]                        dropped at level 1
   Tensor gate_up;    // [T,2F]
   Tensor product;    // [T,F] swiglu(gate, up)       dropped at level 1
-  Tensor h_q, h_k, h_v, h_o, h_gate, h_up, h_down;  // [T, rank] x A^T of each linear with adapters; dropped at level 2
+  PerLinear<Tensor> lora_h;  // [T, rank] x A^T of each linear with adapters; dropped at level 2
 };
 
 // 0: keep all; 1: drop what is cheap to recompute (norm outputs, the SwiGLU product); 2: also the LoRA h; 3: keep the layer's input only.
@@ -71,7 +71,7 @@ void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight
 
 // Gradients of a layer's parameters; empty = frozen.
 struct LayerGrads {
-  LinearGrads q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj;
+  PerLinear<LinearGrads> linears;
   Tensor input_layernorm, post_attention_layernorm;  // [D]
 };
 

@@ -32,7 +32,7 @@ void last_decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLa
   const size_t attention_mark = scratch.mark();
   const Tensor normed = make(rows, d), new_kv = make(rows, 2 * kv_heads * e);
   residual_norm(ctx, config, layer.input_layernorm, stream, stream.own, normed, {});
-  linear_forward(ctx, {{layer.k_proj, {}}, {layer.v_proj, {}}}, normed, new_kv, scratch);
+  linear_forward(ctx, LinearStack{kKProj, 2}.of(layer.linears), normed, new_kv, scratch);
   Tensor keys = new_kv.cols(0, kv_heads * e).heads(kv_heads), values = new_kv.cols(kv_heads * e, kv_heads * e).heads(kv_heads);
   if (kv) {
     keys = kv->k.heads(kv_heads);
@@ -44,18 +44,18 @@ void last_decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLa
 
   const Tensor q = make(num_wanted, heads * e).heads(heads), attended = make(num_wanted, heads * e);
   gather_rows(ctx, normed, wanted, wanted_normed);
-  linear_forward(ctx, layer.q_proj, wanted_normed, q.joined(), scratch);
+  linear_forward(ctx, layer.linears[kQProj], wanted_normed, q.joined(), scratch);
   rope(ctx, q, wanted_positions, call.inv_freq);
   attention(ctx, q, keys, values, *call.plan, 1.0f / std::sqrt(float(e)), attended.heads(heads), nullptr);
 
   gather_rows(ctx, stream.x, wanted, out);
-  linear_forward(ctx, layer.o_proj, attended, wanted_normed, scratch);
+  linear_forward(ctx, layer.linears[kOProj], attended, wanted_normed, scratch);
   scratch.release(attention_mark);
   const Tensor gate_up = make(num_wanted, 2 * f), product = gate_up.cols(0, f);
   add_rms_norm(ctx, out, wanted_normed, layer.post_attention_layernorm, t.rms_norm_eps, out, normed2, nullptr);
-  linear_forward(ctx, {{layer.gate_proj, {}}, {layer.up_proj, {}}}, normed2, gate_up, scratch);
+  linear_forward(ctx, kGateUp.of(layer.linears), normed2, gate_up, scratch);
   swiglu(ctx, product, gate_up.cols(f, f), product);
-  linear_forward(ctx, layer.down_proj, product, wanted_normed, scratch);
+  linear_forward(ctx, layer.linears[kDownProj], product, wanted_normed, scratch);
   add(ctx, wanted_normed, out);
   scratch.release(mark);
 }

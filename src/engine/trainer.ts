@@ -78,11 +78,11 @@ export async function readAdapterShape(
     if (Object.keys((config[key] as object | null) ?? {}).length > 0)
       throw new EngineError('checkpoint', `${path}: ${key}: expected none for an adapter to go on training, got some`);
   const named = Array.isArray(targets) ? targets.map(String) : [String(targets)];
-  const loraTargets = LORA_TARGETS.filter((name) => named.some((target) => target.includes(name)));
+  const loraTargets = loadBinding('auto')
+    .binding.linears()
+    .filter((name) => named.some((target) => target.includes(name)));
   return { loraR: r, loraAlpha: alpha, rslora: config.use_rslora === true, loraTargets };
 }
-
-const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
 /** Of one process of `localSize` on this machine. */
 function spareMemory(localSize: number): number {

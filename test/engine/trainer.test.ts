@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import Train from '../../src/commands/train.ts';
+import { loadBinding } from '../../src/engine/binding.ts';
 import { lossNeeds, readAdapterShape } from '../../src/engine/trainer.ts';
 import { withoutEngine } from '../support/native.ts';
 
@@ -11,7 +13,9 @@ const folder = mkdtempSync(join(tmpdir(), 'vpref-trainer-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const config = (value: unknown) => writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(value));
 
-test("an adapter's shape: rank, scale, targets as a list or a regular expression", async () => {
+test("an adapter's shape: rank, scale, targets as a list or a regular expression", {
+  skip: withoutEngine,
+}, async () => {
   const shape = await readAdapterShape('fixtures/golden/train/adapter');
   assert.deepEqual(shape.loraTargets, ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']);
   assert.equal(shape.loraR, 4);
@@ -23,6 +27,10 @@ test("an adapter's shape: rank, scale, targets as a list or a regular expression
     rslora: true,
     loraTargets: ['q_proj', 'v_proj'],
   });
+});
+
+test("--lora-targets stands at all of the engine's linears", { skip: withoutEngine }, () => {
+  assert.deepEqual(Train.flags['lora-targets'].default, loadBinding('auto').binding.linears().join(','));
 });
 
 test('an adapter that cannot be gone on with is refused', async () => {
