@@ -14,6 +14,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("mergeModel", Napi::Function::New(env, TrainerObject::merge_model));
   exports.Set("abortRanks", Napi::Function::New(env, TrainerObject::abort_ranks));
   exports.Set("mpiLibrary", Napi::Function::New(env, TrainerObject::find_mpi));
+  exports.Set("linears", Napi::Function::New(env, TrainerObject::linear_list));
   exports.Set("losses", Napi::Function::New(env, TrainerObject::loss_list));
   exports.Set("buildFacts", Napi::Function::New(env, build_facts));
   exports.Set("probeDevice", Napi::Function::New(env, probe_device));

@@ -369,4 +369,10 @@ Napi::Value TrainerObject::loss_list(const Napi::CallbackInfo& info) {
   return to;
 }
 
+Napi::Value TrainerObject::linear_list(const Napi::CallbackInfo& info) {
+  Napi::Array to = Napi::Array::New(info.Env());
+  for (const LinearInfo& linear : kLinears) to.Set(to.Length(), linear.name);
+  return to;
+}
+
 }  // namespace vpref::addon

@@ -27,6 +27,8 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   static Napi::Value find_mpi(const Napi::CallbackInfo& info);
   // losses(): {name, source}[]
   static Napi::Value loss_list(const Napi::CallbackInfo& info);
+  // linears(): string[], the names of a decoder layer's linears
+  static Napi::Value linear_list(const Napi::CallbackInfo& info);
 
  private:
   // The session lives and dies on the compute thread; this outlives whichever side ends first.

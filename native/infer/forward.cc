@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "core/memory.h"
-#include "model/last_layer.h"
 #include "model/linear.h"
 #include "ops/attention.h"
 #include "ops/log_softmax.h"
@@ -26,7 +25,7 @@ class WeightState {
     add(w.embed_tokens);
     for (const DecoderLayer& l : w.layers) {
       add(l.input_layernorm), add(l.post_attention_layernorm);
-      for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) add(*p);
+      for (const Linear& linear : l.linears) add(linear);
     }
     add(w.norm);
     add(w.lm_head);
@@ -84,8 +83,7 @@ size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
   const size_t residuals = 2 * aligned(size_t(rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(wanted) * size_t(t.hidden_size) * dtype_size(dtype));
   const size_t indices = 8 * aligned(size_t(std::max(rows, 2 * wanted)) * 4);
   const size_t whole = decoder_scratch_bytes(model_.config, model_.weights, rows, dtype, /*backward=*/false);
-  const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) +
-                      aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
+  const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) + aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
   const size_t params = aligned(size_t(kMostDrawn) * sizeof(SampleParams));
   const int64_t head_rows = head_rows_;
   const size_t head = 3 * aligned(size_t(head_rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(head_rows) * size_t(t.vocab_size) * 4) +
@@ -96,7 +94,7 @@ size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
 int64_t Forward::max_rank() const {
   int64_t rank = saved_rank(model_.weights.lm_head);
   for (const DecoderLayer& l : model_.weights.layers) {
-    for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) rank = std::max(rank, saved_rank(*p));
+    for (const Linear& linear : l.linears) rank = std::max(rank, saved_rank(linear));
   }
   return rank;
 }
@@ -148,13 +146,7 @@ void Forward::place_drawn(const std::vector<int32_t>& index, const Tensor& ids) 
   }
 }
 
-// The first `count` layers.
-void Forward::layers(const DecoderCall& call, Residual& stream, const KvSlab* slab, const Tensor& kv_rows, size_t count) {
-  for (size_t l = 0; l < count; ++l) {
-    const KvTarget kv = slab ? KvTarget{slab->keys(l), slab->values(l), kv_rows} : KvTarget{};
-    decoder_layer(ctx_, model_.config, model_.weights.layers[l], call, stream, slab ? &kv : nullptr, nullptr, arena_);
-  }
-}
+Tensor Forward::inv_freq() const { return Tensor(inv_freq_.data(), DType::f32, {int64_t(model_.config.text.inv_freq.size())}); }
 
 Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const ModelConfig& config = model_.config;
@@ -166,32 +158,27 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const Tensor out = num_wanted ? arena_.tensor(dtype, {num_wanted, d}) : Tensor();
   const size_t keep = arena_.mark();  // what stays valid after this call
 
-  // Decoding wants every row: the last layer is then one like the others, and what it leaves to add is `out`.
-  const bool all_wanted = num_wanted == num_rows;
   const Tensor x = arena_.tensor(dtype, {num_rows, d});
-  Residual stream(x, all_wanted ? out : arena_.tensor(dtype, {num_rows, d}));
   const Tensor ids = upload(rows.token_ids);
   embed(ctx_, weights, ids, ids, Tensor(), x);
   for (const ImagePiece& p : rows.images) {
     const Tensor to = x.rows(p.row, p.count);
     copy_on_device(ctx_, to.data, p.image->rows.rows(p.first, p.count).data, to.bytes());
   }
-  const Tensor inv_freq(inv_freq_.data(), DType::f32, {int64_t(config.text.inv_freq.size())});
-  const DecoderCall call{upload(rows.positions, true), inv_freq, &rows.plan};
-  const Tensor kv_rows = slab ? upload(rows.kv_rows) : Tensor();
-  const size_t last = weights.layers.size() - 1;
-  const bool whole_layers = all_wanted || num_wanted == 0;  // of a chunk of a long prompt only keys and values are of use
-  layers(call, stream, slab, kv_rows, whole_layers ? last + 1 : last);
-  if (!whole_layers) {
-    const KvTarget kv = slab ? KvTarget{slab->keys(last), slab->values(last), kv_rows} : KvTarget{};
-    std::vector<int32_t> wanted_positions;
-    for (const int32_t r : rows.wanted) wanted_positions.push_back(rows.positions[size_t(r)]);
-    const AttentionPlan wanted_plan{rows.wanted_spans, rows.plan.ranges};
-    DecoderCall last_call = call;
-    last_call.plan = &wanted_plan;
-    last_decoder_layer(ctx_, config, weights.layers[last], last_call, stream, slab ? &kv : nullptr, upload(rows.wanted), upload(wanted_positions, true), out, arena_);
+  const DecoderCall call{upload(rows.positions, true), inv_freq(), &rows.plan};
+  DecoderSink sink;
+  if (slab) sink.kv = [slab, kv_rows = upload(rows.kv_rows)](size_t l) { return KvTarget{slab->keys(l), slab->values(l), kv_rows}; };
+  AttentionPlan wanted_plan;
+  WantedRows wanted{.plan = &wanted_plan};
+  if (num_wanted > 0 && num_wanted < num_rows) {  // of a chunk of a long prompt only keys and values are of use
+    std::vector<int32_t> positions;
+    for (const int32_t r : rows.wanted) positions.push_back(rows.positions[size_t(r)]);
+    wanted.rows = upload(rows.wanted);
+    wanted.positions = upload(positions, true);
+    wanted_plan = {rows.wanted_spans, rows.plan.ranges};
+    sink.wanted = &wanted;
   }
-  if (all_wanted) stream.sum(ctx_);
+  decoder_forward(ctx_, config, weights, call, x, out, sink, arena_);
   arena_.release(keep);
   return out;
 }
@@ -260,8 +247,8 @@ void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector
   const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &rows.positions, &rows.kv_rows, &drawing});
   const Tensor &ids = inputs[0], words = inputs[3].reshaped({num_rows, kSampleWords});
   place_drawn(rows.drawn_index, ids);
-  const Tensor inv_freq(inv_freq_.data(), DType::f32, {int64_t(text.inv_freq.size())});
-  const DecoderCall call{inputs[1].reshaped({1, num_rows}), inv_freq, &rows.plan};
+  const DecoderCall call{inputs[1].reshaped({1, num_rows}), inv_freq(), &rows.plan};
+  const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
   const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads, text.num_key_value_heads, text.head_dim);
 
   const size_t mark = arena_.mark();
@@ -269,9 +256,8 @@ void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector
     arena_.release(mark);
     const Tensor x = arena_.tensor(model_.compute(), {num_rows, text.hidden_size});
     embed(ctx_, model_.weights, ids, ids, Tensor(), x);
-    Residual stream(x, arena_.tensor(x.dtype, {num_rows, text.hidden_size}));
-    layers(call, stream, &slab, inputs[2], model_.weights.layers.size());
-    const Tensor residual = stream.sum(ctx_);
+    const Tensor residual = arena_.tensor(x.dtype, {num_rows, text.hidden_size});
+    decoder_forward(ctx_, model_.config, model_.weights, call, x, residual, sink, arena_);
     for (int64_t begin = 0; begin < num_rows; begin += head_rows_) {
       const int64_t count = std::min(head_rows_, num_rows - begin);
       const size_t head_mark = arena_.mark();

@@ -74,7 +74,7 @@ class Forward {
   Tensor upload(const std::vector<int32_t>& values, bool as_row = false);
   std::vector<Tensor> upload_together(std::initializer_list<const std::vector<int32_t>*> lists);
   void place_drawn(const std::vector<int32_t>& index, const Tensor& ids);
-  void layers(const DecoderCall& call, Residual& stream, const KvSlab* slab, const Tensor& kv_rows, size_t count);
+  Tensor inv_freq() const;
   LaunchGraphs::Signature signature(int64_t num_rows, const KvSlab& slab, const std::vector<uint64_t>& attention) const;
   Tensor drawn_ids(int64_t count) const { return Tensor(drawn_memory_.data(), DType::i32, {count}); }
   Tensor drawn_logps(int64_t count) const { return Tensor(static_cast<int32_t*>(drawn_memory_.data()) + count, DType::f32, {count}); }

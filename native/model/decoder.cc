@@ -1,345 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/decoder.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "core/error.h"
-#include "ops/attention.h"
-#include "ops/elementwise.h"
-#include "ops/gemm.h"
-#include "ops/log_softmax.h"
-#include "ops/rms_norm.h"
-#include "ops/rope.h"
 #include "ops/rows.h"
-#include "ops/swiglu.h"
 
 namespace vpref {
 
 namespace {
 
-struct Sizes {
-  int64_t d, q, kv, f, heads;
-  explicit Sizes(const ModelConfig& c)
-      : d(c.text.hidden_size),
-        q(int64_t(c.text.num_attention_heads) * c.text.head_dim),
-        kv(int64_t(c.text.num_key_value_heads) * c.text.head_dim),
-        f(c.text.intermediate_size),
-        heads(c.text.num_attention_heads) {}
-};
-
-size_t bytes_of(int64_t rows, int64_t cols, DType dtype) { return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype)); }
-
-int64_t total_rank(const DecoderLayer& l) {
-  int64_t rank = 0;
-  for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) rank += saved_rank(*p);
-  return rank;
-}
-
-int64_t largest_rank(const DecoderLayer& l) {
-  int64_t rank = 0;
-  for (const Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj}) {
-    rank = std::max(rank, saved_rank(*p));
-  }
-  return rank;
-}
-
-float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
-
-// Queries, keys and values of qkv, by heads; qk: what rope turns.
-struct Heads {
-  Tensor q, k, v, qk;
-  Heads(const ModelConfig& c, const Sizes& s, const Tensor& qkv)
-      : q(qkv.cols(0, s.q).heads(s.heads)),
-        k(qkv.cols(s.q, s.kv).heads(c.text.num_key_value_heads)),
-        v(qkv.cols(s.q + s.kv, s.kv).heads(c.text.num_key_value_heads)),
-        qk(qkv.cols(0, s.q + s.kv).heads(s.heads + c.text.num_key_value_heads)) {}
-};
-
-void project_qkv(Context& ctx, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
-  linear_forward(ctx, {{l.q_proj, a.h_q}, {l.k_proj, a.h_k}, {l.v_proj, a.h_v}}, a.normed, a.qkv, scratch);
-}
-
-void mlp_in(Context& ctx, const Sizes& s, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
-  linear_forward(ctx, {{l.gate_proj, a.h_gate}, {l.up_proj, a.h_up}}, a.normed2, a.gate_up, scratch);
-  swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
-}
-
-// Give every tensor that `a` lacks a place in scratch.
-void need(Tensor& t, int64_t rows, int64_t cols, DType dtype, Arena& scratch) {
-  if (!t) t = scratch.tensor(dtype, {rows, cols});
-}
-
-void complete_attention(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
-  need(a.attention, rows, s.q, dtype, scratch);
-}
-
-void complete_mlp(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
-  need(a.product, rows, s.f, dtype, scratch);
-}
-
-void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.normed, rows, s.d, dtype, scratch);
-  complete_attention(s, a, rows, dtype, scratch);
-  need(a.residual2, rows, s.d, dtype, scratch);
-  need(a.normed2, rows, s.d, dtype, scratch);
-  complete_mlp(s, a, rows, dtype, scratch);
+// The stream is summed up before, as the models add: two roundings.
+void add_rows(Context& ctx, const AddedRows& added, Residual& stream) {
+  stream.x = stream.sum(ctx);
+  stream.pending = false;
+  scatter_add_rows(ctx, added.rows, added.index, stream.x);
 }
 
 }  // namespace
-
-size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype, RecomputeLevel level) {
-  const Sizes s(config);
-  size_t total = bytes_of(rows, s.d, dtype);
-  if (level >= 3) return total;
-  total += 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.f, dtype);
-  if (level < 1) total += 2 * bytes_of(rows, s.d, dtype) + bytes_of(rows, s.f, dtype);
-  if (level < 2) total += bytes_of(rows, total_rank(layer), dtype) + 7 * 64;
-  return total;
-}
-
-LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype, RecomputeLevel level, Arena& arena) {
-  const Sizes s(config);
-  LayerActivations a;
-  a.residual = arena.tensor(dtype, {rows, s.d});
-  if (level >= 3) return a;
-  a.rstd = arena.tensor(DType::f32, {rows});
-  a.rstd2 = arena.tensor(DType::f32, {rows});
-  a.lse = arena.tensor(DType::f32, {rows, s.heads});
-  a.qkv = arena.tensor(dtype, {rows, s.q + 2 * s.kv});
-  a.attention = arena.tensor(dtype, {rows, s.q});
-  a.residual2 = arena.tensor(dtype, {rows, s.d});
-  a.gate_up = arena.tensor(dtype, {rows, 2 * s.f});
-  if (level < 1) {
-    a.normed = arena.tensor(dtype, {rows, s.d});
-    a.normed2 = arena.tensor(dtype, {rows, s.d});
-    a.product = arena.tensor(dtype, {rows, s.f});
-  }
-  if (level < 2) {
-    const auto h = [&](const Linear& l) {
-      const int64_t rank = saved_rank(l);
-      return rank ? arena.tensor(dtype, {rows, rank}) : Tensor();
-    };
-    a.h_q = h(layer.q_proj);
-    a.h_k = h(layer.k_proj);
-    a.h_v = h(layer.v_proj);
-    a.h_o = h(layer.o_proj);
-    a.h_gate = h(layer.gate_proj);
-    a.h_up = h(layer.up_proj);
-    a.h_down = h(layer.down_proj);
-  }
-  return a;
-}
-
-size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t rows, DType dtype, bool backward) {
-  const Sizes s(config);
-  int64_t rank = 0;
-  for (const DecoderLayer& l : weights.layers) rank = std::max(rank, largest_rank(l));
-  if (!backward) {  // attention's tensors and the MLP's take turns in one place
-    const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype);
-    return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) + 2 * bytes_of(rows, rank, dtype) + 64 * 64;
-  }
-  // Everything a layer makes, plus one x A^T at a time.
-  size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 3 * bytes_of(rows, s.f, dtype) +
-                 2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(rows, s.f, dtype);
-  return total + 64 * 64;
-}
-
-Tensor Residual::sum(Context& ctx) const {
-  if (!pending) return x;
-  add(ctx, x, delta);
-  return delta;
-}
-
-// normed = the norm of the stream with all that is pending, which becomes `sum`.
-void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight, Residual& stream, const Tensor& sum, const Tensor& normed, const Tensor& rstd) {
-  const Tensor* scale = rstd ? &rstd : nullptr;
-  if (stream.pending) {
-    add_rms_norm(ctx, stream.x, stream.delta, weight, config.text.rms_norm_eps, sum, normed, scale);
-  } else {
-    if (sum.data != stream.x.data) convert(ctx, stream.x, sum);
-    rms_norm(ctx, sum, weight, config.text.rms_norm_eps, normed, scale);
-  }
-  stream.x = sum;
-  stream.pending = false;
-}
-
-void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& stream, const KvTarget* kv,
-                   LayerActivations* saved, Arena& scratch) {
-  const Sizes s(config);
-  const int64_t rows = stream.x.dim(0);
-  const DType dtype = stream.x.dtype;
-  const size_t mark = scratch.mark();
-  LayerActivations a = saved ? *saved : LayerActivations();
-  need(a.normed, rows, s.d, dtype, scratch);
-  if (!saved) a.normed2 = a.normed;  // never needed at the same time
-  need(a.normed2, rows, s.d, dtype, scratch);
-  const size_t attention_mark = scratch.mark();
-  complete_attention(s, a, rows, dtype, scratch);
-
-  residual_norm(ctx, config, layer.input_layernorm, stream, saved ? a.residual : stream.own, a.normed, a.rstd);
-  project_qkv(ctx, layer, a, scratch);
-  Heads h(config, s, a.qkv);
-  if (kv) {
-    const Tensor all = a.qkv.heads(s.heads + 2 * h.k.dim(1));
-    h.k = kv->k.heads(h.k.dim(1));
-    h.v = kv->v.heads(h.v.dim(1));
-    rope_to_cache(ctx, all, call.positions, call.inv_freq, kv->rows, h.k, h.v);
-  } else {
-    rope(ctx, h.qk, call.positions, call.inv_freq);
-  }
-  attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
-  linear_forward(ctx, layer.o_proj, a.attention, stream.delta, scratch, a.h_o ? &a.h_o : nullptr);
-  stream.pending = true;
-  residual_norm(ctx, config, layer.post_attention_layernorm, stream, a.residual2 ? a.residual2 : stream.own, a.normed2, a.rstd2);
-
-  scratch.release(attention_mark);
-  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
-  if (!saved) a.product = a.gate_up.cols(0, s.f);
-  complete_mlp(s, a, rows, dtype, scratch);
-  mlp_in(ctx, s, layer, a, scratch);
-  linear_forward(ctx, layer.down_proj, a.product, stream.delta, scratch, a.h_down ? &a.h_down : nullptr);
-  stream.pending = true;
-  scratch.release(mark);
-}
-
-void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& saved,
-                            const LayerGrads& grads, const Tensor& dx, bool need_dx, Arena& scratch) {
-  const TextConfig& t = config.text;
-  const Sizes s(config);
-  const int64_t rows = dx.dim(0);
-  const DType dtype = dx.dtype;
-  const size_t mark = scratch.mark();
-
-  // What was dropped comes back from what was kept.
-  LayerActivations a = saved;
-  const bool whole = !saved.qkv;
-  complete(s, a, rows, dtype, scratch);
-  const Heads h(config, s, a.qkv);
-  if (whole) {
-    a.rstd = scratch.tensor(DType::f32, {rows});
-    a.rstd2 = scratch.tensor(DType::f32, {rows});
-    a.lse = scratch.tensor(DType::f32, {rows, s.heads});
-  }
-  if (!saved.normed) rms_norm(ctx, a.residual, layer.input_layernorm, t.rms_norm_eps, a.normed, &a.rstd);
-  if (whole) {
-    project_qkv(ctx, layer, a, scratch);
-    rope(ctx, h.qk, call.positions, call.inv_freq);
-    attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
-    linear_forward(ctx, layer.o_proj, a.attention, a.residual2, scratch);
-    add(ctx, a.residual, a.residual2);
-  }
-  if (!saved.normed2) rms_norm(ctx, a.residual2, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, &a.rstd2);
-  if (whole) {
-    mlp_in(ctx, s, layer, a, scratch);
-  } else if (!saved.product) {
-    swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
-  }
-
-  const Tensor d_d = scratch.tensor(dtype, {rows, s.d});
-  {  // residual + down(swiglu(gate(normed2), up(normed2)))
-    const size_t inner = scratch.mark();
-    const Tensor dgate_up = scratch.tensor(dtype, {rows, 2 * s.f}), dgate = dgate_up.cols(0, s.f), dup = dgate_up.cols(s.f, s.f);
-    linear_backward(ctx, layer.down_proj, dx, a.product, a.h_down, &dup, 0, grads.down_proj, scratch);
-    swiglu_backward(ctx, dup, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), dgate, dup);
-    linear_backward(ctx, {{layer.gate_proj, a.h_gate, &grads.gate_proj}, {layer.up_proj, a.h_up, &grads.up_proj}}, dgate_up, a.normed2, &d_d, 0, scratch);
-    scratch.release(inner);
-  }
-  rms_norm_backward(ctx, d_d, a.residual2, layer.post_attention_layernorm, a.rstd2, dx, /*accumulate=*/true,
-                    grads.post_attention_layernorm ? &grads.post_attention_layernorm : nullptr);
-  {  // residual + o(attention(rope(q), rope(k), v))
-    const Tensor dattention = scratch.tensor(dtype, {rows, s.q});
-    linear_backward(ctx, layer.o_proj, dx, a.attention, a.h_o, &dattention, 0, grads.o_proj, scratch);
-    const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
-    const Heads d(config, s, dqkv);
-    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan, attention_scale(config), d.q, d.k, d.v);
-    rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
-    const bool need_normed = need_dx || grads.input_layernorm;
-    linear_backward(ctx, {{layer.q_proj, a.h_q, &grads.q_proj}, {layer.k_proj, a.h_k, &grads.k_proj}, {layer.v_proj, a.h_v, &grads.v_proj}}, dqkv, a.normed,
-                    need_normed ? &d_d : nullptr, 0, scratch);
-    if (need_normed) {
-      rms_norm_backward(ctx, d_d, a.residual, layer.input_layernorm, a.rstd, dx, /*accumulate=*/true,
-                        grads.input_layernorm ? &grads.input_layernorm : nullptr);
-    }
-  }
-  scratch.release(mark);
-}
 
 void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index, const Tensor& image_features, const Tensor& x) {
   gather_rows(ctx, weights.embed_tokens, token_ids, x);
   if (image_features) gather_rows(ctx, image_features, image_index, x);
 }
 
-size_t head_activation_bytes(const ModelConfig& config, int64_t num_targets, DType dtype) {
-  return 3 * bytes_of(num_targets, config.text.hidden_size, dtype) + bytes_of(num_targets, 1, DType::f32);
-}
-
-HeadActivations make_head_activations(const ModelConfig& config, int64_t num_targets, DType dtype, Arena& arena) {
-  const int64_t d = config.text.hidden_size;
-  return {.residual = arena.tensor(dtype, {num_targets, d}),
-          .rstd = arena.tensor(DType::f32, {num_targets}),
-          .normed = arena.tensor(dtype, {num_targets, d}),
-          .dnormed = arena.tensor(dtype, {num_targets, d})};
-}
-
-size_t head_scratch_bytes(const ModelConfig& config, const Linear& lm_head, int64_t num_targets, int64_t chunk_rows, DType dtype) {
-  const int64_t rows = std::min(chunk_rows, num_targets), rank = saved_rank(lm_head);
-  return (rank > 0 ? bytes_of(rows, rank, dtype) : 0) + 2 * bytes_of(num_targets, config.text.hidden_size, dtype) + bytes_of(rows, config.text.vocab_size, DType::f32) +
-         bytes_of(rows, config.text.vocab_size, dtype) + bytes_of(num_targets, 1, DType::f32) + 8 * 64;
-}
-
-void head_logps(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& x, const Tensor& target_rows, const Tensor& targets,
-                int64_t chunk_rows, const Tensor& logps, const HeadActivations* saved, Arena& scratch) {
-  const int64_t num_targets = targets.dim(0), d = config.text.hidden_size, v = config.text.vocab_size;
-  const size_t mark = scratch.mark();
-  const Tensor residual = saved ? saved->residual : scratch.tensor(x.dtype, {num_targets, d});
-  const Tensor normed = saved ? saved->normed : scratch.tensor(x.dtype, {num_targets, d});
-  gather_rows(ctx, x, target_rows, residual);
-  rms_norm(ctx, residual, weights.norm, config.text.rms_norm_eps, normed, saved ? &saved->rstd : nullptr);
-  // Logits in f32 whatever the compute dtype: log-probabilities are differences of large numbers.
-  const Tensor logits = scratch.tensor(DType::f32, {std::min(chunk_rows, num_targets), v});
-  const Tensor dlogits = saved && x.dtype != DType::f32 ? scratch.tensor(x.dtype, {logits.dim(0), v}) : logits;
-  for (int64_t begin = 0; begin < num_targets; begin += chunk_rows) {
-    const int64_t rows = std::min(chunk_rows, num_targets - begin);
-    const Tensor chunk = logits.rows(0, rows);
-    linear_forward(ctx, weights.lm_head, normed.rows(begin, rows), chunk, scratch);
-    log_softmax_gather(ctx, chunk, targets.rows(begin, rows), logps.rows(begin, rows), /*to_gradient=*/saved != nullptr);
-    if (!saved) continue;
-    if (x.dtype != DType::f32) convert(ctx, chunk, dlogits.rows(0, rows));
-    const Tensor dnormed = saved->dnormed.rows(begin, rows);
-    linear_backward(ctx, weights.lm_head, dlogits.rows(0, rows), normed.rows(begin, rows), Tensor(), &dnormed, 0, LinearGrads(), scratch);
-  }
-  scratch.release(mark);
-}
-
-void head_logps_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& target_rows, const Tensor& targets,
-                         const Tensor& row_weight, int64_t chunk_rows, const HeadActivations& saved, const Tensor& dx, const Tensor& norm_grad,
-                         const Tensor& lm_head_grad, Arena& scratch) {
-  const int64_t num_targets = targets.dim(0), d = config.text.hidden_size, v = config.text.vocab_size;
-  const size_t mark = scratch.mark();
-  if (lm_head_grad) {
-    const Tensor logits = scratch.tensor(DType::f32, {std::min(chunk_rows, num_targets), v});
-    const Tensor dlogits = dx.dtype != DType::f32 ? scratch.tensor(dx.dtype, {logits.dim(0), v}) : logits;
-    const Tensor logps = scratch.tensor(DType::f32, {num_targets});
-    for (int64_t begin = 0; begin < num_targets; begin += chunk_rows) {
-      const int64_t rows = std::min(chunk_rows, num_targets - begin);
-      const Tensor chunk = logits.rows(0, rows);
-      linear_forward(ctx, weights.lm_head, saved.normed.rows(begin, rows), chunk, scratch);
-      log_softmax_gather(ctx, chunk, targets.rows(begin, rows), logps.rows(begin, rows), /*to_gradient=*/true);
-      scale_rows(ctx, row_weight.rows(begin, rows), chunk);
-      if (dx.dtype != DType::f32) convert(ctx, chunk, dlogits.rows(0, rows));
-      linear_backward_weight(ctx, dlogits.rows(0, rows), saved.normed.rows(begin, rows), lm_head_grad, nullptr);
+void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call, const Tensor& x, const Tensor& out,
+                     const DecoderSink& sink, Arena& arena) {
+  const size_t num_layers = weights.layers.size(), begin = arena.mark();
+  check(sink.added.size() < num_layers, "internal", "rows are added after ", sink.added.size(), " of ", num_layers, " layers");
+  // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum.
+  const bool narrows = sink.wanted != nullptr;
+  Residual stream(x, out && !narrows ? out : arena.tensor(x.dtype, {x.dim(0), x.dim(1)}));
+  Residual narrow(narrows ? arena.tensor(x.dtype, {out.dim(0), out.dim(1)}) : Tensor(), out);
+  for (size_t l = 0; l < num_layers; ++l) {
+    if (sink.before) sink.before(l);
+    const KvTarget kv = sink.kv ? sink.kv(l) : KvTarget{};
+    LayerSink into{.kv = sink.kv ? &kv : nullptr};
+    if (narrows && l + 1 == num_layers) {
+      into.wanted = sink.wanted;
+      into.narrow = &narrow;
     }
+    if (sink.activations) {
+      sink.activations->push_back(make_activations(config, weights.layers[l], x.dim(0), x.dtype, sink.level, arena));
+      into.saved = &sink.activations->back();
+    }
+    decoder_layer(ctx, config, weights.layers[l], call, stream, into, arena);
+    if (l < sink.added.size()) add_rows(ctx, sink.added[l], stream);
   }
-  scale_rows(ctx, row_weight, saved.dnormed);
-  const Tensor dresidual = scratch.tensor(dx.dtype, {num_targets, d});
-  rms_norm_backward(ctx, saved.dnormed, saved.residual, weights.norm, saved.rstd, dresidual, /*accumulate=*/false, norm_grad ? &norm_grad : nullptr);
-  scatter_add_rows(ctx, dresidual, target_rows, dx);
-  scratch.release(mark);
+  if (out) (narrows ? narrow : stream).sum(ctx);
+  if (!sink.activations) arena.release(begin);
+}
+
+void decoder_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call, const DecoderBackward& pass, const Tensor& dx,
+                      Arena& scratch) {
+  for (size_t l = weights.layers.size(); l-- > 0;) {
+    if (pass.before) pass.before(l);
+    decoder_layer_backward(ctx, config, weights.layers[l], call, pass.saved[l], pass.grads[l], dx, l > 0 || pass.need_dx, scratch);
+    if (pass.after) pass.after(l);
+  }
 }
 
 }  // namespace vpref

@@ -68,50 +68,55 @@ void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const 
 
 }  // namespace
 
-Tensor stacked_weight(const Context& ctx, std::initializer_list<LinearPart> parts) {
+Linear stacked(const Context& ctx, std::span<const Linear> linears) {
   if (ctx.device == Device::cpu) return {};
-  Tensor all = parts.begin()->linear.weight;
-  all.shape[0] = 0;
-  for (const LinearPart& p : parts) {
-    const Tensor& w = p.linear.weight;
-    if (p.linear.bias || w.dtype != all.dtype || !w.dense() || w.dim(1) != all.dim(1) || w.data != all.rows(all.dim(0), 0).data) return {};
-    all.shape[0] += w.dim(0);
+  Linear all{linears[0].weight, linears[0].bias};
+  if (linears.size() == 1) return all;
+  all.weight.shape[0] = 0;
+  for (const Linear& l : linears) {
+    const Tensor& w = l.weight;
+    const int64_t n = all.weight.dim(0);
+    if (w.dtype != all.weight.dtype || !w.dense() || w.dim(1) != all.weight.dim(1) || w.data != all.weight.rows(n, 0).data) return {};
+    if (bool(l.bias) != bool(all.bias) || (l.bias && (l.bias.dtype != all.bias.dtype || l.bias.data != all.bias.rows(n, 0).data))) return {};
+    all.weight.shape[0] += w.dim(0);
   }
+  if (all.bias) all.bias.shape[0] = all.weight.dim(0);
   return all;
 }
 
-void linear_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch, const Tensor* saved_h) {
-  linear(ctx, x, l.weight, l.bias ? &l.bias : nullptr, y);
-  add_adapters(ctx, l, x, y, scratch, saved_h ? *saved_h : Tensor());
-}
-
-void linear_forward(Context& ctx, std::initializer_list<LinearPart> parts, const Tensor& x, const Tensor& y, Arena& scratch) {
-  const Tensor stacked = stacked_weight(ctx, parts);
-  if (stacked) linear(ctx, x, stacked, nullptr, y);
+void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch, std::span<const Tensor> saved_h) {
+  const Linear one = stacked(ctx, linears);
+  if (one.weight) linear(ctx, x, one.weight, one.bias ? &one.bias : nullptr, y);
   int64_t column = 0;
-  for (const auto& [l, saved_h, grads] : parts) {
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const Linear& l = linears[i];
     const Tensor part = y.cols(column, l.weight.dim(0));
-    if (!stacked) linear(ctx, x, l.weight, l.bias ? &l.bias : nullptr, part);
-    add_adapters(ctx, l, x, part, scratch, saved_h);
+    if (!one.weight) linear(ctx, x, l.weight, l.bias ? &l.bias : nullptr, part);
+    add_adapters(ctx, l, x, part, scratch, saved_h.empty() ? Tensor() : saved_h[i]);
     column += part.dim(1);
   }
 }
 
-void linear_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor& saved_h, const Tensor* dx, float beta,
-                     const LinearGrads& grads, Arena& scratch) {
-  linear_backward(ctx, {{l, saved_h, &grads}}, dy, x, dx, beta, scratch);
+void linear_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch) {
+  linear_forward(ctx, std::span(&l, 1), x, y, scratch);
 }
 
-void linear_backward(Context& ctx, std::initializer_list<LinearPart> parts, const Tensor& dy, const Tensor& x, const Tensor* dx, float beta, Arena& scratch) {
-  const Tensor stacked = stacked_weight(ctx, parts);
-  if (dx && stacked) linear_backward_input(ctx, dy, stacked, *dx, beta);
+void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const Tensor& x, std::span<const Tensor> saved_h, const Tensor* dx, float beta,
+                     std::span<const LinearGrads> grads, Arena& scratch) {
+  const Linear one = stacked(ctx, linears);
+  if (dx && one.weight) linear_backward_input(ctx, dy, one.weight, *dx, beta);
   int64_t column = 0;
-  for (const auto& [l, saved_h, grads] : parts) {
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const Linear& l = linears[i];
     const Tensor part = dy.cols(column, l.weight.dim(0));
-    if (dx && !stacked) linear_backward_input(ctx, part, l.weight, *dx, column == 0 ? beta : 1);
-    backward_parameters(ctx, l, part, x, saved_h, dx, *grads, scratch);
+    if (dx && !one.weight) linear_backward_input(ctx, part, l.weight, *dx, column == 0 ? beta : 1);
+    backward_parameters(ctx, l, part, x, saved_h.empty() ? Tensor() : saved_h[i], dx, grads[i], scratch);
     column += part.dim(1);
   }
+}
+
+void linear_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor* dx, float beta, const LinearGrads& grads, Arena& scratch) {
+  linear_backward(ctx, std::span(&l, 1), dy, x, {}, dx, beta, std::span(&grads, 1), scratch);
 }
 
 }  // namespace vpref

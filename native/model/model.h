@@ -2,8 +2,10 @@
 // The model's picture: Config, Weights. Shape letters: T packed rows, D hidden, H heads, G kv heads, E head size, F mlp, V vocabulary,
 // L layers, S image side, P patches of an image, C vision hidden.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,15 +16,51 @@
 
 namespace vpref {
 
+// The linears of a decoder layer. What there is per linear (weights, gradients, bias or none) is an array over them.
+enum LayerLinear : size_t { kQProj, kKProj, kVProj, kOProj, kGateProj, kUpProj, kDownProj, kNumLinears };
+template <class T>
+using PerLinear = std::array<T, kNumLinears>;
+
+// Neighbours in that order which read the same rows; their outputs stand side by side. On a GPU their weights do too, and are one product.
+struct LinearStack {
+  size_t first, count;
+  template <class T>
+  std::span<T> of(PerLinear<T>& all) const { return std::span<T>(all).subspan(first, count); }
+  template <class T>
+  std::span<const T> of(const PerLinear<T>& all) const { return std::span<const T>(all).subspan(first, count); }
+};
+constexpr LinearStack kQkv{kQProj, 3}, kAttentionOut{kOProj, 1}, kGateUp{kGateProj, 2}, kMlpOut{kDownProj, 1};
+
 // Keys keep the checkpoint's own names.
 struct TextConfig {
   int32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
   int32_t max_position_embeddings;
   float rms_norm_eps;
   bool tie_word_embeddings;
-  bool attention_bias = false, mlp_bias = false;
+  PerLinear<bool> bias{};
   std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
+  int64_t hidden_width() const { return hidden_size; }
+  int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
+  int64_t kv_width() const { return int64_t(num_key_value_heads) * head_dim; }
+  int64_t mlp_width() const { return intermediate_size; }
 };
+
+// What is known of each linear: loading, adapters, training and the commands read it here.
+struct LinearInfo {
+  const char* name;  // as a target of PEFT
+  const char* path;  // below the layer's
+  int64_t (TextConfig::*outputs)() const;
+  int64_t (TextConfig::*inputs)() const;
+};
+inline constexpr PerLinear<LinearInfo> kLinears = {{
+    {"q_proj", "self_attn.q_proj", &TextConfig::query_width, &TextConfig::hidden_width},
+    {"k_proj", "self_attn.k_proj", &TextConfig::kv_width, &TextConfig::hidden_width},
+    {"v_proj", "self_attn.v_proj", &TextConfig::kv_width, &TextConfig::hidden_width},
+    {"o_proj", "self_attn.o_proj", &TextConfig::hidden_width, &TextConfig::query_width},
+    {"gate_proj", "mlp.gate_proj", &TextConfig::mlp_width, &TextConfig::hidden_width},
+    {"up_proj", "mlp.up_proj", &TextConfig::mlp_width, &TextConfig::hidden_width},
+    {"down_proj", "mlp.down_proj", &TextConfig::hidden_width, &TextConfig::mlp_width},
+}};
 
 struct VisionConfig {
   int32_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, image_size, patch_size;
@@ -64,12 +102,8 @@ struct Linear {
 };
 
 struct DecoderLayer {
-  Tensor input_layernorm;           // [D]
-  Linear q_proj, k_proj, v_proj;    // [H*E, D], [G*E, D], [G*E, D]
-  Linear o_proj;                    // [D, H*E]
-  Tensor post_attention_layernorm;  // [D]
-  Linear gate_proj, up_proj;        // [F, D]
-  Linear down_proj;                 // [D, F]
+  Tensor input_layernorm, post_attention_layernorm;  // [D]
+  PerLinear<Linear> linears;
 };
 
 struct VisionLayer {

@@ -30,9 +30,9 @@ void projector_backward(Context& ctx, const ModelConfig& config, const Weights& 
                         const ProjectorGrads& grads, Arena& scratch) {
   const size_t mark = scratch.mark();
   const Tensor dactive = scratch.tensor(drows.dtype, {drows.dim(0), config.text.hidden_size});
-  linear_backward(ctx, weights.projector_2, drows, saved.active, Tensor(), &dactive, 0, grads.linear_2, scratch);
+  linear_backward(ctx, weights.projector_2, drows, saved.active, &dactive, 0, grads.linear_2, scratch);
   gelu_backward(ctx, config.projector_hidden_act, dactive, saved.hidden, dactive);
-  linear_backward(ctx, weights.projector_1, dactive, saved.features, Tensor(), nullptr, 0, grads.linear_1, scratch);
+  linear_backward(ctx, weights.projector_1, dactive, saved.features, nullptr, 0, grads.linear_1, scratch);
   scratch.release(mark);
 }
 

@@ -13,22 +13,11 @@ namespace vpref {
 
 namespace {
 
-struct NamedLinear {
-  const char* name;  // PEFT target
-  const char* path;  // below the layer
-  Linear DecoderLayer::*linear;
-  LinearGrads LayerGrads::*grads;
-};
-
-constexpr NamedLinear kLinears[] = {
-    {"q_proj", "self_attn.q_proj", &DecoderLayer::q_proj, &LayerGrads::q_proj},
-    {"k_proj", "self_attn.k_proj", &DecoderLayer::k_proj, &LayerGrads::k_proj},
-    {"v_proj", "self_attn.v_proj", &DecoderLayer::v_proj, &LayerGrads::v_proj},
-    {"o_proj", "self_attn.o_proj", &DecoderLayer::o_proj, &LayerGrads::o_proj},
-    {"gate_proj", "mlp.gate_proj", &DecoderLayer::gate_proj, &LayerGrads::gate_proj},
-    {"up_proj", "mlp.up_proj", &DecoderLayer::up_proj, &LayerGrads::up_proj},
-    {"down_proj", "mlp.down_proj", &DecoderLayer::down_proj, &LayerGrads::down_proj},
-};
+std::string target_names() {
+  std::string names;
+  for (size_t i = 0; i < kNumLinears; ++i) names += cat(i == 0 ? "" : i + 1 == kNumLinears ? " or " : ", ", kLinears[i].name);
+  return names;
+}
 
 bool is_projector(const Weights& w, const Tensor* slot) {
   return slot && (slot == &w.projector_1.weight || slot == &w.projector_1.bias || slot == &w.projector_2.weight || slot == &w.projector_2.bias);
@@ -45,7 +34,7 @@ bool saves_projector(const Weights& w, const LoadedAdapter* start) {
 // What an adapter to go on from must have, so that the result is one adapter again.
 void check_start(const ModelConfig& config, const Weights& weights, const LoadedAdapter& start, bool projector) {
   const bool decoder = std::any_of(weights.layers.begin(), weights.layers.end(), [&](const DecoderLayer& layer) {
-    return std::any_of(std::begin(kLinears), std::end(kLinears), [&](const NamedLinear& l) { return has_lora(start, layer.*l.linear); });
+    return std::any_of(layer.linears.begin(), layer.linears.end(), [&](const Linear& l) { return has_lora(start, l); });
   });
   check(decoder || projector, "checkpoint", start.dir, ": expected LoRA on the language model's linears or a saved projector to go on from, got neither");
   if (!projector) return;
@@ -67,8 +56,8 @@ void check_options(const ModelConfig& config, const TrainableOptions& o) {
   check(o.lora_r == 0 || !o.language_model, "config", "LoRA and full fine-tuning of the language model exclude each other");
   check(o.lora_r == 0 || !o.lora_targets.empty(), "config", "lora_targets: expected at least one linear");
   for (const std::string& target : o.lora_targets) {
-    const bool known = std::any_of(std::begin(kLinears), std::end(kLinears), [&](const NamedLinear& l) { return target == l.name; });
-    check(known, "config", "lora_targets: expected q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj, got ", target);
+    const bool known = std::any_of(kLinears.begin(), kLinears.end(), [&](const LinearInfo& l) { return target == l.name; });
+    check(known, "config", "lora_targets: expected ", target_names(), ", got ", target);
   }
 }
 
@@ -97,11 +86,11 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
   const std::string lm = config.model_type == "llava" ? "model.language_model." : "model.";
   for (size_t i = 0; i < layers.size(); ++i) {
     const int64_t begin = store.numel();
-    for (const NamedLinear& l : kLinears) {
-      Linear& linear = weights.layers[i].*l.linear;
-      LinearGrads& grads = layers[i].*l.grads;
-      const std::string path = cat(layer_path(config, i), ".", l.path);
-      const bool target = std::find(options.lora_targets.begin(), options.lora_targets.end(), l.name) != options.lora_targets.end();
+    for (size_t l = 0; l < kNumLinears; ++l) {
+      Linear& linear = weights.layers[i].linears[l];
+      LinearGrads& grads = layers[i].linears[l];
+      const std::string path = cat(layer_path(config, i), ".", kLinears[l].path);
+      const bool target = std::find(options.lora_targets.begin(), options.lora_targets.end(), kLinears[l].name) != options.lora_targets.end();
       if (options.start) {
         if (has_lora(*options.start, linear)) add_started_lora(path, linear, grads);
       } else if (options.lora_r > 0 && target) {
@@ -119,6 +108,9 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       add_weight(layer_path(config, i) + ".input_layernorm.weight", l.input_layernorm, layers[i].input_layernorm, kMainNoDecay);
       add_weight(layer_path(config, i) + ".post_attention_layernorm.weight", l.post_attention_layernorm, layers[i].post_attention_layernorm,
                  kMainNoDecay);
+      for (size_t k = 0; k < kNumLinears; ++k) {
+        if (l.linears[k].bias) add_weight(cat(layer_path(config, i), ".", kLinears[k].path, ".bias"), l.linears[k].bias, layers[i].linears[k].bias, kMainNoDecay);
+      }
     }
     add_weight(lm + "norm.weight", weights.norm, norm_grad, kMainNoDecay);
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is trained: LoRA on the language model's seven linears, the projector, or all of the language model. Puts the parameters into the flat
+// What is trained: LoRA on the language model's linears, the projector, or all of the language model. Puts the parameters into the flat
 // store, points the model's weights at them, and keeps the matching gradient views.
 #pragma once
 #include <string>
@@ -12,11 +12,18 @@
 
 namespace vpref {
 
+// The names of a layer's linears.
+inline std::vector<std::string> all_linears() {
+  std::vector<std::string> names;
+  for (const LinearInfo& l : kLinears) names.push_back(l.name);
+  return names;
+}
+
 struct TrainableOptions {
   int64_t lora_r = 0;  // 0: no adapter
   double lora_alpha = 0;
   bool use_rslora = false;
-  std::vector<std::string> lora_targets = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  std::vector<std::string> lora_targets = all_linears();
   bool projector = false;
   bool language_model = false;  // full fine-tuning; excludes lora_r
   uint64_t seed = 0;            // of the initial LoRA A

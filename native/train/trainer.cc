@@ -320,7 +320,7 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   const Tensor logps = arena_.tensor(DType::f32, {num_targets});
 
   const Tensor x = arena_.tensor(compute_, {t, d});
-  Residual stream(x, arena_.tensor(compute_, {t, d}));
+  const Tensor last = arena_.tensor(compute_, {t, d});
   Tensor image_features;
   if (image_rows > 0) {
     const bool keep_projector = keep && trainable_.trains_projector;
@@ -330,19 +330,11 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
     projector_forward(ctx_, config_, weights_, f.projector.features, image_features, keep_projector ? &f.projector : nullptr, arena_);
   }
   embed(ctx_, weights_, f.token_ids, f.image_index, image_features, x);
-  const size_t layers_mark = arena_.mark();
-  for (const DecoderLayer& layer : weights_.layers) {
-    check_cancelled();
-    if (keep) {
-      f.layers.push_back(make_activations(config_, layer, t, compute_, level_, arena_));
-      decoder_layer(ctx_, config_, layer, f.call, stream, nullptr, &f.layers.back(), arena_);
-    } else {
-      decoder_layer(ctx_, config_, layer, f.call, stream, nullptr, nullptr, arena_);
-      arena_.release(layers_mark);
-    }
-  }
+  DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = level_};
+  if (keep) sink.activations = &f.layers;
+  decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
-  head_logps(ctx_, config_, weights_, stream.sum(ctx_), f.target_rows, f.targets, options_.head_chunk_rows, logps, keep ? &f.head : nullptr, arena_);
+  head_logps(ctx_, config_, weights_, last, f.target_rows, f.targets, options_.head_chunk_rows, logps, keep ? &f.head : nullptr, arena_);
 
   std::vector<float> host(static_cast<size_t>(num_targets));
   copy_to_host(ctx_, host.data(), logps.data, host.size() * sizeof(float));
@@ -368,12 +360,14 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
   head_logps_backward(ctx_, config_, weights_, f.target_rows, f.targets, row_weight, options_.head_chunk_rows, f.head, dx, trainable_.norm_grad,
                       trainable_.lm_head_grad, arena_);
   const bool below = trainable_.trains_projector || trainable_.trains_language_model;
-  for (size_t i = weights_.layers.size(); i-- > 0;) {
-    // What ranks do together cannot be left half done.
+  // What ranks do together cannot be left half done.
+  const auto before = [&](size_t) {
     if (!is_last || world_.size() == 1) check_cancelled();
-    decoder_layer_backward(ctx_, config_, weights_.layers[i], f.call, f.layers[i], trainable_.layers[i], dx, i > 0 || below, arena_);
-    if (is_last) exchange_.layer_done(ctx_, trainable_.store, int64_t(i));
-  }
+  };
+  const auto after = [&](size_t layer) {
+    if (is_last) exchange_.layer_done(ctx_, trainable_.store, int64_t(layer));
+  };
+  decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
   if (trainable_.trains_projector && f.projector.features) {
     const Tensor drows = arena_.tensor(compute_, {f.projector.features.dim(0), d});

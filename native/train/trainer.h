@@ -16,6 +16,8 @@
 
 #include "dist/collective.h"
 #include "model/decoder.h"
+#include "model/head.h"
+#include "model/tree.h"
 #include "train/gradient_exchange.h"
 #include "train/losses/loss.h"
 #include "train/schedule.h"

@@ -25,6 +25,8 @@ export interface Binding {
   /** Name and version of the MPI that vpref_mpi.so was built with; throws an engine error where there is none. */
   mpiLibrary(): string;
   losses(): { name: string; source: string }[];
+  /** The names of a decoder layer's linears, which an adapter may be put on. */
+  linears(): string[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
   mergeModel(policy: NativePolicy, dir: string, dtype: 'f32' | 'f16'): Promise<MergeResult>;
   buildFacts(): NativeBuildFacts;
@@ -219,6 +221,7 @@ const EXPORTS: Record<keyof Binding, true> = {
   abortRanks: true,
   buildFacts: true,
   lossNeeds: true,
+  linears: true,
   losses: true,
   mergeModel: true,
   mpiLibrary: true,

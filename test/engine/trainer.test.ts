@@ -4,12 +4,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import Train from '../../src/commands/train.ts';
+import { loadBinding } from '../../src/engine/binding.ts';
 import { lossNeeds, readAdapterShape } from '../../src/engine/trainer.ts';
 import { withoutEngine } from '../support/native.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vpref-trainer-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const config = (value: unknown) => writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(value));
+
+test("--lora-targets stands at all of the engine's linears", { skip: withoutEngine }, () => {
+  assert.deepEqual(Train.flags['lora-targets'].default, loadBinding('auto').binding.linears().join(','));
+});
 
 test("an adapter's rank and scale, peft's defaults where it has none", async () => {
   const shape = { loraR: 4, loraAlpha: 8, rslora: false, loraTargets: [] };

@@ -93,6 +93,18 @@ FamilyTensors list_tensors(const ModelConfig& config, Weights& weights) {
   return out;
 }
 
+// The weights of a stack follow each other, then its biases: in that order they are laid on a GPU.
+void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& layer, int group, const std::string& at, FamilyTensors& out) {
+  for (size_t i = stack.first; i < stack.first + stack.count; ++i) {
+    const LinearInfo& info = kLinears[i];
+    list_linear(layer.linears[i], (c.*info.outputs)(), (c.*info.inputs)(), false, group, at + info.path, out);
+  }
+  for (size_t i = stack.first; i < stack.first + stack.count; ++i) {
+    const int64_t n = (c.*kLinears[i].outputs)();
+    if (c.bias[i]) out.tensors.push_back({&layer.linears[i].bias, {n}, {n}, group, at + kLinears[i].path + ".bias"});
+  }
+}
+
 }  // namespace
 
 const Family llama_family = {"llama", parse_config, list_tensors};
@@ -116,29 +128,25 @@ TextConfig parse_llama_text(const ConfigReader& config) {
   t.max_position_embeddings = config.integer("max_position_embeddings", 2048, 1, INT32_MAX);
   t.rms_norm_eps = float(config.number("rms_norm_eps", 1e-6));
   t.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
-  t.attention_bias = config.boolean("attention_bias", false);
-  t.mlp_bias = config.boolean("mlp_bias", false);
+  const bool attention_bias = config.boolean("attention_bias", false), mlp_bias = config.boolean("mlp_bias", false);
+  t.bias = {attention_bias, attention_bias, attention_bias, attention_bias, mlp_bias, mlp_bias, mlp_bias};
   t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings);
   return t;
 }
 
 void list_llama_tensors(const TextConfig& c, Weights& weights, int text, int head, FamilyTensors& out) {
-  const int64_t d = c.hidden_size, q = int64_t(c.num_attention_heads) * c.head_dim, kv = int64_t(c.num_key_value_heads) * c.head_dim;
-  const int64_t f = c.intermediate_size, v = c.vocab_size;
+  const int64_t d = c.hidden_size, v = c.vocab_size;
   out.tensors.push_back({&weights.embed_tokens, {v, d}, {v, d}, text, "embed_tokens.weight"});
   weights.layers.resize(size_t(c.num_hidden_layers));
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     DecoderLayer& l = weights.layers[i];
     const std::string at = "layers." + std::to_string(i) + ".";
     out.tensors.push_back({&l.input_layernorm, {d}, {d}, text, at + "input_layernorm.weight"});
-    list_linear(l.q_proj, q, d, c.attention_bias, text, at + "self_attn.q_proj", out);
-    list_linear(l.k_proj, kv, d, c.attention_bias, text, at + "self_attn.k_proj", out);
-    list_linear(l.v_proj, kv, d, c.attention_bias, text, at + "self_attn.v_proj", out);
-    list_linear(l.o_proj, d, q, c.attention_bias, text, at + "self_attn.o_proj", out);
+    list_stack(c, kQkv, l, text, at, out);
+    list_stack(c, kAttentionOut, l, text, at, out);
     out.tensors.push_back({&l.post_attention_layernorm, {d}, {d}, text, at + "post_attention_layernorm.weight"});
-    list_linear(l.gate_proj, f, d, c.mlp_bias, text, at + "mlp.gate_proj", out);
-    list_linear(l.up_proj, f, d, c.mlp_bias, text, at + "mlp.up_proj", out);
-    list_linear(l.down_proj, d, f, c.mlp_bias, text, at + "mlp.down_proj", out);
+    list_stack(c, kGateUp, l, text, at, out);
+    list_stack(c, kMlpOut, l, text, at, out);
   }
   out.tensors.push_back({&weights.norm, {d}, {d}, text, "norm.weight"});
   list_linear(weights.lm_head, v, d, false, head, "lm_head", out);

@@ -119,8 +119,8 @@ TEST_F(DeviceMemory, WeightsThatAreReadTogetherFollowEachOther) {
   Model model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", Device::cuda, DType::bf16);
   model.prepare(ctx);
   for (const DecoderLayer& l : model.weights.layers) {
-    EXPECT_TRUE(stacked_weight(ctx, {{l.q_proj, {}}, {l.k_proj, {}}, {l.v_proj, {}}}));
-    EXPECT_TRUE(stacked_weight(ctx, {{l.gate_proj, {}}, {l.up_proj, {}}}));
+    EXPECT_TRUE(stacked(ctx, kQkv.of(l.linears)).weight);
+    EXPECT_TRUE(stacked(ctx, kGateUp.of(l.linears)).weight);
   }
 }
 
@@ -297,8 +297,8 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
             [enabled](Context& ctx, Model& model) {
               ctx.workspace.get(2 * ctx.workspace.capacity());  // as training may
               for (DecoderLayer& l : model.weights.layers)
-                for (Linear* p : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj, &l.gate_proj, &l.up_proj, &l.down_proj})
-                  for (LoraPair& pair : p->adapters) pair.enabled = enabled;
+                for (Linear& p : l.linears)
+                  for (LoraPair& pair : p.adapters) pair.enabled = enabled;
             },
             [](auto) {});
       };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine against transformers and peft on four tiny random checkpoints (scripts/goldens/models.py).
-// Covers native/infer/prefill.cc native/infer/decode.cc native/model/decoder.cc native/model/last_layer.cc
+// Covers native/infer/prefill.cc native/infer/decode.cc native/model/decoder_layer.cc
 // Covers native/model/adapter.cc native/model/families/llama.cc native/model/families/llava.cc
 #include <gtest/gtest.h>
 

@@ -53,18 +53,19 @@ TEST(Linear, PartsGiveWhatEachGivesAlone) {
     alone[i].adapters.push_back({memory.copy(grads[i].adapters[0].a), memory.copy(grads[i].adapters[0].b)});
   }
   linears[2].adapters.push_back({memory.tensor(kRank, kInputs), memory.tensor(kOutputs[2], kRank), 2.0f, /*enabled=*/false});
-  const Tensor x = memory.tensor(kRows, kInputs), y = memory.tensor(kRows, kAll), h = memory.tensor(kRows, kRank), none;
-  linear_forward(ctx, {{linears[0], none}, {linears[1], h}, {linears[2], none}}, x, y, memory.arena());
+  const Tensor x = memory.tensor(kRows, kInputs), y = memory.tensor(kRows, kAll);
+  const Tensor h[3] = {{}, memory.tensor(kRows, kRank), {}};
+  linear_forward(ctx, linears, x, y, memory.arena(), h);
 
   const Tensor dy = memory.tensor(kRows, kAll), dx = memory.tensor(kRows, kInputs), expected_dx = memory.copy(dx);
-  linear_backward(ctx, {{linears[0], none, &grads[0]}, {linears[1], h, &grads[1]}, {linears[2], none, &grads[2]}}, dy, x, &dx, 0.5f, memory.arena());
+  linear_backward(ctx, linears, dy, x, h, &dx, 0.5f, grads, memory.arena());
   int64_t column = 0;
   for (int i = 0; i < 3; ++i) {
     const int64_t n = kOutputs[i];
     const Tensor expected = memory.tensor(kRows, n);
     linear_forward(ctx, linears[i], x, expected, memory.arena());
     expect_equal(y.cols(column, n), expected);
-    linear_backward(ctx, linears[i], dy.cols(column, n), x, none, &expected_dx, i == 0 ? 0.5f : 1.0f, alone[i], memory.arena());
+    linear_backward(ctx, linears[i], dy.cols(column, n), x, &expected_dx, i == 0 ? 0.5f : 1.0f, alone[i], memory.arena());
     expect_equal(grads[i].weight, alone[i].weight);
     expect_equal(grads[i].adapters[0].a, alone[i].adapters[0].a);
     expect_equal(grads[i].adapters[0].b, alone[i].adapters[0].b);
@@ -73,20 +74,27 @@ TEST(Linear, PartsGiveWhatEachGivesAlone) {
   expect_equal(dx, expected_dx);
 }
 
-TEST(Linear, WeightsAreStackedWhereTheyFollowEachOther) {
+TEST(Linear, AreStackedWhereTheyFollowEachOther) {
   Memory memory;
   const Context gpu(Device::cuda), cpu(Device::cpu);
-  const Tensor all = memory.tensor(kAll, kInputs), none;
-  Linear q{all.rows(0, 16)}, k{all.rows(16, 8)}, v{all.rows(24, 8)};
-  const Tensor stacked = stacked_weight(gpu, {{q, none}, {k, none}, {v, none}});
-  EXPECT_EQ(stacked.data, all.data);
-  EXPECT_EQ(shape_string(stacked), shape_string(all));
-  EXPECT_EQ(stacked_weight(gpu, {{k, none}, {v, none}}).data, k.weight.data);
-  EXPECT_FALSE(stacked_weight(cpu, {{q, none}, {k, none}, {v, none}}));
-  EXPECT_FALSE(stacked_weight(gpu, {{q, none}, {v, none}})) << "a gap";
-  EXPECT_FALSE(stacked_weight(gpu, {{k, none}, {q, none}})) << "another order";
-  k.bias = memory.tensor(1, 8).reshaped({8});
-  EXPECT_FALSE(stacked_weight(gpu, {{q, none}, {k, none}, {v, none}})) << "a bias";
+  const Tensor all = memory.tensor(kAll, kInputs), biases = memory.tensor(1, kAll).reshaped({kAll});
+  const Linear q{all.rows(0, 16)}, k{all.rows(16, 8)}, v{all.rows(24, 8)};
+  const auto as_one = [&](const Context& ctx, std::vector<Linear> linears) { return stacked(ctx, linears); };
+  EXPECT_EQ(as_one(gpu, {q, k, v}).weight.data, all.data);
+  EXPECT_EQ(shape_string(as_one(gpu, {q, k, v}).weight), shape_string(all));
+  EXPECT_FALSE(as_one(gpu, {q, k, v}).bias);
+  EXPECT_EQ(as_one(gpu, {k, v}).weight.data, k.weight.data);
+  EXPECT_FALSE(as_one(cpu, {q, k, v}).weight);
+  EXPECT_FALSE(as_one(gpu, {q, v}).weight) << "a gap";
+  EXPECT_FALSE(as_one(gpu, {k, q}).weight) << "another order";
+
+  const Linear q_bias{q.weight, biases.rows(0, 16)}, k_bias{k.weight, biases.rows(16, 8)}, v_bias{v.weight, biases.rows(24, 8)};
+  EXPECT_EQ(as_one(gpu, {q_bias, k_bias, v_bias}).weight.data, all.data);
+  EXPECT_EQ(as_one(gpu, {q_bias, k_bias, v_bias}).bias.data, biases.data);
+  EXPECT_EQ(shape_string(as_one(gpu, {q_bias, k_bias, v_bias}).bias), shape_string(biases));
+  EXPECT_FALSE(as_one(gpu, {q_bias, k, v_bias}).weight) << "one without a bias";
+  EXPECT_FALSE(as_one(gpu, {q, k_bias}).weight) << "one with a bias";
+  EXPECT_FALSE(as_one(gpu, {q_bias, {k.weight, biases.rows(20, 8)}}).weight) << "a gap between biases";
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ TEST_F(LoadTest, ThreeSpellingsOfTheNamesGiveTheSameWeights) {
     fs::rename(dir / "other.safetensors", dir / "model.safetensors");
     const Model model(dir.string(), Device::cpu, DType::f32);
     EXPECT_EQ(model.num_parameters(), expected.num_parameters());
-    const Tensor &a = model.weights.layers[1].down_proj.weight, &b = expected.weights.layers[1].down_proj.weight;
+    const Tensor &a = model.weights.layers[1].linears[kDownProj].weight, &b = expected.weights.layers[1].linears[kDownProj].weight;
     EXPECT_EQ(std::memcmp(a.data, b.data, a.bytes()), 0);
   }
 }

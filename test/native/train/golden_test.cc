@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training on the demo model against transformers + peft (scripts/goldens/train.py): losses, every gradient, five AdamW steps.
+// Covers native/model/head.cc
 // Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's largest; losses 2e-5 (ipo 1e-4), over five steps 5e-5.
 #include <gtest/gtest.h>
 

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/decoder_layer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/elementwise.h"
+#include "ops/rms_norm.h"
+#include "ops/rope.h"
+#include "ops/rows.h"
+#include "ops/swiglu.h"
+
+namespace vpref {
+
+namespace {
+
+struct Sizes {
+  int64_t d, q, kv, f, heads;
+  explicit Sizes(const ModelConfig& c)
+      : d(c.text.hidden_size),
+        q(c.text.query_width()),
+        kv(c.text.kv_width()),
+        f(c.text.intermediate_size),
+        heads(c.text.num_attention_heads) {}
+};
+
+size_t bytes_of(int64_t rows, int64_t cols, DType dtype) { return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype)); }
+
+int64_t total_rank(const DecoderLayer& layer) {
+  int64_t rank = 0;
+  for (const Linear& l : layer.linears) rank += saved_rank(l);
+  return rank;
+}
+
+int64_t largest_rank(const DecoderLayer& layer) {
+  int64_t rank = 0;
+  for (const Linear& l : layer.linears) rank = std::max(rank, saved_rank(l));
+  return rank;
+}
+
+float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
+
+// Queries, keys and values of qkv, by heads; qk: what rope turns.
+struct Heads {
+  Tensor q, k, v, qk;
+  Heads(const ModelConfig& c, const Sizes& s, const Tensor& qkv)
+      : q(qkv.cols(0, s.q).heads(s.heads)),
+        k(qkv.cols(s.q, s.kv).heads(c.text.num_key_value_heads)),
+        v(qkv.cols(s.q + s.kv, s.kv).heads(c.text.num_key_value_heads)),
+        qk(qkv.cols(0, s.q + s.kv).heads(s.heads + c.text.num_key_value_heads)) {}
+};
+
+void project(Context& ctx, const LinearStack& stack, const DecoderLayer& l, const LayerActivations& a, const Tensor& x, const Tensor& y, Arena& scratch) {
+  linear_forward(ctx, stack.of(l.linears), x, y, scratch, stack.of(a.lora_h));
+}
+
+void mlp_in(Context& ctx, const Sizes& s, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
+  project(ctx, kGateUp, l, a, a.normed2, a.gate_up, scratch);
+  swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
+}
+
+// Give every tensor that `a` lacks a place in scratch.
+void need(Tensor& t, int64_t rows, int64_t cols, DType dtype, Arena& scratch) {
+  if (!t) t = scratch.tensor(dtype, {rows, cols});
+}
+
+void complete_attention(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
+  need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
+  need(a.attention, rows, s.q, dtype, scratch);
+}
+
+void complete_mlp(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
+  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
+  need(a.product, rows, s.f, dtype, scratch);
+}
+
+void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
+  need(a.normed, rows, s.d, dtype, scratch);
+  complete_attention(s, a, rows, dtype, scratch);
+  need(a.residual2, rows, s.d, dtype, scratch);
+  need(a.normed2, rows, s.d, dtype, scratch);
+  complete_mlp(s, a, rows, dtype, scratch);
+}
+
+}  // namespace
+
+size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype, RecomputeLevel level) {
+  const Sizes s(config);
+  size_t total = bytes_of(rows, s.d, dtype);
+  if (level >= 3) return total;
+  total += 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
+  total += 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.f, dtype);
+  if (level < 1) total += 2 * bytes_of(rows, s.d, dtype) + bytes_of(rows, s.f, dtype);
+  if (level < 2) total += bytes_of(rows, total_rank(layer), dtype) + 7 * 64;
+  return total;
+}
+
+LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype, RecomputeLevel level, Arena& arena) {
+  const Sizes s(config);
+  LayerActivations a;
+  a.residual = arena.tensor(dtype, {rows, s.d});
+  if (level >= 3) return a;
+  a.rstd = arena.tensor(DType::f32, {rows});
+  a.rstd2 = arena.tensor(DType::f32, {rows});
+  a.lse = arena.tensor(DType::f32, {rows, s.heads});
+  a.qkv = arena.tensor(dtype, {rows, s.q + 2 * s.kv});
+  a.attention = arena.tensor(dtype, {rows, s.q});
+  a.residual2 = arena.tensor(dtype, {rows, s.d});
+  a.gate_up = arena.tensor(dtype, {rows, 2 * s.f});
+  if (level < 1) {
+    a.normed = arena.tensor(dtype, {rows, s.d});
+    a.normed2 = arena.tensor(dtype, {rows, s.d});
+    a.product = arena.tensor(dtype, {rows, s.f});
+  }
+  if (level < 2) {
+    for (size_t i = 0; i < kNumLinears; ++i) {
+      if (const int64_t rank = saved_rank(layer.linears[i])) a.lora_h[i] = arena.tensor(dtype, {rows, rank});
+    }
+  }
+  return a;
+}
+
+size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t rows, DType dtype, bool backward) {
+  const Sizes s(config);
+  int64_t rank = 0;
+  for (const DecoderLayer& l : weights.layers) rank = std::max(rank, largest_rank(l));
+  if (!backward) {  // attention's tensors and the MLP's take turns in one place
+    const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype);
+    return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) + 2 * bytes_of(rows, rank, dtype) + 64 * 64;
+  }
+  // Everything a layer makes, plus one x A^T at a time.
+  size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 3 * bytes_of(rows, s.f, dtype) +
+                 2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
+  total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(rows, s.f, dtype);
+  return total + 64 * 64;
+}
+
+size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t rows, int64_t wanted, DType dtype) {
+  const Sizes s(config);
+  return 2 * bytes_of(wanted, s.d, dtype) +
+         std::max(bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(wanted, s.q, dtype), 2 * bytes_of(wanted, s.f, dtype)) + 16 * 64;
+}
+
+Tensor Residual::sum(Context& ctx) const {
+  if (!pending) return x;
+  add(ctx, x, delta);
+  return delta;
+}
+
+namespace {
+
+// normed = the norm of the stream with all that is pending, which becomes `sum`.
+void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight, Residual& stream, const Tensor& sum, const Tensor& normed, const Tensor& rstd) {
+  const Tensor* scale = rstd ? &rstd : nullptr;
+  if (stream.pending) {
+    add_rms_norm(ctx, stream.x, stream.delta, weight, config.text.rms_norm_eps, sum, normed, scale);
+  } else {
+    if (sum.data != stream.x.data) convert(ctx, stream.x, sum);
+    rms_norm(ctx, sum, weight, config.text.rms_norm_eps, normed, scale);
+  }
+  stream.x = sum;
+  stream.pending = false;
+}
+
+// Queries, and the keys and values that the call's attention reads, rotated: in the cache where there is one.
+struct Projected {
+  Tensor q, k, v;
+};
+
+Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const KvTarget* kv, const LayerActivations& a,
+                      Arena& scratch) {
+  project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
+  const Heads h(config, Sizes(config), a.qkv);
+  if (!kv) {
+    rope(ctx, h.qk, call.positions, call.inv_freq);
+    return {h.q, h.k, h.v};
+  }
+  const Projected to{h.q, kv->k.heads(h.k.dim(1)), kv->v.heads(h.k.dim(1))};
+  rope_to_cache(ctx, a.qkv.heads(h.q.dim(1) + 2 * h.k.dim(1)), call.positions, call.inv_freq, kv->rows, to.k, to.v);
+  return to;
+}
+
+// Queries of the wanted rows alone. wanted_normed: [R,D] memory.
+Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerSink& sink, const Tensor& normed,
+                         const Tensor& wanted_normed, Arena& scratch) {
+  const Sizes s(config);
+  const int64_t kv_heads = config.text.num_key_value_heads;
+  const Tensor own = scratch.tensor(normed.dtype, {normed.dim(0), 2 * s.kv});
+  linear_forward(ctx, LinearStack{kKProj, 2}.of(layer.linears), normed, own, scratch);
+  Projected to{scratch.tensor(normed.dtype, {wanted_normed.dim(0), s.q}).heads(s.heads), own.cols(0, s.kv).heads(kv_heads), own.cols(s.kv, s.kv).heads(kv_heads)};
+  if (sink.kv) {
+    to.k = sink.kv->k.heads(kv_heads);
+    to.v = sink.kv->v.heads(kv_heads);
+    rope_to_cache(ctx, own.heads(2 * kv_heads), call.positions, call.inv_freq, sink.kv->rows, to.k, to.v);
+  } else {
+    rope(ctx, to.k, call.positions, call.inv_freq);
+  }
+  gather_rows(ctx, normed, sink.wanted->rows, wanted_normed);
+  linear_forward(ctx, layer.linears[kQProj], wanted_normed, to.q.joined(), scratch);
+  rope(ctx, to.q, sink.wanted->positions, call.inv_freq);
+  return to;
+}
+
+}  // namespace
+
+void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& all, const LayerSink& sink,
+                   Arena& scratch) {
+  const Sizes s(config);
+  Residual& stream = sink.wanted ? *sink.narrow : all;
+  const int64_t rows = stream.x.dim(0);
+  const DType dtype = all.x.dtype;
+  const size_t mark = scratch.mark();
+  LayerActivations a = sink.saved ? *sink.saved : LayerActivations();
+  need(a.normed2, rows, s.d, dtype, scratch);
+  if (!sink.saved && !sink.wanted) a.normed = a.normed2;  // never needed at the same time
+  const size_t attention_mark = scratch.mark();
+  need(a.normed, all.x.dim(0), s.d, dtype, scratch);
+  need(a.attention, rows, s.q, dtype, scratch);
+
+  residual_norm(ctx, config, layer.input_layernorm, all, sink.saved ? a.residual : all.own, a.normed, a.rstd);
+  if (!sink.wanted) need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
+  const Projected p = sink.wanted ? project_wanted(ctx, config, layer, call, sink, a.normed, a.normed2, scratch)
+                                  : project_all(ctx, config, layer, call, sink.kv, a, scratch);
+  attention(ctx, p.q, p.k, p.v, sink.wanted ? *sink.wanted->plan : *call.plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
+  if (sink.wanted) gather_rows(ctx, all.x, sink.wanted->rows, stream.x);
+  project(ctx, kAttentionOut, layer, a, a.attention, stream.delta, scratch);
+  stream.pending = true;
+  residual_norm(ctx, config, layer.post_attention_layernorm, stream, a.residual2 ? a.residual2 : stream.own, a.normed2, a.rstd2);
+
+  scratch.release(attention_mark);
+  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
+  if (!sink.saved) a.product = a.gate_up.cols(0, s.f);
+  need(a.product, rows, s.f, dtype, scratch);
+  mlp_in(ctx, s, layer, a, scratch);
+  project(ctx, kMlpOut, layer, a, a.product, stream.delta, scratch);
+  stream.pending = true;
+  scratch.release(mark);
+}
+
+void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& saved,
+                            const LayerGrads& grads, const Tensor& dx, bool need_dx, Arena& scratch) {
+  const TextConfig& t = config.text;
+  const Sizes s(config);
+  const int64_t rows = dx.dim(0);
+  const DType dtype = dx.dtype;
+  const size_t mark = scratch.mark();
+
+  // What was dropped comes back from what was kept.
+  LayerActivations a = saved;
+  const bool whole = !saved.qkv;
+  complete(s, a, rows, dtype, scratch);
+  const Heads h(config, s, a.qkv);
+  if (whole) {
+    a.rstd = scratch.tensor(DType::f32, {rows});
+    a.rstd2 = scratch.tensor(DType::f32, {rows});
+    a.lse = scratch.tensor(DType::f32, {rows, s.heads});
+  }
+  if (!saved.normed) rms_norm(ctx, a.residual, layer.input_layernorm, t.rms_norm_eps, a.normed, &a.rstd);
+  if (whole) {
+    project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
+    rope(ctx, h.qk, call.positions, call.inv_freq);
+    attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
+    project(ctx, kAttentionOut, layer, a, a.attention, a.residual2, scratch);
+    add(ctx, a.residual, a.residual2);
+  }
+  if (!saved.normed2) rms_norm(ctx, a.residual2, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, &a.rstd2);
+  if (whole) {
+    mlp_in(ctx, s, layer, a, scratch);
+  } else if (!saved.product) {
+    swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
+  }
+
+  const auto backward = [&](const LinearStack& stack, const Tensor& dy, const Tensor& x, const Tensor* into) {
+    linear_backward(ctx, stack.of(layer.linears), dy, x, stack.of(a.lora_h), into, 0, stack.of(grads.linears), scratch);
+  };
+  const Tensor d_d = scratch.tensor(dtype, {rows, s.d});
+  {  // residual + down(swiglu(gate(normed2), up(normed2)))
+    const size_t inner = scratch.mark();
+    const Tensor dgate_up = scratch.tensor(dtype, {rows, 2 * s.f}), dgate = dgate_up.cols(0, s.f), dup = dgate_up.cols(s.f, s.f);
+    backward(kMlpOut, dx, a.product, &dup);
+    swiglu_backward(ctx, dup, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), dgate, dup);
+    backward(kGateUp, dgate_up, a.normed2, &d_d);
+    scratch.release(inner);
+  }
+  rms_norm_backward(ctx, d_d, a.residual2, layer.post_attention_layernorm, a.rstd2, dx, /*accumulate=*/true,
+                    grads.post_attention_layernorm ? &grads.post_attention_layernorm : nullptr);
+  {  // residual + o(attention(rope(q), rope(k), v))
+    const Tensor dattention = scratch.tensor(dtype, {rows, s.q});
+    backward(kAttentionOut, dx, a.attention, &dattention);
+    const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
+    const Heads d(config, s, dqkv);
+    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan, attention_scale(config), d.q, d.k, d.v);
+    rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
+    const bool need_normed = need_dx || grads.input_layernorm;
+    backward(kQkv, dqkv, a.normed, need_normed ? &d_d : nullptr);
+    if (need_normed) {
+      rms_norm_backward(ctx, d_d, a.residual, layer.input_layernorm, a.rstd, dx, /*accumulate=*/true,
+                        grads.input_layernorm ? &grads.input_layernorm : nullptr);
+    }
+  }
+  scratch.release(mark);
+}
+
+}  // namespace vpref

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// One layer of the Llama decoder over packed rows: forward, and backward by hand in the same order reversed.
+//   T packed rows, D hidden, H heads, G kv heads, E head size, F mlp, R wanted rows, N kv rows.
+// Everything runs in the compute dtype (f32 or bf16) with f32 accumulation inside the ops.
+#pragma once
+#include "core/arena.h"
+#include "model/linear.h"
+#include "model/model.h"
+#include "ops/attention.h"
+
+namespace vpref {
+
+// What a layer's backward needs. Tensors left empty are recomputed from the others (recompute levels).
+struct LayerActivations {
+  Tensor residual;   // [T,D] the layer's input; always kept
+  Tensor rstd;       // [T] f32
+  Tensor normed;     // [T,D]                        dropped at level 1
+  Tensor qkv;        // [T,(H+2G)*E] queries and keys after rope, values
+  Tensor attention;  // [T,H*E]
+  Tensor lse;        // [T,H] f32
+  Tensor residual2;  // [T,D] after attention
+  Tensor rstd2;      // [T] f32
+  Tensor normed2;    // [T,D]                        dropped at level 1
+  Tensor gate_up;    // [T,2F]
+  Tensor product;    // [T,F] swiglu(gate, up)       dropped at level 1
+  PerLinear<Tensor> lora_h;  // [T, rank] x A^T of each linear with adapters; dropped at level 2
+};
+
+// 0: keep all; 1: drop what is cheap to recompute (norm outputs, the SwiGLU product); 2: also the LoRA h; 3: keep the layer's input only.
+using RecomputeLevel = int;
+
+// Bytes that make_activations takes from the arena for one layer of `num_rows` rows.
+size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype, RecomputeLevel level);
+LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype, RecomputeLevel level, Arena& arena);
+
+// Scratch bytes that one layer's forward (backward = false) or backward needs at most.
+size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t num_rows, DType dtype, bool backward);
+
+// Scratch bytes of a layer with wanted rows, but for the x A^T of adapters.
+size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t num_rows, int64_t num_wanted, DType dtype);
+
+// Where new keys and values go: the cache of one layer and the cache row of each new row.
+struct KvTarget {
+  Tensor k, v;  // [N,G*E]
+  Tensor rows;  // [T] i32
+};
+
+// The residual stream on its way through the layers. What a layer adds last is left to the next norm, which sums in the same pass over memory.
+struct Residual {
+  // own: [T,D] the stream, and its memory where no activations keep it; delta: [T,D] memory for what a layer adds.
+  Residual(const Tensor& own, const Tensor& delta) : own(own), delta(delta), x(own) {}
+  // The stream with everything added: delta's memory, once a layer has run. Nothing that is kept changes.
+  Tensor sum(Context& ctx) const;
+
+  Tensor own, delta;
+  Tensor x;              // own, or what a layer's activations keep
+  bool pending = false;  // delta is still to be added to x
+};
+
+// What every layer of one call shares.
+struct DecoderCall {
+  Tensor positions;           // [1,T] i32
+  Tensor inv_freq;            // [E/2] f32 on the device
+  const AttentionPlan* plan;  // ranges are rows of the cache, or of this call where there is none
+};
+
+// The rows that are read after the last layer, when they are some of all: every row gives its key and value, only these go through the rest. Scoring
+// and prefill want a few rows of hundreds.
+struct WantedRows {
+  Tensor rows;                // [R] i32, ascending
+  Tensor positions;           // [1,R] i32
+  const AttentionPlan* plan;  // queries are the wanted rows in order, ranges as the call's
+};
+
+// What a layer does beside its part of the stream; null: nothing.
+struct LayerSink {
+  const KvTarget* kv = nullptr;       // null: the call's own rows are all there is (training, scoring)
+  LayerActivations* saved = nullptr;  // null: no backward follows
+  const WantedRows* wanted = nullptr;
+  Residual* narrow = nullptr;         // with `wanted`: their stream
+};
+
+// Adds the layer to the stream; with `wanted` to their stream, which begins here.
+void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& stream, const LayerSink& sink,
+                   Arena& scratch);
+
+// Gradients of a layer's parameters; empty = frozen.
+struct LayerGrads {
+  PerLinear<LinearGrads> linears;
+  Tensor input_layernorm, post_attention_layernorm;  // [D]
+};
+
+// dx[T,D]: gradient of the layer's output in, of its input out, in place. With need_dx = false (first layer, frozen embedding and projector) the
+// part of the gradient that only flows further down is left out and dx is not meaningful afterwards.
+void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& saved,
+                            const LayerGrads& grads, const Tensor& dx, bool need_dx, Arena& scratch);
+
+}  // namespace vpref
