@@ -24,7 +24,7 @@ class WeightState {
   explicit WeightState(const Weights& w) {
     add(w.embed_tokens);
     for (const DecoderLayer& l : w.layers) {
-      add(l.input_layernorm), add(l.post_attention_layernorm);
+      add(l.input_layernorm), add(l.post_attention_layernorm), add(l.q_norm), add(l.k_norm);
       for (const Linear& linear : l.linears) add(linear);
     }
     add(w.norm);

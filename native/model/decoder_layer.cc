@@ -40,15 +40,28 @@ int64_t largest_rank(const DecoderLayer& layer) {
 
 float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
 
-// Queries, keys and values of qkv, by heads; qk: what rope turns.
+// Queries and keys of `from`, values of qkv, by heads; qk: what rope turns.
 struct Heads {
   Tensor q, k, v, qk;
-  Heads(const ModelConfig& c, const Sizes& s, const Tensor& qkv)
-      : q(qkv.cols(0, s.q).heads(s.heads)),
-        k(qkv.cols(s.q, s.kv).heads(c.text.num_key_value_heads)),
+  Heads(const ModelConfig& c, const Sizes& s, const Tensor& from, const Tensor& qkv)
+      : q(from.cols(0, s.q).heads(s.heads)),
+        k(from.cols(s.q, s.kv).heads(c.text.num_key_value_heads)),
         v(qkv.cols(s.q + s.kv, s.kv).heads(c.text.num_key_value_heads)),
-        qk(qkv.cols(0, s.q + s.kv).heads(s.heads + c.text.num_key_value_heads)) {}
+        qk(from.cols(0, s.q + s.kv).heads(s.heads + c.text.num_key_value_heads)) {}
 };
+
+// Norms queries and keys into a.qk, or in place without it, and rotates them there.
+Heads norm_and_rotate(Context& ctx, const ModelConfig& c, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& a, bool rotate) {
+  const Sizes s(c);
+  const Heads from(c, s, a.qkv, a.qkv), to(c, s, a.qk ? a.qk : a.qkv, a.qkv);
+  if (layer.q_norm) {
+    const Tensor q_rstd = a.qk_rstd ? a.qk_rstd.rows(0, s.heads) : Tensor(), k_rstd = a.qk_rstd ? a.qk_rstd.rows(s.heads, from.k.dim(1)) : Tensor();
+    rms_norm(ctx, from.q, layer.q_norm, c.text.rms_norm_eps, to.q, q_rstd ? &q_rstd : nullptr);
+    rms_norm(ctx, from.k, layer.k_norm, c.text.rms_norm_eps, to.k, k_rstd ? &k_rstd : nullptr);
+  }
+  if (rotate) rope(ctx, to.qk, call.positions, call.inv_freq);
+  return to;
+}
 
 void project(Context& ctx, const LinearStack& stack, const DecoderLayer& l, const LayerActivations& a, const Tensor& x, const Tensor& y, Arena& scratch) {
   linear_forward(ctx, stack.of(l.linears), x, y, scratch, stack.of(a.lora_h));
@@ -74,6 +87,12 @@ void complete_mlp(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype
   need(a.product, rows, s.f, dtype, scratch);
 }
 
+void complete_heads(const ModelConfig& c, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
+  const Sizes s(c);
+  need(a.qk, rows, s.q + s.kv, dtype, scratch);
+  if (!a.qk_rstd) a.qk_rstd = scratch.tensor(DType::f32, {s.heads + c.text.num_key_value_heads, rows});
+}
+
 void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
   need(a.normed, rows, s.d, dtype, scratch);
   complete_attention(s, a, rows, dtype, scratch);
@@ -91,6 +110,7 @@ size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, in
   total += 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
   total += 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.f, dtype);
   if (level < 1) total += 2 * bytes_of(rows, s.d, dtype) + bytes_of(rows, s.f, dtype);
+  if (level < 1 && layer.q_norm) total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
   if (level < 2) total += bytes_of(rows, total_rank(layer), dtype) + 7 * 64;
   return total;
 }
@@ -111,6 +131,7 @@ LayerActivations make_activations(const ModelConfig& config, const DecoderLayer&
     a.normed = arena.tensor(dtype, {rows, s.d});
     a.normed2 = arena.tensor(dtype, {rows, s.d});
     a.product = arena.tensor(dtype, {rows, s.f});
+    if (layer.q_norm) complete_heads(config, a, rows, dtype, arena);
   }
   if (level < 2) {
     for (size_t i = 0; i < kNumLinears; ++i) {
@@ -132,6 +153,7 @@ size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, 
   size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 3 * bytes_of(rows, s.f, dtype) +
                  2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
   total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(rows, s.f, dtype);
+  if (config.text.qk_norm) total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
   return total + 64 * 64;
 }
 
@@ -170,11 +192,8 @@ struct Projected {
 Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const KvTarget* kv, const LayerActivations& a,
                       Arena& scratch) {
   project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
-  const Heads h(config, Sizes(config), a.qkv);
-  if (!kv) {
-    rope(ctx, h.qk, call.positions, call.inv_freq);
-    return {h.q, h.k, h.v};
-  }
+  const Heads h = norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/!kv);
+  if (!kv) return {h.q, h.k, h.v};
   const Projected to{h.q, kv->k.heads(h.k.dim(1)), kv->v.heads(h.k.dim(1))};
   rope_to_cache(ctx, a.qkv.heads(h.q.dim(1) + 2 * h.k.dim(1)), call.positions, call.inv_freq, kv->rows, to.k, to.v);
   return to;
@@ -188,6 +207,7 @@ Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderL
   const Tensor own = scratch.tensor(normed.dtype, {normed.dim(0), 2 * s.kv});
   linear_forward(ctx, LinearStack{kKProj, 2}.of(layer.linears), normed, own, scratch);
   Projected to{scratch.tensor(normed.dtype, {wanted_normed.dim(0), s.q}).heads(s.heads), own.cols(0, s.kv).heads(kv_heads), own.cols(s.kv, s.kv).heads(kv_heads)};
+  if (layer.k_norm) rms_norm(ctx, to.k, layer.k_norm, config.text.rms_norm_eps, to.k, nullptr);
   if (sink.kv) {
     to.k = sink.kv->k.heads(kv_heads);
     to.v = sink.kv->v.heads(kv_heads);
@@ -197,6 +217,7 @@ Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderL
   }
   gather_rows(ctx, normed, sink.wanted->rows, wanted_normed);
   linear_forward(ctx, layer.linears[kQProj], wanted_normed, to.q.joined(), scratch);
+  if (layer.q_norm) rms_norm(ctx, to.q, layer.q_norm, config.text.rms_norm_eps, to.q, nullptr);
   rope(ctx, to.q, sink.wanted->positions, call.inv_freq);
   return to;
 }
@@ -219,6 +240,7 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
 
   residual_norm(ctx, config, layer.input_layernorm, all, sink.saved ? a.residual : all.own, a.normed, a.rstd);
   if (!sink.wanted) need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
+  if (sink.saved && layer.q_norm) need(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
   const Projected p = sink.wanted ? project_wanted(ctx, config, layer, call, sink, a.normed, a.normed2, scratch)
                                   : project_all(ctx, config, layer, call, sink.kv, a, scratch);
   attention(ctx, p.q, p.k, p.v, sink.wanted ? *sink.wanted->plan : *call.plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
@@ -249,7 +271,8 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   LayerActivations a = saved;
   const bool whole = !saved.qkv;
   complete(s, a, rows, dtype, scratch);
-  const Heads h(config, s, a.qkv);
+  if (layer.q_norm) complete_heads(config, a, rows, dtype, scratch);
+  const Heads h(config, s, a.qk ? a.qk : a.qkv, a.qkv);
   if (whole) {
     a.rstd = scratch.tensor(DType::f32, {rows});
     a.rstd2 = scratch.tensor(DType::f32, {rows});
@@ -258,11 +281,12 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   if (!saved.normed) rms_norm(ctx, a.residual, layer.input_layernorm, t.rms_norm_eps, a.normed, &a.rstd);
   if (whole) {
     project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
-    rope(ctx, h.qk, call.positions, call.inv_freq);
+    norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/true);
     attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
     project(ctx, kAttentionOut, layer, a, a.attention, a.residual2, scratch);
     add(ctx, a.residual, a.residual2);
   }
+  if (!whole && layer.q_norm && !saved.qk) norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/true);
   if (!saved.normed2) rms_norm(ctx, a.residual2, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, &a.rstd2);
   if (whole) {
     mlp_in(ctx, s, layer, a, scratch);
@@ -288,9 +312,14 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
     const Tensor dattention = scratch.tensor(dtype, {rows, s.q});
     backward(kAttentionOut, dx, a.attention, &dattention);
     const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
-    const Heads d(config, s, dqkv);
+    const Heads d(config, s, dqkv, dqkv);
     attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan, attention_scale(config), d.q, d.k, d.v);
     rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
+    if (layer.q_norm) {
+      const Heads before(config, s, a.qkv, a.qkv);
+      rms_norm_backward(ctx, d.q, before.q, layer.q_norm, a.qk_rstd.rows(0, s.heads), d.q, /*accumulate=*/false, grads.q_norm ? &grads.q_norm : nullptr);
+      rms_norm_backward(ctx, d.k, before.k, layer.k_norm, a.qk_rstd.rows(s.heads, d.k.dim(1)), d.k, /*accumulate=*/false, grads.k_norm ? &grads.k_norm : nullptr);
+    }
     const bool need_normed = need_dx || grads.input_layernorm;
     backward(kQkv, dqkv, a.normed, need_normed ? &d_d : nullptr);
     if (need_normed) {

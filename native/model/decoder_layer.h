@@ -15,7 +15,9 @@ struct LayerActivations {
   Tensor residual;   // [T,D] the layer's input; always kept
   Tensor rstd;       // [T] f32
   Tensor normed;     // [T,D]                        dropped at level 1
-  Tensor qkv;        // [T,(H+2G)*E] queries and keys after rope, values
+  Tensor qkv;        // [T,(H+2G)*E] queries and keys after rope, values; with q_norm and k_norm before these
+  Tensor qk;         // [T,(H+G)*E] with q_norm and k_norm: queries and keys after norm and rope; dropped at level 1
+  Tensor qk_rstd;    // [H+G,T] f32 of these norms;  dropped at level 1
   Tensor attention;  // [T,H*E]
   Tensor lse;        // [T,H] f32
   Tensor residual2;  // [T,D] after attention
@@ -88,6 +90,7 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
 struct LayerGrads {
   PerLinear<LinearGrads> linears;
   Tensor input_layernorm, post_attention_layernorm;  // [D]
+  Tensor q_norm, k_norm;                             // [E]
 };
 
 // dx[T,D]: gradient of the layer's output in, of its input out, in place. With need_dx = false (first layer, frozen embedding and projector) the

@@ -38,6 +38,7 @@ struct TextConfig {
   float rms_norm_eps;
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
+  bool qk_norm = false;  // query and key heads are normed before they are rotated
   std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
   int64_t hidden_width() const { return hidden_size; }
   int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
@@ -103,6 +104,7 @@ struct Linear {
 
 struct DecoderLayer {
   Tensor input_layernorm, post_attention_layernorm;  // [D]
+  Tensor q_norm, k_norm;                             // [E], both or neither
   PerLinear<Linear> linears;
 };
 

@@ -23,9 +23,23 @@ void check_norm(const char* op, const Tensor& x, const Tensor& weight, const Ten
   }
 }
 
+// Head h of [T,H,D] as rows [T,D].
+Tensor head(const Tensor& x, int64_t h) { return x.joined().cols(h * x.dim(2), x.dim(2)); }
+
+Tensor scales_of_head(const Tensor& rstd, int64_t h) { return rstd.rows(h, 1).reshaped({rstd.dim(1)}); }
+
 }  // namespace
 
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
+  if (x.rank == 3) {
+    expect_same_shape("rms_norm", "y", y, x);
+    if (rstd) expect_shape("rms_norm", "rstd", *rstd, {x.dim(1), x.dim(0)});
+    for (int64_t h = 0; h < x.dim(1); ++h) {
+      const Tensor scales = rstd ? scales_of_head(*rstd, h) : Tensor();
+      rms_norm(ctx, head(x, h), weight, eps, head(y, h), rstd ? &scales : nullptr);
+    }
+    return;
+  }
   check_norm("rms_norm", x, weight, rstd);
   check_rows("rms_norm", "y", y, x);
   if (x.numel() == 0) return;
@@ -45,6 +59,13 @@ void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tens
 
 void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
                        const Tensor& dx, bool accumulate, const Tensor* dweight) {
+  if (x.rank == 3) {
+    expect_same_shape("rms_norm_backward", "dy", dy, x);
+    expect_same_shape("rms_norm_backward", "dx", dx, x);
+    expect_shape("rms_norm_backward", "rstd", rstd, {x.dim(1), x.dim(0)});
+    for (int64_t h = 0; h < x.dim(1); ++h) rms_norm_backward(ctx, head(dy, h), head(x, h), weight, scales_of_head(rstd, h), head(dx, h), accumulate, dweight);
+    return;
+  }
   check_norm("rms_norm_backward", x, weight, &rstd);
   check_rows("rms_norm_backward", "dy", dy, x);
   check_rows("rms_norm_backward", "dx", dx, x);

@@ -8,6 +8,7 @@ namespace vpref {
 
 // y = x * rstd * weight, rstd = 1 / sqrt(mean(x^2) + eps).
 //   x, y: [T,D] f32 or bf16; weight: [D] any float dtype; rstd: [T] f32 or null (needed by the backward).
+//   Or heads: x, y: [T,H,D], each head alone with the one weight [D]; rstd: [H,T]. One launch per head. y may be x.
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd);
 VPREF_KERNELS(void, rms_norm, Context&, const Tensor&, const Tensor&, float, const Tensor&, const Tensor*)
 
@@ -16,7 +17,7 @@ void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tens
                   const Tensor* rstd);
 VPREF_KERNELS(void, add_rms_norm, Context&, const Tensor&, const Tensor&, const Tensor&, float, const Tensor&, const Tensor&, const Tensor*)
 
-// dx = d/dx (+ dx when accumulate); dweight[D] f32 += d/dweight, or null for a frozen weight.
+// dx = d/dx (+ dx when accumulate); dweight[D] f32 += d/dweight, or null for a frozen weight. dx may be dy. Of heads too.
 void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
                        const Tensor& dx, bool accumulate, const Tensor* dweight);
 VPREF_KERNELS(void, rms_norm_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, bool, const Tensor*)

@@ -108,6 +108,10 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       add_weight(layer_path(config, i) + ".input_layernorm.weight", l.input_layernorm, layers[i].input_layernorm, kMainNoDecay);
       add_weight(layer_path(config, i) + ".post_attention_layernorm.weight", l.post_attention_layernorm, layers[i].post_attention_layernorm,
                  kMainNoDecay);
+      if (l.q_norm) {
+        add_weight(layer_path(config, i) + ".self_attn.q_norm.weight", l.q_norm, layers[i].q_norm, kMainNoDecay);
+        add_weight(layer_path(config, i) + ".self_attn.k_norm.weight", l.k_norm, layers[i].k_norm, kMainNoDecay);
+      }
       for (size_t k = 0; k < kNumLinears; ++k) {
         if (l.linears[k].bias) add_weight(cat(layer_path(config, i), ".", kLinears[k].path, ".bias"), l.linears[k].bias, layers[i].linears[k].bias, kMainNoDecay);
       }

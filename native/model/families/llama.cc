@@ -144,6 +144,10 @@ void list_llama_tensors(const TextConfig& c, Weights& weights, int text, int hea
     out.tensors.push_back({&l.input_layernorm, {d}, {d}, text, at + "input_layernorm.weight"});
     list_stack(c, kQkv, l, text, at, out);
     list_stack(c, kAttentionOut, l, text, at, out);
+    if (c.qk_norm) {
+      out.tensors.push_back({&l.q_norm, {c.head_dim}, {c.head_dim}, text, at + "self_attn.q_norm.weight"});
+      out.tensors.push_back({&l.k_norm, {c.head_dim}, {c.head_dim}, text, at + "self_attn.k_norm.weight"});
+    }
     out.tensors.push_back({&l.post_attention_layernorm, {d}, {d}, text, at + "post_attention_layernorm.weight"});
     list_stack(c, kGateUp, l, text, at, out);
     list_stack(c, kMlpOut, l, text, at, out);

@@ -60,6 +60,27 @@ TEST(Decoder, WantedRowsAreThoseOfAWholeWalk) {
   for (size_t i = 0; i < rows.size(); ++i) expect_rows(some, int64_t(i), whole, rows[i], 1e-4f);
 }
 
+// Heads that are normed come to the same whether all rows are read, a few, or what a backward needs is kept.
+TEST(Decoder, HeadNormsInEveryWalk) {
+  Walk w;
+  const Tensor plain = w.run({});
+  std::vector<float> norm(size_t(w.model.config.text.head_dim));
+  for (size_t i = 0; i < norm.size(); ++i) norm[i] = 1.2f + 0.5f * std::sin(float(i));
+  for (DecoderLayer& l : w.model.weights.layers) l.q_norm = l.k_norm = Tensor(norm.data(), DType::f32, {int64_t(norm.size())});
+  w.model.config.text.qk_norm = true;
+  const Tensor whole = w.run({});
+  EXPECT_GT(std::abs(whole.as<float>()[whole.numel() - 1] - plain.as<float>()[plain.numel() - 1]), 1e-4f);
+  std::vector<int32_t> rows = {3}, positions = rows;
+  const AttentionPlan plan{{{0, 1, 0, 1, /*causal=*/true}}, {{0, 4}}};
+  const WantedRows wanted{Tensor(rows.data(), DType::i32, {1}), Tensor(positions.data(), DType::i32, {1, 1}), &plan};
+  expect_rows(w.run({.wanted = &wanted}, 1), 0, whole, 3, 1e-4f);
+  for (const RecomputeLevel level : {0, 1, 3}) {
+    std::vector<LayerActivations> kept;
+    const Tensor saved = w.run({.activations = &kept, .level = level});
+    for (int64_t r = 0; r < kRows; ++r) expect_rows(saved, r, whole, r, 1e-5f);
+  }
+}
+
 TEST(Decoder, KeepsTheInputOfEveryLayer) {
   Walk w;
   for (const RecomputeLevel level : {0, 3}) {
@@ -104,8 +125,8 @@ TEST(Decoder, AddsRowsAfterALayer) {
   EXPECT_THROW(w.run({.added = after_all}), Error);
 }
 
-// Biases of every linear: the gradients of all against differences of the loss, at every recompute level.
-TEST(Decoder, GradientsOfBiases) {
+// Biases of every linear and norms of query and key heads: gradients against differences of the loss, at every recompute level.
+TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
   Walk w;
   std::vector<std::vector<float>> memory;
   const auto vector = [&](int64_t n, float scale) {
@@ -122,6 +143,14 @@ TEST(Decoder, GradientsOfBiases) {
       grads[l].linears[k].bias = vector(linear.weight.dim(0), 0);
     }
   }
+  w.model.config.text.qk_norm = true;
+  for (size_t l = 0; l < grads.size(); ++l) {
+    for (Tensor* norm : {&w.model.weights.layers[l].q_norm, &w.model.weights.layers[l].k_norm}) {
+      *norm = vector(w.model.config.text.head_dim, 0.3f);
+      for (int64_t i = 0; i < norm->numel(); ++i) norm->as<float>()[i] += 1.5f;
+    }
+    for (Tensor* norm : {&grads[l].q_norm, &grads[l].k_norm}) *norm = vector(w.model.config.text.head_dim, 0);
+  }
   const auto loss = [&] {  // sum of cos(i) out[i]
     w.arena.release(0);
     const Tensor out = w.run({});
@@ -132,6 +161,7 @@ TEST(Decoder, GradientsOfBiases) {
   for (const RecomputeLevel level : {0, 1, 2, 3}) {
     for (LayerGrads& g : grads) {
       for (LinearGrads& l : g.linears) std::fill_n(l.bias.as<float>(), l.bias.numel(), 0.0f);
+      for (Tensor* norm : {&g.q_norm, &g.k_norm}) std::fill_n(norm->as<float>(), norm->numel(), 0.0f);
     }
     w.arena.release(0);
     std::vector<LayerActivations> kept;
@@ -140,17 +170,20 @@ TEST(Decoder, GradientsOfBiases) {
     for (int64_t i = 0; i < dx.numel(); ++i) dx.as<float>()[i] = float(std::cos(double(i)));
     decoder_backward(w.ctx, w.model.config, w.model.weights, w.call, {kept, grads, /*need_dx=*/false, {}, {}}, dx, w.arena);
     for (size_t l = 0; l < grads.size(); ++l) {
-      for (size_t k = 0; k < kNumLinears; ++k) {
-        float& value = w.model.weights.layers[l].linears[k].bias.as<float>()[3];
+      const auto check = [&](const Tensor& parameter, const Tensor& gradient, const char* name) {
+        float& value = parameter.as<float>()[3];
         const float before = value, step = 1e-2f;
         value = before + step;
         const double above = loss();
         value = before - step;
         const double difference = (above - loss()) / (2 * double(step));
         value = before;
-        // A bias of the keys moves every score of a query alike: nothing changes but by rotation.
-        EXPECT_NEAR(double(grads[l].linears[k].bias.as<float>()[3]), difference, 2e-3 + 1e-2 * std::abs(difference)) << "level " << level << ", layer " << l << ", " << kLinears[k].name;
-      }
+        EXPECT_NEAR(double(gradient.as<float>()[3]), difference, 2e-3 + 1e-2 * std::abs(difference)) << "level " << level << ", layer " << l << ", " << name;
+      };
+      DecoderLayer& layer = w.model.weights.layers[l];
+      for (size_t k = 0; k < kNumLinears; ++k) check(layer.linears[k].bias, grads[l].linears[k].bias, kLinears[k].name);
+      check(layer.q_norm, grads[l].q_norm, "q_norm");
+      check(layer.k_norm, grads[l].k_norm, "k_norm");
     }
   }
 }

@@ -43,6 +43,22 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
     }
 }
 
+// A head is normed as a row is: [T,H,D] gives what the rows of the dense [T*H,D] give.
+TEST_P(RmsNormTest, Heads) {
+  const int64_t t = 5, heads = 3, d = 16;
+  Operand x = operand({t, heads * d}, normal(t * heads * d), 2), w = operand({d}, normal(d)), y = operand({t, heads * d}, Values(size_t(t * heads * d)), 1);
+  Operand rstd = operand(DType::f32, {heads, t}, Values(size_t(heads * t)));
+  rms_norm(ctx, x.view().heads(heads), w.view(), kEps, y.view().heads(heads), &rstd.view());
+  expect_close("y", y, reference::rms_norm(x.values(), w.values(), t * heads, d, double(kEps)));
+
+  Operand dy = operand({t, heads * d}, normal(t * heads * d), 1), dw = operand(DType::f32, {d}, normal(d));
+  reference::NormGradients g = reference::rms_norm_backward(dy.values(), x.values(), w.values(), t * heads, d, double(kEps));
+  for (size_t i = 0; i < g.dweight.size(); ++i) g.dweight[i] += dw.values()[i];
+  rms_norm_backward(ctx, dy.view().heads(heads), x.view().heads(heads), w.view(), rstd.view(), dy.view().heads(heads), /*accumulate=*/false, &dw.view());
+  expect_close("dx", dy, g.dx, 4);
+  expect_close("dweight", dw, g.dweight, double(t * heads));
+}
+
 TEST_P(RmsNormTest, Backward) {
   for (const auto& [t, d, accumulate] : {std::tuple<int64_t, int64_t, bool>{6, 130, false}, {6, 130, true}, {2, 20000, true}}) {
     Operand x = operand({t, d}, normal(t * d)), w = operand({d}, normal(d)), dy = operand({t, d}, normal(t * d), 1);
