@@ -71,7 +71,7 @@ export function cutAtStop<A extends { text: string }>(attempt: A, stop: readonly
 }
 
 /** Characters of a server's complaint that are kept. */
-const MAX_MESSAGE = 500;
+export const MAX_MESSAGE = 500;
 
 /**
  * The attempt with these secrets out of everything that is shown or kept (servers like to repeat a key), and then its
@@ -80,6 +80,11 @@ const MAX_MESSAGE = 500;
 export function withoutSecrets<A extends Attempt>(attempt: A, secrets: readonly (string | undefined)[]): A {
   const clean = hideIn(attempt, secretForms(secrets)) as A;
   return clean.message === undefined ? clean : { ...clean, message: clean.message.slice(0, MAX_MESSAGE) };
+}
+
+/** A server's whole text without these secrets. */
+export function hideSecrets(text: string, secrets: readonly (string | undefined)[]): string {
+  return hideIn(text, secretForms(secrets)) as string;
 }
 
 function hideIn(value: unknown, forms: readonly string[]): unknown {

@@ -57,6 +57,8 @@ test('json: in a fence of any kind, after reasoning, in prose with one fence; ne
     `<think>\n{"ratings": {}}\n</think>\n\`\`\`json\n${json}\n\`\`\``,
   ])
     assert.deepEqual(read('json', text), expected, text);
+  const quoting = { ...whole, own_response: 'it says "helpfulness": 3, "ratings": {}' };
+  assert.deepEqual(read('json', JSON.stringify(quoting))?.scores, expected?.scores);
   const two = `\`\`\`json\n${json}\n\`\`\`\nor\n\`\`\`json\n${json}\n\`\`\``;
   for (const text of [two, `<think>${json}`, `\`\`\`json\n${json}\n~~~`])
     assert.equal(read('json', text), undefined, text);
@@ -91,6 +93,7 @@ test('json: every deviation is refused with its place', () => {
     `${JSON.stringify(whole)} Hope this helps`,
     `{"a":NaN}`,
     JSON.stringify(whole).repeat(2),
+    JSON.stringify(whole).replace('"helpfulness":1', '"helpfulness":3,"helpfulness":1'),
   ];
   for (const text of texts) assert.equal(read('json', text), undefined, text);
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the batch modes of the providers have in common.
-import type { Attempt } from '../../../http/attempt.ts';
+import { type Attempt, hideSecrets, MAX_MESSAGE } from '../../../http/attempt.ts';
 import { failureMessage, parseJson } from '../../../http/chat.ts';
 import {
   type HttpClient,
@@ -10,6 +10,7 @@ import {
   wasNeverSent,
 } from '../../../http/client.ts';
 import { RunError } from '../../../records/error.ts';
+import { headerSecrets } from '../../../records/server-url.ts';
 
 /** Where a submitted batch stands. */
 export interface BatchStatus {
@@ -46,14 +47,16 @@ export async function batchCall(
   if (reply.status >= 300) {
     const message = (json as { error?: { message?: unknown } } | undefined)?.error?.message ?? reply.body;
     const code = reply.status === 401 || reply.status === 403 ? 'auth' : reply.status >= 500 ? UNSURE : 'batch';
-    throw new RunError(code, `${what}: ${failureMessage(reply.status, message)}`);
+    throw new RunError(code, `${what}: ${failureMessage(reply.status, message).slice(0, MAX_MESSAGE)}`);
   }
   return { json, reply };
 }
 
 async function sendOrFail(client: HttpClient, request: HttpRequest, what: string): Promise<HttpReply> {
   try {
-    return await client.send({ timeoutMs: 600_000, maxResponseBytes: 400 * 1024 * 1024, ...request });
+    const reply = await client.send({ timeoutMs: 600_000, maxResponseBytes: 400 * 1024 * 1024, ...request });
+    // Before anything of it is cut, shown or written to a file.
+    return { ...reply, body: hideSecrets(reply.body, headerSecrets(request.headers ?? {})) };
   } catch (cause) {
     if (!(cause instanceof TransportError)) throw cause;
     throw new RunError(wasNeverSent(cause) ? 'transport' : UNSURE, `${what}: ${cause.message}`, { cause });

@@ -34,12 +34,23 @@ function readJson(text: string, context: ReplyContext): ReadResult {
   } catch {
     return { problem: `expected one JSON object and nothing else: ${describeJsonError(json)}` };
   }
-  const problem = schemaProblem(jsonSchema(context), reply);
+  const problem = schemaProblem(jsonSchema(context), reply) ?? repeatedKey(json, reply);
   if (problem !== undefined) return { problem };
   const { own_response, ratings } = reply as { own_response?: string; ratings: Record<string, Record<string, number>> };
   const names = context.scores.map((score) => score.name);
   const scores = context.labels.map((label) => Object.fromEntries(names.map((name) => [name, ratings[label]![name]!])));
   return { reading: { scores, ...(own_response === undefined ? {} : { ownResponse: own_response }) } };
+}
+
+/** Of a key that is written twice JSON.parse keeps the last: two grades are none. */
+function repeatedKey(json: string, reply: unknown): string | undefined {
+  const written = [...json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter((match) => match[1] !== undefined).length;
+  return written === countKeys(reply) ? undefined : 'expected each key once, got one that is repeated';
+}
+
+function countKeys(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  return Object.values(value).reduce((sum: number, inner) => sum + 1 + countKeys(inner), 0);
 }
 
 const FENCE = /^[ \t]*(`{3,}|~{3,})[^\S\n]*([\w+-]*)[^\S\n]*\n?([\s\S]*?)\n?[ \t]*\1[`~]*[ \t]*$/gm;
