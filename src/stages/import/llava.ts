@@ -2,7 +2,8 @@
 // LLaVA instruction files: {id, image?, conversations: [{from: human|gpt, value}]}.
 import { RecordError } from '../../records/error.ts';
 import { arrayOf, checkShape, either, nonEmptyString, object, oneOf, type Place, string } from '../../records/field.ts';
-import { field, type ImportFormat, idField, imageSource, otherFields, type Turn } from './format.ts';
+import { otherFields } from './columns.ts';
+import { field, type ImportFormat, idField, imageSource, type Turn } from './format.ts';
 
 const image = either(nonEmptyString, arrayOf(nonEmptyString));
 const conversations = arrayOf(
@@ -13,6 +14,7 @@ const shape = object({ conversations }, { image });
 
 export const llava: ImportFormat = {
   summary: 'LLaVA instruction data, such as llava_v1_5_mix665k.json',
+  marksMayBeText: true,
   facts(value) {
     const id = idField(value, 'id');
     const turns = field(value, 'conversations');
@@ -29,7 +31,7 @@ export const llava: ImportFormat = {
       turns,
       ...(system !== undefined && { system }),
       ...(item.image !== undefined && { images: typeof item.image === 'string' ? [item.image] : item.image }),
-      ...otherFields(item, ['id', 'image', 'conversations']),
+      ...otherFields(item, ['id', 'image', 'conversations'], at, path),
     };
   },
 };

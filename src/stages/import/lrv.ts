@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // LRV-Instruct: {image_id, question, answer, task}; images are Visual Genome's, named <image_id>.jpg.
 import { checkShape, either, integer, nonEmptyString, object, string } from '../../records/field.ts';
-import { type ImportFormat, otherFields } from './format.ts';
+import { otherFields } from './columns.ts';
+import type { ImportFormat } from './format.ts';
 
 const shape = object({ image_id: either(nonEmptyString, integer), question: nonEmptyString, answer: string });
 
@@ -14,7 +15,7 @@ export const lrv: ImportFormat = {
     return {
       images: [/\.(jpe?g|png|webp)$/i.test(name) ? name : `${name}.jpg`],
       turns: [{ question: item.question, answer: item.answer }],
-      ...otherFields(item, ['image_id', 'question', 'answer']),
+      ...otherFields(item, ['image_id', 'question', 'answer'], at, path),
     };
   },
 };

@@ -1,70 +1,170 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chat messages as other trainers write them, turned into ours.
 import { RecordError } from '../../records/error.ts';
-import {
-  arrayOf,
-  checkShape,
-  describeValue,
-  either,
-  joinPath,
-  nonEmptyString,
-  nothing,
-  object,
-  oneOf,
-  type Place,
-  type Shape,
-  string,
-} from '../../records/field.ts';
+import { checkShape, describeValue, isObject, joinPath, nonEmptyString, type Place } from '../../records/field.ts';
+import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { ContentPart, Message } from '../../records/record.ts';
+import { carries, isGiven, oneOfColumns } from './columns.ts';
 
-const part = object(
-  { type: oneOf('image', 'text') },
-  { text: either(string, nothing) },
-  'a content part {type: image|text}',
-);
-const messageShape = object(
-  { role: oneOf('system', 'user', 'assistant'), content: either(string, arrayOf(part, 'an array of content parts')) },
-  {},
-  'a message {role, content}',
-);
-export const messagesShape = arrayOf(messageShape, 'an array of messages {role, content}');
-type ForeignMessage = typeof messageShape extends Shape<infer T> ? T : never;
+/** A message of ours, and the images that its parts hold themselves. */
+export interface ForeignMessage {
+  role: Message['role'];
+  content: string | ContentPart[];
+  images: string[];
+  /** Where it stands, for messages. */
+  path: string;
+}
 
-/** Messages with nothing in their parts but images and texts. */
-export function toMessages(messages: readonly ForeignMessage[]): Message[] {
+const ROLES: Readonly<Record<string, Message['role']>> = {
+  human: 'user',
+  user: 'user',
+  gpt: 'assistant',
+  assistant: 'assistant',
+  bot: 'assistant',
+  system: 'system',
+  developer: 'system',
+};
+
+/** Messages {role, content} or turns {from, value}. Throws RecordError for whatever of one we do not read. */
+export function readMessages(value: unknown, at: Place, path: string): ForeignMessage[] {
+  if (!Array.isArray(value))
+    throw new RecordError(at, path, 'an array of turns {from, value} or {role, content}', describeValue(value));
+  return value.map((message, index) => readMessage(message, at, `${path}[${index}]`));
+}
+
+export function readMessage(message: unknown, at: Place, path: string): ForeignMessage {
+  if (!isObject(message)) throw new RecordError(at, path, 'a message {role, content}', describeValue(message));
+  const roleKey = oneOfColumns(message, ['from', 'role'], at, path) ?? 'from';
+  const contentKey =
+    oneOfColumns(message, ['value', 'content'], at, path) ?? (roleKey === 'from' ? 'value' : 'content');
+  const name = message[roleKey];
+  const role = typeof name === 'string' && Object.hasOwn(ROLES, name) ? ROLES[name] : undefined;
+  if (role === undefined) throw new RecordError(at, `${path}.${roleKey}`, 'human, gpt or system', describeValue(name));
+  for (const [key, member] of Object.entries(message))
+    if (key !== roleKey && key !== contentKey) refuseMember(key, member, at, path);
+  return { role, ...readContent(message[contentKey], at, `${path}.${contentKey}`), path };
+}
+
+// `loss: false` and `weight: 0` would change what is learned, tool calls what is said.
+function refuseMember(key: string, member: unknown, at: Place, path: string): void {
+  const changesLearning = /^(?:loss|loss_scale|weight|train|prefix|mask)$/.test(key) && member !== null;
+  const calls = /tool|function|refusal|reasoning|thinking/.test(key) && carries('tools', member) !== undefined;
+  if (changesLearning || calls || carries(key, member) !== undefined)
+    throw new RecordError(at, `${path}.${key}`, 'nothing but role and content in a message', describeValue(member));
+}
+
+function readContent(value: unknown, at: Place, path: string): Pick<ForeignMessage, 'content' | 'images'> {
+  if (typeof value === 'string') return { content: value, images: [] };
+  if (!Array.isArray(value))
+    throw new RecordError(at, path, 'a string or an array of content parts', describeValue(value));
+  const images: string[] = [];
+  const content = value.map((part, index) => readPart(part, images, at, `${path}[${index}]`));
+  const slots = content.filter((part) => part.type === 'image').length;
+  if (images.length > 0 && images.length < slots)
+    throw new RecordError(at, path, 'a file in every image part, or in none', `${images.length} in ${slots}`);
+  return { content, images };
+}
+
+function readPart(part: unknown, images: string[], at: Place, path: string): ContentPart {
+  if (typeof part === 'string') return { type: 'text', text: part };
+  if (!isObject(part)) throw new RecordError(at, path, 'a content part {type: image|text}', describeValue(part));
+  switch (part.type) {
+    case 'text':
+    case 'input_text':
+    case 'output_text':
+      for (const key of ['image', 'image_url', 'video', 'audio'])
+        if (carries(key, part[key]) !== undefined)
+          throw new RecordError(at, `${path}.${key}`, 'nothing in a part of type text', describeValue(part[key]));
+      if (isGiven(part, 'text') && typeof part.text !== 'string')
+        throw new RecordError(at, `${path}.text`, 'a string', describeValue(part.text));
+      return { type: 'text', text: (part.text as string | null | undefined) ?? '' };
+    case 'image':
+    case 'image_url':
+    case 'input_image': {
+      const key = oneOfColumns(part, ['image', 'image_url', 'path', 'url'], at, path);
+      if (key !== undefined) images.push(imageOf(part[key], at, `${path}.${key}`));
+      else if (part.type !== 'image') throw new RecordError(at, `${path}.image_url`, 'an image', 'nothing');
+      return { type: 'image' };
+    }
+    default:
+      throw new RecordError(at, `${path}.type`, 'image, image_url or text', describeValue(part.type));
+  }
+}
+
+/** The content as text with `<image>` for each image part: what formats that mark images in the text mean. */
+export function markedText({ content }: Pick<ForeignMessage, 'content'>): string {
+  if (typeof content === 'string') return content;
+  return content.map((part) => (part.type === 'image' ? IMAGE_MARK : part.text)).join('');
+}
+
+/** In formats whose texts have no marks `<image>` is what it says: such messages with those texts in parts. */
+export function literalMessages(messages: readonly ForeignMessage[]): Message[] {
   return messages.map(({ role, content }) => ({
     role,
-    content: typeof content === 'string' ? content : content.map(toPart),
+    content: typeof content === 'string' && content.includes(IMAGE_MARK) ? [{ type: 'text', text: content }] : content,
   }));
 }
 
-function toPart({ type, text }: { type: 'image' | 'text'; text?: string | null }): ContentPart {
-  return type === 'image' ? { type } : { type, text: text ?? '' };
+/** The text of an answer; throws RecordError when it is not text alone. `<image>` in a text is a mark, or literal. */
+export function answerText({ content, path }: ForeignMessage, at: Place, marks: 'marks' | 'literal' = 'marks'): string {
+  if (typeof content === 'string') {
+    if (marks === 'marks' && content.includes(IMAGE_MARK)) throw imageInAnswer(content, at, path);
+    return content;
+  }
+  return content
+    .map((part) => {
+      if (part.type === 'text') return part.text;
+      throw new RecordError(at, joinPath(path, 'content'), 'text alone in an answer', 'an image part');
+    })
+    .join('');
 }
 
-/** The text of an answer; throws RecordError when it is not text alone. */
-export function answerText(message: Message, at: Place, path: string): string {
-  const { content } = message;
-  if (typeof content === 'string') return content;
-  if (content?.every((part) => part.type === 'text'))
-    return content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-  throw new RecordError(at, joinPath(path, 'content'), 'text alone in an answer', describeValue(content));
+/** An answer: a text, a message of the assistant, or a list of that one message. Throws RecordError. */
+export function readAnswer(value: unknown, at: Place, path: string, marks: 'marks' | 'literal' = 'marks'): string {
+  if (typeof value === 'string') return answerText({ role: 'assistant', content: value, images: [], path }, at, marks);
+  const list = Array.isArray(value) ? readMessages(value, at, path) : [readMessage(value, at, path)];
+  const [message, ...more] = list;
+  if (message?.role === 'assistant' && more.length === 0) return answerText(message, at, marks);
+  const got = list.length === 0 ? 'none' : `${list.length} messages, first of ${message!.role}`;
+  throw new RecordError(at, path, 'a text or one assistant message', got);
+}
+
+export function imageInAnswer(text: string, at: Place, path: string): RecordError {
+  const place = text.indexOf(IMAGE_MARK);
+  const around = JSON.stringify(text.slice(Math.max(0, place - 16), place + 24));
+  return new RecordError(at, path, `an answer without ${IMAGE_MARK} (answers hold no images)`, around);
 }
 
 /** Paths from `images` or `image`: strings, or objects as the datasets library writes them ({path} or {bytes}). */
 export function imagePaths(item: Record<string, unknown>, at: Place, path: string): string[] | undefined {
-  const key = item.images === undefined || item.images === null ? 'image' : 'images';
-  const value = item[key];
-  if (value === undefined || value === null) return undefined;
-  const images = Array.isArray(value) ? value : [value];
-  return images.map((image, index) => {
-    const at_ = joinPath(joinPath(path, key), Array.isArray(value) ? `[${index}]` : '');
-    if (typeof image === 'string') return checkShape(nonEmptyString, image, at, at_);
-    const { path: file, bytes } = (image ?? {}) as { path?: unknown; bytes?: unknown };
-    if (typeof bytes === 'string') return `data:${mediaType(bytes)};base64,${bytes}`;
-    if (typeof file === 'string' && file !== '') return file;
-    throw new RecordError(at, at_, 'a path, {path} or {bytes: base64}', describeValue(image));
-  });
+  const key = oneOfColumns(item, ['images', 'image'], at, path);
+  return key === undefined ? undefined : imageList(item[key], at, joinPath(path, key));
+}
+
+/** Paths of one image or of a list; a list may be written as text, as tables have it. */
+export function imageList(value: unknown, at: Place, path: string): string[] {
+  const list = typeof value === 'string' ? listFromText(value, at, path) : value;
+  if (!Array.isArray(list)) return [imageOf(list, at, path)];
+  return list.map((image, index) => imageOf(image, at, joinPath(path, `[${index}]`)));
+}
+
+function imageOf(image: unknown, at: Place, path: string): string {
+  if (typeof image === 'string') return checkShape(nonEmptyString, image, at, path);
+  const { path: file, bytes, url } = (image ?? {}) as { path?: unknown; bytes?: unknown; url?: unknown };
+  if (typeof bytes === 'string') return `data:${mediaType(bytes)};base64,${bytes}`;
+  for (const place of [file, url]) if (typeof place === 'string' && place !== '') return place;
+  throw new RecordError(at, path, 'a path, {path} or {bytes: base64}', describeValue(image));
+}
+
+/** `["a.png"]` or Python's `['a.png']` in a table's cell as a list; other text as it is. */
+export function listFromText(text: string, at: Place, path: string): unknown {
+  if (!/^\s*\[[\s\S]*\]\s*$/.test(text)) return text;
+  const json = text.replace(/'((?:[^'"\\]|\\.)*)'/g, '"$1"');
+  for (const candidate of [text, json])
+    try {
+      return JSON.parse(candidate);
+    } catch {}
+  throw new RecordError(at, path, 'an image, or a list of images', describeValue(text));
 }
 
 function mediaType(base64: string): string {
