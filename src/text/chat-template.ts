@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
-import { IMAGE_MARK, placeImages } from '../records/prompt.ts';
+import { IMAGE_MARK, placeImages, trimAroundImages } from '../records/prompt.ts';
 import type { ContentPart, Message, VprefRecord } from '../records/record.ts';
 import { type ModelTokenizer, readJsonObject } from './tokenizer.ts';
 
@@ -62,18 +62,6 @@ export function promptTurns(prompt: VprefRecord['prompt'], numImages: number): (
     const parts = content as ContentPart[];
     return { role, content: typeof original[index] === 'string' ? trimAroundImages(parts) : parts };
   });
-}
-
-// `<image>\nWhat is this?` means the image, then the question: templates write the line break themselves.
-function trimAroundImages(parts: ContentPart[]): ContentPart[] {
-  const trimmed = parts.map((part, index): ContentPart => {
-    if (part.type === 'image') return part;
-    let { text } = part;
-    if (parts[index - 1]?.type === 'image') text = text.replace(/^[ \t]*\n+/, '');
-    if (parts[index + 1]?.type === 'image') text = text.replace(/\n+[ \t]*$/, '');
-    return { type: 'text', text };
-  });
-  return trimmed.filter((part) => part.type === 'image' || part.text !== '');
 }
 
 // --- built-in templates ---------------------------------------------------------------------------------------------------------

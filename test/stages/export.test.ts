@@ -8,7 +8,7 @@ import type { RecordError } from '../../src/records/error.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { Float, formatRow } from '../../src/stages/export/format.ts';
 import { imagePaths } from '../../src/stages/export/image-path.ts';
-import { type ExportCounts, type ExportOptions, exportLines } from '../../src/stages/export/index.ts';
+import { type ExportOptions, exportLines, newExportCounts } from '../../src/stages/export/index.ts';
 import { datasetEntry } from '../../src/stages/export/llama-factory.ts';
 import type { Row } from '../../src/stages/stage.ts';
 
@@ -17,7 +17,7 @@ async function run(format: string, records: Partial<VprefRecord>[], more: Partia
     for (const [index, record] of records.entries())
       yield { record: { id: `r${index}`, prompt: 'q', ...record }, source: 'f', line: index + 1 };
   }
-  const counts: ExportCounts = { rows: 0 };
+  const counts = newExportCounts();
   const errors: string[] = [];
   const failed = (error: RecordError) => errors.push(error.message);
   const lines: string[] = [];

@@ -16,7 +16,17 @@ export interface ImagePathOptions {
   directory?: string;
 }
 
-const EXTENSIONS: Readonly<Record<string, string>> = { jpeg: 'jpg', png: 'png', webp: 'webp', gif: 'gif', bmp: 'bmp' };
+// What other trainers' readers open. The bytes say it: names in data: URIs are often wrong.
+const KINDS: readonly [RegExp, string, 'jpg' | 'png' | 'webp' | 'gif' | 'bmp' | undefined][] = [
+  [/^\xff\xd8\xff/, 'JPEG', 'jpg'],
+  [/^\x89PNG\r\n/, 'PNG', 'png'],
+  [/^RIFF[\s\S]{4}WEBP/, 'WebP', 'webp'],
+  [/^GIF8[79]a/, 'GIF', 'gif'],
+  [/^BM/, 'BMP', 'bmp'],
+  [/^(?:II\*\0|MM\0\*)/, 'TIFF', undefined],
+  [/^[\s\S]{4}ftyp(?:avif|avis)/, 'AVIF', undefined],
+  [/^[\s\S]{4}ftyp/, 'HEIF', undefined],
+];
 
 export function imagePaths({ root, directory }: ImagePathOptions): ImagePath {
   const from = root === undefined ? undefined : resolve(root);
@@ -34,16 +44,14 @@ export function imagePaths({ root, directory }: ImagePathOptions): ImagePath {
 function writeDataImage(uri: string, directory: string | undefined, row: Row, field: string): string {
   if (directory === undefined)
     throw new RecordError(row, field, 'a file path (--image-dir writes data: URIs as files)', 'a data: URI');
-  const match = /^data:image\/([a-z]+);base64,([A-Za-z0-9+/]+={0,2})$/.exec(uri);
-  const extension = EXTENSIONS[match?.[1] ?? ''];
-  if (match === null || extension === undefined)
-    throw new RecordError(
-      row,
-      field,
-      'a data: URI of a JPEG, PNG, WebP, GIF or BMP in base64',
-      `${uri.slice(0, 30)}...`,
-    );
-  const bytes = Buffer.from(match[2]!, 'base64');
+  const wanted = (got: string) =>
+    new RecordError(row, field, 'a data: URI of a JPEG, PNG, WebP, GIF or BMP in base64', got);
+  const [, base64] = /^data:[^,]*;base64,([A-Za-z0-9+/\s]+={0,2}\s*)$/i.exec(uri) ?? [];
+  if (base64 === undefined) throw wanted(`${uri.slice(0, 30)}...`);
+  const bytes = Buffer.from(base64, 'base64');
+  const head = bytes.toString('latin1', 0, 16);
+  const [, name, extension] = KINDS.find(([pattern]) => pattern.test(head)) ?? [];
+  if (extension === undefined) throw wanted(name ?? `bytes that begin with ${JSON.stringify(head.slice(0, 8))}`);
   const path = join(directory, `${createHash('sha256').update(bytes).digest('hex').slice(0, 32)}.${extension}`);
   mkdirSync(directory, { recursive: true });
   if (!existsSync(path)) writeFileSync(path, bytes);

@@ -2,7 +2,7 @@
 // LLaVA's instruction data, which holds one answer: the response, or a pair's chosen one.
 //   Source: haotian-liu/LLaVA docs/Finetune_Custom_Data.md.
 import { RecordError } from '../../records/error.ts';
-import { plainText, turnText } from './example.ts';
+import { checkAlternation, plainText, turnText } from './example.ts';
 import type { ExportFormat } from './format.ts';
 
 export const llava: ExportFormat = {
@@ -10,10 +10,12 @@ export const llava: ExportFormat = {
   layout: 'array',
   chosenOnly: true,
   optional: ['image'],
+  holds: ['id', 'images', 'prompt', 'chosen', 'response'],
   row(example, row) {
     const { id, images, turns, preference, response } = example;
     const speakers = { user: 'human', assistant: 'gpt' };
     const answer = preference?.chosen ?? response!;
+    if (turns[0]?.role !== 'system') checkAlternation(row, turns);
     return {
       id,
       ...(images.length > 0 && { image: images.length === 1 ? images[0] : images }),
