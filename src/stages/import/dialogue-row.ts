@@ -8,7 +8,7 @@ import { type Draft, field, type ItemFacts, idField, imageSource, type Turn } fr
 import { lessonKeys, readLesson } from './lesson.ts';
 import { conversationTurns } from './llava.ts';
 import { imageTag } from './marks.ts';
-import { type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
+import { checkAnswer, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
 
 type Item = Record<string, unknown>;
 
@@ -67,7 +67,10 @@ export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path
   const images = oneImageList(value, read.images, at, path);
   const last = turns.at(-1)!;
   const lesson = readLesson(value, { answer: last.answer, turns, system, images }, at, path);
-  if (lesson.takesAnswer) delete last.answer;
+  if (lesson.takesAnswer) {
+    checkAnswer(last.answer!, at, joinPath(path, key ?? 'response'));
+    delete last.answer;
+  }
   return {
     turns,
     answerField: lesson.takesAnswer ? 'reference' : form.answerField,

@@ -6,29 +6,27 @@ import { joinPath, type Place } from '../../records/field.ts';
 import { countImageMarks, IMAGE_MARK, promptMessages } from '../../records/prompt.ts';
 import type { Message, VprefRecord } from '../../records/record.ts';
 import type { Draft, ImportFormat } from './format.ts';
-import { imageInAnswer } from './messages.ts';
+import { checkAnswer, IMAGE_TAG } from './messages.ts';
 
-const TAG = /<img>([^<>\n]+)<\/img>/g;
+const TAGS = new RegExp(IMAGE_TAG.source, 'g');
 const MEDIA_MARK = /<(?:video|audio)>/;
 
 /** The first image that a text tags. */
 export function imageTag(text: string): string | undefined {
-  return new RegExp(TAG.source).exec(text)?.[1]?.trim();
+  return IMAGE_TAG.exec(text)?.[1]?.trim();
 }
 
-/** The draft with `<img>path</img>` in its questions read as images. Throws RecordError for one in an answer. */
+/** The draft with `<img>path</img>` in its questions read as images. */
 export function readImageTags(draft: Draft, at: Place, path: string): Draft {
   const found: string[] = [];
   const take = (text: string) =>
-    text.replace(TAG, (_tag, image: string) => {
+    text.replace(TAGS, (_tag, image: string) => {
       found.push(image.trim());
       return IMAGE_MARK;
     });
   const turns = draft.turns?.map((turn) => ({ ...turn, question: take(turn.question) }));
   const prompt =
     typeof draft.prompt === 'string' ? take(draft.prompt) : draft.prompt?.map((message) => takeIn(message, take));
-  for (const text of answersOf(draft))
-    refuse(text, TAG, 'an answer without <img>path</img> (answers hold no images)', at, path);
   if (found.length === 0) return draft;
   if ((draft.images?.length ?? 0) > 0)
     throw new RecordError(at, joinPath(path, 'images'), 'images here or as <img>path</img>', 'both');
@@ -55,8 +53,11 @@ export function checkTexts(draft: Draft, format: ImportFormat, at: Place, path: 
   for (const [index, { question, answer = '' }] of (draft.turns ?? []).entries()) {
     const place = joinPath(path, `turn ${index + 1}`);
     if (format.hasVideoMarks) refuse(question, MEDIA_MARK, 'text without <video> and <audio> (images only)', at, place);
-    if (answer.includes(IMAGE_MARK) && !(format.marksMayBeText && !hasImages)) throw imageInAnswer(answer, at, place);
+    if (!format.marksMayBeText || hasImages || IMAGE_TAG.test(answer)) checkAnswer(answer, at, place);
   }
+  for (const [index, { role, content }] of promptMessages(draft.prompt ?? []).entries())
+    if (role === 'assistant' && typeof content === 'string')
+      checkAnswer(content, at, joinPath(path, `prompt[${index}]`));
   if (!format.hasVideoMarks) return;
   for (const text of [...answersOf(draft), draft.system ?? ''])
     refuse(text, MEDIA_MARK, 'text without <video> and <audio> (images only)', at, path || 'item');

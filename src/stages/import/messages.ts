@@ -101,14 +101,16 @@ export function markedText({ content }: Pick<ForeignMessage, 'content'>): string
 export function literalMessages(messages: readonly ForeignMessage[]): Message[] {
   return messages.map(({ role, content }) => ({
     role,
-    content: typeof content === 'string' && content.includes(IMAGE_MARK) ? [{ type: 'text', text: content }] : content,
+    content: typeof content === 'string' && isMarked(content) ? [{ type: 'text', text: content }] : content,
   }));
 }
+
+const isMarked = (text: string) => text.includes(IMAGE_MARK) || IMAGE_TAG.test(text);
 
 /** The text of an answer; throws RecordError when it is not text alone. `<image>` in a text is a mark, or literal. */
 export function answerText({ content, path }: ForeignMessage, at: Place, marks: 'marks' | 'literal' = 'marks'): string {
   if (typeof content === 'string') {
-    if (marks === 'marks' && content.includes(IMAGE_MARK)) throw imageInAnswer(content, at, path);
+    if (marks === 'marks') checkAnswer(content, at, path);
     return content;
   }
   return content
@@ -129,10 +131,17 @@ export function readAnswer(value: unknown, at: Place, path: string, marks: 'mark
   throw new RecordError(at, path, 'a text or one assistant message', got);
 }
 
-export function imageInAnswer(text: string, at: Place, path: string): RecordError {
-  const place = text.indexOf(IMAGE_MARK);
-  const around = JSON.stringify(text.slice(Math.max(0, place - 16), place + 24));
-  return new RecordError(at, path, `an answer without ${IMAGE_MARK} (answers hold no images)`, around);
+/** `<img>path</img>`, Qwen's mark. */
+export const IMAGE_TAG = /<img>([^<>\n]+)<\/img>/;
+
+/** Throws RecordError for an answer with an image's mark in it. */
+export function checkAnswer(text: string, at: Place, path: string): void {
+  const mark = text.includes(IMAGE_MARK) ? IMAGE_MARK : IMAGE_TAG.exec(text)?.[0];
+  if (mark === undefined) return;
+  const place = text.indexOf(mark);
+  const around = JSON.stringify(text.slice(Math.max(0, place - 16), place + 32));
+  const expected = `an answer without ${mark === IMAGE_MARK ? mark : '<img>path</img>'} (answers hold no images)`;
+  throw new RecordError(at, path, expected, around);
 }
 
 /** Paths from `images` or `image`: strings, or objects as the datasets library writes them ({path} or {bytes}). */
