@@ -139,7 +139,7 @@ export function plainText(row: Row, text: string, field: string, marks = IMAGE_M
   for (const [pattern, kind] of marks) {
     const mark = pattern.exec(text)?.[0];
     if (mark === undefined) continue;
-    const expected = `text without ${mark.slice(0, 40)}, which this format takes for ${kind}`;
+    const expected = `text without ${mark.trim().slice(0, 40)}, which this format takes for ${kind}`;
     throw new RecordError(row, field, expected, JSON.stringify(text.slice(0, 40)));
   }
   return text;

@@ -83,7 +83,8 @@ const VERDICTS = new Set(
 const CARRIERS: readonly [string, ReadonlySet<string>][] = Object.entries({
   'a preference':
     'chosen rejected reject preferred dispreferred nonpreferred preference label kto winner loser win lose better worse best ' +
-    'worst completion response answer output positive negative solution accepted candidate generation ranking feedback',
+    'worst bad good positive negative accepted ranking feedback',
+  'an answer': 'completion response answer output solution candidate generation',
   'a video': 'video clip movie',
   audio: 'audio speech sound voice wav',
   'an image': 'image img picture photo pixel frame figure screenshot pic thumbnail',

@@ -98,7 +98,11 @@ function readConversation(item: Item, key: string, at: Place, path: string): Dia
 /** Turns with their marks. Throws RecordError for turns out of place and for images in answers. */
 export function messagesDialogue(messages: readonly ForeignMessage[], at: Place, path: string): Omit<Dialogue, 'used'> {
   const speakers = { user: 'human', assistant: 'gpt', system: 'system' };
-  const utterances = messages.map((message) => ({ from: speakers[message.role], value: markedText(message) }));
+  const utterances = messages.map((message) => ({
+    from: speakers[message.role],
+    value: markedText(message),
+    roleKey: message.roleKey,
+  }));
   const { turns, system } = conversationTurns(utterances, at, path);
   return { turns, ...(system !== undefined && { system }), images: messages.flatMap(({ images }) => images) };
 }

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // LLaVA instruction files: {id, image?, conversations: [{from: human|gpt, value}]}.
 import { RecordError } from '../../records/error.ts';
-import { arrayOf, checkShape, either, nonEmptyString, object, oneOf, type Place, string } from '../../records/field.ts';
+import {
+  arrayOf,
+  checkShape,
+  either,
+  joinPath,
+  nonEmptyString,
+  object,
+  oneOf,
+  type Place,
+  string,
+} from '../../records/field.ts';
 import { otherFields } from './columns.ts';
 import { field, type ImportFormat, idField, imageSource, type Turn } from './format.ts';
+import { imageList } from './messages.ts';
 
 const image = either(nonEmptyString, arrayOf(nonEmptyString));
 const conversations = arrayOf(
@@ -30,7 +41,7 @@ export const llava: ImportFormat = {
     return {
       turns,
       ...(system !== undefined && { system }),
-      ...(item.image !== undefined && { images: typeof item.image === 'string' ? [item.image] : item.image }),
+      ...(item.image !== undefined && { images: imageList(item.image, at, joinPath(path, 'image')) }),
       ...otherFields(item, ['id', 'image', 'conversations'], at, path),
     };
   },
@@ -39,7 +50,11 @@ export const llava: ImportFormat = {
 export interface Utterance {
   from: string;
   value: string;
+  /** What the file calls its speakers, for messages: from human and gpt, or role user and assistant. */
+  roleKey?: 'from' | 'role';
 }
+
+const ROLE_NAMES: Readonly<Record<string, string>> = { human: 'user', gpt: 'assistant' };
 
 /**
  * Questions with their answers. The first speaker may be "system"; after that human and gpt take turns, and human
@@ -52,11 +67,12 @@ export function conversationTurns(
 ): { system?: string; turns: Turn[] } {
   const hasSystem = utterances[0]?.from === 'system';
   const turns: Turn[] = [];
-  for (const [index, { from, value }] of utterances.entries()) {
+  for (const [index, { from, value, roleKey = 'from' }] of utterances.entries()) {
     if (index === 0 && hasSystem) continue;
     const last = turns.at(-1);
     const expected = last === undefined || last.answer !== undefined ? 'human' : 'gpt';
-    if (from !== expected) throw new RecordError(at, `${path}[${index}].from`, `"${expected}"`, JSON.stringify(from));
+    const name = (speaker: string) => JSON.stringify(roleKey === 'from' ? speaker : (ROLE_NAMES[speaker] ?? speaker));
+    if (from !== expected) throw new RecordError(at, `${path}[${index}].${roleKey}`, name(expected), name(from));
     if (from === 'human') turns.push({ question: value });
     else last!.answer = value;
   }

@@ -10,6 +10,10 @@ import { checkAnswer, IMAGE_TAG } from './messages.ts';
 
 const TAGS = new RegExp(IMAGE_TAG.source, 'g');
 const MEDIA_MARK = /<(?:video|audio)>/;
+// Elsewhere HTML may be spoken of; a mark stands before the question or behind it.
+const MEDIA_MARK_LINE = /^<(?:video|audio)>\s*\n|\n<(?:video|audio)>\s*$/;
+
+const NO_MEDIA = 'text without <video> and <audio> (images only)';
 
 /** The first image that a text tags. */
 export function imageTag(text: string): string | undefined {
@@ -52,15 +56,14 @@ export function checkTexts(draft: Draft, format: ImportFormat, at: Place, path: 
   const hasImages = (draft.images?.length ?? 0) > 0;
   for (const [index, { question, answer = '' }] of (draft.turns ?? []).entries()) {
     const place = joinPath(path, `turn ${index + 1}`);
-    if (format.hasVideoMarks) refuse(question, MEDIA_MARK, 'text without <video> and <audio> (images only)', at, place);
+    refuse(question, format.hasVideoMarks ? MEDIA_MARK : MEDIA_MARK_LINE, NO_MEDIA, at, place);
     if (!format.marksMayBeText || hasImages || IMAGE_TAG.test(answer)) checkAnswer(answer, at, place);
   }
   for (const [index, { role, content }] of promptMessages(draft.prompt ?? []).entries())
     if (role === 'assistant' && typeof content === 'string')
       checkAnswer(content, at, joinPath(path, `prompt[${index}]`));
   if (!format.hasVideoMarks) return;
-  for (const text of [...answersOf(draft), draft.system ?? ''])
-    refuse(text, MEDIA_MARK, 'text without <video> and <audio> (images only)', at, path || 'item');
+  for (const text of [...answersOf(draft), draft.system ?? '']) refuse(text, MEDIA_MARK, NO_MEDIA, at, path);
 }
 
 function refuse(text: string, pattern: RegExp, expected: string, at: Place, path: string): void {

@@ -11,8 +11,9 @@ export interface ForeignMessage {
   role: Message['role'];
   content: string | ContentPart[];
   images: string[];
-  /** Where it stands, for messages. */
+  /** Where it stands, and by which key it says who speaks, for messages. */
   path: string;
+  roleKey: 'from' | 'role';
 }
 
 const ROLES: Readonly<Record<string, Message['role']>> = {
@@ -42,7 +43,12 @@ export function readMessage(message: unknown, at: Place, path: string): ForeignM
   if (role === undefined) throw new RecordError(at, `${path}.${roleKey}`, 'human, gpt or system', describeValue(name));
   for (const [key, member] of Object.entries(message))
     if (key !== roleKey && key !== contentKey) refuseMember(key, member, at, path);
-  return { role, ...readContent(message[contentKey], at, `${path}.${contentKey}`), path };
+  return {
+    role,
+    ...readContent(message[contentKey], at, `${path}.${contentKey}`),
+    path,
+    roleKey: roleKey === 'from' ? 'from' : 'role',
+  };
 }
 
 // `loss: false` and `weight: 0` would change what is learned, tool calls what is said.
@@ -123,7 +129,10 @@ export function answerText({ content, path }: ForeignMessage, at: Place, marks: 
 
 /** An answer: a text, a message of the assistant, or a list of that one message. Throws RecordError. */
 export function readAnswer(value: unknown, at: Place, path: string, marks: 'marks' | 'literal' = 'marks'): string {
-  if (typeof value === 'string') return answerText({ role: 'assistant', content: value, images: [], path }, at, marks);
+  if (typeof value === 'string') {
+    if (marks === 'marks') checkAnswer(value, at, path);
+    return value;
+  }
   const list = Array.isArray(value) ? readMessages(value, at, path) : [readMessage(value, at, path)];
   const [message, ...more] = list;
   if (message?.role === 'assistant' && more.length === 0) return answerText(message, at, marks);

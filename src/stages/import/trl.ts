@@ -2,6 +2,7 @@
 // TRL's data sets: prompt with chosen and rejected, completion (and label), or messages; texts or message lists. Also
 // RLAIF-V's and RLHF-V's rows, whose prompt is called question.
 //   Source: huggingface/trl docs/source/dataset_formats.md, trl/data_utils.py (extract_prompt, maybe_extract_prompt).
+import { isDeepStrictEqual } from 'node:util';
 import { RecordError } from '../../records/error.ts';
 import { checkShape, describeValue, isObject, joinPath, number, type Place } from '../../records/field.ts';
 import type { Message } from '../../records/record.ts';
@@ -9,7 +10,7 @@ import { isGiven, oneOfColumns, otherFields } from './columns.ts';
 import { imageInParts, oneImageList } from './dialogue-row.ts';
 import { type Draft, field, type ImportFormat, idField, imageSource } from './format.ts';
 import { readLabel } from './lesson.ts';
-import { answerText, type ForeignMessage, readAnswer, readMessages } from './messages.ts';
+import { answerText, type ForeignMessage, readAnswer, readMessage, readMessages } from './messages.ts';
 
 type Item = Record<string, unknown>;
 /** A text, or the messages of a conversation. */
@@ -17,6 +18,7 @@ type Texts = string | ForeignMessage[];
 
 const LOGPS = ['ref_chosen_logps', 'ref_rejected_logps'] as const;
 const PROMPTS = ['prompt', 'question'];
+const READ = ['id', 'image', 'images', 'group', 'system', ...LOGPS];
 
 export const trl: ImportFormat = {
   summary: 'TRL preference, unpaired, prompt-completion or messages rows; RLAIF-V',
@@ -29,7 +31,8 @@ export const trl: ImportFormat = {
   draft(value, at, path) {
     if (!isObject(value)) throw new RecordError(at, path || 'record', 'an object', describeValue(value));
     const item = openPairText(value);
-    const { prompt, fields, used } = answers(item, at, path);
+    const { prompt: said, fields, used } = answers(item, at, path);
+    const prompt = withSystem(said, item, at, path);
     const inMessages = typeof prompt === 'string' ? [] : prompt.flatMap((message) => message.images);
     const images = oneImageList(item, inMessages, at, path);
     const logps = LOGPS.filter((key) => isGiven(item, key));
@@ -38,10 +41,33 @@ export const trl: ImportFormat = {
       prompt: used[0] === 'messages' ? toMessages(prompt) : plainPrompt(prompt),
       ...fields,
       ...Object.fromEntries(logps.map((key) => [key, checkShape(number, item[key], at, joinPath(path, key))])),
-      ...otherFields(item, ['id', 'image', 'images', 'group', ...LOGPS, ...used], at, path),
+      ...(typeof item.group === 'string' && { group: item.group }),
+      ...otherFields(item, [...READ, ...used], at, path),
     };
   },
 };
+
+/** The prompt with the text of a `system` column, as Orca's pairs have it; throws RecordError when it says another. */
+function withSystem(prompt: Texts, item: Item, at: Place, path: string): Texts {
+  const { system } = item;
+  if (!isGiven(item, 'system') || system === '') return prompt;
+  if (typeof system !== 'string')
+    throw new RecordError(at, joinPath(path, 'system'), 'a string', describeValue(system));
+  const message = (role: Message['role'], content: string): ForeignMessage => {
+    return {
+      role,
+      content,
+      images: [],
+      path: joinPath(path, role === 'system' ? 'system' : 'prompt'),
+      roleKey: 'role',
+    };
+  };
+  if (typeof prompt === 'string') return [message('system', system), message('user', prompt)];
+  const said = prompt.find(({ role }) => role === 'system');
+  if (said === undefined) return [message('system', system), ...prompt];
+  if (said.content === system) return prompt;
+  throw new RecordError(at, joinPath(path, 'system'), 'what the system message says', describeValue(system));
+}
 
 /** RLHF-V keeps question, chosen and rejected as JSON in one column, `text`. */
 function openPairText(item: Item): Item {
@@ -117,7 +143,14 @@ function pair(item: Item, at: Place, path: string): Answers {
       ...(hasScores && { chosen_score: score.chosen as number, rejected_score: score.rejected as number }),
       pair: { rule: 'imported' },
     },
-    used: [key ?? 'prompt', 'chosen', 'rejected', ...(hasScores ? ['score_chosen', 'score_rejected'] : [])],
+    used: [
+      key ?? 'prompt',
+      'chosen',
+      'rejected',
+      ...(hasScores ? ['score_chosen', 'score_rejected'] : []),
+      // UltraFeedback repeats the chosen conversation for supervised training.
+      ...(isGiven(item, 'messages') && isDeepStrictEqual(item.messages, item.chosen) ? ['messages'] : []),
+    ],
   };
 }
 
@@ -153,7 +186,8 @@ function checkSamePrompt(given: Texts, shared: readonly ForeignMessage[], at: Pl
 function readTexts(value: unknown, at: Place, path: string): Texts {
   if (value === undefined || value === null)
     throw new RecordError(at, path, 'a text or an array of messages {role, content}', describeValue(value));
-  return typeof value === 'string' ? value : readMessages(value, at, path);
+  if (typeof value === 'string') return value;
+  return isObject(value) ? [readMessage(value, at, path)] : readMessages(value, at, path);
 }
 
 /** Messages as records have them; one user turn of text is that text. */

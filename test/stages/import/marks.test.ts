@@ -69,6 +69,21 @@ test('in text rows of LLaVA a mark is text, and counted', async () => {
   assert.equal(counts.markTexts, 1);
 });
 
+test('in LLaVA a video mark before the question is refused, a text that speaks of one is not', async () => {
+  assert.match(
+    (await importFailure('llava', { conversations: talk('<video>\nWhat moves?') }))!,
+    /^f:1: turn 1: expected text without <video>/,
+  );
+  assert.match(
+    (await importFailure('llava', { conversations: talk('What moves?\n<video>') }))!,
+    /^f:1: turn 1: expected text without <video>/,
+  );
+  assert.equal(
+    (await importOne('llava', { conversations: talk('Close the <video> tag.') })).prompt,
+    'Close the <video> tag.',
+  );
+});
+
 test("Qwen's tags are images, in questions", async () => {
   const row = { conversations: talk('Picture 1: <img>a/1.png</img>\nPicture 2: <img>a/2.png</img>\nSame?') };
   const record = await importOne('sharegpt', row);
@@ -86,6 +101,8 @@ test("Qwen's tags are images, in questions", async () => {
 });
 
 test('lists of images that a table holds as text', async () => {
+  const llava = { image: "['a.png', 'b.png']", conversations: talk('<image><image>q') };
+  assert.deepEqual((await importOne('llava', llava)).images, ['a.png', 'b.png']);
   for (const images of ["['a/1.png', 'a/2.png']", '["a/1.png", "a/2.png"]'])
     assert.deepEqual((await importOne('ms-swift', { query: '<image><image>q', response: 'a', images })).images, [
       'a/1.png',

@@ -39,7 +39,10 @@ test('openai: preference rows, batch lines, and marks that are text', async () =
     preferred_output: [assistant('A heron.')],
     non_preferred_output: [assistant('A duck.')],
   });
-  assert.deepEqual([pair.images, pair.chosen, pair.rejected, pair.meta], [['a.png'], 'A heron.', 'A duck.', { tools: [] }]);
+  assert.deepEqual(
+    [pair.images, pair.chosen, pair.rejected, pair.meta],
+    [['a.png'], 'A heron.', 'A duck.', { tools: [] }],
+  );
   const body = { model: 'm', messages: [{ role: 'developer', content: 's' }, user('Say <image>')] };
   const batch = await importOne('openai', { custom_id: 'c1', method: 'POST', url: '/v1/chat/completions', body });
   assert.deepEqual(batch, {
@@ -100,6 +103,26 @@ test('trl: prompts beside conversations that repeat them, question for prompt, o
   assert.deepEqual(await read({ question: 'Which?', chosen: 'A heron.', rejected: 'A duck.' }), wanted);
   const text = JSON.stringify({ question: 'Which?', chosen: 'A heron.', rejected: 'A duck.' });
   assert.deepEqual(await read({ ds_name: 'v', text, idx: 3 }), wanted);
+  assert.deepEqual(
+    await read({ question: 'Which?', chosen: assistant('A heron.'), rejected: [assistant('A duck.')] }),
+    wanted,
+  );
+  assert.deepEqual(await read({ ...row, messages: row.chosen }), wanted);
+  assert.match(
+    (await importFailure('trl', { ...row, messages: row.rejected }))!,
+    /^f:1: messages: .* a conversation that/,
+  );
+  const system = { role: 'system', content: 's' };
+  const orca = { system: 's', question: 'Which?', chosen: 'A heron.', rejected: 'A duck.' };
+  assert.deepEqual((await importOne('trl', orca)).prompt, [system, user('Which?')]);
+  assert.equal(
+    await importFailure('trl', {
+      ...orca,
+      question: undefined,
+      prompt: [{ role: 'system', content: 't' }, user('Which?')],
+    }),
+    'f:1: system: expected what the system message says, got string "s"',
+  );
   const scored = await importOne('trl', { ...row, score_chosen: 8.5, score_rejected: 2 });
   assert.deepEqual([scored.chosen_score, scored.rejected_score, scored.meta], [8.5, 2, undefined]);
   assert.equal(
