@@ -19,7 +19,7 @@ import {
 } from '../stages/import/index.ts';
 
 const FORMATS = Object.keys(importFormats);
-const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`);
+const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`);
 
 export default class Import extends RecordCommand {
   static override summary = "turn other tools' files into prompt records";

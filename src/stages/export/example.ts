@@ -85,7 +85,7 @@ function promptTurns(row: Row, numImages: number): Turn[] {
     if (content === null || typeof content === 'string')
       throw new RecordError(row, `prompt[${index}].content`, 'a turn with text', 'null: sample has not filled it');
     if (role !== 'user' && content.some((part) => part.type === 'image'))
-      throw new RecordError(row, `prompt[${index}]`, 'images in user turns only', `one in a ${role} turn`);
+      throw new RecordError(row, `prompt[${index}]`, 'images in user turns only', `one in a turn of ${role}`);
     return { role, content, isText: typeof written[index]!.content === 'string' };
   });
   if (numImages > 0 && !turns.some(({ role }) => role === 'user'))

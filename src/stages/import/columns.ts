@@ -25,14 +25,17 @@ export function oneOfColumns(item: Item, names: readonly string[], at: Place, pa
 export function otherFields(item: Item, used: readonly string[], at: Place, path: string): { meta?: Item } {
   const rest = Object.entries(item).filter(([key, member]) => member !== null && !used.includes(key));
   const meta: [string, unknown][] = [];
-  const hasImage = used.some((key) => /^images?$|^image_(?:id|file)$/.test(key) && isGiven(item, key));
+  const imageKey = used.find((key) => /^images?$|^image_(?:id|file)$/.test(key) && isGiven(item, key));
   for (const [key, member] of rest) {
     if (key === 'meta' && isObject(member)) {
       meta.push(...Object.entries(member));
       continue;
     }
     const carried = carries(key, member);
-    if (carried !== undefined && !(carried === 'an image' && hasImage && isImagePlace(key, member))) {
+    if (
+      carried !== undefined &&
+      !(carried === 'an image' && imageKey !== undefined && isImagePlace(key, member, item[imageKey]))
+    ) {
       const place = joinPath(path, key);
       if (carried === 'a video' || carried === 'audio')
         throw new RecordError(at, place, 'no video and no audio (images only)', describeValue(member));
@@ -111,7 +114,8 @@ function wordsOf(name: string): string[] {
     });
 }
 
-function isEmpty(value: unknown): boolean {
+/** Nothing, or nothing but nothings in it. */
+export function isEmpty(value: unknown): boolean {
   if (value === undefined || value === null || value === '') return true;
   if (Array.isArray(value)) return value.every(isEmpty);
   return isObject(value) && Object.values(value).every(isEmpty);
@@ -141,9 +145,14 @@ function isMessageList(value: unknown): boolean {
   return isObject(first) && (('role' in first && 'content' in first) || ('from' in first && 'value' in first));
 }
 
-/** Where the image that is read came from, said once more: `image_path` beside `image`. */
-function isImagePlace(key: string, value: unknown): boolean {
+/** Where the image that is read came from, said once more: `image_path` beside `image`. Not the place of another file. */
+function isImagePlace(key: string, value: unknown, image: unknown): boolean {
   const pattern =
     /^(?:orig(?:inal)?_)?(?:coco_|flickr_|source_|web_)?(?:ima?ge?)?_?(?:path|url|uri|file|filename|file_name|name|id)$/i;
-  return typeof value === 'string' && pattern.test(key);
+  if (typeof value !== 'string' || !pattern.test(key)) return false;
+  return typeof image !== 'string' || image.startsWith('data:') || fileName(image) === fileName(value);
+}
+
+function fileName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }

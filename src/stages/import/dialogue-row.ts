@@ -73,7 +73,8 @@ export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path
   }
   return {
     turns,
-    answerField: lesson.takesAnswer ? 'reference' : form.answerField,
+    // Beside a pair it is what is known, not one more thing to learn.
+    answerField: 'chosen' in lesson.fields ? 'reference' : form.answerField,
     ...(system !== undefined && { system }),
     ...(images !== undefined && { images }),
     ...lesson.fields,

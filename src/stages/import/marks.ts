@@ -98,7 +98,7 @@ export function checkSlots(
       at,
       `${field}[${misplaced}]`,
       'images in user turns only',
-      `one in a ${messages[misplaced]!.role} turn`,
+      `one in a turn of ${messages[misplaced]!.role}`,
     );
   if (numImages > 0 && !messages.some(({ role }) => role === 'user'))
     throw new RecordError(at, field, `a user turn for ${count(numImages, 'image')}`, 'none');

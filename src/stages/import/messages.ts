@@ -4,7 +4,7 @@ import { RecordError } from '../../records/error.ts';
 import { checkShape, describeValue, isObject, joinPath, nonEmptyString, type Place } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { ContentPart, Message } from '../../records/record.ts';
-import { carries, isGiven, oneOfColumns } from './columns.ts';
+import { carries, isEmpty, isGiven, oneOfColumns } from './columns.ts';
 
 /** A message of ours, and the images that its parts hold themselves. */
 export interface ForeignMessage {
@@ -30,10 +30,12 @@ const ROLES: Readonly<Record<string, Message['role']>> = {
 export function readMessages(value: unknown, at: Place, path: string): ForeignMessage[] {
   if (!Array.isArray(value))
     throw new RecordError(at, path, 'an array of turns {from, value} or {role, content}', describeValue(value));
-  return value.map((message, index) => readMessage(message, at, `${path}[${index}]`));
+  const slots = { count: 0 };
+  return value.map((message, index) => readMessage(message, at, `${path}[${index}]`, slots));
 }
 
-export function readMessage(message: unknown, at: Place, path: string): ForeignMessage {
+/** One message; `slots` counts the images of its conversation. */
+export function readMessage(message: unknown, at: Place, path: string, slots: Slots = { count: 0 }): ForeignMessage {
   if (!isObject(message)) throw new RecordError(at, path, 'a message {role, content}', describeValue(message));
   const roleKey = oneOfColumns(message, ['from', 'role'], at, path) ?? 'from';
   const contentKey =
@@ -45,7 +47,7 @@ export function readMessage(message: unknown, at: Place, path: string): ForeignM
     if (key !== roleKey && key !== contentKey) refuseMember(key, member, at, path);
   return {
     role,
-    ...readContent(message[contentKey], at, `${path}.${contentKey}`),
+    ...readContent(message[contentKey], at, `${path}.${contentKey}`, slots),
     path,
     roleKey: roleKey === 'from' ? 'from' : 'role',
   };
@@ -59,34 +61,53 @@ function refuseMember(key: string, member: unknown, at: Place, path: string): vo
     throw new RecordError(at, `${path}.${key}`, 'nothing but role and content in a message', describeValue(member));
 }
 
-function readContent(value: unknown, at: Place, path: string): Pick<ForeignMessage, 'content' | 'images'> {
+interface Slots {
+  count: number;
+}
+
+type Content = Pick<ForeignMessage, 'content' | 'images'>;
+
+function readContent(value: unknown, at: Place, path: string, slots: Slots): Content {
   if (typeof value === 'string') return { content: value, images: [] };
   if (!Array.isArray(value))
     throw new RecordError(at, path, 'a string or an array of content parts', describeValue(value));
   const images: string[] = [];
-  const content = value.map((part, index) => readPart(part, images, at, `${path}[${index}]`));
-  const slots = content.filter((part) => part.type === 'image').length;
-  if (images.length > 0 && images.length < slots)
-    throw new RecordError(at, path, 'a file in every image part, or in none', `${images.length} in ${slots}`);
+  const content = value.map((part, index): ContentPart => {
+    const place = `${path}[${index}]`;
+    const read = readPart(part, images, at, place);
+    const number = read.type === 'image' ? slots.count++ : undefined;
+    // Which of the row's images it shows; in another order than theirs the slots would show others.
+    const wanted = isObject(part) && read.type === 'image' && isGiven(part, 'index') ? part.index : number;
+    if (wanted !== number) throw new RecordError(at, `${place}.index`, `${number}, its place`, describeValue(wanted));
+    return read;
+  });
+  const numSlots = content.filter((part) => part.type === 'image').length;
+  if (images.length > 0 && images.length < numSlots)
+    throw new RecordError(at, path, 'a file in every image part, or in none', `${images.length} in ${numSlots}`);
   return { content, images };
 }
+
+const PART_KEYS = new Set(['type', 'text', 'image', 'image_url', 'path', 'url', 'index', 'detail', 'video', 'audio']);
 
 function readPart(part: unknown, images: string[], at: Place, path: string): ContentPart {
   if (typeof part === 'string') return { type: 'text', text: part };
   if (!isObject(part)) throw new RecordError(at, path, 'a content part {type: image|text}', describeValue(part));
+  // A reader's settings in a part (min_pixels, resized_height) would change what the model sees.
+  for (const [key, member] of Object.entries(part))
+    if (!PART_KEYS.has(key) && member !== null)
+      throw new RecordError(at, `${path}.${key}`, 'nothing but type and a text or an image', describeValue(member));
   switch (part.type) {
     case 'text':
     case 'input_text':
     case 'output_text':
-      for (const key of ['image', 'image_url', 'video', 'audio'])
-        if (carries(key, part[key]) !== undefined)
-          throw new RecordError(at, `${path}.${key}`, 'nothing in a part of type text', describeValue(part[key]));
+      for (const key of ['image', 'image_url', 'path', 'url', 'video', 'audio']) refuseInPart(part, key, at, path);
       if (isGiven(part, 'text') && typeof part.text !== 'string')
         throw new RecordError(at, `${path}.text`, 'a string', describeValue(part.text));
       return { type: 'text', text: (part.text as string | null | undefined) ?? '' };
     case 'image':
     case 'image_url':
     case 'input_image': {
+      for (const key of ['text', 'video', 'audio']) refuseInPart(part, key, at, path);
       const key = oneOfColumns(part, ['image', 'image_url', 'path', 'url'], at, path);
       if (key !== undefined) images.push(imageOf(part[key], at, `${path}.${key}`));
       else if (part.type !== 'image') throw new RecordError(at, `${path}.image_url`, 'an image', 'nothing');
@@ -95,6 +116,12 @@ function readPart(part: unknown, images: string[], at: Place, path: string): Con
     default:
       throw new RecordError(at, `${path}.type`, 'image, image_url or text', describeValue(part.type));
   }
+}
+
+/** Throws RecordError for a member that belongs to a part of another type; tables have empty ones in all. */
+function refuseInPart(part: Record<string, unknown>, key: string, at: Place, path: string): void {
+  if (isEmpty(part[key])) return;
+  throw new RecordError(at, `${path}.${key}`, `nothing in a part of type ${part.type}`, describeValue(part[key]));
 }
 
 /** The content as text with `<image>` for each image part: what formats that mark images in the text mean. */

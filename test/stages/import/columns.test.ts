@@ -73,6 +73,10 @@ test('such a column is an error that names it; facts go to meta, and so does wha
   }
   const twice = await importOne('llava', { ...row, image_path: 'x/1.png' });
   assert.deepEqual(twice.meta, { image_path: 'x/1.png' });
+  assert.match(
+    (await importFailure('llava', { ...row, image_path: 'x/2.png' }))!,
+    /^f:1: image_path: .* an image that/,
+  );
   const { errors } = await importItems('helpsteer', [
     {
       prompt: 'p',

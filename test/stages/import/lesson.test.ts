@@ -101,6 +101,8 @@ test('alpaca and llama-factory: instruction and input, plain, ranked, labelled',
     assert.deepEqual([plain.prompt, plain.response], ['Sum up.\nRain all day.', 'Rain.']);
     const ranked = await importOne(format, { ...row, input: '', output: '', chosen: 'Wet.', rejected: 'Dry.' });
     assert.deepEqual([ranked.prompt, ...learned(ranked)], ['Sum up.', 'Wet.', 'Dry.', none, none, none, none]);
+    const known = await importOne(format, { ...row, output: 'Rain.', chosen: 'Wet.', rejected: 'Dry.' });
+    assert.deepEqual(learned(known), ['Wet.', 'Dry.', none, none, none, 'Rain.']);
     const older = await importOne(format, { ...row, output: ['Wet.', 'Dry.'] });
     assert.deepEqual(learned(older), ['Wet.', 'Dry.', none, none, none, none]);
     const kto = await importOne(format, { ...row, output: 'Wet.', kto_tag: 'False' });

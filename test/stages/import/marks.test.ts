@@ -36,7 +36,7 @@ test('marks and images agree in number, or both numbers are told', async () => {
           { role: 'user', content: 'q' },
         ],
       },
-      'prompt[0]: expected images in user turns only, got one in a system turn',
+      'prompt[0]: expected images in user turns only, got one in a turn of system',
     ],
     [
       'llava',

@@ -85,6 +85,34 @@ test('parts, members and images that cannot be read are errors at their place', 
       { prompt: [user('q')], chosen: [assistant([{ type: 'image', image: 'a.png' }])], rejected: 'r' },
       'chosen[0].content: expected text alone in an answer, got an image part',
     ],
+    [
+      'trl',
+      {
+        images: ['a', 'b'],
+        prompt: [
+          user([
+            { type: 'image', index: 1 },
+            { type: 'image', index: 0 },
+          ]),
+        ],
+      },
+      'prompt[0].content[0].index: expected 0, its place, got number 1',
+    ],
+    [
+      'ms-swift',
+      { messages: [user([{ type: 'image', image: 'a.png', max_pixels: 9 }])] },
+      'messages[0].content[0].max_pixels: expected nothing but type and a text or an image, got number 9',
+    ],
+    [
+      'trl',
+      { image: 'a', messages: [user([{ type: 'image', text: 'a cat' }])] },
+      'messages[0].content[0].text: expected nothing in a part of type image, got string "a cat"',
+    ],
+    [
+      'trl',
+      { messages: [user([{ type: 'text', text: 'q', path: 'a.png' }])] },
+      'messages[0].content[0].path: expected nothing in a part of type text, got string "a.png"',
+    ],
     ['trl', { messages: [user([{ type: 'image' }])] }, 'images: expected 1 image for 1 <image> mark, got none'],
   ];
   for (const [format, item, message] of cases) assert.equal(await importFailure(format, item), `f:1: ${message}`);
