@@ -3,8 +3,8 @@
 // columns. `<image>` in a text marks an image.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
-import { isGiven, oneOfColumns, otherFields } from './columns.ts';
 import { type Draft, field, type ItemFacts, idField, imageSource, type Turn } from './format.ts';
+import { isGiven, oneOfColumns, otherFields } from './item-fields.ts';
 import { lessonKeys, readLesson } from './lesson.ts';
 import { conversationTurns } from './llava.ts';
 import { imageTag } from './marks.ts';

@@ -2,8 +2,8 @@
 // What a row teaches besides its dialogue: a pair of answers, or one answer marked good or bad.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, joinPath, type Place } from '../../records/field.ts';
-import { isGiven } from './columns.ts';
 import type { Draft, Turn } from './format.ts';
+import { isGiven } from './item-fields.ts';
 import { answerText, imageList, markedText, readAnswer, readMessages } from './messages.ts';
 
 type Item = Record<string, unknown>;

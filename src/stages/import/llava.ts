@@ -12,8 +12,8 @@ import {
   type Place,
   string,
 } from '../../records/field.ts';
-import { otherFields } from './columns.ts';
 import { field, type ImportFormat, idField, imageSource, type Turn } from './format.ts';
+import { otherFields } from './item-fields.ts';
 import { imageList } from './messages.ts';
 
 const image = either(nonEmptyString, arrayOf(nonEmptyString));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // LRV-Instruct: {image_id, question, answer, task}; images are Visual Genome's, named <image_id>.jpg.
 import { checkShape, either, integer, nonEmptyString, object, string } from '../../records/field.ts';
-import { otherFields } from './columns.ts';
 import type { ImportFormat } from './format.ts';
+import { otherFields } from './item-fields.ts';
 
 const shape = object({ image_id: either(nonEmptyString, integer), question: nonEmptyString, answer: string });
 

@@ -4,7 +4,7 @@ import { RecordError } from '../../records/error.ts';
 import { checkShape, describeValue, isObject, joinPath, nonEmptyString, type Place } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { ContentPart, Message } from '../../records/record.ts';
-import { carries, isEmpty, isGiven, oneOfColumns } from './columns.ts';
+import { carries, isEmpty, isGiven, oneOfColumns } from './item-fields.ts';
 
 /** A message of ours, and the images that its parts hold themselves. */
 export interface ForeignMessage {

@@ -4,9 +4,9 @@
 //   Source: modelscope/ms-swift docs/source_en/Customization/Custom-dataset.md, dataset/preprocessor/core.py.
 import { RecordError } from '../../records/error.ts';
 import { joinPath } from '../../records/field.ts';
-import { carries } from './columns.ts';
 import { type DialogueForm, dialogueDraft, dialogueFacts } from './dialogue-row.ts';
 import { field, type ImportFormat } from './format.ts';
+import { carries } from './item-fields.ts';
 
 const form: DialogueForm = {
   messages: ['messages', 'conversations', 'conversation'],

@@ -3,9 +3,9 @@
 // non_preferred_output), and lines of a batch file.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
-import { isGiven, otherFields } from './columns.ts';
 import { imageInParts } from './dialogue-row.ts';
 import { type Draft, field, type ImportFormat, idField, imageSource } from './format.ts';
+import { isGiven, otherFields } from './item-fields.ts';
 import { answerText, type ForeignMessage, literalMessages, readAnswer, readMessages } from './messages.ts';
 
 /** Where the messages stand: the row itself, `input` of a preference row, `body` of a batch line. */

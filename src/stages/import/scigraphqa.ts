@@ -12,8 +12,8 @@ import {
   type Shape,
   string,
 } from '../../records/field.ts';
-import { otherFields } from './columns.ts';
 import { field, type ImportFormat, idField, type Turn } from './format.ts';
+import { otherFields } from './item-fields.ts';
 import { conversationTurns, dropNull } from './llava.ts';
 
 const CONTEXT_FIELDS = ['caption', 'first_mention', 'title', 'abstract'] as const;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SeVa's preference files: {image_id, question, chosen, reject}.
 import { checkShape, joinPath, nonEmptyString, object, string } from '../../records/field.ts';
-import { otherFields } from './columns.ts';
 import type { ImportFormat } from './format.ts';
+import { otherFields } from './item-fields.ts';
 import { readAnswer } from './messages.ts';
 
 const shape = object({ image_id: nonEmptyString, question: nonEmptyString, chosen: string, reject: string });

@@ -6,9 +6,9 @@ import { isDeepStrictEqual } from 'node:util';
 import { RecordError } from '../../records/error.ts';
 import { checkShape, describeValue, isObject, joinPath, number, type Place } from '../../records/field.ts';
 import type { Message } from '../../records/record.ts';
-import { isGiven, oneOfColumns, otherFields } from './columns.ts';
 import { imageInParts, oneImageList } from './dialogue-row.ts';
 import { type Draft, field, type ImportFormat, idField, imageSource } from './format.ts';
+import { isGiven, oneOfColumns, otherFields } from './item-fields.ts';
 import { readLabel } from './lesson.ts';
 import { answerText, type ForeignMessage, readAnswer, readMessage, readMessages } from './messages.ts';
 

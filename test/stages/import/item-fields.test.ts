@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { carries } from '../../../src/stages/import/columns.ts';
+import { carries } from '../../../src/stages/import/item-fields.ts';
 import { importFailure, importItems, importOne } from '../../support/import-stage.ts';
 
 test('columns that carry what a record is made of, by name or by value', () => {
