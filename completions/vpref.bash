@@ -54,7 +54,7 @@ _vpref() {
         --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--seed|--shard|--summary|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --threads --help'
-      first='trl llama-factory ms-swift llava seva merge'
+      first='trl llama-factory ms-swift llava seva parquet merge'
       ;;
     import)
       case $prev in
@@ -65,7 +65,7 @@ _vpref() {
         --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--summary|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --summary --threads --turns --help'
-      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
+      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
       ;;
     pair)
       case $prev in

@@ -3,7 +3,16 @@
 // again.
 
 import { once } from 'node:events';
-import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -13,6 +22,7 @@ import { RunError, UsageError } from '../records/error.ts';
 import type { ImportFile } from '../stages/import/format.ts';
 import { checkFiles, readBytes, totalBytes } from './input.ts';
 import type { Counts } from './progress.ts';
+import { isFolder, savedDatasetFiles } from './saved-dataset.ts';
 
 /**
  * The files, or stdin when there are none or for "-". Throws UsageError for one that cannot be read.
@@ -27,27 +37,69 @@ export function openImportFiles(
   if (names.filter((name) => name === '-').length > 1) throw new UsageError('-: expected once, got twice');
   if (names.includes('-') && process.stdin.isTTY)
     throw new UsageError('expected FILE... or data on stdin, got a terminal (see vpref import --help)');
-  checkFiles(names);
-  const bytes = totalBytes(names);
+  const files = names.flatMap((name) => (isFolder(name) ? savedDatasetFiles(name) : name));
+  checkFiles(files);
+  const bytes = totalBytes(files);
   counts.bytesTotal = bytes === undefined ? undefined : bytes * (rereads ? 2 : 1);
-  return names.map((name) => {
+  return files.map((name) => {
     const source = name === '-' ? 'stdin' : name;
     const open = () => unzipped(readBytes(name, stop, counts), source);
-    return { source, open: name === '-' && rereads ? keptAside(open) : open };
+    return {
+      source,
+      open: rereads && isStream(name) ? keptAside(open) : open,
+      onDisk: async (bytes) => (await plainPath(name, bytes)) ?? spooled(bytes),
+    };
   });
 }
 
-/** Standard input as often as it is asked for: written to a temporary file while it is read for the first time. */
+/** A stream as often as it is asked for: written to a temporary file while it is read for the first time. */
 function keptAside(open: () => AsyncIterable<Uint8Array>): () => AsyncIterable<Uint8Array> {
   let kept: string | undefined;
   return () => {
     if (kept !== undefined) return createReadStream(kept);
-    const folder = mkdtempSync(join(tmpdir(), 'vpref-import-'));
-    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-    kept = join(folder, 'stdin');
+    kept = temporaryFile();
     return copying(open(), kept);
   };
 }
+
+/** A name in a folder that goes when the process does. */
+function temporaryFile(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'vpref-import-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, 'input');
+}
+
+/** The path of a file on which nothing need be unpacked; the bytes are then read no further. */
+async function plainPath(name: string, bytes: AsyncIterable<Uint8Array>): Promise<string | undefined> {
+  if (isStream(name) || isGzip(name)) return undefined;
+  await bytes[Symbol.asyncIterator]().return?.();
+  return name;
+}
+
+/** The path of a temporary file with the bytes. */
+async function spooled(bytes: AsyncIterable<Uint8Array>): Promise<string> {
+  const path = temporaryFile();
+  for await (const _ of copying(bytes, path));
+  return path;
+}
+
+/** Standard input, a pipe or a device: what can be read once. */
+function isStream(name: string): boolean {
+  return name === '-' || !statSync(name).isFile();
+}
+
+function isGzip(name: string): boolean {
+  const file = openSync(name, 'r');
+  const mark = Buffer.alloc(2);
+  try {
+    readSync(file, mark, 0, 2, 0);
+  } finally {
+    closeSync(file);
+  }
+  return mark.equals(GZIP_MARK);
+}
+
+const GZIP_MARK = Buffer.from([0x1f, 0x8b]);
 
 async function* copying(chunks: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
   const copy = createWriteStream(path);
@@ -73,7 +125,7 @@ async function* unzipped(chunks: AsyncIterable<Uint8Array>, source: string): Asy
     yield first.value;
     for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
   }
-  if (first.value[0] !== 0x1f || first.value[1] !== 0x8b) {
+  if (!GZIP_MARK.equals(first.value.subarray(0, 2))) {
     yield* whole();
     return;
   }

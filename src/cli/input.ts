@@ -6,16 +6,13 @@ import { RecordError, RunError, UsageError } from '../records/error.ts';
 import { describeValue } from '../records/field.ts';
 import { IdSet } from '../records/id-set.ts';
 import { type Line, readLines } from '../records/lines.ts';
-import { type InputText, parseRecord, verbatimFields } from '../records/parse-record.ts';
+import { parseRecord, verbatimFields } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
 import type { Row } from '../stages/stage.ts';
 import type { Counts } from './progress.ts';
 import type { Shard } from './shard.ts';
 
-/** A row with the text it was read from, in which its fields are written again. */
-export interface InputRow extends Row {
-  input?: InputText;
-}
+export type InputRow = Row;
 
 /** A line that gives no record, or a record with a wrong field. */
 export interface BadRow {

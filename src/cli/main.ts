@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The process: start oclif, turn what comes back into an exit code, leave when stdout has been read.
+import { writeSync } from 'node:fs';
 import { type Interfaces, run } from '@oclif/core';
 import { exitCode, exitCodeOf, messageOf } from './exit.ts';
 import { drainStdout, watchStdout } from './output.ts';
 import { endRanks } from './ranks.ts';
+
+const MEANT: readonly number[] = [exitCode.brokenPipe, exitCode.stopped, exitCode.interrupted];
 
 /** Runs the command line and ends the process. oclif's own ending loses rows that a slow reader has not taken. */
 export async function main(options: Interfaces.LoadOptions, argv = process.argv.slice(2)): Promise<void> {
@@ -11,6 +14,7 @@ export async function main(options: Interfaces.LoadOptions, argv = process.argv.
     void endRanks(undefined, exitCode.brokenPipe);
     process.exit(exitCode.brokenPipe);
   });
+  const unwatch = watchUnsettled(argv);
   let code: number;
   try {
     await run(argv, options);
@@ -20,14 +24,33 @@ export async function main(options: Interfaces.LoadOptions, argv = process.argv.
     code = await fail(error, argv);
     await endRanks(error, code);
   }
+  unwatch();
   process.exit(code);
+}
+
+/**
+ * Node ends with status 13 and without a word when nothing is left that could settle what the run waits for: such an end
+ * is told. Returns what takes the watch away.
+ */
+function watchUnsettled(argv: string[]): () => void {
+  const tell = (code: number) => {
+    // Signals and broken pipes end the process themselves.
+    if (MEANT.includes(code)) return;
+    writeSync(2, `vpref${verbOf(argv)}: internal error: the run ended before its work was done\n`);
+    process.exitCode = exitCode.failed;
+  };
+  process.once('exit', tell);
+  return () => void process.off('exit', tell);
+}
+
+function verbOf(argv: string[]): string {
+  return argv[0] === undefined || argv[0].startsWith('-') ? '' : ` ${argv[0]}`;
 }
 
 async function fail(error: unknown, argv: string[]): Promise<number> {
   const message = messageOf(error);
   if (message !== undefined) {
-    const verb = argv[0] === undefined || argv[0].startsWith('-') ? '' : ` ${argv[0]}`;
-    await new Promise((resolve) => process.stderr.write(`vpref${verb}: ${message}\n`, resolve));
+    await new Promise((resolve) => process.stderr.write(`vpref${verbOf(argv)}: ${message}\n`, resolve));
     if (process.env.DEBUG !== undefined && error instanceof Error) console.error(error.stack);
   }
   // Rows written before the error are still on their way.

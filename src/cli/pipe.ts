@@ -129,8 +129,16 @@ class ResultWriter {
       sink.note({ id, rows: [], dropped: reason });
       return;
     }
+    let lines: string[];
+    try {
+      lines = records.map((record) => formatRecord(record, row.input));
+    } catch (cause) {
+      if (!(cause instanceof RunError)) throw cause;
+      this.#fail(row, { code: cause.code, message: cause.message, cause });
+      return;
+    }
     if (records.length > 1 || records[0]!.id !== id) sink.note({ id, rows: records.map((record) => record.id) });
-    for (const record of records) this.#push(record, row);
+    for (const line of lines) this.#pushLine(line);
   }
 
   passOn(row: InputRow): void {
@@ -163,8 +171,12 @@ class ResultWriter {
   }
 
   #push(record: VprefRecord, row: InputRow): void {
+    this.#pushLine(formatRecord(record, row.input));
+  }
+
+  #pushLine(line: string): void {
     const { sink, counts } = this.#options;
-    sink.push(formatRecord(record, row.input));
+    sink.push(line);
     counts.written += 1;
   }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, extname } from 'node:path';
 import { Args, Flags, type Interfaces } from '@oclif/core';
 import { recordFlags } from '../cli/flags.ts';
@@ -11,9 +11,10 @@ import { imagePaths } from '../stages/export/image-path.ts';
 import { exportFormats, exportLines, newExportCounts } from '../stages/export/index.ts';
 import { datasetEntry } from '../stages/export/llama-factory.ts';
 
-const FORMATS = [...Object.keys(exportFormats), 'merge'];
+const FORMATS = [...Object.keys(exportFormats), 'parquet', 'merge'];
 const FORMAT_LINES = [
   ...Object.entries(exportFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`),
+  `  ${'parquet'.padEnd(15)}our own rows with the images' bytes, for import records and the datasets library (needs -o)`,
   `  ${'merge'.padEnd(15)}a checkpoint directory with adapters merged into the weights (no records)`,
 ];
 
@@ -79,13 +80,14 @@ are there, and goes on after them.`;
   };
 
   async run(): Promise<void> {
-    // The output of merge is a directory, which it makes itself.
-    const toStdout = this.argv.find((word) => !word.startsWith('-')) === 'merge';
+    // The output of merge is a directory, and Parquet is no lines: both are made elsewhere.
+    const toStdout = ['merge', 'parquet'].includes(this.argv.find((word) => !word.startsWith('-')) ?? '');
     const make = (run: ExportRun) => {
       const { args, flags } = run;
       if (args.format === 'merge') return merge(run);
       for (const name of ['model', 'adapter', 'dtype'])
         if (run.given.has(name)) throw new UsageError(`--${name}: is for export merge, got format ${args.format}`);
+      if (args.format === 'parquet') return parquet(run);
       run.noteIdle({ seed: 'nothing is drawn at random here', threads: 'rows are written by one thread' });
       const counts = newExportCounts();
       const addEntry = datasetInfo(args.format, flags);
@@ -136,6 +138,31 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   const lost =
     dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
   run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost})`);
+  yield* [];
+}
+
+/** Flags of other formats. */
+const NOT_FOR_PARQUET = ['image-root', 'image-dir', 'layout', 'dataset-info', 'dataset-name', 'resume'];
+
+/** Writes the records to a Parquet file, which appears when it is whole; no rows come out. */
+async function* parquet(run: ExportRun): AsyncGenerator<object> {
+  const { output } = run.flags;
+  for (const name of NOT_FOR_PARQUET)
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected another format, got export parquet`);
+  if (run.flags['on-error'] === 'keep') throw new UsageError('--on-error: expected fail or skip, got keep');
+  if (output === undefined) throw new UsageError('-o: expected a file for the Parquet rows, got nothing');
+  const { writeParquet } = await import('../stages/export/parquet.ts');
+  const partial = `${output}.partial`;
+  const numRows = await writeParquet(run.records(), partial, (error, row) => run.failed(error, row.record));
+  if (run.stop.aborted) {
+    rmSync(partial, { force: true });
+    return;
+  }
+  const file = openSync(partial, 'r+');
+  fsyncSync(file);
+  closeSync(file);
+  renameSync(partial, output);
+  run.note(`${numRows} rows written to ${output}`);
   yield* [];
 }
 

@@ -8,6 +8,7 @@ import { checkOncePerSource, listFlag, parseLimits, splitSource } from '../cli/l
 import { warnNoQuirk } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
+import { createPixelPool } from '../pixels/pool.ts';
 import { UsageError } from '../records/error.ts';
 import type { Cleaning } from '../stages/import/dialogue.ts';
 import {
@@ -26,9 +27,9 @@ export default class Import extends RecordCommand {
   static override description = `Formats:
 ${FORMAT_LINES.join('\n')}
 
-Files are JSON arrays or JSON lines, also gzipped, or Parquet (.parquet),
-read item by item. The
-source of an item is the first folder of its image path, or the format's name.
+Files are JSON arrays, JSON lines, Parquet or Arrow, known by their first
+bytes and also gzipped, or folders that the datasets library saved; items are
+read one by one. The source of an item is the first folder of its image path, or the format's name.
 
 --faithful keeps what SeVa's published code does and this command mends
 otherwise:
@@ -61,7 +62,7 @@ otherwise:
       summary: 'folder that image paths start from, of one source or of all; may be repeated',
     }),
     'check-images': Flags.boolean({
-      summary: 'a row whose image is missing, empty or no image fails (see --on-error)',
+      summary: 'a row with an image that does not decode fails (see --on-error)',
     }),
     clean: Flags.option({ options: ['none', 'seva'] as const })({
       summary:
@@ -86,7 +87,7 @@ otherwise:
     await this.runSource(Import, (run) => {
       const { args, flags, files, stop } = run;
       const counts = newImportCounts();
-      run.noteIdle({ threads: 'items are read by one thread' });
+      if (!flags['check-images']) run.noteIdle({ threads: 'items are read by one thread' });
       const options = importOptions(args.format, flags);
       if (flags.faithful && options.cleaning !== 'seva-faithful' && options.selection.limits.length === 0)
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
@@ -126,7 +127,7 @@ function importOptions(format: string, flags: ImportFlags): ImportOptions {
     },
     cleaning,
     imageRoots,
-    checkImages: flags['check-images'],
+    ...(flags['check-images'] && { createPool: () => createPixelPool(flags.threads) }),
     setting: {
       protocol: flags.protocol,
       noisyImages: listNoisyImages(flags['noisy-images']),

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // An image as the APIs take it: the file's own bytes with their media type, never re-encoded unless they must be.
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { FieldError } from '../records/error.ts';
+import {
+  describeBytes,
+  IMAGE_EXPECTED,
+  ImageSourceError,
+  imageBytes,
+  imageKind,
+  sourceName,
+} from '../records/image-source.ts';
 
 export interface ImagePart {
   mediaType: string;
@@ -22,41 +29,19 @@ export interface ImageLimits {
 
 /** Reads a record's image: a file path or a data: URI. Throws FieldError{"image"} naming `field`, such as images[0], and the file. */
 export async function readImageBytes(image: string, field: string): Promise<Buffer> {
-  if (image.startsWith('data:')) {
-    const match = /^data:[^,]*?(;base64)?,/.exec(image.slice(0, 256));
-    if (match === null)
-      throw new FieldError('image', field, 'an image file or data: URI', 'a data: URI without a comma');
-    const payload = image.slice(match[0].length);
-    return match[1] ? Buffer.from(payload, 'base64') : percentDecode(payload);
-  }
   try {
-    return await readFile(image);
+    return await imageBytes(image);
   } catch (cause) {
-    throw new FieldError(
-      'image',
-      field,
-      'an image file',
-      `${image}: ${describeFailure(cause as NodeJS.ErrnoException)}`,
-    );
+    if (!(cause instanceof ImageSourceError)) throw cause;
+    throw new FieldError('image', field, cause.expected, `${sourceName(image)}: ${cause.got}`);
   }
-}
-
-function describeFailure({ code, message }: NodeJS.ErrnoException): string {
-  if (code === 'ENOENT') return 'no such file';
-  if (code === 'EISDIR') return 'a directory';
-  return code === 'EACCES' ? 'a file that may not be read' : (code ?? message);
-}
-
-function percentDecode(text: string): Buffer {
-  return Buffer.from(
-    text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
-    'latin1',
-  );
 }
 
 /** The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limit) is encoded anew. */
 export async function loadImagePart(image: string, limits: ImageLimits, field: string): Promise<ImagePart> {
   const bytes = await readImageBytes(image, field);
+  if (imageKind(bytes) === undefined)
+    throw new FieldError('image', field, IMAGE_EXPECTED, `${sourceName(image)}: ${describeBytes(bytes)}`);
   const header = imageHeader(bytes);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const name = image.startsWith('data:') ? 'a data: URI' : image;

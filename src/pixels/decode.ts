@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Image files to RGB pixels as PIL's open + exif_transpose + convert('RGB') gives them, and RGB pixels to files.
 // sharp decodes and encodes; what it would do another way than PIL (CMYK, 16-bit grey, GIF transparency) is done here.
-import { readFile, stat } from 'node:fs/promises';
 import type { Sharp, SharpOptions } from 'sharp';
+import {
+  checkImageSource,
+  describeBytes,
+  IMAGE_EXPECTED,
+  ImageSourceError,
+  imageBytes,
+  imageKind,
+  sourceName,
+} from '../records/image-source.ts';
 import { decodeGif } from './gif.ts';
 import type { Image } from './image.ts';
 import { PixelError } from './pixel-error.ts';
@@ -10,22 +18,27 @@ import { PixelError } from './pixel-error.ts';
 /** PIL refuses images of more pixels as decompression bombs. */
 const MAX_PIXELS = 178_956_970;
 
-const MAX_FILE_BYTES = 2 ** 30;
-
 /** The image at a path or in a data: URI. Throws PixelError. */
 export async function loadImage(source: string): Promise<Image> {
-  return decodeImage(source.startsWith('data:') ? dataUriBytes(source) : await fileBytes(source), sourceName(source));
+  return decodeImage(await named(source, imageBytes(source)), sourceName(source));
 }
 
-/** What messages call a source: a path, or the start of a data: URI. */
-export function sourceName(source: string): string {
-  return source.startsWith('data:') ? `${source.slice(0, 30)}...` : source;
+/** Throws PixelError for an image file that is not there; a data: URI, and what is in a file, only decoding tells. */
+export function checkImageFile(source: string): Promise<void> {
+  return named(source, checkImageSource(source));
+}
+
+function named<T>(source: string, work: Promise<T>): Promise<T> {
+  return work.catch((cause) => {
+    if (!(cause instanceof ImageSourceError)) throw cause;
+    throw new PixelError('image', sourceName(source), cause.expected, cause.got, { cause });
+  });
 }
 
 /** The first frame of an encoded image: EXIF orientation applied, alpha dropped (not composited), 8 bits a channel. */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
-  const format = sniffFormat(bytes);
-  if (!DECODABLE.has(format)) throw new PixelError('image', name, 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image', format);
+  const format = imageKind(bytes)?.name;
+  if (format === undefined) throw new PixelError('image', name, IMAGE_EXPECTED, describeBytes(bytes));
   try {
     if (format === 'GIF') return decodeGif(bytes, MAX_PIXELS);
     const open = await openWithSharp();
@@ -111,67 +124,4 @@ async function decodeCmyk(input: Sharp): Promise<Image> {
     }
   }
   return { width: info.width, height: info.height, data: out };
-}
-
-const DECODABLE = new Set(['JPEG', 'PNG', 'WebP', 'GIF', 'TIFF', 'AVIF']);
-
-/** The format by its first bytes, or a description of what else it is. */
-function sniffFormat(bytes: Uint8Array): string {
-  if (bytes.length === 0) return 'an empty file';
-  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'JPEG';
-  if (ascii(bytes, 0, 8) === '\x89PNG\r\n\x1a\n') return 'PNG';
-  if (ascii(bytes, 0, 4) === 'GIF8') return 'GIF';
-  if (ascii(bytes, 0, 4) === 'RIFF' && ascii(bytes, 8, 4) === 'WEBP') return 'WebP';
-  if (['II*\0', 'MM\0*'].includes(ascii(bytes, 0, 4))) return 'TIFF';
-  if (ascii(bytes, 4, 4) === 'ftyp') return ascii(bytes, 8, 4).startsWith('avi') ? 'AVIF' : 'a HEIF or MP4 file';
-  if (ascii(bytes, 0, 2) === 'BM') return 'a BMP image';
-  return 'a file of another kind';
-}
-
-function ascii(bytes: Uint8Array, start: number, length: number): string {
-  return String.fromCharCode(...bytes.subarray(start, start + length));
-}
-
-/** Throws PixelError for an image file that is not there; a data: URI, and what is in a file, only decoding tells. */
-export async function checkImageSource(source: string): Promise<void> {
-  if (!source.startsWith('data:')) await checkedFile(source, () => Promise.resolve());
-}
-
-function fileBytes(path: string): Promise<Uint8Array> {
-  return checkedFile(path, () => readFile(path));
-}
-
-async function checkedFile<T>(path: string, read: () => Promise<T>): Promise<T> {
-  try {
-    const info = await stat(path);
-    if (!info.isFile())
-      throw new PixelError('image', path, 'an image file', info.isDirectory() ? 'a directory' : 'a special file');
-    if (info.size > MAX_FILE_BYTES)
-      throw new PixelError('image', path, 'an image file of at most 1 GiB', `${info.size} bytes`);
-    return await read();
-  } catch (cause) {
-    if (cause instanceof PixelError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    const got = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'a file that may not be read' : code;
-    throw new PixelError('image', path, 'an image file', got, { cause });
-  }
-}
-
-function dataUriBytes(uri: string): Uint8Array {
-  const comma = uri.indexOf(',');
-  const head = uri.slice(5, comma === -1 ? 0 : comma);
-  if (comma === -1) throw new PixelError('image', sourceName(uri), 'data:[type][;base64],DATA', 'no comma');
-  const body = uri.slice(comma + 1);
-  if (!/;base64$/i.test(head.trim())) return Buffer.from(percentDecoded(body), 'latin1');
-  const text = body.includes('%') ? percentDecoded(body) : body;
-  const bytes = Buffer.from(text, 'base64');
-  // Buffer.from stops at the first bad character without a word.
-  const digits = text.replace(/[\s=]/g, '').length;
-  if (bytes.length < Math.floor((digits * 3) / 4))
-    throw new PixelError('image', sourceName(uri), 'base64 data', 'other characters');
-  return bytes;
-}
-
-function percentDecoded(text: string): string {
-  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }

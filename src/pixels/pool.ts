@@ -11,6 +11,8 @@ import { PixelError } from './pixel-error.ts';
 /** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
 export interface PixelJobs {
   modelInput: { job: { source: string; plan: ModelInputPlan }; result: Image };
+  /** Whether the image decodes; resolves when it does. */
+  check: { job: { source: string }; result: undefined };
   augment: { job: AugmentJob; result: AugmentResult };
   replay: { job: ReplayJob; result: ReplayResult };
 }
@@ -50,7 +52,7 @@ export interface PixelPool {
   readonly numThreads: number;
   /** Rejects with PixelError when an image or an operation is bad, RunError when a file cannot be written. */
   run<K extends keyof PixelJobs>(kind: K, job: PixelJobs[K]['job']): Promise<PixelJobs[K]['result']>;
-  /** Ends the workers; jobs that still run are lost. */
+  /** Ends the workers; jobs that still run or wait are rejected. */
   close(): Promise<void>;
 }
 
@@ -66,8 +68,10 @@ export function createPixelPool(numThreads: number = availableParallelism()): Pi
   const idle: Worker[] = [];
   const all = new Set<Worker>();
   const running = new Map<Worker, Task>();
+  let isClosed = false;
 
   function start(): void {
+    if (isClosed) return;
     while (waiting.length > 0 && (idle.length > 0 || all.size < numThreads)) {
       const worker = idle.pop() ?? spawn();
       const task = waiting.shift()!;
@@ -83,8 +87,11 @@ export function createPixelPool(numThreads: number = availableParallelism()): Pi
     worker.on('message', (reply: PixelReply) => {
       const task = running.get(worker)!;
       running.delete(worker);
-      worker.unref();
-      idle.push(worker);
+      // After close() the worker must keep the process alive until it has ended: else nothing holds the awaited close().
+      if (!isClosed) {
+        worker.unref();
+        idle.push(worker);
+      }
       if ('error' in reply) task.reject(errorOf(reply.error));
       else task.resolve(reply.result as never);
       start();
@@ -105,15 +112,22 @@ export function createPixelPool(numThreads: number = availableParallelism()): Pi
     numThreads,
     run(kind, job) {
       return new Promise((resolve, reject) => {
+        if (isClosed) reject(closedError());
         waiting.push({ request: { kind, job } as PixelRequest, resolve, reject });
         start();
       });
     },
     async close() {
-      waiting.length = 0;
+      isClosed = true;
+      for (const task of waiting.splice(0)) task.reject(closedError());
+      for (const worker of all) worker.ref();
       await Promise.all([...all].map((worker) => worker.terminate()));
     },
   };
+}
+
+function closedError(): RunError {
+  return new RunError('pixel-worker', 'the pixel workers were ended before this image was read');
 }
 
 function errorOf({ code, message, pixel }: Extract<PixelReply, { error: unknown }>['error']): Error {

@@ -9,6 +9,13 @@ export class UsageError extends Error {
 /** `error.code` of a kept row whose record is not what it should be; other codes say what failed on it. */
 export const BAD_RECORD = 'bad-record';
 
+/** Words for "got ...": a value that was pasted in whole (a picture in base64) is cut. */
+export function shortened(text: string): string {
+  return text.length > MAX_GOT ? `${text.slice(0, MAX_GOT).replace(/[\ud800-\udbff]$/, '')}...` : text;
+}
+
+const MAX_GOT = 400;
+
 /** A record is not what it should be: exit 2. The message is `SOURCE:LINE: field: expected X, got Y`. */
 export class RecordError extends Error {
   override name = 'RecordError';
@@ -17,7 +24,8 @@ export class RecordError extends Error {
   readonly field: string;
   readonly expected: string;
   readonly got: string;
-  constructor(at: { source: string; line: number }, field: string, expected: string, got: string) {
+  constructor(at: { source: string; line: number }, field: string, expected: string, came: string) {
+    const got = shortened(came);
     super(`${at.source}:${at.line}: ${field}: expected ${expected}, got ${got}`);
     this.source = at.source;
     this.line = at.line;
@@ -43,7 +51,8 @@ export class FieldError extends RunError {
   readonly field: string;
   readonly expected: string;
   readonly got: string;
-  constructor(code: string, field: string, expected: string, got: string) {
+  constructor(code: string, field: string, expected: string, came: string) {
+    const got = shortened(came);
     super(code, `${field}: expected ${expected}, got ${got}`);
     this.field = field;
     this.expected = expected;

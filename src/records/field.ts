@@ -39,6 +39,7 @@ export function checkShape<T>(shape: Shape<T>, value: unknown, at: Place, field 
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
+  if (value instanceof Uint8Array) return `${value.length} bytes of binary data`;
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
   if (typeof value === 'string') {
     if (value === '') return 'an empty string';

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // NDJSON in and out. readLines is the hot path, with a splitter of its own; readNdjson is the `ndjson` package
 // with what it lacks, for side files and live pipes. Both give the same lines; bench/ndjson has the ratio.
-import { isUtf8 } from 'node:buffer';
+import { constants, isUtf8 } from 'node:buffer';
 import { once } from 'node:events';
 import type { Transform } from 'node:stream';
 import { RecordError, RunError } from './error.ts';
+import { stringifyExact } from './exact.ts';
 import { isObject, joinPath, type Place } from './field.ts';
 import { describeJsonError } from './json-error.ts';
 
@@ -30,8 +31,10 @@ const BYTE_ORDER_MARK = 0xfeff;
  */
 export async function* readLines(chunks: Chunks, source: string): AsyncGenerator<Iterable<Line>> {
   const at = { source, line: 0 };
-  for await (const bytes of wholeLines(chunks))
-    yield isUtf8(bytes) ? parseText(bytes.toString(), at) : parseBytes(bytes, at);
+  for await (const bytes of wholeLines(chunks)) {
+    if (bytes === TOO_LONG) yield [tooLong(at)];
+    else yield bytes.length < MAX_LINE_BYTES && isUtf8(bytes) ? parseText(bytes.toString(), at) : parseBytes(bytes, at);
+  }
 }
 
 /**
@@ -83,8 +86,10 @@ export async function ndjsonWriter(stream: NodeJS.WritableStream): Promise<(row:
 /** One row as a line of JSON without its newline. Throws RunError on a value that JSON has no form for. */
 export function formatLine(row: object): string {
   try {
-    return JSON.stringify(row);
+    return stringifyExact(row);
   } catch (cause) {
+    if (cause instanceof RangeError && /stack/.test(cause.message))
+      throw new RunError('not-json', 'cannot be written as JSON: it is nested too deeply', { cause });
     checkCircles(row);
     throw new RunError('not-json', `cannot be written as JSON: ${(cause as Error).message}`, { cause });
   }
@@ -93,21 +98,51 @@ export function formatLine(row: object): string {
 // The part of split2's stream, which ndjson.parse() returns, that readNdjson builds on.
 type RowParser = Transform & { mapper(this: unknown, row: string): unknown };
 
+/** A longer line does not fit into a string. */
+const MAX_LINE_BYTES = constants.MAX_STRING_LENGTH - 1024;
+
+/** Stands for a line of more than MAX_LINE_BYTES, which is read over. */
+const TOO_LONG = Buffer.alloc(0);
+
+function tooLong(at: Place): Line {
+  at.line += 1;
+  const mebibytes = Math.floor(MAX_LINE_BYTES / 2 ** 20);
+  return {
+    line: at.line,
+    text: '',
+    error: new RecordError(at, 'record', `a line of at most ${mebibytes} MiB`, 'a longer one'),
+  };
+}
+
 /** Chunks cut after a newline, so that no line is in two of them; the last may lack its newline. */
 async function* wholeLines(chunks: Chunks): AsyncGenerator<Buffer> {
   let tail: Buffer[] = [];
+  let tailBytes = 0;
   for await (const chunk of chunks) {
-    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const first = bytes.indexOf(NEWLINE);
+    const lineBytes = tailBytes + (first === -1 ? bytes.length : first);
+    if (lineBytes > MAX_LINE_BYTES) {
+      tail = [];
+      tailBytes = lineBytes;
+      if (first === -1) continue;
+      yield TOO_LONG;
+      tailBytes = 0;
+      bytes = bytes.subarray(first + 1);
+    }
     const end = bytes.lastIndexOf(NEWLINE) + 1;
     if (end === 0) {
       tail.push(bytes);
+      tailBytes += bytes.length;
       continue;
     }
     const whole = bytes.subarray(0, end);
     yield tail.length === 0 ? whole : Buffer.concat([...tail, whole]);
     tail = end < bytes.length ? [bytes.subarray(end)] : [];
+    tailBytes = bytes.length - end;
   }
-  if (tail.length > 0) yield Buffer.concat(tail);
+  if (tailBytes > MAX_LINE_BYTES) yield TOO_LONG;
+  else if (tail.length > 0) yield Buffer.concat(tail);
 }
 
 function* parseText(text: string, at: Place): Generator<Line> {
@@ -143,6 +178,8 @@ function* parseBytes(bytes: Buffer, at: Place): Generator<Line> {
 async function* noteBadBytes(chunks: Chunks, source: string, badLines: Map<number, RecordError>) {
   let line = 0;
   for await (const bytes of wholeLines(chunks)) {
+    if (bytes === TOO_LONG)
+      throw new RecordError({ source, line: line + 1 }, 'record', 'a shorter line', 'one too long');
     for (const lineBytes of splitBytes(bytes)) {
       line += 1;
       if (!isUtf8(lineBytes)) badLines.set(line, badUtf8(lineBytes, { source, line }));

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a parsed line to a record and back to text.
+import { RunError } from './error.ts';
+import { repeatedKey } from './exact.ts';
 import { checkShape, isObject, type Place } from './field.ts';
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
 import { formatLine } from './lines.ts';
@@ -28,6 +30,10 @@ export function formatRecord(record: object, input?: InputText): string {
   if (input === undefined) return formatLine(record);
   const appended = formatAppended(record as Members, input);
   if (appended !== undefined) return appended;
+  // The rest is written from values, of which a key that comes twice has lost one.
+  const problem = repeatedKey(input.record, input.text);
+  if (problem !== undefined)
+    throw new RunError('not-json', `${problem.path || 'record'}: expected ${problem.expected}, got ${problem.got}`);
   return input.verbatim === undefined ? formatLine(record) : formatVerbatim(record, input.verbatim);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a stage is: an async generator from rows to results. It knows no flags, no streams, no process.
 import { BAD_RECORD, RecordError } from '../records/error.ts';
+import type { InputText } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
 
 /** A record with the place it came from. */
@@ -10,6 +11,8 @@ export interface Row {
   source: string;
   /** 1-based line. */
   line: number;
+  /** The text it was read from, in which its unchanged fields are written again. */
+  input?: InputText;
 }
 
 /** What became of one input row. Exactly one result per row, in input order. */

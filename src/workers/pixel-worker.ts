@@ -25,6 +25,9 @@ async function perform(request: PixelRequest): Promise<unknown> {
   switch (request.kind) {
     case 'modelInput':
       return modelInput(await loadImage(request.job.source), request.job.plan);
+    case 'check':
+      await loadImage(request.job.source);
+      return undefined;
     case 'augment':
       return augmentImages(request.job);
     case 'replay':

@@ -23,9 +23,9 @@ const refused: [name: string, message: RegExp][] = [
   ['truncated.png', /expected a whole PNG image, got/],
   ['bomb.png', /expected a whole PNG image, got .*more than 178956970 pixels/],
   ['empty.png', /expected a JPEG, .* or AVIF image, got an empty file/],
-  ['text.png', /got a file of another kind/],
+  ['text.png', /got a file that begins with "not an im"/],
   ['photo.bmp', /got a BMP image/],
-  ['drawing.svg', /got a file of another kind/],
+  ['drawing.svg', /got an SVG or XML file/],
   ['absent.png', /absent\.png: expected an image file, got no such file/],
   ['.', /expected an image file, got a directory/],
 ];

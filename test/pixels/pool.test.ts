@@ -73,3 +73,16 @@ test('a closed pool settles what was running', async () => {
   await closing.close();
   await outcome;
 });
+
+test('close() rejects what still runs or waits, and late replies do not keep it from ending', async () => {
+  for (let round = 0; round < 5; round++) {
+    const closing = createPixelPool(2);
+    const jobs = Array.from({ length: 6 }, () => closing.run('check', { source: fixtureImage('photo.jpg') }));
+    const outcomes = Promise.allSettled(jobs);
+    await Promise.race([jobs[0]!.catch(() => {}), new Promise((resolve) => setTimeout(resolve, round * 20))]);
+    await closing.close();
+    for (const outcome of await outcomes)
+      if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof RunError, String(outcome.reason));
+    await assert.rejects(closing.run('check', { source: fixtureImage('photo.jpg') }), /workers were ended/);
+  }
+});

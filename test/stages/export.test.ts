@@ -276,10 +276,15 @@ test('image paths: relative to a root, data: URIs as files named by their conten
     (await run('trl', [{ images, ...pairOf }])).errors[0]!,
     /^f:1: images\[0\]: expected a file path \(--image-dir/,
   );
+  // The bytes say what it is: its name, parameters and line breaks do not matter.
+  const png = readFileSync('fixtures/images/tiny.png').toString('base64').replace(/.{30}/g, '$&\n');
+  const other = { images: [`data:image/jpg;name=x;base64,${png}`], ...pairOf };
+  const named = JSON.parse((await run('trl', [other], { imagePath: imagePaths({ directory }) })).lines[0]!).images[0];
+  assert.deepEqual([named.slice(-4), readFileSync(named)], ['.png', readFileSync('fixtures/images/tiny.png')]);
   const svg = { images: ['data:image/svg+xml;base64,AAAA'], ...pairOf };
   assert.match(
     (await run('trl', [svg], { imagePath: imagePaths({ directory }) })).errors[0]!,
-    /expected a data: URI of a JPEG/,
+    /expected a JPEG, PNG, WebP, GIF, TIFF or AVIF image, got data:image\/svg\+xml/,
   );
 });
 
@@ -383,12 +388,10 @@ test('data: URIs are what their bytes say', async () => {
   const whole = uri('89504e470d0a1a0a0000', 'image/png');
   const broken = `${whole.slice(0, 30)}\n${whole.slice(30)}`;
   assert.deepEqual((await write(broken)).errors, []);
-  for (const [hex, got] of [
-    ['49492a00080000', 'TIFF'],
-    ['00000020667479706176696600', 'AVIF'],
-    ['3c737667', 'bytes that begin with "<svg"'],
-  ])
-    assert.ok((await write(uri(hex!, 'image/png'))).errors[0]!.endsWith(`in base64, got ${got}`));
+  assert.match(
+    (await write(uri('3c737667', 'image/png'))).errors[0]!,
+    /^f:1: images\[0\]: expected a JPEG, PNG, .*, got /,
+  );
 });
 
 test('floats of a row keep a decimal point', () => {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createPixelPool } from '../../src/pixels/pool.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type ImportOptions, importFiles, newImportCounts } from '../../src/stages/import/index.ts';
 import type { RowResult } from '../../src/stages/stage.ts';
@@ -20,7 +21,6 @@ async function run(format: string, text: string | object[], { selection, ...rest
     format,
     cleaning: 'none',
     imageRoots: [],
-    checkImages: false,
     ...rest,
     selection: { limits: [], limitDialogues: false, seed: 0, ...selection },
   };
@@ -179,12 +179,12 @@ test('image roots: one for all, one for a source, none for absolute paths', asyn
 
 test('--check-images tells what is missing, empty or no image, by source, and goes on', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'vpref-import-'));
-  writeFileSync(join(directory, '1.jpg'), Buffer.from('ffd8ffe000104a46', 'hex'));
+  writeFileSync(join(directory, '1.jpg'), readFileSync('fixtures/images/photo.jpg'));
   writeFileSync(join(directory, '2.jpg'), '');
   writeFileSync(join(directory, '3.jpg'), '<html>not found');
   const rows = [1, 2, 3, 4].map((id) => ({ image_id: id, question: 'q', answer: 'a' }));
   const { records, errors, counts, results } = await run('lrv', rows, {
-    checkImages: true,
+    createPool: () => createPixelPool(1),
     imageRoots: [{ directory }],
   });
   assert.deepEqual(
@@ -194,8 +194,8 @@ test('--check-images tells what is missing, empty or no image, by source, and go
   assert.deepEqual(
     errors.map((message) => message.replace(directory, '')),
     [
-      'f:2: images[0]: expected an image file, got /2.jpg: an empty file',
-      'f:3: images[0]: expected an image file, got /3.jpg: one that begins with "<html>not"',
+      'f:2: images[0]: expected a JPEG, PNG, WebP, GIF, TIFF or AVIF image, got /2.jpg: an empty file',
+      'f:3: images[0]: expected a JPEG, PNG, WebP, GIF, TIFF or AVIF image, got /3.jpg: an HTML page',
       'f:4: images[0]: expected an image file, got /4.jpg: no such file',
     ],
   );
@@ -376,12 +376,12 @@ test('bad items say where, what was expected, what came; good ones around them a
     [
       'llava',
       { image: 3, conversations: [human] },
-      'f:1: image: expected a non-empty string or an array of non-empty strings, got number 3',
+      'f:1: image: expected a path, {path} or {bytes: base64}, got number 3',
     ],
     [
       'llava',
       { image: 'http://a/b.jpg', conversations: [human] },
-      'f:1: images[0]: expected a path or data: URI (download it first), got a http address',
+      'f:1: image: expected a path or data: URI (download it first), got a http address',
     ],
     [
       'llava',
@@ -453,13 +453,13 @@ test('Parquet files are read by row group, as the same rows in JSON are', async 
     format: 'scigraphqa',
     cleaning: 'none',
     imageRoots: [],
-    checkImages: false,
     selection: { limits: [], limitDialogues: false, seed: 0 },
   };
   const read = async (source: string) => {
     const records: VprefRecord[] = [];
-    const open = () => assert.fail('Parquet is not read as a stream');
-    for await (const result of importFiles([{ source, open }], options, newImportCounts()))
+    const open = () => createReadStream(source);
+    const onDisk = async () => source;
+    for await (const result of importFiles([{ source, open, onDisk }], options, newImportCounts()))
       records.push(...result.records);
     return records;
   };

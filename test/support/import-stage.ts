@@ -11,7 +11,6 @@ export async function importItems(format: string, items: string | object[], more
     format,
     cleaning: 'none',
     imageRoots: [],
-    checkImages: false,
     selection: { limits: [], limitDialogues: false, seed: 0 },
     ...more,
   };

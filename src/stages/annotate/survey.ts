@@ -25,24 +25,29 @@ export interface QuestionSource {
 export async function* eachQuestion(
   rows: AsyncIterable<Row>,
   source: QuestionSource,
-): AsyncGenerator<{ question: Question; isNew: boolean }> {
+): AsyncGenerator<{ row: Row; question: Question; isNew: boolean }> {
   const seen = new Set<string>();
   for await (const row of rows) {
     let questions: Question[];
     try {
       questions = await rowQuestions(row, source);
     } catch (cause) {
-      if (!(cause instanceof RecordError) && !(cause instanceof RunError && cause.code === 'image')) throw cause;
-      source.onBadRow((placed(row, cause) as Error).message);
+      tellBadRow(row, cause, source);
       continue;
     }
     for (const question of questions) {
       const { key } = question.request;
       const isKnown = seen.has(key) || (await source.cache.get(key)) !== undefined;
       seen.add(key);
-      yield { question, isNew: !isKnown };
+      yield { row, question, isNew: !isKnown };
     }
   }
+}
+
+/** The row's own fault is told; anything else is thrown on. */
+export function tellBadRow(row: Row, cause: unknown, { onBadRow }: Pick<QuestionSource, 'onBadRow'>): void {
+  if (!(cause instanceof RecordError) && !(cause instanceof RunError && cause.code === 'image')) throw cause;
+  onBadRow((placed(row, cause) as Error).message);
 }
 
 async function rowQuestions(row: Row, source: QuestionSource): Promise<Question[]> {

@@ -2,11 +2,11 @@
 // `augment`: adds distorted views of a record's images; `replay`: makes the image files of recorded views again.
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { sourceName } from '../../pixels/decode.ts';
 import type { Image } from '../../pixels/image.ts';
 import { PixelError } from '../../pixels/pixel-error.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError, RunError } from '../../records/error.ts';
+import { sourceName } from '../../records/image-source.ts';
 import { randomStream } from '../../records/random.ts';
 import type { View, VprefRecord } from '../../records/record.ts';
 import { mapRowsConcurrently, type Row, type Stage } from '../stage.ts';

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers out of our records or of the benchmarks' own answer files, and their join with the labels.
 import { RecordError, UsageError } from '../../records/error.ts';
+import { idText } from '../../records/exact.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
 import type { EvalFile, FileRow, JsonObject } from './file.ts';
@@ -80,7 +81,8 @@ function fileAnswer({ value, at }: FileRow): Answer {
 export function rowId(value: JsonObject, at: Place): string {
   const field = ID_FIELDS.find((name) => value[name] !== undefined);
   const id = field === undefined ? undefined : value[field];
-  if (typeof id === 'number' || (typeof id === 'string' && id !== '')) return String(id);
+  if (typeof id === 'number') return idText(value, field!);
+  if (typeof id === 'string' && id !== '') return id;
   throw new RecordError(at, field ?? 'question_id', 'an id, a string or a number', describeValue(id));
 }
 
@@ -121,7 +123,8 @@ function rowSplit(value: JsonObject): string | undefined {
 /** The id a record's question has in its benchmark. */
 export function recordId(record: VprefRecord): string {
   const id = record.meta?.question_id;
-  return typeof id === 'string' || typeof id === 'number' ? String(id) : record.id;
+  if (typeof id === 'number') return idText(record.meta!, 'question_id');
+  return typeof id === 'string' ? id : record.id;
 }
 
 /** The answers of one record: one for each label among its responses. */

@@ -7,7 +7,7 @@ import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import { describeJsonError } from '../../records/json-error.ts';
 import { readLines } from '../../records/lines.ts';
-import { parsePythonJson } from './python.ts';
+import { parsePythonJson, withIds } from './python.ts';
 
 export type JsonObject = Record<string, unknown>;
 
@@ -85,7 +85,7 @@ async function lineRows(bytes: Buffer, path: string): Promise<FileRow[]> {
   for await (const batch of readLines([bytes], path)) {
     for (const { line, value, text, error } of batch) {
       const at = { source: path, line };
-      const read = error === undefined ? value : tryParse(text);
+      const read = error === undefined ? withIds(value, text) : tryParse(text);
       if (error !== undefined && read === undefined) throw error;
       if (!isObject(read)) throw new RecordError(at, 'record', 'a JSON object', describeValue(read));
       rows.push({ value: read, at });

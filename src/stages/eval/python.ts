@@ -2,6 +2,7 @@
 // What Python does where JavaScript does something else: the official scorers are Python, accidents included.
 // Checked against CPython and numpy by scripts/goldens/eval.py (fixtures/golden/eval/python.json).
 import { createHash } from 'node:crypto';
+import { noteNumbers } from '../../records/exact.ts';
 
 /** str.isspace() and \s of Python's re, for a character class: JavaScript's \s lacks U+001C-U+001F and U+0085 and has U+FEFF. */
 export const PYTHON_SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
@@ -134,7 +135,7 @@ export function numpyStd(values: ArrayLike<number>): number {
 /** json.loads: JSON, and the NaN, Infinity and -Infinity that json.dumps writes. Throws SyntaxError as JSON.parse. */
 export function parsePythonJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return withIds(JSON.parse(text), text);
   } catch (error) {
     let found = false;
     const mark = '\u0000python:';
@@ -144,10 +145,17 @@ export function parsePythonJson(text: string): unknown {
       return JSON.stringify(mark + token);
     });
     if (!found) throw error;
-    return JSON.parse(quoted, (_, value) =>
+    const value = JSON.parse(quoted, (_, value) =>
       typeof value === 'string' && value.startsWith(mark) ? Number(value.slice(mark.length)) : value,
     );
+    return withIds(value, quoted);
   }
+}
+
+/** The value parsed from the text; ids that a number does not hold keep their digits (idText). */
+export function withIds(value: unknown, text: string): unknown {
+  if (/\d{16}/.test(text)) noteNumbers(value, text);
+  return value;
 }
 
 /** ast.literal_eval of lists, tuples, dicts, strings, numbers, True, False and None; undefined where it raises. */

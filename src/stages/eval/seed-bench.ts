@@ -2,6 +2,7 @@
 // SEED-Bench v1: accuracy by question type, then image, video, all. Source: LLaVA's convert_seed_for_submission.py
 // (letters), AILab-CVC/SEED-Bench eval.py (likelihood ranking).
 import { RecordError } from '../../records/error.ts';
+import { idText } from '../../records/exact.ts';
 import { describeValue, isObject } from '../../records/field.ts';
 import {
   type Answer,
@@ -98,7 +99,7 @@ function readLabels(files: readonly EvalFile[], answerFiles: readonly EvalFile[]
       if (typeof answer !== 'string' || !/^[A-D]$/.test(answer))
         throw new RecordError(at, 'answer', 'one of A, B, C, D', describeValue(answer));
       return {
-        id: String(id),
+        id: idText(question, 'question_id'),
         split: '',
         cluster: String(data_id ?? id),
         at,

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the benchmarks' importers share: items that are nearly records, protocol endings, options as lines.
+
 import { RecordError } from '../../records/error.ts';
+import { numberText } from '../../records/exact.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { Draft, ImportFile, ImportFormat, ImportSetting } from './format.ts';
-import { type JsonItem, readJsonItems, readJsonValue } from './json-items.ts';
+import { readItems, readValue } from './items.ts';
+import type { JsonItem } from './json-items.ts';
 
 /** A question with all that its files say. */
 export interface BenchmarkQuestion {
@@ -70,7 +73,7 @@ export async function* questionsOf(
 /** The entries of files that are one JSON object each (id -> question). */
 export async function* objectItems(files: readonly ImportFile[]): AsyncGenerator<JsonItem & { key: string }> {
   for (const file of files) {
-    const whole = await readJsonValue(file.open(), file.source);
+    const whole = await readValue(file);
     if (!isObject(whole))
       throw new RecordError({ source: file.source, line: 1 }, 'file', 'one JSON object', describeValue(whole));
     for (const [key, value] of Object.entries(whole)) yield { source: file.source, line: 1, path: key, key, value };
@@ -79,7 +82,7 @@ export async function* objectItems(files: readonly ImportFile[]): AsyncGenerator
 
 /** The items of all files, arrays or JSON lines. */
 export async function* listItems(files: readonly ImportFile[]): AsyncGenerator<JsonItem> {
-  for (const file of files) yield* readJsonItems(file.open(), file.source);
+  for (const file of files) yield* readItems(file);
 }
 
 /** The items one by one. */
@@ -112,7 +115,8 @@ export function textMember(value: Record<string, unknown>, key: string, place: M
 /** A member that is an id: a string or a number. */
 export function idMember(value: Record<string, unknown>, key: string, place: MemberPlace): string {
   const id = value[key];
-  if (typeof id === 'number' || (typeof id === 'string' && id !== '')) return String(id);
+  if (typeof id === 'number') return numberText(value, key);
+  if (typeof id === 'string' && id !== '') return id;
   throw badMember(key, place, 'a string or a number', id);
 }
 

@@ -2,6 +2,7 @@
 // Rows that are a dialogue with a lesson: LLaMA-Factory's, ms-swift's and Alpaca's, which differ in the names of their
 // columns. `<image>` in a text marks an image.
 import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 import { type Draft, field, type ItemFacts, idField, imageSource, type Turn } from './format.ts';
 import { isGiven, oneOfColumns, otherFields } from './item-fields.ts';
@@ -154,7 +155,7 @@ function splitRankedAnswer(item: Item, form: DialogueForm): Item {
   const answer = key === undefined ? undefined : item[key];
   const isPair = Array.isArray(answer) && answer.length === 2 && answer.every((text) => typeof text === 'string');
   if (!isPair || isGiven(item, 'chosen') || isGiven(item, 'rejected')) return item;
-  return { ...item, [key!]: null, chosen: answer[0], rejected: answer[1] };
+  return withNumbersOf(item, { ...item, [key!]: null, chosen: answer[0], rejected: answer[1] });
 }
 
 function textColumn(item: Item, key: string, at: Place, path: string): string {

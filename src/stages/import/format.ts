@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an import format is. To add one: a file with an ImportFormat, and a line in index.ts.
+import { numberText } from '../../records/exact.ts';
 import type { Place } from '../../records/field.ts';
+import { bareBase64 } from '../../records/image-source.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { JsonItem } from './json-items.ts';
 
@@ -9,6 +11,11 @@ export interface ImportFile {
   /** Name for messages: the path as given, or "stdin". */
   source: string;
   open(): AsyncIterable<Uint8Array>;
+  /**
+   * A path where these bytes, which open() gave, lie, for readers that go back and forth: the file's own, or a temporary
+   * one. Without it such readers hold the bytes.
+   */
+  onDisk?(bytes: AsyncIterable<Uint8Array>): Promise<string>;
 }
 
 /** What the command line says of benchmarks. */
@@ -58,6 +65,8 @@ export interface ImportFormat {
   facts(value: unknown): ItemFacts;
   /** Throws RecordError; `path` is where the item stands below its line, to be put before field names. */
   draft(value: unknown, at: Place, path: string): Draft;
+  /** The items are records already: their images are resolved, and nothing else is made of them. Throws RecordError. */
+  record?(value: unknown, at: Place, path: string): VprefRecord;
   /** Turns of a dialogue to take when --turns is not given: the whole dialogue, or its first question alone. */
   defaultTurns?: 'first';
   /** In items without images `<image>` is text (code, mostly), kept and counted; it is an error otherwise. */
@@ -69,7 +78,7 @@ export interface ImportFormat {
 /** `value.key` if value is an object with a non-empty string or a number there; ids are numbers in some files. */
 export function idField(value: unknown, key: string): string | undefined {
   const found = field(value, key);
-  if (typeof found === 'number') return String(found);
+  if (typeof found === 'number') return numberText(value as object, key);
   return typeof found === 'string' && found !== '' ? found : undefined;
 }
 
@@ -82,6 +91,7 @@ export function field(value: unknown, key: string): unknown {
 export function imageSource(images: unknown): string {
   const first = Array.isArray(images) ? images[0] : images;
   if (first === undefined || first === null) return 'text';
-  const slash = typeof first === 'string' ? first.indexOf('/') : -1;
+  const isPath = typeof first === 'string' && !/^[a-z]+:/i.test(first) && bareBase64(first) === undefined;
+  const slash = isPath ? first.indexOf('/') : -1;
   return slash > 0 ? first.slice(0, slash) : 'images';
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // GQA's questions (testdev_balanced_questions.json), or LLaVA's question rows.
+
 import {
   benchmarkFormat,
   idMember,
@@ -11,7 +12,7 @@ import {
   textMember,
   withEnding,
 } from './benchmark.ts';
-import { readJsonItems } from './json-items.ts';
+import { readItems } from './items.ts';
 
 export const gqa = benchmarkFormat(
   'gqa',
@@ -19,7 +20,7 @@ export const gqa = benchmarkFormat(
   async function* (files, setting) {
     for (const file of files) {
       if (/\.jsonl(\.gz)?$|\.ndjson$/.test(file.source)) {
-        yield* questionsOf(readJsonItems(file.open(), file.source), (value, item) => llavaQuestion(value, item));
+        yield* questionsOf(readItems(file), (value, item) => llavaQuestion(value, item));
         continue;
       }
       yield* questionsOf(objectItems([file]), (value, item) => {

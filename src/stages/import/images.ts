@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where images are: roots put before the paths that a file writes, and a look at whether they are there.
-import { open } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
-import { FieldError, RecordError } from '../../records/error.ts';
-import type { Place } from '../../records/field.ts';
+import { RecordError } from '../../records/error.ts';
+import { describeValue, isObject, type Place } from '../../records/field.ts';
+import {
+  bareBase64,
+  dataUriBytes,
+  describeBytes,
+  IMAGE_EXPECTED,
+  IMAGE_HEAD_BYTES,
+  ImageSourceError,
+  imageKind,
+  imageUri,
+  localPath,
+} from '../../records/image-source.ts';
 
 export interface ImageRoot {
   /** The source it is for; every source without a root of its own when absent. */
@@ -19,42 +29,62 @@ export function resolveImage(path: string, source: string | undefined, roots: re
   return directory === undefined ? path : join(directory, path);
 }
 
+/**
+ * An image as other tools' files hold it, as a record does: a path, a file: URL, a data: URI, a picture in bare base64, or
+ * {path} or {bytes: base64}. Columns of bytes come as data: URIs. Throws RecordError.
+ */
+export function imageReference(value: unknown, at: Place, field: string): string {
+  if (isObject(value) && !(value instanceof Uint8Array)) {
+    const { bytes, path } = value;
+    if (typeof bytes === 'string') return imageReference(base64Image(bytes, at, `${field}.bytes`), at, field);
+    if (typeof path === 'string' && (bytes === undefined || bytes === null))
+      return imageReference(path, at, `${field}.path`);
+  }
+  if (typeof value !== 'string') throw new RecordError(at, field, 'a path, {path} or {bytes: base64}', describe(value));
+  if (value === '') throw new RecordError(at, field, 'a path or data: URI', 'an empty string');
+  const inBase64 = bareBase64(value);
+  const image = inBase64 === undefined ? value : imageUri(inBase64);
+  checkImageForm(image, at, field);
+  return localPath(image);
+}
+
+function describe(value: unknown): string {
+  return value instanceof Uint8Array ? describeBytes(value).replace('a file that', 'bytes that') : describeValue(value);
+}
+
+function base64Image(text: string, at: Place, field: string): string {
+  if (text.startsWith('data:')) return text;
+  const bytes = Buffer.from(text, 'base64');
+  if (imageKind(bytes) === undefined)
+    throw new RecordError(at, field, `${IMAGE_EXPECTED} in base64`, describeBytes(bytes));
+  return imageUri(bytes);
+}
+
 /** Throws RecordError for an image that no later stage could open. */
 export function checkImageForm(path: string, at: Place, field: string): void {
   if (path === '') throw new RecordError(at, field, 'a path or data: URI', 'an empty string');
-  const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path)?.[1];
-  if (scheme !== undefined)
-    throw new RecordError(at, field, 'a path or data: URI (download it first)', `a ${scheme} address`);
-}
-
-/** Throws FieldError when there is no image file there: missing, empty, or something else by its first bytes. */
-export async function checkImageFile(path: string, field: string): Promise<void> {
-  if (path.startsWith('data:')) return;
-  const wrong = (got: string) => new FieldError('image', field, 'an image file', `${path}: ${got}`);
-  const head = Buffer.alloc(16);
-  let length: number;
-  try {
-    const file = await open(path, 'r');
-    try {
-      ({ bytesRead: length } = await file.read(head, 0, head.length, 0));
-    } finally {
-      await file.close();
-    }
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw wrong(code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a directory' : String(code));
+  if (path.startsWith('data:')) {
+    checkDataUri(path, at, field);
+    return;
   }
-  if (length === 0) throw wrong('an empty file');
-  if (!looksLikeImage(head.subarray(0, length)))
-    throw wrong(`one that begins with ${JSON.stringify(head.toString('latin1', 0, Math.min(length, 9)))}`);
+  const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path)?.[1];
+  if (scheme !== undefined && scheme.toLowerCase() !== 'file')
+    throw new RecordError(at, field, 'a path or data: URI (download it first)', `a ${scheme} address`);
+  try {
+    localPath(path);
+  } catch (cause) {
+    throw new RecordError(at, field, (cause as ImageSourceError).expected, (cause as ImageSourceError).got);
+  }
 }
 
-const SIGNATURES = ['ffd8ff', '89504e470d0a1a0a', '47494638', '424d', '49492a00', '4d4d002a', '0000000c6a502020'];
-
-/** JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP, AVIF or HEIF. */
-function looksLikeImage(head: Buffer): boolean {
-  const hex = head.toString('hex');
-  if (SIGNATURES.some((signature) => hex.startsWith(signature))) return true;
-  const text = head.toString('latin1');
-  return (text.startsWith('RIFF') && text.slice(8, 12) === 'WEBP') || text.slice(4, 8) === 'ftyp';
+function checkDataUri(uri: string, at: Place, field: string): void {
+  let head: Buffer;
+  try {
+    // The first bytes say what it is; whether it is whole, decoding does (--check-images).
+    head = dataUriBytes(uri.slice(0, Math.max(uri.indexOf(',') + 1, 0) + 4 * IMAGE_HEAD_BYTES));
+  } catch (cause) {
+    if (!(cause instanceof ImageSourceError)) throw cause;
+    throw new RecordError(at, field, cause.expected, cause.got);
+  }
+  if (imageKind(head) === undefined) throw new RecordError(at, field, IMAGE_EXPECTED, describeBytes(head));
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // import: items of other tools' files -> prompt records. Every format by its name on the command line.
-import { placed, RecordError } from '../../records/error.ts';
+import { PixelError } from '../../pixels/pixel-error.ts';
+import type { PixelPool } from '../../pixels/pool.ts';
+import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -10,7 +13,7 @@ import { type Cleaning, dialoguePrompt, questionPrompt } from './dialogue.ts';
 import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
 import { gqa } from './gqa.ts';
 import { helpsteer } from './helpsteer.ts';
-import { checkImageFile, checkImageForm, type ImageRoot, resolveImage } from './images.ts';
+import { type ImageRoot, imageReference, resolveImage } from './images.ts';
 import { readItems } from './items.ts';
 import type { JsonItem } from './json-items.ts';
 import { alpaca, llamaFactory } from './llama-factory.ts';
@@ -25,6 +28,7 @@ import { mtBench } from './mt-bench.ts';
 import { openai } from './openai.ts';
 import { pope } from './pope.ts';
 import { withLikelyFormat } from './recognise.ts';
+import { records } from './records.ts';
 import { scienceqa } from './scienceqa.ts';
 import { scigraphqa } from './scigraphqa.ts';
 import { seedBench } from './seed-bench.ts';
@@ -46,6 +50,7 @@ export const importFormats: Readonly<Record<string, ImportFormat>> = {
   openai,
   seva,
   helpsteer,
+  records,
   pope,
   mmvet,
   'llava-bench': llavaBench,
@@ -64,8 +69,8 @@ export interface ImportOptions {
   selection: Selection;
   cleaning: Cleaning;
   imageRoots: readonly ImageRoot[];
-  /** Look whether each image is there. */
-  checkImages: boolean;
+  /** Makes the workers that decode each image; they are not looked at without it. */
+  createPool?: () => PixelPool;
   /** For benchmarks. */
   setting?: Omit<ImportSetting, 'seed' | 'sources'>;
 }
@@ -107,10 +112,18 @@ export async function* importFiles(
 ): AsyncGenerator<RowResult> {
   const format = importFormats[options.format]!;
   const convert = (row: Row) => toRecords(row as ItemRow, format, options, counts);
-  const stage = options.checkImages
-    ? mapRowsConcurrently(async (row) => checkImages(convert(row), row as ItemRow, counts), 32)
-    : mapRows(convert);
-  yield* stage(selectItems(files, format, options, counts));
+  const rows = selectItems(files, format, options, counts);
+  const pool = options.createPool?.();
+  if (pool === undefined) {
+    yield* mapRows(convert)(rows);
+    return;
+  }
+  const check = async (row: Row) => checkImages(convert(row), row as ItemRow, counts, pool);
+  try {
+    yield* mapRowsConcurrently(check, pool.numThreads * 2)(rows);
+  } finally {
+    await pool.close();
+  }
 }
 
 async function* selectItems(
@@ -182,6 +195,7 @@ async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat):
 function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions, counts: ImportCounts): VprefRecord[] {
   const { item, itemSource } = row;
   if (item.error !== undefined) throw item.error;
+  if (format.record !== undefined) return [ownRecord(format.record(item.value, row, item.path), row, options)];
   const draft = toDraft(row, format, options);
   const { id } = row.record;
   const whole = { format, onText: () => (counts.markTexts += 1) };
@@ -212,6 +226,16 @@ function toDraft({ item, ...row }: ItemRow, format: ImportFormat, options: Impor
   }
 }
 
+function ownRecord(record: VprefRecord, row: ItemRow, { imageRoots }: ImportOptions): VprefRecord {
+  if (record.id !== row.record.id)
+    throw new RecordError(row, joinPath(row.item.path, 'id'), 'an id not seen before', JSON.stringify(record.id));
+  if (record.error !== undefined || record.images === undefined) return record;
+  const images = record.images.map((image, index) =>
+    resolveImage(imageReference(image, row, joinPath(row.item.path, `images[${index}]`)), record.source, imageRoots),
+  );
+  return withNumbersOf(record, { ...record, images });
+}
+
 interface RecordParts {
   format: ImportFormat;
   onText: () => void;
@@ -233,9 +257,9 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
     source,
     ...rest
   } = draft;
-  for (const [index, image] of (written ?? []).entries())
-    checkImageForm(image, row, joinPath(item.path, `images[${index}]`));
-  const images = written?.map((image) => resolveImage(image, itemSource, options.imageRoots));
+  const images = written?.map((image, index) =>
+    resolveImage(imageReference(image, row, joinPath(item.path, `images[${index}]`)), itemSource, options.imageRoots),
+  );
   const { id, group, answer, format, onText } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {
@@ -250,16 +274,25 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
   };
 }
 
-async function checkImages(records: VprefRecord[], row: ItemRow, counts: ImportCounts): Promise<VprefRecord[]> {
-  try {
-    for (const [index, image] of (records[0]?.images ?? []).entries())
-      await checkImageFile(image, joinPath(row.item.path, `images[${index}]`));
-  } catch (error) {
-    const source = row.itemSource ?? 'unknown';
-    counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
-    // A kept row should be the record, not the empty shell that stood for it.
-    Object.assign(row.record, records[0]);
-    throw placed(row, error);
+/** Decodes the images as later stages will. */
+async function checkImages(
+  records: VprefRecord[],
+  row: ItemRow,
+  counts: ImportCounts,
+  pool: PixelPool,
+): Promise<VprefRecord[]> {
+  for (const [index, image] of (records[0]?.images ?? []).entries()) {
+    try {
+      await pool.run('check', { source: image });
+    } catch (error) {
+      if (!(error instanceof PixelError)) throw error;
+      const source = row.itemSource ?? 'unknown';
+      counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
+      // A kept row should be the record, not the empty shell that stood for it.
+      Object.assign(row.record, records[0]);
+      const field = joinPath(row.item.path, `images[${index}]`);
+      throw new RecordError(row, field, error.expected, `${error.subject}: ${error.got}`);
+    }
   }
   return records;
 }

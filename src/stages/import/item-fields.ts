@@ -2,6 +2,7 @@
 // What becomes of an item's members that its format does not read: kept under `meta`, unless they look as if they
 // carried what a record is made of. Those are errors, so that no preference, text or picture is lost without a word.
 import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 
 type Item = Record<string, unknown>;
@@ -49,7 +50,9 @@ export function otherFields(item: Item, used: readonly string[], at: Place, path
     }
     meta.push([key, member]);
   }
-  return meta.length > 0 ? { meta: Object.fromEntries(meta) } : {};
+  if (meta.length === 0) return {};
+  const kept = withNumbersOf(item, Object.fromEntries(meta));
+  return { meta: isObject(item.meta) ? withNumbersOf(item.meta, kept) : kept };
 }
 
 /** What the member seems to carry; undefined for one that may go to `meta`. */

@@ -3,6 +3,8 @@
 // never held whole; what is held is one chunk and the item that is being read.
 import { isUtf8 } from 'node:buffer';
 import { RecordError } from '../../records/error.ts';
+import { ExactError, noteNumbers, parseExact } from '../../records/exact.ts';
+import { describeValue, joinPath, type Place, type Problem } from '../../records/field.ts';
 import {
   BACKSLASH,
   CLOSE_BRACE,
@@ -47,7 +49,10 @@ export async function* readJsonItems(chunks: Chunks, source: string): AsyncGener
   if (firstLine.startsWith('[')) yield* arrayItems(rest, source);
   else if (wrapper !== undefined) yield* wrappedItems(rest, source, wrapper);
   else if (firstLine === '{') yield* printedItems(rest, source);
-  else for await (const lines of readLines(rest, source)) for (const line of lines) yield { source, path: '', ...line };
+  else
+    for await (const lines of readLines(rest, source))
+      for (const line of lines)
+        yield checkedItem({ source, line: line.line, path: '', value: line.value, error: line.error }, line.text);
 }
 
 /** The whole stream as one JSON value, for small files that are one object. Throws RecordError. */
@@ -57,12 +62,26 @@ export async function readJsonValue(chunks: Chunks, source: string): Promise<unk
   return parseItem(Buffer.concat(parts), { source, line: 1 }, 'file');
 }
 
+/** The item with its numbers' texts noted, or with the error of what would be lost from it. */
+function checkedItem(
+  { error, ...item }: Omit<JsonItem, 'error'> & { error: RecordError | undefined },
+  text: string,
+): JsonItem {
+  if (error !== undefined) return { ...item, error };
+  const problem = noteNumbers(item.value, text);
+  return problem === undefined ? item : { ...item, error: exactProblem(item, item.path, problem) };
+}
+
+function exactProblem(at: Place, path: string, { path: inside, expected, got }: Problem): RecordError {
+  return new RecordError(at, joinPath(path, inside) || 'record', expected, got);
+}
+
 const NEWLINE = 0x0a;
 // Blanks of JSON and the three bytes of a byte order mark.
 const BLANK: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
 
 /** The first line that is not blank, as far as one chunk goes, and the whole stream again. */
-async function peek(chunks: Chunks): Promise<{ head: Buffer; rest: AsyncIterable<Uint8Array> }> {
+export async function peek(chunks: Chunks): Promise<{ head: Buffer; rest: AsyncIterable<Uint8Array> }> {
   const iterator = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
   const seen: Uint8Array[] = [];
   let head = Buffer.alloc(0);
@@ -131,13 +150,19 @@ async function* arrayItems(chunks: Chunks, source: string): AsyncGenerator<JsonI
   const line = rest?.line ?? scanner.line;
   const at = { source, line, path: scanner.isClosed ? '' : `[${index}]` };
   const error = scanner.isClosed
-    ? new RecordError(at, 'file', 'nothing after the array', JSON.stringify(rest!.bytes.toString().slice(0, 40)))
+    ? new RecordError(
+        at,
+        'file',
+        'nothing after the array',
+        describeValue(rest!.bytes?.toString() ?? '').replace(/^string /, ''),
+      )
     : new RecordError(at, at.path, rest ? 'the rest of the item' : 'an item or "]"', 'the end of the file');
   yield { ...at, error };
 }
 
 interface Scanned {
-  bytes: Buffer;
+  /** Undefined for an item of more than MAX_ITEM_BYTES, which is read over. */
+  bytes: Buffer | undefined;
   line: number;
 }
 
@@ -153,6 +178,7 @@ class ItemScanner {
   /** Earlier chunks' part of the item that is being read; undefined between items. */
   #parts: Buffer[] | undefined;
   #numBytes = 0;
+  #isTooLong = false;
   #startLine = 1;
   #afterComma = false;
 
@@ -178,7 +204,7 @@ class ItemScanner {
       if (this.#endsArrayItem(byte)) {
         const item = this.#finish(bytes, start, at);
         // "[]" has no item; "[a,]" and "[,a]" have an empty one.
-        if (item.bytes.length > 0 || byte === COMMA || this.#afterComma) yield item;
+        if (item.bytes?.length !== 0 || byte === COMMA || this.#afterComma) yield item;
         this.#afterComma = byte === COMMA;
         if (byte === CLOSE_BRACKET) {
           this.isClosed = true;
@@ -207,7 +233,8 @@ class ItemScanner {
 
   /** What was begun and not ended. */
   rest(): Scanned | undefined {
-    return this.#parts === undefined ? undefined : { bytes: Buffer.concat(this.#parts), line: this.#startLine };
+    if (this.#parts === undefined) return undefined;
+    return { bytes: this.#isTooLong ? undefined : Buffer.concat(this.#parts), line: this.#startLine };
   }
 
   #endsArrayItem(byte: number): boolean {
@@ -220,15 +247,19 @@ class ItemScanner {
     this.#parts = undefined;
     this.#numBytes = 0;
     if (parts === undefined) return { bytes: bytes.subarray(0, 0), line };
+    const isTooLong = this.#isTooLong;
+    this.#isTooLong = false;
+    if (isTooLong) return { bytes: undefined, line };
     const last = bytes.subarray(start, end);
     return { bytes: parts.length === 0 ? last : Buffer.concat([...parts, last]), line };
   }
 
   #hold(bytes: Buffer): void {
     this.#numBytes += bytes.length;
-    if (this.#numBytes > MAX_ITEM_BYTES)
-      throw new RangeError(`an item of more than 256 MiB begins on line ${this.#startLine}: is it ever closed?`);
-    this.#parts!.push(Buffer.from(bytes));
+    if (this.#numBytes > MAX_ITEM_BYTES) {
+      this.#isTooLong = true;
+      this.#parts = [];
+    } else this.#parts!.push(Buffer.from(bytes));
   }
 
   /** Offset after the string's closing quote, or the chunk's length. Strings hold no raw newlines. */
@@ -245,8 +276,9 @@ class ItemScanner {
   }
 }
 
-function toItem(bytes: Buffer, at: { source: string; line: number; path: string }): JsonItem {
+function toItem(bytes: Buffer | undefined, at: { source: string; line: number; path: string }): JsonItem {
   try {
+    if (bytes === undefined) throw tooLong(at, at.path || 'item');
     return { ...at, value: parseItem(bytes, at, at.path || 'item') };
   } catch (error) {
     if (error instanceof RecordError) return { ...at, error };
@@ -254,12 +286,19 @@ function toItem(bytes: Buffer, at: { source: string; line: number; path: string 
   }
 }
 
-function parseItem(bytes: Buffer, at: { source: string; line: number }, field: string): unknown {
+function tooLong(at: Place, field: string): RecordError {
+  const limit = `a value of at most ${MAX_ITEM_BYTES / 2 ** 20} MiB`;
+  return new RecordError(at, field, limit, 'a longer one (or a quote or bracket that is never closed)');
+}
+
+function parseItem(bytes: Buffer, at: Place, field: string): unknown {
+  if (bytes.length > MAX_ITEM_BYTES) throw tooLong(at, field);
   if (!isUtf8(bytes)) throw new RecordError(at, field, 'UTF-8', 'bytes that are not');
   const text = bytes.toString().replace(/^\ufeff/, '');
   try {
-    return JSON.parse(text);
-  } catch {
+    return parseExact(text);
+  } catch (error) {
+    if (error instanceof ExactError) throw exactProblem(at, field, error.problem);
     const got = text.trim() === '' ? 'nothing' : `bad JSON: ${describeJsonError(text).replace('the line', 'it')}`;
     throw new RecordError(at, field, 'a JSON value', got);
   }

@@ -2,6 +2,7 @@
 // LLaVA-Bench (in the wild): questions.jsonl with what the judge needs, context.jsonl and answers_gpt4.jsonl beside it.
 import { isObject } from '../../records/field.ts';
 import { benchmarkFormat, eachOf, idMember, listItems, placeOf, questionsOf, textMember } from './benchmark.ts';
+import { idField } from './format.ts';
 import type { JsonItem } from './json-items.ts';
 
 export const llavaBench = benchmarkFormat(
@@ -16,7 +17,8 @@ export const llavaBench = benchmarkFormat(
       const { caption, image, text, question_id: id } = value;
       if (caption !== undefined && typeof image === 'string')
         captions.set(image, Array.isArray(caption) ? caption.join('\n') : String(caption));
-      else if (image === undefined && typeof text === 'string' && id !== undefined) answers.set(String(id), text);
+      else if (image === undefined && typeof text === 'string' && id !== undefined)
+        answers.set(idField(value, 'question_id') ?? '', text);
       else questions.push(item);
     }
     yield* questionsOf(eachOf(questions), (value, item) => {

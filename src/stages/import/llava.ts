@@ -1,27 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // LLaVA instruction files: {id, image?, conversations: [{from: human|gpt, value}]}.
 import { RecordError } from '../../records/error.ts';
-import {
-  arrayOf,
-  checkShape,
-  either,
-  joinPath,
-  nonEmptyString,
-  object,
-  oneOf,
-  type Place,
-  string,
-} from '../../records/field.ts';
+import { arrayOf, checkShape, object, oneOf, type Place, string } from '../../records/field.ts';
 import { field, type ImportFormat, idField, imageSource, type Turn } from './format.ts';
 import { otherFields } from './item-fields.ts';
-import { imageList } from './messages.ts';
+import { imagePaths } from './messages.ts';
 
-const image = either(nonEmptyString, arrayOf(nonEmptyString));
 const conversations = arrayOf(
   object({ from: oneOf('human', 'gpt', 'system'), value: string }),
   'an array of turns {from, value}',
 );
-const shape = object({ conversations }, { image });
+const shape = object({ conversations });
 
 export const llava: ImportFormat = {
   summary: 'LLaVA instruction data, such as llava_v1_5_mix665k.json',
@@ -31,18 +20,19 @@ export const llava: ImportFormat = {
     const turns = field(value, 'conversations');
     return {
       ...(id !== undefined && { id }),
-      source: imageSource(field(value, 'image')),
+      source: imageSource(field(value, 'images') ?? field(value, 'image')),
       numTurns: Array.isArray(turns) ? turns.filter((turn) => field(turn, 'from') === 'human').length : 0,
     };
   },
   draft(value, at, path) {
-    const item = checkShape(shape, dropNull(value, 'image'), at, path);
+    const item = checkShape(shape, value, at, path);
+    const images = imagePaths(item, at, path);
     const { system, turns } = conversationTurns(item.conversations, at, `${path}${path && '.'}conversations`);
     return {
       turns,
       ...(system !== undefined && { system }),
-      ...(item.image !== undefined && { images: imageList(item.image, at, joinPath(path, 'image')) }),
-      ...otherFields(item, ['id', 'image', 'conversations'], at, path),
+      ...(images !== undefined && { images }),
+      ...otherFields(item, ['id', 'image', 'images', 'conversations'], at, path),
     };
   },
 };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chat messages as other trainers write them, turned into ours.
 import { RecordError } from '../../records/error.ts';
-import { checkShape, describeValue, isObject, joinPath, nonEmptyString, type Place } from '../../records/field.ts';
+import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { ContentPart, Message } from '../../records/record.ts';
+import { imageReference } from './images.ts';
 import { carries, isEmpty, isGiven, oneOfColumns } from './item-fields.ts';
 
 /** A message of ours, and the images that its parts hold themselves. */
@@ -180,7 +181,7 @@ export function checkAnswer(text: string, at: Place, path: string): void {
   throw new RecordError(at, path, expected, around);
 }
 
-/** Paths from `images` or `image`: strings, or objects as the datasets library writes them ({path} or {bytes}). */
+/** Images from `images` or `image`: one or a list, in any form that imageReference takes. */
 export function imagePaths(item: Record<string, unknown>, at: Place, path: string): string[] | undefined {
   const key = oneOfColumns(item, ['images', 'image'], at, path);
   return key === undefined ? undefined : imageList(item[key], at, joinPath(path, key));
@@ -194,11 +195,9 @@ export function imageList(value: unknown, at: Place, path: string): string[] {
 }
 
 function imageOf(image: unknown, at: Place, path: string): string {
-  if (typeof image === 'string') return checkShape(nonEmptyString, image, at, path);
-  const { path: file, bytes, url } = (image ?? {}) as { path?: unknown; bytes?: unknown; url?: unknown };
-  if (typeof bytes === 'string') return `data:${mediaType(bytes)};base64,${bytes}`;
-  for (const place of [file, url]) if (typeof place === 'string' && place !== '') return place;
-  throw new RecordError(at, path, 'a path, {path} or {bytes: base64}', describeValue(image));
+  // OpenAI's {url}, and a part's own.
+  const url = isObject(image) && typeof image.url === 'string' && !isGiven(image, 'bytes') && !isGiven(image, 'path');
+  return imageReference(url ? image.url : image, at, path);
 }
 
 /** `["a.png"]` or Python's `['a.png']` in a table's cell as a list; other text as it is. */
@@ -210,10 +209,4 @@ export function listFromText(text: string, at: Place, path: string): unknown {
       return JSON.parse(candidate);
     } catch {}
   throw new RecordError(at, path, 'an image, or a list of images', describeValue(text));
-}
-
-function mediaType(base64: string): string {
-  if (base64.startsWith('/9j/')) return 'image/jpeg';
-  if (base64.startsWith('iVBORw0KGgo')) return 'image/png';
-  return base64.startsWith('UklGR') ? 'image/webp' : 'application/octet-stream';
 }

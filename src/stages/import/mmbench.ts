@@ -18,6 +18,7 @@ import {
   withEnding,
 } from './benchmark.ts';
 import type { ImportFile, ImportSetting } from './format.ts';
+import { imageReference } from './images.ts';
 import type { JsonItem } from './json-items.ts';
 import { listFromText } from './messages.ts';
 
@@ -99,14 +100,9 @@ function imageUris(value: Record<string, unknown>, item: JsonItem, imageOf: Read
   const cell = typeof own === 'string' && /^\d{1,16}$/.test(own) ? imageOf.get(own) : own;
   const list = typeof cell === 'string' ? listFromText(cell, item, 'image') : cell;
   return (Array.isArray(list) ? list : [list]).map((image, index) => {
+    const field = Array.isArray(list) ? `image[${index}]` : 'image';
     if (typeof image !== 'string' || image.length < 16 || !/^[A-Za-z0-9+/\s]+={0,2}\s*$/.test(image))
-      throw new RecordError(
-        item,
-        Array.isArray(list) ? `image[${index}]` : 'image',
-        'an image in base64',
-        describeValue(image),
-      );
-    const type = image.startsWith('iVBOR') ? 'png' : image.startsWith('UklGR') ? 'webp' : 'jpeg';
-    return `data:image/${type};base64,${image}`;
+      throw new RecordError(item, field, 'an image in base64', describeValue(image));
+    return imageReference({ bytes: image }, item, field);
   });
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mm-vet.json (id -> question), or LLaVA's question rows. Nothing is added to the questions.
+
 import { mmvetId } from '../eval/mmvet.ts';
 import {
   type BenchmarkQuestion,
@@ -11,7 +12,8 @@ import {
   textMember,
 } from './benchmark.ts';
 import type { ImportFile } from './format.ts';
-import { type JsonItem, readJsonItems } from './json-items.ts';
+import { readItems } from './items.ts';
+import type { JsonItem } from './json-items.ts';
 
 export const mmvet = benchmarkFormat(
   'mmvet',
@@ -23,7 +25,7 @@ export const mmvet = benchmarkFormat(
 );
 
 function itemsOf(file: ImportFile): AsyncIterable<JsonItem> {
-  return /\.jsonl(\.gz)?$|\.ndjson$/.test(file.source) ? readJsonItems(file.open(), file.source) : objectItems([file]);
+  return /\.jsonl(\.gz)?$|\.ndjson$/.test(file.source) ? readItems(file) : objectItems([file]);
 }
 
 function question(value: Record<string, unknown>, item: JsonItem): BenchmarkQuestion {

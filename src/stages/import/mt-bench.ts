@@ -7,7 +7,7 @@ import { IMAGE_MARK } from '../../records/prompt.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Message } from '../../records/record.ts';
 import { benchmarkFormat, eachOf, idMember, listItems, placeOf, questionsOf } from './benchmark.ts';
-import type { Draft, ImportSetting } from './format.ts';
+import { type Draft, type ImportSetting, idField } from './format.ts';
 import type { JsonItem } from './json-items.ts';
 
 // gen_model_answer.py; other categories are answered greedily.
@@ -23,7 +23,7 @@ export const mtBench = benchmarkFormat(
       const value = isObject(item.value) ? item.value : {};
       const choice = Array.isArray(value.choices) ? value.choices[0] : undefined;
       if (isObject(choice) && Array.isArray(choice.turns))
-        references.set(String(value.question_id), choice.turns.map(String));
+        references.set(idField(value, 'question_id') ?? '', choice.turns.map(String));
       else questions.push(item);
     }
     yield* questionsOf(eachOf(questions), (value, item) => {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // POPE's label files (random, popular, adversarial), or LLaVA's question file of all three.
+
 import { popeSplitOf } from '../eval/pope.ts';
 import { benchmarkFormat, idMember, placeOf, questionsOf, SHORT_ANSWER, textMember, withEnding } from './benchmark.ts';
-import { readJsonItems } from './json-items.ts';
+import { readItems } from './items.ts';
 
 export const pope = benchmarkFormat(
   'pope',
@@ -10,7 +11,7 @@ export const pope = benchmarkFormat(
   async function* (files, setting) {
     for (const file of files) {
       const stem = file.source.replace(/^.*[\\/]/, '').replace(/\.\w+$/, '');
-      yield* questionsOf(readJsonItems(file.open(), file.source), (value, item) => {
+      yield* questionsOf(readItems(file), (value, item) => {
         const place = placeOf(item);
         const { label, category } = value;
         return {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ScienceQA: problems.json (with pid_splits.json or without), or LLaVA's llava_test_CQM-A.json.
+
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
@@ -16,7 +17,8 @@ import {
   withEnding,
 } from './benchmark.ts';
 import type { ImportSetting } from './format.ts';
-import { type JsonItem, readJsonValue } from './json-items.ts';
+import { readValue } from './items.ts';
+import type { JsonItem } from './json-items.ts';
 
 export const scienceqa = benchmarkFormat(
   'scienceqa',
@@ -26,7 +28,7 @@ export const scienceqa = benchmarkFormat(
     const splitOf = new Map<string, string>();
     const items: JsonItem[] = [];
     for (const file of files) {
-      const whole = await readJsonValue(file.open(), file.source);
+      const whole = await readValue(file);
       const head = { source: file.source, line: 1 };
       if (Array.isArray(whole)) {
         for (const [index, value] of whole.entries()) items.push({ ...head, path: `[${index}]`, value });

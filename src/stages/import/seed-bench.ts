@@ -15,7 +15,8 @@ import {
   withEnding,
 } from './benchmark.ts';
 import type { ImportFile, ImportSetting } from './format.ts';
-import { type JsonItem, readJsonItems, readJsonValue } from './json-items.ts';
+import { readItems, readValue } from './items.ts';
+import type { JsonItem } from './json-items.ts';
 
 export const seedBench = benchmarkFormat(
   'seed-bench',
@@ -23,14 +24,14 @@ export const seedBench = benchmarkFormat(
   async function* (files, setting) {
     for (const file of files) {
       if (/\.jsonl(\.gz)?$|\.ndjson$/.test(file.source))
-        yield* questionsOf(readJsonItems(file.open(), file.source), (value, item) => llavaQuestion(value, item));
+        yield* questionsOf(readItems(file), (value, item) => llavaQuestion(value, item));
       else yield* officialQuestions(file, setting);
     }
   },
 );
 
 async function* officialQuestions(file: ImportFile, setting: ImportSetting): AsyncGenerator<JsonItem> {
-  const whole = await readJsonValue(file.open(), file.source);
+  const whole = await readValue(file);
   const { questions, question_type: types } = isObject(whole) ? whole : {};
   if (!Array.isArray(questions))
     throw new RecordError(

@@ -5,6 +5,7 @@ import { RecordError } from '../../records/error.ts';
 import { isObject } from '../../records/field.ts';
 import { pythonRound } from '../eval/python.ts';
 import { benchmarkFormat, eachOf, idMember, listItems, placeOf, questionsOf } from './benchmark.ts';
+import { idField } from './format.ts';
 import type { JsonItem } from './json-items.ts';
 
 const PROMPT = 'Describe this image in detail.';
@@ -36,13 +37,14 @@ export const shr = benchmarkFormat(
     for await (const item of listItems(files)) {
       const value = isObject(item.value) ? item.value : {};
       if (Array.isArray(value.regions)) {
-        const id = value.id ?? (value.regions[0] as { image_id?: unknown } | undefined)?.image_id;
+        const id = idField(value, 'id') ?? idField(value.regions[0], 'image_id');
         if (isWanted(id)) factsOf(id).regions = value.regions;
       } else if (typeof value.url === 'string' && 'width' in value) {
-        if (isWanted(value.image_id)) Object.assign(factsOf(value.image_id), imageData(value));
+        const id = idField(value, 'image_id');
+        if (isWanted(id)) Object.assign(factsOf(id), imageData(value));
       } else if ('image_id' in value || item.error !== undefined || !isFactual(value)) {
         wanted.push(item);
-        wantedIds.add(String(value.image_id));
+        wantedIds.add(idField(value, 'image_id') ?? '');
       } else for (const [id, facts] of Object.entries(value)) factsOf(id).facts = facts as string[];
     }
     yield* questionsOf(eachOf(wanted), (value, item) => {

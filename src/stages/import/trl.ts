@@ -4,6 +4,7 @@
 //   Source: huggingface/trl docs/source/dataset_formats.md, trl/data_utils.py (extract_prompt, maybe_extract_prompt).
 import { isDeepStrictEqual } from 'node:util';
 import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
 import { checkShape, describeValue, isObject, joinPath, number, type Place } from '../../records/field.ts';
 import type { Message } from '../../records/record.ts';
 import { imageInParts, oneImageList } from './dialogue-row.ts';
@@ -77,7 +78,7 @@ function openPairText(item: Item): Item {
   try {
     inside = JSON.parse(text);
   } catch {}
-  return isObject(inside) && isGiven(inside, 'chosen') ? { ...rest, ...inside } : item;
+  return isObject(inside) && isGiven(inside, 'chosen') ? withNumbersOf(item, { ...rest, ...inside }) : item;
 }
 
 interface Answers {

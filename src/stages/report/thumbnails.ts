@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small pictures for the page, as data: URIs, so that the file needs nothing beside it.
-import { readFile } from 'node:fs/promises';
+import { imageBytes } from '../../records/image-source.ts';
 
 const SIDE = 256;
 
@@ -8,9 +8,7 @@ const SIDE = 256;
 async function thumbnail(source: string): Promise<string | undefined> {
   const { default: sharp } = await import('sharp');
   try {
-    const comma = source.startsWith('data:') ? source.indexOf(',') : -1;
-    const bytes = comma >= 0 ? Buffer.from(source.slice(comma + 1), 'base64') : await readFile(source);
-    const small = await sharp(bytes)
+    const small = await sharp(await imageBytes(source))
       .rotate()
       .resize(SIDE, SIDE, { fit: 'inside', withoutEnlargement: true })
       .webp({ quality: 75 })

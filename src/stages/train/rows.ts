@@ -2,7 +2,7 @@
 // From a preference or single-answer record to the trainer's row: one prefix tree with the branches that the loss reads.
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
-import { checkImageSource } from '../../pixels/decode.ts';
+import { checkImageFile } from '../../pixels/decode.ts';
 import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
@@ -39,7 +39,7 @@ export function prepareTrainRow(row: Row, options: RowOptions, context: ModelCon
 /** The row's size, by everything that making it does but decoding its images. Throws what prepareTrainRow would. */
 export async function measureTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<RowSize> {
   const unread: ModelContext['loadPixels'] = async (image) => {
-    await checkImageSource(image);
+    await checkImageFile(image);
     return NO_PIXELS;
   };
   return rowSize(await prepareTrainRow(row, options, { ...context, loadPixels: unread }));

@@ -115,10 +115,10 @@ test('lists of images that a table holds as text', async () => {
 });
 
 test('mmbench: lists of images, and options beyond those that are asked', async () => {
-  const png = 'iVBORw0KGgoAAAANSUhEUg';
+  const png = 'iVBORw0KGgoAAAANSUhEUg==';
   const table = (row: string) => `index\tquestion\tA\tB\tE\tanswer\timage\n${row}\n`;
-  const { records } = await importItems('mmbench', table(`1\tSame?\tyes\tno\t\tB\t['${png}', '/9j/4AAQSkZJRgABAQ']`));
-  assert.deepEqual(records[0]!.images, [`data:image/png;base64,${png}`, 'data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ']);
+  const { records } = await importItems('mmbench', table(`1\tSame?\tyes\tno\t\tB\t['${png}', '/9j/4AAQSkZJRgABAQ==']`));
+  assert.deepEqual(records[0]!.images, [`data:image/png;base64,${png}`, 'data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ==']);
   const failures = [
     [`1\tSame?\tyes\tno\tboth\tE\t${png}`, 'f:2: E: expected options A to D, got string "both"'],
     [`1\tSame?\tyes\tno\t\tC\t${png}`, 'f:2: answer: expected the letter of one of 2 options, got string "C"'],

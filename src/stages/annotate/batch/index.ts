@@ -13,7 +13,7 @@ import type { Row } from '../../stage.ts';
 import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
 import { apiBody, type JudgeApi } from '../providers/http-judge.ts';
-import { eachQuestion, type QuestionSource } from '../survey.ts';
+import { eachQuestion, type QuestionSource, tellBadRow } from '../survey.ts';
 import { type BatchApi, UNSURE } from './api.ts';
 import { geminiBatch } from './gemini.ts';
 import { openaiBatch } from './openai.ts';
@@ -106,9 +106,11 @@ async function writeRequests(rows: AsyncIterable<Row>, batch: BatchApi, options:
   writeManifest(folder, manifest);
   const writer = new RequestWriter(folder, manifest);
   try {
-    for await (const { question, isNew } of eachQuestion(rows, options)) {
+    for await (const { row, question, isNew } of eachQuestion(rows, options)) {
       if (!isNew) continue;
-      await writer.write(batch.requestLine(question.request.key, await apiBody(api, question.request)));
+      const { request } = question;
+      const body = await apiBody(api, request).catch((cause: unknown) => tellBadRow(row, cause, options));
+      if (body !== undefined) await writer.write(batch.requestLine(request.key, body));
     }
   } finally {
     await writer.close();

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// JSON read without loss: numbers that JavaScript would write otherwise (1.0, integers beyond 2^53) keep their text beside
+// the value, a repeated key and nesting without end are problems and not dropped or fatal.
+import { joinPath, type Problem } from './field.ts';
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
+
+/** Deeper values are refused where values are made anew: JavaScript writes JSON by recursion, as Python reads it. */
+export const MAX_DEPTH = 1000;
+
+// Texts of numbers by the object or array that holds them and the key or index there. The values are ordinary numbers, so
+// that code which computes needs to know nothing of this; only ids and writers ask.
+const texts = new WeakMap<object, Map<string, string>>();
+let hasTexts = false;
+
+/** Remembers how the number holder[key] was written. */
+export function noteNumber(holder: object, key: string | number, text: string): void {
+  const known = texts.get(holder) ?? new Map<string, string>();
+  texts.set(holder, known.set(String(key), text));
+  hasTexts = true;
+}
+
+/** The number holder[key] as it was written. */
+export function numberText(holder: object, key: string | number): string {
+  const value = (holder as Record<string, unknown>)[key];
+  const text = texts.get(holder)?.get(String(key));
+  return text !== undefined && Object.is(Number(text), value) ? text : String(value);
+}
+
+/** `to`, a copy of (part of) `from`, with its numbers' texts. */
+export function withNumbersOf<T extends object>(from: object, to: T): T {
+  for (const [key, text] of texts.get(from) ?? []) if (Object.hasOwn(to, key)) noteNumber(to, key, text);
+  return to;
+}
+
+/** JSON.parse with the numbers' texts. Throws SyntaxError for what is no JSON and ExactError for what is refused. */
+export function parseExact(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  const problem = noteNumbers(value, text);
+  if (problem !== undefined) throw new ExactError(problem);
+  return value;
+}
+
+export class ExactError extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(`${problem.path}: expected ${problem.expected}, got ${problem.got}`);
+    this.problem = problem;
+  }
+}
+
+/** JSON.stringify that writes numbers as they were read. */
+export function stringifyExact(value: unknown): string {
+  if (!hasTexts) return JSON.stringify(value);
+  let isMarked = false;
+  const line = JSON.stringify(value, function (this: object, key: string, member: unknown) {
+    const text = typeof member === 'number' ? texts.get(this)?.get(key) : undefined;
+    if (text === undefined || !Object.is(Number(text), member)) return member;
+    isMarked = true;
+    return MARK + text;
+  });
+  return isMarked ? line.replace(MARKED, '$1') : line;
+}
+
+// Nothing that is read can hold it: it differs from run to run.
+const MARK = `number ${crypto.randomUUID()} `;
+const MARKED = new RegExp(`"${MARK}([^"]*)"`, 'g');
+
+interface Level {
+  holder: Record<string, unknown>;
+  isArray: boolean;
+  key: string;
+  numKeys: number;
+}
+
+/**
+ * Walks the text of a value that JSON.parse has taken, noting numbers. The problem is a key that comes twice (of which
+ * JSON.parse keeps one) or nesting beyond MAX_DEPTH.
+ */
+export function noteNumbers(value: unknown, text: string): Problem | undefined {
+  return walk(value, text, { notes: true, maxDepth: MAX_DEPTH });
+}
+
+/** The problem of a key that comes twice, at any depth. */
+export function repeatedKey(value: unknown, text: string): Problem | undefined {
+  return walk(value, text, { notes: false, maxDepth: Number.POSITIVE_INFINITY });
+}
+
+/** The id holder[key] as text: a whole number to its last digit. */
+export function idText(holder: object, key: string): string {
+  const text = numberText(holder, key);
+  return /^-?\d+$/.test(text) ? text : String((holder as Record<string, unknown>)[key]);
+}
+
+function walk(
+  value: unknown,
+  text: string,
+  { notes, maxDepth }: { notes: boolean; maxDepth: number },
+): Problem | undefined {
+  const root: Level = { holder: { '': value }, isArray: true, key: '', numKeys: 0 };
+  const levels: Level[] = [];
+  let level = root;
+  let expectsKey = false;
+  let problem: Problem | undefined;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const end = closingQuote(text, at);
+      if (expectsKey) {
+        level.key = keyOf(text.slice(at, end + 1));
+        level.numKeys += 1;
+        expectsKey = false;
+      }
+      at = end;
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      if (levels.length >= maxDepth)
+        return {
+          path: levels[1]?.key ?? '',
+          expected: `values nested ${MAX_DEPTH} levels deep at most`,
+          got: 'deeper ones',
+        };
+      levels.push(level);
+      const isArray = code === OPEN_BRACKET;
+      level = { holder: holderOf(level.holder[level.key]), isArray, key: isArray ? '0' : '', numKeys: 0 };
+      expectsKey = !isArray;
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
+      if (!level.isArray && level.numKeys !== Object.keys(level.holder).length) {
+        const got = repeated(text, at);
+        if (got !== undefined) problem ??= { path: pathOf(levels.slice(1)), expected: 'each key once', got };
+      }
+      level = levels.pop()!;
+      expectsKey = false;
+    } else if (code === COMMA) {
+      if (level.isArray) level.key = String(Number(level.key) + 1);
+      else expectsKey = true;
+    } else if (code === MINUS || (code >= DIGIT_0 && code <= DIGIT_9)) {
+      const end = numberEnd(text, at);
+      const digits = text.slice(at, end);
+      if (notes && level !== root && String(level.holder[level.key]) !== digits)
+        noteNumber(level.holder, level.key, digits);
+      at = end - 1;
+    }
+  }
+  return problem;
+}
+
+// The value of a key that comes twice is the last one: the text of the first may be of an object that is not there.
+function holderOf(value: unknown): Level['holder'] {
+  return (typeof value === 'object' && value !== null ? value : {}) as Level['holder'];
+}
+
+const MINUS = 0x2d;
+const DIGIT_0 = 0x30;
+const DIGIT_9 = 0x39;
+
+function numberEnd(text: string, from: number): number {
+  let end = from + 1;
+  while (end < text.length && NUMBER_CHARS.has(text.charCodeAt(end))) end += 1;
+  return end;
+}
+
+const NUMBER_CHARS: ReadonlySet<number> = new Set([...'0123456789+-.eE'].map((char) => char.charCodeAt(0)));
+
+function keyOf(quoted: string): string {
+  return quoted.includes('\\') ? JSON.parse(quoted) : quoted.slice(1, -1);
+}
+
+function closingQuote(text: string, opening: number): number {
+  for (let end = text.indexOf('"', opening + 1); ; end = text.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes += 1;
+    if (backslashes % 2 === 0) return end;
+  }
+}
+
+function pathOf(levels: readonly Level[]): string {
+  return levels.reduce((path, { isArray, key }) => joinPath(path, isArray ? `[${key}]` : key), '');
+}
+
+/** Which key of the object that ends at `close` comes twice. */
+function repeated(text: string, close: number): string | undefined {
+  const seen = new Set<string>();
+  for (const key of keysBefore(text, close)) {
+    if (seen.has(key)) return `${JSON.stringify(key)} twice`;
+    seen.add(key);
+  }
+  return undefined;
+}
+
+/** The keys of the object that ends at `close`. */
+function keysBefore(text: string, close: number): string[] {
+  const open: string[][] = [];
+  for (let at = 0; at <= close; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const end = closingQuote(text, at);
+      if (/^\s*:/.test(text.slice(end + 1, end + 64))) open.at(-1)?.push(keyOf(text.slice(at, end + 1)));
+      at = end;
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) open.push([]);
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
+      const keys = open.pop()!;
+      if (at === close) return keys;
+    }
+  }
+  return [];
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Our own rows, from JSON or from the columns that `export parquet` writes: checked, their images put under the image
+// root, and nothing else made of them.
+import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
+import { isObject } from '../../records/field.ts';
+import { parseRecord } from '../../records/parse-record.ts';
+import { OTHER_FIELDS } from '../export/parquet.ts';
+import { field, type ImportFormat, idField } from './format.ts';
+
+export const records: ImportFormat = {
+  summary: 'our own rows, also as export parquet writes them',
+  facts(value) {
+    const id = idField(value, 'id');
+    const source = field(value, 'source');
+    return { ...(id !== undefined && { id }), ...(typeof source === 'string' && { source }) };
+  },
+  draft: (value, at, path) => records.record!(value, at, path),
+  record(value, at) {
+    if (!isObject(value)) return parseRecord(value, at);
+    const others = value[OTHER_FIELDS];
+    if (others !== undefined && others !== null && !isObject(others))
+      throw new RecordError(at, OTHER_FIELDS, 'an object', 'something else');
+    // A column that has nothing in this row; what is null in the record itself is among the others.
+    const own = Object.entries(value).filter(([name, member]) => member !== null && name !== OTHER_FIELDS);
+    const record = withNumbersOf(value, Object.fromEntries(own));
+    if (others) {
+      for (const [name, member] of Object.entries(others))
+        Object.defineProperty(record, name, { value: member, writable: true, enumerable: true, configurable: true });
+      withNumbersOf(others, record);
+    }
+    return parseRecord(record, at);
+  },
+};
