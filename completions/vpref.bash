@@ -65,7 +65,7 @@ _vpref() {
         --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--summary|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --summary --threads --turns --help'
-      first='llava lrv scigraphqa sharegpt trl seva helpsteer records pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
+      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
       ;;
     mix)
       case $prev in

@@ -106,7 +106,7 @@ complete -c vpref -n '__fish_seen_subcommand_from export' -l shard -r -d 'every 
 complete -c vpref -n '__fish_seen_subcommand_from export' -l summary -r -d 'write what came of the run as one row: settings, rows in and out, dropped by reason, failed; for report'
 complete -c vpref -n '__fish_seen_subcommand_from export' -l threads -r -d 'threads at most, where there is work for more than one'
 complete -c vpref -n __fish_use_subcommand -f -a import -d 'turn other tools\' files into prompt records'
-complete -c vpref -n '__fish_seen_subcommand_from import' -a 'llava lrv scigraphqa sharegpt trl seva helpsteer records pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
+complete -c vpref -n '__fish_seen_subcommand_from import' -a 'llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records pope mmvet llava-bench mmbench seed-bench shr scienceqa gqa mt-bench alpaca-eval'
 complete -c vpref -n '__fish_seen_subcommand_from import' -l check-images -d 'a row with an image that does not decode fails (see --on-error)'
 complete -c vpref -n '__fish_seen_subcommand_from import' -l clean -x -a 'none seva' -d 'questions taken one by one: as written, or without image mark and request for a one-word answer; seva with --turns'
 complete -c vpref -n '__fish_seen_subcommand_from import' -l faithful -d 'keep the published code\'s quirks (see DESCRIPTION)'

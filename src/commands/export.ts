@@ -8,7 +8,7 @@ import type { RunContext } from '../cli/run.ts';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { imagePaths } from '../stages/export/image-path.ts';
-import { type ExportCounts, exportFormats, exportLines } from '../stages/export/index.ts';
+import { exportFormats, exportLines, newExportCounts } from '../stages/export/index.ts';
 import { datasetEntry } from '../stages/export/llama-factory.ts';
 
 const FORMATS = [...Object.keys(exportFormats), 'parquet', 'merge'];
@@ -89,7 +89,7 @@ are there, and goes on after them.`;
         if (run.given.has(name)) throw new UsageError(`--${name}: is for export merge, got format ${args.format}`);
       if (args.format === 'parquet') return parquet(run);
       run.noteIdle({ seed: 'nothing is drawn at random here', threads: 'rows are written by one thread' });
-      const counts: ExportCounts = { rows: 0 };
+      const counts = newExportCounts();
       const addEntry = datasetInfo(args.format, flags);
       if (args.format !== 'trl' && flags.layout !== 'auto')
         throw new UsageError(`--layout: expected format trl, got ${args.format}`);
@@ -98,6 +98,8 @@ are there, and goes on after them.`;
       const isText = flags.layout === 'auto' ? {} : { isText: flags.layout === 'text' };
       run.atEnd(() => {
         if (counts.first !== undefined) addEntry?.(counts.first);
+        const leftOut = [...counts.leftOut].map(([what, count]) => `${what} (${count})`).join(', ');
+        if (leftOut !== '') run.note(`${args.format} has no place for: ${leftOut}`);
       });
       return exportLines(
         run.records(),

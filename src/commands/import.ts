@@ -20,7 +20,7 @@ import {
 } from '../stages/import/index.ts';
 
 const FORMATS = Object.keys(importFormats);
-const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`);
+const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`);
 
 export default class Import extends RecordCommand {
   static override summary = "turn other tools' files into prompt records";
@@ -158,13 +158,14 @@ function tellCounts(
   options: ImportOptions,
   run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>,
 ): void {
-  const { items, sources, otherSource, overLimit, badImages } = counts;
+  const { items, sources, otherSource, overLimit, badImages, markTexts } = counts;
   const parts = [`${items} items read`];
   if (otherSource > 0) parts.push(`${otherSource} of other sources`);
   if (overLimit > 0) parts.push(`${overLimit} over the limit`);
   if (parts.length > 1) run.note(parts.join(', '));
   for (const source of namedSources(options))
     if (items > 0 && !sources.has(source)) run.warn(`no item of source ${source}; there are: ${listCounts(sources)}`);
+  if (markTexts > 0) run.note(`${markTexts} records without images have <image> in their text: kept as text`);
   const total = [...badImages.values()].reduce((sum, count) => sum + count, 0);
   if (total > 0) run.note(`${total} images missing or unreadable: ${listCounts(badImages)}`);
 }

@@ -46,3 +46,15 @@ function splitMarks(text: string): ContentPart[] {
   }
   return parts;
 }
+
+/** A text's parts as templates take them: `<image>\nWhat is this?` means the image, then the question. */
+export function trimAroundImages(parts: readonly ContentPart[]): ContentPart[] {
+  const trimmed = parts.map((part, index): ContentPart => {
+    if (part.type === 'image') return part;
+    let { text } = part;
+    if (parts[index - 1]?.type === 'image') text = text.replace(/^[ \t]*\n+/, '');
+    if (parts[index + 1]?.type === 'image') text = text.replace(/\n+[ \t]*$/, '');
+    return { type: 'text', text };
+  });
+  return trimmed.filter((part) => part.type === 'image' || part.text !== '');
+}

@@ -2,7 +2,7 @@
 // From messages to the text that the model reads: the checkpoint's own chat template, or a built-in one by name.
 import { join } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
-import { placeImages } from '../records/prompt.ts';
+import { placeImages, trimAroundImages } from '../records/prompt.ts';
 import type { ContentPart, Message, TemplateArgs, VprefRecord } from '../records/record.ts';
 import { type AssistantTurn, probeAssistantTurn } from './assistant-turn.ts';
 import { BUILT_IN_TEMPLATES, builtInTemplate } from './built-in-templates.ts';
@@ -76,18 +76,6 @@ export function promptTurns(prompt: VprefRecord['prompt'], numImages: number): (
     const parts = content as ContentPart[];
     return { role, content: typeof original[index] === 'string' ? trimAroundImages(parts) : parts };
   });
-}
-
-// `<image>\nWhat is this?` means the image, then the question: templates write the line break themselves.
-function trimAroundImages(parts: ContentPart[]): ContentPart[] {
-  const trimmed = parts.map((part, index): ContentPart => {
-    if (part.type === 'image') return part;
-    let { text } = part;
-    if (parts[index - 1]?.type === 'image') text = text.replace(/^[ \t]*\n+/, '');
-    if (parts[index + 1]?.type === 'image') text = text.replace(/\n+[ \t]*$/, '');
-    return { type: 'text', text };
-  });
-  return trimmed.filter((part) => part.type === 'image' || part.text !== '');
 }
 
 async function ownTemplateSource(dir: string, tokenizer: ModelTokenizer): Promise<string | undefined> {

@@ -8,7 +8,7 @@ import type { RecordError } from '../../src/records/error.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { Float, formatRow } from '../../src/stages/export/format.ts';
 import { imagePaths } from '../../src/stages/export/image-path.ts';
-import { type ExportCounts, type ExportOptions, exportLines } from '../../src/stages/export/index.ts';
+import { type ExportOptions, exportLines, newExportCounts } from '../../src/stages/export/index.ts';
 import { datasetEntry } from '../../src/stages/export/llama-factory.ts';
 import type { Row } from '../../src/stages/stage.ts';
 
@@ -17,7 +17,7 @@ async function run(format: string, records: Partial<VprefRecord>[], more: Partia
     for (const [index, record] of records.entries())
       yield { record: { id: `r${index}`, prompt: 'q', ...record }, source: 'f', line: index + 1 };
   }
-  const counts: ExportCounts = { rows: 0 };
+  const counts = newExportCounts();
   const errors: string[] = [];
   const failed = (error: RecordError) => errors.push(error.message);
   const lines: string[] = [];
@@ -285,6 +285,112 @@ test('image paths: relative to a root, data: URIs as files named by their conten
   assert.match(
     (await run('trl', [svg], { imagePath: imagePaths({ directory }) })).errors[0]!,
     /expected a JPEG, PNG, WebP, GIF, TIFF or AVIF image, got data:image\/svg\+xml/,
+  );
+});
+
+test('texts that a format reads as media, images out of place and names that collide are told', async () => {
+  const cases: [string, Partial<VprefRecord>, RegExp][] = [
+    [
+      'llama-factory',
+      { chosen: 'the <video> tag', rejected: 'r' },
+      /^f:1: chosen: expected text without <video>, which .* a video slot/,
+    ],
+    ['ms-swift', { ...pairOf, prompt: 'an <audio> tag' }, /^f:1: prompt\[0\]: expected text without <audio>/],
+    ['llava', { response: 'r', prompt: '<video>\nwhat?' }, /^f:1: prompt\[0\]: expected text without <video>/],
+    [
+      'seva',
+      { ...image, chosen: '<img>b.png</img>', rejected: 'r' },
+      /^f:1: chosen: expected text without <img>b.png<\/img>/,
+    ],
+    ['seva', { ...image, ...pairOf, prompt: 'what?\n<image>' }, /^f:1: prompt: expected the image before the question/],
+    [
+      'ms-swift',
+      { ...pairOf, prompt: dialogue.slice(0, 3), ...image },
+      /^f:1: prompt: expected a user turn at its end/,
+    ],
+    ['trl', { ...image, ...pairOf, prompt: [{ role: 'system', content: '<image>' }] }, /images in user turns only/],
+    [
+      'llama-factory',
+      {
+        ...pairOf,
+        prompt: [
+          { role: 'system', content: '' },
+          { role: 'user', content: 'q' },
+        ],
+      },
+      /a system text/,
+    ],
+  ];
+  for (const [format, record, message] of cases) assert.match((await failure(format, record))!, message);
+  const html = await one('trl', { ...image, chosen: 'the <video> tag', rejected: '<image>' });
+  assert.deepEqual([html.chosen[0].content, html.rejected[0].content], [text('the <video> tag'), text('<image>')]);
+  const named = await run('seva', [
+    { ...image, ...pairOf },
+    { ...pairOf, images: ['e/a.jpg'] },
+    { ...image, ...pairOf },
+  ]);
+  assert.deepEqual(named.errors, ['f:2: images[0]: expected a file name of its own (d/a.jpg has it too), got e/a.jpg']);
+});
+
+test('an empty answer is an answer', async () => {
+  for (const format of ['trl', 'llama-factory', 'ms-swift', 'llava'])
+    for (const pair of [
+      { chosen: '', rejected: 'r' },
+      { chosen: 'c', rejected: '' },
+      { chosen: 'c', rejected: [''] },
+    ])
+      assert.equal((await run(format, [pair])).counts.rows, 1);
+});
+
+test('what a format has no place for is counted', async () => {
+  const record = {
+    ...image,
+    ...pairOf,
+    meta: { a: 1 },
+    weight: 2,
+    rejected_images: [['x.png'], ['y.png']],
+    ref_chosen_logps: -1,
+  };
+  const leftOut = async (format: string) => Object.fromEntries((await run(format, [record, record])).counts.leftOut);
+  assert.deepEqual(await leftOut('trl'), { meta: 2, weight: 2, rejected_images: 2, ref_chosen_logps: 2 });
+  assert.deepEqual(await leftOut('ms-swift'), {
+    id: 2,
+    meta: 2,
+    weight: 2,
+    ref_chosen_logps: 2,
+    'rejected_images after the first set': 2,
+  });
+  assert.deepEqual(Object.keys(await leftOut('llava')), [
+    'rejected',
+    'meta',
+    'weight',
+    'rejected_images',
+    'ref_chosen_logps',
+  ]);
+});
+
+test('data: URIs are what their bytes say', async () => {
+  const directory = join(mkdtempSync(join(tmpdir(), 'vpref-export-')), 'images');
+  const write = (uri: string) => run('trl', [{ images: [uri], ...pairOf }], { imagePath: imagePaths({ directory }) });
+  const uri = (hex: string, head: string) => `data:${head};base64,${Buffer.from(hex, 'hex').toString('base64')}`;
+  const kinds: [string, string, string][] = [
+    ['ffd8ffe000104a464946', 'image/jpg', 'jpg'],
+    ['ffd8ffe000104a464946', 'image/png;name=a.png', 'jpg'],
+    ['89504e470d0a1a0a0000', 'application/octet-stream', 'png'],
+    ['474946383961', 'IMAGE/GIF', 'gif'],
+    ['52494646000000005745425056503820', 'image/webp;charset=utf-8', 'webp'],
+  ];
+  for (const [hex, head, extension] of kinds) {
+    const { lines, errors } = await write(uri(hex, head));
+    assert.deepEqual(errors, []);
+    assert.ok(JSON.parse(lines[0]!).images[0].endsWith(`.${extension}`));
+  }
+  const whole = uri('89504e470d0a1a0a0000', 'image/png');
+  const broken = `${whole.slice(0, 30)}\n${whole.slice(30)}`;
+  assert.deepEqual((await write(broken)).errors, []);
+  assert.match(
+    (await write(uri('3c737667', 'image/png'))).errors[0]!,
+    /^f:1: images\[0\]: expected a JPEG, PNG, .*, got /,
   );
 });
 

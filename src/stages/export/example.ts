@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every export format writes, taken out of a record: a conversation with image slots, and what to learn from it.
 import { RecordError } from '../../records/error.ts';
-import { countImageMarks, IMAGE_MARK, placeImages } from '../../records/prompt.ts';
+import { countImageMarks, IMAGE_MARK, placeImages, promptMessages, trimAroundImages } from '../../records/prompt.ts';
 import type { ContentPart, VprefRecord } from '../../records/record.ts';
 import type { Row } from '../stage.ts';
 
 export interface Turn {
   role: 'system' | 'user' | 'assistant';
   content: ContentPart[];
+  /** The record has it as a text with marks: line breaks around them belong to the marks. */
+  isText: boolean;
 }
 
 export interface Preference {
@@ -41,7 +43,8 @@ export function recordExamples(row: Row, imagePath: (path: string, field: string
     throw new RecordError(row, 'prompt', `${images.length} image slots or none written`, String(numSlots));
   const base = { id: record.id, images, turns: promptTurns(row, images.length), hasWrittenSlots: numSlots > 0 };
   const { chosen, rejected, response, label } = record;
-  if (chosen === undefined || rejected === undefined || rejected.length === 0) {
+  const isPair = chosen !== undefined && rejected !== undefined && !(Array.isArray(rejected) && rejected.length === 0);
+  if (!isPair) {
     if (response !== undefined) return [{ ...base, response, ...(label !== undefined && { label }) }];
     const missing = chosen === undefined ? 'chosen' : 'rejected';
     throw new RecordError(row, missing, 'chosen and rejected, or response (see vpref pair)', 'nothing');
@@ -77,30 +80,67 @@ function preference(
 
 /** Turns with one image part per image. Throws RecordError for turns yet to be generated. */
 function promptTurns(row: Row, numImages: number): Turn[] {
-  return placeImages(row.record.prompt, numImages).map(({ role, content }, index): Turn => {
+  const written = promptMessages(row.record.prompt);
+  const turns = placeImages(row.record.prompt, numImages).map(({ role, content }, index): Turn => {
     if (content === null || typeof content === 'string')
       throw new RecordError(row, `prompt[${index}].content`, 'a turn with text', 'null: sample has not filled it');
-    return { role, content };
+    if (role !== 'user' && content.some((part) => part.type === 'image'))
+      throw new RecordError(row, `prompt[${index}]`, 'images in user turns only', `one in a turn of ${role}`);
+    return { role, content, isText: typeof written[index]!.content === 'string' };
   });
+  if (numImages > 0 && !turns.some(({ role }) => role === 'user'))
+    throw new RecordError(row, 'prompt', 'a user turn for the images', 'none');
+  return turns;
+}
+
+/** The turn's parts, without the line breaks that only part a mark from its text. */
+export function turnParts({ content, isText }: Turn): ContentPart[] {
+  return isText ? trimAroundImages(content) : content;
+}
+
+/** Throws RecordError unless user and assistant take turns after a system turn, user first and last. */
+export function checkAlternation(row: Row, turns: readonly Turn[]): void {
+  const first = turns[0]?.role === 'system' ? 1 : 0;
+  for (const [index, { role }] of turns.slice(first).entries()) {
+    const expected = index % 2 === 0 ? 'user' : 'assistant';
+    if (role !== expected) throw new RecordError(row, `prompt[${index + first}].role`, `"${expected}"`, `"${role}"`);
+  }
+  if ((turns.length - first) % 2 === 1) return;
+  const got = turns.length === first ? 'none' : 'an assistant turn';
+  throw new RecordError(row, 'prompt', 'a user turn at its end', got);
 }
 
 /**
  * The turn as text with `<image>` for each slot; images that lead stand on lines of their own, as LLaVA was trained.
- * Throws RecordError if a text has such a mark.
+ * Throws RecordError if a text has one of the format's marks.
  */
-export function turnText(row: Row, { turns, hasWrittenSlots }: Example, index: number): string {
+export function turnText(row: Row, { turns, hasWrittenSlots }: Example, index: number, marks = IMAGE_MARKS): string {
   const mark = hasWrittenSlots ? IMAGE_MARK : `${IMAGE_MARK}\n`;
-  const parts = turns[index]!.content;
-  return parts.map((part) => (part.type === 'image' ? mark : plainText(row, part.text, `prompt[${index}]`))).join('');
+  const turn = turns[index]!;
+  const parts = hasWrittenSlots ? turn.content : turnParts(turn);
+  return parts
+    .map((part) => (part.type === 'image' ? mark : plainText(row, part.text, `prompt[${index}]`, marks)))
+    .join('');
 }
 
-/** The text, which a format that counts `<image>` marks can hold. Throws RecordError. */
-export function plainText(row: Row, text: string, field: string): string {
-  if (!text.includes(IMAGE_MARK)) return text;
-  throw new RecordError(
-    row,
-    field,
-    'text without <image>, which this format takes for an image slot',
-    JSON.stringify(text.slice(0, 40)),
-  );
+/** What a format takes for a slot of this kind when it stands in a text. */
+export type Marks = readonly (readonly [pattern: RegExp, kind: string])[];
+
+/** `<image>`, and Qwen's tag around a path, which import reads in every format. */
+export const IMAGE_MARKS: Marks = [
+  [/<image>/, 'an image slot'],
+  [/<img>[^<>\n]+<\/img>/, 'an image'],
+];
+/** Those of LLaMA-Factory and ms-swift, which read videos and audio too. */
+export const MEDIA_MARKS: Marks = [...IMAGE_MARKS, [/<video>/, 'a video slot'], [/<audio>/, 'an audio slot']];
+
+/** The text, which a format with marks can hold. Throws RecordError for a text with one. */
+export function plainText(row: Row, text: string, field: string, marks = IMAGE_MARKS): string {
+  for (const [pattern, kind] of marks) {
+    const mark = pattern.exec(text)?.[0];
+    if (mark === undefined) continue;
+    const expected = `text without ${mark.trim().slice(0, 40)}, which this format takes for ${kind}`;
+    throw new RecordError(row, field, expected, JSON.stringify(text.slice(0, 40)));
+  }
+  return text;
 }

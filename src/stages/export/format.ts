@@ -10,6 +10,10 @@ export interface ExportFormat {
   layout: 'lines' | 'array';
   /** The format has no place for rejected answers: one row a record. */
   chosenOnly?: boolean;
+  /** Fields of a record that a row may hold; others are counted. */
+  holds: readonly string[];
+  /** Images are named without their folders. */
+  hasFileNamesOnly?: boolean;
   /** Columns that some rows may lack; all others must be the first row's. */
   optional?: readonly string[];
   /** The example in the format's form; the same example gives the same row. Throws RecordError. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // export: preference records -> other trainers' files, row by row. Every format by its name on the command line.
+import { basename } from 'node:path';
 import { RecordError } from '../../records/error.ts';
+import type { VprefRecord } from '../../records/record.ts';
 import type { Row } from '../stage.ts';
 import { type Example, recordExamples } from './example.ts';
 import { type ExportFormat, formatRow } from './format.ts';
@@ -29,6 +31,8 @@ export interface ExportOptions {
 
 export interface ExportCounts {
   rows: number;
+  /** What the format had no place for, and in how many records. */
+  leftOut: Map<string, number>;
   /** The first row written, for a description of the file. */
   first?: Record<string, unknown>;
 }
@@ -74,12 +78,18 @@ export async function* exportLines(
   yield ']';
 }
 
+export function newExportCounts(): ExportCounts {
+  return { rows: 0, leftOut: new Map() };
+}
+
 class RowWriter {
   readonly #format: ExportFormat;
   readonly #options: ExportOptions;
   readonly #counts: ExportCounts;
   #isText: boolean | undefined;
   #columns: readonly string[] | undefined;
+  /** Whose file a name is, where names have no folders. */
+  readonly #fileOfName = new Map<string, string>();
 
   constructor(format: ExportFormat, options: ExportOptions, counts: ExportCounts) {
     this.#format = format;
@@ -91,8 +101,24 @@ class RowWriter {
   lines(row: Row): string[] {
     const { imagePath } = this.#options;
     const examples = recordExamples(row, (path, field) => imagePath(path, row, field));
-    if (this.#format.chosenOnly) return [this.#line({ ...examples[0]!, id: row.record.id }, row)];
-    return examples.map((example) => this.#line(example, row));
+    if (this.#format.hasFileNamesOnly) this.#checkFileNames(examples[0]!, row);
+    const lines = this.#format.chosenOnly
+      ? [this.#line({ ...examples[0]!, id: row.record.id }, row)]
+      : examples.map((example) => this.#line(example, row));
+    const { leftOut } = this.#counts;
+    for (const what of notHeld(row.record, examples[0]!, this.#format)) leftOut.set(what, (leftOut.get(what) ?? 0) + 1);
+    return lines;
+  }
+
+  /** Two files of one name would become one. */
+  #checkFileNames({ images }: Example, row: Row): void {
+    for (const [index, path] of images.entries()) {
+      const name = basename(path);
+      const other = this.#fileOfName.get(name) ?? path;
+      if (other !== path)
+        throw new RecordError(row, `images[${index}]`, `a file name of its own (${other} has it too)`, path);
+      this.#fileOfName.set(name, path);
+    }
   }
 
   #line(example: Example, row: Row): string {
@@ -120,4 +146,19 @@ class RowWriter {
     const listed = (names: readonly string[]) => `(${names.join(', ')})`;
     throw new RecordError(row, 'record', `the columns of the first row ${listed(first)}`, listed(columns));
   }
+}
+
+/** The record's fields that its rows do not have. */
+function notHeld(record: VprefRecord, { preference }: Example, { holds, hasFileNamesOnly }: ExportFormat): string[] {
+  const isHeld = (key: string) => {
+    if (!holds.includes(key)) return false;
+    if (key.startsWith('ref_')) return preference?.refLogps !== undefined;
+    const isOfPair = key === 'chosen' || key === 'rejected' || key === 'rejected_images';
+    return key === 'response' || key === 'label' ? preference === undefined : !isOfPair || preference !== undefined;
+  };
+  const fields = Object.keys(record).filter((key) => record[key] !== undefined && record[key] !== null && !isHeld(key));
+  if (Array.isArray(record.rejected_images?.[1]) && isHeld('rejected_images'))
+    fields.push('rejected_images after the first set');
+  if (hasFileNamesOnly && record.images?.some((image) => basename(image) !== image)) fields.push('folders of images');
+  return fields;
 }

@@ -3,21 +3,23 @@
 //   Source: hiyouga/LLaMA-Factory data/README.md, src/llamafactory/data/converter.py.
 import { RecordError } from '../../records/error.ts';
 import type { Row } from '../stage.ts';
-import { type Example, plainText, turnText } from './example.ts';
+import { checkAlternation, type Example, MEDIA_MARKS, plainText, turnText } from './example.ts';
 import type { ExportFormat } from './format.ts';
 
 export const llamaFactory: ExportFormat = {
   summary: 'LLaMA-Factory sharegpt rows, JSON lines; --dataset-info adds their entry',
   layout: 'lines',
+  holds: ['images', 'prompt', 'chosen', 'rejected', 'response', 'label'],
   row(example, row) {
     const { images, preference, response, label } = example;
     const { system, conversations } = conversation(example, row);
-    if (response !== undefined) conversations.push({ from: 'gpt', value: plainText(row, response, 'response') });
+    if (response !== undefined)
+      conversations.push({ from: 'gpt', value: plainText(row, response, 'response', MEDIA_MARKS) });
     return {
       conversations,
       ...(preference !== undefined && {
-        chosen: { from: 'gpt', value: plainText(row, preference.chosen, 'chosen') },
-        rejected: { from: 'gpt', value: plainText(row, preference.rejected, 'rejected') },
+        chosen: { from: 'gpt', value: plainText(row, preference.chosen, 'chosen', MEDIA_MARKS) },
+        rejected: { from: 'gpt', value: plainText(row, preference.rejected, 'rejected', MEDIA_MARKS) },
       }),
       ...(label !== undefined && { kto_tag: label }),
       system,
@@ -29,21 +31,15 @@ export const llamaFactory: ExportFormat = {
 /** Turns from human and gpt in turn, human first and last: the reader leaves out whatever is not so. */
 function conversation(example: Example, row: Row) {
   const { turns } = example;
-  const system = turns[0]?.role === 'system' ? turnText(row, example, 0) : '';
+  const text = (index: number) => turnText(row, example, index, MEDIA_MARKS);
   const first = turns[0]?.role === 'system' ? 1 : 0;
-  const conversations = turns.slice(first).map((turn, index) => {
-    const expected = index % 2 === 0 ? 'user' : 'assistant';
-    if (turn.role !== expected)
-      throw new RecordError(row, `prompt[${index + first}].role`, `"${expected}"`, `"${turn.role}"`);
-    return { from: turn.role === 'user' ? 'human' : 'gpt', value: turnText(row, example, index + first) };
+  const system = first === 1 ? text(0) : '';
+  if (first === 1 && system === '')
+    throw new RecordError(row, 'prompt[0].content', 'a system text (none is the empty one here)', 'an empty string');
+  checkAlternation(row, turns);
+  const conversations = turns.slice(first).map(({ role }, index) => {
+    return { from: role === 'user' ? 'human' : 'gpt', value: text(index + first) };
   });
-  if (conversations.length % 2 === 0)
-    throw new RecordError(
-      row,
-      'prompt',
-      'a user turn at its end',
-      conversations.length === 0 ? 'none' : 'an assistant turn',
-    );
   return { system, conversations };
 }
 

@@ -3,11 +3,14 @@
 //   Source: Kevinz-code/SeVa data/step3, seva/train_dpo_ours.py.
 import { basename } from 'node:path';
 import { RecordError } from '../../records/error.ts';
+import { plainText, turnParts } from './example.ts';
 import type { ExportFormat } from './format.ts';
 
 export const seva: ExportFormat = {
   summary: 'SeVa preference pairs, a JSON array; image_id is the file name',
   layout: 'array',
+  holds: ['images', 'prompt', 'chosen', 'rejected'],
+  hasFileNamesOnly: true,
   row({ images, turns, preference }, row) {
     if (preference === undefined) throw new RecordError(row, 'chosen', 'a pair (SeVa has no other rows)', 'nothing');
     if (images.length !== 1) throw new RecordError(row, 'images', 'one image', String(images.length));
@@ -19,10 +22,16 @@ export const seva: ExportFormat = {
         'one user turn',
         `${turns.length} turns, first of ${turn?.role ?? 'nobody'}`,
       );
-    const question = turn!.content
-      .map((part) => (part.type === 'text' ? part.text : ''))
-      .join('')
-      .trim();
-    return { image_id: basename(images[0]!), question, chosen: preference.chosen, reject: preference.rejected };
+    const parts = turnParts(turn!);
+    // Its trainer puts the image before the question.
+    if (parts[0]?.type !== 'image')
+      throw new RecordError(row, 'prompt', 'the image before the question (SeVa has no other place for it)', 'text');
+    const question = parts.map((part) => (part.type === 'text' ? plainText(row, part.text, 'prompt') : '')).join('');
+    return {
+      image_id: basename(images[0]!),
+      question,
+      chosen: plainText(row, preference.chosen, 'chosen'),
+      reject: plainText(row, preference.rejected, 'rejected'),
+    };
   },
 };

@@ -2,21 +2,41 @@
 // TRL: conversational prompt, chosen and rejected (or completion and label), images as paths for List(Image()).
 //   Source: huggingface/trl docs/source/dataset_formats.md, trl/data_utils.py prepare_multimodal_messages (1.13).
 import type { ContentPart } from '../../records/record.ts';
-import type { Turn } from './example.ts';
+import type { Row } from '../stage.ts';
+import { plainText, type Turn, turnParts } from './example.ts';
 import { type ExportFormat, Float } from './format.ts';
 
 export const trl: ExportFormat = {
   summary: 'TRL preference, unpaired or prompt-completion rows, JSON lines',
   layout: 'lines',
-  row({ id, images, turns, preference, response, label }, _row, isText) {
-    const content = isText ? partsText : (parts: ContentPart[]) => parts;
-    const answer = (text: string) => [{ role: 'assistant', content: content([{ type: 'text', text }]) }];
+  holds: [
+    'id',
+    'images',
+    'prompt',
+    'chosen',
+    'rejected',
+    'ref_chosen_logps',
+    'ref_rejected_logps',
+    'response',
+    'label',
+  ],
+  row({ id, images, turns, preference, response, label }, row, isText) {
+    const content = (parts: ContentPart[], field: string) => (isText ? partsText(parts, row, field) : parts);
+    const answer = (text: string, field: string) => [
+      { role: 'assistant', content: content([{ type: 'text', text }], field) },
+    ];
     return {
       id,
       ...(!isText && { images }),
-      prompt: turns.map(({ role, content: parts }: Turn) => ({ role, content: content(parts) })),
-      ...(preference !== undefined && { chosen: answer(preference.chosen), rejected: answer(preference.rejected) }),
-      ...(response !== undefined && { completion: answer(response) }),
+      prompt: turns.map((turn: Turn, index) => ({
+        role: turn.role,
+        content: content(turnParts(turn), `prompt[${index}]`),
+      })),
+      ...(preference !== undefined && {
+        chosen: answer(preference.chosen, 'chosen'),
+        rejected: answer(preference.rejected, 'rejected'),
+      }),
+      ...(response !== undefined && { completion: answer(response, 'response') }),
       ...(label !== undefined && { label }),
       ...(preference?.refLogps && {
         ref_chosen_logps: new Float(preference.refLogps.chosen),
@@ -26,6 +46,7 @@ export const trl: ExportFormat = {
   },
 };
 
-function partsText(parts: ContentPart[]): string {
-  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+/** As one text; import takes a mark in it for an image, which parts hold as text. */
+function partsText(parts: ContentPart[], row: Row, field: string): string {
+  return parts.map((part) => (part.type === 'text' ? plainText(row, part.text, field) : '')).join('');
 }

@@ -30,6 +30,7 @@ export function benchmarkFormat(
 ): ImportFormat {
   return {
     summary,
+    marksMayBeText: true,
     allItems: read,
     facts: (value) => {
       const { id, split } = (value ?? {}) as Partial<BenchmarkQuestion>;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a dialogue to records: the whole of it with its last answer as reference, or its questions one by one.
-import { RecordError } from '../../records/error.ts';
-import type { Place } from '../../records/field.ts';
-import { countImageMarks, IMAGE_MARK } from '../../records/prompt.ts';
+import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { Message, VprefRecord } from '../../records/record.ts';
 import type { Draft, Turn } from './format.ts';
 
@@ -40,20 +38,4 @@ export function dialoguePrompt(turns: readonly Turn[], system?: string): VprefRe
 export function questionPrompt(draft: Draft, turn: Turn, cleaning: Cleaning, source?: string): VprefRecord['prompt'] {
   const question = draft.images?.length !== 1 ? turn.question : cleanQuestion(turn.question, cleaning, source);
   return dialoguePrompt([{ question }], draft.system);
-}
-
-/**
- * The prompt with as many image slots as there are images, or none written. `<image>` in a record without images is
- * text that happens to look so (code, mostly), and is kept as text. Throws RecordError when the numbers differ.
- */
-export function checkSlots(prompt: VprefRecord['prompt'], numImages: number, at: Place, field: string) {
-  const numSlots = countImageMarks(prompt);
-  if (numSlots === 0 || numSlots === numImages) return prompt;
-  const slots = `${numImages} <image> slot${numImages === 1 ? '' : 's'}`;
-  if (numImages > 0) throw new RecordError(at, field, `${slots} or none`, String(numSlots));
-  const messages: Message[] = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
-  return messages.map(({ role, content }): Message => {
-    if (typeof content !== 'string') return { role, content };
-    return { role, content: content.includes(IMAGE_MARK) ? [{ type: 'text', text: content }] : content };
-  });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an import format is. To add one: a file with an ImportFormat, and a line in index.ts.
-import { numberText, withNumbersOf } from '../../records/exact.ts';
+import { numberText } from '../../records/exact.ts';
 import type { Place } from '../../records/field.ts';
 import { bareBase64 } from '../../records/image-source.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -51,6 +51,8 @@ export interface Draft extends Partial<VprefRecord> {
   /** For dialogues, in place of `prompt` and `reference`: both are made from the turns that are asked for. */
   system?: string;
   turns?: Turn[];
+  /** Where the dialogue's last answer goes: what is known, or what is to be learned from. */
+  answerField?: 'reference' | 'response';
 }
 
 export interface ImportFormat {
@@ -67,6 +69,10 @@ export interface ImportFormat {
   record?(value: unknown, at: Place, path: string): VprefRecord;
   /** Turns of a dialogue to take when --turns is not given: the whole dialogue, or its first question alone. */
   defaultTurns?: 'first';
+  /** In items without images `<image>` is text (code, mostly), kept and counted; it is an error otherwise. */
+  marksMayBeText?: boolean;
+  /** `<video>` and `<audio>` are marks of the format, so that a text with one is an error. */
+  hasVideoMarks?: boolean;
 }
 
 /** `value.key` if value is an object with a non-empty string or a number there; ids are numbers in some files. */
@@ -79,15 +85,6 @@ export function idField(value: unknown, key: string): string | undefined {
 /** `value.key`, or undefined when there is no such thing. */
 export function field(value: unknown, key: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
-}
-
-/** The item's other members but nulls, kept under `meta`. */
-export function otherFields(
-  value: Record<string, unknown>,
-  used: readonly string[],
-): { meta?: Record<string, unknown> } {
-  const rest = Object.entries(value).filter(([key, member]) => member !== null && !used.includes(key));
-  return rest.length > 0 ? { meta: withNumbersOf(value, Object.fromEntries(rest)) } : {};
 }
 
 /** Source of an item by its images: the first folder of the first one's path, as LLaVA's mixes name their parts. */

@@ -3,6 +3,7 @@
 import { checkShape, number, object, string } from '../../records/field.ts';
 import { STEER_ATTRIBUTES } from '../steerlm.ts';
 import { field, type ImportFormat } from './format.ts';
+import { otherFields } from './item-fields.ts';
 import { readItems } from './items.ts';
 import type { JsonItem } from './json-items.ts';
 
@@ -11,6 +12,7 @@ const shape = object({ prompt: string, response: string, ...metrics }) as Return
 
 export const helpsteer: ImportFormat = {
   summary: 'HelpSteer rows (train.jsonl): each prompt with its responses, graded by people',
+  marksMayBeText: true,
   async *items(file) {
     let group: (JsonItem & { value: unknown[] }) | undefined;
     for await (const item of readItems(file)) {
@@ -36,11 +38,13 @@ export const helpsteer: ImportFormat = {
           string & number
         >,
     );
+    const others = rows.map((row) => otherFields(row, ['prompt', 'response', ...STEER_ATTRIBUTES], at, path).meta);
     const scores = rows.map((row) => Object.fromEntries(STEER_ATTRIBUTES.map((name) => [name, row[name]!])));
     return {
       prompt: rows[0]!.prompt!,
       responses: rows.map((row) => ({ text: row.response! })),
       annotations: [{ guide: 'helpsteer', judge: 'human', run: 0, outcome: 'ok', scores }],
+      ...(others.some((meta) => meta !== undefined) && { meta: { rows: others.map((meta) => meta ?? {}) } }),
     };
   },
 };

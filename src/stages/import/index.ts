@@ -9,20 +9,25 @@ import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../stage.ts';
 import { alpacaEval } from './alpaca-eval.ts';
-import { type Cleaning, checkSlots, dialoguePrompt, questionPrompt } from './dialogue.ts';
+import { type Cleaning, dialoguePrompt, questionPrompt } from './dialogue.ts';
 import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
 import { gqa } from './gqa.ts';
 import { helpsteer } from './helpsteer.ts';
 import { type ImageRoot, imageReference, resolveImage } from './images.ts';
 import { readItems } from './items.ts';
 import type { JsonItem } from './json-items.ts';
+import { alpaca, llamaFactory } from './llama-factory.ts';
 import { llava } from './llava.ts';
 import { llavaBench } from './llava-bench.ts';
 import { lrv } from './lrv.ts';
+import { checkSlots, checkTexts, readImageTags } from './marks.ts';
 import { mmbench } from './mmbench.ts';
 import { mmvet } from './mmvet.ts';
+import { msSwift } from './ms-swift.ts';
 import { mtBench } from './mt-bench.ts';
+import { openai } from './openai.ts';
 import { pope } from './pope.ts';
+import { withLikelyFormat } from './recognise.ts';
 import { records } from './records.ts';
 import { scienceqa } from './scienceqa.ts';
 import { scigraphqa } from './scigraphqa.ts';
@@ -39,6 +44,10 @@ export const importFormats: Readonly<Record<string, ImportFormat>> = {
   scigraphqa,
   sharegpt,
   trl,
+  'llama-factory': llamaFactory,
+  'ms-swift': msSwift,
+  alpaca,
+  openai,
   seva,
   helpsteer,
   records,
@@ -77,10 +86,12 @@ export interface ImportCounts {
   overLimit: number;
   /** Missing or unreadable images by source. */
   badImages: Map<string, number>;
+  /** Records in which `<image>` is text, because the item has no images. */
+  markTexts: number;
 }
 
 export function newImportCounts(): ImportCounts {
-  return { items: 0, sources: new Map(), otherSource: 0, overLimit: 0, badImages: new Map() };
+  return { items: 0, sources: new Map(), otherSource: 0, overLimit: 0, badImages: new Map(), markTexts: 0 };
 }
 
 /** An item on its way to a record. */
@@ -100,7 +111,7 @@ export async function* importFiles(
   counts: ImportCounts,
 ): AsyncGenerator<RowResult> {
   const format = importFormats[options.format]!;
-  const convert = (row: Row) => toRecords(row as ItemRow, format, options);
+  const convert = (row: Row) => toRecords(row as ItemRow, format, options, counts);
   const rows = selectItems(files, format, options, counts);
   const pool = options.createPool?.();
   if (pool === undefined) {
@@ -181,17 +192,18 @@ async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat):
 }
 
 /** The records of one item; ids of a dialogue's questions are `id#turn`, their group is `id`. */
-function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions): VprefRecord[] {
+function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions, counts: ImportCounts): VprefRecord[] {
   const { item, itemSource } = row;
   if (item.error !== undefined) throw item.error;
   if (format.record !== undefined) return [ownRecord(format.record(item.value, row, item.path), row, options)];
-  const draft = format.draft(item.value, row, item.path);
+  const draft = toDraft(row, format, options);
   const { id } = row.record;
+  const whole = { format, onText: () => (counts.markTexts += 1) };
   const turns = draft.turns ?? [];
   const asked = row.turns ?? (format.defaultTurns === 'first' ? [0] : undefined);
   if (turns.length === 0 || asked === undefined) {
     const prompt = turns.length === 0 ? draft.prompt! : dialoguePrompt(turns, draft.system);
-    return [toRecord(row, draft, options, { id, prompt, reference: turns.at(-1)?.answer })];
+    return [toRecord(row, draft, options, { ...whole, id, prompt, answer: turns.at(-1)?.answer })];
   }
   return asked.map((index) => {
     const turn = turns[index]!;
@@ -199,8 +211,19 @@ function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions): 
       throw new RecordError(row, joinPath(item.path, `turn ${index + 1}`), 'a question', 'an empty string');
     const own = turns.length === 1 || row.turns === undefined ? { id } : { id: `${id}#${index}`, group: id };
     const prompt = questionPrompt(draft, turn, options.cleaning, itemSource);
-    return toRecord(row, draft, options, { ...own, prompt, reference: turn.answer });
+    return toRecord(row, draft, options, { ...whole, ...own, prompt, answer: turn.answer });
   });
+}
+
+/** What the item says, with the images of its texts. Throws RecordError, which names the format it looks like. */
+function toDraft({ item, ...row }: ItemRow, format: ImportFormat, options: ImportOptions): Draft {
+  try {
+    const draft = readImageTags(format.draft(item.value, row, item.path), row, item.path);
+    checkTexts(draft, format, row, item.path);
+    return draft;
+  } catch (error) {
+    throw withLikelyFormat(error, item.value, options.format);
+  }
 }
 
 function ownRecord(record: VprefRecord, row: ItemRow, { imageRoots }: ImportOptions): VprefRecord {
@@ -214,29 +237,40 @@ function ownRecord(record: VprefRecord, row: ItemRow, { imageRoots }: ImportOpti
 }
 
 interface RecordParts {
+  format: ImportFormat;
+  onText: () => void;
   id: string;
   group?: string;
   prompt: VprefRecord['prompt'];
-  reference: string | undefined;
+  answer: string | undefined;
 }
 
 /** The record in the order of man 5 vpref-records, its images where later stages find them. */
 function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: RecordParts): VprefRecord {
   const { item, itemSource } = row;
-  const { turns: _turns, system: _system, prompt: _prompt, images: written, source, ...rest } = draft;
+  const {
+    turns: _turns,
+    system: _system,
+    prompt: _prompt,
+    answerField = 'reference',
+    images: written,
+    source,
+    ...rest
+  } = draft;
   const images = written?.map((image, index) =>
     resolveImage(imageReference(image, row, joinPath(item.path, `images[${index}]`)), itemSource, options.imageRoots),
   );
-  const { id, group, reference } = parts;
+  const { id, group, answer, format, onText } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {
     id,
     ...(group !== undefined && { group }),
     ...(images !== undefined && { images }),
-    prompt: checkSlots(parts.prompt, images?.length ?? 0, row, joinPath(item.path, 'prompt')),
-    ...(reference !== undefined && { reference }),
+    prompt: checkSlots(parts.prompt, images, { format, at: row, path: item.path, onText }),
+    ...(answer !== undefined && answerField === 'reference' && { reference: answer }),
     source: source ?? `${options.format}${ownSource}`,
     ...rest,
+    ...(answer !== undefined && answerField === 'response' && { response: answer }),
   };
 }
 

@@ -16,6 +16,7 @@ import {
 } from '../../records/json-chars.ts';
 import { describeJsonError } from '../../records/json-error.ts';
 import { readLines } from '../../records/lines.ts';
+import { unwrapArray, wrapperName } from './wrapped-array.ts';
 
 /** One item of a foreign file, with the place it came from. */
 export interface JsonItem {
@@ -36,7 +37,7 @@ type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 const MAX_ITEM_BYTES = 256 * 2 ** 20;
 
 /**
- * The items of a JSON array, of JSON lines, or of objects printed over several lines. An item that is not JSON has
+ * The items of a JSON array (also alone in an object, under a name such as "data"), of JSON lines, or of objects printed over several lines. An item that is not JSON has
  * an `error`, and the next one is read; a file that is cut short ends in an item with an error.
  */
 export async function* readJsonItems(chunks: Chunks, source: string): AsyncGenerator<JsonItem> {
@@ -44,7 +45,9 @@ export async function* readJsonItems(chunks: Chunks, source: string): AsyncGener
   const start = head.findIndex((byte) => !BLANK.has(byte));
   if (start === -1) return;
   const firstLine = head.subarray(start, lineEnd(head, start)).toString().trim();
+  const wrapper = wrapperName(head);
   if (firstLine.startsWith('[')) yield* arrayItems(rest, source);
+  else if (wrapper !== undefined) yield* wrappedItems(rest, source, wrapper);
   else if (firstLine === '{') yield* printedItems(rest, source);
   else
     for await (const lines of readLines(rest, source))
@@ -88,7 +91,10 @@ export async function peek(chunks: Chunks): Promise<{ head: Buffer; rest: AsyncI
     seen.push(next.value);
     head = Buffer.concat([head, next.value]);
     const start = head.findIndex((byte) => !BLANK.has(byte));
-    if (start !== -1 && (head.includes(NEWLINE, start) || head.length - start > 64)) break;
+    if (start === -1) continue;
+    // A brace alone on its line may open an object around the array: its key is needed too.
+    const isBrace = head[start] === OPEN_BRACE && head.subarray(start, lineEnd(head, start)).toString().trim() === '{';
+    if (head.length - start > 64 || (head.includes(NEWLINE, start) && !isBrace)) break;
   }
   async function* rest() {
     try {
@@ -114,6 +120,23 @@ async function* printedItems(chunks: Chunks, source: string): AsyncGenerator<Jso
   }
   const rest = scanner.rest();
   if (rest !== undefined) yield toItem(rest.bytes, { source, line: rest.line, path: '' });
+}
+
+/** The elements of the array in `{"data": [...]}`. */
+async function* wrappedItems(
+  chunks: AsyncIterable<Uint8Array>,
+  source: string,
+  name: string,
+): AsyncGenerator<JsonItem> {
+  const wrapper = { isClosed: false };
+  let last: JsonItem | undefined;
+  for await (const item of arrayItems(unwrapArray(chunks, wrapper), source)) {
+    last = { ...item, path: item.path === '' ? '' : `${name}${item.path}` };
+    yield last;
+  }
+  if (wrapper.isClosed || last?.error !== undefined) return;
+  const at = { source, line: last?.line ?? 1, path: '' };
+  yield { ...at, error: new RecordError(at, name, '"}" after the array', 'the end of the file') };
 }
 
 async function* arrayItems(chunks: Chunks, source: string): AsyncGenerator<JsonItem> {

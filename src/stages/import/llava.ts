@@ -2,7 +2,8 @@
 // LLaVA instruction files: {id, image?, conversations: [{from: human|gpt, value}]}.
 import { RecordError } from '../../records/error.ts';
 import { arrayOf, checkShape, object, oneOf, type Place, string } from '../../records/field.ts';
-import { field, type ImportFormat, idField, imageSource, otherFields, type Turn } from './format.ts';
+import { field, type ImportFormat, idField, imageSource, type Turn } from './format.ts';
+import { otherFields } from './item-fields.ts';
 import { imagePaths } from './messages.ts';
 
 const conversations = arrayOf(
@@ -13,6 +14,7 @@ const shape = object({ conversations });
 
 export const llava: ImportFormat = {
   summary: 'LLaVA instruction data, such as llava_v1_5_mix665k.json',
+  marksMayBeText: true,
   facts(value) {
     const id = idField(value, 'id');
     const turns = field(value, 'conversations');
@@ -30,7 +32,7 @@ export const llava: ImportFormat = {
       turns,
       ...(system !== undefined && { system }),
       ...(images !== undefined && { images }),
-      ...otherFields(item, ['id', 'image', 'images', 'conversations']),
+      ...otherFields(item, ['id', 'image', 'images', 'conversations'], at, path),
     };
   },
 };
@@ -38,7 +40,11 @@ export const llava: ImportFormat = {
 export interface Utterance {
   from: string;
   value: string;
+  /** What the file calls its speakers, for messages: from human and gpt, or role user and assistant. */
+  roleKey?: 'from' | 'role';
 }
+
+const ROLE_NAMES: Readonly<Record<string, string>> = { human: 'user', gpt: 'assistant' };
 
 /**
  * Questions with their answers. The first speaker may be "system"; after that human and gpt take turns, and human
@@ -51,11 +57,12 @@ export function conversationTurns(
 ): { system?: string; turns: Turn[] } {
   const hasSystem = utterances[0]?.from === 'system';
   const turns: Turn[] = [];
-  for (const [index, { from, value }] of utterances.entries()) {
+  for (const [index, { from, value, roleKey = 'from' }] of utterances.entries()) {
     if (index === 0 && hasSystem) continue;
     const last = turns.at(-1);
     const expected = last === undefined || last.answer !== undefined ? 'human' : 'gpt';
-    if (from !== expected) throw new RecordError(at, `${path}[${index}].from`, `"${expected}"`, JSON.stringify(from));
+    const name = (speaker: string) => JSON.stringify(roleKey === 'from' ? speaker : (ROLE_NAMES[speaker] ?? speaker));
+    if (from !== expected) throw new RecordError(at, `${path}[${index}].${roleKey}`, name(expected), name(from));
     if (from === 'human') turns.push({ question: value });
     else last!.answer = value;
   }

@@ -2,7 +2,8 @@
 // LRV-Instruct: {image_id, question, answer, task}; images are Visual Genome's, named <image_id>.jpg.
 import { numberText } from '../../records/exact.ts';
 import { checkShape, either, integer, nonEmptyString, object, string } from '../../records/field.ts';
-import { type ImportFormat, otherFields } from './format.ts';
+import type { ImportFormat } from './format.ts';
+import { otherFields } from './item-fields.ts';
 
 const shape = object({ image_id: either(nonEmptyString, integer), question: nonEmptyString, answer: string });
 
@@ -15,7 +16,7 @@ export const lrv: ImportFormat = {
     return {
       images: [/\.(jpe?g|png|webp)$/i.test(name) ? name : `${name}.jpg`],
       turns: [{ question: item.question, answer: item.answer }],
-      ...otherFields(item, ['image_id', 'question', 'answer']),
+      ...otherFields(item, ['image_id', 'question', 'answer'], at, path),
     };
   },
 };

@@ -1,61 +1,212 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chat messages as other trainers write them, turned into ours.
 import { RecordError } from '../../records/error.ts';
-import {
-  arrayOf,
-  describeValue,
-  either,
-  joinPath,
-  nothing,
-  object,
-  oneOf,
-  type Place,
-  type Shape,
-  string,
-} from '../../records/field.ts';
+import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
+import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { ContentPart, Message } from '../../records/record.ts';
 import { imageReference } from './images.ts';
+import { carries, isEmpty, isGiven, oneOfColumns } from './item-fields.ts';
 
-const part = object(
-  { type: oneOf('image', 'text') },
-  { text: either(string, nothing) },
-  'a content part {type: image|text}',
-);
-const messageShape = object(
-  { role: oneOf('system', 'user', 'assistant'), content: either(string, arrayOf(part, 'an array of content parts')) },
-  {},
-  'a message {role, content}',
-);
-export const messagesShape = arrayOf(messageShape, 'an array of messages {role, content}');
-type ForeignMessage = typeof messageShape extends Shape<infer T> ? T : never;
+/** A message of ours, and the images that its parts hold themselves. */
+export interface ForeignMessage {
+  role: Message['role'];
+  content: string | ContentPart[];
+  images: string[];
+  /** Where it stands, and by which key it says who speaks, for messages. */
+  path: string;
+  roleKey: 'from' | 'role';
+}
 
-/** Messages with nothing in their parts but images and texts. */
-export function toMessages(messages: readonly ForeignMessage[]): Message[] {
+const ROLES: Readonly<Record<string, Message['role']>> = {
+  human: 'user',
+  user: 'user',
+  gpt: 'assistant',
+  assistant: 'assistant',
+  bot: 'assistant',
+  system: 'system',
+  developer: 'system',
+};
+
+/** Messages {role, content} or turns {from, value}. Throws RecordError for whatever of one we do not read. */
+export function readMessages(value: unknown, at: Place, path: string): ForeignMessage[] {
+  if (!Array.isArray(value))
+    throw new RecordError(at, path, 'an array of turns {from, value} or {role, content}', describeValue(value));
+  const slots = { count: 0 };
+  return value.map((message, index) => readMessage(message, at, `${path}[${index}]`, slots));
+}
+
+/** One message; `slots` counts the images of its conversation. */
+export function readMessage(message: unknown, at: Place, path: string, slots: Slots = { count: 0 }): ForeignMessage {
+  if (!isObject(message)) throw new RecordError(at, path, 'a message {role, content}', describeValue(message));
+  const roleKey = oneOfColumns(message, ['from', 'role'], at, path) ?? 'from';
+  const contentKey =
+    oneOfColumns(message, ['value', 'content'], at, path) ?? (roleKey === 'from' ? 'value' : 'content');
+  const name = message[roleKey];
+  const role = typeof name === 'string' && Object.hasOwn(ROLES, name) ? ROLES[name] : undefined;
+  if (role === undefined) throw new RecordError(at, `${path}.${roleKey}`, 'human, gpt or system', describeValue(name));
+  for (const [key, member] of Object.entries(message))
+    if (key !== roleKey && key !== contentKey) refuseMember(key, member, at, path);
+  return {
+    role,
+    ...readContent(message[contentKey], at, `${path}.${contentKey}`, slots),
+    path,
+    roleKey: roleKey === 'from' ? 'from' : 'role',
+  };
+}
+
+// `loss: false` and `weight: 0` would change what is learned, tool calls what is said.
+function refuseMember(key: string, member: unknown, at: Place, path: string): void {
+  const changesLearning = /^(?:loss|loss_scale|weight|train|prefix|mask)$/.test(key) && member !== null;
+  const calls = /tool|function|refusal|reasoning|thinking/.test(key) && carries('tools', member) !== undefined;
+  if (changesLearning || calls || carries(key, member) !== undefined)
+    throw new RecordError(at, `${path}.${key}`, 'nothing but role and content in a message', describeValue(member));
+}
+
+interface Slots {
+  count: number;
+}
+
+type Content = Pick<ForeignMessage, 'content' | 'images'>;
+
+function readContent(value: unknown, at: Place, path: string, slots: Slots): Content {
+  if (typeof value === 'string') return { content: value, images: [] };
+  if (!Array.isArray(value))
+    throw new RecordError(at, path, 'a string or an array of content parts', describeValue(value));
+  const images: string[] = [];
+  const content = value.map((part, index): ContentPart => {
+    const place = `${path}[${index}]`;
+    const read = readPart(part, images, at, place);
+    const number = read.type === 'image' ? slots.count++ : undefined;
+    // Which of the row's images it shows; in another order than theirs the slots would show others.
+    const wanted = isObject(part) && read.type === 'image' && isGiven(part, 'index') ? part.index : number;
+    if (wanted !== number) throw new RecordError(at, `${place}.index`, `${number}, its place`, describeValue(wanted));
+    return read;
+  });
+  const numSlots = content.filter((part) => part.type === 'image').length;
+  if (images.length > 0 && images.length < numSlots)
+    throw new RecordError(at, path, 'a file in every image part, or in none', `${images.length} in ${numSlots}`);
+  return { content, images };
+}
+
+const PART_KEYS = new Set(['type', 'text', 'image', 'image_url', 'path', 'url', 'index', 'detail', 'video', 'audio']);
+
+function readPart(part: unknown, images: string[], at: Place, path: string): ContentPart {
+  if (typeof part === 'string') return { type: 'text', text: part };
+  if (!isObject(part)) throw new RecordError(at, path, 'a content part {type: image|text}', describeValue(part));
+  // A reader's settings in a part (min_pixels, resized_height) would change what the model sees.
+  for (const [key, member] of Object.entries(part))
+    if (!PART_KEYS.has(key) && member !== null)
+      throw new RecordError(at, `${path}.${key}`, 'nothing but type and a text or an image', describeValue(member));
+  switch (part.type) {
+    case 'text':
+    case 'input_text':
+    case 'output_text':
+      for (const key of ['image', 'image_url', 'path', 'url', 'video', 'audio']) refuseInPart(part, key, at, path);
+      if (isGiven(part, 'text') && typeof part.text !== 'string')
+        throw new RecordError(at, `${path}.text`, 'a string', describeValue(part.text));
+      return { type: 'text', text: (part.text as string | null | undefined) ?? '' };
+    case 'image':
+    case 'image_url':
+    case 'input_image': {
+      for (const key of ['text', 'video', 'audio']) refuseInPart(part, key, at, path);
+      const key = oneOfColumns(part, ['image', 'image_url', 'path', 'url'], at, path);
+      if (key !== undefined) images.push(imageOf(part[key], at, `${path}.${key}`));
+      else if (part.type !== 'image') throw new RecordError(at, `${path}.image_url`, 'an image', 'nothing');
+      return { type: 'image' };
+    }
+    default:
+      throw new RecordError(at, `${path}.type`, 'image, image_url or text', describeValue(part.type));
+  }
+}
+
+/** Throws RecordError for a member that belongs to a part of another type; tables have empty ones in all. */
+function refuseInPart(part: Record<string, unknown>, key: string, at: Place, path: string): void {
+  if (isEmpty(part[key])) return;
+  throw new RecordError(at, `${path}.${key}`, `nothing in a part of type ${part.type}`, describeValue(part[key]));
+}
+
+/** The content as text with `<image>` for each image part: what formats that mark images in the text mean. */
+export function markedText({ content }: Pick<ForeignMessage, 'content'>): string {
+  if (typeof content === 'string') return content;
+  return content.map((part) => (part.type === 'image' ? IMAGE_MARK : part.text)).join('');
+}
+
+/** In formats whose texts have no marks `<image>` is what it says: such messages with those texts in parts. */
+export function literalMessages(messages: readonly ForeignMessage[]): Message[] {
   return messages.map(({ role, content }) => ({
     role,
-    content: typeof content === 'string' ? content : content.map(toPart),
+    content: typeof content === 'string' && isMarked(content) ? [{ type: 'text', text: content }] : content,
   }));
 }
 
-function toPart({ type, text }: { type: 'image' | 'text'; text?: string | null }): ContentPart {
-  return type === 'image' ? { type } : { type, text: text ?? '' };
+const isMarked = (text: string) => text.includes(IMAGE_MARK) || IMAGE_TAG.test(text);
+
+/** The text of an answer; throws RecordError when it is not text alone. `<image>` in a text is a mark, or literal. */
+export function answerText({ content, path }: ForeignMessage, at: Place, marks: 'marks' | 'literal' = 'marks'): string {
+  if (typeof content === 'string') {
+    if (marks === 'marks') checkAnswer(content, at, path);
+    return content;
+  }
+  return content
+    .map((part) => {
+      if (part.type === 'text') return part.text;
+      throw new RecordError(at, joinPath(path, 'content'), 'text alone in an answer', 'an image part');
+    })
+    .join('');
 }
 
-/** The text of an answer; throws RecordError when it is not text alone. */
-export function answerText(message: Message, at: Place, path: string): string {
-  const { content } = message;
-  if (typeof content === 'string') return content;
-  if (content?.every((part) => part.type === 'text'))
-    return content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-  throw new RecordError(at, joinPath(path, 'content'), 'text alone in an answer', describeValue(content));
+/** An answer: a text, a message of the assistant, or a list of that one message. Throws RecordError. */
+export function readAnswer(value: unknown, at: Place, path: string, marks: 'marks' | 'literal' = 'marks'): string {
+  if (typeof value === 'string') {
+    if (marks === 'marks') checkAnswer(value, at, path);
+    return value;
+  }
+  const list = Array.isArray(value) ? readMessages(value, at, path) : [readMessage(value, at, path)];
+  const [message, ...more] = list;
+  if (message?.role === 'assistant' && more.length === 0) return answerText(message, at, marks);
+  const got = list.length === 0 ? 'none' : `${list.length} messages, first of ${message!.role}`;
+  throw new RecordError(at, path, 'a text or one assistant message', got);
+}
+
+/** `<img>path</img>`, Qwen's mark. */
+export const IMAGE_TAG = /<img>([^<>\n]+)<\/img>/;
+
+/** Throws RecordError for an answer with an image's mark in it. */
+export function checkAnswer(text: string, at: Place, path: string): void {
+  const mark = text.includes(IMAGE_MARK) ? IMAGE_MARK : IMAGE_TAG.exec(text)?.[0];
+  if (mark === undefined) return;
+  const place = text.indexOf(mark);
+  const around = JSON.stringify(text.slice(Math.max(0, place - 16), place + 32));
+  const expected = `an answer without ${mark === IMAGE_MARK ? mark : '<img>path</img>'} (answers hold no images)`;
+  throw new RecordError(at, path, expected, around);
 }
 
 /** Images from `images` or `image`: one or a list, in any form that imageReference takes. */
 export function imagePaths(item: Record<string, unknown>, at: Place, path: string): string[] | undefined {
-  const key = item.images === undefined || item.images === null ? 'image' : 'images';
-  const value = item[key];
-  if (value === undefined || value === null) return undefined;
-  const field = joinPath(path, key);
-  if (!Array.isArray(value)) return [imageReference(value, at, field)];
-  return value.map((image, index) => imageReference(image, at, joinPath(field, `[${index}]`)));
+  const key = oneOfColumns(item, ['images', 'image'], at, path);
+  return key === undefined ? undefined : imageList(item[key], at, joinPath(path, key));
+}
+
+/** Paths of one image or of a list; a list may be written as text, as tables have it. */
+export function imageList(value: unknown, at: Place, path: string): string[] {
+  const list = typeof value === 'string' ? listFromText(value, at, path) : value;
+  if (!Array.isArray(list)) return [imageOf(list, at, path)];
+  return list.map((image, index) => imageOf(image, at, joinPath(path, `[${index}]`)));
+}
+
+function imageOf(image: unknown, at: Place, path: string): string {
+  // OpenAI's {url}, and a part's own.
+  const url = isObject(image) && typeof image.url === 'string' && !isGiven(image, 'bytes') && !isGiven(image, 'path');
+  return imageReference(url ? image.url : image, at, path);
+}
+
+/** `["a.png"]` or Python's `['a.png']` in a table's cell as a list; other text as it is. */
+export function listFromText(text: string, at: Place, path: string): unknown {
+  if (!/^\s*\[[\s\S]*\]\s*$/.test(text)) return text;
+  const json = text.replace(/'((?:[^'"\\]|\\.)*)'/g, '"$1"');
+  for (const candidate of [text, json])
+    try {
+      return JSON.parse(candidate);
+    } catch {}
+  throw new RecordError(at, path, 'an image, or a list of images', describeValue(text));
 }

@@ -20,6 +20,7 @@ import {
 import type { ImportFile, ImportSetting } from './format.ts';
 import { imageReference } from './images.ts';
 import type { JsonItem } from './json-items.ts';
+import { listFromText } from './messages.ts';
 
 export const mmbench = benchmarkFormat(
   'mmbench',
@@ -55,17 +56,20 @@ function question(
   const index = textMember(value, 'index', place);
   if (!/^\d+$/.test(index)) throw new RecordError(item, 'index', 'an integer', describeValue(value.index));
   const asked = textMember(value, 'question', place);
-  const options = optionsOf(value);
+  const options = optionsOf(value, item);
   const hint = isNone(value.hint) ? '' : `${value.hint}\n`;
   const group = String(Number(index) % ROTATION);
   const ending = CHINESE.test(asked) ? LETTER_ANSWER_CHINESE : LETTER_ANSWER;
-  const { answer, category, split, source, 'l2-category': ability } = value;
+  const { answer } = value;
+  if (!isPandasMissing(answer) && !'ABCD'.slice(0, options.length).includes(String(answer)))
+    throw new RecordError(item, 'answer', `the letter of one of ${options.length} options`, describeValue(answer));
+  const { category, split, source, 'l2-category': ability } = value;
   const others = { category, 'l2-category': ability, split_name: split, data_source: source };
   return {
     id: index,
     draft: {
       group: `mmbench/${group}`,
-      images: [imageUri(value, item, imageOf)],
+      images: imageUris(value, item, imageOf),
       prompt: withEnding(`${hint}${asked}${optionLines(options)}`, ending, setting),
       ...(!isPandasMissing(answer) && { reference: String(answer) }),
       choices: options,
@@ -74,9 +78,11 @@ function question(
   };
 }
 
-// LLaVA stops at the first option that is missing, by its words too.
-function optionsOf(value: Record<string, unknown>): string[] {
+// LLaVA stops at the first option that is missing, by its words too, and asks of A to D alone.
+function optionsOf(value: Record<string, unknown>, item: JsonItem): string[] {
   const options: string[] = [];
+  const beyond = ['E', 'F', 'G', 'H'].find((letter) => !isNone(value[letter]));
+  if (beyond !== undefined) throw new RecordError(item, beyond, 'options A to D', describeValue(value[beyond]));
   for (const letter of ['A', 'B', 'C', 'D']) {
     if (isNone(value[letter])) break;
     options.push(String(value[letter]));
@@ -88,11 +94,15 @@ function isNone(cell: unknown): boolean {
   return isPandasMissing(cell) || /^(?:nan|none)$/i.test(String(cell));
 }
 
-// A rotation may name the row whose image it shares instead of repeating it.
-function imageUri(value: Record<string, unknown>, item: JsonItem, imageOf: ReadonlyMap<unknown, unknown>): string {
+// A rotation may name the row whose image it shares instead of repeating it; a question about several has a list.
+function imageUris(value: Record<string, unknown>, item: JsonItem, imageOf: ReadonlyMap<unknown, unknown>): string[] {
   const own = value.image;
-  const image = typeof own === 'string' && /^\d{1,16}$/.test(own) ? imageOf.get(own) : own;
-  if (typeof image !== 'string' || image.length < 16)
-    throw new RecordError(item, 'image', 'an image in base64', describeValue(own));
-  return imageReference({ bytes: image }, item, 'image');
+  const cell = typeof own === 'string' && /^\d{1,16}$/.test(own) ? imageOf.get(own) : own;
+  const list = typeof cell === 'string' ? listFromText(cell, item, 'image') : cell;
+  return (Array.isArray(list) ? list : [list]).map((image, index) => {
+    const field = Array.isArray(list) ? `image[${index}]` : 'image';
+    if (typeof image !== 'string' || image.length < 16 || !/^[A-Za-z0-9+/\s]+={0,2}\s*$/.test(image))
+      throw new RecordError(item, field, 'an image in base64', describeValue(image));
+    return imageReference({ bytes: image }, item, field);
+  });
 }

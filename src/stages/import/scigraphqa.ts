@@ -12,7 +12,8 @@ import {
   type Shape,
   string,
 } from '../../records/field.ts';
-import { field, type ImportFormat, idField, otherFields, type Turn } from './format.ts';
+import { field, type ImportFormat, idField, type Turn } from './format.ts';
+import { otherFields } from './item-fields.ts';
 import { conversationTurns, dropNull } from './llava.ts';
 
 const CONTEXT_FIELDS = ['caption', 'first_mention', 'title', 'abstract'] as const;
@@ -51,7 +52,7 @@ export const scigraphqa: ImportFormat = {
       images: [item.image_file],
       turns: itemTurns(item, at, path),
       ...(Object.keys(context).length > 0 && { context }),
-      ...otherFields(item, ['id', 'image_file', 'q_a_pairs', 'conversations', 'response', ...CONTEXT_FIELDS]),
+      ...otherFields(item, ['id', 'image_file', 'q_a_pairs', 'conversations', 'response', ...CONTEXT_FIELDS], at, path),
     };
   },
 };

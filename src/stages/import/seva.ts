@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SeVa's preference files: {image_id, question, chosen, reject}.
-import { checkShape, nonEmptyString, object, string } from '../../records/field.ts';
-import { type ImportFormat, otherFields } from './format.ts';
+import { checkShape, joinPath, nonEmptyString, object, string } from '../../records/field.ts';
+import type { ImportFormat } from './format.ts';
+import { otherFields } from './item-fields.ts';
+import { readAnswer } from './messages.ts';
 
 const shape = object({ image_id: nonEmptyString, question: nonEmptyString, chosen: string, reject: string });
 
@@ -13,10 +15,10 @@ export const seva: ImportFormat = {
     return {
       images: [item.image_id],
       prompt: item.question,
-      chosen: item.chosen,
-      rejected: item.reject,
+      chosen: readAnswer(item.chosen, at, joinPath(path, 'chosen')),
+      rejected: readAnswer(item.reject, at, joinPath(path, 'reject')),
       pair: { rule: 'imported' },
-      ...otherFields(item, ['image_id', 'question', 'chosen', 'reject']),
+      ...otherFields(item, ['image_id', 'question', 'chosen', 'reject'], at, path),
     };
   },
 };

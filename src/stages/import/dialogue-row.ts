@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows that are a dialogue with a lesson: LLaMA-Factory's, ms-swift's and Alpaca's, which differ in the names of their
+// columns. `<image>` in a text marks an image.
+import { RecordError } from '../../records/error.ts';
+import { withNumbersOf } from '../../records/exact.ts';
+import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
+import { type Draft, field, type ItemFacts, idField, imageSource, type Turn } from './format.ts';
+import { isGiven, oneOfColumns, otherFields } from './item-fields.ts';
+import { lessonKeys, readLesson } from './lesson.ts';
+import { conversationTurns } from './llava.ts';
+import { imageTag } from './marks.ts';
+import { checkAnswer, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
+
+type Item = Record<string, unknown>;
+
+/** Names of columns; several in a list mean the same thing. */
+export interface DialogueColumns {
+  messages: readonly string[];
+  /** Where the whole question stands in columns of its own: joined with a line break, as both trainers do. */
+  question: readonly (readonly string[])[];
+  answer: readonly string[];
+}
+
+export interface DialogueForm extends DialogueColumns {
+  /** Where an answer goes that is neither of a pair nor labelled. */
+  answerField: 'reference' | 'response';
+}
+
+const SYSTEM = ['system', 'system_prompt'];
+
+export function dialogueFacts(value: unknown, form: DialogueColumns): ItemFacts {
+  const id = idField(value, 'id');
+  const turns: unknown[] | undefined = form.messages.map((key) => field(value, key)).find(Array.isArray);
+  const isLesson = lessonKeys.some((key) => field(value, key) !== undefined && field(value, key) !== null);
+  const isQuestion = (turn: unknown) => ['human', 'user'].includes(String(field(turn, 'from') ?? field(turn, 'role')));
+  return {
+    ...(id !== undefined && { id }),
+    source: imageSource(field(value, 'images') ?? field(value, 'image') ?? imageInParts(turns)),
+    numTurns: isLesson || turns === undefined ? 0 : turns.filter(isQuestion).length,
+  };
+}
+
+/** The first image that stands in a message's parts, for the item's source. */
+export function imageInParts(messages: unknown): unknown {
+  for (const message of Array.isArray(messages) ? messages : []) {
+    const content = field(message, 'content') ?? field(message, 'value');
+    if (typeof content === 'string') {
+      const tagged = imageTag(content);
+      if (tagged !== undefined) return tagged;
+      continue;
+    }
+    for (const part of Array.isArray(content) ? content : []) {
+      const image = field(part, 'image') ?? field(part, 'image_url') ?? field(part, 'path') ?? field(part, 'url');
+      if (image !== undefined && image !== null) return field(image, 'url') ?? field(image, 'path') ?? image;
+    }
+  }
+  return undefined;
+}
+
+export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path: string): Draft {
+  if (!isObject(item)) throw new RecordError(at, path || 'item', 'an object', describeValue(item));
+  const value = splitRankedAnswer(item, form);
+  const key = oneOfColumns(value, form.messages, at, path);
+  const read = key === undefined ? readColumns(value, form, at, path) : readConversation(value, key, at, path);
+  const systemKey = oneOfColumns(value, SYSTEM, at, path);
+  const system = oneSystem(read.system, systemKey, value, at, path);
+  const { turns } = read;
+  const images = oneImageList(value, read.images, at, path);
+  const last = turns.at(-1)!;
+  const lesson = readLesson(value, { answer: last.answer, turns, system, images }, at, path);
+  if (lesson.takesAnswer) {
+    checkAnswer(last.answer!, at, joinPath(path, key ?? 'response'));
+    delete last.answer;
+  }
+  return {
+    turns,
+    // Beside a pair it is what is known, not one more thing to learn.
+    answerField: 'chosen' in lesson.fields ? 'reference' : form.answerField,
+    ...(system !== undefined && { system }),
+    ...(images !== undefined && { images }),
+    ...lesson.fields,
+    ...otherFields(value, ['id', 'image', 'images', ...SYSTEM, ...read.used, ...lesson.used], at, path),
+  };
+}
+
+interface Dialogue {
+  turns: Turn[];
+  system?: string;
+  /** Images that stand in the messages. */
+  images: string[];
+  used: string[];
+}
+
+function readConversation(item: Item, key: string, at: Place, path: string): Dialogue {
+  const place = joinPath(path, key);
+  const messages = readMessages(pairsAsMessages(item[key]), at, place);
+  return { ...messagesDialogue(messages, at, place), used: [key] };
+}
+
+/** Turns with their marks. Throws RecordError for turns out of place and for images in answers. */
+export function messagesDialogue(messages: readonly ForeignMessage[], at: Place, path: string): Omit<Dialogue, 'used'> {
+  const speakers = { user: 'human', assistant: 'gpt', system: 'system' };
+  const utterances = messages.map((message) => ({
+    from: speakers[message.role],
+    value: markedText(message),
+    roleKey: message.roleKey,
+  }));
+  const { turns, system } = conversationTurns(utterances, at, path);
+  return { turns, ...(system !== undefined && { system }), images: messages.flatMap(({ images }) => images) };
+}
+
+/** ms-swift's [{human, assistant}] as messages; other lists as they are. */
+function pairsAsMessages(list: unknown): unknown {
+  if (!Array.isArray(list)) return list;
+  return list.flatMap((pair) => {
+    if (!isObject(pair) || 'from' in pair || 'role' in pair) return [pair];
+    const question = Object.keys(pair).find((key) => ['human', 'user'].includes(key));
+    const answer = Object.keys(pair).find((key) => ['assistant', 'gpt', 'bot'].includes(key));
+    if (question === undefined || answer === undefined || Object.keys(pair).length !== 2) return [pair];
+    return [
+      { role: 'user', content: pair[question] },
+      { role: 'assistant', content: pair[answer] },
+    ];
+  });
+}
+
+/** A question in columns of its own, with the dialogue before it in `history`. */
+function readColumns(item: Item, form: DialogueForm, at: Place, path: string): Dialogue {
+  const questionKeys = form.question.map((names) => oneOfColumns(item, names, at, path));
+  const texts = questionKeys.flatMap((key) => (key === undefined ? [] : [textColumn(item, key, at, path)]));
+  if (texts.length === 0) {
+    const [name, form_] =
+      form.messages.length > 0
+        ? [form.messages[0]!, 'an array of turns {from, value} or {role, content}']
+        : [form.question[0]![0]!, 'a text'];
+    const others = [...form.messages.slice(1), ...form.question.flat()].filter((key) => key !== name);
+    const or = others.length > 0 ? ` (or ${others.join(', ')})` : '';
+    throw new RecordError(at, joinPath(path, name), `${form_}${or}`, 'nothing');
+  }
+  const turns = isGiven(item, 'history') ? historyTurns(item.history, at, joinPath(path, 'history')) : [];
+  const answerKey = oneOfColumns(item, form.answer, at, path);
+  const answer = answerKey === undefined ? undefined : item[answerKey];
+  if (answer !== undefined && typeof answer !== 'string')
+    throw new RecordError(at, joinPath(path, answerKey!), 'a string', describeValue(answer));
+  const question = texts.filter((text) => text !== '').join('\n');
+  // Tables have an empty answer where a row is a pair.
+  const hasAnswer = answer !== undefined && !(answer === '' && isGiven(item, 'chosen'));
+  turns.push({ question, ...(hasAnswer && { answer }) });
+  return { turns, images: [], used: [...form.question.flat(), ...form.answer, 'history'] };
+}
+
+/** LLaMA-Factory's older pairs, an `output` of two texts, as chosen and rejected. */
+function splitRankedAnswer(item: Item, form: DialogueForm): Item {
+  const key = form.answer.find((name) => isGiven(item, name));
+  const answer = key === undefined ? undefined : item[key];
+  const isPair = Array.isArray(answer) && answer.length === 2 && answer.every((text) => typeof text === 'string');
+  if (!isPair || isGiven(item, 'chosen') || isGiven(item, 'rejected')) return item;
+  return withNumbersOf(item, { ...item, [key!]: null, chosen: answer[0], rejected: answer[1] });
+}
+
+function textColumn(item: Item, key: string, at: Place, path: string): string {
+  const text = item[key];
+  if (typeof text === 'string') return text;
+  throw new RecordError(at, joinPath(path, key), 'a string', describeValue(text));
+}
+
+function historyTurns(value: unknown, at: Place, path: string): Turn[] {
+  const isPair = (pair: unknown): pair is [string, string] =>
+    Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string');
+  if (Array.isArray(value) && value.every(isPair)) return value.map(([question, answer]) => ({ question, answer }));
+  const bad = Array.isArray(value) ? value.findIndex((pair) => !isPair(pair)) : -1;
+  const place = bad === -1 ? path : `${path}[${bad}]`;
+  throw new RecordError(
+    at,
+    place,
+    'pairs [question, answer]',
+    describeValue(bad === -1 ? value : (value as unknown[])[bad]),
+  );
+}
+
+/** The system text of the column or of the first turn; throws RecordError when they differ. */
+function oneSystem(said: string | undefined, key: string | undefined, item: Item, at: Place, path: string) {
+  const column = key === undefined ? '' : textColumn(item, key, at, path);
+  if (column === '') return said === '' ? undefined : said;
+  if (said === undefined || said === '' || said === column) return column;
+  throw new RecordError(
+    at,
+    joinPath(path, key!),
+    `one system text (a turn says ${JSON.stringify(said.slice(0, 40))})`,
+    describeValue(column),
+  );
+}
+
+/** Images of the column or of the messages; throws RecordError when both have them. */
+export function oneImageList(item: Item, inMessages: string[], at: Place, path: string): string[] | undefined {
+  const column = imagePaths(item, at, path);
+  if (inMessages.length === 0) return column;
+  if (column === undefined || column.length === 0 || column.join('\n') === inMessages.join('\n')) return inMessages;
+  const key = isGiven(item, 'images') ? 'images' : 'image';
+  const got = `${column.length} here and ${inMessages.length} in messages`;
+  throw new RecordError(at, joinPath(path, key), 'images here or in the messages', got);
+}

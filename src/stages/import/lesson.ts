@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a row teaches besides its dialogue: a pair of answers, or one answer marked good or bad.
+import { RecordError } from '../../records/error.ts';
+import { describeValue, joinPath, type Place } from '../../records/field.ts';
+import type { Draft, Turn } from './format.ts';
+import { isGiven } from './item-fields.ts';
+import { answerText, imageList, markedText, readAnswer, readMessages } from './messages.ts';
+
+type Item = Record<string, unknown>;
+
+export interface Lesson {
+  fields: Partial<Draft>;
+  /** Columns that were read. */
+  used: string[];
+  /** The dialogue's last answer is part of it: the chosen or the labelled one. */
+  takesAnswer: boolean;
+}
+
+/** The dialogue that the lesson belongs to. */
+export interface LessonDialogue {
+  answer: string | undefined;
+  turns: readonly Turn[];
+  system: string | undefined;
+  images: readonly string[] | undefined;
+}
+
+const PAIR = { pair: { rule: 'imported' } };
+const LABELS = ['kto_tag', 'label'] as const;
+const SWIFT = ['rejected_response', 'rejected_messages', 'rejected_images'] as const;
+
+/** Columns that make a row more than a dialogue. */
+export const lessonKeys = ['chosen', 'rejected', ...SWIFT, ...LABELS];
+
+/** Throws RecordError for half a pair, for a pair that is also labelled, and for what no record can hold. */
+export function readLesson(item: Item, dialogue: LessonDialogue, at: Place, path: string): Lesson {
+  const given = lessonKeys.filter((key) => isGiven(item, key));
+  const kinds = [
+    given.filter((key) => key === 'chosen' || key === 'rejected'),
+    given.filter((key) => (SWIFT as readonly string[]).includes(key)),
+    given.filter((key) => (LABELS as readonly string[]).includes(key)),
+  ].filter((keys) => keys.length > 0);
+  if (kinds.length > 1) {
+    const [first, second] = kinds.map(([key]) => key!);
+    throw new RecordError(at, joinPath(path, second!), `nothing beside ${first}`, describeValue(item[second!]));
+  }
+  const [keys = []] = kinds;
+  if (keys.length === 0) return { fields: {}, used: lessonKeys, takesAnswer: false };
+  const read = keys.includes('chosen') || keys.includes('rejected') ? chosenRejected : isLabel(keys) ? labelled : swift;
+  return { ...read(item, dialogue, at, path), used: lessonKeys };
+}
+
+const isLabel = (keys: readonly string[]) => keys.some((key) => (LABELS as readonly string[]).includes(key));
+
+type Read = Omit<Lesson, 'used'>;
+
+function chosenRejected(item: Item, _dialogue: LessonDialogue, at: Place, path: string): Read {
+  for (const key of ['chosen', 'rejected'])
+    if (!isGiven(item, key))
+      throw new RecordError(at, joinPath(path, key), 'an answer (chosen and rejected)', 'nothing');
+  const answer = (key: string) => readAnswer(item[key], at, joinPath(path, key));
+  return { fields: { chosen: answer('chosen'), rejected: answer('rejected'), ...PAIR }, takesAnswer: false };
+}
+
+function labelled(item: Item, { answer }: LessonDialogue, at: Place, path: string): Read {
+  const [key, other] = LABELS.filter((key) => isGiven(item, key));
+  if (other !== undefined)
+    throw new RecordError(at, joinPath(path, other), `nothing beside ${key}`, describeValue(item[other]));
+  const label = readLabel(item[key!], at, joinPath(path, key!));
+  if (answer === undefined)
+    throw new RecordError(at, joinPath(path, key!), 'an answer to label', 'a last turn without one');
+  return { fields: { response: answer, label }, takesAnswer: true };
+}
+
+/** A label as files have it: true or false, 1 or 0, or these in text ("False" of a table). */
+export function readLabel(value: unknown, at: Place, path: string): boolean {
+  const text = typeof value === 'string' ? value.trim().toLowerCase() : String(value);
+  if (typeof value !== 'object' && (text === 'true' || text === '1' || text === '1.0')) return true;
+  if (typeof value !== 'object' && (text === 'false' || text === '0' || text === '0.0')) return false;
+  throw new RecordError(at, path, 'true or false (or 1 or 0)', describeValue(value));
+}
+
+/** ms-swift: the messages end in the chosen answer. */
+function swift(item: Item, dialogue: LessonDialogue, at: Place, path: string): Read {
+  const { answer: chosen } = dialogue;
+  if (chosen === undefined)
+    throw new RecordError(at, joinPath(path, 'messages'), 'the chosen answer as last message', 'none');
+  if (isGiven(item, 'rejected_messages')) {
+    if (isGiven(item, 'rejected_response'))
+      throw new RecordError(at, joinPath(path, 'rejected_messages'), 'nothing beside rejected_response', 'both');
+    const rejected = rejectedConversation(item, dialogue, at, path);
+    return { fields: { chosen, rejected, ...PAIR }, takesAnswer: true };
+  }
+  const images = isGiven(item, 'rejected_images')
+    ? imageList(item.rejected_images, at, joinPath(path, 'rejected_images'))
+    : [];
+  const fields = {
+    chosen,
+    ...(isGiven(item, 'rejected_response') && {
+      rejected: rejectedResponse(item.rejected_response, at, joinPath(path, 'rejected_response')),
+    }),
+    ...PAIR,
+    ...(images.length > 0 && { rejected_images: images }),
+  };
+  const isPair = isGiven(item, 'rejected_response') || images.length > 0;
+  return isPair ? { fields, takesAnswer: true } : { fields: {}, takesAnswer: false };
+}
+
+/** A text, a message or a list of one, or a list of texts: several rejected answers. */
+function rejectedResponse(value: unknown, at: Place, path: string): string | string[] {
+  if (Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string')) {
+    const texts = value.map((text, index) => readAnswer(text, at, `${path}[${index}]`));
+    return texts.length === 1 ? texts[0]! : texts;
+  }
+  return readAnswer(value, at, path);
+}
+
+/** The last answer of `rejected_messages`, which must say the same before it, about the same images. */
+function rejectedConversation(item: Item, { turns, system, images }: LessonDialogue, at: Place, path: string): string {
+  const place = joinPath(path, 'rejected_messages');
+  const messages = readMessages(item.rejected_messages, at, place);
+  const last = messages.at(-1);
+  if (last?.role !== 'assistant')
+    throw new RecordError(
+      at,
+      place,
+      'the rejected answer as last message',
+      last === undefined ? 'none' : `one of ${last.role}`,
+    );
+  const said = messages.slice(0, -1).map((message) => [message.role, markedText(message)]);
+  const wanted = [
+    ...(system === undefined ? [] : [['system', system]]),
+    ...turns.flatMap(({ question, answer }, index) => [
+      ['user', question],
+      ...(index < turns.length - 1 ? [['assistant', answer ?? '']] : []),
+    ]),
+  ];
+  const spoken = said[0]?.[0] === 'system' ? wanted : wanted.filter(([role]) => role !== 'system');
+  const differs = spoken.findIndex((turn, index) => JSON.stringify(turn) !== JSON.stringify(said[index]));
+  if (differs !== -1 || said.length !== spoken.length)
+    throw new RecordError(
+      at,
+      `${place}[${differs === -1 ? spoken.length : differs}]`,
+      'what messages say there (only the last answer may differ)',
+      'another',
+    );
+  const own = [
+    ...(isGiven(item, 'rejected_images') ? imageList(item.rejected_images, at, joinPath(path, 'rejected_images')) : []),
+    ...messages.flatMap((message) => message.images),
+  ];
+  if (own.length > 0 && own.join('\n') !== (images ?? []).join('\n'))
+    throw new RecordError(
+      at,
+      joinPath(path, 'rejected_images'),
+      'the same as images (a rejected answer about other images is no pair)',
+      'others',
+    );
+  return answerText(last, at);
+}
