@@ -165,3 +165,26 @@ describe('pipeResults and pipeTable', () => {
     assert.deepEqual(lines, ['{"step":1,"loss":0.5}', 'a  b']);
   });
 });
+
+test('a row that would lose a repeated key when it is written anew fails; one that only grows passes as it was read', async () => {
+  const text = '{"id":"r1","prompt":"p","x":1,"x":2}';
+  const twice = (): InputRow => {
+    const record = JSON.parse(text);
+    return { source: 'in', line: 1, record, input: { text, record } };
+  };
+  const grows = harness('skip');
+  await pipeRows(
+    batches(twice()),
+    mapRows(({ record }) => [{ ...record, chosen: 'c' }]),
+    grows.options,
+  );
+  assert.deepEqual(grows.lines, ['{"id":"r1","prompt":"p","x":1,"x":2,"chosen":"c"}']);
+  const changes = harness('skip');
+  await pipeRows(
+    batches(twice(), row('r2')),
+    mapRows(({ record }) => [{ ...record, prompt: 'q' }]),
+    changes.options,
+  );
+  assert.deepEqual(changes.ids(), ['r2']);
+  assert.match(changes.said(), /in:1: record "r1": record: expected each key once, got "x" twice/);
+});

@@ -17,7 +17,7 @@ function exampleFolder(name: string): string {
   copyFileSync(join(root, 'fixtures/records/import/llava.json'), join(folder, 'mix665k.json'));
   mkdirSync(join(folder, 'vg'));
   mkdirSync(join(folder, 'data'));
-  writeFileSync(join(folder, 'vg/1.jpg'), Buffer.from('ffd8ffe0', 'hex'));
+  copyFileSync(join(root, 'fixtures/images/photo.jpg'), join(folder, 'vg/1.jpg'));
   const lrv = [1, 2].map((image_id) => ({ image_id, question: 'q', answer: 'a', task: 'existence' }));
   writeFileSync(join(folder, 'lrv.json'), JSON.stringify(lrv));
   writeFileSync(

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createPixelPool } from '../../src/pixels/pool.ts';
+import { formatLine } from '../../src/records/lines.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type ImportOptions, importFiles, newImportCounts } from '../../src/stages/import/index.ts';
 import type { RowResult } from '../../src/stages/stage.ts';
@@ -445,6 +446,27 @@ test('bad items say where, what was expected, what came; good ones around them a
     'f:1: [1].question: expected a non-empty string, got nothing',
     'f:1: [2]: expected an object, got number 7',
   ]);
+});
+
+test('ids and numbers keep their digits; own keys of any name stay; a key that comes twice is refused', async () => {
+  const conversations = '[{"from":"human","value":"q"},{"from":"gpt","value":"a"}]';
+  const rows = [
+    '"id":675127116845989801,"__proto__":{"a":1.0},"constructor":1e5',
+    '"id":675127116845989802,"n":[9007199254740993]',
+    '"id":1,"n":1,"n":2',
+  ];
+  const { records, errors } = await run(
+    'llava',
+    rows.map((row) => `{${row},"conversations":${conversations}}`).join('\n'),
+  );
+  assert.deepEqual(
+    records.map(({ id, meta }) => [id, formatLine(meta!)]),
+    [
+      ['675127116845989801', '{"__proto__":{"a":1.0},"constructor":1e5}'],
+      ['675127116845989802', '{"n":[9007199254740993]}'],
+    ],
+  );
+  assert.deepEqual(errors, ['f:3: record: expected each key once, got "n" twice']);
 });
 
 test('Parquet files are read by row group, as the same rows in JSON are', async () => {

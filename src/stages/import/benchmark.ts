@@ -2,7 +2,7 @@
 // What the benchmarks' importers share: items that are nearly records, protocol endings, options as lines.
 
 import { RecordError } from '../../records/error.ts';
-import { numberText } from '../../records/exact.ts';
+import { idText } from '../../records/exact.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { Draft, ImportFile, ImportFormat, ImportSetting } from './format.ts';
 import { readItems, readValue } from './items.ts';
@@ -115,7 +115,7 @@ export function textMember(value: Record<string, unknown>, key: string, place: M
 /** A member that is an id: a string or a number. */
 export function idMember(value: Record<string, unknown>, key: string, place: MemberPlace): string {
   const id = value[key];
-  if (typeof id === 'number') return numberText(value, key);
+  if (typeof id === 'number') return idText(value, key);
   if (typeof id === 'string' && id !== '') return id;
   throw badMember(key, place, 'a string or a number', id);
 }

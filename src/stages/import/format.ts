@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an import format is. To add one: a file with an ImportFormat, and a line in index.ts.
-import { numberText } from '../../records/exact.ts';
+import { idText } from '../../records/exact.ts';
 import type { Place } from '../../records/field.ts';
 import { bareBase64 } from '../../records/image-source.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -78,7 +78,7 @@ export interface ImportFormat {
 /** `value.key` if value is an object with a non-empty string or a number there; ids are numbers in some files. */
 export function idField(value: unknown, key: string): string | undefined {
   const found = field(value, key);
-  if (typeof found === 'number') return numberText(value as object, key);
+  if (typeof found === 'number') return idText(value as object, key);
   return typeof found === 'string' && found !== '' ? found : undefined;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LRV-Instruct: {image_id, question, answer, task}; images are Visual Genome's, named <image_id>.jpg.
-import { numberText } from '../../records/exact.ts';
+import { idText } from '../../records/exact.ts';
 import { checkShape, either, integer, nonEmptyString, object, string } from '../../records/field.ts';
 import type { ImportFormat } from './format.ts';
 import { otherFields } from './item-fields.ts';
@@ -12,7 +12,7 @@ export const lrv: ImportFormat = {
   facts: () => ({ source: 'lrv', numTurns: 1 }),
   draft(value, at, path) {
     const item = checkShape(shape, value, at, path);
-    const name = typeof item.image_id === 'number' ? numberText(item, 'image_id') : item.image_id;
+    const name = typeof item.image_id === 'number' ? idText(item, 'image_id') : item.image_id;
     return {
       images: [/\.(jpe?g|png|webp)$/i.test(name) ? name : `${name}.jpg`],
       turns: [{ question: item.question, answer: item.answer }],

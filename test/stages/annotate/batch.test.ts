@@ -269,3 +269,23 @@ test('what the cache answers is not handed in', async (context) => {
     'one of the first three failed',
   );
 });
+
+test('a picture that cannot be sent leaves its row out and is told by its line; the others are handed in', async (context) => {
+  const { settings, batchFolder } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
+  const page = join(batchFolder, '../page.jpg');
+  writeFileSync(page, '<html>gone</html>');
+  const rows = records
+    .slice(0, 3)
+    .map((row, index) => ({ ...row, images: [index === 1 ? page : 'fixtures/images/tiny.png'] }));
+  const warned: string[] = [];
+  const made: object[] = [];
+  const judgeOptions = { ...settings.judgeOptions, warn: (message: string) => void warned.push(message) };
+  const told = { ...settings, judgeOptions };
+  for await (const row of submitAnnotate(asRows(rows), told)) made.push(row);
+  assert.deepEqual(
+    made.map((row) => (row as { requests: number }).requests),
+    [2],
+  );
+  assert.equal(warned.length, 1);
+  assert.match(warned[0]!, /:2: images\[0\]: expected a JPEG, .* got .*page\.jpg: an HTML page/);
+});

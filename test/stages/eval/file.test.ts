@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { rowId } from '../../../src/stages/eval/answers.ts';
 import { parseEvalFile, splitTable } from '../../../src/stages/eval/file.ts';
 import { evaluateContents } from '../../support/evaluate.ts';
 
@@ -20,6 +21,17 @@ describe('forms of files', () => {
     assert.deepEqual(await values('a.json', '[{"a": NaN}]'), [{ a: Number.NaN }]);
     assert.deepEqual(await values('a.json', '{"a": NaN}\n{"a": "NaN"}'), [{ a: Number.NaN }, { a: 'NaN' }]);
     assert.deepEqual((await parse('a.json', '{\n"a": [-Infinity]}')).object, { a: [Number.NEGATIVE_INFINITY] });
+  });
+  test('ids beyond 2^53 stay two, in lines, arrays and beside NaN', async () => {
+    const lines = '{"question_id":675127116845989801}\n{"question_id":675127116845989802}';
+    const array = '[{"question_id":675127116845989801,"x":NaN},\n{"question_id":675127116845989802}]';
+    for (const text of [lines, array]) {
+      const { rows } = await parse('a.json', text);
+      assert.deepEqual(
+        rows.map(({ value, at }) => rowId(value, at)),
+        ['675127116845989801', '675127116845989802'],
+      );
+    }
   });
   test('hash and stem', async () => {
     const file = await parse('x/coco_pope_random.json', '{}');
