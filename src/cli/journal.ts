@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What --resume needs to know: the rows of FILE.partial, and FILE.journal for what they do not say.
-import { createReadStream, existsSync, statSync } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { readLines, readNdjson } from '../records/lines.ts';
@@ -55,9 +55,10 @@ export function nothingDone(): Done {
 export async function readDone(path: string, partial: string, settings: Settings): Promise<Done> {
   if (!existsSync(partial)) return nothingDone();
   const journal = await readJournal(journalPath(path), settings);
-  if (journal.journalBytes === 0 && statSync(partial).size > 0)
-    throw new UsageError(`--resume: ${partial}: expected ${journalPath(path)} of the same run beside it, got none`);
-  const { offsets, groups, extent } = await readRowOffsets(partial, journal.extents);
+  const { offsets, groups, extent } = await readRowOffsets(
+    partial,
+    journal.journalBytes === 0 ? undefined : journal.extents,
+  );
   const done: Done = { ...nothingDone(), extent, journalBytes: journal.journalBytes };
   const inputIds = new Set(offsets.keys());
   // A finished file has no journal: those of its rows that were derived from one record say so themselves.
@@ -109,7 +110,8 @@ interface RowOffsets {
 }
 
 /** Where each whole row begins, by id, and where the last one ends. Every byte is held against what the journal says was written. */
-async function readRowOffsets(partial: string, extents: readonly Extent[]): Promise<RowOffsets> {
+async function readRowOffsets(partial: string, noted: readonly Extent[] | undefined): Promise<RowOffsets> {
+  const extents = noted ?? [];
   const offsets = new Map<string, number>();
   const groups = new Map<string, string>();
   let extent = NOTHING;
@@ -121,7 +123,11 @@ async function readRowOffsets(partial: string, extents: readonly Extent[]): Prom
   for await (const batch of readLines(wholeLinesOf(partial), partial))
     for (const { value, text, error, line } of batch) {
       if (error !== undefined || !isObject(value) || typeof value.id !== 'string')
-        throw foreign(line, 'something that is no record');
+        throw new UsageError(
+          `${partial}:${line}: expected a record of the earlier run: not a file that --resume can go on with`,
+        );
+      if (noted === undefined)
+        throw new UsageError(`--resume: ${partial}: expected the journal of its run beside it, got none`);
       if (offsets.has(value.id)) throw foreign(line, `a second row ${JSON.stringify(value.id)}`);
       offsets.set(value.id, extent.bytes);
       if (typeof value.group === 'string' && value.id.startsWith(`${value.group}#`)) groups.set(value.id, value.group);
@@ -187,6 +193,6 @@ function checkHeader(path: string, value: unknown, settings: Settings): JournalH
     throw new UsageError(
       `--resume: ${path}: expected the journal of a run of this version, got that of another: delete it and its FILE.partial to begin again`,
     );
-  checkSettings(`the run that ${path} is of had`, header.settings, settings);
+  checkSettings(`the run that ${path} is of`, header.settings, settings);
   return header as JournalHeader;
 }

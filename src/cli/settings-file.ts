@@ -56,7 +56,7 @@ export async function checkFinished(path: string, settings: Settings): Promise<E
       `--resume: ${path}: expected the settings of its run in ${file}, got nothing of that name; ${again}`,
     );
   const { bytes, crc, settings: before } = readSettings(file);
-  checkSettings(`${path} was made with`, before, settings);
+  checkSettings(`the run that made ${path}`, before, settings);
   let found = NOTHING;
   for await (const chunk of createReadStream(path)) found = extended(found, chunk as Buffer);
   if (found.bytes !== bytes || found.crc !== crc)
@@ -75,10 +75,10 @@ function readSettings(file: string): Extent & { settings: Settings } {
   throw new UsageError(`--resume: ${file}: expected the settings of a run, got something else`);
 }
 
-/** Throws UsageError naming the first setting that differs. `origin` says whose the settings before are. */
+/** Throws UsageError naming the first setting that differs. `origin` is the run that had those before. */
 export function checkSettings(origin: string, before: Settings, now: Settings): void {
   for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
     const [was, is] = [before[name], now[name]].map((value) => JSON.stringify(value) ?? 'nothing');
-    if (was !== is) throw new UsageError(`--resume: ${name}: expected ${was}, which ${origin}, got ${is}`);
+    if (was !== is) throw new UsageError(`--resume: ${name}: expected ${was} as in ${origin}, got ${is}`);
   }
 }

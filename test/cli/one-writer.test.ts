@@ -122,7 +122,7 @@ describe('a finished FILE', { concurrency: 2 }, () => {
     assert.equal(other.code, 2);
     assert.match(
       other.stderr,
-      /--resume: op: expected \["diffusion:step=500"\], which out was made with, got \["diffusion:step=800"\]/,
+      /--resume: op: expected \["diffusion:step=500"\] as in the run that made out, got \["diffusion:step=800"\]/,
     );
     assert.equal(readFileSync(join(cwd, 'out'), 'utf8'), first);
     const grown = await runCli(augment('--op', 'diffusion:step=500', '--resume', '--threads', '1'), { cwd });

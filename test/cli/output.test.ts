@@ -128,7 +128,7 @@ describe('FileSink', () => {
     const other = FileSink.open({ path, resume: true, settings: { ...settings, seed: 4 } });
     await assert.rejects(other, {
       name: 'UsageError',
-      message: /--resume: seed: expected 0, which the run that .*\.journal is of had, got 4/,
+      message: /--resume: seed: expected 0 as in the run that .*\.journal is of, got 4/,
     });
   });
 
@@ -146,10 +146,7 @@ describe('FileSink', () => {
 
   test('a FILE.partial with what its run did not write is not touched', async () => {
     for (const [change, message] of [
-      [
-        (text: string) => `${text}{"not":"a record"}\n`,
-        /partial:3: expected a row as .* got something that is no record/,
-      ],
+      [(text: string) => `${text}{"not":"a record"}\n`, /partial:3: expected a record of the earlier run/],
       [
         (text: string) => `${text}${line('z')}\n`,
         /partial:3: expected a row .* got row "z", which is not in its journal/,
@@ -176,7 +173,7 @@ describe('FileSink', () => {
     rmSync(`${path}.journal`);
     await assert.rejects(resume(path), {
       name: 'UsageError',
-      message: /expected .*\.journal of the same run beside it/,
+      message: /expected the journal of its run beside it/,
     });
   });
 
@@ -186,7 +183,7 @@ describe('FileSink', () => {
     assert.deepEqual(JSON.parse(read(settingsPath(path))).settings, settings);
     await assert.rejects(FileSink.open({ path, resume: true, settings: { ...settings, op: ['flip'] } }), {
       name: 'UsageError',
-      message: /--resume: op: expected nothing, which .*out\.ndjson was made with, got \["flip"\]/,
+      message: /--resume: op: expected nothing as in the run that made .*out\.ndjson, got \["flip"\]/,
     });
     appendFileSync(path, `${line('z')}\n`);
     await assert.rejects(resume(path), { name: 'UsageError', message: /expected the \d+ bytes .* changed since/ });

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Image paths as another trainer's files have them: under its folder, and files where records have data: URIs.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { RecordError } from '../../records/error.ts';
+import { clearLeftovers, writePicture } from '../picture-file.ts';
 import type { Row } from '../stage.ts';
 
 /** The path to write for one of a record's images. Throws RecordError. */
@@ -20,6 +21,7 @@ const EXTENSIONS: Readonly<Record<string, string>> = { jpeg: 'jpg', png: 'png', 
 
 export function imagePaths({ root, directory }: ImagePathOptions): ImagePath {
   const from = root === undefined ? undefined : resolve(root);
+  if (directory !== undefined && existsSync(directory)) clearLeftovers(directory);
   return (image, row, field) => {
     const path = image.startsWith('data:') ? writeDataImage(image, directory, row, field) : image;
     if (from === undefined) return path;
@@ -46,6 +48,6 @@ function writeDataImage(uri: string, directory: string | undefined, row: Row, fi
   const bytes = Buffer.from(match[2]!, 'base64');
   const path = join(directory, `${createHash('sha256').update(bytes).digest('hex').slice(0, 32)}.${extension}`);
   mkdirSync(directory, { recursive: true });
-  if (!existsSync(path)) writeFileSync(path, bytes);
+  if (!existsSync(path) || !readFileSync(path).equals(bytes)) writePicture(path, bytes);
   return path;
 }

@@ -200,9 +200,11 @@ interface RecordParts {
 function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: RecordParts): VprefRecord {
   const { item, itemSource } = row;
   const { turns: _turns, system: _system, prompt: _prompt, images: written, source, ...rest } = draft;
-  for (const [index, image] of (written ?? []).entries())
-    checkImageForm(image, row, joinPath(item.path, `images[${index}]`));
-  const images = written?.map((image) => resolveImage(image, itemSource, options.imageRoots));
+  const images = written?.map((image, index) => {
+    const field = joinPath(item.path, `images[${index}]`);
+    checkImageForm(image, row, field);
+    return resolveImage(image, itemSource, options.imageRoots, { at: row, field });
+  });
   const { id, group, reference } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {
