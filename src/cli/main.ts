@@ -4,6 +4,7 @@ import { type Interfaces, run } from '@oclif/core';
 import { exitCode, exitCodeOf, messageOf } from './exit.ts';
 import { drainStdout, watchStdout } from './output.ts';
 import { endRanks } from './ranks.ts';
+import { messageLine, visible } from './terminal.ts';
 
 /** Runs the command line and ends the process. oclif's own ending loses rows that a slow reader has not taken. */
 export async function main(options: Interfaces.LoadOptions, argv = process.argv.slice(2)): Promise<void> {
@@ -26,9 +27,10 @@ export async function main(options: Interfaces.LoadOptions, argv = process.argv.
 async function fail(error: unknown, argv: string[]): Promise<number> {
   const message = messageOf(error);
   if (message !== undefined) {
-    const verb = argv[0] === undefined || argv[0].startsWith('-') ? '' : ` ${argv[0]}`;
-    await new Promise((resolve) => process.stderr.write(`vpref${verb}: ${message}\n`, resolve));
-    if (process.env.DEBUG !== undefined && error instanceof Error) console.error(error.stack);
+    const verb = argv[0] === undefined || argv[0].startsWith('-') ? '' : ` ${visible(argv[0])}`;
+    await new Promise((resolve) => process.stderr.write(messageLine(`vpref${verb}`, message), resolve));
+    if (process.env.DEBUG !== undefined && error instanceof Error)
+      process.stderr.write(`${visible(error.stack ?? '')}\n`);
   }
   // Rows written before the error are still on their way.
   await drainStdout().catch(() => {});
