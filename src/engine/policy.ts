@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded model: generates answers and scores texts, many requests at a time.
+import { statSync } from 'node:fs';
 import { hashKeys } from '../records/random.ts';
 import { loadBinding, type NativeFacts, type NativeImage, type NativePending, type NativePolicy } from './binding.ts';
+import { refuseSpecialFiles } from './checkpoint-files.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
 import type {
   Generated,
@@ -27,6 +29,8 @@ export interface PolicyOptions {
 
 /** Loads a model. Throws EngineError. */
 export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
+  for (const directory of [options.model, ...options.adapters])
+    if (statSync(directory, { throwIfNoEntry: false })?.isDirectory()) refuseSpecialFiles(directory);
   const { binding, device } = await bindingFor(options.device);
   const native = await fromEngine(() =>
     binding.Policy.load({

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model in training: the native trainer over a loaded policy, and the files of a PEFT adapter.
+import { statSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -9,6 +10,7 @@ import {
   type NativeTrainRow,
   type NativeVolume,
 } from './binding.ts';
+import { refuseSpecialFiles } from './checkpoint-files.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
 import { mergeInto } from './merge.ts';
 import type { Policy } from './policy.ts';
@@ -66,6 +68,7 @@ export async function createTrainer(policy: Policy, options: TrainerOptions): Pr
 export async function readAdapterShape(
   dir: string,
 ): Promise<Pick<TrainerSettings, 'loraR' | 'loraAlpha' | 'rslora' | 'loraTargets'>> {
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory()) refuseSpecialFiles(dir);
   const path = join(dir, 'adapter_config.json');
   const text = await readFile(path, 'utf8').catch((cause: Error) => {
     throw new EngineError('checkpoint', `${path}: cannot be read: ${cause.message}`);

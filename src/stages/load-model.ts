@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opens a model directory for the model stages: engine, tokenizer, chat templates, pixel workers, fingerprints.
+
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { refuseSpecialFiles } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import { CLIP_MEAN, type ModelInputPlan } from '../pixels/model-input.ts';
@@ -84,10 +86,13 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   };
 }
 
-/** Throws RunError{"checkpoint"} unless there is a directory. */
+/** Throws RunError{"checkpoint"} unless there is a directory, of files and folders. */
 export function checkDirectory(path: string): void {
   const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats?.isDirectory()) return;
+  if (stats?.isDirectory()) {
+    refuseSpecialFiles(path);
+    return;
+  }
   throw new RunError(
     'checkpoint',
     `${path}: expected a directory, got ${stats === undefined ? 'nothing of that name' : 'a file'}`,
