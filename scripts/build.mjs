@@ -5,6 +5,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { bundledPackages, licenseText } from './licenses.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
@@ -41,7 +42,8 @@ const commands = list('src/commands');
 // Built beside and moved into place.
 const out = `build/dist-${process.pid}`;
 mkdirSync('build', { recursive: true });
-await build({
+const { metafile } = await build({
+  metafile: true,
   absWorkingDir: root,
   entryPoints: ['src/cli/main.ts', ...commands, ...list('src/workers')].map((path) => ({
     in: path,
@@ -57,7 +59,8 @@ await build({
   minifyWhitespace: true,
   sourcemap: false,
   chunkNames: 'chunks/[name]-[hash]',
-  external: [...external.flatMap((name) => [name, `${name}/*`]), '@img/sharp*', '*.node'],
+  // oclif asks for typescript where it runs sources, which this is not.
+  external: [...external.flatMap((name) => [name, `${name}/*`]), '@img/sharp*', '*.node', 'typescript'],
   // oclif is CommonJS inside and asks for these.
   banner: {
     js: "import{createRequire as vprefRequire}from'node:module';import{fileURLToPath as vprefPath}from'node:url';const require=vprefRequire(import.meta.url),__filename=vprefPath(import.meta.url),__dirname=vprefPath(new URL('.',import.meta.url));",
@@ -66,6 +69,7 @@ await build({
   logLevel: 'warning',
 });
 
+writeFileSync(`${out}/THIRD-PARTY-LICENSES`, licenseText(bundledPackages(metafile)));
 rmSync('dist', { recursive: true, force: true });
 renameSync(out, 'dist');
 await writeManifest();

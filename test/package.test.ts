@@ -145,6 +145,57 @@ describe('the package', () => {
     assert.equal(JSON.parse(readFileSync(join(home, 'out.json'), 'utf8')).length, 1);
   });
 
+  test('has the licences of all that is bundled into dist', async () => {
+    const text = readFileSync(join(root, 'dist/THIRD-PARTY-LICENSES'), 'utf8');
+    assert.ok(packed.includes('dist/THIRD-PARTY-LICENSES'));
+    const lock: Record<string, { version: string; dev?: boolean }> = JSON.parse(
+      readFileSync(join(root, 'package-lock.json'), 'utf8'),
+    ).packages;
+    const heads = [...text.matchAll(/^-{80}\n\n(\S+) (\S+)\n\nLicence: (.+)$/gm)].map(([, ...head]) => head);
+    for (const [name, version, license] of heads) {
+      const locked = Object.entries(lock).filter(([path]) => path.endsWith(`node_modules/${name}`));
+      assert.ok(
+        locked.some(([, entry]) => entry.version === version && !entry.dev),
+        `${name} ${version}`,
+      );
+      assert.notEqual(license, 'see below', name);
+    }
+    // Known to be bundled: what of oclif runs at every start, and what sharp is made of.
+    for (const name of [
+      '@oclif/core',
+      'sharp',
+      'semver',
+      'detect-libc',
+      'string-width',
+      'wrap-ansi',
+      'ejs',
+      'debug',
+      'ms',
+    ])
+      assert.ok(
+        heads.some(([head]) => head === name),
+        name,
+      );
+  });
+
+  test('a package is in a bundle when something of it is in an output', async () => {
+    const { bundledPackages, licenseText } = await import(join(root, 'scripts/licenses.mjs'));
+    const inputs = {
+      'src/a.ts': { bytesInOutput: 5 },
+      'node_modules/semver/index.js': { bytesInOutput: 1 },
+      'node_modules/semver/other.js': { bytesInOutput: 2 },
+      'node_modules/debug/index.js': { bytesInOutput: 0 },
+      'node_modules/@oclif/core/lib/node_modules/ms/index.js': { bytesInOutput: 3 },
+    };
+    const folders = bundledPackages({ outputs: { 'main.js': { inputs }, 'b.js': { inputs: {} } } });
+    assert.deepEqual(folders, ['node_modules/@oclif/core/lib/node_modules/ms', 'node_modules/semver']);
+    const folder = temporaryFolder('licence');
+    writeFileSync(join(folder, 'package.json'), '{"name":"bare","version":"1.0.0"}');
+    assert.throws(() => licenseText([folder]), /expected a licence, got none/);
+    writeFileSync(join(folder, 'LICENSE.md'), 'Use it.\n');
+    assert.match(licenseText([folder]), /^bare 1\.0\.0\n\nLicence: see below\n\nUse it\.$/m);
+  });
+
   test('what every pixel thread loads is bundled, but for the library itself', () => {
     const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' });
     const scripts = files.filter((name) => name.endsWith('.js'));

@@ -2,10 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Four answers a prompt, graded by a judge behind a rate limit, then DPO, as a chain of jobs: li2024.sh MODEL_DIR LRV.json IMAGE_DIR OUT_DIR
 # GEMINI_API_KEY must be set where the annotate job runs. One job grades everything: the limits are the account's, so more of them would only wait.
+#   SCIGRAPHQA=FILE.json FIGURES=IMAGE_DIR: with 2,562 rows of LRV go 2,522 of SciGraphQA, as in the paper; must be set unless FORMAT says other data
 #   RPM=150 requests a minute   MAX_COST=50 dollars   JUDGE=gemini:gemini-2.5-pro   PAIR='--preset li2024-dpo'
 #   TASKS=16 RANKS=1 CPUS=8 GPU='--gres=gpu' FORMAT=lrv IMPORT SAMPLE_FLAGS TRAIN_FLAGS: as in seva.sh
 set -euo pipefail
 . "$(dirname "$0")/chain.bash"
+if [ -z "${FORMAT:-}" ]; then
+  : "${SCIGRAPHQA:?the SciGraphQA file is not given}" "${FIGURES:?the folder of its pictures is not given}"
+  export IMPORT=${IMPORT:---limit 2562} SCIGRAPHQA FIGURES
+fi
 export PRESET=li2024-dpo FORMAT=${FORMAT:-lrv} IMPORT=${IMPORT:-} PAIR=${PAIR:---preset li2024-dpo}
 export JUDGE=${JUDGE:-gemini:gemini-2.5-pro} RPM=${RPM:-150} MAX_COST=${MAX_COST:-50}
 
@@ -13,7 +18,13 @@ prompts=$(submit --job-name=prompts --time=02:00:00 <<'JOB'
 #!/bin/bash
 set -euo pipefail
 [ -e "$OUT/prompts.ndjson" ] && exit
-vpref import "$FORMAT" "$DATA" $IMPORT --image-root "$IMAGES" --check-images --on-error skip -o "$OUT/prompts.ndjson" || [ $? -eq 3 ]
+# 3: finished, but rows whose picture is missing were left out.
+vpref import "$FORMAT" "$DATA" $IMPORT --image-root "$IMAGES" --check-images --on-error skip -o "$OUT/prompts.first.ndjson" || [ $? -eq 3 ]
+if [ -n "${SCIGRAPHQA:-}" ]; then
+  vpref import scigraphqa "$SCIGRAPHQA" --limit 2522 --image-root "$FIGURES" --check-images --on-error skip -o "$OUT/prompts.second.ndjson" || [ $? -eq 3 ]
+  cat "$OUT/prompts.second.ndjson" >>"$OUT/prompts.first.ndjson"
+fi
+mv "$OUT/prompts.first.ndjson" "$OUT/prompts.ndjson"
 JOB
 )
 sampled=$(IN="$OUT/prompts.ndjson" OUT="$OUT/sampled" submit --dependency="afterok:$prompts" "$(gpus 1)" --array="0-$((tasks - 1))" "$here/sample-array.sbatch")

@@ -7,7 +7,9 @@
 set -euo pipefail
 . "$(dirname "$0")/chain.bash"
 export PRESET=${PRESET:-seva-7b} FORMAT=${FORMAT:-llava}
-export IMPORT=${IMPORT:---source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000} AUGMENT=${AUGMENT:---op diffusion:step=800}
+# The noise of the paper's pictures: 500 for the 13B model, 800 for the 7B model.
+case $PRESET in seva-13b) step=500 ;; *) step=800 ;; esac
+export IMPORT=${IMPORT:---source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000} AUGMENT=${AUGMENT:---op diffusion:step=$step}
 
 questions=$(submit --job-name=questions --time=02:00:00 <<'JOB'
 #!/bin/bash

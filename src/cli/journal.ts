@@ -4,6 +4,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { readLines, readNdjson } from '../records/lines.ts';
+import { checkSettings, type Extent, extended, NOTHING, type Settings } from './settings-file.ts';
 
 /** An input row whose output is not one row with the same id. */
 export interface JournalEntry {
@@ -14,11 +15,24 @@ export interface JournalEntry {
   error?: string;
 }
 
+/** The first line of a journal. */
+export interface JournalHeader {
+  journal: typeof JOURNAL_VERSION;
+  settings: Settings;
+  /** The finished FILE that FILE.partial began with. */
+  begun: Extent;
+}
+
+export const JOURNAL_VERSION = 2;
+
 /** What an earlier run has finished. */
 export interface Done {
+  /** Whether the record's rows are there; a record that is asked for is one of the input. */
   has(inputId: string): boolean;
-  /** Length of the whole rows in FILE.partial; what follows is cut. */
-  bytes: number;
+  /** The first row that is of no record which was asked for: the input does not have it. */
+  stray(): string | undefined;
+  /** The whole rows in FILE.partial; what follows is cut. */
+  extent: Extent;
   rows: number;
   /** Rows that were left out, or kept with an error. */
   skipped: number;
@@ -33,26 +47,35 @@ export function journalPath(path: string): string {
 }
 
 export function nothingDone(): Done {
-  return { has: () => false, bytes: 0, rows: 0, skipped: 0, kept: 0, dropped: new Map(), journalBytes: 0 };
+  const none = { has: () => false, stray: () => undefined, extent: NOTHING };
+  return { ...none, rows: 0, skipped: 0, kept: 0, dropped: new Map(), journalBytes: 0 };
 }
 
-/** Reads FILE.partial and FILE.journal. Throws UsageError if the settings differ from the earlier run's. */
-export async function readDone(path: string, partial: string, settings: Record<string, unknown>): Promise<Done> {
+/** Reads FILE.partial and FILE.journal. Throws UsageError if the settings differ from the earlier run's, or a row is not of it. */
+export async function readDone(path: string, partial: string, settings: Settings): Promise<Done> {
   if (!existsSync(partial)) return nothingDone();
-  const { entries, journalBytes } = await readJournal(journalPath(path), settings);
-  const { offsets, groups, bytes } = await readRowOffsets(partial);
-  const done: Done = { ...nothingDone(), bytes, journalBytes };
+  const journal = await readJournal(journalPath(path), settings);
+  const { offsets, groups, extent } = await readRowOffsets(
+    partial,
+    journal.journalBytes === 0 ? undefined : journal.extents,
+  );
+  const done: Done = { ...nothingDone(), extent, journalBytes: journal.journalBytes };
   const inputIds = new Set(offsets.keys());
-  // A finished file has no journal: that of its rows that were derived from one record say so themselves.
-  if (journalBytes === 0) for (const id of groups) inputIds.add(id);
-  for (const { id, rows, dropped, error } of entries) {
+  // A finished file has no journal: those of its rows that were derived from one record say so themselves.
+  for (const [id, group] of groups) if (offsets.get(id)! < journal.begun.bytes) inputIds.add(group);
+  const owners = new Map(groups);
+  let end = extent.bytes;
+  for (const { id, rows, dropped, error } of journal.entries) {
     const written = rows.filter((row) => offsets.has(row));
-    for (const row of written) if (row !== id) inputIds.delete(row);
+    for (const row of written) {
+      owners.set(row, id);
+      if (row !== id) inputIds.delete(row);
+    }
     if (written.length < rows.length) {
       // Its rows were being written when the run ended: they are the last ones, and are written again.
       inputIds.delete(id);
       for (const row of written) {
-        done.bytes = Math.min(done.bytes, offsets.get(row)!);
+        end = Math.min(end, offsets.get(row)!);
         offsets.delete(row);
       }
       continue;
@@ -61,34 +84,64 @@ export async function readDone(path: string, partial: string, settings: Record<s
     if (dropped !== undefined) done.dropped.set(dropped, (done.dropped.get(dropped) ?? 0) + 1);
     if (error !== undefined) done[rows.length === 0 ? 'skipped' : 'kept'] += 1;
   }
+  if (end < extent.bytes) done.extent = await extentOf(partial, end);
   done.rows = offsets.size;
-  done.has = (id) => inputIds.has(id);
+  const asked = new Set<string>();
+  done.has = (id) => {
+    if (inputIds.has(id)) asked.add(id);
+    return inputIds.has(id);
+  };
+  done.stray = () => [...offsets.keys()].find((row) => !asked.has(row) && !asked.has(owners.get(row) ?? row));
   return done;
+}
+
+async function extentOf(path: string, end: number): Promise<Extent> {
+  let extent = NOTHING;
+  if (end === 0) return extent;
+  for await (const chunk of createReadStream(path, { end: end - 1 })) extent = extended(extent, chunk as Buffer);
+  return extent;
 }
 
 interface RowOffsets {
   offsets: Map<string, number>;
-  /** Records that rows were derived from. */
-  groups: Set<string>;
-  bytes: number;
+  /** The record that a row was derived from. */
+  groups: Map<string, string>;
+  extent: Extent;
 }
 
-/** Where each whole row begins, by id, and where the last one ends. */
-async function readRowOffsets(partial: string): Promise<RowOffsets> {
+/** Where each whole row begins, by id, and where the last one ends. Every byte is held against what the journal says was written. */
+async function readRowOffsets(partial: string, noted: readonly Extent[] | undefined): Promise<RowOffsets> {
+  const extents = noted ?? [];
   const offsets = new Map<string, number>();
-  const groups = new Set<string>();
-  let bytes = 0;
+  const groups = new Map<string, string>();
+  let extent = NOTHING;
+  let reached = 0;
+  const foreign = (line: number, got: string) =>
+    new UsageError(
+      `${partial}:${line}: expected a row as the earlier run wrote it, got ${got}: not a file that --resume can take up`,
+    );
   for await (const batch of readLines(wholeLinesOf(partial), partial))
     for (const { value, text, error, line } of batch) {
       if (error !== undefined || !isObject(value) || typeof value.id !== 'string')
         throw new UsageError(
           `${partial}:${line}: expected a record of the earlier run: not a file that --resume can go on with`,
         );
-      offsets.set(value.id, bytes);
-      if (typeof value.group === 'string' && value.id.startsWith(`${value.group}#`)) groups.add(value.group);
-      bytes += Buffer.byteLength(text) + 1;
+      if (noted === undefined)
+        throw new UsageError(`--resume: ${partial}: expected the journal of its run beside it, got none`);
+      if (offsets.has(value.id)) throw foreign(line, `a second row ${JSON.stringify(value.id)}`);
+      offsets.set(value.id, extent.bytes);
+      if (typeof value.group === 'string' && value.id.startsWith(`${value.group}#`)) groups.set(value.id, value.group);
+      extent = extended(extent, Buffer.from(`${text}\n`));
+      for (; reached < extents.length && extents[reached]!.bytes <= extent.bytes; reached += 1)
+        if (extents[reached]!.bytes < extent.bytes || extents[reached]!.crc !== extent.crc)
+          throw foreign(line, 'another, here or before');
+      if (reached === extents.length && extent.bytes > (extents.at(-1)?.bytes ?? 0))
+        throw foreign(
+          line,
+          `row ${JSON.stringify(value.id)}, which is not in its journal (cut the file before that line to resume)`,
+        );
     }
-  return { offsets, groups, bytes };
+  return { offsets, groups, extent };
 }
 
 /** The bytes up to the last newline. */
@@ -108,25 +161,38 @@ async function* wholeLinesOf(path: string): AsyncGenerator<Buffer> {
 
 interface Journal {
   entries: JournalEntry[];
+  /** How far FILE.partial has come, each noted before it was written. */
+  extents: Extent[];
+  begun: Extent;
   journalBytes: number;
 }
 
-async function readJournal(path: string, settings: Record<string, unknown>): Promise<Journal> {
-  const entries: JournalEntry[] = [];
-  let journalBytes = 0;
-  if (!existsSync(path)) return { entries, journalBytes };
+async function readJournal(path: string, settings: Settings): Promise<Journal> {
+  const journal: Journal = { entries: [], extents: [], begun: NOTHING, journalBytes: 0 };
+  if (!existsSync(path)) return journal;
   for await (const { value, line, text } of readNdjson(wholeLinesOf(path), path)) {
-    if (line === 1) checkSettings(path, (value as { settings: Record<string, unknown> }).settings, settings);
-    else entries.push(value as JournalEntry);
-    journalBytes += Buffer.byteLength(text) + 1;
+    if (line === 1) {
+      journal.begun = checkHeader(path, value, settings).begun;
+      reach(journal.extents, journal.begun);
+    } else if (isObject(value) && typeof value.crc === 'number') reach(journal.extents, value as unknown as Extent);
+    else journal.entries.push(value as JournalEntry);
+    journal.journalBytes += Buffer.byteLength(text) + 1;
   }
-  return { entries, journalBytes };
+  return journal;
 }
 
-function checkSettings(path: string, before: Record<string, unknown>, now: Record<string, unknown>): void {
-  for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
-    const [was, is] = [before[name], now[name]].map((value) => JSON.stringify(value) ?? 'nothing');
-    if (was !== is)
-      throw new UsageError(`--resume: ${name}: expected ${was} as in the run that ${path} is of, got ${is}`);
-  }
+/** A resumed run notes where it began: what an earlier one had noted beyond that was not written, or was cut. */
+function reach(extents: Extent[], extent: Extent): void {
+  while (extents.length > 0 && extents.at(-1)!.bytes >= extent.bytes) extents.pop();
+  if (extent.bytes > 0) extents.push(extent);
+}
+
+function checkHeader(path: string, value: unknown, settings: Settings): JournalHeader {
+  const header = value as Partial<JournalHeader> | null;
+  if (header?.journal !== JOURNAL_VERSION || !isObject(header.settings))
+    throw new UsageError(
+      `--resume: ${path}: expected the journal of a run of this version, got that of another: delete it and its FILE.partial to begin again`,
+    );
+  checkSettings(`the run that ${path} is of`, header.settings, settings);
+  return header as JournalHeader;
 }

@@ -5,6 +5,7 @@ import { type Interfaces, run } from '@oclif/core';
 import { exitCode, exitCodeOf, messageOf } from './exit.ts';
 import { drainStdout, watchStdout } from './output.ts';
 import { endRanks } from './ranks.ts';
+import { messageLine, visible } from './terminal.ts';
 
 const MEANT: readonly number[] = [exitCode.brokenPipe, exitCode.stopped, exitCode.interrupted];
 
@@ -50,8 +51,11 @@ function verbOf(argv: string[]): string {
 async function fail(error: unknown, argv: string[]): Promise<number> {
   const message = messageOf(error);
   if (message !== undefined) {
-    await new Promise((resolve) => process.stderr.write(`vpref${verbOf(argv)}: ${message}\n`, resolve));
-    if (process.env.DEBUG !== undefined && error instanceof Error) console.error(error.stack);
+    await new Promise((resolve) =>
+      process.stderr.write(messageLine(`vpref${visible(verbOf(argv))}`, message), resolve),
+    );
+    if (process.env.DEBUG !== undefined && error instanceof Error)
+      process.stderr.write(`${visible(error.stack ?? '')}\n`);
   }
   // Rows written before the error are still on their way.
   await drainStdout().catch(() => {});

@@ -12,13 +12,24 @@ import {
   rmSync,
   statSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
 import { BrokenPipeError, StoppedError } from './exit.ts';
-import { type Done, type JournalEntry, journalPath, nothingDone, readDone } from './journal.ts';
+import { type Done, JOURNAL_VERSION, type JournalEntry, journalPath, nothingDone, readDone } from './journal.ts';
 import { KeptLines } from './kept-lines.ts';
+import type { OutputLock } from './lock.ts';
+import {
+  checkFinished,
+  type Extent,
+  extended,
+  NOTHING,
+  type Settings,
+  settingsPath,
+  writeSettings,
+} from './settings-file.ts';
 
 /** Where a run writes. `push` buffers; await `ready` when it is there before pushing more. */
 export interface Sink {
@@ -162,10 +173,14 @@ function isDiskFull(error: NodeJS.ErrnoException): boolean {
 export interface FileSinkOptions {
   path: string;
   resume: boolean;
+  /** Nobody asked for --resume, Slurm started the job again: a finished FILE that is of another run is written over, as at the first start. */
+  isRestart?: boolean;
   /** All rows are made at once: leave what an earlier run began, and save nothing unfinished. */
   anew?: boolean;
   /** What the output depends on; a resumed run must have the same. */
-  settings: Record<string, unknown>;
+  settings: Settings;
+  /** Held by this run: looked at before anything is written. */
+  lock?: OutputLock | undefined;
 }
 
 /** What becomes of a table that is not finished. */
@@ -173,60 +188,80 @@ export interface TableOptions {
   /** Rows can be gone on with: an unfinished file is kept. */
   resumable?: boolean;
   resume?: boolean;
+  lock?: OutputLock | undefined;
 }
 
 // Rows of tables have no ids: none is noted, and resume makes them again.
 const NO_JOURNAL = -1;
 
+interface FileSinkState {
+  path: string;
+  done: Done;
+  /** Those of rows with ids, which have a journal. */
+  settings?: Settings;
+  kept?: KeptLines | undefined;
+  /** Kept when the run ends early. */
+  isSaved: boolean;
+  lock?: OutputLock | undefined;
+}
+
 /** FILE.partial, renamed to FILE when it is whole; FILE.journal holds what its rows do not say. */
 export class FileSink extends BufferedSink implements Sink {
-  readonly done: Done;
   readonly ready = undefined;
-  readonly #path: string;
+  readonly #state: FileSinkState;
   readonly #partial: string;
   readonly #fd: number;
   readonly #journalFd: number;
   #journal = '';
-  readonly #kept: KeptLines | undefined;
-  /** Kept when the run ends early. */
-  readonly #isSaved: boolean;
+  #extent: Extent;
   #isCut = false;
+  #isClosed = false;
   #isEmpty: boolean;
   #failure: unknown;
 
-  private constructor(path: string, done: Done, header: string | undefined, kept?: KeptLines, isSaved = true) {
+  private constructor(state: FileSinkState) {
     super();
-    this.#kept = kept;
-    this.#isSaved = isSaved;
-    this.#path = path;
+    this.#state = state;
+    const { path, done, settings, kept } = state;
     this.#partial = `${path}.partial`;
-    this.done = done;
-    this.#isEmpty = done.rows === 0 && done.journalBytes === 0 && done.bytes === 0;
+    this.#extent = done.extent;
+    this.#isEmpty = done.rows === 0 && done.journalBytes === 0 && (kept?.bytes ?? 0) === 0;
     this.#fd = openSync(this.#partial, 'a');
-    this.#journalFd = header === undefined ? NO_JOURNAL : openSync(journalPath(path), 'a');
-    if (header !== undefined && done.journalBytes === 0) this.#journal = `${header}\n`;
+    this.#journalFd = settings === undefined ? NO_JOURNAL : openSync(journalPath(path), 'a');
+    if (settings !== undefined)
+      this.#journal = done.journalBytes === 0 ? journalHeader(settings, NOTHING) : `${JSON.stringify(done.extent)}\n`;
   }
 
   /** Throws UsageError when FILE cannot be written, or an unfinished one is in the way. */
-  static async open({ path, resume, anew = false, settings }: FileSinkOptions): Promise<FileSink> {
+  static async open(options: FileSinkOptions): Promise<FileSink> {
+    const { path, resume, anew = false, settings, lock } = options;
     const partial = `${path}.partial`;
-    beginPartial(path, { resume, anew });
+    const isBegun = beginPartial(path, { resume, anew });
+    if (resume && !isBegun && existsSync(path)) await beginWithFinished(options);
+    if (resume && lock?.isFromElsewhere) for (const file of [partial, journalPath(path)]) moveToCopy(file);
     const done = resume ? await readDone(path, partial, settings) : nothingDone();
-    if (existsSync(partial)) truncateSync(partial, done.bytes);
+    if (existsSync(partial)) truncateSync(partial, done.extent.bytes);
     if (existsSync(journalPath(path))) truncateSync(journalPath(path), done.journalBytes);
-    return new FileSink(path, done, JSON.stringify({ journal: 1, settings }), undefined, !anew);
+    return new FileSink({ path, done, settings, isSaved: !anew, lock });
   }
 
   /** A file without journal. Throws UsageError when it cannot be written. */
-  static openTable(path: string, { resumable = false, resume = false }: TableOptions = {}): FileSink {
+  static openTable(path: string, { resumable = false, resume = false, lock }: TableOptions = {}): FileSink {
     const partial = `${path}.partial`;
-    beginPartial(path, { resume, anew: !resumable });
+    const isBegun = beginPartial(path, { resume, anew: !resumable });
+    if (resume && isBegun && lock?.isFromElsewhere) moveToCopy(partial);
+    // A finished file is a beginning too: the input may have grown.
+    if (resume && !isBegun && existsSync(path)) copyWhole(path, partial);
     const kept = resume && existsSync(partial) ? new KeptLines(partial) : undefined;
-    return new FileSink(path, { ...nothingDone(), bytes: kept?.bytes ?? 0 }, undefined, kept, resumable);
+    return new FileSink({ path, done: nothingDone(), kept, isSaved: resumable, lock });
+  }
+
+  get done(): Done {
+    return this.#state.done;
   }
 
   get savedAs(): string | undefined {
-    return this.#isSaved && !this.#isEmpty ? this.#partial : undefined;
+    return this.#state.isSaved && !this.#isEmpty ? this.#partial : undefined;
   }
 
   note(entry: JournalEntry): void {
@@ -236,42 +271,50 @@ export class FileSink extends BufferedSink implements Sink {
 
   override push(line: string): void {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#kept?.has(line)) return;
+    if (this.#state.kept?.has(line)) return;
     this.#cutTornEnd();
     super.push(line);
     this.#isEmpty = false;
   }
 
   async finish(): Promise<void> {
-    this.#kept?.checkAll();
+    const { path, kept, settings, lock } = this.#state;
+    kept?.checkAll();
     this.#cutTornEnd();
     this.flush();
-    this.#guard(() => fsyncSync(this.#fd));
-    this.#close();
-    renameSync(this.#partial, this.#path);
-    rmSync(journalPath(this.#path), { force: true });
-    syncDirectory(dirname(this.#path));
+    this.#guard(() => {
+      fsyncSync(this.#fd);
+      lock?.check({ now: true });
+      this.#close();
+      if (settings === undefined) rmSync(settingsPath(path), { force: true });
+      else writeSettings(path, settings, this.#extent);
+      renameSync(this.#partial, path);
+    });
+    rmSync(journalPath(path), { force: true });
+    syncDirectory(dirname(path));
   }
 
   async save(): Promise<void> {
-    // A full disk has been told already.
-    if (this.#failure === undefined) this.flush();
-    this.#close();
-    if (!this.#isEmpty && this.#isSaved) return;
-    rmSync(this.#partial, { force: true });
-    rmSync(journalPath(this.#path), { force: true });
+    try {
+      // A full disk has been told already.
+      if (this.#failure === undefined && !this.#isClosed) this.flush();
+    } finally {
+      this.#close();
+      if ((this.#isEmpty || !this.#state.isSaved) && !isLost(this.#failure)) {
+        rmSync(this.#partial, { force: true });
+        rmSync(journalPath(this.#state.path), { force: true });
+      }
+    }
   }
 
   // Rows of the journal go first: resume may find more there than in FILE.partial, never less.
   protected override flush(): void {
-    const entries = this.#journal;
-    this.#journal = '';
-    if (entries !== '' && this.#journalFd !== NO_JOURNAL) this.#guard(() => writeAll(this.#journalFd, entries));
     super.flush();
+    this.#writeJournal();
   }
 
   protected flushIdle(): void {
-    if (this.#failure !== undefined) return;
+    if (this.#failure !== undefined || this.#isClosed) return;
     try {
       this.flush();
     } catch (error) {
@@ -280,12 +323,26 @@ export class FileSink extends BufferedSink implements Sink {
   }
 
   protected writeText(text: string): void {
-    this.#guard(() => writeAll(this.#fd, text));
+    const bytes = Buffer.from(text);
+    if (this.#journalFd !== NO_JOURNAL) {
+      this.#extent = extended(this.#extent, bytes);
+      this.#journal += `${JSON.stringify(this.#extent)}\n`;
+    }
+    this.#writeJournal();
+    this.#guard(() => writeAll(this.#fd, bytes));
+  }
+
+  #writeJournal(): void {
+    const entries = this.#journal;
+    this.#journal = '';
+    if (entries !== '' && this.#journalFd !== NO_JOURNAL)
+      this.#guard(() => writeAll(this.#journalFd, Buffer.from(entries)));
   }
 
   #guard(write: () => void): void {
     if (this.#failure !== undefined) throw this.#failure;
     try {
+      this.#state.lock?.check();
       write();
     } catch (cause) {
       this.#failure = this.#explain(cause as NodeJS.ErrnoException);
@@ -293,25 +350,35 @@ export class FileSink extends BufferedSink implements Sink {
     }
   }
 
-  #explain(cause: NodeJS.ErrnoException): RunError {
-    const saved = !this.#isSaved ? '' : `; ${this.#partial} is saved: run again with --resume`;
+  #explain(cause: NodeJS.ErrnoException): Error {
+    if (isLost(cause)) return cause;
+    const { path, isSaved } = this.#state;
+    const saved = !isSaved ? '' : `; ${this.#partial} is saved: run again with --resume`;
     return isDiskFull(cause)
-      ? new RunError('disk-full', `${this.#path}: no space left on device${saved}`, { cause })
-      : new RunError('write-failed', `${this.#path}: cannot be written: ${cause.message}${saved}`, { cause });
+      ? new RunError('disk-full', `${path}: no space left on device${saved}`, { cause })
+      : new RunError('write-failed', `${path}: cannot be written: ${cause.message}${saved}`, { cause });
   }
 
   /** Not before the file is known to be this run's. */
   #cutTornEnd(): void {
-    if (this.#kept === undefined || this.#isCut) return;
-    ftruncateSync(this.#fd, this.#kept.bytes);
+    const { kept } = this.#state;
+    if (kept === undefined || this.#isCut) return;
+    ftruncateSync(this.#fd, kept.bytes);
     this.#isCut = true;
   }
 
   #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     closeSync(this.#fd);
-    this.#kept?.close();
+    this.#state.kept?.close();
     if (this.#journalFd !== NO_JOURNAL) closeSync(this.#journalFd);
   }
+}
+
+/** The output is another run's now: what is there is not this one's to tidy up. */
+function isLost(error: unknown): boolean {
+  return error instanceof RunError && error.code === 'locked';
 }
 
 /** A device, pipe or socket named by -o: written as it is, with nothing to rename. */
@@ -320,6 +387,7 @@ class DeviceSink extends BufferedSink implements Sink {
   readonly ready = undefined;
   readonly #path: string;
   readonly #fd: number;
+  #isClosed = false;
   #failure: unknown;
 
   constructor(path: string) {
@@ -337,11 +405,12 @@ class DeviceSink extends BufferedSink implements Sink {
 
   async finish(): Promise<void> {
     this.flush();
+    this.#isClosed = true;
     closeSync(this.#fd);
   }
 
   async save(): Promise<void> {
-    if (this.#failure === undefined) await this.finish();
+    if (this.#failure === undefined && !this.#isClosed) await this.finish();
   }
 
   protected flushIdle(): void {
@@ -355,7 +424,7 @@ class DeviceSink extends BufferedSink implements Sink {
   protected writeText(text: string): void {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      writeAll(this.#fd, text);
+      writeAll(this.#fd, Buffer.from(text));
     } catch (cause) {
       const error = cause as NodeJS.ErrnoException;
       const why = isDiskFull(error) ? 'no space left on device' : `cannot be written: ${error.message}`;
@@ -367,19 +436,18 @@ class DeviceSink extends BufferedSink implements Sink {
 }
 
 /** The sink that -o asks for. */
-export async function openSink(
-  path: string | undefined,
-  resume: boolean,
-  settings: Record<string, unknown>,
-  anew = false,
-): Promise<Sink> {
+export async function openSink(path: string | undefined, options: Omit<FileSinkOptions, 'path'>): Promise<Sink> {
   if (path === undefined || path === '-') {
-    if (resume) throw new UsageError('--resume: expected -o FILE to go on with');
+    if (options.resume) throw new UsageError('--resume: expected -o FILE to go on with');
     return new StdoutSink();
   }
+  return isDevice(path) ? new DeviceSink(path) : FileSink.open({ path, ...options });
+}
+
+/** Something other than a file, written as it is: any number of runs may. */
+export function isDevice(path: string): boolean {
   const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats !== undefined && !stats.isFile() && !stats.isDirectory()) return new DeviceSink(path);
-  return FileSink.open({ path, resume, anew, settings });
+  return stats !== undefined && !stats.isFile() && !stats.isDirectory();
 }
 
 /** The sink of rows that are no records. */
@@ -388,35 +456,58 @@ export function openTableSink(path: string | undefined, options: TableOptions = 
     if (options.resume) throw new UsageError('--resume: expected -o FILE to go on with');
     return new StdoutSink();
   }
-  const stats = statSync(path, { throwIfNoEntry: false });
-  return stats !== undefined && !stats.isFile() && !stats.isDirectory()
-    ? new DeviceSink(path)
-    : FileSink.openTable(path, options);
+  return isDevice(path) ? new DeviceSink(path) : FileSink.openTable(path, options);
 }
 
-/** Makes FILE.partial what the run begins with. Throws UsageError when it cannot be, or an unfinished one is in the way. */
-function beginPartial(path: string, { resume, anew }: { resume: boolean; anew: boolean }): void {
+/** Whether there is an unfinished file to go on with; else what there is of one is gone. Throws UsageError when one is in the way. */
+function beginPartial(path: string, { resume, anew }: { resume: boolean; anew: boolean }): boolean {
   const partial = `${path}.partial`;
   checkOutputPath(path);
   const left = statSync(partial, { throwIfNoEntry: false });
   if (left !== undefined && left.size > 0 && !resume && !anew)
     throw new UsageError(`${partial}: an earlier run has left it unfinished: go on with --resume, or delete it`);
-  if (resume && left !== undefined) return;
-  rmSync(partial, { force: true });
-  rmSync(journalPath(path), { force: true });
-  // A finished file is a beginning too: the input may have grown.
-  if (resume && existsSync(path)) copyFileSync(path, partial, constants.COPYFILE_FICLONE);
+  if (resume && left !== undefined) return true;
+  for (const file of [partial, `${partial}.copy`, journalPath(path)]) rmSync(file, { force: true });
+  return false;
 }
 
-function checkOutputPath(path: string): void {
+/** A finished file is a beginning too: the input may have grown. The journal first: a FILE.partial with rows always has one. */
+async function beginWithFinished({ path, settings, isRestart }: FileSinkOptions): Promise<void> {
+  let finished: Extent;
+  try {
+    finished = await checkFinished(path, settings);
+  } catch (cause) {
+    if (isRestart && cause instanceof UsageError) return;
+    throw cause;
+  }
+  writeFileSync(journalPath(path), journalHeader(settings, finished));
+  copyWhole(path, `${path}.partial`);
+}
+
+function journalHeader(settings: Settings, begun: Extent): string {
+  return `${JSON.stringify({ journal: JOURNAL_VERSION, settings, begun })}\n`;
+}
+
+function copyWhole(from: string, to: string): void {
+  const aside = `${to}.copy`;
+  copyFileSync(from, aside, constants.COPYFILE_FICLONE);
+  renameSync(aside, to);
+}
+
+/** What a process elsewhere may have open goes its own way: from here on another file has this name. */
+function moveToCopy(path: string): void {
+  if (existsSync(path)) copyWhole(path, path);
+}
+
+/** Throws UsageError unless -o names a file that can be. */
+export function checkOutputPath(path: string): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
     throw new UsageError(`-o ${path}: expected a file, got a directory`);
   if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory())
     throw new UsageError(`-o ${path}: expected a file in a directory that exists, got ${dirname(path)}`);
 }
 
-function writeAll(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
+function writeAll(fd: number, bytes: Uint8Array): void {
   for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Progress and messages on stderr: a line that rewrites itself on a terminal, plain lines elsewhere.
 import type { ProgressMode } from './flags.ts';
+import { messageLine, visible } from './terminal.ts';
 
 /** What a run has done so far. */
 export interface Counts {
@@ -95,7 +96,7 @@ export class Reporter {
 
   /** Said also under --quiet. */
   warn(message: string): void {
-    this.#write(`${this.label}: ${message}\n`);
+    this.#write(messageLine(this.label, message));
   }
 
   /** Said unless --quiet. */
@@ -160,10 +161,15 @@ export class Reporter {
 
   #draw(state: ProgressState): void {
     if (!this.#rewrites) {
-      this.#stream.write(`${this.label}: ${plainLine(state)}\n`);
+      this.#stream.write(messageLine(this.label, plainLine(state)));
       return;
     }
-    const line = terminalLine(this.label, state, { columns: this.#stream.columns || 80, colours: this.#colours });
+    const parts = state.parts.map(visible);
+    const line = terminalLine(
+      this.label,
+      { ...state, parts },
+      { columns: this.#stream.columns || 80, colours: this.#colours },
+    );
     this.#stream.write(`${ERASE_LINE}${line}`);
     this.#shown = true;
   }

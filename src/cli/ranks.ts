@@ -70,7 +70,18 @@ function launched(env: NodeJS.ProcessEnv): Launched {
       );
     return step;
   }
-  return env.PMI_SIZE === undefined ? alone : read('mpiexec', pmi);
+  if (env.PMI_SIZE !== undefined) return read('mpiexec', pmi);
+  refuseTorchRank(env);
+  return alone;
+}
+
+// torchrun, accelerate and deepspeed start processes without an MPI: each would train the whole by itself. A script that only exports WORLD_SIZE for
+// later has started no ranks yet.
+function refuseTorchRank({ RANK: rank, LOCAL_RANK: localRank, WORLD_SIZE: size }: NodeJS.ProcessEnv): void {
+  if (!(Number(size) > 1) || (rank === undefined && localRank === undefined)) return;
+  throw new UsageError(
+    `RANK ${rank ?? localRank} of WORLD_SIZE ${size}: a launcher such as torchrun or accelerate started this process, which is no rank of an MPI: use mpirun -n ${size} or srun --mpi=pmix -n ${size}, or --ranks 1 for a run of its own`,
+  );
 }
 
 /** Makes a process one of `ranks`: its threads, its GPU, its silence; and from here on it does not fail alone. */

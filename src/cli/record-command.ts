@@ -33,6 +33,7 @@ export abstract class RecordCommand extends Command {
   ): Promise<void> {
     const run = await this.#start(command);
     run.needInput();
+    await run.holdOutput();
     const stage = await make(run);
     await run.write((options) => pipeRows(run.readRows(options.sink), stage, options));
   }
@@ -43,6 +44,7 @@ export abstract class RecordCommand extends Command {
     make: (context: RunContext<FlagsOf<C>, ArgsOf<C>>) => AsyncIterable<RowResult> | Promise<AsyncIterable<RowResult>>,
   ): Promise<void> {
     const run = await this.#start(command);
+    await run.holdOutput();
     const results = await make(run);
     await run.write((options) => pipeResults(run.selectResults(results), options));
   }
@@ -56,6 +58,7 @@ export abstract class RecordCommand extends Command {
     options: TableRunOptions = {},
   ): Promise<void> {
     const run = await this.#start(command);
+    if (!options.toStdout) await run.holdOutput();
     const rows = await make(run);
     await run.writeTable((sink) => pipeTable(rows, sink), options);
   }
@@ -70,6 +73,7 @@ export abstract class RecordCommand extends Command {
     const positional = raw.filter((token) => token.type === 'arg').map(({ input }) => input);
     const files = positional.slice(Object.keys(command.args ?? {}).length);
     const given = new Set(raw.flatMap((token) => (token.type === 'flag' ? [token.flag] : [])));
+    refuseEmptyPaths(command.flags, flags, files);
     const parsed = { flags, args, files, given } as unknown as Parsed<FlagsOf<C>, ArgsOf<C>>;
     return new Run(
       this.id ?? '',
@@ -84,5 +88,16 @@ export abstract class RecordCommand extends Command {
       if (name !== undefined && Object.hasOwn(inapplicable, name))
         throw new UsageError(`--${name}: ${this.id} has no such flag: ${inapplicable[name]}`);
     }
+  }
+}
+
+// A variable that is not set in a script gives "": no path, and never a flag that is not there.
+function refuseEmptyPaths(definitions: Interfaces.FlagInput, flags: Record<string, unknown>, files: string[]): void {
+  if (files.includes('')) throw new UsageError('FILE: expected the name of a file, got ""');
+  for (const [name, { char, ...definition }] of Object.entries(definitions)) {
+    const { helpValue } = definition as { helpValue?: unknown };
+    const isPath = typeof helpValue === 'string' && /FILE|DIR|URL/.test(helpValue);
+    if (isPath && [flags[name]].flat().includes(''))
+      throw new UsageError(`${char === undefined ? `--${name}` : `-${char}`}: expected ${helpValue}, got ""`);
   }
 }

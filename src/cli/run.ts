@@ -6,10 +6,12 @@ import { formatLine } from '../records/lines.ts';
 import type { VprefRecord } from '../records/record.ts';
 import { withoutLogins } from '../records/server-url.ts';
 import type { Row, RowResult } from '../stages/stage.ts';
-import { exitCode, StoppedError } from './exit.ts';
+import { BrokenPipeError, exitCode, StoppedError } from './exit.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { type BadRow, checkFiles, type InputRow, readRows } from './input.ts';
-import { openSink, openTableSink, type Sink, stoppedError } from './output.ts';
+import type { Done } from './journal.ts';
+import { lockBeside, lockInside, makeLockedFolder, OutputLock } from './lock.ts';
+import { checkOutputPath, isDevice, openSink, openTableSink, type Sink, stoppedError } from './output.ts';
 import { MAX_TOLD, type PipeOptions } from './pipe.ts';
 import { type Counts, type Figures, newCounts, type ProgressState, Reporter } from './progress.ts';
 import { listenForStop } from './stop.ts';
@@ -54,6 +56,8 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   readonly counts: Counts;
   /** Says so when the command line gives a common flag that changes nothing here. */
   noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void;
+  /** Makes this run the one writer of the directory of -o, for commands that write it themselves; `isNew`: it must not be there yet. */
+  holdFolder(folder: string, options?: { isNew?: boolean }): Promise<void>;
   /** One of several processes of a run, and not the one that speaks: no notes or warnings, no requeueing. */
   stepBack(): void;
 }
@@ -71,7 +75,7 @@ type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
 
 // Flags that change how a run goes but not what a row becomes: a resumed run may have others.
 const passingFlags = new Set(
-  'output resume progress quiet requeue threads limit on-error device batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env summary'.split(
+  'output resume progress quiet requeue threads limit on-error batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env summary'.split(
     ' ',
   ),
 );
@@ -95,6 +99,7 @@ export class Run<F, A> implements RunContext<F, A> {
   #needsAllRows = false;
   #speaks = true;
   #failedRows: FailedRows | undefined;
+  #lock: OutputLock | undefined;
 
   constructor(verb: string, { flags, args, files, given }: Parsed<F & AnyFlags, A>) {
     this.#verb = verb;
@@ -143,6 +148,33 @@ export class Run<F, A> implements RunContext<F, A> {
 
   noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void {
     for (const [name, why] of Object.entries(flags)) if (this.given.has(name)) this.note(`--${name}: ${why}`);
+  }
+
+  /** Makes this run the one writer of FILE. Throws RunError{"locked"} when another is, UsageError when FILE cannot be. */
+  async holdOutput(): Promise<void> {
+    const { output } = this.#common;
+    if (output === undefined || output === '-' || isDevice(output)) return;
+    checkOutputPath(output);
+    await this.#hold(lockBeside(output), output);
+  }
+
+  async holdFolder(folder: string, { isNew = false } = {}): Promise<void> {
+    if (isNew) return this.#hold(lockBeside(folder), folder);
+    const { undo } = makeLockedFolder(folder);
+    await this.#hold(lockInside(folder), folder, undo);
+  }
+
+  async #hold(path: string, output: string, afterwards?: () => void): Promise<void> {
+    this.#lock = await OutputLock.take(path, {
+      command: `vpref ${this.#verb}`,
+      subject: `-o ${output}`,
+      note: (message) => this.note(message),
+    });
+    // However the process ends, short of a kill.
+    process.once('exit', () => {
+      this.#lock?.release();
+      afterwards?.();
+    });
   }
 
   stepBack(): void {
@@ -212,17 +244,30 @@ export class Run<F, A> implements RunContext<F, A> {
   async write(pipe: (options: PipeOptions) => Promise<void>): Promise<void> {
     const { output, 'on-error': onError = 'fail' } = this.#common;
     const anew = this.#needsAllRows;
-    const sink = await openSink(output, this.#resumes() && !anew, this.#settings(), anew);
+    const resume = this.#resumes() && !anew;
+    const sink = await openSink(output, {
+      ...{ resume, anew, isRestart: this.#common.resume !== true },
+      ...{ settings: this.#settings(), lock: this.#lock },
+    });
     const { done } = sink;
     if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
     this.#doneRows = done.rows;
     for (const [reason, count] of done.dropped) this.#doneDropped.set(reason, count);
     this.counts.skipped = done.skipped;
     this.counts.kept = done.kept;
-    await this.#finishing(sink, () =>
-      pipe({ sink, onError, stage: this.#verb, counts: this.counts, reporter: this.#reporter }),
-    );
+    await this.#finishing(sink, async () => {
+      await pipe({ sink, onError, stage: this.#verb, counts: this.counts, reporter: this.#reporter });
+      if (!this.stop.aborted && this.#common.limit === undefined) this.#refuseStrayRows(done);
+    });
     if (this.counts.skipped + this.counts.kept > 0) process.exitCode = exitCode.partial;
+  }
+
+  #refuseStrayRows({ stray }: Done): void {
+    const id = stray();
+    if (id === undefined) return;
+    throw new UsageError(
+      `--resume: ${this.#common.output}: row ${JSON.stringify(id)}: expected a row of a record in the input, got one that the input does not have (it may have grown since the earlier run, not changed)`,
+    );
   }
 
   /** The same for rows that are no records. */
@@ -232,7 +277,7 @@ export class Run<F, A> implements RunContext<F, A> {
   ): Promise<void> {
     const { output, 'on-error': onError } = this.#common;
     const path = toStdout ? undefined : output;
-    const sink = openTableSink(path, { resumable, resume: resumable && this.#resumes() });
+    const sink = openTableSink(path, { resumable, resume: resumable && this.#resumes(), lock: this.#lock });
     if (keepsFailed && onError === 'keep' && path !== undefined) this.#failedRows = new FailedRows(path);
     if (toStdout && process.stdout.isTTY) this.#reporter.shareTerminal();
     await this.#finishing(sink, () => pipe(sink), { isTable: true });
@@ -257,14 +302,23 @@ export class Run<F, A> implements RunContext<F, A> {
       for (const action of this.#atEnd) await action();
       await sink.finish();
     } catch (error) {
-      await sink.save();
-      await this.#failedRows?.save();
+      await this.#save(sink);
       await this.#requeue(error);
       throw error;
     } finally {
       this.#reporter.finish(this.counts, { isTable });
     }
     this.#writeSummary(!isTable);
+  }
+
+  /** What cannot be saved is said beside the error that ended the run, not instead of it. */
+  async #save(sink: Sink): Promise<void> {
+    try {
+      await sink.save();
+      await this.#failedRows?.save();
+    } catch (error) {
+      if (!(error instanceof BrokenPipeError)) this.warn(`not all rows could be saved: ${(error as Error).message}`);
+    }
   }
 
   /** The row of --summary, of the whole output: what an earlier, resumed start dropped is in it too. */

@@ -4,6 +4,7 @@ import { exitCode } from '../cli/exit.ts';
 import { integerFlag, numberFlag, outputFlags } from '../cli/flags.ts';
 import { checkFiles, readBytes } from '../cli/input.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import { visible } from '../cli/terminal.ts';
 import { UsageError } from '../records/error.ts';
 import { benchmarkNames, evaluateFiles, failedShare } from '../stages/eval/open.ts';
 import { formatScoreTable } from '../stages/eval/table.ts';
@@ -101,7 +102,9 @@ export default class Eval extends RecordCommand {
       for (const note of evaluation.notes) run.note(note);
       if (failedShare(evaluation) > flags['max-failed']) process.exitCode = exitCode.partial;
       return eachRow(
-        flags.format === 'table' ? formatScoreTable(args.benchmark, evaluation.rows, terminalWidth()) : evaluation.rows,
+        flags.format === 'table'
+          ? formatScoreTable(args.benchmark, evaluation.rows, terminalWidth()).map(visible)
+          : evaluation.rows,
       );
     });
   }

@@ -122,6 +122,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   if (model === undefined) throw new UsageError('--model: expected the directory of the base model, got nothing');
   if (adapter === undefined) throw new UsageError('--adapter: expected the directory of an adapter, got nothing');
   if (dir === undefined) throw new UsageError('-o: expected a directory for the merged checkpoint, got nothing');
+  await run.holdFolder(dir, { isNew: true });
   if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a directory that is not there yet, got one that is`);
   const [{ loadPolicy }, { mergeInto }, { checkFolders }] = await Promise.all([
     import('../engine/policy.ts'),

@@ -166,6 +166,8 @@ type TrainFlags = Interfaces.InferredFlags<typeof Train.flags>;
 
 async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFlags, ranks: Ranks) {
   const plan = trainPlan(flags, run.given);
+  // Ranks of one run share the directory, which rank 0 writes.
+  if (ranks.rank === 0) await run.holdFolder(plan.options.dir);
   const rows: Row[] = [];
   for await (const row of run.records()) rows.push(row);
   // The input ended early: nothing is done that could be saved.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { FileSink, openSink, openTableSink } from '../../src/cli/output.ts';
+import { settingsPath } from '../../src/cli/settings-file.ts';
 import { temporaryFolder } from '../support/run-cli.ts';
 
 const settings = { command: 'pair', seed: 0 };
@@ -78,19 +79,27 @@ describe('FileSink', () => {
 
   test('a torn journal is cut too', async () => {
     const rows: [string, number?][] = [['a'], ['b', 3], ['c', 0]];
-    const path = await unfinished(...rows);
+    const path = join(temporaryFolder('output'), 'out.ndjson');
+    const first = await FileSink.open({ path, resume: false, settings });
+    for (const [id, numRows] of rows) {
+      write(first, id, numRows);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await first.save();
     const journal = read(`${path}.journal`);
     const whole = read(`${path}.partial`);
     for (let length = 0; length <= journal.length; length++) {
       writeFileSync(`${path}.journal`, journal.slice(0, length));
       // The journal goes first: what it does not know is not in FILE.partial either.
-      const known = journal.slice(0, length).split('\n').length - 1;
-      writeFileSync(`${path}.partial`, known >= 2 ? whole : `${line('a')}\n`);
+      const known = journal.slice(0, length).split('\n').slice(0, -1);
+      const extents = known.map((text) => JSON.parse(text)).filter(({ bytes }) => bytes !== undefined);
+      writeFileSync(`${path}.partial`, whole.slice(0, extents.at(-1)?.bytes ?? 0));
       const sink = await resume(path);
       for (const [id, numRows] of rows) if (!sink.done.has(id)) write(sink, id, numRows);
       await sink.save();
       assert.equal(read(`${path}.partial`), whole);
       for (const text of read(`${path}.journal`).trim().split('\n')) JSON.parse(text);
+      await (await resume(path)).save();
     }
   });
 
@@ -119,7 +128,7 @@ describe('FileSink', () => {
     const other = FileSink.open({ path, resume: true, settings: { ...settings, seed: 4 } });
     await assert.rejects(other, {
       name: 'UsageError',
-      message: /--resume: seed: expected 0 as in the run that .* is of, got 4/,
+      message: /--resume: seed: expected 0 as in the run that .*\.journal is of, got 4/,
     });
   });
 
@@ -135,11 +144,91 @@ describe('FileSink', () => {
     assert.equal(read(path), `${before}${line('c')}\n`);
   });
 
-  test('a FILE.partial that is something else is not touched', async () => {
+  test('a FILE.partial with what its run did not write is not touched', async () => {
+    for (const [change, message] of [
+      [(text: string) => `${text}{"not":"a record"}\n`, /partial:3: expected a record of the earlier run/],
+      [
+        (text: string) => `${text}${line('z')}\n`,
+        /partial:3: expected a row .* got row "z", which is not in its journal/,
+      ],
+      [(text: string) => `${text}${line('a')}\n`, /partial:3: expected a row .* got a second row "a"/],
+      [(text: string) => text.replace('"a"', '"y"'), /partial:2: expected a row .* got another, here or before/],
+      [(text: string) => text.replace('"p"', '"other"'), /partial:2: expected a row .* got another, here or before/],
+    ] as const) {
+      const path = await unfinished(['a'], ['b']);
+      const changed = change(read(`${path}.partial`));
+      writeFileSync(`${path}.partial`, changed);
+      await assert.rejects(resume(path), { name: 'UsageError', message });
+      assert.equal(read(`${path}.partial`), changed);
+    }
+  });
+
+  test('a FILE.partial without its journal, or with one of version 0.1, is refused', async () => {
     const path = await unfinished(['a']);
-    appendFileSync(`${path}.partial`, '{"not":"a record"}\n');
-    await assert.rejects(resume(path), { name: 'UsageError', message: /out\.ndjson\.partial:2: expected a record/ });
-    assert.equal(read(`${path}.partial`), `${line('a')}\n{"not":"a record"}\n`);
+    writeFileSync(`${path}.journal`, `${JSON.stringify({ journal: 1, settings })}\n`);
+    await assert.rejects(resume(path), {
+      name: 'UsageError',
+      message: /expected the journal of a run of this version/,
+    });
+    rmSync(`${path}.journal`);
+    await assert.rejects(resume(path), {
+      name: 'UsageError',
+      message: /expected the journal of its run beside it/,
+    });
+  });
+
+  test('a finished FILE is gone on with under the same settings only, and as its run left it', async () => {
+    const path = await unfinished(['a'], ['b', 0]);
+    await (await resume(path)).finish();
+    assert.deepEqual(JSON.parse(read(settingsPath(path))).settings, settings);
+    await assert.rejects(FileSink.open({ path, resume: true, settings: { ...settings, op: ['flip'] } }), {
+      name: 'UsageError',
+      message: /--resume: op: expected nothing as in the run that made .*out\.ndjson, got \["flip"\]/,
+    });
+    appendFileSync(path, `${line('z')}\n`);
+    await assert.rejects(resume(path), { name: 'UsageError', message: /expected the \d+ bytes .* changed since/ });
+    rmSync(settingsPath(path));
+    await assert.rejects(resume(path), { name: 'UsageError', message: /expected the settings of its run in/ });
+    assert.ok(!existsSync(`${path}.partial`));
+  });
+
+  test('killed while it goes on with a finished FILE, it goes on again', async () => {
+    const path = await unfinished(['a'], ['b', 2]);
+    await (await resume(path)).finish();
+    const before = read(path);
+    const sink = await resume(path);
+    write(sink, 'c');
+    await sink.save();
+    const again = await resume(path);
+    assert.deepEqual(['a', 'b', 'c', 'd'].map(again.done.has), [true, true, true, false]);
+    await again.finish();
+    // Or before there is a FILE.partial.
+    writeFileSync(`${path}.journal`, '{"journal":2}\n');
+    const last = await resume(path);
+    assert.deepEqual(['b', 'c', 'd'].map(last.done.has), [true, true, false]);
+    await last.finish();
+    assert.equal(read(path), `${before}${line('c')}\n`);
+  });
+
+  test('rows of records that the input does not have are found', async () => {
+    const path = await unfinished(['a'], ['b', 2], ['c']);
+    const sink = await resume(path);
+    for (const id of ['a', 'b']) assert.ok(sink.done.has(id));
+    assert.equal(sink.done.stray(), 'c');
+    sink.done.has('c');
+    assert.equal(sink.done.stray(), undefined);
+    await sink.save();
+  });
+
+  test('a failure after the last row keeps its own message', async () => {
+    const path = join(temporaryFolder('output'), 'out.ndjson');
+    const sink = await FileSink.open({ path, resume: false, settings });
+    write(sink, 'a');
+    mkdirSync(path);
+    const message = /out\.ndjson: cannot be written: EISDIR.*; .*out\.ndjson\.partial is saved/;
+    await assert.rejects(sink.finish(), { name: 'RunError', message });
+    await sink.save();
+    assert.equal(read(`${path}.partial`), `${line('a')}\n`);
   });
 
   test('a run that wrote nothing leaves nothing', async () => {
@@ -149,20 +238,22 @@ describe('FileSink', () => {
 });
 
 describe('openSink', () => {
+  const fresh = { resume: false, settings: {} };
+
   test('says what is wrong with a path', async () => {
     const folder = temporaryFolder('output');
     mkdirSync(join(folder, 'sub'));
-    await assert.rejects(openSink(join(folder, 'sub'), false, {}), /expected a file, got a directory/);
-    await assert.rejects(openSink(join(folder, 'none/out'), false, {}), /expected a file in a directory that exists/);
-    await assert.rejects(openSink(undefined, true, {}), /--resume: expected -o FILE/);
+    await assert.rejects(openSink(join(folder, 'sub'), fresh), /expected a file, got a directory/);
+    await assert.rejects(openSink(join(folder, 'none/out'), fresh), /expected a file in a directory that exists/);
+    await assert.rejects(openSink(undefined, { ...fresh, resume: true }), /--resume: expected -o FILE/);
     assert.throws(() => openTableSink(join(folder, 'sub')), /expected a file, got a directory/);
   });
 
   test('a device is written as it is; one that is full says so', async () => {
-    const sink = await openSink('/dev/null', false, {});
+    const sink = await openSink('/dev/null', fresh);
     sink.push('{}');
     await sink.finish();
-    const full = await openSink('/dev/full', false, {});
+    const full = await openSink('/dev/full', fresh);
     full.push('{}');
     await assert.rejects(full.finish(), /\/dev\/full: no space left on device/);
   });

@@ -185,9 +185,19 @@ describe('signals', () => {
 
   test('a job that Slurm has requeued resumes by itself', async () => {
     const path = out('o.ndjson');
-    writeFileSync(`${path}.partial`, straight.slice(0, straight.length >> 1));
-    const { code } = await runCli([...stage, input, '-o', path], { env: { SLURM_RESTART_COUNT: '1' } });
-    assert.equal(code, 0);
+    // A file of an earlier run is in nobody's way, as at the job's first start.
+    writeFileSync(path, '{"id":"old"}\n');
+    const child = spawnCli([...stage, input, '-o', path], { env: { SLURM_JOB_ID: '7', SLURM_RESTART_COUNT: '0' } });
+    child.stdin!.end();
+    const ended = collect(child);
+    await until(() => sizeOf(`${path}.partial`) > 0);
+    child.kill('SIGKILL');
+    await ended;
+    const { code, stderr } = await runCli([...stage, input, '-o', path], {
+      env: { SLURM_JOB_ID: '7', SLURM_RESTART_COUNT: '1' },
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /going on after \d+ rows of/);
     assert.ok(readFileSync(path, 'utf8') === straight);
   });
 });

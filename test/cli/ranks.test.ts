@@ -47,6 +47,17 @@ test('srun without an MPI is refused: every task would wait for the others', () 
   assert.throws(() => ranksOf({}, slurmStep), /srun started 8 tasks without an MPI: use srun --mpi=pmix/);
 });
 
+test('torchrun and its like start no ranks: each process would train the whole', () => {
+  const torchrun = { RANK: '1', LOCAL_RANK: '1', WORLD_SIZE: '2', MASTER_ADDR: 'localhost' };
+  assert.throws(() => ranksOf({}, torchrun), /RANK 1 of WORLD_SIZE 2: .* use mpirun -n 2 or srun --mpi=pmix -n 2/);
+  assert.throws(() => ranksOf({}, { LOCAL_RANK: '0', WORLD_SIZE: '2' }), /RANK 0 of WORLD_SIZE 2/);
+  assert.deepEqual(ranksOf({ ranks: 1 }, torchrun), alone);
+  assert.equal(ranksOf({}, { ...torchrun, ...openMpi }).size, 4);
+  // One process, or a script that exports what its own ranks will need.
+  assert.deepEqual(ranksOf({}, { ...torchrun, RANK: '0', WORLD_SIZE: '1' }), alone);
+  assert.deepEqual(ranksOf({}, { WORLD_SIZE: '8', MASTER_ADDR: 'node0' }), alone);
+});
+
 test('a GPU a rank, unless the launcher has given each its own', () => {
   const second = { rank: 3, size: 4, localRank: 1, localSize: 2 };
   assert.equal(gpuOf(second, undefined), '1');

@@ -6,6 +6,7 @@ import { before, test } from 'node:test';
 import { listExamples, readCommands } from '../../scripts/manifest.ts';
 import { fixtureImage } from '../pixels/golden.ts';
 import { ensureBuilt, runShell, temporaryFolder } from '../support/run-cli.ts';
+import { leaveUnfinished } from '../support/unfinished.ts';
 
 before(ensureBuilt);
 
@@ -46,15 +47,10 @@ test('--resume goes on to the same bytes', async () => {
   writeFileSync(join(folder, 'in.ndjson'), Array.from({ length: 12 }, (_, i) => line(i)).join(''));
   const command = 'vpref augment -q --op moco:size=16 --op flip --image-dir views';
   await runShell(`${command} -o whole.ndjson in.ndjson`, { cwd: folder });
-  // The file that a killed run leaves: some rows and a torn one.
-  await runShell(`${command} -o parts.ndjson --limit 5 in.ndjson && mv parts.ndjson parts.ndjson.partial`, {
-    cwd: folder,
-  });
-  writeFileSync(
-    join(folder, 'parts.ndjson.partial'),
-    `${readFileSync(join(folder, 'parts.ndjson.partial'))}{"id":"r5","ima`,
-  );
+  const whole = readFileSync(join(folder, 'whole.ndjson'), 'utf8');
+  // Some rows and a torn one.
+  leaveUnfinished(join(folder, 'whole.ndjson'), join(folder, 'parts.ndjson'), whole.indexOf('{"id":"r5"') + 12);
   const { code, stderr } = await runShell(`${command} --resume -o parts.ndjson in.ndjson`, { cwd: folder });
   assert.equal(code, 0, stderr);
-  assert.equal(readFileSync(join(folder, 'parts.ndjson'), 'utf8'), readFileSync(join(folder, 'whole.ndjson'), 'utf8'));
+  assert.equal(readFileSync(join(folder, 'parts.ndjson'), 'utf8'), whole);
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { listExamples, readCommands } from '../../scripts/manifest.ts';
 import { ensureBuilt, root, runShell, temporaryFolder } from '../support/run-cli.ts';
+import { leaveUnfinished } from '../support/unfinished.ts';
 
 before(ensureBuilt);
 
@@ -70,8 +71,8 @@ test('a run that is gone on with gives the bytes of a straight one: import and p
     await runShell(`${command} -o whole`, { cwd });
     const whole = readFileSync(join(cwd, 'whole'), 'utf8');
     for (const bytes of [1, 700, 2500, Math.floor(whole.length / 2), whole.length - 1]) {
-      // A finished file cut anywhere is what a killed run leaves, but for its journal: rows are found by their groups.
-      writeFileSync(join(cwd, 'part.partial'), whole.slice(0, bytes));
+      // Rows of a finished file have no journal: they are found by their groups.
+      leaveUnfinished(join(cwd, 'whole'), join(cwd, 'part'), bytes);
       const { code, stderr } = await runShell(`${command} --resume -o part`, { cwd });
       assert.equal(code, 0, `${command}, ${bytes} bytes: ${stderr}`);
       const part = readFileSync(join(cwd, 'part'), 'utf8');

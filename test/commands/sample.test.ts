@@ -111,6 +111,22 @@ test('shards together are the whole, and a stopped run goes on to the same end',
   const resumed = await runCli([...flags, '-o', out, '--resume'], { input });
   assert.equal(resumed.code, 0, resumed.stderr);
   assert.equal(readFileSync(out, 'utf8'), whole.stdout);
+  // Killed: the lock of a run that is gone is in nobody's way.
+  const killed = `${out}.killed`;
+  for (let kill = 1; kill <= 4; kill += 1) {
+    const child = spawnCli([...flags, '-o', killed, '--resume'], {});
+    child.stdin!.on('error', () => {});
+    child.stdin!.write(input);
+    const ended = collect(child);
+    const rows = kill * 3;
+    while ((readIfThere(`${killed}.partial`) ?? '').split('\n').length < rows && child.exitCode === null)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill('SIGKILL');
+    assert.equal((await ended).code, 128 + 9);
+  }
+  const last = await runCli([...flags, '-o', killed, '--resume'], { input });
+  assert.equal(last.code, 0, last.stderr);
+  assert.equal(readFileSync(killed, 'utf8'), whole.stdout);
 });
 
 test('a preset gives way to flags, and to the record', { skip }, async () => {

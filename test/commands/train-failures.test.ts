@@ -143,7 +143,7 @@ test('a limit on file sizes is told as what it is, and leaves nothing half', { s
   );
   assert.equal(code, 1);
   assert.match(stderr, /small-files\/checkpoint-000001: could not be saved: .*File too large/);
-  assert.deepEqual(readdirSync(path('small-files')), []);
+  assert.ok(!existsSync(path('small-files')));
 });
 
 test('an image that goes away in the middle: the steps before it are saved', { skip }, async () => {

@@ -13,6 +13,7 @@ import { mergeInto } from '../../src/engine/merge.ts';
 import { loadPolicy } from '../../src/engine/policy.ts';
 import { isObject } from '../../src/records/field.ts';
 import { withoutEngine } from '../support/native.ts';
+import { root, runCli, temporaryFolder } from '../support/run-cli.ts';
 import { writeSafetensors } from '../support/safetensors.ts';
 
 interface Golden {
@@ -323,4 +324,26 @@ test('an adapter in the model folder is taken when it is given', async () => {
   await assert.rejects(checkModelFolder(dir, [adapter]), /adapter_config.json/);
   await checkModelFolder(dir, [`${dir}/.`]);
   await checkAdapterFolder(dir);
+});
+
+test('every command that opens a model or adapter refuses it at once', async (t) => {
+  if (withoutEngine) return t.skip(withoutEngine);
+  const folder = temporaryFolder('checkpoint');
+  execFileSync('mkfifo', [join(folder, 'config.json')]);
+  execFileSync('mkfifo', [join(folder, 'adapter_config.json')]);
+  const tiny = join(root, 'fixtures/tiny-gqa');
+  const input = '{"id":"a","prompt":"p","chosen":"x","rejected":"y","responses":[{"text":"z"}]}\n';
+  for (const args of [
+    ['sample', '--model', folder],
+    ['sample', '--model', tiny, '--adapter', folder],
+    ['score', '--model', folder],
+    ['train', '--model', folder, '-o', join(folder, 'run')],
+    ['train', '--model', tiny, '--init-adapter', folder, '-o', join(folder, 'run')],
+    ['annotate', '--judge', `local:${folder}`],
+    ['export', 'merge', '--model', tiny, '--adapter', folder, '-o', join(folder, 'merged')],
+  ]) {
+    const { code, stdout, stderr } = await runCli(args, { input });
+    assert.deepEqual([code, stdout], [1, ''], `${args}: ${stderr}`);
+    assert.match(stderr, /config\.json: expected a file, got a pipe/);
+  }
 });

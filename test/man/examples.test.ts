@@ -2,7 +2,7 @@
 // The examples of --help and the manual pages: every flag in them exists, and those that need neither a model nor a
 // network run on files of the names they use.
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { type CommandEntry, listExamples, readCommands } from '../../scripts/manifest.ts';
@@ -52,7 +52,7 @@ describe('the scripts in examples/', () => {
       .filter((name) => name !== 'chain.bash')
       .map((name) => `examples/${folder}/${name}`),
   );
-  for (const path of [...scripts, 'examples/demo.sh', 'examples/make/Makefile'])
+  for (const path of [...scripts, 'examples/demo.sh', 'examples/make/Makefile', 'examples/make/li2024.mk'])
     test(`${path}: every flag in it exists`, () => {
       const text = readFileSync(join(root, path), 'utf8').replaceAll('$(VPREF)', 'vpref').replace(/\\\n/g, ' ');
       const lines = text.split('\n').filter((line) => !line.startsWith('#') && !/\$VPREF|^ *title /.test(line));
@@ -63,8 +63,50 @@ describe('the scripts in examples/', () => {
     test(`${path}: without arguments it says what it takes`, async () => {
       const { code, stderr } = await runShell(`bash ${join(root, path)}`, { cwd: root });
       assert.equal(code, 2);
-      assert.match(stderr, /^# .*MODEL_DIR .*IMAGE_DIR OUT_DIR/);
+      assert.match(stderr, /^# .*MODEL_DIR .*OUT_DIR/);
     });
+});
+
+describe("the papers' figures in examples/", () => {
+  /** What a script asks of vpref, which here only notes it. */
+  async function calls(line: string, env: Record<string, string> = {}): Promise<string> {
+    const cwd = temporaryFolder('calls');
+    mkdirSync(join(cwd, 'bin'));
+    writeFileSync(
+      join(cwd, 'bin/vpref'),
+      `#!/bin/sh\necho "$*" >>"${cwd}/calls"\n[ "$1" = import ] || cat >/dev/null\n`,
+    );
+    chmodSync(join(cwd, 'bin/vpref'), 0o755);
+    for (const name of ['a.json', 'b.json']) writeFileSync(join(cwd, name), '');
+    const { code, stderr } = await runShell(`PATH="$PWD/bin:$PATH"; ${line}`, { cwd, env });
+    assert.equal(code, 0, stderr);
+    return readFileSync(join(cwd, 'calls'), 'utf8');
+  }
+
+  for (const [preset, step] of [
+    ['seva-7b', 800],
+    ['seva-13b', 500],
+  ] as const)
+    test(`${preset}: noise step ${step}`, async () => {
+      const env = { PRESET: preset };
+      const shell = await calls(`bash ${join(root, 'examples/shell/seva.sh')} m a.json images out`, env);
+      const make = await calls(
+        `make -n -f ${join(root, 'examples/make/Makefile')} DATA=a.json VPREF=vpref | grep '^vpref' | while read -r line; do sh -c "$line" </dev/null; done`,
+        env,
+      );
+      for (const text of [shell, make]) assert.match(text, new RegExp(`^augment --op diffusion:step=${step}\\b`, 'm'));
+    });
+
+  test('Li et al.: rows of LRV and SciGraphQA together', async () => {
+    const shell = await calls(`bash ${join(root, 'examples/shell/li2024-dpo.sh')} m a.json images b.json figures out`);
+    const make = await calls(
+      `make -n -f ${join(root, 'examples/make/li2024.mk')} MODEL=m LRV=a.json LRV_IMAGES=images SCIGRAPHQA=b.json FIGURES=figures | grep '^vpref import' | while read -r line; do sh -c "$line" </dev/null; done`,
+    );
+    for (const text of [shell, make]) {
+      assert.match(text, /^import lrv a\.json --limit 2562 --image-root images /m);
+      assert.match(text, /^import scigraphqa b\.json --limit 2522 --image-root figures /m);
+    }
+  });
 });
 
 const needsMore = /--model|--judge|--endpoint|llava_gpt|eval compare/;

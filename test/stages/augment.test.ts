@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { decodeImage, loadImage } from '../../src/pixels/decode.ts';
@@ -369,6 +369,38 @@ test('image files hold what the recorded operations give, and replay writes them
   assert.deepEqual(comparable(again), comparable(made));
   for (const file of readdirSync(first))
     assert.deepEqual(readFileSync(join(second, file)), readFileSync(join(first, file)), file);
+});
+
+test('a picture that is there but torn is made again, one that is whole is left alone', async () => {
+  const imageDir = temporaryFolder('augment');
+  const make = () => run(augment({ views: parseViewSpecs(['hflip']), seed: 0, imageDir, createPool }), RECORDS);
+  await make();
+  const files = readdirSync(imageDir).map((name) => join(imageDir, name));
+  const before = files.map((file) => readFileSync(file));
+  truncateSync(files[0]!, before[0]!.length >> 1);
+  writeFileSync(files[1]!, readFileSync(fixtureImage('photo.png')));
+  await make();
+  for (const [i, file] of files.entries()) assert.deepEqual(readFileSync(file), before[i], file);
+});
+
+test('what a record calls its views and files leads out of no folder', async () => {
+  const folder = temporaryFolder('augment');
+  const [imageDir, previewDir] = [join(folder, 'a/views'), join(folder, 'a/look')];
+  const view = { name: '../../out', ops: [{ op: 'hflip' }], seed: 0, images: ['/elsewhere/x.png'] };
+  const records = ['../../id', '..', 'x/y', 'x_y'].map((id) => ({ ...record(id, 'photo.png'), id, views: [view] }));
+  await run(replay({ imageDir, previewDir, createPool }), records);
+  assert.deepEqual(readdirSync(folder), ['a']);
+  assert.deepEqual(readdirSync(join(folder, 'a')).sort(), ['look', 'views']);
+  // Two previews a record, also where ids look the same as file names.
+  assert.equal(readdirSync(previewDir).length, 8);
+  for (const images of [['/elsewhere/x.png'], ['../x.png'], ['a/../../x.png']]) {
+    const [result] = await run(replay({ createPool }), [{ ...record('r', 'photo.png'), views: [{ ...view, images }] }]);
+    assert.match(
+      result!.error!.message,
+      /views\[0\]\.images\[0\]: expected a file below the current folder \(--image-dir gives another\)/,
+    );
+  }
+  assert.ok(!existsSync('/elsewhere'));
 });
 
 test('diffusion stays a recipe: no image is read, one seed for all images of the view', async () => {

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { createReadStream, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  createReadStream,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -162,7 +170,7 @@ test('a draw of 50 in 200 is uniform: every row comes up about as often', async 
   assert.ok(chiSquare < 290, `chi-square ${chiSquare}`);
 });
 
-test('image roots: one for all, one for a source, none for absolute paths', async () => {
+test('image roots: one for all, one for a source', async () => {
   const imageRoots = [{ directory: 'data' }, { source: 'ocr_vqa', directory: '/big/disk' }];
   const { records } = await run('llava', llavaFile, { imageRoots });
   assert.deepEqual(
@@ -174,8 +182,44 @@ test('image roots: one for all, one for a source, none for absolute paths', asyn
       undefined,
     ],
   );
-  const absolute = { image_id: '/abs/1.jpg', question: 'q', answer: 'a' };
-  assert.deepEqual((await one('lrv', absolute, { imageRoots })).images, ['/abs/1.jpg']);
+});
+
+test('a path that leaves its image root is refused, links below it are followed', async () => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'vpref-import-')));
+  mkdirSync(join(folder, 'disk'));
+  symlinkSync(join(folder, 'disk'), join(folder, 'root'));
+  symlinkSync('/somewhere', join(folder, 'root/away'));
+  const root = join(folder, 'root');
+  const imageRoots = [{ directory: root }, { source: 'ocr_vqa', directory: 'ocr' }];
+  const read = (image: string) => run('llava', [{ id: 1, image, conversations: turns }], { imageRoots });
+  const turns = [
+    { from: 'human', value: '<image>\nq' },
+    { from: 'gpt', value: 'a' },
+  ];
+  for (const [image, found] of [
+    ['a/../b.jpg', join(root, 'b.jpg')],
+    ['..b.jpg', join(root, '..b.jpg')],
+    ['away/b.jpg', join(root, 'away/b.jpg')],
+    [join(root, 'b.jpg'), join(root, 'b.jpg')],
+    [join(folder, 'disk/b.jpg'), join(folder, 'disk/b.jpg')],
+    ['ocr_vqa/b.jpg', 'ocr/ocr_vqa/b.jpg'],
+  ] as const)
+    assert.deepEqual((await read(image)).records[0]?.images, [found], image);
+  for (const image of [
+    '../b.jpg',
+    'a/../../b.jpg',
+    '..',
+    '/etc/b.jpg',
+    `${root}/../b.jpg`,
+    `${root}x/b.jpg`,
+    'ocr_vqa/../../b.jpg',
+  ]) {
+    const { records, errors } = await read(image);
+    assert.equal(records.length, 0, image);
+    const where = image.startsWith('ocr_vqa') ? 'ocr' : root;
+    const expected = `image: expected a path below ${where} (--image-root), got ${JSON.stringify(image)}`;
+    assert.ok(errors[0]!.replace('images[0]', 'image').endsWith(expected), errors[0]);
+  }
 });
 
 test('--check-images tells what is missing, empty or no image, by source, and goes on', async () => {

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // All views of one record's images, as files: the work of one pool job.
 import { createHash } from 'node:crypto';
-import { rename, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { threadId } from 'node:worker_threads';
 import { encodePng, loadImage } from '../../pixels/decode.ts';
 import { addDiffusionNoise } from '../../pixels/diffusion.ts';
 import type { Image } from '../../pixels/image.ts';
 import { CLIP_MEAN, CLIP_STD, modelInput } from '../../pixels/model-input.ts';
 import type { AugmentJob, AugmentResult, ReplayJob, ReplayResult } from '../../pixels/pool.ts';
-import { RunError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
 import { ORIGINAL_VIEW } from '../../records/view.ts';
+import { writePicture } from '../picture-file.ts';
 import { changesPixels, drawView, replayView } from './make-view.ts';
 import type { ViewSpec } from './view-spec.ts';
 
@@ -29,7 +28,8 @@ export async function augmentImages(job: AugmentJob): Promise<AugmentResult> {
   for (const [index, source] of job.images.entries()) {
     const original = await loadImage(source);
     const label = imageLabel(id, index, job.images.length);
-    if (previewDir !== undefined) await writePreview(previewDir, label, ORIGINAL_VIEW, original, []);
+    const preview = previewDir === undefined ? undefined : previewStem(previewDir, id, label);
+    if (preview !== undefined) await writePreview(preview, ORIGINAL_VIEW, original, []);
     for (const view of views) {
       const { name } = view.spec;
       const { ops, image } = drawView(original, view.spec, view.random);
@@ -38,9 +38,9 @@ export async function augmentImages(job: AugmentJob): Promise<AugmentResult> {
       const own = ops.filter((op) => !isNoise(op));
       view.ops.push(...own.map((op) => (job.images.length > 1 ? { ...op, image: index } : op)));
       if (imageDir !== undefined && changesPixels(view.spec)) {
-        view.files.push(await writeImage(imageDir, `${label}.${name}`, image));
+        view.files.push(await writeImage(imageDir, `${label}.${fileName(name)}`, image));
       }
-      if (previewDir !== undefined) await writePreview(previewDir, label, name, image, view.noise);
+      if (preview !== undefined) await writePreview(preview, name, image, view.noise);
     }
   }
   return views.map(({ spec, ops, noise, files }) => ({
@@ -55,12 +55,14 @@ export async function replayImages({ id, images, views, imageDir, previewDir }: 
   for (const [index, source] of images.entries()) {
     const original = await loadImage(source);
     const label = imageLabel(id, index, images.length);
-    if (previewDir !== undefined) await writePreview(previewDir, label, ORIGINAL_VIEW, original, []);
+    const preview = previewDir === undefined ? undefined : previewStem(previewDir, id, label);
+    if (preview !== undefined) await writePreview(preview, ORIGINAL_VIEW, original, []);
     for (const [i, view] of views.entries()) {
       const ops = view.ops.filter((op) => op.image === undefined || op.image === index);
       const image = replayView(original, ops);
-      if (imageDir !== undefined) await written[i]?.push(await writeImage(imageDir, `${label}.${view.name}`, image));
-      if (previewDir !== undefined) await writePreview(previewDir, label, view.name, image, ops);
+      if (imageDir !== undefined)
+        await written[i]?.push(await writeImage(imageDir, `${label}.${fileName(view.name)}`, image));
+      if (preview !== undefined) await writePreview(preview, view.name, image, ops);
     }
   }
   return written;
@@ -79,23 +81,39 @@ function imageLabel(id: string, index: number, numImages: number): string {
   return numImages > 1 ? `${safe}.${index}` : safe;
 }
 
-// The name holds a digest of the pixels: another seed or run never writes other pixels under the same name.
+/** A view's name as part of a file name: a record may bring any. */
+function fileName(view: string): string {
+  return view.replace(/[/\\\p{Cc}]/gu, '_').slice(0, 100);
+}
+
+// The name holds a digest of the pixels: another seed or run never writes other pixels under the same name. What is there but torn is made again.
 async function writeImage(folder: string, stem: string, image: Image): Promise<string> {
-  const digest = createHash('sha256').update(`${image.width}x${image.height}:`).update(image.data).digest('hex');
+  const digest = pixelDigest(image);
   const path = join(folder, `${stem}.${digest.slice(0, 16)}.png`);
-  const isThere = await stat(path).then(
-    (info) => info.size > 0,
-    () => false,
-  );
-  if (!isThere) await writeWhole(path, await encodePng(image));
+  const isThere =
+    existsSync(path) &&
+    (await loadImage(path)
+      .then(pixelDigest)
+      .catch(() => '')) === digest;
+  if (!isThere) writePicture(path, await encodePng(image));
   return path;
 }
 
+function pixelDigest({ width, height, data }: Image): string {
+  return createHash('sha256').update(`${width}x${height}:`).update(data).digest('hex');
+}
+
+/** How the previews of an image are called; ids that make the same label get different ones. */
+function previewStem(folder: string, id: string, label: string): string {
+  const isWhole = label === id || label.startsWith(`${id}.`);
+  return join(folder, isWhole ? label : `${label}~${createHash('sha256').update(id).digest('hex').slice(0, 8)}`);
+}
+
 /** What the model is shown: after pixel operations as it is; with noise at model size, the tensor shown as pixels and clipped. */
-async function writePreview(folder: string, label: string, view: string, image: Image, ops: readonly ViewOp[]) {
+async function writePreview(stem: string, view: string, image: Image, ops: readonly ViewOp[]) {
   const noise = ops.find(isNoise);
   const shown = noise === undefined ? image : noisedPreview(image, noise.step as number, noise.seed as number);
-  await writeWhole(join(folder, `${label}.${view}.png`), await encodePng(shown));
+  writePicture(`${stem}.${fileName(view)}.png`, await encodePng(shown));
 }
 
 const PREVIEW_SIZE = 336;
@@ -119,15 +137,4 @@ function noisedPreview(image: Image, step: number, seed: number): Image {
     return (noised[channel * plane + Math.floor(i / 3)]! * CLIP_STD[channel]! + CLIP_MEAN[channel]!) * 255;
   });
   return { width, height, data: new Uint8Array(shown.buffer) };
-}
-
-/** The file appears whole or not at all. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.${process.pid}-${threadId}.partial`;
-  try {
-    await writeFile(partial, bytes);
-    await rename(partial, path);
-  } catch (cause) {
-    throw new RunError('write', `${path}: expected to write an image, got ${(cause as Error).message}`, { cause });
-  }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `augment`: adds distorted views of a record's images; `replay`: makes the image files of recorded views again.
 import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, isAbsolute, relative } from 'node:path';
 import type { Image } from '../../pixels/image.ts';
 import { PixelError } from '../../pixels/pixel-error.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
@@ -9,6 +9,7 @@ import { RecordError, RunError } from '../../records/error.ts';
 import { sourceName } from '../../records/image-source.ts';
 import { randomStream } from '../../records/random.ts';
 import type { View, VprefRecord } from '../../records/record.ts';
+import { clearLeftovers } from '../picture-file.ts';
 import { mapRowsConcurrently, type Row, type Stage } from '../stage.ts';
 import { changesPixels, drawView } from './make-view.ts';
 import type { ViewSpec } from './view-spec.ts';
@@ -46,7 +47,7 @@ export function augment({ views, seed, imageDir, previewDir, createPool }: Augme
 }
 
 export interface ReplayOptions {
-  /** Where image files go; by default each where its record says it was. */
+  /** Where image files go; by default where the record says they were, below the current folder. */
   imageDir?: string;
   previewDir?: string;
   createPool: () => PixelPool;
@@ -54,21 +55,34 @@ export interface ReplayOptions {
 
 /** Makes the image files of every recorded view again, byte for byte; the record says where they are. */
 export function replay({ imageDir, previewDir, createPool }: ReplayOptions): Stage {
+  const made = new Set<string>();
   return withPool({ imageDir, previewDir, createPool }, async (row, pool) => {
     const { id, images = [], views = [] } = row.record;
     if (views.length === 0) throw new RecordError(row, 'views', 'at least one to make again', 'none');
-    const folder = imageDir ?? recordedFolder(views);
-    if (folder !== undefined) await mkdir(folder, { recursive: true });
+    const folder = imageDir ?? recordedFolder(row, views);
+    if (folder !== undefined && !made.has(folder)) await makeFolder(folder);
+    if (folder !== undefined) made.add(folder);
     const job = { id, images, views, ...(folder && { imageDir: folder }), ...(previewDir && { previewDir }) };
     const files = await pool.run('replay', job).catch((error) => Promise.reject(atRow(row, error)));
-    const made = views.map((view, i): View => ({ ...view, ...(files[i] && { images: files[i] }) }));
-    return [{ ...row.record, views: made }];
+    const again = views.map((view, i): View => ({ ...view, ...(files[i] && { images: files[i] }) }));
+    return [{ ...row.record, views: again }];
   });
 }
 
-function recordedFolder(views: readonly View[]): string | undefined {
-  const first = views.find((view) => view.images !== undefined && view.images.length > 0);
-  return first && dirname(first.images![0]!);
+// A record may come from anywhere: what it says is no leave to write anywhere.
+function recordedFolder(row: Row, views: readonly View[]): string | undefined {
+  const index = views.findIndex((view) => view.images !== undefined && view.images.length > 0);
+  if (index < 0) return undefined;
+  const file = views[index]!.images![0]!;
+  const below = relative('.', dirname(file));
+  if (/^\.\.(?:[/\\]|$)/.test(below) || isAbsolute(below))
+    throw new RecordError(
+      row,
+      `views[${index}].images[0]`,
+      'a file below the current folder (--image-dir gives another)',
+      JSON.stringify(file),
+    );
+  return dirname(file);
 }
 
 /** A stage of one record at a time over a pool that ends with it; folders are made first. */
@@ -94,6 +108,7 @@ function withPool(
 async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
+    clearLeftovers(folder);
   } catch (cause) {
     throw new RunError('write', `${folder}: expected a folder to write images to, got ${(cause as Error).message}`, {
       cause,

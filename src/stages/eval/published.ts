@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the two papers print, to stand beside one's own rows. SeVa: Zhu et al. 2024 (2405.20501) table 1 and 2; Li et al.
+// What the two papers print, to stand beside one's own rows. SeVa: Zhu et al. 2024 (2404.10501) table 1 and 2; Li et al.
 // 2024 (2402.10884), main table and table 7 (noisy-image MT-Bench). Units as `score`: percent, MT-Bench 1-10.
 
 export interface PublishedRow {

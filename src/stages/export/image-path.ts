@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Image paths as another trainer's files have them: under its folder, and files where records have data: URIs.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { RecordError } from '../../records/error.ts';
 import {
@@ -13,6 +13,7 @@ import {
   localPath,
   sourceName,
 } from '../../records/image-source.ts';
+import { clearLeftovers, writePicture } from '../picture-file.ts';
 import type { Row } from '../stage.ts';
 
 /** The path to write for one of a record's images. Throws RecordError. */
@@ -27,6 +28,7 @@ export interface ImagePathOptions {
 
 export function imagePaths({ root, directory }: ImagePathOptions): ImagePath {
   const from = root === undefined ? undefined : resolve(root);
+  if (directory !== undefined && existsSync(directory)) clearLeftovers(directory);
   return (image, row, field) => {
     const path = image.startsWith('data:') ? writeDataImage(image, directory, row, field) : localPath(image);
     if (from === undefined) return path;
@@ -47,7 +49,7 @@ function writeDataImage(uri: string, directory: string | undefined, row: Row, fi
     throw new RecordError(row, field, IMAGE_EXPECTED, `${sourceName(uri)} (${describeBytes(bytes)})`);
   const path = join(directory, `${createHash('sha256').update(bytes).digest('hex').slice(0, 32)}.${kind.extension}`);
   mkdirSync(directory, { recursive: true });
-  if (!existsSync(path)) writeFileSync(path, bytes);
+  if (!existsSync(path) || !readFileSync(path).equals(bytes)) writePicture(path, bytes);
   return path;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where images are: roots put before the paths that a file writes, and a look at whether they are there.
-import { isAbsolute, join } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { isAbsolute, join, normalize, relative, sep } from 'node:path';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import {
@@ -21,12 +22,36 @@ export interface ImageRoot {
   directory: string;
 }
 
-/** The path as later stages open it: under its source's root, else under the common one, else as written. */
-export function resolveImage(path: string, source: string | undefined, roots: readonly ImageRoot[]): string {
-  if (isAbsolute(path) || path.startsWith('data:')) return path;
+/**
+ * The path as later stages open it: under its source's root, else under the common one, else as written. Links below a root are followed; a path that leaves
+ * it by its own words (`..`, an absolute one elsewhere) throws RecordError.
+ */
+export function resolveImage(
+  path: string,
+  source: string | undefined,
+  roots: readonly ImageRoot[],
+  { at, field }: { at: Place; field: string },
+): string {
+  if (path.startsWith('data:')) return path;
   const root = roots.find((root) => root.source !== undefined && root.source === source);
   const directory = (root ?? roots.find((root) => root.source === undefined))?.directory;
-  return directory === undefined ? path : join(directory, path);
+  if (directory === undefined) return path;
+  const found = isAbsolute(path) ? normalize(path) : join(directory, path);
+  if (isBelow(directory, found) || (isAbsolute(path) && isBelow(realPath(directory), found))) return found;
+  throw new RecordError(at, field, `a path below ${directory} (--image-root)`, JSON.stringify(path));
+}
+
+function isBelow(directory: string, path: string): boolean {
+  const below = relative(directory, path);
+  return below !== '' && below !== '..' && !below.startsWith(`..${sep}`) && !isAbsolute(below);
+}
+
+function realPath(directory: string): string {
+  try {
+    return realpathSync(directory);
+  } catch {
+    return directory;
+  }
 }
 
 /**

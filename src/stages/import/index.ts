@@ -230,9 +230,10 @@ function ownRecord(record: VprefRecord, row: ItemRow, { imageRoots }: ImportOpti
   if (record.id !== row.record.id)
     throw new RecordError(row, joinPath(row.item.path, 'id'), 'an id not seen before', JSON.stringify(record.id));
   if (record.error !== undefined || record.images === undefined) return record;
-  const images = record.images.map((image, index) =>
-    resolveImage(imageReference(image, row, joinPath(row.item.path, `images[${index}]`)), record.source, imageRoots),
-  );
+  const images = record.images.map((image, index) => {
+    const field = joinPath(row.item.path, `images[${index}]`);
+    return resolveImage(imageReference(image, row, field), record.source, imageRoots, { at: row, field });
+  });
   return withNumbersOf(record, { ...record, images });
 }
 
@@ -257,9 +258,10 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
     source,
     ...rest
   } = draft;
-  const images = written?.map((image, index) =>
-    resolveImage(imageReference(image, row, joinPath(item.path, `images[${index}]`)), itemSource, options.imageRoots),
-  );
+  const images = written?.map((image, index) => {
+    const field = joinPath(item.path, `images[${index}]`);
+    return resolveImage(imageReference(image, row, field), itemSource, options.imageRoots, { at: row, field });
+  });
   const { id, group, answer, format, onText } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {

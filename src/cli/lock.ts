@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// One writer for an output: a lock file that says who writes. It is made by link(2), which is atomic on NFS too. A holder on this machine is known by
+// its process, one on another by its heartbeat. (proper-lockfile keeps neither host nor process: a killed run would hold up the next one until its time
+// is over, ages are compared between clocks of two machines, and a stale lock is removed in two steps, between which a third process may take it.)
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  write,
+  writeSync,
+} from 'node:fs';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { RunError, UsageError } from '../records/error.ts';
+import { isObject } from '../records/field.ts';
+
+/** Who holds a lock, as its file says. */
+interface Holder {
+  command: string;
+  host: string;
+  pid: number;
+  /** When the process began, in the kernel's ticks: another process may have its number by now. */
+  start?: string;
+  /** The running system and its space of process numbers; where both are ours, its processes can be looked up. */
+  machine?: string;
+  since: string;
+  /** Slurm keeps the job's number when it starts it again, and ends the earlier start before. */
+  job?: string;
+  restart?: number;
+  token: string;
+}
+
+export interface LockOptions {
+  /** Such as "vpref sample". */
+  command: string;
+  /** How the message begins: "-o out.ndjson". */
+  subject: string;
+  note?: (message: string) => void;
+  /** A holder on another machine is gone when it gave no sign of life for so long. */
+  staleMs?: number;
+  env?: NodeJS.ProcessEnv;
+}
+
+const STALE_MS = 90_000;
+const BEATS = 9;
+const POLL_MS = 500;
+
+/** The lock of a file, or of a folder that is to appear: beside it. */
+export function lockBeside(path: string): string {
+  return join(dirname(path), `.${basename(path)}.lock`);
+}
+
+/** The lock of a folder that grows. */
+export function lockInside(folder: string): string {
+  return join(folder, '.lock');
+}
+
+export class OutputLock {
+  readonly #path: string;
+  readonly #token: string;
+  readonly #fd: number;
+  readonly #subject: string;
+  readonly #staleMs: number;
+  #timer: NodeJS.Timeout | undefined;
+  #seen = Date.now();
+  #isReleased = false;
+  /** The lock was that of a process elsewhere, which may yet turn up: files that it had open must not be written on. */
+  readonly isFromElsewhere: boolean;
+
+  private constructor(path: string, made: Made, { subject, staleMs = STALE_MS }: LockOptions) {
+    this.#path = path;
+    this.#token = made.holder.token;
+    this.#fd = made.fd;
+    this.isFromElsewhere = made.isFromElsewhere;
+    this.#subject = subject;
+    this.#staleMs = staleMs;
+  }
+
+  /** Takes the lock; one whose holder is gone is taken over. Throws RunError{"locked"} that says who holds it. */
+  static async take(path: string, options: LockOptions): Promise<OutputLock> {
+    const lock = new OutputLock(path, await take(path, options), options);
+    lock.#timer = globalThis.setInterval(() => lock.#beat(), lock.#staleMs / BEATS);
+    lock.#timer.unref();
+    return lock;
+  }
+
+  /** Throws RunError{"locked"} when another process has taken the lock over. Looks only when that can have happened, unless told to. */
+  check({ now = false } = {}): void {
+    if (!now && Math.abs(Date.now() - this.#seen) < this.#staleMs / 3) return;
+    const holder = readHolder(this.#path);
+    if (holder?.token === this.#token) {
+      this.#seen = Date.now();
+      return;
+    }
+    const by = holder === undefined ? 'its lock was removed' : `it was taken over by ${describe(holder)}`;
+    throw new RunError('locked', `${this.#subject}: is not this run's any more: ${by}; nothing more was written`);
+  }
+
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    clearInterval(this.#timer);
+    closeSync(this.#fd);
+    if (readHolder(this.#path)?.token === this.#token) rmSync(this.#path, { force: true });
+  }
+
+  // A write, not a set time: the file's time is then the file server's, for all machines.
+  #beat(): void {
+    write(this.#fd, '{', 0, (error) => {
+      if (error === null && !this.#isReleased) fdatasync(this.#fd, () => undefined);
+    });
+  }
+}
+
+/** A folder that is there, made when it was not; `undo` removes it again while it is empty. */
+export function makeLockedFolder(folder: string): { undo(): void } {
+  let first: string | undefined;
+  try {
+    first = mkdirSync(folder, { recursive: true });
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new UsageError(`-o ${folder}: expected a directory, got ${code === 'EEXIST' ? 'a file' : message}`, {
+      cause,
+    });
+  }
+  const undo = () => {
+    try {
+      if (first !== undefined) rmdirSync(folder);
+    } catch {}
+  };
+  return { undo };
+}
+
+interface Made {
+  holder: Holder;
+  fd: number;
+  isFromElsewhere: boolean;
+}
+
+async function take(path: string, options: LockOptions): Promise<Made> {
+  const holder = ownHolder(options);
+  for (;;) {
+    const made = create(path, holder, options.subject);
+    if (made !== undefined) return { ...made, isFromElsewhere: false };
+    const found = readHolder(path);
+    if (found === undefined) continue;
+    const gone = await isGone(path, found, holder, options);
+    if (gone === 'no') throw heldError(path, found, holder, options);
+    if (gone === 'released') continue;
+    const replaced = await replace(path, found, holder, options);
+    if (replaced !== undefined) return { ...replaced, isFromElsewhere: gone === 'elsewhere' };
+  }
+}
+
+// Of several that find a lock stale one replaces it: under a lock of its own, and only the very one that was looked at.
+async function replace(path: string, found: Holder, holder: Holder, options: LockOptions) {
+  const guard = await take(`${path}.next`, options);
+  try {
+    if (readHolder(path)?.token !== found.token) return undefined;
+    const aside = asideOf(path);
+    const fd = writeHolder(aside, holder, options.subject);
+    renameSync(aside, path);
+    return { holder, fd };
+  } finally {
+    closeSync(guard.fd);
+    rmSync(`${path}.next`, { force: true });
+  }
+}
+
+/** Undefined when there is a lock already. */
+function create(path: string, holder: Holder, subject: string): Omit<Made, 'isFromElsewhere'> | undefined {
+  const aside = asideOf(path);
+  const fd = writeHolder(aside, holder, subject);
+  try {
+    linkSync(aside, path);
+    return { holder, fd };
+  } catch (cause) {
+    closeSync(fd);
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return undefined;
+    if (code !== undefined && NO_LINKS.has(code)) return createExclusively(path, holder);
+    throw new RunError('write-failed', `${subject}: cannot be written: ${message}`, { cause });
+  } finally {
+    rmSync(aside, { force: true });
+  }
+}
+
+// File systems without hard links (FAT, some of FUSE).
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+function createExclusively(path: string, holder: Holder): Omit<Made, 'isFromElsewhere'> | undefined {
+  try {
+    const fd = openSync(path, 'wx+');
+    writeSync(fd, JSON.stringify(holder));
+    return { holder, fd };
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
+    throw cause;
+  }
+}
+
+function asideOf(path: string): string {
+  return join(dirname(path), `.${randomBytes(6).toString('hex')}.lock`);
+}
+
+function writeHolder(path: string, holder: Holder, subject: string): number {
+  try {
+    const fd = openSync(path, 'wx+');
+    writeSync(fd, JSON.stringify(holder));
+    return fd;
+  } catch (cause) {
+    throw new RunError('write-failed', `${subject}: cannot be written: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Undefined when there is no lock. One that cannot be read is somebody's all the same. */
+function readHolder(path: string): Holder | undefined {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new RunError('locked', `${path}: cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  try {
+    const holder: unknown = JSON.parse(text);
+    if (isObject(holder) && typeof holder.token === 'string') return holder as unknown as Holder;
+  } catch {}
+  return { command: 'a run', host: 'an unknown host', pid: 0, since: 'an unknown time', token: text };
+}
+
+function ownHolder({ command, env = process.env }: LockOptions): Holder {
+  const { SLURM_JOB_ID: job, SLURM_CLUSTER_NAME: cluster = '', SLURM_RESTART_COUNT: restart = '0' } = env;
+  const start = processStart(process.pid);
+  const machine = ownMachine();
+  return {
+    command,
+    host: hostname(),
+    pid: process.pid,
+    ...(typeof start === 'string' && { start }),
+    ...(machine !== undefined && { machine }),
+    since: new Date().toISOString(),
+    ...(job !== undefined && { job: `${cluster}/${job}`, restart: Number(restart) }),
+    token: randomBytes(8).toString('hex'),
+  };
+}
+
+function ownMachine(): string | undefined {
+  try {
+    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** When a process began; undefined where the system does not say; null for one that is gone or ended. */
+function processStart(pid: number): string | null | undefined {
+  if (ownMachine() === undefined) return undefined;
+  try {
+    // The name in parentheses may hold anything; the state is the next field, the start the 20th.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? null : fields[19];
+  } catch {
+    return null;
+  }
+}
+
+function isRunning({ pid, start }: Holder): boolean {
+  const began = processStart(pid);
+  if (began !== undefined) return began !== null && (start === undefined || began === start);
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+type Gone = 'no' | 'here' | 'elsewhere' | 'released';
+
+async function isGone(path: string, found: Holder, own: Holder, options: LockOptions): Promise<Gone> {
+  if (isHere(found, own)) return isRunning(found) ? 'no' : 'here';
+  if (own.job !== undefined && found.job === own.job && (found.restart ?? 0) < own.restart!) return 'elsewhere';
+  const { staleMs = STALE_MS, subject, note } = options;
+  const first = timeOf(path);
+  const now = serverTime(path, subject);
+  if (first === undefined) return 'released';
+  for (let age = Math.max(0, now - first), isSaid = false; age < staleMs; age += POLL_MS) {
+    if (!isSaid)
+      note?.(
+        `${subject}: held by ${describe(found)}: waiting for its sign of life, ${Math.ceil(staleMs / 1000)} s at most`,
+      );
+    isSaid = true;
+    await setTimeout(Math.min(POLL_MS, staleMs));
+    const time = timeOf(path);
+    if (time === undefined) return 'released';
+    if (time !== first) return 'no';
+  }
+  return 'elsewhere';
+}
+
+function isHere(found: Holder, own: Holder): boolean {
+  if (found.machine !== undefined && own.machine !== undefined) return found.machine === own.machine;
+  return found.machine === own.machine && found.host === own.host && found.pid > 0;
+}
+
+/** When the file was last written. It is opened: NFS answers a mere stat from memory. */
+function timeOf(path: string): number | undefined {
+  try {
+    const fd = openSync(path, 'r');
+    try {
+      return fstatSync(fd).mtimeMs;
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** Now, by the clock that the times of files come from. */
+function serverTime(path: string, subject: string): number {
+  const aside = asideOf(path);
+  try {
+    const fd = writeHolder(aside, { token: '' } as Holder, subject);
+    closeSync(fd);
+    return timeOf(aside) ?? Date.now();
+  } finally {
+    rmSync(aside, { force: true });
+  }
+}
+
+function describe({ command, host, pid, since }: Holder): string {
+  return `${command}, process ${pid} on ${host}, since ${since}`;
+}
+
+function heldError(path: string, found: Holder, own: Holder, { subject }: LockOptions): RunError {
+  const hint = isHere(found, own) ? '' : `, or delete ${path} if that process is gone`;
+  return new RunError(
+    'locked',
+    `${subject}: is being written by ${describe(found)}: wait for its end${hint}, or choose another -o`,
+  );
+}
