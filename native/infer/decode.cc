@@ -47,6 +47,7 @@ void Generator::decode() {
   const bool beams = std::any_of(groups_.begin(), groups_.end(), [](const auto& g) { return g->beam.has_value(); });
   if (beams) settle();  // they choose on the host
   StepRows step;
+  step.plan.is_decode = true;
   std::vector<Place> places;
   gather(step, places);
   if (places.empty()) return settle();

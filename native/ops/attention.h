@@ -42,6 +42,8 @@ struct PlanCache {
 struct AttentionPlan {
   std::vector<AttentionSpan> spans;  // disjoint, covering every query row
   std::vector<KvRange> ranges;
+  // A step of decoding, each span one row. The CPU sums those in an order of their own, so it must not follow from the sizes of the spans.
+  bool is_decode = false;
   mutable PlanCache cache = {};
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tiled attention with online softmax (FlashAttention, 2205.14135). Scores are kept transposed, keys down and queries across the
-// lanes, so that the softmax needs no horizontal reduction. A few query rows against many keys take the decode path, which
-// streams keys and values once.
+// lanes, so that the softmax needs no horizontal reduction. Decoding's few query rows against many keys take a path
+// of their own, which streams keys and values once.
 #include "ops/attention.h"
 
 #include <cmath>
@@ -78,8 +78,8 @@ void mask(float* scores, const QueryTile& tile, int64_t keys, int64_t lanes, int
 }
 
 struct TileScratch {
-  float *query, *scores, *out, *max, *sum, *correction;
-  static int64_t floats(int64_t d) { return up(d * kQueries, 16) + kKeys * kQueries + up(kQueries * d, 16) + 3 * kQueries; }
+  float *query, *scores, *out, *max, *sum, *correction, *keys, *values;
+  static int64_t floats(int64_t d) { return up(d * kQueries, 16) + kKeys * kQueries + up(kQueries * d, 16) + 3 * kQueries + 2 * kKeys * packed_stride(d); }
   TileScratch(float* memory, int64_t d) {
     Pieces p{memory};
     query = p.take(d * kQueries);
@@ -88,8 +88,18 @@ struct TileScratch {
     max = p.take(kQueries);
     sum = p.take(kQueries);
     correction = p.take(kQueries);
+    keys = p.take(kKeys * packed_stride(d));
+    values = p.take(kKeys * packed_stride(d));
   }
 };
+
+// The rows of a block side by side: as they lie packed, or a copy in scratch where they lie apart.
+const float* block_rows(const KeyBlock& block, const PackedRows& rows, const float* packed, int64_t ld, float* scratch) {
+  if (block.pieces.size() == 1) return packed + rows.at(block.pieces[0].begin) * ld;
+  float* to = scratch;
+  for (const KvRange& piece : block.pieces) to = std::copy_n(packed + rows.at(piece.begin) * ld, piece.count * ld, to);
+  return scratch;
+}
 
 void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, const PackedRows& rows, const QueryTile& tile,
                  int64_t kv_head, const float* keys, const float* values, float scale, const Tensor& out, const Tensor* lse,
@@ -99,13 +109,13 @@ void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
   std::fill(s.max, s.max + lanes, kNothing);
   std::fill(s.sum, s.sum + lanes, 0.0f);
   std::memset(s.out, 0, size_t(count * d) * sizeof(float));
-  for_key_blocks(plan, tile, [&](int64_t row, int64_t n, int64_t visible) {
-    const int64_t at = rows.at(int32_t(row));
-    kn.gemm_tile(n, lanes, d, keys + at * ld, ld, 1, s.query, lanes, s.scores, lanes, /*accumulate=*/false);
-    if (visible < n) mask(s.scores, tile, n, lanes, visible, kNothing);
+  for_key_blocks(plan, tile, [&](const KeyBlock& block) {
+    const int64_t n = block.rows;
+    kn.gemm_tile(n, lanes, d, block_rows(block, rows, keys, ld, s.keys), ld, 1, s.query, lanes, s.scores, lanes, /*accumulate=*/false);
+    if (block.visible < n) mask(s.scores, tile, n, lanes, block.visible, kNothing);
     if (kn.softmax_step(s.scores, n, lanes, s.max, s.sum, s.correction))
       for (int64_t i = 0; i < count; ++i) kn.scale(s.correction[i], s.out + i * d, d);
-    kn.gemm_tile(count, d, n, s.scores, 1, lanes, values + at * ld, ld, s.out, d, /*accumulate=*/true);
+    kn.gemm_tile(count, d, n, s.scores, 1, lanes, block_rows(block, rows, values, ld, s.values), ld, s.out, d, /*accumulate=*/true);
   });
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = tile.span->q_begin + tile.row + i % tile.rows;
@@ -149,7 +159,7 @@ void attend_tiled(Context& ctx, const Heads& h, const AttentionPlan& plan, const
 // One part of the keys of one span and key/value head; the parts' results are merged by their log-sum-exp.
 struct DecodePart {
   const AttentionSpan* span;
-  int64_t kv_head, begin, end;  // positions in the concatenation of the span's ranges
+  int64_t kv_head, keys, begin, end;  // of all keys that the span sees, these
 };
 
 struct DecodeScratch {
@@ -174,35 +184,33 @@ void attend_part(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
     partial[i * width] = kNothing;
     std::fill(partial + i * width + 1, partial + (i + 1) * width, 0.0f);
   }
-  int64_t before = 0;
-  for (int r = 0; r < span.num_ranges; ++r) {
-    const KvRange& range = plan.ranges[size_t(span.first_range + r)];
-    const bool causal = span.causal && r == span.num_ranges - 1;
-    const int64_t begin = std::max<int64_t>(part.begin - before, 0), end = std::min<int64_t>(part.end - before, range.count);
-    for (int64_t b = begin; b < end; b += kKeys) {
-      const int64_t n = std::min(kKeys, end - b), row = range.begin + b;
-      kn.gemv(s.query, d, int(count), row_address(h.k, row, part.kv_head * d), h.k.dtype, h.k.stride[0], d, 0, n, s.scores, kKeys);
-      for (int64_t j = 0; j < n; ++j)
-        kn.to_f32(row_address(h.v, row + j, part.kv_head * d), h.v.dtype, s.values + j * d, d);
-      for (int64_t i = 0; i < count; ++i) {
-        float* scores = s.scores + i * kKeys;
-        float* state = partial + i * width;
-        const int64_t visible = causal ? std::clamp<int64_t>(range.count - span.q_count + i % span.q_count + 1 - b, 0, n) : n;
-        std::fill(scores + visible, scores + n, kNothing);
-        const float max = std::max(state[0], kn.max(scores, n));
-        if (max == kNothing) {
-          std::fill(scores, scores + n, 0.0f);
-          continue;
-        }
-        const float correction = std::exp(state[0] - max);
-        kn.exp_scaled(scores, max, 1.0f, 1.0f, scores, n);
-        state[0] = max;
-        state[1] = state[1] * correction + kn.sum(scores, n);
-        if (correction != 1.0f) kn.scale(correction, state + 2, d);
-      }
-      kn.gemm_tile(count, d, n, s.scores, kKeys, 1, s.values, d, partial + 2, width, /*accumulate=*/true);
+  std::vector<KvRange> pieces;
+  for (int64_t b = part.begin; b < part.end; b += kKeys) {
+    const int64_t n = std::min(kKeys, part.end - b);
+    take_keys(plan, span, b, b + n, pieces);
+    int64_t at = 0;
+    for (const KvRange& piece : pieces) {
+      kn.product.few(s.query, d, int(count), row_address(h.k, piece.begin, part.kv_head * d), h.k.dtype, h.k.stride[0], d, 0, piece.count, s.scores + at, kKeys);
+      for (int64_t j = 0; j < piece.count; ++j, ++at)
+        kn.to_f32(row_address(h.v, piece.begin + j, part.kv_head * d), h.v.dtype, s.values + at * d, d);
     }
-    before += range.count;
+    for (int64_t i = 0; i < count; ++i) {
+      float* scores = s.scores + i * kKeys;
+      float* state = partial + i * width;
+      const int64_t visible = span.causal ? std::clamp<int64_t>(part.keys - span.q_count + i % span.q_count + 1 - b, 0, n) : n;
+      std::fill(scores + visible, scores + n, kNothing);
+      const float max = std::max(state[0], kn.max(scores, n));
+      if (max == kNothing) {
+        std::fill(scores, scores + n, 0.0f);
+        continue;
+      }
+      const float correction = std::exp(state[0] - max);
+      kn.exp_scaled(scores, max, 1.0f, 1.0f, scores, n);
+      state[0] = max;
+      state[1] = state[1] * correction + kn.sum(scores, n);
+      if (correction != 1.0f) kn.scale(correction, state + 2, d);
+    }
+    kn.gemm_tile(count, d, n, s.scores, kKeys, 1, s.values, d, partial + 2, width, /*accumulate=*/true);
   }
 }
 
@@ -232,21 +240,20 @@ void merge_parts(const Kernels& kn, const Heads& h, const DecodePart& first, con
 
 void attend_decode(Context& ctx, const Heads& h, const AttentionPlan& plan, const std::vector<const AttentionSpan*>& spans,
                    float scale, const Tensor& out, const Tensor* lse) {
-  // Keys are cut into parts when there are few heads and spans to share out; the cut does not depend on the threads.
+  // Keys are cut into parts when there are few heads to share out; the cut depends on neither the threads nor the other spans.
   constexpr int64_t kWantedParts = 64, kSmallestPart = 2 * kKeys;
   const Kernels& kn = kernels();
   const int64_t pairs = int64_t(spans.size()) * h.kv_heads();
-  const int64_t wanted = std::max<int64_t>(1, kWantedParts / pairs);
+  const int64_t wanted = std::max<int64_t>(1, kWantedParts / h.kv_heads());
   std::vector<DecodePart> parts;
   std::vector<int64_t> first_part;
   int64_t keys_in_all = 0;
   for (int64_t head = 0; head < h.kv_heads(); ++head)
     for (const AttentionSpan* span : spans) {
-      int64_t keys = 0;
-      for (int r = 0; r < span->num_ranges; ++r) keys += plan.ranges[size_t(span->first_range + r)].count;
+      const int64_t keys = num_keys(plan, *span);
       const int64_t each = std::max(kSmallestPart, up((keys + wanted - 1) / wanted, kKeys));
       first_part.push_back(int64_t(parts.size()));
-      for (int64_t b = 0; b < keys; b += each) parts.push_back({span, head, b, std::min(keys, b + each)});
+      for (int64_t b = 0; b < keys; b += each) parts.push_back({span, head, keys, b, std::min(keys, b + each)});
       keys_in_all += keys;
     }
   first_part.push_back(int64_t(parts.size()));
@@ -274,7 +281,7 @@ void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, 
                const Tensor& out, const Tensor* lse) {
   const Heads h(q, k, v);
   std::vector<const AttentionSpan*> tiled, decode;
-  for (const AttentionSpan& s : plan.spans) (s.q_count * h.group <= kDecodeQueries ? decode : tiled).push_back(&s);
+  for (const AttentionSpan& s : plan.spans) (plan.is_decode && s.q_count * h.group <= kDecodeQueries ? decode : tiled).push_back(&s);
   if (!tiled.empty()) attend_tiled(ctx, h, plan, tiled, scale, out, lse);
   if (!decode.empty()) attend_decode(ctx, h, plan, decode, scale, out, lse);
 }
@@ -319,8 +326,8 @@ void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan,
     s.lse[i] = g.lse.as<float>()[query_row(i) * h.q.dim(1) + query_head(i)];
   }
   std::memset(s.dq, 0, size_t(count * d) * sizeof(float));
-  for_key_blocks(plan, tile, [&](int64_t row, int64_t n, int64_t visible) {
-    const int64_t at = rows.at(int32_t(row));
+  const auto add_keys = [&](const KvRange& piece, int64_t visible) {
+    const int64_t at = rows.at(piece.begin), n = piece.count;
     kn.gemm_tile(n, lanes, d, keys + at * ld, ld, 1, s.query_t, lanes, s.scores, lanes, false);
     if (visible < n) mask(s.scores, tile, n, lanes, visible, kNothing);
     kn.gemm_tile(n, lanes, d, values + at * ld, ld, 1, s.dout_t, lanes, s.dscores, lanes, false);
@@ -328,6 +335,13 @@ void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan,
     kn.gemm_tile(n, d, count, s.scores, lanes, 1, s.dout, d, dv + at * ld, ld, true);
     kn.gemm_tile(n, d, count, s.dscores, lanes, 1, s.query, d, dk + at * ld, ld, true);
     kn.gemm_tile(count, d, n, s.dscores, 1, lanes, keys + at * ld, ld, s.dq, d, true);
+  };
+  for_key_blocks(plan, tile, [&](const KeyBlock& block) {
+    int64_t visible = block.visible;
+    for (const KvRange& piece : block.pieces) {
+      add_keys(piece, visible);
+      visible -= piece.count;
+    }
   });
   for (int64_t i = 0; i < count; ++i) {
     kn.scale(scale, s.dq + i * d, d);

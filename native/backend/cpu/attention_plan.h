@@ -72,20 +72,42 @@ class PackedRows {
   int64_t rows_ = 0;
 };
 
-// body(first row, rows, visible): the key blocks a tile sees; query i (row within the tile) sees the rows before visible + i of the
-// block. That is below 0 where the first queries see none of it, and at least `rows` where all see all.
+// Up to kKeys keys that follow each other in what a tile sees.
+struct KeyBlock {
+  std::vector<KvRange> pieces;  // where they lie
+  int64_t rows, visible;        // query i (row within the tile) sees the keys before visible + i: below 0 where the first see none, at least `rows` where all see all
+};
+
+// Keys [begin, end) of all that the span sees.
+inline void take_keys(const AttentionPlan& plan, const AttentionSpan& span, int64_t begin, int64_t end, std::vector<KvRange>& pieces) {
+  pieces.clear();
+  int64_t before = 0;
+  for (int r = 0; r < span.num_ranges && before < end; ++r) {
+    const KvRange& range = plan.ranges[size_t(span.first_range + r)];
+    const int64_t first = std::max<int64_t>(begin - before, 0), last = std::min<int64_t>(end - before, range.count);
+    if (first < last) pieces.push_back({int32_t(range.begin + first), int32_t(last - first)});
+    before += range.count;
+  }
+}
+
+inline int64_t num_keys(const AttentionPlan& plan, const AttentionSpan& span) {
+  int64_t keys = 0;
+  for (int r = 0; r < span.num_ranges; ++r) keys += plan.ranges[size_t(span.first_range + r)].count;
+  return keys;
+}
+
+// body(block): the keys a tile sees, in blocks that are counted from the first key, wherever the keys lie and whatever the tile: so a query's sums have one order.
 template <class Body>
 void for_key_blocks(const AttentionPlan& plan, const QueryTile& tile, Body body) {
   const AttentionSpan& s = *tile.span;
-  for (int r = 0; r < s.num_ranges; ++r) {
-    const KvRange& range = plan.ranges[size_t(s.first_range + r)];
-    const bool causal = s.causal && r == s.num_ranges - 1;
-    const int64_t first_visible = causal ? range.count - s.q_count + tile.row + 1 : range.count;
-    const int64_t end = causal ? first_visible + tile.rows - 1 : range.count;
-    for (int64_t b = 0; b < end; b += kKeys) {
-      const int64_t n = std::min(kKeys, end - b);
-      body(range.begin + b, n, first_visible - b);
-    }
+  const int64_t keys = num_keys(plan, s), first_visible = s.causal ? keys - s.q_count + tile.row + 1 : keys;
+  const int64_t end = s.causal ? first_visible + tile.rows - 1 : keys;
+  KeyBlock block;
+  for (int64_t b = 0; b < end; b += kKeys) {
+    block.rows = std::min(kKeys, end - b);
+    block.visible = first_visible - b;
+    take_keys(plan, s, b, b + block.rows, block.pieces);
+    body(block);
   }
 }
 

@@ -8,21 +8,11 @@
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/row.h"
+#include "backend/cpu/row_products.h"
 #include "core/arena.h"
 
 namespace vpref::cpu {
 namespace {
-
-constexpr int64_t kKernelRows = 8;  // of x that one pass over a weight row serves
-
-// Whether reading the weights is the cost, so that the matrix-vector kernels win: measured against oneDNN.
-bool few_rows(const Tensor& x, const Tensor& weight) {
-  constexpr int64_t kAlways = 4, kFirstLevelCache = 12288, kMixed = 24;
-  const int64_t rows = x.dim(0);
-  if (x.dtype != weight.dtype) return rows <= kMixed;  // the library would need the weights converted first
-  return rows <= kAlways || (rows <= kKernelRows && rows * x.dim(1) <= kFirstLevelCache);
-}
-
 
 // rows x width elements of x into a dense array of another dtype.
 void convert_block(const Context& ctx, const void* x, DType dtype, int64_t stride, int64_t rows, int64_t width, DType to, void* y) {
@@ -107,57 +97,11 @@ Matmul product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpos
           c.data, c.dtype, c.stride[0], nullptr, alpha, beta};
 }
 
-// y = product (+ bias) + beta y, from the f32 product.
-void finish_gemv(const Kernels& k, const float* product, const float* bias, const Tensor& y, int64_t t, int64_t begin,
-                 int64_t end, float beta) {
-  alignas(64) float piece[kPiece], old[kPiece];
-  for (int64_t c = begin; c < end; c += kPiece) {
-    const int64_t n = std::min(kPiece, end - c);
-    k.to_f32(product + c, DType::f32, piece, n);
-    if (bias) k.add_scaled(bias + c, 1.0f, piece, n);
-    if (beta != 0.0f) k.add_scaled(read_row(k, y, t, c, n, old), beta, piece, n);
-    k.from_f32(piece, row_address(y, t, c), y.dtype, n);
-  }
-}
-
-// Few rows: the weights are streamed once, each thread its own part of them.
-void gemv(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias, const Tensor& y, float beta) {
-  const Kernels& k = kernels();
-  const int64_t rows = x.dim(0), n = weight.dim(0), depth = weight.dim(1), wide = padded(depth);
-  const bool pairs = k.gemv_bf16 && x.dtype == DType::bf16 && weight.dtype == DType::bf16;
-  const bool direct = y.dtype == DType::f32 && beta == 0.0f && !bias;
-  const size_t input = pairs || x.dtype == DType::f32 ? 0 : aligned(size_t(rows * wide) * sizeof(float));
-  const size_t output = direct ? 0 : aligned(size_t(rows * n) * sizeof(float));
-  char* memory = static_cast<char*>(ctx.workspace.get(input + output));
-  const float* in = x.as<float>();
-  int64_t ldx = x.stride[0];
-  if (input) {
-    float* copy = reinterpret_cast<float*>(memory);
-    for (int64_t t = 0; t < rows; ++t) k.to_f32(row_address(x, t), x.dtype, copy + t * wide, depth);
-    in = copy;
-    ldx = wide;
-  }
-  float* out = direct ? y.as<float>() : reinterpret_cast<float*>(memory + input);
-  const int64_t ldy = direct ? y.stride[0] : n;
-  parallel_ranges(threads_for(ctx, (n + 15) / 16, 16 * depth), n, 16, [&](int, int64_t begin, int64_t end) {
-    // Rows beyond one pass find the weights in cache: a few weight rows at a time.
-    const int64_t step = rows > kKernelRows ? 16 : end - begin;
-    for (int64_t n0 = begin; n0 < end; n0 += step)
-      for (int64_t t = 0; t < rows; t += kKernelRows) {
-        const int count = int(std::min(kKernelRows, rows - t));
-        const int64_t n1 = std::min(end, n0 + step);
-        if (pairs) k.gemv_bf16(x.as<bf16_t>() + t * ldx, ldx, count, weight.as<bf16_t>(), weight.stride[0], depth, n0, n1, out + t * ldy, ldy);
-        else k.gemv(in + t * ldx, ldx, count, weight.data, weight.dtype, weight.stride[0], depth, n0, n1, out + t * ldy, ldy);
-      }
-    if (!direct)
-      for (int64_t t = 0; t < rows; ++t) finish_gemv(k, out + t * n, bias, y, t, begin, end, beta);
-  });
-}
-
 }  // namespace
 
 void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha,
           float beta) {
+  if (!transpose_a && transpose_b) return row_products(ctx, a, b, nullptr, c, alpha, beta);
   matmul(ctx, product(a, transpose_a, b, transpose_b, c, alpha, beta));
 }
 
@@ -168,10 +112,7 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
     converted.resize(size_t(bias->dim(0)));
     bias_f32 = read_vector(kernels(), *bias, converted.data());
   }
-  if (few_rows(x, weight)) return gemv(ctx, x, weight, bias_f32, y, beta);
-  Matmul p = product(x, false, weight, true, y, 1.0f, beta);
-  p.bias = bias_f32;
-  matmul(ctx, p);
+  row_products(ctx, x, weight, bias_f32, y, 1.0f, beta);
 }
 
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta) {

@@ -14,10 +14,7 @@ namespace plain { extern const Kernels table; }
 #if defined(__x86_64__)
 namespace avx2 { extern const Kernels table; }
 namespace avx512 { extern const Kernels table; }
-namespace avx512bf16 {
-void gemv_bf16(const bf16_t* x, int64_t ldx, int rows, const bf16_t* w, int64_t ldw, int64_t k, int64_t n0, int64_t n1,
-               float* y, int64_t ldy);
-}
+namespace avx512bf16 { extern const ProductKernels product; }
 #endif
 
 namespace {
@@ -40,7 +37,7 @@ const Kernels* avx512_table() {
   static const Kernels table = [] {
     Kernels t = avx512::table;
 #if defined(VPREF_AVX512BF16)
-    if (__builtin_cpu_supports("avx512bf16")) t.gemv_bf16 = avx512bf16::gemv_bf16;
+    if (__builtin_cpu_supports("avx512bf16")) t.product_bf16 = &avx512bf16::product;
 #endif
     return t;
   }();

@@ -11,6 +11,20 @@
 
 namespace vpref::cpu {
 
+// y = x w^T over panels: a handful of rows, one register of each in turn, the last one filled up with zeros. Every element is the sum over lanes that each
+// sum every lanes-th product, k no longer than `depth` at a time: the same bytes whatever rows and columns stand beside it.
+struct ProductKernels {
+  int rows, cols;  // the most rows of a panel of x; the rows of a panel of w
+  int64_t depth;   // of one sum; longer k are sums of these, in order
+  int64_t step;    // elements of one register
+  size_t size;     // of an element of a panel
+  void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k, void* panel);  // count rows and width - count of zeros
+  // y[t, 0..cols) (+)= the products of a panel of x of so many rows.
+  void (*tile)(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate);
+  // The same sums without panels, for few rows: y[t, n0..n1) for t < rows <= 8; x: f32, or bf16 where panels are.
+  void (*few)(const void* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0, int64_t n1, float* y, int64_t ldy);
+};
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -49,12 +63,8 @@ struct Kernels {
 
   void (*adamw)(const AdamW& options, float* param, const float* grad, float* m, float* v, bf16_t* copy, int64_t n);
 
-  // y[t, n0..n1) = x[t, :] . w[n, :] for t < rows <= 8; w: f32, bf16 or f16 rows of k elements.
-  void (*gemv)(const float* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0,
-               int64_t n1, float* y, int64_t ldy);
-  // The same with x and w in bf16 on the CPU's bf16 dot product; null where it has none.
-  void (*gemv_bf16)(const bf16_t* x, int64_t ldx, int rows, const bf16_t* w, int64_t ldw, int64_t k, int64_t n0,
-                    int64_t n1, float* y, int64_t ldy);
+  ProductKernels product;              // f32, weights of any dtype converted
+  const ProductKernels* product_bf16;  // x and w (bf16, or f16 rounded to it) on the CPU's bf16 dot product; null where it has none
 
   // c[m, n] (+)= sum_k a[i * a_row + k * a_col] b[k * ldb + j]; any m, n; f32.
   void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,

@@ -76,61 +76,6 @@ static void gemm_tile(int64_t m, int64_t n, int64_t k, const float* a, int64_t a
   if (j < n) gemm_narrow(m, n - j, k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
 }
 
-// R weight rows against T rows of x: each weight register is loaded once and used T times.
-template <int R, int T, class W>
-static inline void gemv_block(const float* x, int64_t ldx, const W* w, int64_t ldw, int64_t k, float* y, int64_t ldy) {
-  F acc[R][T] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= k; i += kLanes) {
-    F in[T];
-#pragma GCC unroll 8
-    for (int t = 0; t < T; ++t) in[t] = load(x + t * ldx + i);
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const F weight = load(w + r * ldw + i);
-#pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) acc[r][t] = fma(weight, in[t], acc[r][t]);
-    }
-  }
-  if (i < k)
-    for (int r = 0; r < R; ++r)
-      for (int t = 0; t < T; ++t)
-        acc[r][t] = fma(load_part(w + r * ldw + i, k - i), load_part(x + t * ldx + i, k - i), acc[r][t]);
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t) y[t * ldy + r] = reduce_add(acc[r][t]);
-}
-
-template <int T, class W>
-static void gemv_rows(const float* x, int64_t ldx, const W* w, int64_t ldw, int64_t k, int64_t n0, int64_t n1, float* y,
-                      int64_t ldy) {
-  constexpr int R = T <= 2 ? 4 : (kLanes >= 16 && T <= 6) ? 4 : 2;
-  int64_t n = n0;
-  for (; n + R <= n1; n += R) gemv_block<R, T>(x, ldx, w + n * ldw, ldw, k, y + n, ldy);
-  for (; n < n1; ++n) gemv_block<1, T>(x, ldx, w + n * ldw, ldw, k, y + n, ldy);
-}
-
-template <class W>
-static void gemv_of(const float* x, int64_t ldx, int rows, const W* w, int64_t ldw, int64_t k, int64_t n0, int64_t n1,
-                    float* y, int64_t ldy) {
-  switch (rows) {
-    case 1: return gemv_rows<1>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 2: return gemv_rows<2>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 3: return gemv_rows<3>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 4: return gemv_rows<4>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 5: return gemv_rows<5>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 6: return gemv_rows<6>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 7: return gemv_rows<7>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 8: return gemv_rows<8>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-  }
-}
-
-static void gemv(const float* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0,
-                 int64_t n1, float* y, int64_t ldy) {
-  if (dtype == DType::f32) gemv_of(x, ldx, rows, static_cast<const float*>(w), ldw, k, n0, n1, y, ldy);
-  else if (dtype == DType::bf16) gemv_of(x, ldx, rows, static_cast<const bf16_t*>(w), ldw, k, n0, n1, y, ldy);
-  else gemv_of(x, ldx, rows, static_cast<const f16_t*>(w), ldw, k, n0, n1, y, ldy);
-}
-
 static bool softmax_step(float* s, int64_t k, int64_t lanes_q, float* max_of, float* sum_of, float* correction) {
   bool changed = false;
   for (int64_t j = 0; j < lanes_q; j += kLanes) {

@@ -8,6 +8,7 @@
 
 #include "backend/cpu/kernels_rows.h"
 #include "backend/cpu/kernels_matrix.h"
+#include "backend/cpu/kernels_product.h"
 
 namespace vpref::cpu::VPREF_ISA {
 
@@ -42,8 +43,9 @@ const Kernels table = {
     .sum_exp = sum_exp,
     .exp_scaled = exp_scaled,
     .adamw = adamw,
-    .gemv = gemv,
-    .gemv_bf16 = nullptr,
+    .product = {.rows = kProductRows, .cols = kProductCols, .depth = F32::depth, .step = F32::step, .size = sizeof(float), .pack = pack_panel<F32>,
+                .tile = product_tile<F32>, .few = few_products<F32>},
+    .product_bf16 = nullptr,
     .gemm_tile = gemm_tile,
     .softmax_step = softmax_step,
     .softmax_backward = softmax_backward,

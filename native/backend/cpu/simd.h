@@ -16,14 +16,18 @@ namespace vpref::cpu::VPREF_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kTileRows = 12;  // of the matrix micro-kernel: accumulators fill the register file
+constexpr int kTileRows = 12;     // of the matrix micro-kernel: accumulators fill the register file
+constexpr int kProductRows = 6;   // of x in the kernel of linear layers, beside kProductCols rows of weights: likewise
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 6;
+constexpr int kProductRows = 3;
 #else
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 6;
+constexpr int kProductRows = 3;
 #endif
+constexpr int kProductCols = 4;
 constexpr int kLanes = kVectorBytes / 4;
 
 typedef float F __attribute__((vector_size(kVectorBytes)));
@@ -102,9 +106,13 @@ static inline F fma(F a, F b, F c) {
 static inline F max(F a, F b) { return a > b ? a : b; }
 static inline F min(F a, F b) { return a < b ? a : b; }
 
+// The halves are added to each other until one lane is left.
 static inline float reduce_add(F v) {
 #if defined(__AVX512F__)
-  return _mm512_reduce_add_ps((__m512)v);
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 #else
   float lanes[kLanes];
   store(lanes, v);

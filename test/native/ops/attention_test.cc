@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/attention.h"
 
+#include <algorithm>
+
 #include "ops/attention_bounds.h"
 #include "reference/reference.h"
 
@@ -83,6 +85,81 @@ TEST_P(AttentionTest, ForwardOverTrees) {
     attention(ctx, q.view(), k.view(), v.view(), c.plan, scale, out.view(), nullptr);
     EXPECT_EQ(out.read(), first) << "two runs differ";
   }
+}
+
+TEST_P(AttentionTest, DecodingSumsOnItsOwnPath) {
+  for (Case c : cases()) {
+    SCOPED_TRACE(c.name);
+    c.plan.is_decode = true;
+    Operand q = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d, 1.5)), k = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d, 1.5), c.d);
+    Operand v = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d), c.d), out = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN));
+    const double scale = 1.0 / std::sqrt(double(c.d));
+    attention(ctx, q.view(), k.view(), v.view(), c.plan, float(scale), out.view(), nullptr);
+    const AttentionBounds bound = attention_bounds({q.values(), k.values(), v.values(), {}, c.plan, c.heads, c.kv_heads, c.d, scale}, attention_rounding(ctx.device, dtype(), c.d, c.kv_rows));
+    expect_within("out", out, reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, scale).out, bound.out);
+  }
+}
+
+// However the rows before it came, and wherever their keys lie: in one range or in pieces, in order or not, beside other spans or alone.
+TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
+  if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
+  const int64_t length = 330, room = 3 * length, heads = 4, kv_heads = 2, d = 40;
+  const Values q_values = normal(length * heads * d, 1.5), k_values = normal(length * kv_heads * d, 1.5), v_values = normal(length * kv_heads * d);
+  // Row r of the sequence lies in row `place(r)` of a cache; what lies between is other people's.
+  const auto run = [&](const std::vector<int32_t>& starts, const std::vector<int32_t>& places, const std::vector<KvRange>& queries, bool is_decode) {
+    Values k_all = normal(room * kv_heads * d), v_all = normal(room * kv_heads * d);
+    const auto place = [&](int64_t r) {
+      const size_t piece = size_t(std::upper_bound(starts.begin(), starts.end(), int32_t(r)) - starts.begin()) - 1;
+      return places[piece] + r - starts[piece];
+    };
+    for (int64_t r = 0; r < length; ++r) {
+      std::copy_n(k_values.begin() + r * kv_heads * d, kv_heads * d, k_all.begin() + place(r) * kv_heads * d);
+      std::copy_n(v_values.begin() + r * kv_heads * d, kv_heads * d, v_all.begin() + place(r) * kv_heads * d);
+    }
+    AttentionPlan plan;
+    plan.is_decode = is_decode;
+    Values some;
+    for (const KvRange& rows : queries) {
+      std::vector<KvRange> ranges;
+      const int32_t end = rows.begin + rows.count;
+      for (size_t i = 0; i < starts.size() && starts[i] < end; ++i)
+        ranges.push_back({places[i], std::min(end, i + 1 < starts.size() ? starts[i + 1] : int32_t(length)) - starts[i]});
+      if (ranges.back().count < rows.count) return Values();  // a causal span's rows are all in its last range
+      add_span(plan, int32_t(some.size()) / int32_t(heads * d), rows.count, ranges, true);
+      some.insert(some.end(), q_values.begin() + rows.begin * heads * d, q_values.begin() + end * heads * d);
+    }
+    const int64_t count = int64_t(some.size()) / (heads * d);
+    Operand q = operand({count, heads, d}, some), k = operand({room, kv_heads, d}, k_all), v = operand({room, kv_heads, d}, v_all), out = operand({count, heads, d}, Values(some.size()));
+    attention(ctx, q.view(), k.view(), v.view(), plan, 0.15f, out.view(), nullptr);
+    const Values got = out.read();
+    Values all(size_t(length * heads * d));
+    auto from = got.begin();
+    for (const KvRange& rows : queries) {
+      std::copy_n(from, rows.count * heads * d, all.begin() + rows.begin * heads * d);
+      from += rows.count * heads * d;
+    }
+    return all;
+  };
+  const auto expect_rows = [&](const Values& got, const Values& whole, const std::vector<KvRange>& queries) {
+    ASSERT_FALSE(got.empty());
+    for (const KvRange& rows : queries)
+      for (int64_t i = rows.begin * heads * d; i < (rows.begin + rows.count) * heads * d; ++i) ASSERT_EQ(got[size_t(i)], whole[size_t(i)]) << "row " << i / (heads * d);
+  };
+  const int32_t all = int32_t(length);
+  const Values whole = run({0}, {0}, {{0, all}}, false);
+  for (int32_t cut : {2, 50, 95, 96, 97, 200, 329}) {
+    SCOPED_TRACE(cut);
+    const std::vector<KvRange> after = {{cut, all - cut}}, pieces = {{0, cut}, {cut, all - cut}};
+    expect_rows(run({0}, {17}, pieces, false), whole, pieces);
+    expect_rows(run({0, cut}, {400, 30}, after, false), whole, after);
+    expect_rows(run({0, (cut + 1) / 2, cut}, {700, 5, 350}, after, false), whole, after);
+    expect_rows(run({0, cut}, {400, 30}, {{all - 1, 1}}, false), whole, {{all - 1, 1}});
+  }
+  std::vector<KvRange> ones;
+  for (int32_t r = 0; r < all; r += 13) ones.push_back({r, 1});
+  const Values steps = run({0}, {0}, ones, true);
+  for (const KvRange& one : ones) expect_rows(run({0}, {3}, {one}, true), steps, {one});
+  for (int32_t cut : {2, 95, 97, 200}) expect_rows(run({0, (cut + 1) / 2, cut}, {700, 5, 350}, {{299, 1}, {325, 1}}, true), steps, {{299, 1}, {325, 1}});
 }
 
 TEST_P(AttentionTest, BackwardOverTrees) {

@@ -115,6 +115,37 @@ TEST_P(GemmTest, ARowOfFewHasTheSameBytes) {
     }
 }
 
+// The same on the CPU, for any number of rows, threads and columns, whatever the weights are stored in.
+TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
+  if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
+  const int64_t most = 70;
+  for (const Size s : {Size{most, 40, 136}, {most, 131, 1096}, {most, 9, 2500}, {most, 300, 16}, {most, 5, 3}})
+    for (DType weight : {DType::f32, DType::bf16, DType::f16})
+      for (DType out : {DType::f32, dtype()}) {
+        SCOPED_TRACE(::testing::Message() << s.k << "x" << s.n << " weight " << dtype_name(weight) << " to " << dtype_name(out));
+        Operand x = operand({most, s.k}, normal(most * s.k), 5), w = operand(weight, {s.n, s.k}, normal(s.n * s.k), 3), bias = operand(DType::f32, {s.n}, normal(s.n));
+        const Values before = normal(most * s.n);
+        const auto rows = [&](int64_t first, int64_t count, bool bare) {
+          Operand y = operand(out, {most, s.n}, before, 2);
+          linear(ctx, x.view().rows(first, count), w.view(), bare ? nullptr : &bias.view(), y.view().rows(first, count), bare ? 0.0f : 0.5f);
+          if (weight == dtype() && !bare) gemm(ctx, x.view().rows(first, count), false, w.view(), true, y.view().rows(first, count), 0.25f, 1.0f);
+          const Values all = y.read();
+          return Values(all.begin() + first * s.n, all.begin() + (first + count) * s.n);
+        };
+        for (const bool bare : {true, false}) {
+          ctx.num_threads = 2;
+          const Values together = rows(0, most, bare);
+          const auto expect_part = [&](int64_t first, int64_t count) {
+            ctx.num_threads = int(1 + (first + count) % 5);
+            ASSERT_EQ(rows(first, count, bare), Values(together.begin() + first * s.n, together.begin() + (first + count) * s.n)) << count << " rows from " << first;
+          };
+          for (int64_t count = 1; count < 26; ++count) expect_part((count * 7) % (most - count), count);
+          for (const int64_t count : {33, 48, 69}) expect_part(1, count);
+          for (int64_t first = 0; first < most; first += 9) expect_part(first, 1);
+        }
+      }
+}
+
 // One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for the next.
 TEST_P(GemmTest, OperandsOfAnyAlignment) {
   const int64_t t = 3, k = 24, n = 16, last = 4;

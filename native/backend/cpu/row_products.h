@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// The product of linear layers, x w^T.
+#pragma once
+#include "core/context.h"
+#include "core/tensor.h"
+
+namespace vpref::cpu {
+
+// y = alpha x w^T (+ bias) + beta y. A row of y has the same bytes whatever rows stand beside it and whatever the number of threads; libraries promise neither.
+void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias, const Tensor& y, float alpha, float beta);
+
+}  // namespace vpref::cpu
