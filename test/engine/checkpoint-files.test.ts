@@ -13,7 +13,7 @@ import { mergeInto } from '../../src/engine/merge.ts';
 import { loadPolicy } from '../../src/engine/policy.ts';
 import { isObject } from '../../src/records/field.ts';
 import { withoutEngine } from '../support/native.ts';
-import { root, runCli, temporaryFolder } from '../support/run-cli.ts';
+import { root as project, runCli, temporaryFolder } from '../support/run-cli.ts';
 import { writeSafetensors } from '../support/safetensors.ts';
 
 interface Golden {
@@ -331,7 +331,7 @@ test('every command that opens a model or adapter refuses it at once', async (t)
   const folder = temporaryFolder('checkpoint');
   execFileSync('mkfifo', [join(folder, 'config.json')]);
   execFileSync('mkfifo', [join(folder, 'adapter_config.json')]);
-  const tiny = join(root, 'fixtures/tiny-gqa');
+  const tiny = join(project, 'fixtures/tiny-gqa');
   const input = '{"id":"a","prompt":"p","chosen":"x","rejected":"y","responses":[{"text":"z"}]}\n';
   for (const args of [
     ['sample', '--model', folder],
