@@ -31,7 +31,8 @@ export function precomputeRef(context: ModelContext): Stage {
     if (texts.length === 0) throw new RecordError(row, 'record', 'chosen and rejected, or response', 'none of them');
     const inputs = await referenceInputs(row, plan, context);
     if (record.ref?.inputs !== undefined) checkInputs(row, record.ref.inputs, inputs, COMPUTE_AGAIN);
-    if (record.ref !== undefined && isComplete(record)) return [record];
+    // A ref of 0.1 does not say which texts its sums are of: they are computed again.
+    if (record.ref?.inputs !== undefined && isComplete(record)) return [record];
     const rejectedSets = rejectedImageSets(row);
     // All images first, so that the requests come in one order.
     const [images, ...rejectedImages] = await Promise.all(

@@ -49,18 +49,21 @@ test('image-side negatives: chosen is scored with each set of images', async () 
 });
 
 test('a record that has it passes through untouched; one that lacks a part is completed', async () => {
+  const made = await recordFrom(precomputeRef(context), rowOf({ chosen: 'Yes.', rejected: 'No.' }));
+  const done = { ...made, ref_chosen_logps: -1, ref_rejected_logps: -2 };
   context.engine.scored.length = 0;
-  const done: Partial<VprefRecord> = {
-    chosen: 'Yes.',
-    rejected: 'No.',
-    ref_chosen_logps: -1,
-    ref_rejected_logps: -2,
-    ref: REF,
-  };
-  assert.deepEqual(await recordFrom(precomputeRef(context), rowOf(done)), rowOf(done).record);
+  assert.deepEqual(await recordFrom(precomputeRef(context), rowOf(done)), done);
   assert.equal(context.engine.scored.length, 0);
   const { ref_rejected_logps: _, ...half } = done;
   assert.equal((await recordFrom(precomputeRef(context), rowOf(half))).ref_rejected_logps, logpsOf('No.'));
+});
+
+test('sums of 0.1, which do not say of which texts they are, are computed again', async () => {
+  const old = { chosen: 'Yes.', rejected: 'No.', ref_chosen_logps: -1, ref_rejected_logps: -2, ref: REF };
+  const made = await recordFrom(precomputeRef(context), rowOf(old));
+  assert.equal(made.ref_chosen_logps, logpsOf('Yes.'));
+  assert.equal(made.ref_rejected_logps, logpsOf('No.'));
+  assert.notEqual(made.ref!.inputs, undefined);
 });
 
 test('a text, a picture, a processor setting or a template that changed since is named', async () => {
