@@ -223,7 +223,7 @@ test('an image that is not there, or is none, is the row of a failure and of not
   );
   assert.match(
     results[1]!.error!.message,
-    /^test\.ndjson:2: images\[0\]: expected an image that can be sent, got .*broken\.png: one that/,
+    /^test\.ndjson:2: images\[0\]: expected a JPEG, PNG, .* image, got .*broken\.png: a file that begins with "not an im"$/,
   );
 });
 
