@@ -28,6 +28,7 @@ test('a run that nothing can end any more says so, and its status is 1', () => {
     `const { main } = await import(${main});\nawait main({ root: ${JSON.stringify(folder)} }, ['wait']);\n`,
   );
   const { status, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8', timeout: 60_000 });
-  assert.equal(stderr, 'vpref wait: internal error: the run ended before its work was done\n');
+  // Node 22 adds a warning of its own.
+  assert.match(stderr, /^vpref wait: internal error: the run ended before its work was done$/m);
   assert.equal(status, 1);
 });
