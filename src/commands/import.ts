@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Args, Flags, type Interfaces } from '@oclif/core';
 import { recordFlags } from '../cli/flags.ts';
 import { openImportFiles } from '../cli/import-files.ts';
@@ -10,7 +10,10 @@ import { RecordCommand } from '../cli/record-command.ts';
 import type { RunContext } from '../cli/run.ts';
 import { createPixelPool } from '../pixels/pool.ts';
 import { UsageError } from '../records/error.ts';
+import { describeValue, isObject } from '../records/field.ts';
+import { type DatasetEntry, readDatasetEntry } from '../stages/import/dataset-info.ts';
 import type { Cleaning } from '../stages/import/dialogue.ts';
+import type { ImportFile } from '../stages/import/format.ts';
 import {
   type ImportCounts,
   type ImportOptions,
@@ -29,7 +32,8 @@ ${FORMAT_LINES.join('\n')}
 
 Files are JSON arrays, JSON lines, Parquet or Arrow, known by their first
 bytes and also gzipped, or folders that the datasets library saved; items are
-read one by one. The source of an item is the first folder of its image path, or the format's name.
+read one by one. For llama-factory, FILE may be dataset_info.json#NAME: the
+entry's file, its columns and tags as the entry says. The source of an item is the first folder of its image path, or the format's name.
 
 --faithful keeps what SeVa's published code does and this command mends
 otherwise:
@@ -93,9 +97,41 @@ otherwise:
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
       run.atEnd(() => tellCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
-      return importFiles(openImportFiles(files, stop, { rereads, counts: run.counts }), options, counts);
+      const named = args.format === 'llama-factory' ? files.map(readNamedEntry) : files;
+      return importFiles(openNamed(named, stop, { rereads, counts: run.counts }), options, counts);
     });
   }
+}
+
+type Named = string | DatasetEntry;
+
+/** The files, those of a dataset_info.json below its folder. */
+function openNamed(named: readonly Named[], ...[stop, options]: Rest<typeof openImportFiles>): ImportFile[] {
+  const entries = named.filter((file) => typeof file !== 'string');
+  const paths = named.map((file) => (typeof file === 'string' ? file : file.fileName));
+  return openImportFiles(paths, stop, options).map((file) => {
+    const entry = entries.find(({ fileName }) => file.source === fileName || file.source.startsWith(`${fileName}/`));
+    return entry === undefined ? file : { ...file, convert: entry.convert };
+  });
+}
+
+type Rest<F extends (first: never, ...rest: never[]) => unknown> =
+  Parameters<F> extends [unknown, ...infer R] ? R : never;
+
+/** A file as it is, or the entry that `dataset_info.json#NAME` names, its file where the entry says. */
+function readNamedEntry(file: string): Named {
+  const [, path, name] = /^(.+\.json)#(.+)$/.exec(file) ?? [];
+  if (path === undefined || existsSync(file)) return file;
+  let entries: unknown;
+  try {
+    entries = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new UsageError(`${path}: expected LLaMA-Factory's dataset_info.json: ${(cause as Error).message}`);
+  }
+  if (!isObject(entries) || !Object.hasOwn(entries, name!))
+    throw new UsageError(`${path}: expected an entry ${JSON.stringify(name)}, got ${describeValue(entries)}`);
+  const entry = readDatasetEntry(entries[name!], file);
+  return { ...entry, fileName: join(dirname(path), entry.fileName) };
 }
 
 type ImportFlags = Interfaces.InferredFlags<typeof Import.flags>;
