@@ -30,7 +30,7 @@ namespace vpref {
 struct TrainRow {
   std::string id;
   std::vector<SegmentInput> segments;
-  int32_t num_images = 0;           // images that the segments number 0..num_images-1
+  std::vector<ImageLayout> images;  // that the segments number from 0 on
   int32_t num_rejected = 0;         // K
   int32_t num_rejected_images = 0;  // J
   bool label = true;                // kto
@@ -146,6 +146,7 @@ class Trainer {
   struct Forward;
   void plan_device_memory();
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
+  MicroBatch micro_batch(std::span<const TrainRow> rows, size_t first_row) const;
   size_t micro_batch_end(std::span<const RowSize> rows, size_t begin) const;
   void reserve(size_t bytes);
   RowSize dense_batch(int64_t rows) const;
@@ -170,7 +171,7 @@ class Trainer {
   Trainable trainable_;
   GradientExchange exchange_;
   Arena arena_;
-  Buffer inv_freq_;
+  RopeTables rope_;
   int level_ = 0;
   int64_t largest_batch_ = 0;  // decoder rows, as planned
   int64_t steps_done_ = 0;

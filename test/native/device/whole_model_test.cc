@@ -406,9 +406,7 @@ std::vector<SessionRow> golden_rows(size_t count) {
     SessionRow s;
     s.row.id = at(from, "id").string();
     s.row.num_rejected = 1;
-    std::vector<int32_t> prompt = ids_of(at(from, "prompt"));
-    std::replace(prompt.begin(), prompt.end(), int32_t(at(json, "image_token_id").number()), -1);
-    s.row.segments = {{.parent = -1, .token_ids = prompt, .images = {0}, .image_rows = {64}},
+    s.row.segments = {{.parent = -1, .token_ids = ids_of(at(from, "prompt")), .images = {0}},
                       {.parent = 0, .token_ids = ids_of(at(from, "chosen")), .branch = 0},
                       {.parent = 0, .token_ids = ids_of(at(from, "rejected").array()[0]), .branch = 1}};
     for (size_t k = 0; k < 2; ++k) s.row.ref.push_back(at(json, "reference").array()[n].array()[k].number());
