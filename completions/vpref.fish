@@ -37,7 +37,7 @@ complete -c vpref -n '__fish_seen_subcommand_from annotate' -l timeout -r -d 'lo
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l top-p -r -d 'judge\'s top-p; default: the guide\'s'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l tpm -r -d 'tokens a minute at most'
 complete -c vpref -n __fish_use_subcommand -f -a augment -d 'add distorted views of the images'
-complete -c vpref -n '__fish_seen_subcommand_from augment' -l image-dir -r -d 'where image files of views go, as PNG'
+complete -c vpref -n '__fish_seen_subcommand_from augment' -l image-dir -r -d 'also write the images of views as PNG files, for other tools'
 complete -c vpref -n '__fish_seen_subcommand_from augment' -l limit -r -d 'stop after the first N records of the input'
 complete -c vpref -n '__fish_seen_subcommand_from augment' -l on-error -x -a 'fail skip keep' -d 'a row that fails: stop, leave it out, or write it with its error'
 complete -c vpref -n '__fish_seen_subcommand_from augment' -l op -r -d 'a view to add; may be repeated, and chained with + into one view'

@@ -361,7 +361,7 @@ test('--image-negatives: one set, several sets, and what is missing', async () =
   );
   assert.equal(
     await failure('given', record, { imageNegatives: ['noise'] }),
-    'f:1: views[2].images: expected image files for --image-negatives, got a recipe without files',
+    'f:1: views[2].images: expected image files for --image-negatives (augment --image-dir, or augment --replay --image-dir, writes them), got a recipe without files',
   );
 });
 

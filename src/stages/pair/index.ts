@@ -135,7 +135,7 @@ function negativeImages(row: Row, names: readonly string[]): string[] | string[]
       throw new RecordError(
         row,
         `views[${found}].images`,
-        'image files for --image-negatives',
+        'image files for --image-negatives (augment --image-dir, or augment --replay --image-dir, writes them)',
         'a recipe without files',
       );
     return images;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a report shows, gathered from NDJSON rows of any kind: metric rows of train, score rows of eval, records of every stage.
 import { isObject } from '../../records/field.ts';
-import type { Annotation, VprefRecord } from '../../records/record.ts';
+import type { Annotation, ViewOp, VprefRecord } from '../../records/record.ts';
+import { hasPixelOps, type ViewInputs, viewImages } from '../../records/view.ts';
+import type { Picture } from './thumbnails.ts';
 
 /** One run's curves: a column per metric, as uPlot wants them. */
 export interface Curves {
@@ -98,7 +100,7 @@ export interface ReportData {
   curves: Curves[];
   scores: ScoreRow[];
   pairs: PairItem[];
-  images: string[];
+  images: Picture[];
   files: FileCounts[];
   judges: JudgeSummary[];
   judgePairs: JudgePair[];
@@ -114,7 +116,8 @@ export class ReportCollector {
   readonly #curves = new Map<string, JsonObject[]>();
   readonly #scores: ScoreRow[] = [];
   readonly #pairs: PairItem[] = [];
-  readonly #images = new Map<string, number>();
+  /** By image and operations: its place in ReportData.images. */
+  readonly #images = new Map<string, { place: number; picture: Picture }>();
   readonly #files = new Map<string, FileCounts>();
   readonly #judges = new Map<string, JudgeTally>();
   readonly #judgePairs = new Map<string, { pair: JudgePair; counter: AgreementCounter }>();
@@ -154,7 +157,7 @@ export class ReportCollector {
       curves: [...this.#curves].map(([name, rows]) => curvesOf(name, rows)),
       scores: this.#scores,
       pairs: this.#pairs,
-      images: [...this.#images.keys()],
+      images: [...this.#images.values()].map(({ picture }) => picture),
       files: [...this.#files.values()],
       judges: [...this.#judges.values()].map((tally) => tally.summary()),
       judgePairs: [...this.#judgePairs.values()].map(({ pair, counter }) => ({
@@ -186,14 +189,14 @@ export class ReportCollector {
 
   #pairOf(run: string, record: VprefRecord): PairItem {
     const ok = record.annotations?.findLast(({ outcome }) => outcome === 'ok');
-    const image = (source: string) => {
-      const known = this.#images.get(source);
-      if (known !== undefined) return known;
-      this.#images.set(source, this.#images.size);
-      return this.#images.size - 1;
+    const image = (source: string, ops?: readonly ViewOp[]) => {
+      const key = JSON.stringify([source, ops]);
+      const known = this.#images.get(key) ?? { place: this.#images.size, picture: { source, ops } };
+      this.#images.set(key, known);
+      return known.place;
     };
     const view = record.views?.[0];
-    const rejectedImages = record.rejected_images?.flat() ?? view?.images ?? [];
+    const shown = rejectedPictures(record);
     return {
       id: record.id,
       run,
@@ -204,8 +207,8 @@ export class ReportCollector {
       ...(record.rejected_score !== undefined && { rejectedScore: record.rejected_score }),
       rule: record.pair?.rule ?? '',
       view: view === undefined ? '' : view.ops.map((op) => describeOp(op)).join(' + '),
-      images: (record.images ?? []).map(image),
-      rejectedImages: rejectedImages.map(image),
+      images: (record.images ?? []).map((source) => image(source)),
+      rejectedImages: shown.images.map((source, index) => image(source, shown.ops?.[index])),
       ...(ok?.scores && { scores: ok.scores, responses: (record.responses ?? []).map(({ text }) => text) }),
     };
   }
@@ -358,6 +361,14 @@ function curvesOf(name: string, rows: readonly JsonObject[]): Curves {
       if (typeof value === 'number' && key !== 'step' && key !== 'epoch') keys.add(key);
   const column = (key: string) => rows.map((row) => (typeof row[key] === 'number' ? (row[key] as number) : null));
   return { name, keys: [...keys], columns: [column('step'), ...[...keys].map(column)] };
+}
+
+/** What the rejected answer was given to: image-side negatives, else the first view where it changes pixels. */
+function rejectedPictures(record: VprefRecord): Pick<ViewInputs, 'images' | 'ops'> {
+  const { rejected_images: negatives, views: [view] = [], images = [] } = record;
+  if (negatives !== undefined) return { images: negatives.flat() };
+  const isChanged = view?.images !== undefined || (view !== undefined && hasPixelOps(view));
+  return isChanged ? viewImages(view, images) : { images: [] };
 }
 
 function promptText({ prompt }: VprefRecord): string {
