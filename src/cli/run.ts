@@ -6,14 +6,17 @@ import { formatLine } from '../records/lines.ts';
 import type { VprefRecord } from '../records/record.ts';
 import { withoutLogins } from '../records/server-url.ts';
 import type { Row, RowResult } from '../stages/stage.ts';
-import { BrokenPipeError, exitCode, StoppedError } from './exit.ts';
+import { isDevice } from './device-sink.ts';
+import { BrokenPipeError, exitCode, StoppedError, stoppedError } from './exit.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { type BadRow, checkFiles, type InputRow, readRows } from './input.ts';
 import type { Done } from './journal.ts';
 import { lockBeside, lockInside, makeLockedFolder, OutputLock } from './lock.ts';
-import { checkOutputPath, isDevice, openSink, openTableSink, type Sink, stoppedError } from './output.ts';
+import { openSink, openTableSink } from './output.ts';
+import { checkOutputPath } from './partial-file.ts';
 import { MAX_TOLD, type PipeOptions } from './pipe.ts';
 import { type Counts, type Figures, newCounts, type ProgressState, Reporter } from './progress.ts';
+import type { Sink } from './sink.ts';
 import { listenForStop } from './stop.ts';
 
 /** A command line after parsing. */
