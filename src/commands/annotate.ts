@@ -3,7 +3,7 @@ import { Flags, type Interfaces } from '@oclif/core';
 import { annotateProgress } from '../cli/figures.ts';
 import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { type AnnotateSettings, openAnnotate, submitAnnotate, surveyAnnotate } from '../stages/annotate/open.ts';
 import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS } from '../stages/annotate/providers/index.ts';
 import { describeTally, type Tally } from '../stages/annotate/tally.ts';

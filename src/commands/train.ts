@@ -6,7 +6,7 @@ import { openModelOf } from '../cli/model-flags.ts';
 import { warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { ofRank, type Ranks, ranksOf, takeRank, whenFailing } from '../cli/ranks.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { type TrainFlags, trainFlags } from '../cli/train-flags.ts';
 import { trainPlan } from '../cli/train-plan.ts';
 import { TrainProgressLine } from '../cli/train-progress.ts';
@@ -136,7 +136,7 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
   const stopped = yield* train(measured, trainer, needs, context, {
     ...plan.options,
     settings,
-    resume: flags.resume === true || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
+    resume: run.resumes,
     startsAtReference: started === undefined || !measured.rows.some(isOther),
     ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,
