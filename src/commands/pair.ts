@@ -5,14 +5,14 @@ import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { listFlag, parseLimits } from '../cli/list-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { UsageError } from '../records/error.ts';
 import type { PairReport } from '../stages/pair/index.ts';
 import { newPairReport, type PairOptions, pair, pairRules, type RuleName } from '../stages/pair/index.ts';
 import { describeLean } from '../stages/pair/lean.ts';
 
 const RULES = Object.keys(pairRules) as RuleName[];
-const PAIRING: RuleName[] = ['seva', 'score', 'best-of-n', 'given'];
+const PAIRING: RuleName[] = ['seva', 'gap', 'score', 'best-of-n', 'given'];
 const SCORING: RuleName[] = ['score', 'best-of-n', 'sft', 'kto'];
 
 /** Rules that the published code does otherwise. */
@@ -27,9 +27,11 @@ const FLAG_RULES: Record<string, RuleName[]> = {
   margin: ['score', 'best-of-n', 'kto'],
   ties: SCORING,
   negatives: PAIRING,
-  views: ['seva'],
-  label: ['seva', ...SCORING, 'steerlm'],
-  finished: ['seva', ...SCORING, 'steerlm'],
+  gap: ['gap'],
+  'weight-by': ['gap'],
+  views: ['seva', 'gap'],
+  label: ['seva', 'gap', ...SCORING, 'steerlm'],
+  finished: ['seva', 'gap', ...SCORING, 'steerlm'],
   from: ['sft'],
   'min-score': ['sft'],
   threshold: ['kto'],
@@ -43,6 +45,7 @@ export default class Pair extends RecordCommand {
   static override summary = 'make preference data out of answers';
   static override description = `Rules:
   seva       clean image's answer against each distorted view's, unless equal
+  gap        clean image's answer against those of views within --gap of it
   score      best sum of metrics against one drawn from --margin below
   best-of-n  best sum against the lowest
   steerlm    every graded answer, its grades told in the prompt
@@ -59,6 +62,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
   static override usage = 'pair --rule RULE|--preset NAME [FILE...]';
   static override examples = [
     '<%= config.bin %> pair --rule seva sampled.ndjson',
+    '<%= config.bin %> score --view original --model llava sampled.ndjson | <%= config.bin %> pair --rule gap --gap 2..20 --negatives 3',
     '<%= config.bin %> pair --rule score --margin 2 annotated.ndjson',
     '<%= config.bin %> pair --rule sft --from best --min-score 12 annotated.ndjson',
     '<%= config.bin %> pair --rule given --flip 0.25 --seed 1 pairs.ndjson',
@@ -81,6 +85,14 @@ Only annotations with outcome ok count; several judge runs are averaged.
     }),
     ties: Flags.option({ options: ['first', 'random', 'drop'] as const })({
       summary: 'which of several best answers is chosen; first unless given',
+    }),
+    gap: Flags.string({
+      helpValue: 'LO..HI',
+      summary: 'gap: how many nats below the chosen answer a rejected one lies under the clean image',
+    }),
+    'weight-by': Flags.option({ options: ['gap'] as const })({
+      helpValue: 'gap',
+      summary: "gap: write weight, the mean gap of the pair's negatives",
     }),
     negatives: integerFlag({
       min: 1,
@@ -158,6 +170,7 @@ function pairOptions(flags: PairFlags): PairOptions {
     throw new UsageError(`--min-score: expected --from best, got --from ${from}`);
   if (threshold !== undefined && flags.margin !== undefined)
     throw new UsageError('--margin: expected no --threshold beside it, they are two ways to mark answers');
+  const band = gapBand(flags);
   const { seed, faithful, negatives, views, label, finished: finishedOnly = false } = flags;
   const {
     margin = rule === 'best-of-n' ? 0 : 2,
@@ -176,7 +189,7 @@ function pairOptions(flags: PairFlags): PairOptions {
       finishedOnly,
       seed,
       faithful,
-      ...defined({ negatives, views, label, minScore, threshold }),
+      ...defined({ negatives, views, label, minScore, threshold, gap: band, weightBy: flags['weight-by'] }),
     },
     imageNegatives,
     flip,
@@ -188,6 +201,21 @@ function pairOptions(flags: PairFlags): PairOptions {
     }),
     ...(whole && { whole }),
   };
+}
+
+/** Rule gap has no band that suits every model, so it must be given. */
+function gapBand({ rule, gap: text, 'weight-by': weightBy }: PairFlags): { low: number; high: number } | undefined {
+  if (rule !== 'gap') return undefined;
+  const [low, high] =
+    /^(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)$/
+      .exec(text ?? '')
+      ?.slice(1)
+      .map(Number) ?? [];
+  if (low === undefined || high === undefined || !(low <= high))
+    throw new UsageError(`--gap: expected LO..HI in nats, LO not above HI, got ${text ?? 'nothing'}`);
+  if (weightBy !== undefined && low <= 0)
+    throw new UsageError(`--weight-by gap: expected --gap above 0 (gaps become weights), got ${text}`);
+  return { low, high };
 }
 
 function scoring({ metrics = ['helpfulness', 'correctness', 'coherence'], guide, judge, run }: PairFlags) {
@@ -211,15 +239,23 @@ function tellReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 
     const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
     run.note(`answers left out of records that gave other rows: ${reasons.join(', ')}`);
   }
+  const gaps = report.gaps.describe();
+  if (gaps !== undefined) run.note(`negatives by view: ${gaps}`);
   if (report.flipped > 0) run.note(`${report.flipped} preferences turned round`);
   for (const lean of report.lean.leans().slice(0, 3))
     run.warn(`${describeLean(lean)}; a model can learn the word in place of the picture (--balance evens it out)`);
 }
 
 /** Of --summary: the rule, and what it left of records that gave other rows. */
-function figuresOf(rule: RuleName, { left, flipped, lean }: PairReport): object {
+function figuresOf(rule: RuleName, { left, flipped, lean, gaps }: PairReport): object {
   const leans = lean.leans().map(describeLean);
-  return { rule, answers_left_out: Object.fromEntries(left), flipped, ...(leans.length > 0 && { leans }) };
+  return {
+    rule,
+    answers_left_out: Object.fromEntries(left),
+    flipped,
+    ...(leans.length > 0 && { leans }),
+    ...(rule === 'gap' && gaps.figures()),
+  };
 }
 
 /** The members that are not undefined. */

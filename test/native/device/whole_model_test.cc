@@ -2,8 +2,8 @@
 // Device cuda against device cpu and the goldens, from the engine's face down: loading, scoring, sampling, beams,
 // adapters, training, state on disk. Built against the GPU in a CUDA build. In a CPU build against the fiber executor,
 // whose device memory the host cannot read and whose queue runs late: an engine that follows a device pointer dies, one
-// that reads or changes data too early gets wrong numbers. Covers native/backend/cuda/memory.cu
-// native/backend/cuda/gemm.cu
+// that reads or changes data too early gets wrong numbers.
+// Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu
 #include <gtest/gtest.h>
 #include <unistd.h>
 

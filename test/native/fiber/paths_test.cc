@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels' ways through a row give the same numbers: 16-byte accesses where every row is aligned, single elements
 // where one is not; values held in registers, and rows longer than those hold. Which products go to the kernel for few
-// rows. Covers native/backend/cuda/gemm_paths.h
+// rows.
+// Covers native/backend/cuda/gemm_paths.h
 #include <gtest/gtest.h>
 
 #include <functional>

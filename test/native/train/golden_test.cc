@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training on the demo model against transformers + peft (scripts/goldens/train.py): losses, every gradient, five AdamW
-// steps. Covers native/model/head.cc Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's
-// largest; losses 2e-5, over five steps 5e-5. The two ipo losses are squares of about 150 and 30: 4e-4 and 3e-4. The
-// golden ipo, in f32 itself, is 1.3e-4 from its value in f64, ours on the other side 1.1e-4 (avx512) to 2.2e-4 (plain).
+// steps.
+// Covers native/model/head.cc
+// Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's largest; losses 2e-5, over five steps
+// 5e-5. The two ipo losses are squares of about 150 and 30: 4e-4 and 3e-4. The golden ipo, in f32 itself, is 1.3e-4
+// from its value in f64, ours on the other side 1.1e-4 (avx512) to 2.2e-4 (plain).
 #include <gtest/gtest.h>
 
 #include <algorithm>
