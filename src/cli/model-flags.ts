@@ -5,7 +5,7 @@ import type { TemplateArgs } from '../records/record.ts';
 import { type OpenModel, openModel } from '../stages/load-model.ts';
 import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
-import type { RunContext } from './run.ts';
+import type { RunContext } from './run-context.ts';
 
 /** What modelFlags, --threads, --verbose and a preset parse to. */
 export interface ModelFlagValues {

@@ -7,8 +7,8 @@ import type { VprefRecord } from '../records/record.ts';
 import type { Row, RowResult, Stage } from '../stages/stage.ts';
 import type { OnError } from './flags.ts';
 import type { BadRow, InputRow } from './input.ts';
-import type { Sink } from './output.ts';
 import type { Counts, Reporter } from './progress.ts';
+import type { Sink } from './sink.ts';
 
 export interface PipeOptions {
   sink: Sink;

@@ -5,7 +5,8 @@ import { UsageError } from '../records/error.ts';
 import type { RowResult, Stage } from '../stages/stage.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { pipeResults, pipeRows, pipeTable } from './pipe.ts';
-import { type Parsed, Run, type RunContext, type TableRunOptions } from './run.ts';
+import { Run } from './run.ts';
+import type { Parsed, RunContext, TableRunOptions } from './run-context.ts';
 
 interface CommandClass<F, A> {
   flags: Interfaces.FlagInput;

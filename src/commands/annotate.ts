@@ -3,9 +3,9 @@ import { Flags, type Interfaces } from '@oclif/core';
 import { annotateProgress } from '../cli/figures.ts';
 import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { type AnnotateSettings, openAnnotate, submitAnnotate, surveyAnnotate } from '../stages/annotate/open.ts';
-import type { LocalJudge } from '../stages/annotate/providers/local.ts';
+import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS } from '../stages/annotate/providers/index.ts';
 import { describeTally, type Tally } from '../stages/annotate/tally.ts';
 
 export default class Annotate extends RecordCommand {
@@ -23,7 +23,7 @@ export default class Annotate extends RecordCommand {
     judge: Flags.string({
       required: true,
       helpValue: 'JUDGE',
-      summary: 'gemini:MODEL, openai:MODEL, anthropic:MODEL, local:DIR or exec:CMD',
+      summary: JUDGE_FORMS,
     }),
     guide: Flags.string({ default: 'helpsteer', helpValue: 'NAME|FILE', summary: 'what the judge is asked' }),
     runs: integerFlag({ min: 1, default: 1, helpValue: 'N', summary: 'judge each record N times, one entry each' }),
@@ -78,7 +78,7 @@ export default class Annotate extends RecordCommand {
     }),
     batch: Flags.option({ options: ['submit', 'collect'] as const })({
       dependsOn: ['batch-dir'],
-      summary: 'gemini and openai at half price: hand the questions in, or collect the answers',
+      summary: `${BATCH_PROVIDERS} at half price: hand the questions in, or collect the answers`,
     }),
     'batch-dir': Flags.string({ helpValue: 'DIR', summary: 'folder of the request and result files of a batch' }),
     ...recordFlags,
@@ -96,7 +96,7 @@ export default class Annotate extends RecordCommand {
       const { stage, tally } = await openAnnotate(settings(run));
       run.atEnd(() => run.note(describeTally(tally)));
       run.showFigures(annotateProgress(tally));
-      if (!run.flags.judge.startsWith('local:')) run.noteIdle({ threads: 'only a local judge computes here' });
+      if (!computesHere(run.flags.judge)) run.noteIdle({ threads: 'only a local judge computes here' });
       run.addFigures(() => annotateFigures(flags, tally));
       return stage;
     });
@@ -132,7 +132,7 @@ function settings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
       concurrency: flags.concurrency,
       environment: process.env,
       warn: (message) => run.warn(message),
-      openLocal: (directory) => openLocal(run, directory),
+      openModel: (directory) => openJudgeModel(run, directory),
     },
     requestsPerMinute: flags.rpm,
     tokensPerMinute: flags.tpm,
@@ -148,18 +148,16 @@ function settings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
 }
 
 /** Loads the engine only for a judge that runs on it. */
-async function openLocal(run: RunContext<AnnotateFlags, unknown>, model: string): Promise<LocalJudge> {
-  const [{ ensureEngine }, { openModel }, { engineJudge }] = await Promise.all([
+async function openJudgeModel(run: RunContext<AnnotateFlags, unknown>, model: string) {
+  const [{ ensureEngine }, { openModel }] = await Promise.all([
     import('../cli/engine.ts'),
     import('../stages/load-model.ts'),
-    import('../stages/annotate/local-engine.ts'),
   ]);
   await ensureEngine(run, { device: 'auto', model });
-  const opened = await openModel({
+  return openModel({
     ...{ model, adapters: [], device: 'auto', dtype: 'auto', threads: run.flags.threads, stop: run.stop },
     template: { otherwise: 'auto' },
     imageMode: {},
     note: (message) => run.note(message),
   });
-  return engineJudge(opened);
 }

@@ -4,7 +4,7 @@ import { basename, extname } from 'node:path';
 import { Args, Flags, type Interfaces } from '@oclif/core';
 import { recordFlags } from '../cli/flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { imagePaths } from '../stages/export/image-path.ts';

@@ -7,7 +7,7 @@ import { openImportFiles } from '../cli/import-files.ts';
 import { checkOncePerSource, listFlag, parseLimits, splitSource } from '../cli/list-flags.ts';
 import { warnNoQuirk } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { createPixelPool } from '../pixels/pool.ts';
 import { UsageError } from '../records/error.ts';
 import type { Cleaning } from '../stages/import/dialogue.ts';

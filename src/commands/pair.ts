@@ -5,7 +5,7 @@ import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
 import { listFlag, parseLimits } from '../cli/list-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { UsageError } from '../records/error.ts';
 import type { PairReport } from '../stages/pair/index.ts';
 import { newPairReport, type PairOptions, pair, pairRules, type RuleName } from '../stages/pair/index.ts';

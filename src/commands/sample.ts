@@ -5,7 +5,7 @@ import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.t
 import { openModelOf } from '../cli/model-flags.ts';
 import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { UsageError } from '../records/error.ts';
 import { hasQuirk } from '../stages/presets.ts';
 import type { Stage } from '../stages/stage.ts';

@@ -1,25 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Flags, type Interfaces } from '@oclif/core';
 import { ensureEngine } from '../cli/engine.ts';
 import { StoppedError, type StopSignal } from '../cli/exit.ts';
-import { integerFlag, modelFlags, numberFlag, recordFlags, sizeFlag } from '../cli/flags.ts';
 import { lossFlags } from '../cli/loss-flags.ts';
 import { openModelOf } from '../cli/model-flags.ts';
-import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
+import { warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { ofRank, type Ranks, ranksOf, takeRank, whenFailing } from '../cli/ranks.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run.ts';
+import type { RunContext } from '../cli/run-context.ts';
+import { type TrainFlags, trainFlags } from '../cli/train-flags.ts';
 import { trainPlan } from '../cli/train-plan.ts';
 import { TrainProgressLine } from '../cli/train-progress.ts';
 import type { NativeVolume } from '../engine/binding.ts';
-import { LOSSES } from '../engine/losses.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import { hasQuirk, presetHelp } from '../stages/presets.ts';
 import type { Row } from '../stages/stage.ts';
-
-// A training run has no row output to shard, and a bad row ends it before the first step.
-const { shard: _shard, 'on-error': _onError, summary: _summary, ...runFlags } = recordFlags;
 
 export default class Train extends RecordCommand {
   static override summary = 'align a model with preference data or answers: DPO and its family, SFT';
@@ -45,106 +40,7 @@ ${presetHelp('train')}`;
     '<%= config.bin %> train pairs.ndjson --model llava --loss sigmoid:1,sft:0.1 --lora-r 64 --lr 5e-5 --batch-size 16 -o runs/dpo',
     '<%= config.bin %> train best.ndjson --model llava --method sft --epochs 3 -o runs/sft --save-every 50 --resume',
   ];
-  static override flags = {
-    ...runFlags,
-    ...modelFlags,
-    ...presetFlags,
-    method: Flags.option({ options: ['dpo', 'sft'] as const })({
-      default: 'dpo',
-      summary: 'preference pairs, or one answer a record',
-    }),
-    loss: Flags.string({
-      helpValue: 'NAME[:WEIGHT],...',
-      summary: `${LOSSES.join(', ')}, or a weighted sum; default: sigmoid, or sft`,
-    }),
-    ...lossFlags,
-    'lora-r': integerFlag({
-      min: 0,
-      max: 8192,
-      default: 128,
-      helpValue: 'R',
-      summary: 'rank of the adapter, 0 for none',
-    }),
-    'lora-alpha': numberFlag({ min: 0, helpValue: 'A', summary: 'scale is alpha / r; default: 2 r' }),
-    rslora: Flags.boolean({ summary: 'scale alpha / sqrt(r) instead' }),
-    'lora-targets': Flags.string({
-      default: 'q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj',
-      helpValue: 'NAME,...',
-      summary: "which of the language model's linears get an adapter",
-    }),
-    'init-adapter': Flags.string({
-      helpValue: 'DIR',
-      summary: 'PEFT adapter to go on from; gives rank, scale and targets',
-    }),
-    'train-projector': Flags.boolean({ summary: 'train the projector too' }),
-    'projector-lr': numberFlag({
-      min: 0,
-      default: 0,
-      helpValue: 'LR',
-      summary: "projector's learning rate, 0: as --lr",
-    }),
-    'train-language-model': Flags.boolean({ summary: 'train all of the language model instead of an adapter' }),
-    lr: numberFlag({ min: 0, helpValue: 'LR', summary: 'learning rate; default: 5e-6, for sft 2e-4' }),
-    'lr-schedule': Flags.option({ options: ['cosine', 'linear', 'constant'] as const })({
-      default: 'cosine',
-      summary: 'how it falls after the warm-up',
-    }),
-    'warmup-ratio': numberFlag({ min: 0, max: 1, default: 0.03, helpValue: 'X', summary: 'share of steps it rises' }),
-    'weight-decay': numberFlag({ min: 0, default: 0, helpValue: 'W', summary: 'decoupled weight decay' }),
-    'max-grad-norm': numberFlag({ min: 0, default: 1, helpValue: 'N', summary: 'clip the gradient to it, 0: never' }),
-    epochs: numberFlag({ min: 0, default: 1, helpValue: 'N', summary: 'passes over the records' }),
-    'max-steps': integerFlag({ min: 1, helpValue: 'N', summary: 'optimizer steps instead of epochs' }),
-    'batch-size': integerFlag({ min: 1, default: 32, helpValue: 'N', summary: 'records an optimizer step' }),
-    'no-shuffle': Flags.boolean({ summary: 'take the records in input order' }),
-    'loss-on': Flags.option({ options: ['last', 'all'] as const })({
-      default: 'last',
-      summary: 'assistant turns that sft learns from',
-    }),
-    recompute: Flags.option({ options: ['auto', '0', '1', '2', '3'] as const })({
-      default: 'auto',
-      summary: 'activations to recompute: 0 none to 3 whole layers; auto: as few as fit',
-    }),
-    ranks: integerFlag({
-      min: 1,
-      helpValue: 'N',
-      summary:
-        'processes that train together; default: as many as mpirun or srun --mpi=pmix started; 1: this one alone',
-    }),
-    'local-rank': integerFlag({
-      min: 0,
-      helpValue: 'N',
-      summary: "which of the machine's GPUs this rank takes; default: as the launcher counts",
-    }),
-    zero: Flags.option({ options: ['auto', '0', '1'] as const })({
-      default: 'auto',
-      summary: "split the optimizer's state over the ranks (ZeRO-1); auto: when it does not fit otherwise",
-    }),
-    'memory-limit': sizeFlag({
-      helpValue: 'SIZE',
-      summary: 'memory the run may take, such as 8G (CPU); default: what the machine or its control group has to spare',
-    }),
-    'save-every': integerFlag({
-      min: 0,
-      default: 0,
-      helpValue: 'N',
-      summary: 'checkpoint every N steps, 0: at the end',
-    }),
-    'keep-checkpoints': integerFlag({ min: 1, default: 2, helpValue: 'N', summary: 'newest checkpoints to keep' }),
-    'save-gradients': Flags.string({ helpValue: 'FILE', summary: "write the next step's gradients as safetensors" }),
-    'allow-ref-mismatch': Flags.boolean({
-      summary: 'take ref_* that say no origin, or another one: model, adapter, dtype, texts, images',
-    }),
-    'max-length': integerFlag({
-      min: 2,
-      helpValue: 'N',
-      summary: "most tokens of a prompt with an answer; default: the model's positions",
-    }),
-    'on-long': Flags.option({ options: ['fail', 'drop'] as const })({
-      default: 'fail',
-      summary: 'a record that is longer: end the run, or leave it out and count it; none is cut',
-    }),
-    verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
-  };
+  static override flags = trainFlags;
 
   async run(): Promise<void> {
     await this.runTable(
@@ -161,8 +57,6 @@ ${presetHelp('train')}`;
     );
   }
 }
-
-type TrainFlags = Interfaces.InferredFlags<typeof Train.flags>;
 
 async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFlags, ranks: Ranks) {
   const plan = trainPlan(flags, run.given);
@@ -242,7 +136,7 @@ async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFl
   const stopped = yield* train(measured, trainer, needs, context, {
     ...plan.options,
     settings,
-    resume: flags.resume === true || Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0,
+    resume: run.resumes,
     startsAtReference: started === undefined || !measured.rows.some(isOther),
     ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,

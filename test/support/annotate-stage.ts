@@ -32,7 +32,7 @@ export function annotateSettings(
         ANTHROPIC_API_KEY: 'test-key-anthropic',
       },
       warn: () => {},
-      openLocal: () => Promise.reject(new Error('no engine here')),
+      openModel: () => Promise.reject(new Error('no engine here')),
     },
     guide: 'helpsteer',
     runs: 1,

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UsageError } from '../../../src/records/error.ts';
-import { engineJudge } from '../../../src/stages/annotate/local-engine.ts';
-import { type JudgeOptions, openJudge } from '../../../src/stages/annotate/providers/index.ts';
+import { openJudge } from '../../../src/stages/annotate/providers/index.ts';
 import { localJudge } from '../../../src/stages/annotate/providers/local.ts';
+import type { JudgeOptions } from '../../../src/stages/annotate/providers/provider.ts';
 import { fakeContext } from '../../support/fake-engine.ts';
 import { judgeRequest } from '../../support/judge-request.ts';
 import { startJudgeServer } from '../../support/judge-server.ts';
@@ -17,7 +17,7 @@ function options(more: Partial<JudgeOptions> = {}): JudgeOptions {
     concurrency: 2,
     environment: {},
     warn: () => {},
-    openLocal: () => Promise.reject(new Error('none')),
+    openModel: () => Promise.reject(new Error('none')),
     ...more,
   };
 }
@@ -90,7 +90,7 @@ test('the engine as a judge: system and turns in the template, the reply with it
   const close = async () => {
     closed += 1;
   };
-  const judge = localJudge('local:dir', engineJudge({ context, close }));
+  const judge = localJudge('local:dir', { context, close });
   const request = judgeRequest({ temperature: 0, maxTokens: 50 });
   request.turns.push({ role: 'assistant', text: 'No.' }, { role: 'user', text: 'Again.' });
   request.images = ['cat.png'];
@@ -112,7 +112,7 @@ test('what the engine cannot take is the state of one row', async () => {
       throw new Error('unexpected');
     },
   });
-  const judge = localJudge('local:dir', engineJudge({ context, close: async () => {} }));
+  const judge = localJudge('local:dir', { context, close: async () => {} });
   const long = judgeRequest();
   long.turns[0]!.text = 'word '.repeat(20_000);
   const reply = await judge.ask(long, signal);
