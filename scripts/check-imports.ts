@@ -8,13 +8,15 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Folder -> folders it may import beside itself. Types may be imported from stages everywhere above records. */
 const allowed: Record<string, string[]> = {
-  commands: ['cli', 'stages', 'engine', 'records', 'pixels', 'text', 'http'],
-  stages: ['engine', 'records', 'pixels', 'text', 'http'],
+  commands: ['cli', 'stages', 'benchmarks', 'engine', 'records', 'pixels', 'text', 'http'],
+  stages: ['benchmarks', 'engine', 'records', 'pixels', 'text', 'http', 'python'],
+  benchmarks: ['stages', 'records', 'text', 'python'],
   engine: ['records', 'text'],
   cli: ['records', 'stages', 'engine'],
   pixels: ['records'],
   text: ['records'],
   http: ['records'],
+  python: ['records'],
   workers: ['pixels', 'records', 'stages'],
   records: [],
 };

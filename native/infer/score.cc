@@ -53,7 +53,7 @@ std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {
   images_.encode(ctx_, used);
   std::vector<float> logps;
   if (!tree.targets.empty()) {
-    const Tensor residual = forward_.run(step, nullptr);
+    const Tensor residual = forward_.run(step, nullptr, {.scored = int64_t(tree.targets.size())});
     std::vector<int32_t> predictors;  // among the wanted rows
     for (const int32_t row : tree.target_rows)
       predictors.push_back(

@@ -14,7 +14,7 @@ void check_heads(const char* op, const char* name, const Tensor& x) {
 
 // On the CPU a wrong axis would read elsewhere.
 void check_axis(Context& ctx, const char* op, const Tensor& axis, int64_t axes) {
-  if (ctx.device != Device::cpu) return;
+  if (!readable(ctx)) return;
   for (int64_t i = 0; i < axis.dim(0); ++i) {
     const int32_t a = axis.as<int32_t>()[i];
     check(a >= 0 && a < axes, "shape", "[", op, "] axis[", i, "]: expected [0, ", axes, "), got ", a);

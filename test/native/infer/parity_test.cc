@@ -65,7 +65,7 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
     step.add_segment(rows.token_ids, range, last);
     for (const ImagePiece& piece : rows.images) step.images.push_back({piece, images[size_t(piece.image)].get()});
     std::vector<float> logits;
-    forward.logits(forward.run(step, nullptr), 0, 1, logits);
+    forward.logits(forward.run(step, nullptr, {.read = 1}), 0, 1, logits);
     expect_close(logits, golden::floats(cases["logits"], i, logits.size()), kTolerance,
                  cat(name(), " logits of prompt ", i));
   }
