@@ -11,7 +11,7 @@ const allowed: Record<string, string[]> = {
   commands: ['cli', 'stages', 'engine', 'records', 'pixels', 'text', 'http'],
   stages: ['engine', 'records', 'pixels', 'text', 'http'],
   engine: ['records', 'text'],
-  cli: ['records', 'stages', 'engine'],
+  cli: ['records', 'stages', 'engine', 'pixels', 'http'],
   pixels: ['records'],
   text: ['records'],
   http: ['records'],
