@@ -10,8 +10,9 @@ setup:
 
 build: setup
 	node scripts/build.mjs
-	scripts/build-native.sh
+	scripts/build-native.sh --no-tests
 
+# With the native tests, which `make test` runs.
 native:
 	scripts/build-native.sh
 
@@ -41,6 +42,7 @@ lint: setup
 	node_modules/.bin/biome check .
 	node --import tsx scripts/check-mirror.ts
 	node --import tsx scripts/check-imports.ts
+	scripts/format-native.sh --check
 
 # Puts vpref, its man pages and completions under $(PREFIX); vpref runs from this checkout. `npm pack` makes a package that does not need it.
 PREFIX ?= /usr/local

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the engine on a random LLaVA checkpoint.
-//   bench_engine make DIR [--shape tiny|157m|7b|13b]   157m (the default): 157M parameters, f32, 256 image rows; 7b, 13b: LLaVA-1.5's sizes, as files with holes
+//   bench_engine make DIR [--shape tiny|157m|7b|13b]   157m (the default): 157M parameters, f32, 256 image rows;
+//                                                    7b, 13b: the sizes of LLaVA-1.5, as files with holes
 //   bench_engine open DIR                            opens a model; no weight is read
-//   bench_engine first DIR [THREADS]                 one token after a text prompt of three: what a start costs (lazy_load.py)
+//   bench_engine first DIR [THREADS]                 one token after a text prompt of three (lazy_load.py)
 //   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK]
-// TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64 (16 prompts of 4 branches), score; several with commas: one model.
+// TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64
+// (16 prompts of 4 branches), score; several with commas: one model.
 // --plain: these again with every kernel launched by itself instead of recorded steps (CUDA).
-// One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it cannot do without.
+// One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it needs.
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -42,7 +44,8 @@ struct Time {
 Time now() {
   timespec t;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(), double(t.tv_sec) + 1e-9 * double(t.tv_nsec)};
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(),
+          double(t.tv_sec) + 1e-9 * double(t.tv_nsec)};
 }
 
 template <class Result, class Send>
@@ -116,14 +119,17 @@ int32_t run_task(Engine& engine, const Shape& s, const Task& task, int32_t round
   const Time t = timed<ScoreResult>(engine, pairs, [&](int32_t i, auto done) {
     ScoreRequest r;
     r.images = {picture(s, i + 100 * round)};
-    r.segments = {{-1, prompt_ids(s, i), {0}, false}, {0, answer_ids(s, 2 * i), {}, true}, {0, answer_ids(s, 2 * i + 1), {}, true}};
+    r.segments = {{-1, prompt_ids(s, i), {0}, false},
+                  {0, answer_ids(s, 2 * i), {}, true},
+                  {0, answer_ids(s, 2 * i + 1), {}, true}};
     engine.score(std::move(r), done);
   });
   best.whole = Best::least(best.whole, t);
   return pairs;
 }
 
-// Multiplications and additions of one unit of the task, and the bytes a token step must read: weights once, each prefix once, each branch's own rows.
+// Multiplications and additions of one unit of the task, and the bytes a token step must read: weights once, each
+// prefix once, each branch's own rows.
 struct Floor {
   double flops = 0, bytes = 0;
 };
@@ -175,7 +181,9 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
   bool failed = false;
   for (const std::string& name : names) {
     const std::string said = options.launch_graphs ? name : name + " plain";
-    const std::string on = cuda ? cat(R"(,"device":"cuda","shape":")", shape.name, R"(","dtype":")", dtype_name(*options.dtype), "\"") : "";
+    const std::string on =
+        cuda ? cat(R"(,"device":"cuda","shape":")", shape.name, R"(","dtype":")", dtype_name(*options.dtype), "\"")
+             : "";
     try {
       const Task task = task_named(name, cuda);
       Best warm, best;
@@ -183,18 +191,23 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
       int32_t units = 1;
       for (int r = 1; r <= rounds; ++r) units = run_task(engine, shape, task, r, best);
       const Time t = (best.whole - best.part) / units;
-      std::printf("{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%lld%s", said.c_str(), t.wall, t.cpu,
-                  engine.facts().threads, static_cast<long long>(engine.facts().num_parameters), on.c_str());
+      std::printf(
+          "{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%"
+          "lld%s",
+          said.c_str(), t.wall, t.cpu, engine.facts().threads, static_cast<long long>(engine.facts().num_parameters),
+          on.c_str());
       if (cuda) {
         const Floor floor = floor_of(config, shape, task, *options.dtype);
         const MemorySize memory = memory_size(Device::cuda);
-        std::printf(",\"floor_flops\":%.4g,\"floor_bytes\":%.4g,\"gpu_mebibytes\":%zu", floor.flops, floor.bytes, (memory.total - memory.free) >> 20);
+        std::printf(",\"floor_flops\":%.4g,\"floor_bytes\":%.4g,\"gpu_mebibytes\":%zu", floor.flops, floor.bytes,
+                    (memory.total - memory.free) >> 20);
       }
       std::printf("}\n");
     } catch (const Error& e) {  // the next task may still run
       failed = true;
       std::cerr << said << ": " << e.code() << ": " << e.what() << '\n';
-      std::printf("{\"engine\":\"vpref\",\"task\":\"%s\"%s,\"error\":%s}\n", said.c_str(), on.c_str(), json_quote(e.what()).c_str());
+      std::printf("{\"engine\":\"vpref\",\"task\":\"%s\"%s,\"error\":%s}\n", said.c_str(), on.c_str(),
+                  json_quote(e.what()).c_str());
     }
     std::fflush(stdout);
   }
@@ -211,7 +224,9 @@ int main(int argc, char** argv) {
     const std::string dtype = bench::flag(args, "--dtype", cuda ? "bf16" : "f32");
     const std::string plain = bench::flag(args, "--plain", "");
     if (args.size() < 2) {
-      std::cerr << "usage: bench_engine make DIR [--shape S] | bench_engine open|first DIR | bench_engine TASK[,TASK...] DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK[,TASK...]]\n";
+      std::cerr
+          << "usage: bench_engine make DIR [--shape S] | bench_engine open|first DIR | bench_engine TASK[,TASK...] DIR "
+             "[THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK[,TASK...]]\n";
       return 2;
     }
     if (args[0] == "make") {

@@ -11,7 +11,8 @@
 
 namespace vpref::bench {
 
-// Seconds of one run: the median over at least 5 runs and `budget` seconds. On CUDA each of them is a queue of runs that takes some milliseconds.
+// Seconds of one run: the median over at least 5 runs and `budget` seconds. On CUDA each of them is a queue of runs
+// that takes some milliseconds.
 double median_seconds(const std::function<void()>& run, double budget = 0.5);
 
 struct Row {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ops at the shapes of LLaVA-1.5-7B on a GPU: training on 8 pairs of P = 630, A = 60 packed into 6000 rows with LoRA r = 1024, and decoding.
+// Ops at the shapes of LLaVA-1.5-7B on a GPU: training on 8 pairs of P = 630, A = 60 packed into 6000 rows with LoRA r
+// = 1024, and decoding.
 #include <algorithm>
 #include <cstdio>
 
@@ -26,10 +27,12 @@ namespace vpref::bench {
 namespace {
 
 #ifdef VPREF_FIBER  // some thousand times slower than a GPU: to try the bench itself
-constexpr int64_t kPrompt = 70, kAnswer = 6, kPairs = 1, kHidden = 64, kMlp = 128, kHeads = 2, kHead = 32, kVocab = 512, kRank = 8;
+constexpr int64_t kPrompt = 70, kAnswer = 6, kPairs = 1, kHidden = 64, kMlp = 128, kHeads = 2, kHead = 32, kVocab = 512,
+                  kRank = 8;
 constexpr int64_t kImages = 1, kPatches = 33, kParameters = int64_t(1) << 12, kPool = int64_t(1) << 15;
 #else
-constexpr int64_t kPrompt = 630, kAnswer = 60, kPairs = 8, kHidden = 4096, kMlp = 11008, kHeads = 32, kHead = 128, kVocab = 32064, kRank = 1024;
+constexpr int64_t kPrompt = 630, kAnswer = 60, kPairs = 8, kHidden = 4096, kMlp = 11008, kHeads = 32, kHead = 128,
+                  kVocab = 32064, kRank = 1024;
 constexpr int64_t kImages = 16, kPatches = 577, kParameters = int64_t(1) << 27, kPool = int64_t(1) << 29;
 #endif
 constexpr double kRead = double(kParameters) * 2;  // several times the largest cache
@@ -58,7 +61,8 @@ void attempt(const char* name, Body body) {
   }
 }
 
-// What a step reads once comes from memory, not from a cache that the runs before have filled: one of so many copies in turn.
+// What a step reads once comes from memory, not from a cache that the runs before have filled: one of so many copies in
+// turn.
 int64_t copies_of(double bytes) { return std::clamp<int64_t>(int64_t(kRead / bytes), 1, 64); }
 
 void forward_product(Context& ctx, int64_t t, int64_t k, int64_t n) {
@@ -67,33 +71,48 @@ void forward_product(Context& ctx, int64_t t, int64_t k, int64_t n) {
   const int64_t copies = reads ? copies_of(bytes) : 1;
   const Data x(DType::bf16, {t, k}), w(DType::bf16, {copies * n, k}), y(DType::bf16, {t, n});
   int64_t turn = 0;
-  const double s = median_seconds([&] { linear(ctx, x.view(), w.view().rows(turn++ % copies * n, n), nullptr, y.view()); }, 0.1);
+  const double s =
+      median_seconds([&] { linear(ctx, x.view(), w.view().rows(turn++ % copies * n, n), nullptr, y.view()); }, 0.1);
   report(ctx, {"linear", cross({t, k, n}), "bf16", s, 2.0 * double(t * k * n), reads ? bytes : 0});
 }
 
 #ifdef VPREF_CUDA
-// A decoding step's products: our kernel for few rows beside cuBLASLt. As in a step, weights come from memory: one of many in turn, 1 GiB in all.
+// A decoding step's products: our kernel for few rows beside cuBLASLt. As in a step, weights come from memory: one of
+// many in turn, 1 GiB in all.
 void few_rows(Context& ctx) {
   const Data pool(DType::bf16, {kPool});
-  // The GPU copies for some 2 ms while the host queues the products: they would else be timed as slow as a host that gives them one by one.
+  // The GPU copies for some 2 ms while the host queues the products: they would else be timed as slow as a host that
+  // gives them one by one.
   const auto busy = [&] {
-    for (int i = 0; i < 8; ++i) copy_on_device(ctx, pool.view().as<uint16_t>() + kPool / 2, pool.view().data, size_t(kPool));
+    for (int i = 0; i < 8; ++i)
+      copy_on_device(ctx, pool.view().as<uint16_t>() + kPool / 2, pool.view().data, size_t(kPool));
   };
   const double busy_seconds = median_seconds(busy, 0.2);
   struct Product {
     int64_t k, n;
     bool added;  // y += 2 x w^T, the second half of LoRA
   };
-  for (const Product& p : {Product{kHidden, kHidden}, {kHidden, 3 * kHidden}, {kHidden, 2 * kMlp}, {kMlp, kHidden}, {kHidden, kVocab}, {kHidden, kRank}, {kRank, kHidden, true}}) {
+  for (const Product& p : {Product{kHidden, kHidden},
+                           {kHidden, 3 * kHidden},
+                           {kHidden, 2 * kMlp},
+                           {kMlp, kHidden},
+                           {kHidden, kVocab},
+                           {kHidden, kRank},
+                           {kRank, kHidden, true}}) {
     const int64_t count = kPool / (p.k * p.n);
     for (int64_t t : {1, 4, 8, 16}) {
       const Data x(DType::bf16, {t, p.k}), y(DType::bf16, {t, p.n});
       const auto time = [&](const char* op, auto product) {
-        const double all = median_seconds([&] {
-          busy();
-          for (int64_t i = 0; i < count; ++i) product(x.view(), false, Tensor(pool.view().as<uint16_t>() + i * p.k * p.n, DType::bf16, {p.n, p.k}), true, y.view(), p.added ? 2.0f : 1.0f, p.added ? 1.0f : 0.0f);
-        }, 0.05);
-        report(ctx, {op, cross({t, p.k, p.n}) + (p.added ? " beta 1" : ""), "bf16", std::max(all - busy_seconds, 1e-9) / double(count), 0, 2.0 * double(p.k * p.n)});
+        const double all = median_seconds(
+            [&] {
+              busy();
+              for (int64_t i = 0; i < count; ++i)
+                product(x.view(), false, Tensor(pool.view().as<uint16_t>() + i * p.k * p.n, DType::bf16, {p.n, p.k}),
+                        true, y.view(), p.added ? 2.0f : 1.0f, p.added ? 1.0f : 0.0f);
+            },
+            0.05);
+        report(ctx, {op, cross({t, p.k, p.n}) + (p.added ? " beta 1" : ""), "bf16",
+                     std::max(all - busy_seconds, 1e-9) / double(count), 0, 2.0 * double(p.k * p.n)});
       };
       time("few rows, own kernel", [&](auto&&... operands) { gemm(ctx, operands...); });
       time("few rows, cuBLASLt", [&](auto&&... operands) { cuda::gemm_cublaslt(ctx, operands...); });
@@ -103,15 +122,24 @@ void few_rows(Context& ctx) {
 #endif
 
 void training_products(Context& ctx) {
-  for (const auto& [k, n] : {std::pair{kHidden, kHidden}, {kHidden, kMlp}, {kMlp, kHidden}, {kHidden, kRank}}) forward_product(ctx, kRows, k, n);
-  const Data h(DType::bf16, {kRows, kRank}), b(DType::bf16, {kHidden, kRank}), y(DType::bf16, {kRows, kHidden}), a(DType::bf16, {kRank, kHidden});
+  for (const auto& [k, n] : {std::pair{kHidden, kHidden}, {kHidden, kMlp}, {kMlp, kHidden}, {kHidden, kRank}})
+    forward_product(ctx, kRows, k, n);
+  const Data h(DType::bf16, {kRows, kRank}), b(DType::bf16, {kHidden, kRank}), y(DType::bf16, {kRows, kHidden}),
+      a(DType::bf16, {kRank, kHidden});
   const double rank_flops = 2.0 * double(kRows * kRank * kHidden);
-  report(ctx, {"gemm beta 1 (LoRA up)", cross({kRows, kRank, kHidden}), "bf16", median_seconds([&] { gemm(ctx, h.view(), false, b.view(), true, y.view(), 2, 1); }, 0.1), rank_flops});
+  report(ctx, {"gemm beta 1 (LoRA up)", cross({kRows, kRank, kHidden}), "bf16",
+               median_seconds([&] { gemm(ctx, h.view(), false, b.view(), true, y.view(), 2, 1); }, 0.1), rank_flops});
   const Data da(DType::f32, {kRank, kHidden}), db(DType::f32, {kHidden, kRank});
-  report(ctx, {"linear_backward_weight (LoRA A)", cross({kRank, kRows, kHidden}), "bf16", median_seconds([&] { linear_backward_weight(ctx, h.view(), y.view(), da.view(), nullptr); }, 0.1), rank_flops});
-  report(ctx, {"linear_backward_weight (LoRA B)", cross({kHidden, kRows, kRank}), "bf16", median_seconds([&] { linear_backward_weight(ctx, y.view(), h.view(), db.view(), nullptr); }, 0.1), rank_flops});
+  report(ctx, {"linear_backward_weight (LoRA A)", cross({kRank, kRows, kHidden}), "bf16",
+               median_seconds([&] { linear_backward_weight(ctx, h.view(), y.view(), da.view(), nullptr); }, 0.1),
+               rank_flops});
+  report(ctx, {"linear_backward_weight (LoRA B)", cross({kHidden, kRows, kRank}), "bf16",
+               median_seconds([&] { linear_backward_weight(ctx, y.view(), h.view(), db.view(), nullptr); }, 0.1),
+               rank_flops});
   const Data w(DType::bf16, {kMlp, kHidden}), dy(DType::bf16, {kRows, kMlp}), dx(DType::bf16, {kRows, kHidden});
-  report(ctx, {"linear_backward_input", cross({kRows, kMlp, kHidden}), "bf16", median_seconds([&] { linear_backward_input(ctx, dy.view(), w.view(), dx.view()); }, 0.1), 2.0 * double(kRows * kMlp * kHidden)});
+  report(ctx, {"linear_backward_input", cross({kRows, kMlp, kHidden}), "bf16",
+               median_seconds([&] { linear_backward_input(ctx, dy.view(), w.view(), dx.view()); }, 0.1),
+               2.0 * double(kRows * kMlp * kHidden)});
   // The frozen weight and the adapter's side by side in one product, as an alternative layout.
   forward_product(ctx, kRows, kHidden + kRank, kHidden);
 }
@@ -129,15 +157,26 @@ void training_attention(Context& ctx) {
       plan.ranges.push_back({begin, kAnswer});
       plan.spans.push_back({begin, kAnswer, range, 2, true});
     }
-    pairs_seen += double(kPrompt) * double(kPrompt) / 2 + 2 * (double(kPrompt * kAnswer) + double(kAnswer * kAnswer) / 2);
+    pairs_seen +=
+        double(kPrompt) * double(kPrompt) / 2 + 2 * (double(kPrompt * kAnswer) + double(kAnswer * kAnswer) / 2);
   }
   const double flops = 4.0 * pairs_seen * double(kHeads * kHead);  // what the tree needs
   const auto make = [] { return Data(DType::bf16, {kRows, kHeads, kHead}); };
-  const Data q = make(), k = make(), v = make(), out = make(), dout = make(), dq = make(), dk = make(), dv = make(), lse(DType::f32, {kRows, kHeads});
+  const Data q = make(), k = make(), v = make(), out = make(), dout = make(), dq = make(), dk = make(), dv = make(),
+             lse(DType::f32, {kRows, kHeads});
   const std::string shape = "8 pairs of 630 + 2 x 60, 32 heads x 128";
-  report(ctx, {"attention", shape, "bf16", median_seconds([&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.088f, out.view(), &lse.view()); }, 0.2), flops});
+  report(ctx, {"attention", shape, "bf16",
+               median_seconds(
+                   [&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.088f, out.view(), &lse.view()); }, 0.2),
+               flops});
   report(ctx, {"attention_backward", shape, "bf16",
-               median_seconds([&] { attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), plan, 0.088f, dq.view(), dk.view(), dv.view()); }, 0.2), 2.5 * flops});
+               median_seconds(
+                   [&] {
+                     attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), plan,
+                                        0.088f, dq.view(), dk.view(), dv.view());
+                   },
+                   0.2),
+               2.5 * flops});
 }
 
 void vision_attention(Context& ctx) {
@@ -149,8 +188,10 @@ void vision_attention(Context& ctx) {
   }
   const auto make = [] { return Data(DType::bf16, {images * rows, heads, size}); };
   const Data q = make(), k = make(), v = make(), out = make();
-  report(ctx, {"attention (vision)", "16 x 577, 16 heads x 64", "bf16", median_seconds([&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.125f, out.view(), nullptr); }, 0.1),
-               4.0 * double(images * heads * rows * rows * size)});
+  report(ctx,
+         {"attention (vision)", "16 x 577, 16 heads x 64", "bf16",
+          median_seconds([&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.125f, out.view(), nullptr); }, 0.1),
+          4.0 * double(images * heads * rows * rows * size)});
 }
 
 // `groups` prefixes, `each` branches on every one; bytes: each prefix and each branch's own rows once.
@@ -167,51 +208,80 @@ void decode_attention(Context& ctx, int64_t groups, int64_t each) {
   }
   const double bytes = 4.0 * double(rows * kHeads * kHead);
   const int64_t copies = copies_of(bytes);
-  const Data q(DType::bf16, {branches, kHeads, kHead}), k(DType::bf16, {copies * rows, kHeads, kHead}), v(DType::bf16, {copies * rows, kHeads, kHead}),
-      out(DType::bf16, {branches, kHeads, kHead});
+  const Data q(DType::bf16, {branches, kHeads, kHead}), k(DType::bf16, {copies * rows, kHeads, kHead}),
+      v(DType::bf16, {copies * rows, kHeads, kHead}), out(DType::bf16, {branches, kHeads, kHead});
   int64_t turn = 0;
   const auto step = [&] {
     const int64_t at = turn++ % copies * rows;
     attention(ctx, q.view(), k.view().rows(at, rows), v.view().rows(at, rows), plan, 0.088f, out.view(), nullptr);
   };
-  report(ctx, {"attention decode", std::to_string(groups) + " prefixes of 630 x " + std::to_string(each) + " branches", "bf16", median_seconds(step, 0.1), 0, bytes});
+  report(ctx, {"attention decode", std::to_string(groups) + " prefixes of 630 x " + std::to_string(each) + " branches",
+               "bf16", median_seconds(step, 0.1), 0, bytes});
 }
 
 void rows(Context& ctx) {
-  const Data x(DType::bf16, {kRows, kHidden}), y(DType::bf16, {kRows, kHidden}), z(DType::bf16, {kRows, kHidden}), w(DType::bf16, {kHidden}), rstd(DType::f32, {kRows});
+  const Data x(DType::bf16, {kRows, kHidden}), y(DType::bf16, {kRows, kHidden}), z(DType::bf16, {kRows, kHidden}),
+      w(DType::bf16, {kHidden}), rstd(DType::f32, {kRows});
   const double row_bytes = 2.0 * double(kRows * kHidden);
   const std::string shape = cross({kRows, kHidden});
-  attempt("add_rms_norm", [&] { report(ctx, {"add_rms_norm", shape, "bf16", median_seconds([&] { add_rms_norm(ctx, x.view(), y.view(), w.view(), 1e-5f, x.view(), z.view(), &rstd.view()); }, 0.1), 0, 4 * row_bytes}); });
-  attempt("rms_norm_backward", [&] {
-    report(ctx, {"rms_norm_backward", shape, "bf16", median_seconds([&] { rms_norm_backward(ctx, y.view(), x.view(), w.view(), rstd.view(), z.view(), true, nullptr); }, 0.1), 0, 4 * row_bytes});
+  attempt("add_rms_norm", [&] {
+    report(ctx,
+           {"add_rms_norm", shape, "bf16",
+            median_seconds(
+                [&] { add_rms_norm(ctx, x.view(), y.view(), w.view(), 1e-5f, x.view(), z.view(), &rstd.view()); }, 0.1),
+            0, 4 * row_bytes});
   });
-  attempt("add", [&] { report(ctx, {"add", shape, "bf16", median_seconds([&] { add(ctx, x.view(), y.view()); }, 0.1), 0, 3 * row_bytes}); });
+  attempt("rms_norm_backward", [&] {
+    report(
+        ctx,
+        {"rms_norm_backward", shape, "bf16",
+         median_seconds(
+             [&] { rms_norm_backward(ctx, y.view(), x.view(), w.view(), rstd.view(), z.view(), true, nullptr); }, 0.1),
+         0, 4 * row_bytes});
+  });
+  attempt("add", [&] {
+    report(ctx, {"add", shape, "bf16", median_seconds([&] { add(ctx, x.view(), y.view()); }, 0.1), 0, 3 * row_bytes});
+  });
   attempt("rope", [&] {
     std::vector<int32_t> at(kRows);
     for (int64_t i = 0; i < kRows; ++i) at[size_t(i)] = int32_t(i % 750);
     const Data positions({1, kRows}, at), frequencies(DType::f32, {kHead / 2});
     const Tensor heads(x.view().data, DType::bf16, {kRows, kHeads, kHead});
-    report(ctx, {"rope", shape, "bf16", median_seconds([&] { rope(ctx, heads, positions.view(), frequencies.view()); }, 0.1), 0, 2 * row_bytes});
+    report(ctx,
+           {"rope", shape, "bf16", median_seconds([&] { rope(ctx, heads, positions.view(), frequencies.view()); }, 0.1),
+            0, 2 * row_bytes});
   });
   attempt("gather_rows", [&] {
     std::vector<int32_t> index(kRows);
     for (int64_t i = 0; i < kRows; ++i) index[size_t(i)] = int32_t(i * 7919 % kVocab);
     const Data table(DType::bf16, {kVocab, kHidden}), at({kRows}, index);
-    report(ctx, {"gather_rows", shape, "bf16", median_seconds([&] { gather_rows(ctx, table.view(), at.view(), y.view()); }, 0.1), 0, 2 * row_bytes});
+    report(ctx, {"gather_rows", shape, "bf16",
+                 median_seconds([&] { gather_rows(ctx, table.view(), at.view(), y.view()); }, 0.1), 0, 2 * row_bytes});
   });
   attempt("swiglu", [&] {
     const Data gate(DType::bf16, {kRows, kMlp}), up(DType::bf16, {kRows, kMlp}), out(DType::bf16, {kRows, kMlp});
     const double bytes = 2.0 * double(kRows * kMlp);
-    report(ctx, {"swiglu", cross({kRows, kMlp}), "bf16", median_seconds([&] { swiglu(ctx, gate.view(), up.view(), out.view()); }, 0.1), 0, 3 * bytes});
-    report(ctx, {"swiglu_backward", cross({kRows, kMlp}), "bf16", median_seconds([&] { swiglu_backward(ctx, out.view(), gate.view(), up.view(), gate.view(), up.view()); }, 0.1), 0, 5 * bytes});
+    report(ctx, {"swiglu", cross({kRows, kMlp}), "bf16",
+                 median_seconds([&] { swiglu(ctx, gate.view(), up.view(), out.view()); }, 0.1), 0, 3 * bytes});
+    report(ctx, {"swiglu_backward", cross({kRows, kMlp}), "bf16",
+                 median_seconds(
+                     [&] { swiglu_backward(ctx, out.view(), gate.view(), up.view(), gate.view(), up.view()); }, 0.1),
+                 0, 5 * bytes});
   });
   attempt("layer_norm", [&] {
-    const Data patches(DType::bf16, {kImages * kPatches, 1024}), out(DType::bf16, {kImages * kPatches, 1024}), weight(DType::bf16, {1024}), bias(DType::bf16, {1024});
-    report(ctx, {"layer_norm", cross({kImages * kPatches, 1024}), "bf16", median_seconds([&] { layer_norm(ctx, patches.view(), weight.view(), bias.view(), 1e-5f, out.view(), nullptr); }, 0.1), 0, 4.0 * double(kImages * kPatches * 1024)});
+    const Data patches(DType::bf16, {kImages * kPatches, 1024}), out(DType::bf16, {kImages * kPatches, 1024}),
+        weight(DType::bf16, {1024}), bias(DType::bf16, {1024});
+    report(ctx,
+           {"layer_norm", cross({kImages * kPatches, 1024}), "bf16",
+            median_seconds(
+                [&] { layer_norm(ctx, patches.view(), weight.view(), bias.view(), 1e-5f, out.view(), nullptr); }, 0.1),
+            0, 4.0 * double(kImages * kPatches * 1024)});
   });
   attempt("gelu", [&] {
     const Data patches(DType::bf16, {kImages * kPatches, 4096}), out(DType::bf16, {kImages * kPatches, 4096});
-    report(ctx, {"gelu quick", cross({kImages * kPatches, 4096}), "bf16", median_seconds([&] { gelu(ctx, Gelu::quick, patches.view(), out.view()); }, 0.1), 0, 4.0 * double(kImages * kPatches * 4096)});
+    report(ctx, {"gelu quick", cross({kImages * kPatches, 4096}), "bf16",
+                 median_seconds([&] { gelu(ctx, Gelu::quick, patches.view(), out.view()); }, 0.1), 0,
+                 4.0 * double(kImages * kPatches * 4096)});
   });
 }
 
@@ -219,14 +289,18 @@ void head(Context& ctx) {
   const int64_t r = 2 * kAnswer * kPairs;
   const Data logits(DType::f32, {r, kVocab}), logp(DType::f32, {r}), target({r}, std::vector<int32_t>(size_t(r), 7));
   attempt("log_softmax_gather", [&] {
-    report(ctx, {"log_softmax_gather", cross({r, kVocab}), "f32", median_seconds([&] { log_softmax_gather(ctx, logits.view(), target.view(), logp.view()); }, 0.1), 0, 4.0 * double(r * kVocab)});
+    report(ctx, {"log_softmax_gather", cross({r, kVocab}), "f32",
+                 median_seconds([&] { log_softmax_gather(ctx, logits.view(), target.view(), logp.view()); }, 0.1), 0,
+                 4.0 * double(r * kVocab)});
   });
   for (int64_t rows : {int64_t(1), int64_t(64)}) {
     attempt("sample_token", [&] {
       const std::vector<SampleParams> params(size_t(rows), SampleParams{.temperature = 1, .top_p = 0.95f, .seed = 1});
       const Data token({rows}, std::vector<int32_t>(size_t(rows))), placed({rows, kSampleWords}, sample_words(params));
       const Tensor chunk = logits.view().rows(0, rows), p = logp.view().rows(0, rows);
-      report(ctx, {"sample_token top-p 0.95", cross({rows, kVocab}), "f32", median_seconds([&] { sample_token(ctx, chunk, placed.view(), token.view(), p); }, 0.1), 0, 4.0 * double(rows * kVocab)});
+      report(ctx, {"sample_token top-p 0.95", cross({rows, kVocab}), "f32",
+                   median_seconds([&] { sample_token(ctx, chunk, placed.view(), token.view(), p); }, 0.1), 0,
+                   4.0 * double(rows * kVocab)});
     });
   }
 }
@@ -235,8 +309,11 @@ void optimizer(Context& ctx) {
   const int64_t n = kParameters;
   const Data p(DType::f32, {n}), g(DType::f32, {n}), m(DType::f32, {n}), v(DType::f32, {n}), copy(DType::bf16, {n});
   const AdamW options{.lr = 1e-4, .step = 10};
-  report(ctx, {"adamw", std::to_string(n), "f32", median_seconds([&] { adamw(ctx, options, p.view(), g.view(), m.view(), v.view(), &copy.view()); }, 0.1), 0, 30.0 * double(n)});
-  report(ctx, {"sum_of_squares", std::to_string(n), "f32", median_seconds([&] { sum_of_squares(ctx, g.view()); }, 0.1), 0, 4.0 * double(n)});
+  report(ctx, {"adamw", std::to_string(n), "f32",
+               median_seconds([&] { adamw(ctx, options, p.view(), g.view(), m.view(), v.view(), &copy.view()); }, 0.1),
+               0, 30.0 * double(n)});
+  report(ctx, {"sum_of_squares", std::to_string(n), "f32", median_seconds([&] { sum_of_squares(ctx, g.view()); }, 0.1),
+               0, 4.0 * double(n)});
 }
 
 }  // namespace

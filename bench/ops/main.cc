@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // ops_bench [THREADS] [wall|cpu]
-// ops_bench --device cuda: NDJSON, one row a shape: milliseconds, GFLOP/s, GB/s and the share of the peak measured in the same run.
-// `cpu` takes processor time divided by the threads: for a machine that others use at the same time (with OMP_WAIT_POLICY=passive).
+// ops_bench --device cuda: NDJSON, one row a shape: milliseconds, GFLOP/s, GB/s and the share of the peak measured in
+// the same run. `cpu` takes processor time divided by the threads: for a machine that others use at the same time (with
+// OMP_WAIT_POLICY=passive).
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -76,14 +77,18 @@ void set_peaks(double gflops_f32, double gflops_bf16, double gigabytes) {
 
 void report(const Context& ctx, const Row& r) {
   std::printf("{\"op\":\"%s\",\"shape\":\"%s\",\"dtype\":\"%s\",", r.op.c_str(), r.shape.c_str(), r.dtype.c_str());
-  if (ctx.device == Device::cuda) std::printf("\"device\":\"cuda\",");
-  else std::printf("\"threads\":%d,\"kernels\":\"%s\",", ctx.num_threads, cpu::kernels().name);
+  if (ctx.device == Device::cuda)
+    std::printf("\"device\":\"cuda\",");
+  else
+    std::printf("\"threads\":%d,\"kernels\":\"%s\",", ctx.num_threads, cpu::kernels().name);
   std::printf("\"ms\":%.4f", r.seconds * 1e3);
   if (r.flops > 0) {
     const double rate = r.flops / r.seconds / 1e9, peak = r.dtype == "bf16" ? peak_bf16 : peak_f32;
     std::printf(",\"gflops\":%.1f,\"share_of_gemm_peak\":%.2f", rate, rate / peak);
   }
-  if (r.bytes > 0) std::printf(",\"gbytes_per_s\":%.1f,\"share_of_copy\":%.2f", r.bytes / r.seconds / 1e9, r.bytes / r.seconds / 1e9 / peak_bytes);
+  if (r.bytes > 0)
+    std::printf(",\"gbytes_per_s\":%.1f,\"share_of_copy\":%.2f", r.bytes / r.seconds / 1e9,
+                r.bytes / r.seconds / 1e9 / peak_bytes);
   std::printf("}\n");
   std::fflush(stdout);
 }
@@ -96,14 +101,18 @@ Data::Data(DType dtype, std::initializer_list<int64_t> shape) : view_(nullptr, d
     for (size_t i = 0; i < bytes / dtype_size(dtype); ++i) {
       state = state * 1664525u + 1013904223u;
       const float value = float(int32_t(state) >> 8) * 0x1p-23f;
-      if (dtype == DType::f32) static_cast<float*>(to)[i] = value;
-      else if (dtype == DType::bf16) static_cast<bf16_t*>(to)[i] = to_bf16(value);
-      else static_cast<f16_t*>(to)[i] = to_f16(value);
+      if (dtype == DType::f32)
+        static_cast<float*>(to)[i] = value;
+      else if (dtype == DType::bf16)
+        static_cast<bf16_t*>(to)[i] = to_bf16(value);
+      else
+        static_cast<f16_t*>(to)[i] = to_f16(value);
     }
   });
 }
 
-Data::Data(std::initializer_list<int64_t> shape, const std::vector<int32_t>& values) : view_(nullptr, DType::i32, shape) {
+Data::Data(std::initializer_list<int64_t> shape, const std::vector<int32_t>& values)
+    : view_(nullptr, DType::i32, shape) {
   buffer_ = Buffer(device->device, view_.bytes());
   view_.data = buffer_.data();
   copy_to_device(*device, view_.data, values.data(), view_.bytes());
@@ -123,8 +132,10 @@ double gemm_rate(Context& ctx, DType dtype) {
 }
 
 void copy(Context& ctx, const Tensor& a, const Tensor& b) {
-  if (ctx.device == Device::cpu) convert(ctx, a, b);
-  else copy_on_device(ctx, b.data, a.data, a.bytes());
+  if (ctx.device == Device::cpu)
+    convert(ctx, a, b);
+  else
+    copy_on_device(ctx, b.data, a.data, a.bytes());
 }
 
 double copy_rate(Context& ctx) {
@@ -142,8 +153,10 @@ int main(int argc, char** argv) try {
   Context ctx(cuda ? Device::cuda : Device::cpu, !cuda && argc > 1 ? std::max(1, std::atoi(argv[1])) : 2);
   const bool processor_time = !cuda && argc > 2 && !std::strcmp(argv[2], "cpu");
   bench::use(ctx, processor_time ? ctx.num_threads : 0);
-  const double f32 = bench::gemm_rate(ctx, DType::f32), bf16 = bench::gemm_rate(ctx, DType::bf16), copy = bench::copy_rate(ctx);
-  std::printf("{\"time\":\"%s\",\"peak_gflops_f32\":%.1f,\"peak_gflops_bf16\":%.1f,\"copy_gbytes_per_s\":%.1f}\n", processor_time ? "cpu" : "wall", f32, bf16, copy);
+  const double f32 = bench::gemm_rate(ctx, DType::f32), bf16 = bench::gemm_rate(ctx, DType::bf16),
+               copy = bench::copy_rate(ctx);
+  std::printf("{\"time\":\"%s\",\"peak_gflops_f32\":%.1f,\"peak_gflops_bf16\":%.1f,\"copy_gbytes_per_s\":%.1f}\n",
+              processor_time ? "cpu" : "wall", f32, bf16, copy);
   std::fflush(stdout);
   bench::set_peaks(f32, bf16, copy);
   if (cuda) return bench::bench_cuda(ctx) > 0 ? 1 : 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA checkpoints with random weights for the benches. The small one is written as it is; those of real size are files with holes, whose weights are
-// drawn where they are used: 14 GB are neither written nor read.
+// LLaVA checkpoints with random weights for the benches. The small one is written as it is; those of real size are
+// files with holes, whose weights are drawn where they are used: 14 GB are neither written nor read.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -18,46 +18,63 @@
 namespace vpref::bench {
 
 constexpr const char* kSmall = R"({
-  "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 31999, "image_seq_length": 256,
-  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "tie_word_embeddings": false,
-  "text_config": {"model_type": "llama", "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12,
-    "num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 64, "max_position_embeddings": 2048, "rms_norm_eps": 1e-05, "hidden_act": "silu",
+  "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 31999,
+     "image_seq_length": 256,
+  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
+     "tie_word_embeddings": false,
+  "text_config": {"model_type": "llama", "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048,
+     "num_hidden_layers": 12,
+    "num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 64, "max_position_embeddings": 2048,
+     "rms_norm_eps": 1e-05, "hidden_act": "silu",
     "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false, "rope_theta": 10000.0},
-  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 7,
-    "num_attention_heads": 8, "image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "projection_dim": 512}
+  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 512, "intermediate_size": 2048,
+     "num_hidden_layers": 7,
+    "num_attention_heads": 8, "image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu",
+     "layer_norm_eps": 1e-05, "projection_dim": 512}
 })";
 
 inline std::string large_config(int hidden, int mlp, int layers, int heads) {
-  return cat(R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 32000, "image_seq_length": 576,
-  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "tie_word_embeddings": false,
-  "text_config": {"model_type": "llama", "vocab_size": 32064, "hidden_size": )", hidden, R"(, "intermediate_size": )", mlp, R"(, "num_hidden_layers": )", layers,
-             R"(, "num_attention_heads": )", heads, R"(, "num_key_value_heads": )", heads, R"(, "max_position_embeddings": 4096, "rms_norm_eps": 1e-05,
+  return cat(
+      R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 32000,
+     "image_seq_length": 576,
+  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
+     "tie_word_embeddings": false,
+  "text_config": {"model_type": "llama", "vocab_size": 32064, "hidden_size": )",
+      hidden, R"(, "intermediate_size": )", mlp, R"(, "num_hidden_layers": )", layers, R"(, "num_attention_heads": )",
+      heads, R"(, "num_key_value_heads": )", heads, R"(, "max_position_embeddings": 4096, "rms_norm_eps": 1e-05,
     "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false, "rope_theta": 10000.0},
-  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096,
+     "num_hidden_layers": 24, "num_attention_heads": 16,
     "image_size": 336, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "projection_dim": 768}
 })");
 }
 
 // Two layers of everything, for trying the benches themselves.
 constexpr const char* kTiny = R"({
-  "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 500, "image_seq_length": 4,
-  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "tie_word_embeddings": false,
-  "text_config": {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-    "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 256, "rms_norm_eps": 1e-05, "hidden_act": "silu",
+  "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 500,
+     "image_seq_length": 4,
+  "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
+     "tie_word_embeddings": false,
+  "text_config": {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128,
+     "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 256,
+     "rms_norm_eps": 1e-05, "hidden_act": "silu",
     "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false, "rope_theta": 10000.0},
-  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
-    "num_attention_heads": 2, "image_size": 28, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "projection_dim": 32}
+  "vision_config": {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64,
+     "num_hidden_layers": 3,
+    "num_attention_heads": 2, "image_size": 28, "patch_size": 14, "hidden_act": "quick_gelu",
+     "layer_norm_eps": 1e-05, "projection_dim": 32}
 })";
 
 // What the tasks need to know of a model; hf_baseline.py and bench/gpu_baseline.py use the same numbers.
 struct Shape {
   std::string name, config;
-  bool holes;             // real size
-  int32_t prompt, answer; // tokens, the image's rows among the prompt's
+  bool holes;              // real size
+  int32_t prompt, answer;  // tokens, the image's rows among the prompt's
   int32_t image_rows, image_token, side;
   int32_t words = 30000;  // ids of texts: 100 and more, so many different ones
   int64_t lora_r = 1024;
-  int32_t pairs = 16;     // of a DPO step
+  int32_t pairs = 16;  // of a DPO step
 };
 
 inline Shape shape_named(const std::string& name) {
@@ -95,10 +112,13 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
   Weights weights;
   const FamilyTensors list = family.list_tensors(config, weights);
   const std::string path = dir + "/model.safetensors";
-  const auto name = [&](const TensorSpec& spec) { return list.groups[size_t(spec.group)].prefixes.front() + spec.name; };
+  const auto name = [&](const TensorSpec& spec) {
+    return list.groups[size_t(spec.group)].prefixes.front() + spec.name;
+  };
   if (shape.holes) {
     NamedTensors tensors;
-    for (const TensorSpec& spec : list.tensors) tensors.emplace_back(name(spec), Tensor(nullptr, DType::bf16, spec.stored_shape));
+    for (const TensorSpec& spec : list.tensors)
+      tensors.emplace_back(name(spec), Tensor(nullptr, DType::bf16, spec.stored_shape));
     return write_holes(path, tensors);
   }
   std::vector<std::vector<float>> data;
@@ -118,7 +138,8 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
   write_safetensors(path, tensors, {{"format", "pt"}});
 }
 
-// Draws the weights of a checkpoint with holes on the device: matrices uniform with standard deviation 0.02, norms 1, biases 0.
+// Draws the weights of a checkpoint with holes on the device: matrices uniform with standard deviation 0.02, norms 1,
+// biases 0.
 inline void randomise(Context& ctx, Model& model) {
   model.prepare(ctx);
   constexpr int64_t kBlock = int64_t(1) << 25;
@@ -130,8 +151,10 @@ inline void randomise(Context& ctx, Model& model) {
       const size_t first = begin / dtype_size(dtype), count = bytes / dtype_size(dtype);
       for (size_t i = 0; i < count; ++i) {
         const float v = values[((first + i) * 0x9E3779B97F4A7C15u >> 20) % values.size()];
-        if (dtype == DType::f32) static_cast<float*>(to)[i] = v;
-        else static_cast<bf16_t*>(to)[i] = to_bf16(v);
+        if (dtype == DType::f32)
+          static_cast<float*>(to)[i] = v;
+        else
+          static_cast<bf16_t*>(to)[i] = to_bf16(v);
       }
     });
     return block;
@@ -142,17 +165,22 @@ inline void randomise(Context& ctx, Model& model) {
     if (!s.place) continue;
     const Tensor& t = *s.place;
     if (t.rank == 1) {
-      const float value = s.name.ends_with("norm.weight") || s.name.find("norm1.weight") != std::string::npos || s.name.find("norm2.weight") != std::string::npos ? 1.0f : 0.0f;
+      const float value = s.name.ends_with("norm.weight") || s.name.find("norm1.weight") != std::string::npos ||
+                                  s.name.find("norm2.weight") != std::string::npos
+                              ? 1.0f
+                              : 0.0f;
       std::vector<float> f32(size_t(t.numel()), value);
       std::vector<bf16_t> bf16(size_t(t.numel()), to_bf16(value));
-      copy_to_device(ctx, t.data, t.dtype == DType::f32 ? static_cast<const void*>(f32.data()) : bf16.data(), t.bytes());
+      copy_to_device(ctx, t.data, t.dtype == DType::f32 ? static_cast<const void*>(f32.data()) : bf16.data(),
+                     t.bytes());
       continue;
     }
     const size_t size = dtype_size(t.dtype);
     for (int64_t done = 0; done < t.numel();) {
       at = (at + 1048583) % (kBlock / 2);
       const int64_t count = std::min(t.numel() - done, kBlock - at);
-      copy_on_device(ctx, static_cast<char*>(t.data) + size_t(done) * size, static_cast<const char*>(block.data()) + size_t(at) * size, size_t(count) * size);
+      copy_on_device(ctx, static_cast<char*>(t.data) + size_t(done) * size,
+                     static_cast<const char*>(block.data()) + size_t(at) * size, size_t(count) * size);
       done += count;
     }
   }
@@ -181,13 +209,17 @@ inline Image picture(const Shape& s, int32_t i) {
 struct Sizes {
   double linears, head, vision, kv_row;  // parameters; kv_row in elements
   double lora(double r) const { return r * lora_width; }
-  double lora_width;                     // sum of inputs + outputs over the adapted linears
+  double lora_width;  // sum of inputs + outputs over the adapted linears
 };
 inline Sizes sizes_of(const ModelConfig& c) {
-  const double d = c.text.hidden_size, f = c.text.intermediate_size, kv = double(c.text.num_key_value_heads) * c.text.head_dim, q = double(c.text.num_attention_heads) * c.text.head_dim;
+  const double d = c.text.hidden_size, f = c.text.intermediate_size,
+               kv = double(c.text.num_key_value_heads) * c.text.head_dim,
+               q = double(c.text.num_attention_heads) * c.text.head_dim;
   const double l = c.text.num_hidden_layers, v = c.vision.hidden_size;
-  return {.linears = l * (2 * d * q + 2 * d * kv + 3 * d * f), .head = d * c.text.vocab_size,
-          .vision = double(c.vision.num_layers_used) * (4 * v * v + 2 * v * c.vision.intermediate_size), .kv_row = 2 * l * kv,
+  return {.linears = l * (2 * d * q + 2 * d * kv + 3 * d * f),
+          .head = d * c.text.vocab_size,
+          .vision = double(c.vision.num_layers_used) * (4 * v * v + 2 * v * c.vision.intermediate_size),
+          .kv_row = 2 * l * kv,
           .lora_width = l * (2 * (d + q) + 2 * (d + kv) + 3 * (d + f))};
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// DPO steps with LoRA on all seven linears on the checkpoint that `bench_engine make DIR` writes, reference pass included.
-//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape tiny|157m|7b|13b] [--device cuda] [--lora-r N] [--pairs N]
-// Prints one JSON row; see hf_baseline.py beside it, and bench/gpu_baseline.py for the GPU. Defaults: r = 64, P = 320, A = 16, f32, 8 pairs a step; 7b and 13b:
-// r = 1024, P = 630, A = 60, bf16, 16 pairs a step.
+// DPO steps with LoRA on all seven linears on the checkpoint that `bench_engine make DIR` writes, reference pass
+// included.
+//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape tiny|157m|7b|13b] [--device cuda] [--lora-r
+//   N] [--pairs N]
+// Prints one JSON row; see hf_baseline.py beside it, and bench/gpu_baseline.py for the GPU. Defaults: r = 64, P = 320,
+// A = 16, f32, 8 pairs a step; 7b and 13b: r = 1024, P = 630, A = 60, bf16, 16 pairs a step.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -23,9 +25,12 @@ std::vector<SessionRow> make_rows(const bench::Shape& shape, int32_t pairs, int3
     SessionRow s;
     s.row.id = std::to_string(i);
     s.row.num_rejected = 1;
-    SegmentInput prompt{.parent = -1, .token_ids = prompt_ids(shape, i), .images = {0}, .image_rows = {shape.image_rows}};
+    SegmentInput prompt{
+        .parent = -1, .token_ids = prompt_ids(shape, i), .images = {0}, .image_rows = {shape.image_rows}};
     std::replace(prompt.token_ids.begin(), prompt.token_ids.end(), shape.image_token, -1);
-    s.row.segments = {prompt, {.parent = 0, .token_ids = answer_ids(shape, 2 * i), .branch = 0}, {.parent = 0, .token_ids = answer_ids(shape, 2 * i + 1), .branch = 1}};
+    s.row.segments = {prompt,
+                      {.parent = 0, .token_ids = answer_ids(shape, 2 * i), .branch = 0},
+                      {.parent = 0, .token_ids = answer_ids(shape, 2 * i + 1), .branch = 1}};
     s.images = {picture(shape, i + 100 * round)};
     rows.push_back(std::move(s));
   }
@@ -61,7 +66,9 @@ int main(int argc, char** argv) {
     const int64_t rank = std::stoll(bench::flag(args, "--lora-r", std::to_string(shape.lora_r)));
     const int32_t pairs = std::stoi(bench::flag(args, "--pairs", std::to_string(shape.pairs)));
     if (args.empty()) {
-      std::fprintf(stderr, "usage: bench_train DIR [THREADS] [ROUNDS] [TOKENS] [--shape S] [--device cuda] [--lora-r N] [--pairs N]\n");
+      std::fprintf(
+          stderr,
+          "usage: bench_train DIR [THREADS] [ROUNDS] [TOKENS] [--shape S] [--device cuda] [--lora-r N] [--pairs N]\n");
       return 2;
     }
     const int threads = args.size() > 1 ? std::stoi(args[1]) : 2, rounds = args.size() > 2 ? std::stoi(args[2]) : 3;
@@ -76,7 +83,9 @@ int main(int argc, char** argv) {
     options.lr = 1e-5;
     // One pair at a time, as the CPU baseline's best; as many as a GPU wants at once.
     const int32_t pair_rows = shape.prompt + 2 * shape.answer;
-    options.micro_batch_tokens = args.size() > 3 ? std::stoll(args[3]) : device == Device::cuda ? 8 * pair_rows : pair_rows;
+    options.micro_batch_tokens = args.size() > 3          ? std::stoll(args[3])
+                                 : device == Device::cuda ? 8 * pair_rows
+                                                          : pair_rows;
     TrainSession session(ctx, model, options, "");
     const std::string plan = session.trainer().memory_plan();
     step(ctx, session, shape, pairs, 0);
@@ -87,16 +96,22 @@ int main(int argc, char** argv) {
     }
     rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    std::printf("{\"engine\":\"vpref\",\"seconds_per_pair\":%.6f,\"peak_mebibytes\":%ld,\"threads\":%d,\"parameters\":%lld", best.sum(), usage.ru_maxrss / 1024, threads,
-                static_cast<long long>(model.num_parameters()));
+    std::printf(
+        "{\"engine\":\"vpref\",\"seconds_per_pair\":%.6f,\"peak_mebibytes\":%ld,\"threads\":%d,\"parameters\":%lld",
+        best.sum(), usage.ru_maxrss / 1024, threads, static_cast<long long>(model.num_parameters()));
     if (device == Device::cuda) {
-      // Forward and backward of frozen weights 2N each, of LoRA 2R and 4R; the reference 2N; the tower once a pass; the head each way on answer rows.
+      // Forward and backward of frozen weights 2N each, of LoRA 2R and 4R; the reference 2N; the tower once a pass; the
+      // head each way on answer rows.
       const bench::Sizes n = bench::sizes_of(model.config);
       const double image = 2 * n.vision * (shape.image_rows + 1), head = 2 * n.head * 2 * shape.answer;
-      const double flops = pair_rows * (4 * n.linears + 6 * n.lora(double(rank)) + 2 * n.linears) + 2 * image + 3 * head;
+      const double flops =
+          pair_rows * (4 * n.linears + 6 * n.lora(double(rank)) + 2 * n.linears) + 2 * image + 3 * head;
       const MemorySize memory = memory_size(Device::cuda);
-      std::printf(",\"task\":\"dpo\",\"device\":\"cuda\",\"shape\":\"%s\",\"dtype\":\"bf16\",\"lora_r\":%lld,\"reference_seconds_per_pair\":%.6f,\"floor_flops\":%.4g,\"gpu_mebibytes\":%zu,\"plan\":\"%s\"",
-                  shape.name.c_str(), static_cast<long long>(rank), best.reference, flops, (memory.total - memory.free) >> 20, plan.c_str());
+      std::printf(
+          ",\"task\":\"dpo\",\"device\":\"cuda\",\"shape\":\"%s\",\"dtype\":\"bf16\",\"lora_r\":%lld,\"reference_"
+          "seconds_per_pair\":%.6f,\"floor_flops\":%.4g,\"gpu_mebibytes\":%zu,\"plan\":\"%s\"",
+          shape.name.c_str(), static_cast<long long>(rank), best.reference, flops, (memory.total - memory.free) >> 20,
+          plan.c_str());
     }
     std::printf("}\n");
   } catch (const Error& error) {

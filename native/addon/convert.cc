@@ -58,7 +58,8 @@ Napi::Value typed_array(Napi::Env env, const std::vector<T>& from) {
 }  // namespace
 
 std::vector<int32_t> int32_list(const Napi::Value& from, const char* name) {
-  if (!from.IsTypedArray() || from.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) expected(from.Env(), name, "an Int32Array");
+  if (!from.IsTypedArray() || from.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+    expected(from.Env(), name, "an Int32Array");
   auto array = from.As<Napi::Int32Array>();
   return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
 }
@@ -110,7 +111,8 @@ EngineOptions engine_options(const Napi::Object& from) {
   EngineOptions options;
   options.model_dir = string_field(from, "modelDir");
   const Napi::Array adapters = array_field(from, "adapterDirs");
-  for (uint32_t i = 0; i < adapters.Length(); ++i) options.adapter_dirs.push_back(adapters.Get(i).ToString().Utf8Value());
+  for (uint32_t i = 0; i < adapters.Length(); ++i)
+    options.adapter_dirs.push_back(adapters.Get(i).ToString().Utf8Value());
   options.device = string_field(from, "device") == "cuda" ? Device::cuda : Device::cpu;
   options.dtype = dtype_of(string_field(from, "dtype"));
   options.threads = int(number_field(from, "threads"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JavaScript values to the engine's requests and its results back. A missing or misshapen field throws a TypeError naming it: that is
-// a bug of the TypeScript side, never a user's error.
+// JavaScript values to the engine's requests and its results back. A missing or misshapen field throws a TypeError
+// naming it: that is a bug of the TypeScript side, never a user's error.
 #pragma once
 #include <napi.h>
 

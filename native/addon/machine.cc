@@ -42,7 +42,8 @@ Probe probe_linear(Device device) {
   copy_to_device(ctx, x_data.data(), x.data(), x.size() * 4);
   copy_to_device(ctx, weight_data.data(), weight.data(), weight.size() * 4);
   const auto begin = std::chrono::steady_clock::now();
-  linear(ctx, Tensor(x_data.data(), DType::f32, {kRows, kInputs}), Tensor(weight_data.data(), DType::f32, {kOutputs, kInputs}), nullptr,
+  linear(ctx, Tensor(x_data.data(), DType::f32, {kRows, kInputs}),
+         Tensor(weight_data.data(), DType::f32, {kOutputs, kInputs}), nullptr,
          Tensor(y_data.data(), DType::f32, {kRows, kOutputs}));
   copy_to_host(ctx, y.data(), y_data.data(), y.size() * 4);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;

@@ -19,7 +19,8 @@ Napi::Object request_object(const Napi::CallbackInfo& info) {
 
 // {id, promise}. A request that the engine refuses rejects its promise, like one that fails later.
 template <class T, class Queue>
-Napi::Value submit(Napi::Env env, PromiseQueue& promises, std::function<Napi::Value(Napi::Env, T&&)> convert, Queue&& queue) {
+Napi::Value submit(Napi::Env env, PromiseQueue& promises, std::function<Napi::Value(Napi::Env, T&&)> convert,
+                   Queue&& queue) {
   auto [promise, done] = promises.make<T>(env, std::move(convert));
   Engine::RequestId id = 0;
   try {
@@ -52,7 +53,8 @@ Napi::Function PolicyObject::define(Napi::Env env) {
 }
 
 PolicyObject::PolicyObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PolicyObject>(info) {
-  if (info.Length() != 1 || !info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "[addon] use Policy.load(options)");
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "[addon] use Policy.load(options)");
   const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
   engine_ = loaded.engine;
   promises_ = loaded.promises;
@@ -112,7 +114,8 @@ Napi::Value PolicyObject::score(const Napi::CallbackInfo& info) {
 }
 
 void PolicyObject::cancel(const Napi::CallbackInfo& info) {
-  if (engine_ && info.Length() == 1 && info[0].IsNumber()) engine_->cancel(Engine::RequestId(info[0].As<Napi::Number>().Int64Value()));
+  if (engine_ && info.Length() == 1 && info[0].IsNumber())
+    engine_->cancel(Engine::RequestId(info[0].As<Napi::Number>().Int64Value()));
 }
 
 void PolicyObject::pace(const Napi::CallbackInfo& info) {

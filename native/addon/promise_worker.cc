@@ -13,16 +13,18 @@ Napi::Error engine_error(Napi::Env env, const std::string& code, const std::stri
 std::shared_ptr<PromiseQueue> PromiseQueue::create(Napi::Env env) {
   std::shared_ptr<PromiseQueue> queue(new PromiseQueue());
   auto nothing = Napi::Function::New(env, [](const Napi::CallbackInfo&) {});
-  // When the process goes down Node takes the function away before it finalizes our objects; it is not touched after that.
+  // When the process goes down Node takes the function away before it finalizes our objects; it is not touched after
+  // that.
   auto* kept = new std::shared_ptr<PromiseQueue>(queue);
-  queue->function_ = Napi::ThreadSafeFunction::New(env, nothing, "vpref", /*max_queue_size=*/0, /*initial_thread_count=*/1, kept,
-                                                   [](Napi::Env, std::shared_ptr<PromiseQueue>* kept) {
-                                                     {
-                                                       std::lock_guard lock((*kept)->mutex_);
-                                                       (*kept)->open_ = false;
-                                                     }
-                                                     delete kept;
-                                                   });
+  queue->function_ =
+      Napi::ThreadSafeFunction::New(env, nothing, "vpref", /*max_queue_size=*/0, /*initial_thread_count=*/1, kept,
+                                    [](Napi::Env, std::shared_ptr<PromiseQueue>* kept) {
+                                      {
+                                        std::lock_guard lock((*kept)->mutex_);
+                                        (*kept)->open_ = false;
+                                      }
+                                      delete kept;
+                                    });
   queue->function_.Unref(env);
   return queue;
 }

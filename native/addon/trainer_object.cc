@@ -13,7 +13,6 @@
 namespace vpref::addon {
 namespace {
 
-
 // The image token once per image row -> runs of -1, one run an image.
 SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
   SegmentInput s;
@@ -22,16 +21,19 @@ SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
   s.token_ids = int32_list(from.Get("ids"), "ids");
   if (const Napi::Value scored = from.Get("scored"); scored.IsTypedArray()) {
     auto mask = scored.As<Napi::Uint8Array>();
-    if (mask.ElementLength() != s.token_ids.size()) throw Napi::TypeError::New(from.Env(), "[addon] scored: expected one value an id");
+    if (mask.ElementLength() != s.token_ids.size())
+      throw Napi::TypeError::New(from.Env(), "[addon] scored: expected one value an id");
     s.scored.assign(mask.Data(), mask.Data() + mask.ElementLength());
   }
   s.images = int32_list(from.Get("images"), "images");
   s.image_rows.assign(s.images.size(), facts.num_image_rows);
   if (facts.has_vision) std::replace(s.token_ids.begin(), s.token_ids.end(), facts.image_token_id, -1);
-  for (int32_t id : s.token_ids) check(id >= -1 && id < facts.vocab_size, "request", "token id ", id, " is not in the vocabulary of ", facts.vocab_size);
+  for (int32_t id : s.token_ids)
+    check(id >= -1 && id < facts.vocab_size, "request", "token id ", id, " is not in the vocabulary of ",
+          facts.vocab_size);
   const auto image_rows = std::count(s.token_ids.begin(), s.token_ids.end(), -1);
-  check(image_rows == int64_t(s.images.size()) * facts.num_image_rows, "request", "expected ", s.images.size(), " images of ", facts.num_image_rows,
-        " rows, got ", image_rows, " image rows");
+  check(image_rows == int64_t(s.images.size()) * facts.num_image_rows, "request", "expected ", s.images.size(),
+        " images of ", facts.num_image_rows, " rows, got ", image_rows, " image rows");
   return s;
 }
 
@@ -45,7 +47,8 @@ std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& fact
     row.num_rejected_images = int32_t(number_field(object, "numRejectedImages"));
     row.label = bool_field(object, "label");
     const Napi::Array segments = array_field(object, "segments");
-    for (uint32_t k = 0; k < segments.Length(); ++k) row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>(), facts));
+    for (uint32_t k = 0; k < segments.Length(); ++k)
+      row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>(), facts));
     if (const Napi::Value ref = object.Get("ref"); ref.IsTypedArray()) {
       auto sums = ref.As<Napi::Float64Array>();
       row.ref.assign(sums.Data(), sums.Data() + sums.ElementLength());
@@ -58,7 +61,8 @@ std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& fact
 TrainerOptions options_of(const Napi::Object& from) {
   TrainerOptions o;
   const Napi::Object hyperparameters_in = from.Get("lossOptions").As<Napi::Object>();
-  for (const NamedHyperparameter& h : hyperparameters()) o.loss_options.*h.value = number_field(hyperparameters_in, std::string(h.name).c_str());
+  for (const NamedHyperparameter& h : hyperparameters())
+    o.loss_options.*h.value = number_field(hyperparameters_in, std::string(h.name).c_str());
   o.loss = parse_losses(string_field(from, "loss"), o.loss_options);
   TrainableOptions& t = o.trainable;
   t.lora_r = int64_t(number_field(from, "loraR"));
@@ -66,7 +70,8 @@ TrainerOptions options_of(const Napi::Object& from) {
   t.use_rslora = bool_field(from, "rslora");
   t.lora_targets.clear();
   const Napi::Array targets = array_field(from, "loraTargets");
-  for (uint32_t i = 0; i < targets.Length(); ++i) t.lora_targets.push_back(targets.Get(i).As<Napi::String>().Utf8Value());
+  for (uint32_t i = 0; i < targets.Length(); ++i)
+    t.lora_targets.push_back(targets.Get(i).As<Napi::String>().Utf8Value());
   t.projector = bool_field(from, "trainProjector");
   t.language_model = bool_field(from, "trainLanguageModel");
   t.seed = uint64_t(number_field(from, "seed"));
@@ -145,7 +150,8 @@ TrainerObject::Shared::~Shared() {
 }
 
 TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TrainerObject>(info) {
-  if (info.Length() != 2 || !info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "[addon] use Trainer.create(policy, settings)");
+  if (info.Length() != 2 || !info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "[addon] use Trainer.create(policy, settings)");
   shared_ = *info[0].As<Napi::External<std::shared_ptr<Shared>>>().Data();
   promises_ = *info[1].As<Napi::External<std::shared_ptr<PromiseQueue>>>().Data();
 }
@@ -157,22 +163,29 @@ Napi::Value TrainerObject::create(const Napi::CallbackInfo& info) {
     auto shared = std::make_shared<Shared>();
     shared->engine = policy->engine();
     TrainerOptions options = options_of(info[1].As<Napi::Object>());
-    const WorldOptions world{.size = int(number_field(info[1].As<Napi::Object>(), "numRanks")), .device = shared->engine->facts().device, .library_folder = ""};
+    const WorldOptions world{.size = int(number_field(info[1].As<Napi::Object>(), "numRanks")),
+                             .device = shared->engine->facts().device,
+                             .library_folder = ""};
     std::string init_adapter = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
     auto promises = policy->promises();
     auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info.This().As<Napi::Function>()));
-    auto [promise, done] = promises->make<std::monostate>(env, [=](Napi::Env env, std::monostate&&) mutable -> Napi::Value {
-      return constructor->New({Napi::External<std::shared_ptr<Shared>>::New(env, &shared), Napi::External<std::shared_ptr<PromiseQueue>>::New(env, &promises)});
-    });
-    shared->engine->run([=](Context& ctx, Model& model) { 
-      shared->session = std::make_unique<TrainSession>(ctx, model, options, init_adapter, join_world(world));
-    }, done);
+    auto [promise, done] =
+        promises->make<std::monostate>(env, [=](Napi::Env env, std::monostate&&) mutable -> Napi::Value {
+          return constructor->New({Napi::External<std::shared_ptr<Shared>>::New(env, &shared),
+                                   Napi::External<std::shared_ptr<PromiseQueue>>::New(env, &promises)});
+        });
+    shared->engine->run(
+        [=](Context& ctx, Model& model) {
+          shared->session = std::make_unique<TrainSession>(ctx, model, options, init_adapter, join_world(world));
+        },
+        done);
     return promise;
   });
 }
 
 template <class T>
-Napi::Value TrainerObject::on_engine(Napi::Env env, std::function<T(TrainSession&)> work, std::function<Napi::Value(Napi::Env, T&&)> convert) {
+Napi::Value TrainerObject::on_engine(Napi::Env env, std::function<T(TrainSession&)> work,
+                                     std::function<Napi::Value(Napi::Env, T&&)> convert) {
   return guarded(env, [&]() -> Napi::Value {
     auto [promise, done] = promises_->make<T>(env, std::move(convert));
     auto result = std::make_shared<std::optional<T>>();
@@ -197,14 +210,16 @@ Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
     auto step_ends = std::make_shared<std::vector<int64_t>>(ends.begin(), ends.end());
     const double free = info[2].As<Napi::Number>().DoubleValue();
     const int64_t free_bytes = std::isfinite(free) ? int64_t(free) : kNoLimit;
-    return on_engine<MemoryPlan>(env, [=](TrainSession& s) { return s.plan(*rows, *step_ends, free_bytes); }, [](Napi::Env env, MemoryPlan&& plan) {
-      Napi::Object to = Napi::Object::New(env);
-      to.Set("level", plan.level);
-      to.Set("activationBytes", double(plan.activations));
-      to.Set("largestBatch", double(plan.largest_batch));
-      to.Set("budget", plan.budget == kNoLimit ? INFINITY : double(plan.budget));
-      return to;
-    });
+    return on_engine<MemoryPlan>(
+        env, [=](TrainSession& s) { return s.plan(*rows, *step_ends, free_bytes); },
+        [](Napi::Env env, MemoryPlan&& plan) {
+          Napi::Object to = Napi::Object::New(env);
+          to.Set("level", plan.level);
+          to.Set("activationBytes", double(plan.activations));
+          to.Set("largestBatch", double(plan.largest_batch));
+          to.Set("budget", plan.budget == kNoLimit ? INFINITY : double(plan.budget));
+          return to;
+        });
   });
 }
 
@@ -212,7 +227,9 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
-    return on_engine<StepResult>(env, [rows](TrainSession& s) { return s.step(*rows); }, [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
+    return on_engine<StepResult>(
+        env, [rows](TrainSession& s) { return s.step(*rows); },
+        [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
   });
 }
 
@@ -221,8 +238,9 @@ Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
     const bool on = info[1].As<Napi::Boolean>().Value();
-    return on_engine<std::vector<RowResult>>(env, [rows, on](TrainSession& s) { return s.score(*rows, on); },
-                                             [](Napi::Env env, std::vector<RowResult>&& r) { return sums_value(env, r); });
+    return on_engine<std::vector<RowResult>>(
+        env, [rows, on](TrainSession& s) { return s.score(*rows, on); },
+        [](Napi::Env env, std::vector<RowResult>&& r) { return sums_value(env, r); });
   });
 }
 
@@ -231,19 +249,24 @@ Napi::Value TrainerObject::save_gradients(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
     const std::string file = info[1].As<Napi::String>().Utf8Value();
-    return on_engine<StepResult>(env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },
-                                 [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
+    return on_engine<StepResult>(
+        env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },
+        [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
   });
 }
 
 Napi::Value TrainerObject::save_adapter(const Napi::CallbackInfo& info) {
   const std::string file = info[0].As<Napi::String>().Utf8Value();
-  return on_engine<bool>(info.Env(), [file](TrainSession& s) { return s.save_adapter(file), true; }, [](Napi::Env env, bool&&) { return env.Undefined(); });
+  return on_engine<bool>(
+      info.Env(), [file](TrainSession& s) { return s.save_adapter(file), true; },
+      [](Napi::Env env, bool&&) { return env.Undefined(); });
 }
 
 Napi::Value TrainerObject::save_state(const Napi::CallbackInfo& info) {
   const std::string file = info[0].As<Napi::String>().Utf8Value();
-  return on_engine<bool>(info.Env(), [file](TrainSession& s) { return s.save_state(file), true; }, [](Napi::Env env, bool&&) { return env.Undefined(); });
+  return on_engine<bool>(
+      info.Env(), [file](TrainSession& s) { return s.save_state(file), true; },
+      [](Napi::Env env, bool&&) { return env.Undefined(); });
 }
 
 Napi::Value TrainerObject::restore(const Napi::CallbackInfo& info) {
@@ -271,16 +294,19 @@ Napi::Value TrainerObject::agree(const Napi::CallbackInfo& info) {
 
 Napi::Value TrainerObject::exchange(const Napi::CallbackInfo& info) {
   const std::string text = info[0].As<Napi::String>().Utf8Value();
-  return on_engine<std::vector<std::string>>(info.Env(), [text](TrainSession& s) { return s.world().all_gather(text); },
-                                             [](Napi::Env env, std::vector<std::string>&& texts) -> Napi::Value {
-                                               Napi::Array to = Napi::Array::New(env, texts.size());
-                                               for (uint32_t i = 0; i < texts.size(); ++i) to.Set(i, texts[i]);
-                                               return to;
-                                             });
+  return on_engine<std::vector<std::string>>(
+      info.Env(), [text](TrainSession& s) { return s.world().all_gather(text); },
+      [](Napi::Env env, std::vector<std::string>&& texts) -> Napi::Value {
+        Napi::Array to = Napi::Array::New(env, texts.size());
+        for (uint32_t i = 0; i < texts.size(); ++i) to.Set(i, texts[i]);
+        return to;
+      });
 }
 
 Napi::Value TrainerObject::leave(const Napi::CallbackInfo& info) {
-  return on_engine<bool>(info.Env(), [](TrainSession& s) { return s.world().leave(), true; }, [](Napi::Env env, bool&&) { return env.Undefined(); });
+  return on_engine<bool>(
+      info.Env(), [](TrainSession& s) { return s.world().leave(), true; },
+      [](Napi::Env env, bool&&) { return env.Undefined(); });
 }
 
 Napi::Value TrainerObject::abort_ranks(const Napi::CallbackInfo& info) {
@@ -322,7 +348,9 @@ Napi::Value TrainerObject::loss_needs(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     const std::string text = info[0].As<Napi::String>().Utf8Value();
     const std::vector<LossTerm> terms = parse_losses(text);
-    const auto any = [&](bool LossInfo::*need) { return std::any_of(terms.begin(), terms.end(), [need](const LossTerm& t) { return t.info->*need; }); };
+    const auto any = [&](bool LossInfo::* need) {
+      return std::any_of(terms.begin(), terms.end(), [need](const LossTerm& t) { return t.info->*need; });
+    };
     Napi::Object to = Napi::Object::New(env);
     to.Set("reference", any(&LossInfo::needs_reference));
     to.Set("rejected", any(&LossInfo::needs_rejected));
@@ -343,13 +371,14 @@ Napi::Value TrainerObject::merge_model(const Napi::CallbackInfo& info) {
     const std::string dir = info[1].As<Napi::String>().Utf8Value();
     const DType dtype = info[2].As<Napi::String>().Utf8Value() == "f16" ? DType::f16 : DType::f32;
     auto result = std::make_shared<MergeResult>();
-    auto [promise, done] = policy->promises()->make<std::monostate>(env, [result](Napi::Env env, std::monostate&&) -> Napi::Value {
-      Napi::Object to = Napi::Object::New(env);
-      to.Set("numMerged", double(result->num_merged));
-      to.Set("relativeError", result->relative_error);
-      to.Set("untied", result->untied);
-      return to;
-    });
+    auto [promise, done] =
+        policy->promises()->make<std::monostate>(env, [result](Napi::Env env, std::monostate&&) -> Napi::Value {
+          Napi::Object to = Napi::Object::New(env);
+          to.Set("numMerged", double(result->num_merged));
+          to.Set("relativeError", result->relative_error);
+          to.Set("untied", result->untied);
+          return to;
+        });
     policy->engine()->run([=](Context& ctx, Model& model) { *result = write_merged(ctx, model, dir, dtype); }, done);
     return promise;
   });

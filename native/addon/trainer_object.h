@@ -18,10 +18,11 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
 
   // lossNeeds(text: string): LossNeeds
   static Napi::Value loss_needs(const Napi::CallbackInfo& info);
-  // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files with the adapters, or what
-  // a trainer over this policy has made of the weights, in them
+  // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files
+  // with the adapters, or what a trainer over this policy has made of the weights, in them
   static Napi::Value merge_model(const Napi::CallbackInfo& info);
-  // abortRanks(exitCode: number): ends every rank of this run, whether or not it has joined the others yet; returns only where it cannot
+  // abortRanks(exitCode: number): ends every rank of this run, whether or not it has joined the others yet; returns
+  // only where it cannot
   static Napi::Value abort_ranks(const Napi::CallbackInfo& info);
   // mpiLibrary(): string, of vpref_mpi.so
   static Napi::Value find_mpi(const Napi::CallbackInfo& info);
@@ -38,23 +39,25 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
     ~Shared();
   };
 
-  static Napi::Value create(const Napi::CallbackInfo& info);        // (policy, settings, initAdapter) -> Promise<Trainer>
+  static Napi::Value create(const Napi::CallbackInfo& info);  // (policy, settings, initAdapter) -> Promise<Trainer>
   // (sizes: Int32Array of [rows, targets, images] a row, stepEnds: Int32Array, freeBytes) -> Promise<MemoryPlan>
   Napi::Value plan(const Napi::CallbackInfo& info);
-  Napi::Value step(const Napi::CallbackInfo& info);                 // (rows) -> Promise<StepResult>
-  Napi::Value score(const Napi::CallbackInfo& info);                // (rows, adapterOn) -> Promise<RowSums[]>
-  Napi::Value save_gradients(const Napi::CallbackInfo& info);       // (rows, file) -> Promise<StepResult>
-  Napi::Value save_adapter(const Napi::CallbackInfo& info);         // (file) -> Promise<void>
-  Napi::Value save_state(const Napi::CallbackInfo& info);           // (file) -> Promise<void>
-  Napi::Value restore(const Napi::CallbackInfo& info);              // (file) -> Promise<number of steps done>
-  Napi::Value agree(const Napi::CallbackInfo& info);                // (value) -> Promise<largest of all ranks>
-  Napi::Value exchange(const Napi::CallbackInfo& info);             // (text) -> Promise<texts of all ranks, by rank>
-  Napi::Value leave(const Napi::CallbackInfo& info);                // () -> Promise<void>: the end of what ranks do together
-  Napi::Value facts(const Napi::CallbackInfo& info);                // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero, volume}
-  void cancel(const Napi::CallbackInfo& info);                      // (): the running step ends unchanged
+  Napi::Value step(const Napi::CallbackInfo& info);            // (rows) -> Promise<StepResult>
+  Napi::Value score(const Napi::CallbackInfo& info);           // (rows, adapterOn) -> Promise<RowSums[]>
+  Napi::Value save_gradients(const Napi::CallbackInfo& info);  // (rows, file) -> Promise<StepResult>
+  Napi::Value save_adapter(const Napi::CallbackInfo& info);    // (file) -> Promise<void>
+  Napi::Value save_state(const Napi::CallbackInfo& info);      // (file) -> Promise<void>
+  Napi::Value restore(const Napi::CallbackInfo& info);         // (file) -> Promise<number of steps done>
+  Napi::Value agree(const Napi::CallbackInfo& info);           // (value) -> Promise<largest of all ranks>
+  Napi::Value exchange(const Napi::CallbackInfo& info);        // (text) -> Promise<texts of all ranks, by rank>
+  Napi::Value leave(const Napi::CallbackInfo& info);           // () -> Promise<void>: the end of what ranks do together
+  Napi::Value facts(
+      const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero, volume}
+  void cancel(const Napi::CallbackInfo& info);  // (): the running step ends unchanged
 
   template <class T>
-  Napi::Value on_engine(Napi::Env env, std::function<T(TrainSession&)> work, std::function<Napi::Value(Napi::Env, T&&)> convert);
+  Napi::Value on_engine(Napi::Env env, std::function<T(TrainSession&)> work,
+                        std::function<Napi::Value(Napi::Env, T&&)> convert);
 
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<PromiseQueue> promises_;

@@ -45,7 +45,8 @@ Workspace::~Workspace() {
 
 void* Workspace::get(size_t bytes) {
   if (bytes > capacity_) {
-    check(!held_, "internal", "a workspace of ", capacity_, " bytes is asked for ", bytes, " while launches are recorded");
+    check(!held_, "internal", "a workspace of ", capacity_, " bytes is asked for ", bytes,
+          " while launches are recorded");
     if (data_) device_free(device_, data_);
     data_ = nullptr;
     capacity_ = 0;

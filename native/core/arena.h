@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One slab, planned before the first step: buffers are named and sized first, then the slab is allocated once and handed out.
+// One slab, planned before the first step: buffers are named and sized first, then the slab is allocated once and
+// handed out.
 #pragma once
 #include <cstddef>
 #include <string>

@@ -32,12 +32,13 @@ class Workspace {
 // One per engine thread. On the CPU every op uses the same OpenMP pool of num_threads threads.
 struct Context {
   Device device;
-  int num_threads;        // CPU
-  void* stream = nullptr; // CUDA: cudaStream_t
+  int num_threads;         // CPU
+  void* stream = nullptr;  // CUDA: cudaStream_t
   Workspace workspace;
   bool deterministic = false;  // CUDA: fixed algorithms, no atomics. The CPU backend always is.
   explicit Context(Device d, int threads = 1) : device(d), num_threads(threads), workspace(d) {}
-  // While launches are recorded (launch_graphs.h), whatever a record cannot repeat is Error{"internal"}: copies from and to the host, waiting, a growing workspace.
+  // While launches are recorded (launch_graphs.h), whatever a record cannot repeat is Error{"internal"}: copies from
+  // and to the host, waiting, a growing workspace.
   void set_recording(bool on) {
     recording_ = on;
     workspace.hold(on);

@@ -34,7 +34,7 @@ f16_t to_f16(float f) {
   const uint32_t a = u & 0x7fffffffu;
   if (a > 0x7f800000u) return {uint16_t(sign | 0x7e00u)};
   if (a >= 0x477ff000u) return {uint16_t(sign | 0x7c00u)};  // rounds past 65504
-  if (a < 0x33000001u) return {sign};                        // at most half the smallest subnormal
+  if (a < 0x33000001u) return {sign};                       // at most half the smallest subnormal
   const int exponent = int(a >> 23) - 127;
   const uint32_t mantissa = (a & 0x7fffffu) | 0x800000u;
   const int shift = exponent < -14 ? 13 + (-14 - exponent) : 13;

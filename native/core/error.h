@@ -7,7 +7,8 @@
 
 namespace vpref {
 
-// code: a short stable word: "shape", "dtype", "device", "config", "checkpoint", "memory", "io", "cancelled", "internal", "nonfinite".
+// code: a short stable word: "shape", "dtype", "device", "config", "checkpoint", "memory", "io", "cancelled",
+// "internal", "nonfinite".
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}

@@ -15,7 +15,8 @@ constexpr size_t kMostKnown = 64;  // a graph of a large model is some megabytes
 void LaunchGraphs::run(Context& ctx, const Signature& signature, const std::function<void()>& step) {
   ++counts_.steps;
   if (device_ == Device::cpu || !enabled_ || !refusal_.empty()) return step();
-  const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& k) { return k.signature == signature; });
+  const auto found =
+      std::find_if(known_.begin(), known_.end(), [&](const Known& k) { return k.signature == signature; });
   if (found == known_.end()) {
     step();
     known_.push_front({signature, nullptr});

@@ -55,15 +55,18 @@ void synchronize([[maybe_unused]] Context& ctx) {
   VPREF_ON_CUDA(ctx.device, synchronize(ctx));
 }
 
-void write_to_device(Context& ctx, void* device_data, size_t bytes, [[maybe_unused]] size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
+void write_to_device(Context& ctx, void* device_data, size_t bytes, [[maybe_unused]] size_t unit,
+                     const std::function<void(void* to, size_t begin, size_t count)>& write) {
   VPREF_ON_CUDA(ctx.device, write_to_device(ctx, device_data, bytes, unit, write));
   write(device_data, 0, bytes);
 }
 
 #ifdef VPREF_CUDA
 Download::~Download() {
-  if (device_ == Device::cpu) std::free(host_);
-  else if (host_) cuda::pinned_free(host_);
+  if (device_ == Device::cpu)
+    std::free(host_);
+  else if (host_)
+    cuda::pinned_free(host_);
   if (done_) cuda::event_destroy(done_);
 }
 

@@ -47,7 +47,8 @@ Tensor Tensor::cols(int64_t begin, int64_t count) const {
 }
 
 Tensor Tensor::heads(int64_t count) const {
-  check(rank == 2 && count > 0 && shape[1] % count == 0, "internal", "split ", shape_string(*this), " into ", count, " heads");
+  check(rank == 2 && count > 0 && shape[1] % count == 0, "internal", "split ", shape_string(*this), " into ", count,
+        " heads");
   Tensor t = *this;
   t.rank = 3;
   t.shape = {shape[0], count, shape[1] / count, 0};

@@ -22,10 +22,15 @@ struct Tensor {
 
   Tensor() = default;
   // Dense row-major view; the shape of a stored scalar is empty.
-  Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape) : Tensor(data, dtype, shape.begin(), shape.size()) {}
-  Tensor(void* data, DType dtype, const std::vector<int64_t>& shape) : Tensor(data, dtype, shape.data(), shape.size()) {}
+  Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape)
+      : Tensor(data, dtype, shape.begin(), shape.size()) {}
+  Tensor(void* data, DType dtype, const std::vector<int64_t>& shape)
+      : Tensor(data, dtype, shape.data(), shape.size()) {}
 
-  template <class T> T* as() const { return static_cast<T*>(data); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
   explicit operator bool() const { return data != nullptr; }
   int64_t dim(int i) const { return shape[i < 0 ? rank + i : i]; }
   int64_t numel() const;

@@ -88,8 +88,10 @@ std::unique_ptr<Collective> join_world(const WorldOptions& options) {
 #ifdef VPREF_NCCL
   return nccl_over(std::move(world));
 #else
-  throw Error("dist", "device cuda: several ranks need NCCL, and this engine was built without it: install nccl.h (libnccl-dev, or pip install "
-                      "nvidia-nccl-cu13) and build again with scripts/build-native.sh --cuda");
+  throw Error("dist",
+              "device cuda: several ranks need NCCL, and this engine was built without it: install nccl.h "
+              "(libnccl-dev, or pip install "
+              "nvidia-nccl-cu13) and build again with scripts/build-native.sh --cuda");
 #endif
 }
 

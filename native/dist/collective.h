@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ranks of a run and what they do together. One face, three transports: one process (nothing to do), MPI (start-up, agreements, CPU memory),
-// NCCL over MPI (GPU memory). Every call is made from the engine's compute thread, in the same order on every rank.
+// The ranks of a run and what they do together. One face, three transports: one process (nothing to do), MPI (start-up,
+// agreements, CPU memory), NCCL over MPI (GPU memory). Every call is made from the engine's compute thread, in the same
+// order on every rank.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,8 +24,9 @@ Part part_of(int64_t n, int rank, int size);
 
 enum class Reduce { sum, max };
 
-// What the flat collectives have moved, counted at the call: payload is the size of the buffers; sent is what a ring sends from one rank,
-// 2 (size - 1) / size of an all-reduce's payload and half of that for a reduce-scatter or an all-gather.
+// What the flat collectives have moved, counted at the call: payload is the size of the buffers; sent is what a ring
+// sends from one rank, 2 (size - 1) / size of an all-reduce's payload and half of that for a reduce-scatter or an
+// all-gather.
 struct Volume {
   int64_t calls = 0;
   int64_t payload_bytes = 0;
@@ -45,17 +47,21 @@ class Collective {
   virtual std::vector<std::string> all_gather(const std::string& mine) = 0;  // every rank's bytes, by rank
   virtual void barrier() = 0;
 
-  // Flat buffers in the memory of the context's device. Started here, finished by wait(); the buffer belongs to the transport until then.
-  void start_all_reduce(Context& ctx, float* data, int64_t n);      // sum over ranks, in place
-  void start_reduce_scatter(Context& ctx, float* data, int64_t n);  // part_of(n, rank, size) holds its sum, the rest is undefined
-  void start_all_gather(Context& ctx, void* data, int64_t n, DType dtype);  // every rank gives its part_of(n, rank, size)
+  // Flat buffers in the memory of the context's device. Started here, finished by wait(); the buffer belongs to the
+  // transport until then.
+  void start_all_reduce(Context& ctx, float* data, int64_t n);  // sum over ranks, in place
+  void start_reduce_scatter(Context& ctx, float* data,
+                            int64_t n);  // part_of(n, rank, size) holds its sum, the rest is undefined
+  void start_all_gather(Context& ctx, void* data, int64_t n,
+                        DType dtype);  // every rank gives its part_of(n, rank, size)
   // Lets a transport without a thread of its own get on; called between layers.
   virtual void progress() {}
   void wait(Context& ctx);
   const Volume& volume() const { return volume_; }
 
-  // A notice from one rank to all others that what they do now is not to be finished. Work is cut into phases, which every rank begins in the same
-  // order; a notice is seen at the others' next look within its phase, and dropped after it.
+  // A notice from one rank to all others that what they do now is not to be finished. Work is cut into phases, which
+  // every rank begins in the same order; a notice is seen at the others' next look within its phase, and dropped after
+  // it.
   void begin_phase();
   virtual void notify() = 0;
   virtual bool notified() = 0;
@@ -81,15 +87,17 @@ class Collective {
 std::unique_ptr<Collective> single_process();
 
 struct WorldOptions {
-  int size = 1;                // ranks that the launcher has started; 1 joins nothing
-  Device device = Device::cpu; // where the flat buffers are
-  std::string library_folder;  // where vpref_mpi.so is; empty: beside this library
+  int size = 1;                 // ranks that the launcher has started; 1 joins nothing
+  Device device = Device::cpu;  // where the flat buffers are
+  std::string library_folder;   // where vpref_mpi.so is; empty: beside this library
 };
 
-// Joins the other ranks. Throws Error{"dist"} when this build or this machine cannot, or when the launcher and MPI disagree about the size.
+// Joins the other ranks. Throws Error{"dist"} when this build or this machine cannot, or when the launcher and MPI
+// disagree about the size.
 std::unique_ptr<Collective> join_world(const WorldOptions& options);
 
-// Ends every rank of a run that was started with others, from any thread, whether or not it has joined; returns only where it cannot.
+// Ends every rank of a run that was started with others, from any thread, whether or not it has joined; returns only
+// where it cannot.
 void abort_world(const std::string& library_folder, int exit_code);
 
 }  // namespace vpref

@@ -28,13 +28,15 @@ const VprefMpi& open_table(const std::string& library_folder) {
   static const VprefMpi* table = nullptr;
   if (table) return *table;
   const std::string path = (library_folder.empty() ? own_folder() : library_folder) + "/vpref_mpi.so";
-  check(std::filesystem::exists(path), "dist", path, ": expected the MPI part of the engine, got nothing: this build found no MPI; install one (Debian: ",
+  check(std::filesystem::exists(path), "dist", path,
+        ": expected the MPI part of the engine, got nothing: this build found no MPI; install one (Debian: ",
         "libopenmpi-dev; on a cluster: module load openmpi) and run scripts/build-native.sh");
   // Global: MPI's own plugins look for its symbols.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   check(library != nullptr, "dist", path, ": cannot be loaded: ", library ? "" : dlerror());
   const auto get = reinterpret_cast<const VprefMpi* (*)()>(dlsym(library, "vpref_mpi_table"));
-  check(get != nullptr && get()->version == VPREF_MPI_TABLE_VERSION, "dist", path, ": is of another build; run scripts/build-native.sh");
+  check(get != nullptr && get()->version == VPREF_MPI_TABLE_VERSION, "dist", path,
+        ": is of another build; run scripts/build-native.sh");
   table = get();
   return *table;
 }
@@ -46,7 +48,8 @@ class Mpi : public Collective {
 
   void broadcast(void* data, size_t bytes, int root) override {
     for (size_t done = 0; done < bytes; done += size_t(kMaxCount)) {
-      ok("broadcast", mpi_.broadcast(static_cast<char*>(data) + done, int(std::min(bytes - done, size_t(kMaxCount))), root));
+      ok("broadcast",
+         mpi_.broadcast(static_cast<char*>(data) + done, int(std::min(bytes - done, size_t(kMaxCount))), root));
     }
   }
 
@@ -89,7 +92,8 @@ class Mpi : public Collective {
 
  protected:
   void all_reduce_flat(Context&, float* data, int64_t n) override {
-    for (int64_t begin = 0; begin < n; begin += kMaxCount) ok("all-reduce", mpi_.start_all_reduce(data + begin, int(std::min(n - begin, kMaxCount))));
+    for (int64_t begin = 0; begin < n; begin += kMaxCount)
+      ok("all-reduce", mpi_.start_all_reduce(data + begin, int(std::min(n - begin, kMaxCount))));
   }
 
   void reduce_scatter_flat(Context&, float* data, int64_t n) override {
@@ -134,7 +138,9 @@ class Mpi : public Collective {
     return out;
   }
 
-  void ok(const char* what, int code) const { check(code == 0, "dist", "rank ", rank(), ": MPI: ", what, ": ", code ? mpi_.error_text(code) : ""); }
+  void ok(const char* what, int code) const {
+    check(code == 0, "dist", "rank ", rank(), ": MPI: ", what, ": ", code ? mpi_.error_text(code) : "");
+  }
 
   const VprefMpi& mpi_;
   std::vector<Scattered> scattered_;
@@ -149,7 +155,8 @@ std::unique_ptr<Collective> join_mpi(const WorldOptions& options) {
   const int code = mpi.init(&rank, &size);
   check(code == 0, "dist", "MPI cannot start: ", code ? mpi.error_text(code) : "");
   check(size == options.size, "dist", "the launcher says ", options.size, " ranks, ", mpi.library(), " says ", size,
-        ": is it the same MPI that the engine was built with? (srun --mpi=list; scripts/build-native.sh builds for the mpicxx on the path)");
+        ": is it the same MPI that the engine was built with? (srun --mpi=list; scripts/build-native.sh builds for the "
+        "mpicxx on the path)");
   return std::make_unique<Mpi>(mpi, rank, size);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What vpref_mpi.so offers: the part of MPI that the engine uses, as a table of C functions. The addon is not linked with MPI, so that it runs on
-   machines without one, and a cluster can build this one file against its own. */
+/* What vpref_mpi.so offers: the part of MPI that the engine uses, as a table of C functions. The addon is not linked
+   with MPI, so that it runs on machines without one, and a cluster can build this one file against its own. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -11,7 +11,8 @@ extern "C" {
 
 #define VPREF_MPI_TABLE_VERSION 1
 
-/* Functions that return int: 0, or MPI's error code, which error_text explains. Element counts are below 2^31 (the caller cuts). */
+/* Functions that return int: 0, or MPI's error code, which error_text explains. Element counts are below 2^31 (the
+ * caller cuts). */
 typedef struct VprefMpi {
   int version;
   const char* (*library)(void);

@@ -13,7 +13,9 @@ namespace vpref {
 
 namespace {
 
-void cuda_ok(const char* what, cudaError_t status) { check(status == cudaSuccess, "dist", "NCCL: ", what, ": ", cudaGetErrorString(status)); }
+void cuda_ok(const char* what, cudaError_t status) {
+  check(status == cudaSuccess, "dist", "NCCL: ", what, ": ", cudaGetErrorString(status));
+}
 
 // The functions that are used, from the machine's own libnccl.so.2.
 struct Library {
@@ -55,7 +57,8 @@ struct Library {
 
 class Nccl : public Collective {
  public:
-  explicit Nccl(std::unique_ptr<Collective> control) : Collective(control->rank(), control->size()), control_(std::move(control)) {
+  explicit Nccl(std::unique_ptr<Collective> control)
+      : Collective(control->rank(), control->size()), control_(std::move(control)) {
     ncclUniqueId id{};
     if (rank() == 0) ok("unique id", nccl_.get_unique_id(&id));
     control_->broadcast(&id, sizeof id, 0);
@@ -95,11 +98,13 @@ class Nccl : public Collective {
     after_compute(ctx);
     const Part mine = part_of(n, rank(), size());
     if (mine.size() * size() == n) {
-      ok("reduce-scatter", nccl_.reduce_scatter(data, data + mine.begin, size_t(mine.size()), ncclFloat32, ncclSum, comm_, stream_));
+      ok("reduce-scatter",
+         nccl_.reduce_scatter(data, data + mine.begin, size_t(mine.size()), ncclFloat32, ncclSum, comm_, stream_));
       return;
     }
     each_part(n, [&](Part part, int owner) {
-      ok("reduce", nccl_.reduce(data + part.begin, data + part.begin, size_t(part.size()), ncclFloat32, ncclSum, owner, comm_, stream_));
+      ok("reduce", nccl_.reduce(data + part.begin, data + part.begin, size_t(part.size()), ncclFloat32, ncclSum, owner,
+                                comm_, stream_));
     });
   }
 
@@ -113,7 +118,8 @@ class Nccl : public Collective {
       return;
     }
     each_part(n, [&](Part part, int owner) {
-      ok("broadcast", nccl_.broadcast(at(part.begin), at(part.begin), size_t(part.size()), type, owner, comm_, stream_));
+      ok("broadcast",
+         nccl_.broadcast(at(part.begin), at(part.begin), size_t(part.size()), type, owner, comm_, stream_));
     });
   }
 
@@ -141,7 +147,8 @@ class Nccl : public Collective {
   }
 
   void ok(const char* what, ncclResult_t status) const {
-    check(status == ncclSuccess, "dist", "rank ", rank(), ": NCCL: ", what, ": ", status == ncclSuccess ? "" : nccl_.error_string(status));
+    check(status == ncclSuccess, "dist", "rank ", rank(), ": NCCL: ", what, ": ",
+          status == ncclSuccess ? "" : nccl_.error_string(status));
   }
 
   Library nccl_;
@@ -153,6 +160,8 @@ class Nccl : public Collective {
 
 }  // namespace
 
-std::unique_ptr<Collective> nccl_over(std::unique_ptr<Collective> control) { return std::make_unique<Nccl>(std::move(control)); }
+std::unique_ptr<Collective> nccl_over(std::unique_ptr<Collective> control) {
+  return std::make_unique<Nccl>(std::move(control));
+}
 
 }  // namespace vpref

@@ -14,8 +14,12 @@ constexpr float kOut = -1.0e9f;  // what transformers adds to a score that must 
 
 }  // namespace
 
-BeamSearch::BeamSearch(int32_t num_beams, int32_t num_end_tokens, int32_t max_new_tokens, std::function<bool(const std::vector<int32_t>&)> ends)
-    : num_beams_(num_beams), num_candidates_(std::max(2, 1 + num_end_tokens) * num_beams), max_new_tokens_(max_new_tokens), ends_(std::move(ends)) {
+BeamSearch::BeamSearch(int32_t num_beams, int32_t num_end_tokens, int32_t max_new_tokens,
+                       std::function<bool(const std::vector<int32_t>&)> ends)
+    : num_beams_(num_beams),
+      num_candidates_(std::max(2, 1 + num_end_tokens) * num_beams),
+      max_new_tokens_(max_new_tokens),
+      ends_(std::move(ends)) {
   running_.resize(1);
   finished_.resize(size_t(num_beams));
   for (Hypothesis& h : finished_) h.score = kOut;
@@ -51,7 +55,8 @@ std::vector<BeamSearch::Candidate> BeamSearch::top_candidates(const float* logit
 
 void BeamSearch::advance(const float* logits, int32_t vocab) {
   const std::vector<Candidate> candidates = top_candidates(logits, vocab);
-  check(candidates.size() >= size_t(num_beams_), "request", "num_beams: expected fewer beams for a vocabulary of ", vocab);
+  check(candidates.size() >= size_t(num_beams_), "request", "num_beams: expected fewer beams for a vocabulary of ",
+        vocab);
   const int32_t length = int32_t(running_.front().tokens.size()) + 1;
   std::vector<Hypothesis> next, merged = finished_;
   std::vector<int32_t> parents;
@@ -78,7 +83,8 @@ void BeamSearch::advance(const float* logits, int32_t vocab) {
       merged.push_back(std::move(h));
     }
   }
-  std::stable_sort(merged.begin(), merged.end(), [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
+  std::stable_sort(merged.begin(), merged.end(),
+                   [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
   merged.resize(size_t(num_beams_));
   finished_ = std::move(merged);
 

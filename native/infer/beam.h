@@ -17,7 +17,8 @@ class BeamSearch {
   };
   // ends: does this token sequence end here (end token, stop string)? max_new_tokens ends every sequence.
   // num_end_tokens widens the candidate list, so that live beams remain when others end.
-  BeamSearch(int32_t num_beams, int32_t num_end_tokens, int32_t max_new_tokens, std::function<bool(const std::vector<int32_t>&)> ends);
+  BeamSearch(int32_t num_beams, int32_t num_end_tokens, int32_t max_new_tokens,
+             std::function<bool(const std::vector<int32_t>&)> ends);
 
   // One step from the logits of the running beams: [rows][vocab] f32, one row in the first step, num_beams afterwards.
   void advance(const float* logits, int32_t vocab);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One token of every unfinished branch in one forward; branches of one prompt stand side by side, so a kernel can read their prefix once.
+// One token of every unfinished branch in one forward; branches of one prompt stand side by side, so a kernel can read
+// their prefix once.
 //
-// On CUDA the host is one step behind: a step is queued before the tokens of the one before have come, and reads them where they were drawn. A branch
-// that turns out to have ended was computed once too often; nothing of that is kept.
+// On CUDA the host is one step behind: a step is queued before the tokens of the one before have come, and reads them
+// where they were drawn. A branch that turns out to have ended was computed once too often; nothing of that is kept.
 #include <algorithm>
 #include <utility>
 
@@ -12,8 +13,8 @@ namespace vpref {
 
 namespace {
 
-// Rows of a decoding step on CUDA: few different numbers, so that its launches repeat while branches end. It costs nothing: the products of few rows take
-// as long for 5 as for 8, and for 9 as for 16.
+// Rows of a decoding step on CUDA: few different numbers, so that its launches repeat while branches end. It costs
+// nothing: the products of few rows take as long for 5 as for 8, and for 9 as for 16.
 size_t step_rows(size_t branches) {
   if (branches <= 2) return branches;
   if (branches <= 4) return 4;
@@ -36,7 +37,8 @@ void Generator::decode() {
         const int32_t row = b.region->begin + length - 1;
         std::vector<KvRange> seen = prefix;
         seen.push_back({b.region->begin, length});
-        const int32_t ids[] = {b.drawn >= 0 ? 0 : b.out.token_ids.back()}, wanted[] = {0};  // what was drawn is known to the device alone
+        const int32_t ids[] = {b.drawn >= 0 ? 0 : b.out.token_ids.back()},
+                      wanted[] = {0};  // what was drawn is known to the device alone
         step.add_segment(ids, g->prompt->size() + length - 1, seen, wanted);
         step.kv_rows.push_back(row);
         step.drawn_index.push_back(b.drawn);
@@ -108,7 +110,8 @@ void Generator::settle() {
   }
 }
 
-// One step of beam search. A beam that is continued once keeps its rows; every further continuation copies them into the place of a beam that ended.
+// One step of beam search. A beam that is continued once keeps its rows; every further continuation copies them into
+// the place of a beam that ended.
 void Generator::advance_beams(Group& group, const Tensor& residual, int64_t first_row, int64_t num_rows) {
   const int32_t vocab = model_.config.text.vocab_size;
   std::vector<float> logits;

@@ -27,7 +27,8 @@ namespace {
 int physical_cores() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return int(std::max(1u, std::thread::hardware_concurrency()));
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    return int(std::max(1u, std::thread::hardware_concurrency()));
   std::set<std::string> cores;
   int count = 0;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
@@ -77,9 +78,12 @@ struct JobItem {
 
 const char* finish_reason_name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::stop: return "stop";
-    case FinishReason::length: return "length";
-    case FinishReason::repetition: return "repetition";
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::repetition:
+      return "repetition";
   }
   return "?";
 }
@@ -132,7 +136,8 @@ struct Engine::State {
     {
       const std::lock_guard lock(mutex);
       check(!closing, "closed", "the engine is closed");
-      check(num_pending < options.queue_limit, "busy", "the engine's queue is full (", options.queue_limit, " requests)");
+      check(num_pending < options.queue_limit, "busy", "the engine's queue is full (", options.queue_limit,
+            " requests)");
       ++num_pending;
       id = item.id = next_id++;
       queue.push_back(std::move(item));
@@ -141,7 +146,8 @@ struct Engine::State {
     return id;
   }
 
-  // Rows of the KV slab in what the GPU has left beside weights and step. Throws Error{"memory"} when that is too little for anything.
+  // Rows of the KV slab in what the GPU has left beside weights and step. Throws Error{"memory"} when that is too
+  // little for anything.
   int64_t kv_rows_that_fit(const Forward& forward) const;
 
   // The compute thread.
@@ -179,7 +185,7 @@ struct Engine::State {
   size_t num_pending = 0;
   uint64_t num_ended = 0;
   bool held = false;
-  bool paced = false;                   // only what an advance() asks for is computed
+  bool paced = false;                         // only what an advance() asks for is computed
   std::vector<std::function<void()>> paused;  // whom the running advance() tells that it is over; empty: none runs
   std::atomic<bool> closing = false;
   std::string plan;
@@ -188,11 +194,14 @@ struct Engine::State {
 
 void Engine::State::update_plan(const Generator& generator, const Forward& forward, const ImageCache& images) {
   const KvSlab* slab = generator.slab();
-  std::string text = cat("weights read in place: ", mebibytes(model.mapped_bytes()), "\nweights converted: ", mebibytes(model.owned_bytes()),
-                         "\nKV slab: ", slab ? cat(mebibytes(slab->bytes()), " for ", slab->num_rows(), " rows, ", slab->rows_touched(), " used so far") : std::string("not planned yet"),
-                         "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", options.batch_tokens, " rows of ", dtype_name(compute),
-                         "\nimage rows: ", mebibytes(images.bytes()), " (", images.num_encoded(), " images encoded)", "\nprompt rows: ", generator.rows_prefilled(),
-                         " computed, ", generator.rows_shared(), " shared");
+  std::string text = cat(
+      "weights read in place: ", mebibytes(model.mapped_bytes()),
+      "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV slab: ",
+      slab ? cat(mebibytes(slab->bytes()), " for ", slab->num_rows(), " rows, ", slab->rows_touched(), " used so far")
+           : std::string("not planned yet"),
+      "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", options.batch_tokens, " rows of ",
+      dtype_name(compute), "\nimage rows: ", mebibytes(images.bytes()), " (", images.num_encoded(), " images encoded)",
+      "\nprompt rows: ", generator.rows_prefilled(), " computed, ", generator.rows_shared(), " shared");
   if (options.device == Device::cuda) {
     const LaunchGraphs::Counts& c = forward.graphs().counts();
     text += cat("\ndecoding steps: ", c.steps, ", ", c.recorded, " recorded, ", c.replayed, " replayed");
@@ -204,11 +213,13 @@ void Engine::State::update_plan(const Generator& generator, const Forward& forwa
 
 int64_t Engine::State::kv_rows_that_fit(const Forward& forward) const {
   const MemorySize memory = memory_size(options.device);
-  const size_t row = KvSlab::bytes_a_row(model.config, compute), step = forward.step_bytes(options.batch_tokens, options.batch_tokens);
+  const size_t row = KvSlab::bytes_a_row(model.config, compute),
+               step = forward.step_bytes(options.batch_tokens, options.batch_tokens);
   const size_t taken = step + std::max(memory.total / 16, kCudaReserve);
   const int64_t rows = memory.free > taken ? int64_t((memory.free - taken) / row) : 0;
-  check(rows >= kLeastKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ", options.batch_tokens, " rows takes ",
-        mebibytes(step), " and ", kLeastKvRows, " cached tokens ", mebibytes(kLeastKvRows * row), ": lower --batch-tokens, or use a GPU with more memory");
+  check(rows >= kLeastKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
+        options.batch_tokens, " rows takes ", mebibytes(step), " and ", kLeastKvRows, " cached tokens ",
+        mebibytes(kLeastKvRows * row), ": lower --batch-tokens, or use a GPU with more memory");
   return std::min<int64_t>(rows, kMostKvRows);
 }
 
@@ -267,9 +278,12 @@ void Engine::State::admit(Generator& generator) {
       to_generate.pop_front();
     }
     // The generator calls back itself from here on.
-    GenerateDone counted = [this, done = item.done](Outcome<GenerateResult> outcome) mutable { complete(done, std::move(outcome)); };
+    GenerateDone counted = [this, done = item.done](Outcome<GenerateResult> outcome) mutable {
+      complete(done, std::move(outcome));
+    };
     bool admitted = false;
-    if (const std::optional<Error> error = caught([&] { admitted = generator.admit(item.id, item.request, counted); })) {
+    if (const std::optional<Error> error =
+            caught([&] { admitted = generator.admit(item.id, item.request, counted); })) {
       complete(item.done, Outcome<GenerateResult>(*error));
       continue;
     }
@@ -297,7 +311,8 @@ void Engine::State::score(Scorer& scorer) {
   if (items.empty()) return;
   std::vector<ScoreResult> results;
   std::optional<Error> error = caught([&] { results = scorer.score(items); });
-  for (size_t i = 0; i < items.size(); ++i) complete(items[i].done, error ? Outcome<ScoreResult>(*error) : Outcome<ScoreResult>(std::move(results[i])));
+  for (size_t i = 0; i < items.size(); ++i)
+    complete(items[i].done, error ? Outcome<ScoreResult>(*error) : Outcome<ScoreResult>(std::move(results[i])));
 }
 
 void Engine::State::run_job(Generator& generator, ImageCache& images) {
@@ -349,10 +364,13 @@ void Engine::State::loop() {
       if (!generator) {
         model.prepare(ctx);
         forward = std::make_unique<Forward>(ctx, model, options.batch_tokens, options.launch_graphs);
-        images = std::make_unique<ImageCache>(model, std::clamp<size_t>((model.mapped_bytes() + model.owned_bytes()) / 64, 16 << 20, 256 << 20));
+        images = std::make_unique<ImageCache>(
+            model, std::clamp<size_t>((model.mapped_bytes() + model.owned_bytes()) / 64, 16 << 20, 256 << 20));
         if (options.kv_tokens <= 0) options.kv_tokens = kv_rows_that_fit(*forward);
-        generator = std::make_unique<Generator>(ctx, model, *forward, *images,
-                                                Generator::Options{options.batch_tokens, options.kv_tokens, int32_t(std::min<int64_t>(options.batch_tokens, 256)), &options.token_bytes});
+        generator = std::make_unique<Generator>(
+            ctx, model, *forward, *images,
+            Generator::Options{options.batch_tokens, options.kv_tokens,
+                               int32_t(std::min<int64_t>(options.batch_tokens, 256)), &options.token_bytes});
         scorer = std::make_unique<Scorer>(ctx, model, *forward, *images);
       }
       cancel_marked(*generator);
@@ -395,23 +413,28 @@ std::string Engine::memory_plan() {
 Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome<GenerateResult>)> done) {
   const ModelConfig& c = state_->model.config;
   const int32_t found = count_images(c, r.prompt, "prompt");
-  check(size_t(found) == r.images.size(), "request", "prompt: images: expected ", found, " for its image tokens, got ", r.images.size());
-  check(int64_t(r.prompt.size()) < c.text.max_position_embeddings, "request", "prompt: expected fewer than ", c.text.max_position_embeddings,
-        " tokens (max_position_embeddings), got ", r.prompt.size());
-  check(r.num_branches >= 1 && r.num_branches <= 4096, "request", "num_branches: expected 1..4096, got ", r.num_branches);
+  check(size_t(found) == r.images.size(), "request", "prompt: images: expected ", found, " for its image tokens, got ",
+        r.images.size());
+  check(int64_t(r.prompt.size()) < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
+        c.text.max_position_embeddings, " tokens (max_position_embeddings), got ", r.prompt.size());
+  check(r.num_branches >= 1 && r.num_branches <= 4096, "request", "num_branches: expected 1..4096, got ",
+        r.num_branches);
   check(r.max_new_tokens >= 1, "request", "max_new_tokens: expected at least 1, got ", r.max_new_tokens);
   check(r.temperature >= 0, "request", "temperature: expected at least 0, got ", r.temperature);
   check(r.top_p > 0 && r.top_p <= 1, "request", "top_p: expected a number in (0, 1], got ", r.top_p);
   check(r.top_k >= 0, "request", "top_k: expected at least 0, got ", r.top_k);
   check(r.num_beams >= 1 && r.num_beams <= 64, "request", "num_beams: expected 1..64, got ", r.num_beams);
-  check(r.num_beams == 1 || (r.num_branches == 1 && r.temperature == 0), "request", "num_beams: expected temperature 0 and one branch");
+  check(r.num_beams == 1 || (r.num_branches == 1 && r.temperature == 0), "request",
+        "num_beams: expected temperature 0 and one branch");
   check(r.stop_strings.empty() || state_->options.token_bytes.size() >= size_t(c.text.vocab_size), "request",
         "stop_strings: expected token_bytes for the whole vocabulary at load");
-  for (const std::string& s : r.stop_strings) check(!s.empty(), "request", "stop_strings: expected text, got an empty string");
+  for (const std::string& s : r.stop_strings)
+    check(!s.empty(), "request", "stop_strings: expected text, got an empty string");
   for (const Image& image : r.images) {
     check(image.height == state_->facts.image_height && image.width == state_->facts.image_width &&
               image.pixels.size() == 3 * size_t(image.height) * size_t(image.width),
-          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height, " RGB pixels, got ", image.width, " x ", image.height);
+          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height,
+          " RGB pixels, got ", image.width, " x ", image.height);
   }
   return state_->push(state_->to_generate, GenerateItem{0, std::move(r), std::move(done)});
 }
@@ -421,12 +444,14 @@ Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<Score
   for (const Image& image : r.images) {
     check(image.height == state_->facts.image_height && image.width == state_->facts.image_width &&
               image.pixels.size() == 3 * size_t(image.height) * size_t(image.width),
-          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height, " RGB pixels, got ", image.width, " x ", image.height);
+          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height,
+          " RGB pixels, got ", image.width, " x ", image.height);
   }
   return state_->push(state_->to_score, Scorer::Item{0, std::move(r), std::move(done)});
 }
 
-Engine::RequestId Engine::run(std::function<void(Context&, Model&)> job, std::function<void(Outcome<std::monostate>)> done) {
+Engine::RequestId Engine::run(std::function<void(Context&, Model&)> job,
+                              std::function<void(Outcome<std::monostate>)> done) {
   return state_->push(state_->jobs, JobItem{0, std::move(job), std::move(done)});
 }
 

@@ -16,7 +16,8 @@ namespace vpref {
 
 namespace {
 
-constexpr int64_t kMostDrawn = 4096;  // tokens of one draw: the branches that one request may have, or more requests together have at most
+constexpr int64_t kMostDrawn =
+    4096;  // tokens of one draw: the branches that one request may have, or more requests together have at most
 
 // A number that changes with where the weights stand and which adapters are on, with what scale.
 class WeightState {
@@ -37,17 +38,21 @@ class WeightState {
     value_ = (value_ ^ word) * 0x9E3779B97F4A7C15u;
     value_ ^= value_ >> 29;
   }
-  void add(const Tensor& t) { add(uint64_t(reinterpret_cast<uintptr_t>(t.data))), add(uint64_t(t.rank > 0 ? t.dim(0) : 0)); }
+  void add(const Tensor& t) {
+    add(uint64_t(reinterpret_cast<uintptr_t>(t.data))), add(uint64_t(t.rank > 0 ? t.dim(0) : 0));
+  }
   void add(const Linear& l) {
     add(l.weight), add(l.bias);
-    for (const LoraPair& p : l.adapters) add(p.a), add(p.b), add(uint64_t(std::bit_cast<uint32_t>(p.scale))), add(uint64_t(p.enabled));
+    for (const LoraPair& p : l.adapters)
+      add(p.a), add(p.b), add(uint64_t(std::bit_cast<uint32_t>(p.scale))), add(uint64_t(p.enabled));
   }
   uint64_t value_ = 1;
 };
 
 }  // namespace
 
-void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges, std::span<const int32_t> wanted_rows) {
+void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges,
+                           std::span<const int32_t> wanted_rows) {
   const int32_t begin = int32_t(token_ids.size()), count = int32_t(ids.size());
   token_ids.insert(token_ids.end(), ids.begin(), ids.end());
   for (int32_t i = 0; i < count; ++i) positions.push_back(first_position + i);
@@ -70,7 +75,11 @@ void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position,
 }
 
 Forward::Forward(Context& ctx, const Model& model, int64_t max_rows, bool launch_graphs)
-    : ctx_(ctx), model_(model), head_rows_(model.device() == Device::cpu ? 64 : 512), max_rows_(max_rows), graphs_(model.device(), launch_graphs) {
+    : ctx_(ctx),
+      model_(model),
+      head_rows_(model.device() == Device::cpu ? 64 : 512),
+      max_rows_(max_rows),
+      graphs_(model.device(), launch_graphs) {
   const std::vector<float>& f = model.config.text.inv_freq;
   inv_freq_ = Buffer(model.device(), aligned(f.size() * 4));
   copy_to_device(ctx, inv_freq_.data(), f.data(), f.size() * 4);
@@ -80,14 +89,18 @@ Forward::Forward(Context& ctx, const Model& model, int64_t max_rows, bool launch
 size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
   const TextConfig& t = model_.config.text;
   const DType dtype = model_.compute();
-  const size_t residuals = 2 * aligned(size_t(rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(wanted) * size_t(t.hidden_size) * dtype_size(dtype));
+  const size_t residuals = 2 * aligned(size_t(rows) * size_t(t.hidden_size) * dtype_size(dtype)) +
+                           aligned(size_t(wanted) * size_t(t.hidden_size) * dtype_size(dtype));
   const size_t indices = 8 * aligned(size_t(std::max(rows, 2 * wanted)) * 4);
   const size_t whole = decoder_scratch_bytes(model_.config, model_.weights, rows, dtype, /*backward=*/false);
-  const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) + aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
+  const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) +
+                      aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
   const size_t params = aligned(size_t(kMostDrawn) * sizeof(SampleParams));
   const int64_t head_rows = head_rows_;
-  const size_t head = 3 * aligned(size_t(head_rows) * size_t(t.hidden_size) * dtype_size(dtype)) + aligned(size_t(head_rows) * size_t(t.vocab_size) * 4) +
-                      aligned(size_t(head_rows) * size_t(max_rank()) * dtype_size(dtype)) + 4 * aligned(size_t(2 * wanted) * 4);
+  const size_t head = 3 * aligned(size_t(head_rows) * size_t(t.hidden_size) * dtype_size(dtype)) +
+                      aligned(size_t(head_rows) * size_t(t.vocab_size) * 4) +
+                      aligned(size_t(head_rows) * size_t(max_rank()) * dtype_size(dtype)) +
+                      4 * aligned(size_t(2 * wanted) * 4);
   return residuals + indices + params + std::max({whole, last, head}) + 64 * 64;
 }
 
@@ -139,14 +152,17 @@ void Forward::place_drawn(const std::vector<int32_t>& index, const Tensor& ids) 
     size_t end = begin + 1;
     while (end < index.size() && index[begin] >= 0 && index[end] == index[end - 1] + 1) ++end;
     if (index[begin] >= 0) {
-      const Tensor to = ids.rows(int64_t(begin), int64_t(end - begin)), from = drawn_ids(index[begin] + int64_t(end - begin)).rows(index[begin], int64_t(end - begin));
+      const Tensor to = ids.rows(int64_t(begin), int64_t(end - begin)),
+                   from = drawn_ids(index[begin] + int64_t(end - begin)).rows(index[begin], int64_t(end - begin));
       copy_on_device(ctx_, to.data, from.data, to.bytes());
     }
     begin = end;
   }
 }
 
-Tensor Forward::inv_freq() const { return Tensor(inv_freq_.data(), DType::f32, {int64_t(model_.config.text.inv_freq.size())}); }
+Tensor Forward::inv_freq() const {
+  return Tensor(inv_freq_.data(), DType::f32, {int64_t(model_.config.text.inv_freq.size())});
+}
 
 Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   const ModelConfig& config = model_.config;
@@ -167,7 +183,10 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   }
   const DecoderCall call{upload(rows.positions, true), inv_freq(), &rows.plan};
   DecoderSink sink;
-  if (slab) sink.kv = [slab, kv_rows = upload(rows.kv_rows)](size_t l) { return KvTarget{slab->keys(l), slab->values(l), kv_rows}; };
+  if (slab)
+    sink.kv = [slab, kv_rows = upload(rows.kv_rows)](size_t l) {
+      return KvTarget{slab->keys(l), slab->values(l), kv_rows};
+    };
   AttentionPlan wanted_plan;
   WantedRows wanted{.plan = &wanted_plan};
   if (num_wanted > 0 && num_wanted < num_rows) {  // of a chunk of a long prompt only keys and values are of use
@@ -210,7 +229,8 @@ void Forward::logits(const Tensor& residual, int64_t begin, int64_t count, std::
   }
 }
 
-void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn) {
+void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows,
+                     DrawnTokens& drawn) {
   const int64_t total = int64_t(rows.size());
   drawn.count = total;
   if (total == 0) return;
@@ -221,23 +241,28 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
     const int64_t count = std::min(head_rows_, total - begin);
     const size_t mark = arena_.mark();
     const Tensor chunk = head(gather(residual, rows.subspan(size_t(begin), size_t(count))));
-    sample_token(ctx_, chunk, words.rows(begin, count), drawn_ids(total).rows(begin, count), drawn_logps(total).rows(begin, count));
+    sample_token(ctx_, chunk, words.rows(begin, count), drawn_ids(total).rows(begin, count),
+                 drawn_logps(total).rows(begin, count));
     arena_.release(mark);
   }
   arena_.release(start);
   drawn.download.start(ctx_, drawn_memory_.data(), size_t(total) * 2 * sizeof(int32_t));  // one copy brings both
 }
 
-// Everything on which the launches of decode() depend. What is missing here replays a wrong step; the tests on device cuda hold every step against its record.
-LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvSlab& slab, const std::vector<uint64_t>& attention) const {
+// Everything on which the launches of decode() depend. What is missing here replays a wrong step; the tests on device
+// cuda hold every step against its record.
+LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvSlab& slab,
+                                           const std::vector<uint64_t>& attention) const {
   LaunchGraphs::Signature s{uint64_t(num_rows), uint64_t(slab.num_rows()), WeightState(model_.weights).value()};
-  for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), inv_freq_.data(), ctx_.workspace.data(), slab.keys(0).data})
+  for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), inv_freq_.data(),
+                                                               ctx_.workspace.data(), slab.keys(0).data})
     s.push_back(reinterpret_cast<uintptr_t>(memory));
   s.insert(s.end(), attention.begin(), attention.end());
   return s;
 }
 
-void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params, DrawnTokens& drawn) {
+void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params,
+                     DrawnTokens& drawn) {
   const TextConfig& text = model_.config.text;
   const int64_t num_rows = rows.num_rows();
   check(num_rows <= kMostDrawn, "internal", "a draw of ", num_rows, " tokens");
@@ -249,7 +274,8 @@ void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector
   place_drawn(rows.drawn_index, ids);
   const DecoderCall call{inputs[1].reshaped({1, num_rows}), inv_freq(), &rows.plan};
   const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
-  const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads, text.num_key_value_heads, text.head_dim);
+  const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads,
+                                                            text.num_key_value_heads, text.head_dim);
 
   const size_t mark = arena_.mark();
   graphs_.run(ctx_, signature(num_rows, slab, attention), [&] {
@@ -261,7 +287,8 @@ void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector
     for (int64_t begin = 0; begin < num_rows; begin += head_rows_) {
       const int64_t count = std::min(head_rows_, num_rows - begin);
       const size_t head_mark = arena_.mark();
-      sample_token(ctx_, head(residual.rows(begin, count)), words.rows(begin, count), drawn_ids(num_rows).rows(begin, count), drawn_logps(num_rows).rows(begin, count));
+      sample_token(ctx_, head(residual.rows(begin, count)), words.rows(begin, count),
+                   drawn_ids(num_rows).rows(begin, count), drawn_logps(num_rows).rows(begin, count));
       arena_.release(head_mark);
     }
     arena_.release(mark);
@@ -279,7 +306,8 @@ void Forward::read(DrawnTokens& drawn, std::vector<int32_t>& tokens, std::vector
   std::memcpy(logps.data(), host + tokens.size() * sizeof(int32_t), logps.size() * sizeof(float));
 }
 
-void Forward::score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets, std::vector<float>& logps) {
+void Forward::score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets,
+                    std::vector<float>& logps) {
   const int64_t total = int64_t(rows.size());
   const size_t start = arena_.mark();
   const Tensor logp = arena_.tensor(DType::f32, {total});
@@ -287,7 +315,8 @@ void Forward::score(const Tensor& residual, std::span<const int32_t> rows, std::
     const int64_t count = std::min(head_rows_, total - begin);
     const size_t mark = arena_.mark();
     const Tensor chunk = head(gather(residual, rows.subspan(size_t(begin), size_t(count))));
-    log_softmax_gather(ctx_, chunk, upload({targets.begin() + begin, targets.begin() + begin + count}), logp.rows(begin, count));
+    log_softmax_gather(ctx_, chunk, upload({targets.begin() + begin, targets.begin() + begin + count}),
+                       logp.rows(begin, count));
     arena_.release(mark);
   }
   logps.resize(rows.size());

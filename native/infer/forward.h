@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One forward of packed rows through the decoder, with or without the KV slab. Owns the step's memory: planned for the largest step so far,
-// never allocated inside one.
+// One forward of packed rows through the decoder, with or without the KV slab. Owns the step's memory: planned for the
+// largest step so far, never allocated inside one.
 #pragma once
 #include <span>
 #include <string>
@@ -34,18 +34,20 @@ struct DrawnTokens {
 
 // New rows of one step, on the host.
 struct StepRows {
-  std::vector<int32_t> token_ids;  // [T], -1 on image rows
-  std::vector<int32_t> drawn_index;  // decode(): row i is token drawn_index[i] of the draw before, where that is not -1; the host may not know it yet
-  std::vector<int32_t> positions;  // [T]
-  std::vector<int32_t> kv_rows;    // [T] slab rows; empty: the step's own rows are the cache (scoring)
+  std::vector<int32_t> token_ids;    // [T], -1 on image rows
+  std::vector<int32_t> drawn_index;  // decode(): row i is token drawn_index[i] of the draw before, where that is not
+                                     // -1; the host may not know it yet
+  std::vector<int32_t> positions;    // [T]
+  std::vector<int32_t> kv_rows;      // [T] slab rows; empty: the step's own rows are the cache (scoring)
   std::vector<ImagePiece> images;
-  AttentionPlan plan;              // ranges in slab rows, or step rows without the slab
-  std::vector<int32_t> wanted;     // [R] rows whose final residual is read, ascending
+  AttentionPlan plan;                       // ranges in slab rows, or step rows without the slab
+  std::vector<int32_t> wanted;              // [R] rows whose final residual is read, ascending
   std::vector<AttentionSpan> wanted_spans;  // plan of the wanted rows as queries, over plan.ranges (see add_segment)
 
-  // Appends rows [first, ...) of a segment: `ranges` are what they see, the last one ending with these very rows. wanted_rows: ascending
-  // indices within the segment.
-  void add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges, std::span<const int32_t> wanted_rows);
+  // Appends rows [first, ...) of a segment: `ranges` are what they see, the last one ending with these very rows.
+  // wanted_rows: ascending indices within the segment.
+  void add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges,
+                   std::span<const int32_t> wanted_rows);
   int64_t num_rows() const { return int64_t(token_ids.size()); }
 };
 
@@ -59,12 +61,15 @@ class Forward {
   // out[count * V]: logits of rows [begin, begin + count) of what run() gave, on the host.
   void logits(const Tensor& residual, int64_t begin, int64_t count, std::vector<float>& out);
   // Draws one token from the logits of each of these rows of `residual`. Nobody waits: read() does.
-  void sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows, DrawnTokens& drawn);
-  // A step of one row a branch, and the draw of the next token of each: run() and sample() of every row, the whole step being one thing to launch.
+  void sample(const Tensor& residual, const std::vector<SampleParams>& params, std::span<const int32_t> rows,
+              DrawnTokens& drawn);
+  // A step of one row a branch, and the draw of the next token of each: run() and sample() of every row, the whole step
+  // being one thing to launch.
   void decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params, DrawnTokens& drawn);
   void read(DrawnTokens& drawn, std::vector<int32_t>& tokens, std::vector<float>& logps);
   // Log-probabilities of targets[i] at row rows[i] of `residual`.
-  void score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets, std::vector<float>& logps);
+  void score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets,
+             std::vector<float>& logps);
 
   const LaunchGraphs& graphs() const { return graphs_; }
   size_t planned_bytes() const { return arena_.capacity(); }
@@ -77,7 +82,9 @@ class Forward {
   Tensor inv_freq() const;
   LaunchGraphs::Signature signature(int64_t num_rows, const KvSlab& slab, const std::vector<uint64_t>& attention) const;
   Tensor drawn_ids(int64_t count) const { return Tensor(drawn_memory_.data(), DType::i32, {count}); }
-  Tensor drawn_logps(int64_t count) const { return Tensor(static_cast<int32_t*>(drawn_memory_.data()) + count, DType::f32, {count}); }
+  Tensor drawn_logps(int64_t count) const {
+    return Tensor(static_cast<int32_t*>(drawn_memory_.data()) + count, DType::f32, {count});
+  }
   void reserve(int64_t num_rows, int64_t num_wanted);
   int64_t max_rank() const;
   Tensor head(const Tensor& residual);

@@ -41,7 +41,8 @@ std::shared_ptr<KvSlab::Region> Generator::take(int32_t count) {
   return region;
 }
 
-// Finds the longest prefix that stands in the slab already, and places for the rest and for the branches. Null when there is no room.
+// Finds the longest prefix that stands in the slab already, and places for the rest and for the branches. Null when
+// there is no room.
 std::shared_ptr<Generator::Prompt> Generator::place_prompt(PromptRows rows, int32_t branch_rows, int32_t num_regions,
                                                            std::vector<std::shared_ptr<KvSlab::Region>>& regions) {
   auto prompt = std::make_shared<Prompt>();
@@ -83,7 +84,8 @@ bool Generator::admit(uint64_t id, GenerateRequest& request, GenerateDone& done)
   if (!idle() && active + num_regions > options_.max_branches) return false;
 
   auto group = std::make_unique<Group>();
-  group->max_new_tokens = std::min(request.max_new_tokens, model_.config.text.max_position_embeddings - int32_t(request.prompt.size()));
+  group->max_new_tokens =
+      std::min(request.max_new_tokens, model_.config.text.max_position_embeddings - int32_t(request.prompt.size()));
   const int32_t branch_rows = group->max_new_tokens - 1;  // nothing follows the last token, so it needs no row
   const int64_t needed = int64_t(request.prompt.size()) + int64_t(branch_rows) * num_regions;
   if (!slab_) make_slab(std::max(options_.kv_tokens, needed));
@@ -207,7 +209,9 @@ void Generator::finish(Group& group) {
 void Generator::collect_finished() {
   std::vector<std::unique_ptr<Group>> finished;
   for (auto& g : groups_) {
-    const bool done = g->beam ? g->beam->done() : std::all_of(g->branches.begin(), g->branches.end(), [](const Branch& b) { return b.finished; });
+    const bool done =
+        g->beam ? g->beam->done()
+                : std::all_of(g->branches.begin(), g->branches.end(), [](const Branch& b) { return b.finished; });
     if (done) finished.push_back(std::move(g));
   }
   std::erase_if(groups_, [](const auto& g) { return !g; });

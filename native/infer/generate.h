@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Continuous batching: requests are admitted while the slab has room, prefilled together, and all their unfinished branches decode in one step.
+// Continuous batching: requests are admitted while the slab has room, prefilled together, and all their unfinished
+// branches decode in one step.
 #pragma once
 #include <deque>
 #include <functional>
@@ -30,7 +31,8 @@ class Generator {
   // Takes the request if there is room for it (alone there always is); leaves it untouched and returns false if not.
   bool admit(uint64_t id, GenerateRequest& request, GenerateDone& done);
   bool idle() const { return groups_.empty(); }
-  // Prefills what was admitted since the last step and draws its first tokens, else decodes one token of every branch; finished requests call back.
+  // Prefills what was admitted since the last step and draws its first tokens, else decodes one token of every branch;
+  // finished requests call back.
   void step();
   bool cancel(uint64_t id);
   void fail_all(const Error& error);
@@ -66,14 +68,15 @@ class Generator {
     GenerateRequest request;
     GenerateDone done;
     std::shared_ptr<Prompt> prompt;
-    std::vector<Branch> branches;    // running beams, when there are beams
+    std::vector<Branch> branches;  // running beams, when there are beams
     std::optional<BeamSearch> beam;
-    int32_t max_new_tokens;          // capped by the positions the model has
+    int32_t max_new_tokens;  // capped by the positions the model has
     std::vector<int32_t> eos;
     bool prefilled = false;
   };
 
-  std::shared_ptr<Prompt> place_prompt(PromptRows rows, int32_t branch_rows, int32_t num_regions, std::vector<std::shared_ptr<KvSlab::Region>>& regions);
+  std::shared_ptr<Prompt> place_prompt(PromptRows rows, int32_t branch_rows, int32_t num_regions,
+                                       std::vector<std::shared_ptr<KvSlab::Region>>& regions);
   std::shared_ptr<KvSlab::Region> take(int32_t count);
   void make_slab(int64_t rows);
   void prefill(const std::vector<Group*>& groups);
@@ -93,7 +96,8 @@ class Generator {
   ImageCache& images_;
   Options options_;
   std::unique_ptr<KvSlab> slab_;
-  std::deque<std::shared_ptr<Prompt>> recent_;  // finished prompts, newest first: the next question about the same image starts from one
+  std::deque<std::shared_ptr<Prompt>>
+      recent_;  // finished prompts, newest first: the next question about the same image starts from one
   std::vector<std::unique_ptr<Group>> groups_;
   DrawnTokens drawn_[2];  // of the last two decoding steps
   int current_ = 0;       // the newer one

@@ -35,7 +35,8 @@ uint64_t content_hash(const Image& image) {
 
 size_t ImageCache::entry_bytes() const {
   const ModelConfig& c = model_.config;
-  return size_t(c.num_image_rows()) * size_t(c.text.hidden_size) * dtype_size(model_.compute()) + 3 * size_t(c.vision.image_size) * size_t(c.vision.image_size);
+  return size_t(c.num_image_rows()) * size_t(c.text.hidden_size) * dtype_size(model_.compute()) +
+         3 * size_t(c.vision.image_size) * size_t(c.vision.image_size);
 }
 
 std::shared_ptr<ImageRows> ImageCache::find(Image image) {
@@ -85,14 +86,17 @@ void ImageCache::encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>
     e->rows = Tensor(e->buffer.data(), model_.compute(), {rows, d});
     todo.push_back(e.get());
   }
-  // On the CPU one image at a time lands in its own buffer; several at once need copies afterwards, and a tower of 577 rows fills the GEMM already.
+  // On the CPU one image at a time lands in its own buffer; several at once need copies afterwards, and a tower of 577
+  // rows fills the GEMM already.
   const int64_t small = model_.device() == Device::cpu ? 256 : 9232, rows = model_.config.num_image_rows();
   const size_t at_once = size_t(std::max<int64_t>(1, small / std::max<int64_t>(1, rows)));
   size_t begin = 0;
   try {
-    for (; begin < todo.size(); begin += at_once) encode_some(ctx, std::span(todo).subspan(begin, std::min(at_once, todo.size() - begin)));
+    for (; begin < todo.size(); begin += at_once)
+      encode_some(ctx, std::span(todo).subspan(begin, std::min(at_once, todo.size() - begin)));
   } catch (...) {
-    for (; begin < todo.size(); ++begin) todo[begin]->rows = Tensor();  // they hold nothing: the next request encodes them
+    for (; begin < todo.size(); ++begin)
+      todo[begin]->rows = Tensor();  // they hold nothing: the next request encodes them
     throw;
   }
 }
@@ -108,7 +112,8 @@ void ImageCache::encode_some(Context& ctx, std::span<ImageRows* const> todo) {
     if (staging_.bytes() < bytes) staging_ = Buffer(model_.device(), bytes);
     const Tensor all(staging_.data(), model_.compute(), {int64_t(todo.size()) * rows, d});
     encoder_.rows(ctx, images, all);
-    for (size_t i = 0; i < todo.size(); ++i) copy_on_device(ctx, todo[i]->rows.data, all.rows(int64_t(i) * rows, rows).data, todo[i]->rows.bytes());
+    for (size_t i = 0; i < todo.size(); ++i)
+      copy_on_device(ctx, todo[i]->rows.data, all.rows(int64_t(i) * rows, rows).data, todo[i]->rows.bytes());
   }
   num_encoded_ += int64_t(todo.size());
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Projected image rows by content: an image is encoded once however many requests, branches and views of one batch show it.
+// Projected image rows by content: an image is encoded once however many requests, branches and views of one batch show
+// it.
 #pragma once
 #include <cstdint>
 #include <list>

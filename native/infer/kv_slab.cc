@@ -21,7 +21,8 @@ KvSlab::KvSlab(const ModelConfig& config, Device device, DType dtype, int64_t nu
 }
 
 size_t KvSlab::bytes_a_row(const ModelConfig& config, DType dtype) {
-  return 2 * size_t(config.text.num_hidden_layers) * size_t(config.text.num_key_value_heads) * size_t(config.text.head_dim) * dtype_size(dtype);
+  return 2 * size_t(config.text.num_hidden_layers) * size_t(config.text.num_key_value_heads) *
+         size_t(config.text.head_dim) * dtype_size(dtype);
 }
 
 std::shared_ptr<KvSlab::Region> KvSlab::take(int32_t count, bool may_grow) {
@@ -56,7 +57,8 @@ void KvSlab::release(int32_t begin, int32_t count) {
 
 void KvSlab::copy_rows(Context& ctx, int32_t from, int32_t to, int32_t count) const {
   for (const std::vector<Tensor>* side : {&keys_, &values_}) {
-    for (const Tensor& t : *side) copy_on_device(ctx, t.rows(to, count).data, t.rows(from, count).data, t.rows(from, count).bytes());
+    for (const Tensor& t : *side)
+      copy_on_device(ctx, t.rows(to, count).data, t.rows(from, count).data, t.rows(from, count).bytes());
   }
 }
 

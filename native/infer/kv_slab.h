@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and values of every layer in one slab of rows; prompts and branches own contiguous regions of it, prompts share theirs by reference.
+// Keys and values of every layer in one slab of rows; prompts and branches own contiguous regions of it, prompts share
+// theirs by reference.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -23,7 +24,8 @@ class KvSlab {
     int32_t count;
     ~Region() { slab->release(begin, count); }
   };
-  // The lowest free place, so that little memory is touched; null when there is none. may_grow: also rows that nobody has had yet.
+  // The lowest free place, so that little memory is touched; null when there is none. may_grow: also rows that nobody
+  // has had yet.
   std::shared_ptr<Region> take(int32_t count, bool may_grow);
 
   int64_t num_rows() const { return num_rows_; }

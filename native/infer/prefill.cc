@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prompts into the slab, packed: rows that another prompt has there already are skipped; long ones go in pieces of batch_tokens rows.
+// Prompts into the slab, packed: rows that another prompt has there already are skipped; long ones go in pieces of
+// batch_tokens rows.
 #include <algorithm>
 
 #include "infer/generate.h"
@@ -26,7 +27,8 @@ void Generator::prefill(const std::vector<Group*>& groups) {
       const bool whole = done + count == p.size();
       const int32_t last[] = {count - 1};
       const int32_t at = int32_t(step.num_rows()), kv_begin = p.pieces.back().region->begin - p.shared;
-      step.add_segment(std::span(p.rows.ids).subspan(size_t(done), size_t(count)), done, ranges(p, done + count), std::span(last, whole ? 1 : 0));
+      step.add_segment(std::span(p.rows.ids).subspan(size_t(done), size_t(count)), done, ranges(p, done + count),
+                       std::span(last, whole ? 1 : 0));
       for (int32_t i = 0; i < count; ++i) step.kv_rows.push_back(kv_begin + done + i);
       add_image_pieces(p.rows, done, count, at, model_.config.num_image_rows(), step.images);
       rows_prefilled_ += count;

@@ -10,7 +10,8 @@ namespace vpref {
 void check_response(const ModelConfig& config, std::span<const int32_t> ids, const char* what) {
   check(!ids.empty(), "request", what, ": expected token ids, got none");
   for (const int32_t id : ids) {
-    check(id >= 0 && id < config.text.vocab_size, "request", what, ": token id: expected 0..", config.text.vocab_size - 1, ", got ", id);
+    check(id >= 0 && id < config.text.vocab_size, "request", what, ": token id: expected 0..",
+          config.text.vocab_size - 1, ", got ", id);
   }
 }
 
@@ -29,16 +30,19 @@ int32_t count_images(const ModelConfig& config, std::span<const int32_t> ids, co
     if (!config.has_vision || ids[i] != config.image_token_id) continue;
     size_t end = i;
     while (end < ids.size() && end < i + size_t(rows) && ids[end] == config.image_token_id) ++end;
-    check(end == i + size_t(rows), "request", what, ": image tokens: expected ", rows, " in a row for each image, got ", end - i);
+    check(end == i + size_t(rows), "request", what, ": image tokens: expected ", rows, " in a row for each image, got ",
+          end - i);
     ++count;
     i = end - 1;
   }
   return count;
 }
 
-PromptRows make_prompt_rows(const ModelConfig& config, std::span<const int32_t> token_ids, std::span<const std::shared_ptr<ImageRows>> images, const char* what) {
+PromptRows make_prompt_rows(const ModelConfig& config, std::span<const int32_t> token_ids,
+                            std::span<const std::shared_ptr<ImageRows>> images, const char* what) {
   const int32_t found = count_images(config, token_ids, what), rows = config.num_image_rows();
-  check(size_t(found) == images.size(), "request", what, ": images: expected ", found, " for its image tokens, got ", images.size());
+  check(size_t(found) == images.size(), "request", what, ": images: expected ", found, " for its image tokens, got ",
+        images.size());
   PromptRows p;
   size_t image = 0;
   for (size_t i = 0; i < token_ids.size();) {
@@ -59,10 +63,12 @@ PromptRows make_prompt_rows(const ModelConfig& config, std::span<const int32_t> 
 }
 
 int32_t common_prefix(std::span<const uint64_t> a, std::span<const uint64_t> b) {
-  return int32_t(std::mismatch(a.begin(), a.begin() + std::ptrdiff_t(std::min(a.size(), b.size())), b.begin()).first - a.begin());
+  return int32_t(std::mismatch(a.begin(), a.begin() + std::ptrdiff_t(std::min(a.size(), b.size())), b.begin()).first -
+                 a.begin());
 }
 
-void add_image_pieces(const PromptRows& rows, int32_t first, int32_t count, int32_t at, int32_t num_image_rows, std::vector<ImagePiece>& out) {
+void add_image_pieces(const PromptRows& rows, int32_t first, int32_t count, int32_t at, int32_t num_image_rows,
+                      std::vector<ImagePiece>& out) {
   for (const PromptRows::ImageRun& run : rows.images) {
     const int32_t begin = std::max(run.row, first), end = std::min(run.row + num_image_rows, first + count);
     if (begin < end) out.push_back({at + begin - first, end - begin, begin - run.row, run.image.get()});

@@ -76,17 +76,20 @@ void check_score_request(const ModelConfig& config, const ScoreRequest& request)
   for (size_t i = 0; i < request.segments.size(); ++i) {
     const ScoreSegment& s = request.segments[i];
     const std::string what = cat("segments[", i, "]");
-    check(s.parent >= -1 && s.parent < int32_t(i), "request", what, ": parent: expected an earlier segment or -1, got ", s.parent);
+    check(s.parent >= -1 && s.parent < int32_t(i), "request", what, ": parent: expected an earlier segment or -1, got ",
+          s.parent);
     check(!s.scored || s.parent >= 0, "request", what, ": expected a parent, since its first token is scored");
     if (s.scored) check_response(config, s.token_ids, what.c_str());
     const int32_t images = s.scored ? 0 : count_images(config, s.token_ids, what.c_str());
-    check(size_t(images) == s.images.size(), "request", what, ": images: expected ", images, " for its image tokens, got ", s.images.size());
+    check(size_t(images) == s.images.size(), "request", what, ": images: expected ", images,
+          " for its image tokens, got ", s.images.size());
     for (const int32_t image : s.images) {
-      check(image >= 0 && size_t(image) < request.images.size(), "request", what, ": images: expected an index below ", request.images.size(), ", got ", image);
+      check(image >= 0 && size_t(image) < request.images.size(), "request", what, ": images: expected an index below ",
+            request.images.size(), ", got ", image);
     }
     length[i] = int64_t(s.token_ids.size()) + (s.parent >= 0 ? length[size_t(s.parent)] : 0);
-    check(length[i] <= config.text.max_position_embeddings, "request", what, ": expected at most ", config.text.max_position_embeddings,
-          " positions (max_position_embeddings), got ", length[i]);
+    check(length[i] <= config.text.max_position_embeddings, "request", what, ": expected at most ",
+          config.text.max_position_embeddings, " positions (max_position_embeddings), got ", length[i]);
   }
 }
 
@@ -111,7 +114,8 @@ std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {
       for (const int32_t i : s.images) own.push_back(images[size_t(i)]);
       used.insert(used.end(), own.begin(), own.end());
       Node n;
-      n.rows = s.scored ? make_response_rows(s.token_ids) : make_prompt_rows(model_.config, s.token_ids, own, "segment");
+      n.rows =
+          s.scored ? make_response_rows(s.token_ids) : make_prompt_rows(model_.config, s.token_ids, own, "segment");
       n.parent = s.parent >= 0 ? s.parent + int32_t(first_node.back()) : -1;
       nodes.push_back(std::move(n));
       place(nodes, nodes.size() - 1, num_rows);
@@ -147,7 +151,8 @@ std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {
   std::vector<float> logps;
   if (!targets.empty()) {
     const Tensor residual = forward_.run(step, nullptr);
-    for (int32_t& p : predictors) p = int32_t(std::distance(step.wanted.begin(), std::lower_bound(step.wanted.begin(), step.wanted.end(), p)));
+    for (int32_t& p : predictors)
+      p = int32_t(std::distance(step.wanted.begin(), std::lower_bound(step.wanted.begin(), step.wanted.end(), p)));
     forward_.score(residual, predictors, targets, logps);
   }
 

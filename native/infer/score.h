@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log-probabilities of given responses: trees packed into one forward without a KV slab. Roots that begin alike (several questions about one
-// image) share those rows too.
+// Log-probabilities of given responses: trees packed into one forward without a KV slab. Roots that begin alike
+// (several questions about one image) share those rows too.
 #pragma once
 #include <functional>
 #include <vector>
@@ -22,7 +22,8 @@ class Scorer {
     ScoreRequest request;
     ScoreDone done;
   };
-  Scorer(Context& ctx, const Model& model, Forward& forward, ImageCache& images) : ctx_(ctx), model_(model), forward_(forward), images_(images) {}
+  Scorer(Context& ctx, const Model& model, Forward& forward, ImageCache& images)
+      : ctx_(ctx), model_(model), forward_(forward), images_(images) {}
 
   // Rows that a request adds at most, before sharing.
   static int64_t num_rows(const ScoreRequest& request);

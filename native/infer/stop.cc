@@ -25,7 +25,8 @@ int32_t StopMatcher::feed(int32_t token) {
 
 bool repeats(std::span<const int32_t> tokens, const RepetitionCheck& check) {
   const size_t copies = size_t(std::max(2, check.min_repeats));
-  for (size_t period = 1; period <= size_t(std::max(0, check.max_period)) && period * copies <= tokens.size(); ++period) {
+  for (size_t period = 1; period <= size_t(std::max(0, check.max_period)) && period * copies <= tokens.size();
+       ++period) {
     const auto tail = tokens.subspan(tokens.size() - period * copies);
     if (std::equal(tail.begin() + std::ptrdiff_t(period), tail.end(), tail.begin())) return true;
   }

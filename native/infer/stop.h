@@ -14,8 +14,10 @@ namespace vpref {
 class StopMatcher {
  public:
   StopMatcher() = default;
-  StopMatcher(const std::vector<std::string>* stop_strings, const std::vector<std::string>* token_bytes) : stops_(stop_strings), table_(token_bytes) {}
-  // Appends a token's bytes; the index of the stop string that now stands in the response (the one that starts first), or -1.
+  StopMatcher(const std::vector<std::string>* stop_strings, const std::vector<std::string>* token_bytes)
+      : stops_(stop_strings), table_(token_bytes) {}
+  // Appends a token's bytes; the index of the stop string that now stands in the response (the one that starts first),
+  // or -1.
   int32_t feed(int32_t token);
 
  private:

@@ -11,7 +11,8 @@
 namespace vpref {
 
 DiffusionLevel diffusion_level(int32_t step) {
-  check(step >= 0 && step < kDiffusionSteps, "request", "diffusion step: expected 0..", kDiffusionSteps - 1, ", got ", step);
+  check(step >= 0 && step < kDiffusionSteps, "request", "diffusion step: expected 0..", kDiffusionSteps - 1, ", got ",
+        step);
   double abar = 1;
   for (int32_t i = 0; i <= step; ++i) {
     const double x = -6.0 + 12.0 * i / (kDiffusionSteps - 1);

@@ -10,7 +10,8 @@ namespace vpref {
 
 void normalise(const Image& image, const Normalisation& n, float* out) {
   const size_t area = size_t(image.height) * size_t(image.width);
-  check(image.pixels.size() == 3 * area, "shape", "image: expected ", 3 * area, " bytes for ", image.height, " x ", image.width, " RGB, got ", image.pixels.size());
+  check(image.pixels.size() == 3 * area, "shape", "image: expected ", 3 * area, " bytes for ", image.height, " x ",
+        image.width, " RGB, got ", image.pixels.size());
   for (size_t c = 0; c < 3; ++c) {
     std::array<float, 256> level;
     for (size_t v = 0; v < 256; ++v) level[v] = (float(double(v) * n.scale) - n.mean[c]) / n.std[c];
@@ -42,7 +43,8 @@ void patchify(const float* x, int32_t height, int32_t width, int32_t patch, cons
   if (patches.dtype == DType::bf16) {
     cut(x, height, width, patch, patches.as<bf16_t>());
   } else {
-    check(patches.dtype == DType::f32, "dtype", "[patchify] patches: expected f32 or bf16, got ", dtype_name(patches.dtype));
+    check(patches.dtype == DType::f32, "dtype", "[patchify] patches: expected f32 or bf16, got ",
+          dtype_name(patches.dtype));
     cut(x, height, width, patch, patches.as<float>());
   }
 }

@@ -13,11 +13,14 @@ struct Normalisation {
   float std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 };
 
-// out[3,H,W] f32 = (pixel * scale - mean) / std.  Source: transformers CLIPImageProcessor (rescale in f64, the rest in f32).
+// out[3,H,W] f32 = (pixel * scale - mean) / std.  Source: transformers CLIPImageProcessor (rescale in f64, the rest in
+// f32).
 void normalise(const Image& image, const Normalisation& n, float* out);
 
-// Rows of patches, top left to bottom right: patches[p] = [3, patch, patch] of x[3,H,W] flattened, as a convolution's weight stands.
-//   patches: [(H / patch) * (W / patch), 3 * patch * patch] f32 or bf16. Pixels beyond the last whole patch are left out.
+// Rows of patches, top left to bottom right: patches[p] = [3, patch, patch] of x[3,H,W] flattened, as a convolution's
+// weight stands.
+//   patches: [(H / patch) * (W / patch), 3 * patch * patch] f32 or bf16. Pixels beyond the last whole patch are left
+//   out.
 void patchify(const float* x, int32_t height, int32_t width, int32_t patch, const Tensor& patches);
 
 // normalise, the image's diffusion recipe if it has one, patchify.

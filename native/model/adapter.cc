@@ -24,13 +24,17 @@ struct KeyParts {
   std::string path;  // of the module for LoRA, of the tensor otherwise; as stored, without the root
 };
 
-// "X.lora_A.weight" and "X.lora_A.NAME.weight", "X.lora_embedding_A" and "X.lora_embedding_A.NAME", "X.base_layer.weight", or a tensor's own name.
+// "X.lora_A.weight" and "X.lora_A.NAME.weight", "X.lora_embedding_A" and "X.lora_embedding_A.NAME",
+// "X.base_layer.weight", or a tensor's own name.
 KeyParts split_key(const std::string& name) {
   using Kind = KeyParts::Kind;
   constexpr struct {
     const char* mark;
     Kind kind;
-  } kMarks[] = {{".lora_A.", Kind::lora_a}, {".lora_B.", Kind::lora_b}, {".lora_embedding_A", Kind::embedding_a}, {".lora_embedding_B", Kind::embedding_b}};
+  } kMarks[] = {{".lora_A.", Kind::lora_a},
+                {".lora_B.", Kind::lora_b},
+                {".lora_embedding_A", Kind::embedding_a},
+                {".lora_embedding_B", Kind::embedding_b}};
   for (const auto& [mark, kind] : kMarks) {
     const size_t at = name.find(mark);
     if (at == std::string::npos) continue;
@@ -38,7 +42,8 @@ KeyParts split_key(const std::string& name) {
     if (!matrix || name.ends_with("weight")) return {kind, name.substr(0, at)};
   }
   constexpr std::string_view kBase = ".base_layer.";
-  if (const size_t at = name.find(kBase); at != std::string::npos) return {Kind::base, name.substr(0, at) + "." + name.substr(at + kBase.size())};
+  if (const size_t at = name.find(kBase); at != std::string::npos)
+    return {Kind::base, name.substr(0, at) + "." + name.substr(at + kBase.size())};
   return {Kind::saved, name};
 }
 
@@ -62,7 +67,9 @@ class ModuleIndex {
 
  private:
   void add(const TensorGroup& group, const std::string& name, const LinearSpec* linear, const TensorSpec* tensor) {
-    const auto put = [&](const std::string& prefix, bool usual) { names_.emplace(prefix + name, Found{group.module + name, usual, linear, tensor}); };
+    const auto put = [&](const std::string& prefix, bool usual) {
+      names_.emplace(prefix + name, Found{group.module + name, usual, linear, tensor});
+    };
     put(group.module, true);
     for (const std::string& prefix : group.other_modules) put(prefix, true);
     for (const std::string& prefix : group.prefixes) {
@@ -100,11 +107,13 @@ class AdapterLoader {
     }
     for (const auto& [path, pair] : pairs_) add_pair(path, pair);
     if (odd_spellings_ > 0) {
-      out_.notes.push_back(cat(file_.path(), ": ", odd_spellings_, odd_spellings_ == 1 ? " name is" : " names are", " spelled as other versions do: ", odd_example_,
+      out_.notes.push_back(cat(file_.path(), ": ", odd_spellings_, odd_spellings_ == 1 ? " name is" : " names are",
+                               " spelled as other versions do: ", odd_example_,
                                " (peft may load such names without effect)"));
     }
     if (!config_.unread_pattern().empty()) {
-      out_.notes.push_back(cat(config_.unread_pattern(), ": not a regular expression that is read here; every tensor of the adapter is taken"));
+      out_.notes.push_back(cat(config_.unread_pattern(),
+                               ": not a regular expression that is read here; every tensor of the adapter is taken"));
     }
   }
 
@@ -128,20 +137,25 @@ class AdapterLoader {
     const bool embedding = parts.kind == Kind::embedding_a || parts.kind == Kind::embedding_b;
     const bool lora = embedding || parts.kind == Kind::lora_a || parts.kind == Kind::lora_b;
     const ModuleIndex::Found* found = index_.find(embedding ? parts.path + ".weight" : parts.path);
-    check(found && (!lora || embedding || found->linear) && (lora || found->tensor), "checkpoint", file_.path(), ": ", key, ": expected ",
-          lora ? "a linear layer" : "a tensor", " of this ", model_.config.model_type, " model, got an unknown ", lora ? "path" : "name");
-    check(stored.dtype && is_float(*stored.dtype), "checkpoint", file_.path(), ": ", key, ": dtype: expected F32, BF16 or F16, got ", stored.dtype_name);
+    check(found && (!lora || embedding || found->linear) && (lora || found->tensor), "checkpoint", file_.path(), ": ",
+          key, ": expected ", lora ? "a linear layer" : "a tensor", " of this ", model_.config.model_type,
+          " model, got an unknown ", lora ? "path" : "name");
+    check(stored.dtype && is_float(*stored.dtype), "checkpoint", file_.path(), ": ", key,
+          ": dtype: expected F32, BF16 or F16, got ", stored.dtype_name);
     if (!rooted || !found->usual) {
       if (odd_spellings_++ == 0) odd_example_ = cat(key, " is taken for ", found->name);
     }
     if (!lora) {
       const std::string module = found->name.substr(0, found->name.rfind('.'));
-      const bool fresh = saved_.emplace(found->name, Saved{key, found->tensor, parts.kind == Kind::base || !config_.saves(module)}).second;
+      const bool fresh =
+          saved_.emplace(found->name, Saved{key, found->tensor, parts.kind == Kind::base || !config_.saves(module)})
+              .second;
       check(fresh, "checkpoint", file_.path(), ": ", key, ": stands twice, under another spelling too");
       return;
     }
     if (embedding) {
-      check(found->tensor && found->tensor->slot == &model_.weights.embed_tokens, "checkpoint", file_.path(), ": ", key, ": expected the embedding of tokens");
+      check(found->tensor && found->tensor->slot == &model_.weights.embed_tokens, "checkpoint", file_.path(), ": ", key,
+            ": expected the embedding of tokens");
     }
     const std::string name = embedding ? found->name.substr(0, found->name.rfind('.')) : found->name;
     Pair& pair = pairs_[name];
@@ -154,7 +168,9 @@ class AdapterLoader {
   }
 
   void check_saved(const std::string& module) const {
-    const bool found = std::any_of(saved_.begin(), saved_.end(), [&](const auto& s) { return ("." + s.first).find("." + module + ".") != std::string::npos; });
+    const bool found = std::any_of(saved_.begin(), saved_.end(), [&](const auto& s) {
+      return ("." + s.first).find("." + module + ".") != std::string::npos;
+    });
     check(found, "checkpoint", file_.path(), ": modules_to_save: expected the tensors of ", module, ", got none");
   }
 
@@ -163,15 +179,16 @@ class AdapterLoader {
     const StoredTensor& stored = file_.tensors().at(saved.key);
     const bool embedding = spec.slot == &model_.weights.embed_tokens, head = spec.name == "lm_head.weight";
     if ((embedding || head) && stored.shape.size() == 2 && stored.shape[1] == spec.stored_shape[1]) {
-      check(stored.shape[0] == spec.stored_shape[0], "checkpoint", file_.path(), ": ", saved.key, ": expected ", spec.stored_shape[0],
-            " rows, the vocabulary of this base model, got ", stored.shape[0],
-            ": the adapter was saved after resize_token_embeddings; give a base model that was resized and saved alike, with its tokenizer");
+      check(stored.shape[0] == spec.stored_shape[0], "checkpoint", file_.path(), ": ", saved.key, ": expected ",
+            spec.stored_shape[0], " rows, the vocabulary of this base model, got ", stored.shape[0],
+            ": the adapter was saved after resize_token_embeddings; give a base model that was resized and saved "
+            "alike, with its tokenizer");
     }
-    check(stored.shape == spec.stored_shape, "checkpoint", file_.path(), ": ", saved.key, ": shape: expected ", shape_text(spec.stored_shape), " as the base tensor, got ",
-          shape_text(stored.shape));
+    check(stored.shape == spec.stored_shape, "checkpoint", file_.path(), ": ", saved.key, ": shape: expected ",
+          shape_text(spec.stored_shape), " as the base tensor, got ", shape_text(stored.shape));
     const std::string module = name.substr(0, name.rfind('.'));
-    check(!pairs_.contains(module) || saved.key.find(".base_layer.") != std::string::npos, "checkpoint", file_.path(), ": ", saved.key,
-          ": expected no copy of a tensor that has LoRA too");
+    check(!pairs_.contains(module) || saved.key.find(".base_layer.") != std::string::npos, "checkpoint", file_.path(),
+          ": ", saved.key, ": expected no copy of a tensor that has LoRA too");
     out_.others.push_back({saved.key, name, spec.slot});
     if (model_.config.text.tie_word_embeddings && (embedding || head)) {
       if (saved.in_place) {
@@ -187,9 +204,11 @@ class AdapterLoader {
   void add_pair(const std::string& path, const Pair& pair) {
     const char* a_name = pair.embedding ? ".lora_embedding_A" : ".lora_A";
     const char* b_name = pair.embedding ? ".lora_embedding_B" : ".lora_B";
-    check(!pair.key_a.empty() && !pair.key_b.empty(), "checkpoint", file_.path(), ": ", path, ": expected ", a_name + 1, " and ", b_name + 1, ", got one of them");
+    check(!pair.key_a.empty() && !pair.key_b.empty(), "checkpoint", file_.path(), ": ", path, ": expected ", a_name + 1,
+          " and ", b_name + 1, ", got one of them");
     check(config_.selects(pair.module), "checkpoint", file_.path(), ": ", pair.key_a,
-          ": expected only modules that adapter_config.json selects (target_modules, exclude_modules, layers_to_transform, modules_to_save)");
+          ": expected only modules that adapter_config.json selects (target_modules, exclude_modules, "
+          "layers_to_transform, modules_to_save)");
     const Tensor a = file_.view(pair.key_a), b = file_.view(pair.key_b);
     const int64_t r = a.rank == 2 ? a.dim(0) : 0;
     const auto add_others = [&] {
@@ -199,10 +218,13 @@ class AdapterLoader {
     if (!pair.embedding && !pair.spec->linear) return add_others();  // a vision layer above the feature layer
     const Tensor& base = pair.embedding ? model_.weights.embed_tokens : pair.spec->linear->weight;
     const int64_t n = base.dim(pair.embedding ? 1 : 0), k = base.dim(pair.embedding ? 0 : 1);
-    check(r > 0 && a.dim(1) == k, "checkpoint", file_.path(), ": ", path, a_name, ": shape: expected [r, ", k, "], got ", shape_string(a));
-    check(b.rank == 2 && b.dim(0) == n && b.dim(1) == r, "checkpoint", file_.path(), ": ", path, b_name, ": shape: expected [", n, ", ", r, "], got ", shape_string(b));
+    check(r > 0 && a.dim(1) == k, "checkpoint", file_.path(), ": ", path, a_name, ": shape: expected [r, ", k,
+          "], got ", shape_string(a));
+    check(b.rank == 2 && b.dim(0) == n && b.dim(1) == r, "checkpoint", file_.path(), ": ", path, b_name,
+          ": shape: expected [", n, ", ", r, "], got ", shape_string(b));
     const double rank = config_.rank(pair.module);
-    check(double(r) == rank, "checkpoint", file_.path(), ": ", path, a_name, ": rank: expected ", rank, " (adapter_config.json), got ", r);
+    check(double(r) == rank, "checkpoint", file_.path(), ": ", path, a_name, ": rank: expected ", rank,
+          " (adapter_config.json), got ", r);
     const LoraPair lora{a, b, config_.scale(pair.module, r)};
     if (pair.embedding) {
       model_.untie_head();  // peft leaves the head's own weight as it is
@@ -228,7 +250,8 @@ class AdapterLoader {
 void Model::add_adapter(const std::string& dir) {
   check(!prepared_, "internal", "add_adapter after prepare");
   const std::string config_path = dir + "/adapter_config.json", weights_path = dir + "/adapter_model.safetensors";
-  check(file_exists(config_path), "checkpoint", config_path, ": expected a file, got none (is this a PEFT adapter directory?)");
+  check(file_exists(config_path), "checkpoint", config_path,
+        ": expected a file, got none (is this a PEFT adapter directory?)");
   check(file_exists(weights_path), "checkpoint", weights_path, ": expected a file, got none");
   const Json json = read_json_file(config_path);
   check(json.is_object(), "config", config_path, ": expected an object, got ", json.kind_name());
@@ -256,19 +279,23 @@ void Model::untie_head() {
   config.text.tie_word_embeddings = false;
   weights.lm_head.weight = weights.embed_tokens;
   const auto of_embedding = [&](const auto& at) { return at == &weights.embed_tokens; };
-  const auto placed = std::find_if(placed_.begin(), placed_.end(), [&](const Placed& p) { return of_embedding(p.slot); });
+  const auto placed =
+      std::find_if(placed_.begin(), placed_.end(), [&](const Placed& p) { return of_embedding(p.slot); });
   if (!prepared_) placed_.push_back({&weights.lm_head.weight, placed->file});
-  const auto head = std::find_if(stored_names_.begin(), stored_names_.end(), [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
+  const auto head = std::find_if(stored_names_.begin(), stored_names_.end(),
+                                 [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
   if (head != stored_names_.end()) {
     head->place = &weights.lm_head.weight;
     head->linear = &weights.lm_head;
     return;
   }
-  const StoredName& embedding = *std::find_if(stored_names_.begin(), stored_names_.end(), [&](const StoredName& s) { return of_embedding(s.place); });
+  const StoredName& embedding = *std::find_if(stored_names_.begin(), stored_names_.end(),
+                                              [&](const StoredName& s) { return of_embedding(s.place); });
   // Beside the decoder in the spelling that has it below language_model, else at the top.
   const std::string& name = embedding.name;
   const std::string prefix = name.starts_with("language_model.model.") ? "language_model." : "";
-  stored_names_.push_back({prefix + "lm_head.weight", embedding.shard, &weights.lm_head.weight, &weights.lm_head, embedding.stored});
+  stored_names_.push_back(
+      {prefix + "lm_head.weight", embedding.shard, &weights.lm_head.weight, &weights.lm_head, embedding.stored});
 }
 
 // LoRA on the embedding is a table in f32 of its own: in 16 bits most of a small delta would be lost.

@@ -12,12 +12,26 @@ namespace vpref {
 namespace {
 
 // Keys that are read here.
-constexpr const char* kRead[] = {"peft_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "target_modules", "exclude_modules",
-                                 "layers_to_transform", "layers_pattern", "modules_to_save", "init_lora_weights", "bias"};
-// Keys that say nothing about saved tensors: where the adapter comes from, how it was trained, how it began. ensure_weight_tying: the file holds both.
-constexpr const char* kNoEffect[] = {"task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "lora_dropout",
-                                     "megatron_core", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size", "runtime_config",
-                                     "ensure_weight_tying"};
+constexpr const char* kRead[] = {"peft_type",
+                                 "r",
+                                 "lora_alpha",
+                                 "rank_pattern",
+                                 "alpha_pattern",
+                                 "use_rslora",
+                                 "target_modules",
+                                 "exclude_modules",
+                                 "layers_to_transform",
+                                 "layers_pattern",
+                                 "modules_to_save",
+                                 "init_lora_weights",
+                                 "bias"};
+// Keys that say nothing about saved tensors: where the adapter comes from, how it was trained, how it began.
+// ensure_weight_tying: the file holds both.
+constexpr const char* kNoEffect[] = {
+    "task_type",         "auto_mapping",   "peft_version",       "base_model_name_or_path",
+    "revision",          "inference_mode", "lora_dropout",       "megatron_core",
+    "loftq_config",      "eva_config",     "corda_config",       "lora_ga_config",
+    "qalora_group_size", "runtime_config", "ensure_weight_tying"};
 
 template <size_t N>
 bool lists(const char* const (&names)[N], const std::string& name) {
@@ -26,11 +40,16 @@ bool lists(const char* const (&names)[N], const std::string& name) {
 
 bool is_off(const Json& j) {
   switch (j.kind()) {
-    case Json::Kind::null: return true;
-    case Json::Kind::boolean: return !j.boolean();
-    case Json::Kind::array: return j.array().empty();
-    case Json::Kind::object: return j.object().empty();
-    default: return false;
+    case Json::Kind::null:
+      return true;
+    case Json::Kind::boolean:
+      return !j.boolean();
+    case Json::Kind::array:
+      return j.array().empty();
+    case Json::Kind::object:
+      return j.object().empty();
+    default:
+      return false;
   }
 }
 
@@ -39,14 +58,16 @@ std::string lower(std::string s) {
   return s;
 }
 
-// These starts change only A and B, which the file has. The others (pissa, olora, corda, lora_ga, loftq) take a part out of the base weights too.
+// These starts change only A and B, which the file has. The others (pissa, olora, corda, lora_ga, loftq) take a part
+// out of the base weights too.
 void check_start(const ConfigReader& c) {
   const Json* j = c.raw("init_lora_weights");
   if (!j || j->kind() == Json::Kind::boolean) return;
   const std::string start = lower(c.string("init_lora_weights", ""));
   if (start == "gaussian" || start == "orthogonal" || start == "eva") return;
   c.fail("init_lora_weights",
-         "true, false, \"gaussian\", \"orthogonal\" or \"eva\" (the others change the base weights too: save the adapter as plain LoRA with peft's "
+         "true, false, \"gaussian\", \"orthogonal\" or \"eva\" (the others change the base weights too: save the "
+         "adapter as plain LoRA with peft's "
          "save_pretrained(..., path_initial_model_for_weight_conversion=...))");
 }
 
@@ -183,7 +204,8 @@ bool AdapterConfig::selects_layer(const std::string& path) const {
 
 bool AdapterConfig::saves(const std::string& module) const {
   const std::string path = "." + module + ".";
-  return std::any_of(modules_to_save_.begin(), modules_to_save_.end(), [&](const std::string& name) { return path.find("." + name + ".") != std::string::npos; });
+  return std::any_of(modules_to_save_.begin(), modules_to_save_.end(),
+                     [&](const std::string& name) { return path.find("." + name + ".") != std::string::npos; });
 }
 
 }  // namespace vpref

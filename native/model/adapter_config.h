@@ -17,7 +17,8 @@ struct ModuleName {
   std::string stored;
 };
 
-// rank_pattern and alpha_pattern: a key is a regular expression for the end of a module path (peft utils/other.py get_pattern_key).
+// rank_pattern and alpha_pattern: a key is a regular expression for the end of a module path (peft utils/other.py
+// get_pattern_key).
 class ModulePattern {
  public:
   ModulePattern(const ConfigReader& config, const char* key);
@@ -40,7 +41,8 @@ class AdapterConfig {
   // Whether the module, or one around it, is a copy of its own (modules_to_save).
   bool saves(const std::string& module) const;
   const std::vector<std::string>& modules_to_save() const { return modules_to_save_; }
-  // A regular expression of Python's that cannot be read here, so that selects() takes every module; empty when there is none.
+  // A regular expression of Python's that cannot be read here, so that selects() takes every module; empty when there
+  // is none.
   const std::string& unread_pattern() const { return unread_pattern_; }
 
  private:

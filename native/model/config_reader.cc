@@ -12,10 +12,14 @@ namespace {
 std::string shown(const Json* j) {
   if (!j) return "none";
   switch (j->kind()) {
-    case Json::Kind::boolean: return j->boolean() ? "true" : "false";
-    case Json::Kind::number: return cat(j->number());
-    case Json::Kind::string: return json_quote(j->string());
-    default: return j->kind_name();
+    case Json::Kind::boolean:
+      return j->boolean() ? "true" : "false";
+    case Json::Kind::number:
+      return cat(j->number());
+    case Json::Kind::string:
+      return json_quote(j->string());
+    default:
+      return j->kind_name();
   }
 }
 
@@ -45,7 +49,8 @@ void ConfigReader::fail(const char* key, const std::string& expected) const {
 int32_t ConfigReader::integer(const char* key, int64_t fallback, int64_t low, int64_t high) const {
   const Json* j = raw(key);
   if (!j) return int32_t(fallback);
-  if (!j->is_integer() || j->integer() < low || j->integer() > high) fail(key, cat("a whole number in ", low, "..", high));
+  if (!j->is_integer() || j->integer() < low || j->integer() > high)
+    fail(key, cat("a whole number in ", low, "..", high));
   return int32_t(j->integer());
 }
 

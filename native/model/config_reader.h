@@ -14,13 +14,15 @@ class ConfigReader {
   ConfigReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
   bool has(const char* key) const;  // present and not null
   bool has_null(const char* key) const;
-  // The value, or `fallback` when the key is absent or null. Throws Error{"config"} for another kind or a value out of range.
+  // The value, or `fallback` when the key is absent or null. Throws Error{"config"} for another kind or a value out of
+  // range.
   int32_t integer(const char* key, int64_t fallback, int64_t low, int64_t high) const;
   double number(const char* key, double fallback) const;  // finite
   bool boolean(const char* key, bool fallback) const;
   std::string string(const char* key, const char* fallback) const;
-  std::vector<int32_t> integers(const char* key, std::vector<int32_t> fallback) const;  // one number or an array of them
-  ConfigReader object(const char* key) const;  // an absent key reads as {}
+  std::vector<int32_t> integers(const char* key,
+                                std::vector<int32_t> fallback) const;  // one number or an array of them
+  ConfigReader object(const char* key) const;                          // an absent key reads as {}
   const Json* raw(const char* key) const;
   const std::vector<Json::Member>& members() const { return object_.object(); }
   [[noreturn]] void fail(const char* key, const std::string& expected) const;  // "WHERE: key: expected X, got Y"

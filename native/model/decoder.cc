@@ -17,15 +17,17 @@ void add_rows(Context& ctx, const AddedRows& added, Residual& stream) {
 
 }  // namespace
 
-void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index, const Tensor& image_features, const Tensor& x) {
+void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index,
+           const Tensor& image_features, const Tensor& x) {
   gather_rows(ctx, weights.embed_tokens, token_ids, x);
   if (image_features) gather_rows(ctx, image_features, image_index, x);
 }
 
-void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call, const Tensor& x, const Tensor& out,
-                     const DecoderSink& sink, Arena& arena) {
+void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
+                     const Tensor& x, const Tensor& out, const DecoderSink& sink, Arena& arena) {
   const size_t num_layers = weights.layers.size(), begin = arena.mark();
-  check(sink.added.size() < num_layers, "internal", "rows are added after ", sink.added.size(), " of ", num_layers, " layers");
+  check(sink.added.size() < num_layers, "internal", "rows are added after ", sink.added.size(), " of ", num_layers,
+        " layers");
   // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum.
   const bool narrows = sink.wanted != nullptr;
   Residual stream(x, out && !narrows ? out : arena.tensor(x.dtype, {x.dim(0), x.dim(1)}));
@@ -49,11 +51,12 @@ void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& wei
   if (!sink.activations) arena.release(begin);
 }
 
-void decoder_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call, const DecoderBackward& pass, const Tensor& dx,
-                      Arena& scratch) {
+void decoder_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
+                      const DecoderBackward& pass, const Tensor& dx, Arena& scratch) {
   for (size_t l = weights.layers.size(); l-- > 0;) {
     if (pass.before) pass.before(l);
-    decoder_layer_backward(ctx, config, weights.layers[l], call, pass.saved[l], pass.grads[l], dx, l > 0 || pass.need_dx, scratch);
+    decoder_layer_backward(ctx, config, weights.layers[l], call, pass.saved[l], pass.grads[l], dx,
+                           l > 0 || pass.need_dx, scratch);
     if (pass.after) pass.after(l);
   }
 }

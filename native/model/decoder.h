@@ -10,9 +10,11 @@
 
 namespace vpref {
 
-// x[t] = embedding of token_ids[t], or the image row where token_ids[t] is -1: image_index[t] is its row of image_features (-1 elsewhere).
+// x[t] = embedding of token_ids[t], or the image row where token_ids[t] is -1: image_index[t] is its row of
+// image_features (-1 elsewhere).
 //   token_ids, image_index: [T] i32 on the device; image_features: [rows, D] or empty.
-void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index, const Tensor& image_features, const Tensor& x);
+void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index,
+           const Tensor& image_features, const Tensor& x);
 
 // Rows that are added to the stream: row index[i] += rows[i].
 struct AddedRows {
@@ -22,17 +24,19 @@ struct AddedRows {
 
 // What a walk does beside the stream. What is not set is not done.
 struct DecoderSink {
-  std::function<void(size_t layer)> before;              // what it throws ends the walk
-  std::function<KvTarget(size_t layer)> kv;              // where new keys and values go; not set: the call's own rows are all there is
+  std::function<void(size_t layer)> before;  // what it throws ends the walk
+  std::function<KvTarget(size_t layer)>
+      kv;  // where new keys and values go; not set: the call's own rows are all there is
   std::vector<LayerActivations>* activations = nullptr;  // gets one per layer, from the arena: a backward follows
   RecomputeLevel level = 0;
-  std::span<const AddedRows> added;                      // [i] after layer i, never after the last
-  const WantedRows* wanted = nullptr;                    // not set: all rows, where `out` is given
+  std::span<const AddedRows> added;    // [i] after layer i, never after the last
+  const WantedRows* wanted = nullptr;  // not set: all rows, where `out` is given
 };
 
-// Brings x[T,D], which it changes, through all layers. out: [R,D] gets the residual stream of the wanted rows, or empty: only what the sink keeps is of use.
-void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call, const Tensor& x, const Tensor& out,
-                     const DecoderSink& sink, Arena& arena);
+// Brings x[T,D], which it changes, through all layers. out: [R,D] gets the residual stream of the wanted rows, or
+// empty: only what the sink keeps is of use.
+void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
+                     const Tensor& x, const Tensor& out, const DecoderSink& sink, Arena& arena);
 
 // What decoder_forward kept, and where gradients go; both one per layer.
 struct DecoderBackward {
@@ -43,7 +47,7 @@ struct DecoderBackward {
 };
 
 // dx[T,D]: gradient of the stream after the last layer in, of x out, in place.
-void decoder_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call, const DecoderBackward& pass, const Tensor& dx,
-                      Arena& scratch);
+void decoder_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
+                      const DecoderBackward& pass, const Tensor& dx, Arena& scratch);
 
 }  // namespace vpref

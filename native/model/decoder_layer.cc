@@ -24,7 +24,9 @@ struct Sizes {
         heads(c.text.num_attention_heads) {}
 };
 
-size_t bytes_of(int64_t rows, int64_t cols, DType dtype) { return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype)); }
+size_t bytes_of(int64_t rows, int64_t cols, DType dtype) {
+  return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype));
+}
 
 int64_t total_rank(const DecoderLayer& layer) {
   int64_t rank = 0;
@@ -51,11 +53,13 @@ struct Heads {
 };
 
 // Norms queries and keys into a.qk, or in place without it, and rotates them there.
-Heads norm_and_rotate(Context& ctx, const ModelConfig& c, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& a, bool rotate) {
+Heads norm_and_rotate(Context& ctx, const ModelConfig& c, const DecoderLayer& layer, const DecoderCall& call,
+                      const LayerActivations& a, bool rotate) {
   const Sizes s(c);
   const Heads from(c, s, a.qkv, a.qkv), to(c, s, a.qk ? a.qk : a.qkv, a.qkv);
   if (layer.q_norm) {
-    const Tensor q_rstd = a.qk_rstd ? a.qk_rstd.rows(0, s.heads) : Tensor(), k_rstd = a.qk_rstd ? a.qk_rstd.rows(s.heads, from.k.dim(1)) : Tensor();
+    const Tensor q_rstd = a.qk_rstd ? a.qk_rstd.rows(0, s.heads) : Tensor(),
+                 k_rstd = a.qk_rstd ? a.qk_rstd.rows(s.heads, from.k.dim(1)) : Tensor();
     rms_norm(ctx, from.q, layer.q_norm, c.text.rms_norm_eps, to.q, q_rstd ? &q_rstd : nullptr);
     rms_norm(ctx, from.k, layer.k_norm, c.text.rms_norm_eps, to.k, k_rstd ? &k_rstd : nullptr);
   }
@@ -63,7 +67,8 @@ Heads norm_and_rotate(Context& ctx, const ModelConfig& c, const DecoderLayer& la
   return to;
 }
 
-void project(Context& ctx, const LinearStack& stack, const DecoderLayer& l, const LayerActivations& a, const Tensor& x, const Tensor& y, Arena& scratch) {
+void project(Context& ctx, const LinearStack& stack, const DecoderLayer& l, const LayerActivations& a, const Tensor& x,
+             const Tensor& y, Arena& scratch) {
   linear_forward(ctx, stack.of(l.linears), x, y, scratch, stack.of(a.lora_h));
 }
 
@@ -103,19 +108,23 @@ void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Ar
 
 }  // namespace
 
-size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype, RecomputeLevel level) {
+size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype,
+                        RecomputeLevel level) {
   const Sizes s(config);
   size_t total = bytes_of(rows, s.d, dtype);
   if (level >= 3) return total;
   total += 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.f, dtype);
+  total += 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype) +
+           2 * bytes_of(rows, s.f, dtype);
   if (level < 1) total += 2 * bytes_of(rows, s.d, dtype) + bytes_of(rows, s.f, dtype);
-  if (level < 1 && layer.q_norm) total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
+  if (level < 1 && layer.q_norm)
+    total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
   if (level < 2) total += bytes_of(rows, total_rank(layer), dtype) + 7 * 64;
   return total;
 }
 
-LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype, RecomputeLevel level, Arena& arena) {
+LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype,
+                                  RecomputeLevel level, Arena& arena) {
   const Sizes s(config);
   LayerActivations a;
   a.residual = arena.tensor(dtype, {rows, s.d});
@@ -141,26 +150,33 @@ LayerActivations make_activations(const ModelConfig& config, const DecoderLayer&
   return a;
 }
 
-size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t rows, DType dtype, bool backward) {
+size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t rows, DType dtype,
+                             bool backward) {
   const Sizes s(config);
   int64_t rank = 0;
   for (const DecoderLayer& l : weights.layers) rank = std::max(rank, largest_rank(l));
   if (!backward) {  // attention's tensors and the MLP's take turns in one place
     const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype);
-    return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) + 2 * bytes_of(rows, rank, dtype) + 64 * 64;
+    return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) +
+           2 * bytes_of(rows, rank, dtype) + 64 * 64;
   }
   // Everything a layer makes, plus one x A^T at a time.
-  size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 3 * bytes_of(rows, s.f, dtype) +
-                 2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(rows, s.f, dtype);
-  if (config.text.qk_norm) total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
+  size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) +
+                 3 * bytes_of(rows, s.f, dtype) + 2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) +
+                 bytes_of(rows, s.heads, DType::f32);
+  total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) +
+           2 * bytes_of(rows, s.f, dtype);
+  if (config.text.qk_norm)
+    total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
   return total + 64 * 64;
 }
 
 size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t rows, int64_t wanted, DType dtype) {
   const Sizes s(config);
   return 2 * bytes_of(wanted, s.d, dtype) +
-         std::max(bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(wanted, s.q, dtype), 2 * bytes_of(wanted, s.f, dtype)) + 16 * 64;
+         std::max(bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(wanted, s.q, dtype),
+                  2 * bytes_of(wanted, s.f, dtype)) +
+         16 * 64;
 }
 
 Tensor Residual::sum(Context& ctx) const {
@@ -172,7 +188,8 @@ Tensor Residual::sum(Context& ctx) const {
 namespace {
 
 // normed = the norm of the stream with all that is pending, which becomes `sum`.
-void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight, Residual& stream, const Tensor& sum, const Tensor& normed, const Tensor& rstd) {
+void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight, Residual& stream, const Tensor& sum,
+                   const Tensor& normed, const Tensor& rstd) {
   const Tensor* scale = rstd ? &rstd : nullptr;
   if (stream.pending) {
     add_rms_norm(ctx, stream.x, stream.delta, weight, config.text.rms_norm_eps, sum, normed, scale);
@@ -189,8 +206,8 @@ struct Projected {
   Tensor q, k, v;
 };
 
-Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const KvTarget* kv, const LayerActivations& a,
-                      Arena& scratch) {
+Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
+                      const KvTarget* kv, const LayerActivations& a, Arena& scratch) {
   project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
   const Heads h = norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/!kv);
   if (!kv) return {h.q, h.k, h.v};
@@ -200,13 +217,14 @@ Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLaye
 }
 
 // Queries of the wanted rows alone. wanted_normed: [R,D] memory.
-Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerSink& sink, const Tensor& normed,
-                         const Tensor& wanted_normed, Arena& scratch) {
+Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
+                         const LayerSink& sink, const Tensor& normed, const Tensor& wanted_normed, Arena& scratch) {
   const Sizes s(config);
   const int64_t kv_heads = config.text.num_key_value_heads;
   const Tensor own = scratch.tensor(normed.dtype, {normed.dim(0), 2 * s.kv});
   linear_forward(ctx, LinearStack{kKProj, 2}.of(layer.linears), normed, own, scratch);
-  Projected to{scratch.tensor(normed.dtype, {wanted_normed.dim(0), s.q}).heads(s.heads), own.cols(0, s.kv).heads(kv_heads), own.cols(s.kv, s.kv).heads(kv_heads)};
+  Projected to{scratch.tensor(normed.dtype, {wanted_normed.dim(0), s.q}).heads(s.heads),
+               own.cols(0, s.kv).heads(kv_heads), own.cols(s.kv, s.kv).heads(kv_heads)};
   if (layer.k_norm) rms_norm(ctx, to.k, layer.k_norm, config.text.rms_norm_eps, to.k, nullptr);
   if (sink.kv) {
     to.k = sink.kv->k.heads(kv_heads);
@@ -224,8 +242,8 @@ Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderL
 
 }  // namespace
 
-void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& all, const LayerSink& sink,
-                   Arena& scratch) {
+void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
+                   Residual& all, const LayerSink& sink, Arena& scratch) {
   const Sizes s(config);
   Residual& stream = sink.wanted ? *sink.narrow : all;
   const int64_t rows = stream.x.dim(0);
@@ -243,11 +261,13 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   if (sink.saved && layer.q_norm) need(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
   const Projected p = sink.wanted ? project_wanted(ctx, config, layer, call, sink, a.normed, a.normed2, scratch)
                                   : project_all(ctx, config, layer, call, sink.kv, a, scratch);
-  attention(ctx, p.q, p.k, p.v, sink.wanted ? *sink.wanted->plan : *call.plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
+  attention(ctx, p.q, p.k, p.v, sink.wanted ? *sink.wanted->plan : *call.plan, attention_scale(config),
+            a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
   if (sink.wanted) gather_rows(ctx, all.x, sink.wanted->rows, stream.x);
   project(ctx, kAttentionOut, layer, a, a.attention, stream.delta, scratch);
   stream.pending = true;
-  residual_norm(ctx, config, layer.post_attention_layernorm, stream, a.residual2 ? a.residual2 : stream.own, a.normed2, a.rstd2);
+  residual_norm(ctx, config, layer.post_attention_layernorm, stream, a.residual2 ? a.residual2 : stream.own, a.normed2,
+                a.rstd2);
 
   scratch.release(attention_mark);
   need(a.gate_up, rows, 2 * s.f, dtype, scratch);
@@ -259,8 +279,9 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   scratch.release(mark);
 }
 
-void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& saved,
-                            const LayerGrads& grads, const Tensor& dx, bool need_dx, Arena& scratch) {
+void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
+                            const LayerActivations& saved, const LayerGrads& grads, const Tensor& dx, bool need_dx,
+                            Arena& scratch) {
   const TextConfig& t = config.text;
   const Sizes s(config);
   const int64_t rows = dx.dim(0);
@@ -300,7 +321,8 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   const Tensor d_d = scratch.tensor(dtype, {rows, s.d});
   {  // residual + down(swiglu(gate(normed2), up(normed2)))
     const size_t inner = scratch.mark();
-    const Tensor dgate_up = scratch.tensor(dtype, {rows, 2 * s.f}), dgate = dgate_up.cols(0, s.f), dup = dgate_up.cols(s.f, s.f);
+    const Tensor dgate_up = scratch.tensor(dtype, {rows, 2 * s.f}), dgate = dgate_up.cols(0, s.f),
+                 dup = dgate_up.cols(s.f, s.f);
     backward(kMlpOut, dx, a.product, &dup);
     swiglu_backward(ctx, dup, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), dgate, dup);
     backward(kGateUp, dgate_up, a.normed2, &d_d);
@@ -313,12 +335,15 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
     backward(kAttentionOut, dx, a.attention, &dattention);
     const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
     const Heads d(config, s, dqkv, dqkv);
-    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan, attention_scale(config), d.q, d.k, d.v);
+    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan,
+                       attention_scale(config), d.q, d.k, d.v);
     rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
     if (layer.q_norm) {
       const Heads before(config, s, a.qkv, a.qkv);
-      rms_norm_backward(ctx, d.q, before.q, layer.q_norm, a.qk_rstd.rows(0, s.heads), d.q, /*accumulate=*/false, grads.q_norm ? &grads.q_norm : nullptr);
-      rms_norm_backward(ctx, d.k, before.k, layer.k_norm, a.qk_rstd.rows(s.heads, d.k.dim(1)), d.k, /*accumulate=*/false, grads.k_norm ? &grads.k_norm : nullptr);
+      rms_norm_backward(ctx, d.q, before.q, layer.q_norm, a.qk_rstd.rows(0, s.heads), d.q, /*accumulate=*/false,
+                        grads.q_norm ? &grads.q_norm : nullptr);
+      rms_norm_backward(ctx, d.k, before.k, layer.k_norm, a.qk_rstd.rows(s.heads, d.k.dim(1)), d.k,
+                        /*accumulate=*/false, grads.k_norm ? &grads.k_norm : nullptr);
     }
     const bool need_normed = need_dx || grads.input_layernorm;
     backward(kQkv, dqkv, a.normed, need_normed ? &d_d : nullptr);

@@ -28,15 +28,19 @@ struct LayerActivations {
   PerLinear<Tensor> lora_h;  // [T, rank] x A^T of each linear with adapters; dropped at level 2
 };
 
-// 0: keep all; 1: drop what is cheap to recompute (norm outputs, the SwiGLU product); 2: also the LoRA h; 3: keep the layer's input only.
+// 0: keep all; 1: drop what is cheap to recompute (norm outputs, the SwiGLU product); 2: also the LoRA h; 3: keep the
+// layer's input only.
 using RecomputeLevel = int;
 
 // Bytes that make_activations takes from the arena for one layer of `num_rows` rows.
-size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype, RecomputeLevel level);
-LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype, RecomputeLevel level, Arena& arena);
+size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
+                        RecomputeLevel level);
+LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
+                                  RecomputeLevel level, Arena& arena);
 
 // Scratch bytes that one layer's forward (backward = false) or backward needs at most.
-size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t num_rows, DType dtype, bool backward);
+size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t num_rows, DType dtype,
+                             bool backward);
 
 // Scratch bytes of a layer with wanted rows, but for the x A^T of adapters.
 size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t num_rows, int64_t num_wanted, DType dtype);
@@ -47,7 +51,8 @@ struct KvTarget {
   Tensor rows;  // [T] i32
 };
 
-// The residual stream on its way through the layers. What a layer adds last is left to the next norm, which sums in the same pass over memory.
+// The residual stream on its way through the layers. What a layer adds last is left to the next norm, which sums in the
+// same pass over memory.
 struct Residual {
   // own: [T,D] the stream, and its memory where no activations keep it; delta: [T,D] memory for what a layer adds.
   Residual(const Tensor& own, const Tensor& delta) : own(own), delta(delta), x(own) {}
@@ -66,8 +71,8 @@ struct DecoderCall {
   const AttentionPlan* plan;  // ranges are rows of the cache, or of this call where there is none
 };
 
-// The rows that are read after the last layer, when they are some of all: every row gives its key and value, only these go through the rest. Scoring
-// and prefill want a few rows of hundreds.
+// The rows that are read after the last layer, when they are some of all: every row gives its key and value, only these
+// go through the rest. Scoring and prefill want a few rows of hundreds.
 struct WantedRows {
   Tensor rows;                // [R] i32, ascending
   Tensor positions;           // [1,R] i32
@@ -79,12 +84,12 @@ struct LayerSink {
   const KvTarget* kv = nullptr;       // null: the call's own rows are all there is (training, scoring)
   LayerActivations* saved = nullptr;  // null: no backward follows
   const WantedRows* wanted = nullptr;
-  Residual* narrow = nullptr;         // with `wanted`: their stream
+  Residual* narrow = nullptr;  // with `wanted`: their stream
 };
 
 // Adds the layer to the stream; with `wanted` to their stream, which begins here.
-void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, Residual& stream, const LayerSink& sink,
-                   Arena& scratch);
+void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
+                   Residual& stream, const LayerSink& sink, Arena& scratch);
 
 // Gradients of a layer's parameters; empty = frozen.
 struct LayerGrads {
@@ -93,9 +98,11 @@ struct LayerGrads {
   Tensor q_norm, k_norm;                             // [E]
 };
 
-// dx[T,D]: gradient of the layer's output in, of its input out, in place. With need_dx = false (first layer, frozen embedding and projector) the
-// part of the gradient that only flows further down is left out and dx is not meaningful afterwards.
-void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& saved,
-                            const LayerGrads& grads, const Tensor& dx, bool need_dx, Arena& scratch);
+// dx[T,D]: gradient of the layer's output in, of its input out, in place. With need_dx = false (first layer, frozen
+// embedding and projector) the part of the gradient that only flows further down is left out and dx is not meaningful
+// afterwards.
+void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
+                            const LayerActivations& saved, const LayerGrads& grads, const Tensor& dx, bool need_dx,
+                            Arena& scratch);
 
 }  // namespace vpref

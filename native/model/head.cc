@@ -14,7 +14,9 @@ namespace vpref {
 
 namespace {
 
-size_t bytes_of(int64_t rows, int64_t cols, DType dtype) { return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype)); }
+size_t bytes_of(int64_t rows, int64_t cols, DType dtype) {
+  return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype));
+}
 
 }  // namespace
 
@@ -30,14 +32,17 @@ HeadActivations make_head_activations(const ModelConfig& config, int64_t num_tar
           .dnormed = arena.tensor(dtype, {num_targets, d})};
 }
 
-size_t head_scratch_bytes(const ModelConfig& config, const Linear& lm_head, int64_t num_targets, int64_t chunk_rows, DType dtype) {
+size_t head_scratch_bytes(const ModelConfig& config, const Linear& lm_head, int64_t num_targets, int64_t chunk_rows,
+                          DType dtype) {
   const int64_t rows = std::min(chunk_rows, num_targets), rank = saved_rank(lm_head);
-  return (rank > 0 ? bytes_of(rows, rank, dtype) : 0) + 2 * bytes_of(num_targets, config.text.hidden_size, dtype) + bytes_of(rows, config.text.vocab_size, DType::f32) +
-         bytes_of(rows, config.text.vocab_size, dtype) + bytes_of(num_targets, 1, DType::f32) + 8 * 64;
+  return (rank > 0 ? bytes_of(rows, rank, dtype) : 0) + 2 * bytes_of(num_targets, config.text.hidden_size, dtype) +
+         bytes_of(rows, config.text.vocab_size, DType::f32) + bytes_of(rows, config.text.vocab_size, dtype) +
+         bytes_of(num_targets, 1, DType::f32) + 8 * 64;
 }
 
-void head_logps(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& x, const Tensor& target_rows, const Tensor& targets,
-                int64_t chunk_rows, const Tensor& logps, const HeadActivations* saved, Arena& scratch) {
+void head_logps(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& x,
+                const Tensor& target_rows, const Tensor& targets, int64_t chunk_rows, const Tensor& logps,
+                const HeadActivations* saved, Arena& scratch) {
   const int64_t num_targets = targets.dim(0), d = config.text.hidden_size, v = config.text.vocab_size;
   const size_t mark = scratch.mark();
   const Tensor residual = saved ? saved->residual : scratch.tensor(x.dtype, {num_targets, d});
@@ -52,17 +57,20 @@ void head_logps(Context& ctx, const ModelConfig& config, const Weights& weights,
     const int64_t rows = std::min(chunk_rows, num_targets - begin);
     const Tensor chunk = logits.rows(0, rows);
     linear_forward(ctx, weights.lm_head, normed.rows(begin, rows), chunk, scratch);
-    log_softmax_gather(ctx, chunk, targets.rows(begin, rows), logps.rows(begin, rows), /*to_gradient=*/saved != nullptr);
+    log_softmax_gather(ctx, chunk, targets.rows(begin, rows), logps.rows(begin, rows),
+                       /*to_gradient=*/saved != nullptr);
     if (!saved) continue;
     if (x.dtype != DType::f32) convert(ctx, chunk, dlogits.rows(0, rows));
     const Tensor dnormed = saved->dnormed.rows(begin, rows);
-    linear_backward(ctx, weights.lm_head, dlogits.rows(0, rows), normed.rows(begin, rows), &dnormed, 0, frozen, scratch);
+    linear_backward(ctx, weights.lm_head, dlogits.rows(0, rows), normed.rows(begin, rows), &dnormed, 0, frozen,
+                    scratch);
   }
   scratch.release(mark);
 }
 
-void head_logps_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& target_rows, const Tensor& targets,
-                         const Tensor& row_weight, int64_t chunk_rows, const HeadActivations& saved, const Tensor& dx, const Tensor& norm_grad,
+void head_logps_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& target_rows,
+                         const Tensor& targets, const Tensor& row_weight, int64_t chunk_rows,
+                         const HeadActivations& saved, const Tensor& dx, const Tensor& norm_grad,
                          const Tensor& lm_head_grad, Arena& scratch) {
   const int64_t num_targets = targets.dim(0), d = config.text.hidden_size, v = config.text.vocab_size;
   const size_t mark = scratch.mark();
@@ -82,7 +90,8 @@ void head_logps_backward(Context& ctx, const ModelConfig& config, const Weights&
   }
   scale_rows(ctx, row_weight, saved.dnormed);
   const Tensor dresidual = scratch.tensor(dx.dtype, {num_targets, d});
-  rms_norm_backward(ctx, saved.dnormed, saved.residual, weights.norm, saved.rstd, dresidual, /*accumulate=*/false, norm_grad ? &norm_grad : nullptr);
+  rms_norm_backward(ctx, saved.dnormed, saved.residual, weights.norm, saved.rstd, dresidual, /*accumulate=*/false,
+                    norm_grad ? &norm_grad : nullptr);
   scatter_add_rows(ctx, dresidual, target_rows, dx);
   scratch.release(mark);
 }

@@ -28,8 +28,10 @@ int64_t ImageEncoder::images_at_once() const {
 void ImageEncoder::check_size(const Image& image) const {
   const VisionConfig& v = model_.config.vision;
   check(model_.config.has_vision, "request", "image: expected none for a text-only model");
-  check(image.height == v.image_size && image.width == v.image_size && image.pixels.size() == 3 * size_t(v.image_size) * size_t(v.image_size), "request",
-        "image: expected ", v.image_size, " x ", v.image_size, " RGB pixels, got ", image.width, " x ", image.height, " in ", image.pixels.size(), " bytes");
+  check(image.height == v.image_size && image.width == v.image_size &&
+            image.pixels.size() == 3 * size_t(v.image_size) * size_t(v.image_size),
+        "request", "image: expected ", v.image_size, " x ", v.image_size, " RGB pixels, got ", image.width, " x ",
+        image.height, " in ", image.pixels.size(), " bytes");
 }
 
 void ImageEncoder::reserve(int64_t num_images) {
@@ -37,19 +39,23 @@ void ImageEncoder::reserve(int64_t num_images) {
   if (num_images == 0) return;
   const ModelConfig& c = model_.config;
   const DType dtype = model_.compute();
-  const int64_t patches = num_images * c.vision.num_patches(), inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size;
+  const int64_t patches = num_images * c.vision.num_patches(),
+                inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size;
   const int64_t rows = num_images * c.num_image_rows();
   const size_t size = dtype_size(dtype);
   const int64_t rank = std::max(saved_rank(model_.weights.projector_1), saved_rank(model_.weights.projector_2));
-  const size_t tower = aligned(size_t(patches * inputs) * size) + vision_scratch_bytes(c, model_.weights, num_images, dtype);
-  const size_t projector = aligned(size_t(rows) * size_t(c.text.hidden_size) * size) + aligned(size_t(rows) * size_t(rank) * size);
+  const size_t tower =
+      aligned(size_t(patches * inputs) * size) + vision_scratch_bytes(c, model_.weights, num_images, dtype);
+  const size_t projector =
+      aligned(size_t(rows) * size_t(c.text.hidden_size) * size) + aligned(size_t(rows) * size_t(rank) * size);
   const size_t bytes = std::max(tower, projector) + aligned(size_t(rows) * size_t(c.vision.hidden_size) * size);
   if (arena_.capacity() < bytes) arena_ = Arena(model_.device(), bytes);
 }
 
 void ImageEncoder::features(Context& ctx, std::span<const Image* const> images, const Tensor& features) {
   const ModelConfig& c = model_.config;
-  const int64_t num_patches = c.vision.num_patches(), inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size, rows = c.num_image_rows();
+  const int64_t num_patches = c.vision.num_patches(), inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size,
+                rows = c.num_image_rows();
   for (const Image* image : images) check_size(*image);
   const int64_t total = int64_t(images.size()), at_once = std::min(images_at_once(), total);
   if (total == 0) return;
@@ -65,7 +71,8 @@ void ImageEncoder::features(Context& ctx, std::span<const Image* const> images, 
       const int64_t first = begin + int64_t(first_byte / image_bytes);
 #pragma omp parallel for num_threads(ctx.num_threads) schedule(dynamic)
       for (int64_t i = 0; i < int64_t(bytes / image_bytes); ++i) {
-        image_patches(*images[size_t(first + i)], c.vision.normalisation, c.vision.patch_size, host.rows(i * num_patches, num_patches));
+        image_patches(*images[size_t(first + i)], c.vision.normalisation, c.vision.patch_size,
+                      host.rows(i * num_patches, num_patches));
       }
     });
     vision_tower(ctx, c, model_.weights, device, features.rows(begin * rows, count * rows), arena_);

@@ -13,7 +13,8 @@ class ImageEncoder {
  public:
   explicit ImageEncoder(const Model& model) : model_(model) {}
 
-  // features[images * num_image_rows, C] in the compute dtype, before the projector. Throws Error{"request"} when an image has not the model's size.
+  // features[images * num_image_rows, C] in the compute dtype, before the projector. Throws Error{"request"} when an
+  // image has not the model's size.
   void features(Context& ctx, std::span<const Image* const> images, const Tensor& features);
   // rows[images * num_image_rows, D]: what stands among the tokens.
   void rows(Context& ctx, std::span<const Image* const> images, const Tensor& rows);

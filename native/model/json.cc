@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/json.h"
 
+#include <sys/stat.h>
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -8,7 +9,6 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
-#include <sys/stat.h>
 #include <unordered_set>
 
 #include "core/error.h"
@@ -61,7 +61,8 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 class JsonParser {
  public:
-  JsonParser(std::string_view text, const std::string& where) : begin_(text.data()), p_(begin_), end_(begin_ + text.size()), where_(where) {}
+  JsonParser(std::string_view text, const std::string& where)
+      : begin_(text.data()), p_(begin_), end_(begin_ + text.size()), where_(where) {}
 
   Json whole() {
     Json v = value(0);
@@ -71,7 +72,9 @@ class JsonParser {
   }
 
  private:
-  [[noreturn]] void fail(const char* what) const { throw Error("checkpoint", cat(where_, ": byte ", p_ - begin_, ": bad JSON: ", what)); }
+  [[noreturn]] void fail(const char* what) const {
+    throw Error("checkpoint", cat(where_, ": byte ", p_ - begin_, ": bad JSON: ", what));
+  }
 
   void blank() {
     while (p_ < end_ && (*p_ == ' ' || *p_ == '\t' || *p_ == '\n' || *p_ == '\r')) ++p_;
@@ -89,16 +92,31 @@ class JsonParser {
     if (p_ == end_) fail("expected a value, got the end");
     Json v;
     switch (*p_) {
-      case '{': object(v, depth); return v;
-      case '[': array(v, depth); return v;
+      case '{':
+        object(v, depth);
+        return v;
+      case '[':
+        array(v, depth);
+        return v;
       case '"':
         v.kind_ = Json::Kind::string;
         v.string_ = string();
         return v;
-      case 't': word("true"); v.boolean_ = true; v.kind_ = Json::Kind::boolean; return v;
-      case 'f': word("false"); v.kind_ = Json::Kind::boolean; return v;
-      case 'n': word("null"); return v;
-      default: number(v); return v;
+      case 't':
+        word("true");
+        v.boolean_ = true;
+        v.kind_ = Json::Kind::boolean;
+        return v;
+      case 'f':
+        word("false");
+        v.kind_ = Json::Kind::boolean;
+        return v;
+      case 'n':
+        word("null");
+        return v;
+      default:
+        number(v);
+        return v;
     }
   }
 
@@ -161,7 +179,8 @@ class JsonParser {
         escape(out);
         continue;
       }
-      const int n = utf8_length(reinterpret_cast<const unsigned char*>(p_), reinterpret_cast<const unsigned char*>(end_));
+      const int n =
+          utf8_length(reinterpret_cast<const unsigned char*>(p_), reinterpret_cast<const unsigned char*>(end_));
       if (n == 0) fail("bad UTF-8");
       out.append(p_, size_t(n));
       p_ += n;
@@ -171,16 +190,34 @@ class JsonParser {
   void escape(std::string& out) {
     if (p_ == end_) fail("unterminated string");
     switch (*p_++) {
-      case '"': out += '"'; return;
-      case '\\': out += '\\'; return;
-      case '/': out += '/'; return;
-      case 'b': out += '\b'; return;
-      case 'f': out += '\f'; return;
-      case 'n': out += '\n'; return;
-      case 'r': out += '\r'; return;
-      case 't': out += '\t'; return;
-      case 'u': break;
-      default: fail("bad escape");
+      case '"':
+        out += '"';
+        return;
+      case '\\':
+        out += '\\';
+        return;
+      case '/':
+        out += '/';
+        return;
+      case 'b':
+        out += '\b';
+        return;
+      case 'f':
+        out += '\f';
+        return;
+      case 'n':
+        out += '\n';
+        return;
+      case 'r':
+        out += '\r';
+        return;
+      case 't':
+        out += '\t';
+        return;
+      case 'u':
+        break;
+      default:
+        fail("bad escape");
     }
     uint32_t code = hex4();
     if (code >= 0xdc00 && code < 0xe000) fail("lone surrogate");

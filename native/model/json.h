@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A strict JSON reader (RFC 8259) for configuration files and safetensors headers: UTF-8 only, no duplicate keys, bounded depth.
+// A strict JSON reader (RFC 8259) for configuration files and safetensors headers: UTF-8 only, no duplicate keys,
+// bounded depth.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -23,7 +24,9 @@ class Json {
   bool is_object() const { return kind_ == Kind::object; }
   bool is_string() const { return kind_ == Kind::string; }
   bool is_number() const { return kind_ == Kind::number; }
-  bool is_integer() const { return kind_ == Kind::number && is_integer_; }  // written without fraction or exponent and within int64
+  bool is_integer() const {
+    return kind_ == Kind::number && is_integer_;
+  }  // written without fraction or exponent and within int64
   bool boolean() const { return boolean_; }
   double number() const { return number_; }
   int64_t integer() const { return integer_; }

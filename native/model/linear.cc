@@ -21,7 +21,8 @@ int64_t saved_rank(const Linear& l) {
 namespace {
 
 // y += scale (x A^T) B^T of every adapter that is on.
-void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch, const Tensor& saved_h) {
+void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch,
+                  const Tensor& saved_h) {
   const size_t mark = scratch.mark();
   int64_t column = 0;
   for (const LoraPair& pair : l.adapters) {
@@ -36,8 +37,8 @@ void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& 
 }
 
 // All but dx's part of the base weight.
-void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor& saved_h, const Tensor* dx, const LinearGrads& grads,
-                         Arena& scratch) {
+void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor& saved_h,
+                         const Tensor* dx, const LinearGrads& grads, Arena& scratch) {
   const int64_t num_rows = dy.dim(0);
   if (grads.weight) linear_backward_weight(ctx, dy, x, grads.weight, grads.bias ? &grads.bias : nullptr);
   const size_t mark = scratch.mark();
@@ -76,15 +77,20 @@ Linear stacked(const Context& ctx, std::span<const Linear> linears) {
   for (const Linear& l : linears) {
     const Tensor& w = l.weight;
     const int64_t n = all.weight.dim(0);
-    if (w.dtype != all.weight.dtype || !w.dense() || w.dim(1) != all.weight.dim(1) || w.data != all.weight.rows(n, 0).data) return {};
-    if (bool(l.bias) != bool(all.bias) || (l.bias && (l.bias.dtype != all.bias.dtype || l.bias.data != all.bias.rows(n, 0).data))) return {};
+    if (w.dtype != all.weight.dtype || !w.dense() || w.dim(1) != all.weight.dim(1) ||
+        w.data != all.weight.rows(n, 0).data)
+      return {};
+    if (bool(l.bias) != bool(all.bias) ||
+        (l.bias && (l.bias.dtype != all.bias.dtype || l.bias.data != all.bias.rows(n, 0).data)))
+      return {};
     all.weight.shape[0] += w.dim(0);
   }
   if (all.bias) all.bias.shape[0] = all.weight.dim(0);
   return all;
 }
 
-void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch, std::span<const Tensor> saved_h) {
+void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch,
+                    std::span<const Tensor> saved_h) {
   const Linear one = stacked(ctx, linears);
   if (one.weight) linear(ctx, x, one.weight, one.bias ? &one.bias : nullptr, y);
   int64_t column = 0;
@@ -101,8 +107,9 @@ void linear_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor
   linear_forward(ctx, std::span(&l, 1), x, y, scratch);
 }
 
-void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const Tensor& x, std::span<const Tensor> saved_h, const Tensor* dx, float beta,
-                     std::span<const LinearGrads> grads, Arena& scratch) {
+void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const Tensor& x,
+                     std::span<const Tensor> saved_h, const Tensor* dx, float beta, std::span<const LinearGrads> grads,
+                     Arena& scratch) {
   const Linear one = stacked(ctx, linears);
   if (dx && one.weight) linear_backward_input(ctx, dy, one.weight, *dx, beta);
   int64_t column = 0;
@@ -115,7 +122,8 @@ void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor
   }
 }
 
-void linear_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor* dx, float beta, const LinearGrads& grads, Arena& scratch) {
+void linear_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor* dx, float beta,
+                     const LinearGrads& grads, Arena& scratch) {
   linear_backward(ctx, std::span(&l, 1), dy, x, {}, dx, beta, std::span(&grads, 1), scratch);
 }
 

@@ -24,22 +24,26 @@ struct LinearGrads {
 // Columns of saved_h.
 int64_t saved_rank(const Linear& linear);
 
-// The functions below take one linear, or several that read the same x and whose outputs stand side by side (LinearStack): y[T, N1 + N2 + ...].
+// The functions below take one linear, or several that read the same x and whose outputs stand side by side
+// (LinearStack): y[T, N1 + N2 + ...].
 
-// The linears as one, [N1 + N2 + ..., K] with a bias where all have one, without their adapters; its weight is empty where weights or biases do not follow
-// each other in memory, as the loader puts them on a GPU, or only some have a bias. Empty on the CPU: one product gains nothing there, and results would
-// depend on how a file orders its tensors.
+// The linears as one, [N1 + N2 + ..., K] with a bias where all have one, without their adapters; its weight is empty
+// where weights or biases do not follow each other in memory, as the loader puts them on a GPU, or only some have a
+// bias. Empty on the CPU: one product gains nothing there, and results would depend on how a file orders its tensors.
 Linear stacked(const Context& ctx, std::span<const Linear> linears);
 
-// y from x[T,K]. saved_h: one per linear, [T, sum of enabled ranks] in x's dtype, which receives x A^T of every enabled adapter side by side, or empty;
-// no saved_h: none is kept. Stacked weights are one product.
-void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch, std::span<const Tensor> saved_h = {});
+// y from x[T,K]. saved_h: one per linear, [T, sum of enabled ranks] in x's dtype, which receives x A^T of every enabled
+// adapter side by side, or empty; no saved_h: none is kept. Stacked weights are one product.
+void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch,
+                    std::span<const Tensor> saved_h = {});
 void linear_forward(Context& ctx, const Linear& linear, const Tensor& x, const Tensor& y, Arena& scratch);
 
-// dx = beta * dx + dy W + sum scale (dy B) A (dx may be null), and the gradients, one per linear. x and saved_h as the forward had them; an empty saved_h
-// is recomputed.
-void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const Tensor& x, std::span<const Tensor> saved_h, const Tensor* dx, float beta,
-                     std::span<const LinearGrads> grads, Arena& scratch);
-void linear_backward(Context& ctx, const Linear& linear, const Tensor& dy, const Tensor& x, const Tensor* dx, float beta, const LinearGrads& grads, Arena& scratch);
+// dx = beta * dx + dy W + sum scale (dy B) A (dx may be null), and the gradients, one per linear. x and saved_h as the
+// forward had them; an empty saved_h is recomputed.
+void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const Tensor& x,
+                     std::span<const Tensor> saved_h, const Tensor* dx, float beta, std::span<const LinearGrads> grads,
+                     Arena& scratch);
+void linear_backward(Context& ctx, const Linear& linear, const Tensor& dy, const Tensor& x, const Tensor* dx,
+                     float beta, const LinearGrads& grads, Arena& scratch);
 
 }  // namespace vpref

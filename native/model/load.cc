@@ -33,25 +33,33 @@ std::string gibibytes(size_t bytes) {
 }
 
 // Buffers that old checkpoints carry and nothing reads.
-bool ignorable(const std::string& name) { return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, "embeddings.position_ids"); }
+bool ignorable(const std::string& name) {
+  return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, "embeddings.position_ids");
+}
 
 // File names below `dir` that hold the weights: the shards of the index, or the single file.
 // As transformers does, the single file comes first where both are there.
-std::vector<std::string> weight_files(const std::string& dir, std::map<std::string, std::string>& weight_map, std::vector<std::string>& notes) {
+std::vector<std::string> weight_files(const std::string& dir, std::map<std::string, std::string>& weight_map,
+                                      std::vector<std::string>& notes) {
   const std::string index_path = dir + "/model.safetensors.index.json";
   if (file_exists(dir + "/model.safetensors")) {
-    if (file_exists(index_path)) notes.push_back(cat(dir, ": model.safetensors is read, as transformers does; model.safetensors.index.json and its shards are not"));
+    if (file_exists(index_path))
+      notes.push_back(cat(
+          dir,
+          ": model.safetensors is read, as transformers does; model.safetensors.index.json and its shards are not"));
     return {"model.safetensors"};
   }
-  check(file_exists(index_path), "checkpoint", dir, ": expected model.safetensors or model.safetensors.index.json, got neither");
+  check(file_exists(index_path), "checkpoint", dir,
+        ": expected model.safetensors or model.safetensors.index.json, got neither");
   const Json index = read_json_file(index_path);
   const Json* map = index.find("weight_map");
   check(map && map->is_object(), "checkpoint", index_path, ": weight_map: expected an object");
   std::set<std::string> files;
   for (const auto& [name, file] : map->object()) {
-    check(file.is_string(), "checkpoint", index_path, ": weight_map: ", name, ": expected a file name, got ", file.kind_name());
-    check(!file.string().empty() && file.string().find('/') == std::string::npos && file.string() != "..", "checkpoint", index_path, ": weight_map: ", name,
-          ": expected a file name, got ", json_quote(file.string()));
+    check(file.is_string(), "checkpoint", index_path, ": weight_map: ", name, ": expected a file name, got ",
+          file.kind_name());
+    check(!file.string().empty() && file.string().find('/') == std::string::npos && file.string() != "..", "checkpoint",
+          index_path, ": weight_map: ", name, ": expected a file name, got ", json_quote(file.string()));
     files.insert(file.string());
     weight_map.emplace(name, file.string());
   }
@@ -95,7 +103,8 @@ void read_image_processor(const std::string& dir, Normalisation& n) {
   }
 }
 
-std::string chosen_prefix(const FamilyTensors& family, int group, const std::map<std::string, const Safetensors*>& stored) {
+std::string chosen_prefix(const FamilyTensors& family, int group,
+                          const std::map<std::string, const Safetensors*>& stored) {
   const TensorGroup& g = family.groups[size_t(group)];
   for (const bool optional : {false, true}) {
     for (const TensorSpec& spec : family.tensors) {
@@ -112,7 +121,8 @@ std::string chosen_prefix(const FamilyTensors& family, int group, const std::map
 }  // namespace
 
 Model::Model(const std::string& dir, Device device, DType compute) : device_(device), compute_(compute) {
-  check(compute == DType::f32 || compute == DType::bf16, "dtype", "compute dtype: expected f32 or bf16, got ", dtype_name(compute));
+  check(compute == DType::f32 || compute == DType::bf16, "dtype", "compute dtype: expected f32 or bf16, got ",
+        dtype_name(compute));
   const std::string path = dir + "/config.json";
   check(file_exists(path), "checkpoint", path, ": expected a file, got none (is this a Hugging Face model directory?)");
   const Json json = read_json_file(path);
@@ -136,7 +146,9 @@ void Model::open_shards(const std::string& dir) {
   for (const std::string& file : weight_files(dir, weight_map, notes_)) shards_.emplace_back(dir + "/" + file);
   num_model_shards_ = shards_.size();
   for (const auto& [name, file] : weight_map) {
-    const bool found = std::any_of(shards_.begin(), shards_.end(), [&](const Safetensors& s) { return s.path() == dir + "/" + file && s.contains(name); });
+    const bool found = std::any_of(shards_.begin(), shards_.end(), [&](const Safetensors& s) {
+      return s.path() == dir + "/" + file && s.contains(name);
+    });
     check(found, "checkpoint", dir, "/", file, ": ", name, ": expected this tensor (the index names it), got none");
   }
 }
@@ -169,18 +181,25 @@ void Model::bind_tensors() {
     const std::string name = prefixes[size_t(spec.group)] + spec.name;
     const auto found = stored.find(name);
     if (found == stored.end()) {
-      check(spec.optional, "checkpoint", shards_.front().path(), ": ", name, ": expected a tensor of shape ", shape_text(spec.stored_shape), ", got none");
+      check(spec.optional, "checkpoint", shards_.front().path(), ": ", name, ": expected a tensor of shape ",
+            shape_text(spec.stored_shape), ", got none");
       continue;
     }
     const Safetensors& shard = *found->second;
     const StoredTensor& t = shard.tensors().at(name);
     stored.erase(found);
-    check(t.shape == spec.stored_shape, "checkpoint", shard.path(), ": ", name, ": shape: expected ", shape_text(spec.stored_shape), ", got ", shape_text(t.shape));
-    check(t.dtype && is_float(*t.dtype), "checkpoint", shard.path(), ": ", name, ": dtype: expected F32, BF16 or F16, got ", t.dtype_name);
-    const auto shard_index = size_t(std::distance(shards_.begin(), std::find_if(shards_.begin(), shards_.end(), [&](const Safetensors& s) { return &s == &shard; })));
-    const auto linear = std::find_if(tensors_.linears.begin(), tensors_.linears.end(), [&](const LinearSpec& l) { return l.linear && &l.linear->weight == spec.slot; });
+    check(t.shape == spec.stored_shape, "checkpoint", shard.path(), ": ", name, ": shape: expected ",
+          shape_text(spec.stored_shape), ", got ", shape_text(t.shape));
+    check(t.dtype && is_float(*t.dtype), "checkpoint", shard.path(), ": ", name,
+          ": dtype: expected F32, BF16 or F16, got ", t.dtype_name);
+    const auto shard_index =
+        size_t(std::distance(shards_.begin(), std::find_if(shards_.begin(), shards_.end(),
+                                                           [&](const Safetensors& s) { return &s == &shard; })));
+    const auto linear = std::find_if(tensors_.linears.begin(), tensors_.linears.end(),
+                                     [&](const LinearSpec& l) { return l.linear && &l.linear->weight == spec.slot; });
     const Tensor view = shard.view(name);
-    stored_names_.push_back({name, shard_index, spec.slot, linear == tensors_.linears.end() ? nullptr : linear->linear, view});
+    stored_names_.push_back(
+        {name, shard_index, spec.slot, linear == tensors_.linears.end() ? nullptr : linear->linear, view});
     if (!spec.slot) continue;
     *spec.slot = Tensor(view.data, view.dtype, spec.shape);
     if (placed_.empty()) stored_ = view.dtype;
@@ -188,16 +207,19 @@ void Model::bind_tensors() {
     placed_.push_back({spec.slot, &shard.file()});
   }
   for (const auto& [name, shard] : stored) {
-    check(ignorable(name), "checkpoint", shard->path(), ": ", name, ": expected no such tensor in a ", config.model_type, " model");
+    check(ignorable(name), "checkpoint", shard->path(), ": ", name, ": expected no such tensor in a ",
+          config.model_type, " model");
   }
   tie_or_untie();
 }
 
-// A tied head that the files hold with other values is a head of its own, whatever config.json says (transformers 5, tie_weights).
+// A tied head that the files hold with other values is a head of its own, whatever config.json says (transformers 5,
+// tie_weights).
 void Model::tie_or_untie() {
   if (!config.text.tie_word_embeddings) return;
   weights.lm_head.weight = weights.embed_tokens;
-  const auto head = std::find_if(stored_names_.begin(), stored_names_.end(), [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
+  const auto head = std::find_if(stored_names_.begin(), stored_names_.end(),
+                                 [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
   if (head == stored_names_.end()) return;
   const Tensor &copy = head->stored, &embedding = weights.embed_tokens;
   if (copy.dtype == embedding.dtype && std::memcmp(copy.data, embedding.data, copy.bytes()) == 0) {
@@ -208,7 +230,8 @@ void Model::tie_or_untie() {
   untie_head();
   const auto shard = std::next(shards_.begin(), ptrdiff_t(head->shard));
   point(weights.lm_head.weight, copy, *shard);
-  notes_.push_back(cat(shard->path(), ": ", head->name, " differs from the embedding: not tied, though config.json says tie_word_embeddings"));
+  notes_.push_back(cat(shard->path(), ": ", head->name,
+                       " differs from the embedding: not tied, though config.json says tie_word_embeddings"));
 }
 
 namespace {
@@ -218,7 +241,8 @@ void fetch(const Tensor& t, int threads) {
   constexpr int64_t kPart = int64_t(1) << 20;
   const int64_t bytes = int64_t(t.bytes());
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t begin = 0; begin < bytes; begin += kPart) MappedFile::fetch(t.as<char>() + begin, size_t(std::min(kPart, bytes - begin)));
+  for (int64_t begin = 0; begin < bytes; begin += kPart)
+    MappedFile::fetch(t.as<char>() + begin, size_t(std::min(kPart, bytes - begin)));
 }
 
 }  // namespace
@@ -266,8 +290,8 @@ void Model::prepare(Context& ctx) {
     for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p.slot)));
     for_each_adapter_tensor([&](Tensor& t) { bytes += aligned(size_t(t.numel()) * dtype_size(compute_)); });
     const MemorySize memory = memory_size(device_);
-    check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_), ", the GPU has ", gibibytes(memory.free),
-          " free of ", gibibytes(memory.total));
+    check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_),
+          ", the GPU has ", gibibytes(memory.free), " free of ", gibibytes(memory.total));
     device_weights_ = Arena(device_, bytes);
   }
   prepared_ = true;

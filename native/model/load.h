@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint directory as a model: configuration, mapped weights, adapters; converted or uploaded only when first used.
+// A checkpoint directory as a model: configuration, mapped weights, adapters; converted or uploaded only when first
+// used.
 #pragma once
 #include <list>
 #include <memory>
@@ -34,13 +35,14 @@ struct LoadedAdapter {
 
 class Model {
  public:
-  // Reads config.json, generation_config.json, the image processor's numbers and the headers of every shard; maps the weights. No weight is read.
-  // Throws Error{"io" | "config" | "checkpoint"} naming file and key or tensor.
+  // Reads config.json, generation_config.json, the image processor's numbers and the headers of every shard; maps the
+  // weights. No weight is read. Throws Error{"io" | "config" | "checkpoint"} naming file and key or tensor.
   Model(const std::string& dir, Device device, DType compute);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  // Adds a PEFT adapter to its linears, unmerged; several add up. Replaced weights (modules_to_save) take effect too. Before prepare().
+  // Adds a PEFT adapter to its linears, unmerged; several add up. Replaced weights (modules_to_save) take effect too.
+  // Before prepare().
   void add_adapter(const std::string& dir);
   const std::list<LoadedAdapter>& adapters() const { return adapters_; }
   // What was taken otherwise than it stands there; for people.
@@ -48,18 +50,20 @@ class Model {
   // Gives a tied head its own weight, equal to the embedding's, and a name of its own in the files.
   void untie_head();
 
-  // Brings every weight to where and how the ops read it; does nothing the second time. On the CPU weights stay in the file's own pages where
-  // the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they are converted once and the pages given back. On CUDA all
-  // go into one slab: matrices in the compute dtype, vectors as stored. Throws Error{"memory"} before anything is read when they do not fit.
+  // Brings every weight to where and how the ops read it; does nothing the second time. On the CPU weights stay in the
+  // file's own pages where the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they
+  // are converted once and the pages given back. On CUDA all go into one slab: matrices in the compute dtype, vectors
+  // as stored. Throws Error{"memory"} before anything is read when they do not fit.
   void prepare(Context& ctx);
 
-  // A tensor as the checkpoint stores it, and where the model reads it: the place holds what is computed with now (trained weights too).
+  // A tensor as the checkpoint stores it, and where the model reads it: the place holds what is computed with now
+  // (trained weights too).
   struct StoredName {
     std::string name;
-    size_t shard;         // index into shard_paths()
-    const Tensor* place;  // null: not used by the engine, only carried
-    const Linear* linear; // the linear layer whose weight it is, for its adapters; else null
-    Tensor stored;        // the file's own bytes
+    size_t shard;          // index into shard_paths()
+    const Tensor* place;   // null: not used by the engine, only carried
+    const Linear* linear;  // the linear layer whose weight it is, for its adapters; else null
+    Tensor stored;         // the file's own bytes
   };
   const std::vector<StoredName>& stored_names() const { return stored_names_; }
   std::vector<std::string> shard_paths() const;

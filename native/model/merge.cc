@@ -31,7 +31,8 @@ double add_adapters(Context& ctx, const Linear& linear, const Tensor& value, std
   fill(ctx, 0, delta);
   for (const LoraPair& pair : linear.adapters) {
     if (!pair.enabled) continue;
-    gemm(ctx, converted(ctx, pair.b, DType::f32, owned), false, converted(ctx, pair.a, DType::f32, owned), false, delta, pair.scale, 1.0f);
+    gemm(ctx, converted(ctx, pair.b, DType::f32, owned), false, converted(ctx, pair.a, DType::f32, owned), false, delta,
+         pair.scale, 1.0f);
   }
   std::vector<float> host(size_t(delta.numel()));
   copy_to_host(ctx, host.data(), delta.data, delta.bytes());
@@ -55,14 +56,16 @@ constexpr float kF16End = 65520;
 
 void check_f16(const std::string& name, const std::vector<float>& values) {
   for (const float x : values) {
-    check(!std::isfinite(x) || std::fabs(x) < kF16End, "checkpoint", name, ": expected values that f16 can hold, up to 65504, got ", x, ": use --dtype f32");
+    check(!std::isfinite(x) || std::fabs(x) < kF16End, "checkpoint", name,
+          ": expected values that f16 can hold, up to 65504, got ", x, ": use --dtype f32");
   }
 }
 
 }  // namespace
 
 MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DType dtype) {
-  check(dtype == DType::f32 || dtype == DType::f16, "dtype", "merged checkpoint: expected f32 or f16, got ", dtype_name(dtype));
+  check(dtype == DType::f32 || dtype == DType::f16, "dtype", "merged checkpoint: expected f32 or f16, got ",
+        dtype_name(dtype));
   model.prepare(ctx);
   if (!model.weights.lm_head.adapters.empty()) model.untie_head();
   MergeResult result;

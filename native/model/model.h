@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The model's picture: Config, Weights. Shape letters: T packed rows, D hidden, H heads, G kv heads, E head size, F mlp, V vocabulary,
-// L layers, S image side, P patches of an image, C vision hidden.
+// The model's picture: Config, Weights. Shape letters: T packed rows, D hidden, H heads, G kv heads, E head size, F
+// mlp, V vocabulary, L layers, S image side, P patches of an image, C vision hidden.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -21,24 +21,30 @@ enum LayerLinear : size_t { kQProj, kKProj, kVProj, kOProj, kGateProj, kUpProj, 
 template <class T>
 using PerLinear = std::array<T, kNumLinears>;
 
-// Neighbours in that order which read the same rows; their outputs stand side by side. On a GPU their weights do too, and are one product.
+// Neighbours in that order which read the same rows; their outputs stand side by side. On a GPU their weights do too,
+// and are one product.
 struct LinearStack {
   size_t first, count;
   template <class T>
-  std::span<T> of(PerLinear<T>& all) const { return std::span<T>(all).subspan(first, count); }
+  std::span<T> of(PerLinear<T>& all) const {
+    return std::span<T>(all).subspan(first, count);
+  }
   template <class T>
-  std::span<const T> of(const PerLinear<T>& all) const { return std::span<const T>(all).subspan(first, count); }
+  std::span<const T> of(const PerLinear<T>& all) const {
+    return std::span<const T>(all).subspan(first, count);
+  }
 };
 constexpr LinearStack kQkv{kQProj, 3}, kAttentionOut{kOProj, 1}, kGateUp{kGateProj, 2}, kMlpOut{kDownProj, 1};
 
 // Keys keep the checkpoint's own names.
 struct TextConfig {
-  int32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
+  int32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads,
+      head_dim;
   int32_t max_position_embeddings;
   float rms_norm_eps;
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
-  bool qk_norm = false;  // query and key heads are normed before they are rotated
+  bool qk_norm = false;         // query and key heads are normed before they are rotated
   std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
   int64_t hidden_width() const { return hidden_size; }
   int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
@@ -88,7 +94,8 @@ struct ModelConfig {
   int32_t num_image_rows() const { return has_vision ? vision.num_patches() + (vision.drop_class_token ? 0 : 1) : 0; }
 };
 
-// y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. Stacked, unmerged and switched-off adapters are one mechanism.
+// y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. Stacked, unmerged and switched-off adapters are one
+// mechanism.
 struct LoraPair {
   Tensor a;     // [r, K]
   Tensor b;     // [N, r]
@@ -117,15 +124,15 @@ struct VisionLayer {
 struct Weights {
   Tensor embed_tokens;  // [V, D]
   std::vector<DecoderLayer> layers;
-  Tensor norm;          // [D]
-  Linear lm_head;       // [V, D]; the embedding's own view when tied
+  Tensor norm;     // [D]
+  Linear lm_head;  // [V, D]; the embedding's own view when tied
   // Vision tower (CLIP) and projector; empty for text-only models.
-  Tensor class_embedding;               // [C]
-  Linear patch_embedding;               // [C, 3 * patch * patch]
-  Tensor position_embedding;            // [P + 1, C]
+  Tensor class_embedding;                         // [C]
+  Linear patch_embedding;                         // [C, 3 * patch * patch]
+  Tensor position_embedding;                      // [P + 1, C]
   Tensor pre_layrnorm_weight, pre_layrnorm_bias;  // [C] (the checkpoint's spelling)
   std::vector<VisionLayer> vision_layers;
-  Linear projector_1, projector_2;      // [D, C], [D, D] + bias
+  Linear projector_1, projector_2;  // [D, C], [D, D] + bias
 };
 
 }  // namespace vpref

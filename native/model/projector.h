@@ -17,16 +17,18 @@ struct ProjectorActivations {
 size_t projector_activation_bytes(const ModelConfig& config, int64_t num_rows, DType dtype);
 ProjectorActivations make_projector_activations(const ModelConfig& config, int64_t num_rows, DType dtype, Arena& arena);
 
-// rows[M,D] = linear_2(gelu(linear_1(features[M,C]))). saved: the features are taken from saved->features when that is where they stand.
-void projector_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& features, const Tensor& rows,
-                       const ProjectorActivations* saved, Arena& scratch);
+// rows[M,D] = linear_2(gelu(linear_1(features[M,C]))). saved: the features are taken from saved->features when that is
+// where they stand.
+void projector_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& features,
+                       const Tensor& rows, const ProjectorActivations* saved, Arena& scratch);
 
 struct ProjectorGrads {
   LinearGrads linear_1, linear_2;
 };
 
 // Gradients of the projector's parameters from drows[M,D]; nothing flows into the frozen vision tower.
-void projector_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const ProjectorActivations& saved, const Tensor& drows,
-                        const ProjectorGrads& grads, Arena& scratch);
+void projector_backward(Context& ctx, const ModelConfig& config, const Weights& weights,
+                        const ProjectorActivations& saved, const Tensor& drows, const ProjectorGrads& grads,
+                        Arena& scratch);
 
 }  // namespace vpref

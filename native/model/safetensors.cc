@@ -29,9 +29,11 @@ struct NamedDType {
   std::optional<DType> dtype;  // none: legal in the format, not used by the engine
 };
 
-constexpr NamedDType kDTypes[] = {{"F32", 4, DType::f32},  {"BF16", 2, DType::bf16}, {"F16", 2, DType::f16},  {"I32", 4, DType::i32}, {"U8", 1, DType::u8},
-                                  {"F64", 8, std::nullopt}, {"I64", 8, std::nullopt},  {"U64", 8, std::nullopt}, {"U32", 4, std::nullopt}, {"I16", 2, std::nullopt},
-                                  {"U16", 2, std::nullopt}, {"I8", 1, std::nullopt},   {"BOOL", 1, std::nullopt}};
+constexpr NamedDType kDTypes[] = {{"F32", 4, DType::f32},   {"BF16", 2, DType::bf16}, {"F16", 2, DType::f16},
+                                  {"I32", 4, DType::i32},   {"U8", 1, DType::u8},     {"F64", 8, std::nullopt},
+                                  {"I64", 8, std::nullopt}, {"U64", 8, std::nullopt}, {"U32", 4, std::nullopt},
+                                  {"I16", 2, std::nullopt}, {"U16", 2, std::nullopt}, {"I8", 1, std::nullopt},
+                                  {"BOOL", 1, std::nullopt}};
 
 const NamedDType* find_dtype(const std::string& name) {
   for (const NamedDType& d : kDTypes) {
@@ -54,7 +56,8 @@ StoredTensor parse_entry(const Json& entry, const std::string& where, size_t dat
   const Json* offsets = entry.find("data_offsets");
   check(dtype && dtype->is_string(), "checkpoint", where, ": dtype: expected a string");
   check(shape && shape->kind() == Json::Kind::array, "checkpoint", where, ": shape: expected an array");
-  check(offsets && offsets->kind() == Json::Kind::array && offsets->array().size() == 2, "checkpoint", where, ": data_offsets: expected two numbers");
+  check(offsets && offsets->kind() == Json::Kind::array && offsets->array().size() == 2, "checkpoint", where,
+        ": data_offsets: expected two numbers");
   const NamedDType* known = find_dtype(dtype->string());
   check(known, "checkpoint", where, ": dtype: expected F32, BF16, F16, ..., got ", json_quote(dtype->string()));
 
@@ -62,19 +65,22 @@ StoredTensor parse_entry(const Json& entry, const std::string& where, size_t dat
   t.dtype = known->dtype;
   t.dtype_name = known->name;
   uint64_t bytes = known->size;
-  check(shape->array().size() <= size_t(Tensor::kMaxRank), "checkpoint", where, ": shape: expected at most 4 dimensions, got ", shape->array().size());
+  check(shape->array().size() <= size_t(Tensor::kMaxRank), "checkpoint", where,
+        ": shape: expected at most 4 dimensions, got ", shape->array().size());
   for (const Json& d : shape->array()) {
     const uint64_t n = size_field(d, where + ": shape");
-    check(n == 0 || bytes <= uint64_t(std::numeric_limits<int64_t>::max()) / n, "checkpoint", where, ": shape: too large to address");
+    check(n == 0 || bytes <= uint64_t(std::numeric_limits<int64_t>::max()) / n, "checkpoint", where,
+          ": shape: too large to address");
     bytes *= n;
     t.shape.push_back(int64_t(n));
   }
   const uint64_t begin = size_field(offsets->array()[0], where + ": data_offsets");
   const uint64_t end = size_field(offsets->array()[1], where + ": data_offsets");
   const uint64_t data_size = file_size - data_begin;
-  check(begin <= end && end <= data_size, "checkpoint", where, ": data_offsets: expected a range within ", data_size, " bytes, got [", begin, ", ", end,
-        "] (is the file truncated?)");
-  check(end - begin == bytes, "checkpoint", where, ": data_offsets: expected ", bytes, " bytes for its shape and dtype, got ", end - begin);
+  check(begin <= end && end <= data_size, "checkpoint", where, ": data_offsets: expected a range within ", data_size,
+        " bytes, got [", begin, ", ", end, "] (is the file truncated?)");
+  check(end - begin == bytes, "checkpoint", where, ": data_offsets: expected ", bytes,
+        " bytes for its shape and dtype, got ", end - begin);
   t.begin = data_begin + begin;
   t.end = data_begin + end;
   return t;
@@ -87,7 +93,8 @@ void check_overlap(const std::map<std::string, StoredTensor>& tensors, const std
     return std::pair(a.first->begin, a.first->end) < std::pair(b.first->begin, b.first->end);
   });
   for (size_t i = 1; i < order.size(); ++i) {
-    check(order[i].first->begin >= order[i - 1].first->end, "checkpoint", path, ": ", *order[i].second, ": overlaps with ", *order[i - 1].second);
+    check(order[i].first->begin >= order[i - 1].first->end, "checkpoint", path, ": ", *order[i].second,
+          ": overlaps with ", *order[i - 1].second);
   }
 }
 
@@ -113,7 +120,8 @@ MappedFile::~MappedFile() {
   if (data_) munmap(const_cast<std::byte*>(data_), size_);
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
@@ -142,8 +150,9 @@ Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
   check(file_.size() >= 8, "checkpoint", path, ": expected at least 8 bytes, got ", file_.size());
   uint64_t header_bytes = 0;
   for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | uint64_t(file_.data()[i]);
-  check(header_bytes <= kMaxHeaderBytes && header_bytes <= file_.size() - 8, "checkpoint", path, ": header length: expected at most ",
-        std::min<uint64_t>(kMaxHeaderBytes, file_.size() - 8), ", got ", header_bytes, " (is this a safetensors file, and whole?)");
+  check(header_bytes <= kMaxHeaderBytes && header_bytes <= file_.size() - 8, "checkpoint", path,
+        ": header length: expected at most ", std::min<uint64_t>(kMaxHeaderBytes, file_.size() - 8), ", got ",
+        header_bytes, " (is this a safetensors file, and whole?)");
   const std::string_view text(reinterpret_cast<const char*>(file_.data()) + 8, size_t(header_bytes));
   const Json header = Json::parse(text, path + ": header");
   check(header.is_object(), "checkpoint", path, ": header: expected an object, got ", header.kind_name());
@@ -151,7 +160,8 @@ Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
     if (name == "__metadata__") {
       check(entry.is_object(), "checkpoint", path, ": __metadata__: expected an object, got ", entry.kind_name());
       for (const auto& [key, value] : entry.object()) {
-        check(value.is_string(), "checkpoint", path, ": __metadata__: ", key, ": expected a string, got ", value.kind_name());
+        check(value.is_string(), "checkpoint", path, ": __metadata__: ", key, ": expected a string, got ",
+              value.kind_name());
         metadata_.emplace(key, value.string());
       }
     } else {
@@ -168,7 +178,8 @@ Tensor Safetensors::view(const std::string& name) const {
   check(bool(s.dtype), "checkpoint", path_, ": ", name, ": dtype: expected F32, BF16 or F16, got ", s.dtype_name);
   // Views are of writable memory by type; nothing writes to a mapped weight (the mapping is read-only).
   std::byte* data = const_cast<std::byte*>(file_.data() + s.begin);
-  if (s.begin % dtype_size(*s.dtype) != 0) {  // a writer that did not pad its header: the bytes may not be read in place
+  if (s.begin % dtype_size(*s.dtype) !=
+      0) {  // a writer that did not pad its header: the bytes may not be read in place
     copies_.emplace_back(file_.data() + s.begin, file_.data() + s.end);
     data = copies_.back().data();
   }
@@ -186,7 +197,8 @@ namespace {
 
 std::string metadata_json(const Metadata& metadata) {
   std::string json;
-  for (const auto& [key, value] : metadata) json += cat(json.empty() ? "" : ",", json_quote(key), ":", json_quote(value));
+  for (const auto& [key, value] : metadata)
+    json += cat(json.empty() ? "" : ",", json_quote(key), ":", json_quote(value));
   return cat("{", json, "}");
 }
 
@@ -199,12 +211,13 @@ std::string safetensors_header(const NamedTensors& tensors, const Metadata& meta
     check(t.dense(), "internal", "write_safetensors: ", name, " is not dense");
     std::string shape;
     for (int i = 0; i < t.rank; ++i) shape += cat(i > 0 ? "," : "", t.shape[size_t(i)]);
-    header += cat(header.size() > 1 ? "," : "", json_quote(name), ":{\"dtype\":\"", safetensors_dtype(t.dtype), "\",\"shape\":[", shape,
-                  "],\"data_offsets\":[", offset, ",", offset + t.bytes(), "]}");
+    header += cat(header.size() > 1 ? "," : "", json_quote(name), ":{\"dtype\":\"", safetensors_dtype(t.dtype),
+                  "\",\"shape\":[", shape, "],\"data_offsets\":[", offset, ",", offset + t.bytes(), "]}");
     offset += t.bytes();
   }
   header += "}";
-  header.resize((header.size() + 7) / 8 * 8, ' ');  // so that every tensor's bytes are aligned as far as the ones before it allow
+  header.resize((header.size() + 7) / 8 * 8,
+                ' ');  // so that every tensor's bytes are aligned as far as the ones before it allow
   std::string length(8, '\0');
   for (size_t i = 0; i < 8; ++i) length[i] = char(uint64_t(header.size()) >> (8 * i));
   return length + header;

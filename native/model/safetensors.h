@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The safetensors format: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}}, then the tensors' bytes without gaps.
-// The reader maps the file: nothing is read before it is used. Every header field is checked before it is believed.
+// The safetensors format: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}}, then the
+// tensors' bytes without gaps. The reader maps the file: nothing is read before it is used. Every header field is
+// checked before it is believed.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +26,8 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   const std::byte* data() const { return data_; }
   size_t size() const { return size_; }
-  // Asks the kernel for all pages of a mapped range at once: on first use that is ten times as fast as a fault every few pages.
+  // Asks the kernel for all pages of a mapped range at once: on first use that is ten times as fast as a fault every
+  // few pages.
   static void fetch(const void* begin, size_t bytes);
   // Lets the kernel drop the resident pages of this range; they come back from the file when read again.
   void drop(const void* begin, size_t bytes) const;
@@ -67,7 +69,8 @@ class Safetensors {
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
-// Writes PATH whole or not at all (PATH.partial, then rename). Tensors are dense and written in the order given; names must differ.
+// Writes PATH whole or not at all (PATH.partial, then rename). Tensors are dense and written in the order given; names
+// must differ.
 void write_safetensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata = {});
 
 // What such a file has in front of its tensors' bytes: the length of the JSON, and the JSON.

@@ -29,7 +29,8 @@ void place_images(const SegmentInput& input, int32_t row_begin, std::vector<Imag
     check(run < input.images.size(), "internal", "more image rows than images in a segment");
     const int32_t end = row + input.image_rows[run];
     check(end > row && end <= count, "internal", "an image of ", end - row, " rows does not fit its segment");
-    for (int32_t r = row; r < end; ++r) check(input.token_ids[r] < 0, "internal", "a token stands among the rows of an image");
+    for (int32_t r = row; r < end; ++r)
+      check(input.token_ids[r] < 0, "internal", "a token stands among the rows of an image");
     slots.push_back({input.images[run++], row_begin + row, end - row});
     row = end;
   }
@@ -73,7 +74,8 @@ AttentionPlan tree_attention_plan(const std::vector<Segment>& segments) {
     const int32_t first = int32_t(plan.ranges.size());
     for (int32_t a : ancestors(segments, s)) plan.ranges.push_back({segments[a].row_begin, segments[a].row_count});
     plan.ranges.push_back({segments[s].row_begin, segments[s].row_count});
-    plan.spans.push_back({segments[s].row_begin, segments[s].row_count, first, int32_t(plan.ranges.size()) - first, true});
+    plan.spans.push_back(
+        {segments[s].row_begin, segments[s].row_count, first, int32_t(plan.ranges.size()) - first, true});
   }
   return plan;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The prefix tree: a batch as packed rows of segments with parents. A segment attends to its ancestors whole and causally to itself.
-// Depth 1 is prompt + branches (4 samples, chosen + K rejected); deeper trees serve clean and distorted views, mDPO, multi-turn.
+// The prefix tree: a batch as packed rows of segments with parents. A segment attends to its ancestors whole and
+// causally to itself. Depth 1 is prompt + branches (4 samples, chosen + K rejected); deeper trees serve clean and
+// distorted views, mDPO, multi-turn.
 //
 //   pair 0:  [ <s> USER : <image>x576 Q ASSISTANT : ][ chosen </s> ][ rejected </s> ]     rows 0..P-1, P..P+A-1, P+A..
-//   segment       0 (parent -1, positions 0..P-1)     1 (parent 0)    2 (parent 0)        both branches start at position P
+//   segment       0 (parent -1, positions 0..P-1)     1 (parent 0)    2 (parent 0)        both start at P
 //
 // The last row of the parent predicts the first token of every child, so its gradient is the sum over the children.
 #pragma once
@@ -41,21 +42,24 @@ struct TreeBatch {
   int32_t num_rows() const { return int32_t(token_ids.size()); }
 };
 
-// A segment before packing: tokens with image places (each image token already expanded: `num_image_rows` entries of -1).
+// A segment before packing: tokens with image places (each image token already expanded: `num_image_rows` entries of
+// -1).
 struct SegmentInput {
-  int32_t parent = -1;                // index into the same list
-  std::vector<int32_t> token_ids;     // -1 = a row of an image
-  std::vector<int32_t> images;        // image of each run of -1 rows, in order
-  std::vector<int32_t> image_rows;    // length of each run
-  int32_t branch = -1;                // branch whose tokens are scored, -1 for a prompt
-  std::vector<uint8_t> scored;        // per token: is it a target? empty = all when branch >= 0 (multi-turn SFT masks some)
+  int32_t parent = -1;              // index into the same list
+  std::vector<int32_t> token_ids;   // -1 = a row of an image
+  std::vector<int32_t> images;      // image of each run of -1 rows, in order
+  std::vector<int32_t> image_rows;  // length of each run
+  int32_t branch = -1;              // branch whose tokens are scored, -1 for a prompt
+  std::vector<uint8_t> scored;  // per token: is it a target? empty = all when branch >= 0 (multi-turn SFT masks some)
 };
 
-// Packs segments in the given order. Positions continue from the parent's last; the first token of a segment is predicted by the parent's last row.
-// Throws Error{"internal"} when a parent stands after its child or the first segment of a tree is scored from nothing.
+// Packs segments in the given order. Positions continue from the parent's last; the first token of a segment is
+// predicted by the parent's last row. Throws Error{"internal"} when a parent stands after its child or the first
+// segment of a tree is scored from nothing.
 TreeBatch pack_tree(const std::vector<SegmentInput>& segments);
 
-// The attention plan of packed rows (training, scoring, prefill of new rows): ancestors' ranges in order, then the segment itself, causal.
+// The attention plan of packed rows (training, scoring, prefill of new rows): ancestors' ranges in order, then the
+// segment itself, causal.
 AttentionPlan tree_attention_plan(const std::vector<Segment>& segments);
 
 }  // namespace vpref

@@ -14,8 +14,8 @@ void check_flat(const char* op, const char* name, const Tensor& t, int64_t n, DT
 
 }  // namespace
 
-void adamw(Context& ctx, const AdamW& options, const Tensor& param, const Tensor& grad, const Tensor& m, const Tensor& v,
-           const Tensor* copy) {
+void adamw(Context& ctx, const AdamW& options, const Tensor& param, const Tensor& grad, const Tensor& m,
+           const Tensor& v, const Tensor* copy) {
   expect_shape("adamw", "param", param, {-1});
   const int64_t n = param.dim(0);
   check_flat("adamw", "param", param, n, DType::f32);

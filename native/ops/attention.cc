@@ -7,7 +7,8 @@ namespace vpref {
 namespace {
 
 // Heads are addressed as t * row_stride + h * D: only the row stride is free.
-void check_heads(const char* op, const char* name, const Tensor& t, int64_t rows, int64_t heads, int64_t d, DType dtype) {
+void check_heads(const char* op, const char* name, const Tensor& t, int64_t rows, int64_t heads, int64_t d,
+                 DType dtype) {
   expect_shape(op, name, t, {rows, heads, d});
   expect_dtype(op, name, t, {dtype});
   expect_dense_rows(op, name, t);
@@ -65,7 +66,8 @@ void check_lse(const char* op, const Tensor& lse, const Tensor& q) {
 
 }  // namespace
 
-std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads, int64_t kv_heads, int64_t head_dim) {
+std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads,
+                                        int64_t kv_heads, int64_t head_dim) {
   return VPREF_DISPATCH(ctx, prepare_attention, plan, dtype, heads, kv_heads, head_dim);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention over a prefix tree of packed rows. No padding, no mask: each span of query rows names the key/value rows it sees.
+// Attention over a prefix tree of packed rows. No padding, no mask: each span of query rows names the key/value rows it
+// sees.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -16,9 +17,10 @@ struct KvRange {
   int32_t count;
 };
 
-// Query rows [q_begin, q_begin + q_count) see the ranges [first_range, first_range + num_ranges) of AttentionPlan::ranges, in that order.
-// With `causal` the last range ends with the span's own rows: query i sees its first count - q_count + i + 1 rows; all others whole.
-// Prefill, decode (q_count 1), training and the vision tower (causal = false) are all cases of this.
+// Query rows [q_begin, q_begin + q_count) see the ranges [first_range, first_range + num_ranges) of
+// AttentionPlan::ranges, in that order. With `causal` the last range ends with the span's own rows: query i sees its
+// first count - q_count + i + 1 rows; all others whole. Prefill, decode (q_count 1), training and the vision tower
+// (causal = false) are all cases of this.
 struct AttentionSpan {
   int32_t q_begin;
   int32_t q_count;
@@ -27,7 +29,8 @@ struct AttentionSpan {
   bool causal;
 };
 
-// What a backend derived from a plan (its copy on the device, tile lists), kept for the next layer's call. It belongs to one object: copies start empty.
+// What a backend derived from a plan (its copy on the device, tile lists), kept for the next layer's call. It belongs
+// to one object: copies start empty.
 struct PlanCache {
   PlanCache() = default;
   PlanCache(const PlanCache&) {}
@@ -42,28 +45,36 @@ struct PlanCache {
 struct AttentionPlan {
   std::vector<AttentionSpan> spans;  // disjoint, covering every query row
   std::vector<KvRange> ranges;
-  // A step of decoding, each span one row. The CPU sums those in an order of their own, so it must not follow from the sizes of the spans.
+  // A step of decoding, each span one row. The CPU sums those in an order of their own, so it must not follow from the
+  // sizes of the spans.
   bool is_decode = false;
   mutable PlanCache cache = {};
 };
 
-// Brings to the device what attention() derives from a plan, for q [T,H,D] and k [R,Hkv,D] of `dtype` with dense heads; else the first call does. What is
-// returned stands for all that the launches of attention() depend on beside their operands; nothing on the CPU, which derives nothing.
-std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads, int64_t kv_heads, int64_t head_dim);
-VPREF_KERNELS(std::vector<uint64_t>, prepare_attention, Context&, const AttentionPlan&, DType, int64_t, int64_t, int64_t)
+// Brings to the device what attention() derives from a plan, for q [T,H,D] and k [R,Hkv,D] of `dtype` with dense heads;
+// else the first call does. What is returned stands for all that the launches of attention() depend on beside their
+// operands; nothing on the CPU, which derives nothing.
+std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads,
+                                        int64_t kv_heads, int64_t head_dim);
+VPREF_KERNELS(std::vector<uint64_t>, prepare_attention, Context&, const AttentionPlan&, DType, int64_t, int64_t,
+              int64_t)
 
 // out[t,h] = softmax(scale * q[t,h] . k[rows seen, h / (H/Hkv)]) v.
 //   q, out: [T,H,D]; k, v: [R,Hkv,D]; all f32 or all bf16, row strides free; H a multiple of Hkv.
 //   lse: [T,H] f32, the log-sum-exp of the scaled scores, or null (needed by the backward).
-// Online softmax in f32; scores are never stored. Throws shape, dtype.  Source: 2205.14135 (FlashAttention), plan: DESIGN "The prefix tree".
+// Online softmax in f32; scores are never stored. Throws shape, dtype.  Source: 2205.14135 (FlashAttention), plan:
+// DESIGN "The prefix tree".
 void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
                const Tensor& out, const Tensor* lse);
-VPREF_KERNELS(void, attention, Context&, const Tensor&, const Tensor&, const Tensor&, const AttentionPlan&, float, const Tensor&, const Tensor*)
+VPREF_KERNELS(void, attention, Context&, const Tensor&, const Tensor&, const Tensor&, const AttentionPlan&, float,
+              const Tensor&, const Tensor*)
 
-// dq is written; dk, dv [R,Hkv,D] are written whole: each row gets the sum over all spans (and query heads) that see it, rows seen by none get 0.
+// dq is written; dk, dv [R,Hkv,D] are written whole: each row gets the sum over all spans (and query heads) that see
+// it, rows seen by none get 0.
 void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
                         const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
                         const Tensor& dk, const Tensor& dv);
-VPREF_KERNELS(void, attention_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const AttentionPlan&, float, const Tensor&, const Tensor&, const Tensor&)
+VPREF_KERNELS(void, attention_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+              const Tensor&, const Tensor&, const AttentionPlan&, float, const Tensor&, const Tensor&, const Tensor&)
 
 }  // namespace vpref

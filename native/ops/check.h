@@ -49,7 +49,8 @@ inline void expect_rows(Context& ctx, const char* op, const Tensor& index, int64
   if (ctx.device != Device::cpu) return;
   const int32_t* at = index.as<int32_t>();
   for (int64_t i = 0; i < index.dim(0); ++i)
-    check(at[i] >= -1 && at[i] < rows, "shape", "[", op, "] index[", i, "]: expected -1 or [0, ", rows, "), got ", at[i]);
+    check(at[i] >= -1 && at[i] < rows, "shape", "[", op, "] index[", i, "]: expected -1 or [0, ", rows, "), got ",
+          at[i]);
 }
 
 }  // namespace vpref

@@ -13,17 +13,21 @@ void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool
           float alpha = 1.0f, float beta = 0.0f);
 VPREF_KERNELS(void, gemm, Context&, const Tensor&, bool, const Tensor&, bool, const Tensor&, float, float)
 
-// y[T,N] = x[T,K] * weight[N,K]^T (+ bias[N]) + beta * y. Small T takes a bandwidth-bound path that reads the weights once.
+// y[T,N] = x[T,K] * weight[N,K]^T (+ bias[N]) + beta * y. Small T takes a bandwidth-bound path that reads the weights
+// once.
 //   weight: f32, bf16 or f16 as stored; x, y: f32 or bf16; bias: any float dtype or null.
-// On the CPU x f32 is the exact path, whatever the weight's dtype; with x bf16, f16 weights are rounded to bf16 where the CPU multiplies bf16.
-void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta = 0.0f);
+// On the CPU x f32 is the exact path, whatever the weight's dtype; with x bf16, f16 weights are rounded to bf16 where
+// the CPU multiplies bf16.
+void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y,
+            float beta = 0.0f);
 VPREF_KERNELS(void, linear, Context&, const Tensor&, const Tensor&, const Tensor*, const Tensor&, float)
 
 // dx[T,K] = dy[T,N] * weight[N,K] + beta * dx.
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta = 0.0f);
 VPREF_KERNELS(void, linear_backward_input, Context&, const Tensor&, const Tensor&, const Tensor&, float)
 
-// dweight[N,K] += alpha * dy[T,N]^T * x[T,K];  dbias[N] += alpha * column sums of dy (dbias may be null). Gradients are f32.
+// dweight[N,K] += alpha * dy[T,N]^T * x[T,K];  dbias[N] += alpha * column sums of dy (dbias may be null). Gradients are
+// f32.
 void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dweight, const Tensor* dbias,
                             float alpha = 1.0f);
 VPREF_KERNELS(void, linear_backward_weight, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor*, float)

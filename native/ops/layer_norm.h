@@ -10,11 +10,13 @@ namespace vpref {
 // mean_rstd: [T,2] f32 or null (needed by the backward).
 void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y,
                 const Tensor* mean_rstd);
-VPREF_KERNELS(void, layer_norm, Context&, const Tensor&, const Tensor&, const Tensor&, float, const Tensor&, const Tensor*)
+VPREF_KERNELS(void, layer_norm, Context&, const Tensor&, const Tensor&, const Tensor&, float, const Tensor&,
+              const Tensor*)
 
 // dx = d/dx (+ dx when accumulate); dweight, dbias [D] f32 +=, both or neither null.
 void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& mean_rstd,
                          const Tensor& dx, bool accumulate, const Tensor* dweight, const Tensor* dbias);
-VPREF_KERNELS(void, layer_norm_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, bool, const Tensor*, const Tensor*)
+VPREF_KERNELS(void, layer_norm_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+              const Tensor&, bool, const Tensor*, const Tensor*)
 
 }  // namespace vpref

@@ -5,7 +5,8 @@
 
 namespace vpref {
 
-void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& logp, bool to_gradient) {
+void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& logp,
+                        bool to_gradient) {
   constexpr const char* op = "log_softmax_gather";
   expect_shape(op, "logits", logits, {-1, -1});
   expect_activation(op, "logits", logits);
@@ -17,7 +18,8 @@ void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target
   if (ctx.device == Device::cpu) {
     for (int64_t r = 0; r < target.dim(0); ++r) {
       const int32_t id = target.as<int32_t>()[r];
-      check(id >= 0 && id < logits.dim(1), "shape", "[", op, "] target[", r, "]: expected [0, ", logits.dim(1), "), got ", id);
+      check(id >= 0 && id < logits.dim(1), "shape", "[", op, "] target[", r, "]: expected [0, ", logits.dim(1),
+            "), got ", id);
     }
   }
   if (logits.dim(0) == 0) return;

@@ -46,8 +46,8 @@ void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, co
   VPREF_DISPATCH(ctx, rms_norm, x, weight, eps, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps, const Tensor& sum, const Tensor& y,
-                  const Tensor* rstd) {
+void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps,
+                  const Tensor& sum, const Tensor& y, const Tensor* rstd) {
   check_norm("add_rms_norm", x, weight, rstd);
   check_rows("add_rms_norm", "delta", delta, x);
   check_rows("add_rms_norm", "sum", sum, x);
@@ -63,7 +63,9 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Te
     expect_same_shape("rms_norm_backward", "dy", dy, x);
     expect_same_shape("rms_norm_backward", "dx", dx, x);
     expect_shape("rms_norm_backward", "rstd", rstd, {x.dim(1), x.dim(0)});
-    for (int64_t h = 0; h < x.dim(1); ++h) rms_norm_backward(ctx, head(dy, h), head(x, h), weight, scales_of_head(rstd, h), head(dx, h), accumulate, dweight);
+    for (int64_t h = 0; h < x.dim(1); ++h)
+      rms_norm_backward(ctx, head(dy, h), head(x, h), weight, scales_of_head(rstd, h), head(dx, h), accumulate,
+                        dweight);
     return;
   }
   check_norm("rms_norm_backward", x, weight, &rstd);

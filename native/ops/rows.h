@@ -6,15 +6,18 @@
 
 namespace vpref {
 
-// y[i] = x[index[i]].  x: [V,D] any float dtype; index: [T] i32 in [0, V), -1 leaves y[i] as it is; y: [T,D] f32 or bf16 (converted).
+// y[i] = x[index[i]].  x: [V,D] any float dtype; index: [T] i32 in [0, V), -1 leaves y[i] as it is; y: [T,D] f32 or
+// bf16 (converted).
 void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y);
 VPREF_KERNELS(void, gather_rows, Context&, const Tensor&, const Tensor&, const Tensor&)
 
-// y[index[i]] = x[i]; index -1 is skipped, an index twice is the caller's mistake.  x: [T,D], y: [V,D], both f32 or bf16 (converted).
+// y[index[i]] = x[i]; index -1 is skipped, an index twice is the caller's mistake.  x: [T,D], y: [V,D], both f32 or
+// bf16 (converted).
 void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y);
 VPREF_KERNELS(void, scatter_rows, Context&, const Tensor&, const Tensor&, const Tensor&)
 
-// y[index[i]] += x[i], in order of i (repeated indices add up); index -1 is skipped.  x: [T,D] f32 or bf16; y: [V,D] f32 or bf16.
+// y[index[i]] += x[i], in order of i (repeated indices add up); index -1 is skipped.  x: [T,D] f32 or bf16; y: [V,D]
+// f32 or bf16.
 void scatter_add_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y);
 VPREF_KERNELS(void, scatter_add_rows, Context&, const Tensor&, const Tensor&, const Tensor&)
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drawing the next token of each row. The draw depends on (seed, stream, branch, position) only, never on the other rows.
+// Drawing the next token of each row. The draw depends on (seed, stream, branch, position) only, never on the other
+// rows.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -9,8 +10,9 @@
 
 namespace vpref {
 
-// How one row is drawn. temperature 0 is greedy (the lowest id among equals). top_k 0 and top_p 1 are off; order: temperature, top-k, top-p
-// as transformers. The smallest set of tokens whose probability reaches top_p is kept, at least one.
+// How one row is drawn. temperature 0 is greedy (the lowest id among equals). top_k 0 and top_p 1 are off; order:
+// temperature, top-k, top-p as transformers. The smallest set of tokens whose probability reaches top_p is kept, at
+// least one.
 struct SampleParams {
   float temperature = 0.0f;
   float top_p = 1.0f;
@@ -21,15 +23,19 @@ struct SampleParams {
   uint32_t position = 0;  // index of the token within the response
 };
 
-// The parameters of R rows as the words of a [R,kSampleWords] i32 tensor. Throws config unless each is within its range.
+// The parameters of R rows as the words of a [R,kSampleWords] i32 tensor. Throws config unless each is within its
+// range.
 constexpr int64_t kSampleWords = sizeof(SampleParams) / sizeof(int32_t);
 std::vector<int32_t> sample_words(const std::vector<SampleParams>& params);
 
-// token[r] is drawn from logits[r]; logp[r] is its log-probability under the raw logits: full vocabulary, temperature 1.
-//   logits: [R,V] f32 or bf16 (left as they are); params: [R,kSampleWords] i32, see sample_words(); token: [R] i32; logp: [R] f32.
-// The uniform is Philox4x32-10 with key (seed) and counter (position, branch, stream low, stream high), first word, as (x + 0.5) * 2^-32;
-// the token is the first whose cumulative probability, in order of falling probability then rising id, exceeds it.
-// Logits that are not finite: the CPU throws nonfinite; a GPU, which no one waits for here, gives token -1 and logp NaN.
+// token[r] is drawn from logits[r]; logp[r] is its log-probability under the raw logits: full vocabulary,
+// temperature 1.
+//   logits: [R,V] f32 or bf16 (left as they are); params: [R,kSampleWords] i32, see sample_words(); token: [R] i32;
+//   logp: [R] f32.
+// The uniform is Philox4x32-10 with key (seed) and counter (position, branch, stream low, stream high), first word, as
+// (x + 0.5) * 2^-32; the token is the first whose cumulative probability, in order of falling probability then rising
+// id, exceeds it. Logits that are not finite: the CPU throws nonfinite; a GPU, which no one waits for here, gives token
+// -1 and logp NaN.
 void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp);
 VPREF_KERNELS(void, sample_token, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&)
 

@@ -11,7 +11,9 @@ void swiglu(Context& ctx, const Tensor& gate, const Tensor& up, const Tensor& y)
 VPREF_KERNELS(void, swiglu, Context&, const Tensor&, const Tensor&, const Tensor&)
 
 // dgate, dup from dy and the saved inputs; dgate may be gate and dup may be up.
-void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup);
-VPREF_KERNELS(void, swiglu_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&)
+void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate,
+                     const Tensor& dup);
+VPREF_KERNELS(void, swiglu_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+              const Tensor&)
 
 }  // namespace vpref

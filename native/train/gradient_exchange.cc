@@ -15,14 +15,16 @@ constexpr int64_t kMaxElements = int64_t(1) << 28;  // of a bucket: a gigabyte i
 
 }  // namespace
 
-GradientExchange::GradientExchange(Collective& world, const Trainable& trainable, bool zero, size_t min_bytes) : world_(world), zero_(zero) {
+GradientExchange::GradientExchange(Collective& world, const Trainable& trainable, bool zero, size_t min_bytes)
+    : world_(world), zero_(zero) {
   const auto& ranges = trainable.layer_ranges();
   std::vector<bool> in_layer(trainable.store.parameters().size(), false);
   // Layers from the last to the first, in the order of the backward; their ranges touch.
   for (int64_t layer = int64_t(ranges.size()) - 1; layer >= 0; --layer) {
     const Part range{ranges[size_t(layer)].first, ranges[size_t(layer)].second};
     if (range.size() == 0) continue;
-    const bool joins = !buckets_.empty() && range.end == buckets_.back().range.begin && size_t(buckets_.back().range.size()) * sizeof(float) < min_bytes &&
+    const bool joins = !buckets_.empty() && range.end == buckets_.back().range.begin &&
+                       size_t(buckets_.back().range.size()) * sizeof(float) < min_bytes &&
                        buckets_.back().range.size() + range.size() <= kMaxElements;
     if (joins) {
       buckets_.back().range.begin = range.begin;
@@ -38,7 +40,8 @@ GradientExchange::GradientExchange(Collective& world, const Trainable& trainable
   taken.push_back({trainable.store.numel(), trainable.store.numel()});
   int64_t at = 0;
   for (const Part& t : taken) {
-    for (; at < t.begin; at = std::min(t.begin, at + kMaxElements)) buckets_.push_back({{at, std::min(t.begin, at + kMaxElements)}, -1});
+    for (; at < t.begin; at = std::min(t.begin, at + kMaxElements))
+      buckets_.push_back({{at, std::min(t.begin, at + kMaxElements)}, -1});
     at = t.end;
   }
   if (!zero_ || world_.size() == 1) {
@@ -63,7 +66,8 @@ void GradientExchange::start(Context& ctx, ParameterStore& store, const Bucket& 
 void GradientExchange::layer_done(Context& ctx, ParameterStore& store, int64_t layer) {
   if (world_.size() == 1) return;
   world_.progress();
-  for (; num_started_ < buckets_.size() && buckets_[num_started_].layer >= layer; ++num_started_) start(ctx, store, buckets_[num_started_]);
+  for (; num_started_ < buckets_.size() && buckets_[num_started_].layer >= layer; ++num_started_)
+    start(ctx, store, buckets_[num_started_]);
 }
 
 void GradientExchange::finish(Context& ctx, ParameterStore& store) {
@@ -83,7 +87,8 @@ double GradientExchange::norm(Context& ctx, const ParameterStore& store) {
     for (size_t r = 0; r < size; ++r) {
       if (zero_ && int(r) != world_.rank()) continue;
       const Part part = part_of(buckets_[b].range.size(), int(r), world_.size());
-      if (part.size() > 0) sums[b * size + r] = sum_of_squares(ctx, grad.rows(buckets_[b].range.begin + part.begin, part.size()));
+      if (part.size() > 0)
+        sums[b * size + r] = sum_of_squares(ctx, grad.rows(buckets_[b].range.begin + part.begin, part.size()));
     }
   }
   if (zero_) world_.all_reduce(sums, Reduce::sum);
@@ -94,7 +99,8 @@ double GradientExchange::norm(Context& ctx, const ParameterStore& store) {
 
 void GradientExchange::gather(Context& ctx, const Tensor& flat) {
   if (!zero_ || world_.size() == 1) return;
-  for (const Bucket& b : buckets_) world_.start_all_gather(ctx, flat.rows(b.range.begin, b.range.size()).data, b.range.size(), flat.dtype);
+  for (const Bucket& b : buckets_)
+    world_.start_all_gather(ctx, flat.rows(b.range.begin, b.range.size()).data, b.range.size(), flat.dtype);
   world_.wait(ctx);
 }
 
@@ -108,10 +114,13 @@ void GradientExchange::gather_gradients(Context& ctx, ParameterStore& store) { g
 
 std::vector<float> GradientExchange::collect_moment(Context& ctx, const ParameterStore& store, bool second) {
   std::vector<float> all(world_.rank() == 0 ? size_t(store.numel()) : 0);
-  const auto moment = [&](const ParameterStore::State& s) { return second ? store.second_moment(s) : store.first_moment(s); };
+  const auto moment = [&](const ParameterStore::State& s) {
+    return second ? store.second_moment(s) : store.first_moment(s);
+  };
   if (!zero_ || world_.size() == 1) {
     for (const ParameterStore::State& s : store.states()) {
-      if (!all.empty()) copy_to_host(ctx, all.data() + s.begin, moment(s).data, size_t(s.end - s.begin) * sizeof(float));
+      if (!all.empty())
+        copy_to_host(ctx, all.data() + s.begin, moment(s).data, size_t(s.end - s.begin) * sizeof(float));
     }
     return all;
   }
@@ -119,7 +128,8 @@ std::vector<float> GradientExchange::collect_moment(Context& ctx, const Paramete
     const Buffer whole(ctx.device, size_t(b.range.size()) * sizeof(float));
     float* data = static_cast<float*>(whole.data());
     for (const ParameterStore::State& s : store.states()) {
-      if (s.begin >= b.range.begin && s.end <= b.range.end) copy_on_device(ctx, data + (s.begin - b.range.begin), moment(s).data, moment(s).bytes());
+      if (s.begin >= b.range.begin && s.end <= b.range.end)
+        copy_on_device(ctx, data + (s.begin - b.range.begin), moment(s).data, moment(s).bytes());
     }
     world_.start_all_gather(ctx, data, b.range.size(), DType::f32);
     world_.wait(ctx);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The trained parameters of several ranks: gradients summed bucket by bucket while the backward still runs, the norm that all agree on, and with
-// ZeRO-1 (Rajbhandari 2020, 1910.02054) the optimizer's state split over the ranks. With one rank nothing is sent.
+// The trained parameters of several ranks: gradients summed bucket by bucket while the backward still runs, the norm
+// that all agree on, and with ZeRO-1 (Rajbhandari 2020, 1910.02054) the optimizer's state split over the ranks. With
+// one rank nothing is sent.
 //
-// A bucket is a piece of the flat store whose gradient is final after one layer's backward; neighbours are merged until a bucket is worth a
-// message. Rank r owns part_of(bucket, r): with ZeRO-1 it alone keeps the moments of that part, gets its summed gradient (reduce-scatter),
-// updates it, and gives the new values to all (all-gather). Without, every rank gets every sum (all-reduce) and updates everything.
+// A bucket is a piece of the flat store whose gradient is final after one layer's backward; neighbours are merged until
+// a bucket is worth a message. Rank r owns part_of(bucket, r): with ZeRO-1 it alone keeps the moments of that part,
+// gets its summed gradient (reduce-scatter), updates it, and gives the new values to all (all-gather). Without, every
+// rank gets every sum (all-reduce) and updates everything.
 #pragma once
 #include <vector>
 
@@ -22,7 +24,8 @@ class GradientExchange {
   // What this rank keeps optimizer state for: ranges of the store, ascending.
   const std::vector<Part>& owned() const { return owned_; }
 
-  // The gradients of layer `layer` (the backward goes from the last to the first) are final: starts what has become whole.
+  // The gradients of layer `layer` (the backward goes from the last to the first) are final: starts what has become
+  // whole.
   void layer_done(Context& ctx, ParameterStore& store, int64_t layer);
   // Starts the rest and waits for all.
   void finish(Context& ctx, ParameterStore& store);

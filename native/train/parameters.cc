@@ -11,7 +11,8 @@
 namespace vpref {
 
 int ParameterStore::add(std::string name, int64_t rows, int64_t cols, int group) {
-  check(parameters_.empty() || parameters_.back().group <= group, "internal", "parameters must be added group by group");
+  check(parameters_.empty() || parameters_.back().group <= group, "internal",
+        "parameters must be added group by group");
   parameters_.push_back({std::move(name), {rows, cols}, numel_, group});
   // Pieces start at 64-byte boundaries so that every view is aligned for SIMD and cp.async; the gaps stay zero.
   numel_ += (rows * cols + 15) & ~int64_t(15);
@@ -37,7 +38,8 @@ void ParameterStore::allocate_state(Context& ctx, const std::vector<std::pair<in
 
 Tensor ParameterStore::view(const Buffer& buffer, int i, DType dtype) const {
   const Parameter& p = parameters_[i];
-  return Tensor(static_cast<char*>(buffer.data()) + p.offset * int64_t(dtype_size(dtype)), dtype, {p.shape[0], p.shape[1]});
+  return Tensor(static_cast<char*>(buffer.data()) + p.offset * int64_t(dtype_size(dtype)), dtype,
+                {p.shape[0], p.shape[1]});
 }
 
 Tensor ParameterStore::flat(const Buffer& buffer, DType dtype) const { return Tensor(buffer.data(), dtype, {numel_}); }
@@ -60,15 +62,18 @@ void ParameterStore::refresh_copy(Context& ctx) {
 
 void ParameterStore::zero_grad(Context& ctx) { device_zero(ctx.device, grad_.data(), grad_.bytes()); }
 
-void ParameterStore::adamw(Context& ctx, int64_t begin, int64_t end, double lr, double weight_decay, int64_t step, double grad_scale) {
-  const AdamW options{.lr = float(lr), .weight_decay = float(weight_decay), .step = step, .grad_scale = float(grad_scale)};
+void ParameterStore::adamw(Context& ctx, int64_t begin, int64_t end, double lr, double weight_decay, int64_t step,
+                           double grad_scale) {
+  const AdamW options{
+      .lr = float(lr), .weight_decay = float(weight_decay), .step = step, .grad_scale = float(grad_scale)};
   for (const State& s : states_) {
     const int64_t from = std::max(begin, s.begin), count = std::min(end, s.end) - from;
     if (count <= 0) continue;
     const auto piece = [&](const Tensor& t) { return t.rows(from, count); };
     const auto moment = [&](const Tensor& t) { return t.rows(from - s.begin, count); };
     const Tensor copy = compute_ == DType::f32 ? Tensor() : piece(flat(copy_, compute_));
-    vpref::adamw(ctx, options, piece(flat_master()), piece(flat_grad()), moment(first_moment(s)), moment(second_moment(s)), copy ? &copy : nullptr);
+    vpref::adamw(ctx, options, piece(flat_master()), piece(flat_grad()), moment(first_moment(s)),
+                 moment(second_moment(s)), copy ? &copy : nullptr);
   }
 }
 

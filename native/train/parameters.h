@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The trainable parameters as one flat f32 store: master values, gradients, AdamW moments, and named views into them. One pass over one buffer
-// serves the optimizer, the norm, the checkpoint and the all-reduce.
+// The trainable parameters as one flat f32 store: master values, gradients, AdamW moments, and named views into them.
+// One pass over one buffer serves the optimizer, the norm, the checkpoint and the all-reduce.
 #pragma once
 #include <string>
 #include <vector>
@@ -15,15 +15,15 @@ namespace vpref {
 struct Parameter {
   std::string name;  // as the checkpoint spells it
   std::array<int64_t, 2> shape;
-  int64_t offset;    // elements from the start of the store
-  int group;         // index into ParameterStore::learning-rate groups
+  int64_t offset;  // elements from the start of the store
+  int group;       // index into ParameterStore::learning-rate groups
   int64_t numel() const { return shape[0] * shape[1]; }
 };
 
 class ParameterStore {
  public:
-  // Declare every parameter, group by group (groups ascending), then allocate(); the optimizer's moments come with allocate_state(), for
-  // ranges [begin, end) of the store that ascend and do not touch each other's elements.
+  // Declare every parameter, group by group (groups ascending), then allocate(); the optimizer's moments come with
+  // allocate_state(), for ranges [begin, end) of the store that ascend and do not touch each other's elements.
   int add(std::string name, int64_t rows, int64_t cols, int group);
   void allocate(Context& ctx, DType compute);
   void allocate_state(Context& ctx, const std::vector<std::pair<int64_t, int64_t>>& ranges);
@@ -41,8 +41,12 @@ class ParameterStore {
     int64_t begin, end, at;
   };
   const std::vector<State>& states() const { return states_; }
-  Tensor first_moment(const State& s) const { return Tensor(static_cast<float*>(m_.data()) + s.at, DType::f32, {s.end - s.begin}); }
-  Tensor second_moment(const State& s) const { return Tensor(static_cast<float*>(v_.data()) + s.at, DType::f32, {s.end - s.begin}); }
+  Tensor first_moment(const State& s) const {
+    return Tensor(static_cast<float*>(m_.data()) + s.at, DType::f32, {s.end - s.begin});
+  }
+  Tensor second_moment(const State& s) const {
+    return Tensor(static_cast<float*>(v_.data()) + s.at, DType::f32, {s.end - s.begin});
+  }
   std::pair<int64_t, int64_t> group_range(int group) const;
   int num_groups() const;
 
@@ -53,8 +57,12 @@ class ParameterStore {
   void adamw(Context& ctx, int64_t begin, int64_t end, double lr, double weight_decay, int64_t step, double grad_scale);
 
   // Bytes that n elements take, the moments of `kept` of them here.
-  static size_t bytes(int64_t n, int64_t kept, DType compute) { return size_t(n) * (8 + (compute == DType::f32 ? 0 : dtype_size(compute))) + size_t(kept) * 8; }
-  size_t bytes() const { return bytes(numel_, states_.empty() ? 0 : states_.back().at + states_.back().end - states_.back().begin, compute_); }
+  static size_t bytes(int64_t n, int64_t kept, DType compute) {
+    return size_t(n) * (8 + (compute == DType::f32 ? 0 : dtype_size(compute))) + size_t(kept) * 8;
+  }
+  size_t bytes() const {
+    return bytes(numel_, states_.empty() ? 0 : states_.back().at + states_.back().end - states_.back().begin, compute_);
+  }
 
  private:
   Tensor view(const Buffer& buffer, int i, DType dtype) const;

@@ -14,8 +14,8 @@ Schedule parse_schedule(std::string_view name);
 // Warm-up steps of a ratio: ceil(total x ratio), as transformers' get_warmup_steps.
 int64_t warmup_steps(int64_t total_steps, double warmup_ratio);
 
-// Factor on the learning rate of optimizer step `step` (0-based): linear rise from 0 over the warm-up, then half a cosine or a line to 0, or 1.
-// With a warm-up the first step has factor 0, as in transformers.
+// Factor on the learning rate of optimizer step `step` (0-based): linear rise from 0 over the warm-up, then half a
+// cosine or a line to 0, or 1. With a warm-up the first step has factor 0, as in transformers.
 double schedule_factor(Schedule schedule, int64_t step, int64_t total_steps, int64_t warmup);
 
 }  // namespace vpref

@@ -46,25 +46,33 @@ struct HostTensors {
 bool is_lora(const Parameter& p) { return p.name.ends_with(".lora_A.weight") || p.name.ends_with(".lora_B.weight"); }
 
 // Biases and norms stand as [n, 1] in the flat store.
-Tensor natural_shape(const Parameter& p, const Tensor& t) { return p.shape[1] == 1 && !is_lora(p) ? t.reshaped({p.shape[0]}) : t; }
+Tensor natural_shape(const Parameter& p, const Tensor& t) {
+  return p.shape[1] == 1 && !is_lora(p) ? t.reshaped({p.shape[0]}) : t;
+}
 
 float element_f32(const Tensor& t, size_t i) {
   switch (t.dtype) {
-    case DType::f32: return t.as<float>()[i];
-    case DType::bf16: return to_f32(t.as<bf16_t>()[i]);
-    case DType::f16: return to_f32(t.as<f16_t>()[i]);
-    default: throw Error("checkpoint", cat("an adapter's tensor must be floating point, got ", dtype_name(t.dtype)));
+    case DType::f32:
+      return t.as<float>()[i];
+    case DType::bf16:
+      return to_f32(t.as<bf16_t>()[i]);
+    case DType::f16:
+      return to_f32(t.as<f16_t>()[i]);
+    default:
+      throw Error("checkpoint", cat("an adapter's tensor must be floating point, got ", dtype_name(t.dtype)));
   }
 }
 
 }  // namespace
 
-TrainSession::TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter, std::unique_ptr<Collective> world)
+TrainSession::TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter,
+                           std::unique_ptr<Collective> world)
     : ctx_(ctx),
       model_(prepared(ctx, model, init_adapter)),
       images_(model),
       world_(std::move(world)),
-      trainer_(ctx, model.config, model.weights, model.compute(), started(std::move(options), model, init_adapter), world_.get()) {
+      trainer_(ctx, model.config, model.weights, model.compute(), started(std::move(options), model, init_adapter),
+               world_.get()) {
   trainer_.is_cancelled = [this] { return cancelled_.load(std::memory_order_relaxed); };
   if (!init_adapter.empty()) load_adapter(model.adapters().back());
 }
@@ -146,7 +154,8 @@ StepResult TrainSession::save_gradients(const std::vector<SessionRow>& rows, con
     const Parameter& p = store.parameters()[i];
     host.add(ctx_, p.name, natural_shape(p, store.grad(int(i))));
   }
-  write_safetensors(file, host.named, {{"loss", std::to_string(result.loss)}, {"grad_norm", std::to_string(result.grad_norm)}});
+  write_safetensors(file, host.named,
+                    {{"loss", std::to_string(result.loss)}, {"grad_norm", std::to_string(result.grad_norm)}});
   return result;
 }
 
@@ -167,7 +176,9 @@ void TrainSession::save_state(const std::string& file) {
   ParameterStore& store = trainer_.trainable().store;
   // In one process on the CPU the moments are written from where they are.
   const bool in_place = ctx_.device == Device::cpu && !trainer_.zero();
-  const auto collected = [&](bool second) { return in_place ? std::vector<float>() : trainer_.exchange().collect_moment(ctx_, store, second); };
+  const auto collected = [&](bool second) {
+    return in_place ? std::vector<float>() : trainer_.exchange().collect_moment(ctx_, store, second);
+  };
   std::vector<float> m = collected(false), v = collected(true);
   if (world_->rank() != 0) return;
   const auto flat = [&](std::vector<float>& values, bool second) {
@@ -177,7 +188,9 @@ void TrainSession::save_state(const std::string& file) {
   const Tensor flat_m = flat(m, false), flat_v = flat(v, true);
   // Parameter by parameter, so that a run with another layout or number of ranks can read them.
   for (const Parameter& p : store.parameters()) {
-    const auto piece = [&](const Tensor& whole) { return whole.rows(p.offset, p.numel()).reshaped({p.shape[0], p.shape[1]}); };
+    const auto piece = [&](const Tensor& whole) {
+      return whole.rows(p.offset, p.numel()).reshaped({p.shape[0], p.shape[1]});
+    };
     host.add(ctx_, "master." + p.name, piece(store.flat_master()));
     host.named.emplace_back("exp_avg." + p.name, piece(flat_m));
     host.named.emplace_back("exp_avg_sq." + p.name, piece(flat_v));
@@ -191,15 +204,17 @@ namespace {
 constexpr const char* kParts[] = {"master.", "exp_avg.", "exp_avg_sq."};
 
 std::vector<Tensor> state_tensors(const Safetensors& file, const ParameterStore& store) {
-  check(file.tensors().size() == 3 * store.parameters().size(), "checkpoint", file.path(), ": expected the state of ", store.parameters().size(),
-        " parameters, got ", file.tensors().size(), " tensors");
-  check(file.metadata().contains("step"), "checkpoint", file.path(), ": expected the number of steps in the metadata, got none");
+  check(file.tensors().size() == 3 * store.parameters().size(), "checkpoint", file.path(), ": expected the state of ",
+        store.parameters().size(), " parameters, got ", file.tensors().size(), " tensors");
+  check(file.metadata().contains("step"), "checkpoint", file.path(),
+        ": expected the number of steps in the metadata, got none");
   std::vector<Tensor> tensors;
   for (const Parameter& p : store.parameters()) {
     for (const char* part : kParts) {
       const Tensor t = file.view(part + p.name);
-      check(t.dtype == DType::f32 && t.rank == 2 && t.dim(0) == p.shape[0] && t.dim(1) == p.shape[1], "checkpoint", file.path(), ": ", part, p.name,
-            ": expected [", p.shape[0], ", ", p.shape[1], "] f32, got ", shape_string(t));
+      check(t.dtype == DType::f32 && t.rank == 2 && t.dim(0) == p.shape[0] && t.dim(1) == p.shape[1], "checkpoint",
+            file.path(), ": ", part, p.name, ": expected [", p.shape[0], ", ", p.shape[1], "] f32, got ",
+            shape_string(t));
       tensors.push_back(t);
     }
   }
@@ -232,7 +247,9 @@ void TrainSession::restore(const std::string& path) {
     for (const ParameterStore::State& s : store.states()) {
       const int64_t begin = std::max(p.offset, s.begin), count = std::min(p.offset + p.numel(), s.end) - begin;
       const Tensor moment = i % 3 == 1 ? store.first_moment(s) : store.second_moment(s);
-      if (count > 0) copy_to_device(ctx_, moment.as<float>() + (begin - s.begin), values + (begin - p.offset), size_t(count) * sizeof(float));
+      if (count > 0)
+        copy_to_device(ctx_, moment.as<float>() + (begin - s.begin), values + (begin - p.offset),
+                       size_t(count) * sizeof(float));
     }
   }
   store.refresh_copy(ctx_);

@@ -24,22 +24,25 @@ class TrainSession {
  public:
   // Prepares the model's weights and adds what is trained. init_adapter: a PEFT directory to go on from
   // (the model's last adapter, or added here while the model is not prepared), or empty.
-  // Throws Error{"config" | "checkpoint" | "memory"}. With several ranks every rank calls everything below in the same order, each with its own rows;
-  // rank 0 alone writes and reads files.
-  TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter, std::unique_ptr<Collective> world = single_process());
+  // Throws Error{"config" | "checkpoint" | "memory"}. With several ranks every rank calls everything below in the same
+  // order, each with its own rows; rank 0 alone writes and reads files.
+  TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter,
+               std::unique_ptr<Collective> world = single_process());
 
-  // Trainer::plan within what `free_bytes` (or kNoLimit) leaves after the weights that are read in place and the image encoder.
+  // Trainer::plan within what `free_bytes` (or kNoLimit) leaves after the weights that are read in place and the image
+  // encoder.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes);
   StepResult step(const std::vector<SessionRow>& rows);
   std::vector<RowResult> score(const std::vector<SessionRow>& rows, bool adapter_on);
-  // The gradients of one step's loss, as safetensors under the parameters' names; no parameter changes. Returns the step's figures.
+  // The gradients of one step's loss, as safetensors under the parameters' names; no parameter changes. Returns the
+  // step's figures.
   StepResult save_gradients(const std::vector<SessionRow>& rows, const std::string& file);
 
-  // The trained tensors in f32 under "base_model.model." + name, and those of init_adapter that stay fixed as they are there:
-  // adapter_model.safetensors of a PEFT directory.
+  // The trained tensors in f32 under "base_model.model." + name, and those of init_adapter that stay fixed as they are
+  // there: adapter_model.safetensors of a PEFT directory.
   void save_adapter(const std::string& file);
-  // Master values, AdamW moments and the number of steps; restore() takes them back bit for bit. Throws Error{"checkpoint"} when they belong to
-  // other parameters.
+  // Master values, AdamW moments and the number of steps; restore() takes them back bit for bit. Throws
+  // Error{"checkpoint"} when they belong to other parameters.
   void save_state(const std::string& file);
   void restore(const std::string& file);
 

@@ -15,20 +15,24 @@ namespace {
 
 std::string target_names() {
   std::string names;
-  for (size_t i = 0; i < kNumLinears; ++i) names += cat(i == 0 ? "" : i + 1 == kNumLinears ? " or " : ", ", kLinears[i].name);
+  for (size_t i = 0; i < kNumLinears; ++i)
+    names += cat(i == 0 ? "" : i + 1 == kNumLinears ? " or " : ", ", kLinears[i].name);
   return names;
 }
 
 bool is_projector(const Weights& w, const Tensor* slot) {
-  return slot && (slot == &w.projector_1.weight || slot == &w.projector_1.bias || slot == &w.projector_2.weight || slot == &w.projector_2.bias);
+  return slot && (slot == &w.projector_1.weight || slot == &w.projector_1.bias || slot == &w.projector_2.weight ||
+                  slot == &w.projector_2.bias);
 }
 
 bool has_lora(const LoadedAdapter& adapter, const Linear& linear) {
-  return std::any_of(adapter.loras.begin(), adapter.loras.end(), [&](const LoadedAdapter::Lora& l) { return l.linear == &linear; });
+  return std::any_of(adapter.loras.begin(), adapter.loras.end(),
+                     [&](const LoadedAdapter::Lora& l) { return l.linear == &linear; });
 }
 
 bool saves_projector(const Weights& w, const LoadedAdapter* start) {
-  return start && std::any_of(start->others.begin(), start->others.end(), [&](const LoadedAdapter::Other& o) { return is_projector(w, o.slot); });
+  return start && std::any_of(start->others.begin(), start->others.end(),
+                              [&](const LoadedAdapter::Other& o) { return is_projector(w, o.slot); });
 }
 
 // What an adapter to go on from must have, so that the result is one adapter again.
@@ -36,32 +40,40 @@ void check_start(const ModelConfig& config, const Weights& weights, const Loaded
   const bool decoder = std::any_of(weights.layers.begin(), weights.layers.end(), [&](const DecoderLayer& layer) {
     return std::any_of(layer.linears.begin(), layer.linears.end(), [&](const Linear& l) { return has_lora(start, l); });
   });
-  check(decoder || projector, "checkpoint", start.dir, ": expected LoRA on the language model's linears or a saved projector to go on from, got neither");
+  check(decoder || projector, "checkpoint", start.dir,
+        ": expected LoRA on the language model's linears or a saved projector to go on from, got neither");
   if (!projector) return;
   for (const LoadedAdapter::Lora& l : start.loras) {
     check(l.linear != &weights.projector_1 && l.linear != &weights.projector_2, "checkpoint", start.dir, ": ", l.key_a,
           ": expected no LoRA on a projector that is trained itself (leave out --train-projector, and it stays fixed)");
   }
-  const auto saved = std::count_if(start.others.begin(), start.others.end(), [&](const LoadedAdapter::Other& o) { return is_projector(weights, o.slot); });
+  const auto saved = std::count_if(start.others.begin(), start.others.end(),
+                                   [&](const LoadedAdapter::Other& o) { return is_projector(weights, o.slot); });
   const int64_t all = config.projector_bias ? 4 : 2;
-  check(saved == 0 || saved == all, "checkpoint", start.dir, ": expected all ", all, " tensors of the projector or none, got ", saved);
+  check(saved == 0 || saved == all, "checkpoint", start.dir, ": expected all ", all,
+        " tensors of the projector or none, got ", saved);
 }
 
 void check_options(const ModelConfig& config, const TrainableOptions& o) {
-  check(!o.start || !o.language_model, "config", "an adapter to go on from and full fine-tuning of the language model exclude each other");
+  check(!o.start || !o.language_model, "config",
+        "an adapter to go on from and full fine-tuning of the language model exclude each other");
   check(!o.projector || config.has_vision, "config", "the model has no projector to train");
   if (o.start) return;
   check(o.lora_r >= 0 && o.lora_r <= 8192, "config", "lora_r: expected a rank in 0..8192, got ", o.lora_r);
-  check(o.lora_r > 0 || o.projector || o.language_model, "config", "nothing to train: give a LoRA rank, the projector or the language model");
-  check(o.lora_r == 0 || !o.language_model, "config", "LoRA and full fine-tuning of the language model exclude each other");
+  check(o.lora_r > 0 || o.projector || o.language_model, "config",
+        "nothing to train: give a LoRA rank, the projector or the language model");
+  check(o.lora_r == 0 || !o.language_model, "config",
+        "LoRA and full fine-tuning of the language model exclude each other");
   check(o.lora_r == 0 || !o.lora_targets.empty(), "config", "lora_targets: expected at least one linear");
   for (const std::string& target : o.lora_targets) {
-    const bool known = std::any_of(kLinears.begin(), kLinears.end(), [&](const LinearInfo& l) { return target == l.name; });
+    const bool known =
+        std::any_of(kLinears.begin(), kLinears.end(), [&](const LinearInfo& l) { return target == l.name; });
     check(known, "config", "lora_targets: expected ", target_names(), ", got ", target);
   }
 }
 
-// Elements [first, first + n) of parameter `index` from U(-bound, bound): element i is word i % 4 of block i / 4. `first` is a multiple of 4.
+// Elements [first, first + n) of parameter `index` from U(-bound, bound): element i is word i % 4 of block i / 4.
+// `first` is a multiple of 4.
 void fill_uniform(float* out, int64_t first, int64_t n, double bound, uint64_t seed, uint32_t index, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < n; i += 4) {
@@ -79,8 +91,11 @@ std::string layer_path(const ModelConfig& config, size_t layer) {
   return cat(config.model_type == "llava" ? "model.language_model.layers." : "model.layers.", layer);
 }
 
-Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, const TrainableOptions& options)
-    : layers(weights.layers.size()), trains_projector(options.projector || saves_projector(weights, options.start)), trains_language_model(options.language_model) {
+Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute,
+                     const TrainableOptions& options)
+    : layers(weights.layers.size()),
+      trains_projector(options.projector || saves_projector(weights, options.start)),
+      trains_language_model(options.language_model) {
   check_options(config, options);
   if (options.start) check_start(config, weights, *options.start, trains_projector);
   const std::string lm = config.model_type == "llava" ? "model.language_model." : "model.";
@@ -90,7 +105,8 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       Linear& linear = weights.layers[i].linears[l];
       LinearGrads& grads = layers[i].linears[l];
       const std::string path = cat(layer_path(config, i), ".", kLinears[l].path);
-      const bool target = std::find(options.lora_targets.begin(), options.lora_targets.end(), kLinears[l].name) != options.lora_targets.end();
+      const bool target = std::find(options.lora_targets.begin(), options.lora_targets.end(), kLinears[l].name) !=
+                          options.lora_targets.end();
       if (options.start) {
         if (has_lora(*options.start, linear)) add_started_lora(path, linear, grads);
       } else if (options.lora_r > 0 && target) {
@@ -105,15 +121,18 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
     if (!config.text.tie_word_embeddings) add_weight("lm_head.weight", weights.lm_head.weight, lm_head_grad, kMain);
     for (size_t i = 0; i < layers.size(); ++i) {
       DecoderLayer& l = weights.layers[i];
-      add_weight(layer_path(config, i) + ".input_layernorm.weight", l.input_layernorm, layers[i].input_layernorm, kMainNoDecay);
-      add_weight(layer_path(config, i) + ".post_attention_layernorm.weight", l.post_attention_layernorm, layers[i].post_attention_layernorm,
+      add_weight(layer_path(config, i) + ".input_layernorm.weight", l.input_layernorm, layers[i].input_layernorm,
                  kMainNoDecay);
+      add_weight(layer_path(config, i) + ".post_attention_layernorm.weight", l.post_attention_layernorm,
+                 layers[i].post_attention_layernorm, kMainNoDecay);
       if (l.q_norm) {
         add_weight(layer_path(config, i) + ".self_attn.q_norm.weight", l.q_norm, layers[i].q_norm, kMainNoDecay);
         add_weight(layer_path(config, i) + ".self_attn.k_norm.weight", l.k_norm, layers[i].k_norm, kMainNoDecay);
       }
       for (size_t k = 0; k < kNumLinears; ++k) {
-        if (l.linears[k].bias) add_weight(cat(layer_path(config, i), ".", kLinears[k].path, ".bias"), l.linears[k].bias, layers[i].linears[k].bias, kMainNoDecay);
+        if (l.linears[k].bias)
+          add_weight(cat(layer_path(config, i), ".", kLinears[k].path, ".bias"), l.linears[k].bias,
+                     layers[i].linears[k].bias, kMainNoDecay);
       }
     }
     add_weight(lm + "norm.weight", weights.norm, norm_grad, kMainNoDecay);
@@ -122,8 +141,10 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
     const std::string path = "model.multi_modal_projector.linear_";
     add_weight(path + "1.weight", weights.projector_1.weight, projector.linear_1.weight, kProjector);
     add_weight(path + "2.weight", weights.projector_2.weight, projector.linear_2.weight, kProjector);
-    if (weights.projector_1.bias) add_weight(path + "1.bias", weights.projector_1.bias, projector.linear_1.bias, kProjectorNoDecay);
-    if (weights.projector_2.bias) add_weight(path + "2.bias", weights.projector_2.bias, projector.linear_2.bias, kProjectorNoDecay);
+    if (weights.projector_1.bias)
+      add_weight(path + "1.bias", weights.projector_1.bias, projector.linear_1.bias, kProjectorNoDecay);
+    if (weights.projector_2.bias)
+      add_weight(path + "2.bias", weights.projector_2.bias, projector.linear_2.bias, kProjectorNoDecay);
   }
   check_memory(ctx, compute, options);
   store.allocate(ctx, compute);
@@ -142,8 +163,9 @@ void Trainable::check_memory(Context& ctx, DType compute, const TrainableOptions
   if (bytes <= memory.free) return;
   const int64_t rank = int64_t(double(o.lora_r) * 0.9 * double(memory.free) / double(bytes)) / 8 * 8;
   const auto gib = [](size_t n) { return double(n) / double(size_t(1) << 30); };
-  throw Error("memory", cat(store.numel(), " trained parameters need ", gib(bytes), " GiB with gradients and optimizer state, the GPU has ", gib(memory.free),
-                            " GiB free of ", gib(memory.total), rank >= 8 ? cat("; --lora-r ", rank, " would fit") : std::string()));
+  throw Error("memory", cat(store.numel(), " trained parameters need ", gib(bytes),
+                            " GiB with gradients and optimizer state, the GPU has ", gib(memory.free), " GiB free of ",
+                            gib(memory.total), rank >= 8 ? cat("; --lora-r ", rank, " would fit") : std::string()));
 }
 
 void Trainable::add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot) {
@@ -182,12 +204,15 @@ void Trainable::initialise(Context& ctx, uint64_t seed) {
     if (slot.fan_in > 0) {
       const double bound = 1 / std::sqrt(double(slot.fan_in));
       write_to_device(ctx, master.data, master.bytes(), 4 * sizeof(float), [&](void* to, size_t begin, size_t bytes) {
-        fill_uniform(static_cast<float*>(to), int64_t(begin / sizeof(float)), int64_t(bytes / sizeof(float)), bound, seed, uint32_t(i), ctx.num_threads);
+        fill_uniform(static_cast<float*>(to), int64_t(begin / sizeof(float)), int64_t(bytes / sizeof(float)), bound,
+                     seed, uint32_t(i), ctx.num_threads);
       });
     } else if (slot.start) {
       convert(ctx, slot.start.rank == 1 ? slot.start.reshaped({slot.start.dim(0), 1}) : slot.start, master);
     }
-    const auto shaped = [&](const Tensor& t) { return slot.start && slot.start.rank == 1 ? t.reshaped({t.dim(0)}) : t; };
+    const auto shaped = [&](const Tensor& t) {
+      return slot.start && slot.start.rank == 1 ? t.reshaped({t.dim(0)}) : t;
+    };
     *slot.value = shaped(store.value(int(i)));
     *slot.grad = shaped(store.grad(int(i)));
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is trained: LoRA on the language model's linears, the projector, or all of the language model. Puts the parameters into the flat
-// store, points the model's weights at them, and keeps the matching gradient views.
+// What is trained: LoRA on the language model's linears, the projector, or all of the language model. Puts the
+// parameters into the flat store, points the model's weights at them, and keeps the matching gradient views.
 #pragma once
 #include <string>
 #include <vector>
@@ -27,10 +27,11 @@ struct TrainableOptions {
   bool projector = false;
   bool language_model = false;  // full fine-tuning; excludes lora_r
   uint64_t seed = 0;            // of the initial LoRA A
-  // An adapter of the model to go on from: its pairs on the decoder's linears are trained with the rank and scale they have, and the projector when it
-  // is saved there. What else it holds stays fixed. lora_r, lora_alpha, use_rslora and lora_targets then mean nothing.
+  // An adapter of the model to go on from: its pairs on the decoder's linears are trained with the rank and scale they
+  // have, and the projector when it is saved there. What else it holds stays fixed. lora_r, lora_alpha, use_rslora and
+  // lora_targets then mean nothing.
   const LoadedAdapter* start = nullptr;
-  int state_shares = 1;         // ranks that the optimizer's moments may be split over
+  int state_shares = 1;  // ranks that the optimizer's moments may be split over
 };
 
 // Learning-rate groups of the store.
@@ -38,9 +39,10 @@ enum ParameterGroup : int { kMain = 0, kMainNoDecay = 1, kProjector = 2, kProjec
 
 class Trainable {
  public:
-  // Changes `weights` to read the trained parameters; both must outlive this object. LoRA A starts as PEFT's kaiming_uniform(a = sqrt 5), that is
-  // U(-1/sqrt(K), 1/sqrt(K)), from Philox keyed by the seed; B starts at zero; full weights start as the checkpoint has them.
-  // Throws Error{"config"} for an unknown target, nothing to train, or a projector where the model has none; Error{"memory"} when the GPU has not the room.
+  // Changes `weights` to read the trained parameters; both must outlive this object. LoRA A starts as PEFT's
+  // kaiming_uniform(a = sqrt 5), that is U(-1/sqrt(K), 1/sqrt(K)), from Philox keyed by the seed; B starts at zero;
+  // full weights start as the checkpoint has them. Throws Error{"config"} for an unknown target, nothing to train, or a
+  // projector where the model has none; Error{"memory"} when the GPU has not the room.
   Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, const TrainableOptions& options);
 
   ParameterStore store;
@@ -60,8 +62,8 @@ class Trainable {
   struct Slot {  // where a parameter is read from and where its gradient goes
     Tensor* value;
     Tensor* grad;
-    Tensor start;   // checkpoint value for full weights, empty for LoRA
-    int64_t fan_in; // LoRA A; 0 for B and full weights
+    Tensor start;    // checkpoint value for full weights, empty for LoRA
+    int64_t fan_in;  // LoRA A; 0 for B and full weights
   };
   void add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot);
   void add_lora(const std::string& path, Linear& linear, LinearGrads& grads, const TrainableOptions& options);
@@ -75,7 +77,8 @@ class Trainable {
   std::vector<std::pair<int64_t, int64_t>> layer_ranges_;
 };
 
-// Module path of decoder layer i as transformers spells it since 4.52: "model.language_model.layers.3" (llava), "model.layers.3" (llama).
+// Module path of decoder layer i as transformers spells it since 4.52: "model.language_model.layers.3" (llava),
+// "model.layers.3" (llama).
 std::string layer_path(const ModelConfig& config, size_t layer);
 
 }  // namespace vpref

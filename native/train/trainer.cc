@@ -75,9 +75,9 @@ struct Trainer::MicroBatch {
   std::span<const TrainRow> rows;
   int64_t first_row = 0;  // index of rows[0] in the step
   TreeBatch tree;
-  std::vector<ImageRef> images;         // in the order of their features
-  std::vector<int32_t> branch_of_row;   // first branch of each row
-  std::vector<int32_t> image_index;     // [T] row of the features, or -1
+  std::vector<ImageRef> images;        // in the order of their features
+  std::vector<int32_t> branch_of_row;  // first branch of each row
+  std::vector<int32_t> image_index;    // [T] row of the features, or -1
 };
 
 // Everything the backward of a micro-batch needs; lives in the arena until the next forward.
@@ -93,7 +93,8 @@ struct Trainer::Forward {
   std::vector<int64_t> branch_tokens;
 };
 
-Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options, Collective* world)
+Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options,
+                 Collective* world)
     : ctx_(ctx),
       config_(config),
       weights_(weights),
@@ -101,7 +102,8 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
       options_(std::move(options)),
       alone_(world ? nullptr : single_process()),
       world_(world ? *world : *alone_),
-      trainable_(ctx, config, weights, compute, with_shares(options_.trainable, options_.zero == 0 ? 1 : world_.size())),
+      trainable_(ctx, config, weights, compute,
+                 with_shares(options_.trainable, options_.zero == 0 ? 1 : world_.size())),
       exchange_(world_, trainable_, choose_zero(), options_.bucket_bytes),
       inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)),
       level_(std::max(options_.recompute, 0)) {
@@ -114,45 +116,58 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
   if (ctx.device != Device::cpu) plan_device_memory();
 }
 
-// Takes the slab for a whole micro-batch before the first step: on the GPU nothing is allocated between steps, and what does not fit is said now.
+// Takes the slab for a whole micro-batch before the first step: on the GPU nothing is allocated between steps, and what
+// does not fit is said now.
 void Trainer::plan_device_memory() {
-  options_.head_chunk_rows = std::max<int64_t>(options_.head_chunk_rows, 2048);  // fewer, larger products; 0.4 GiB of logits at most
+  options_.head_chunk_rows =
+      std::max<int64_t>(options_.head_chunk_rows, 2048);  // fewer, larger products; 0.4 GiB of logits at most
   const MemorySize memory = memory_size(ctx_.device);
   const size_t reserve = std::max(memory.total / 32, kLibraryBytes);
   if (options_.memory_budget == 0) options_.memory_budget = memory.free > reserve ? memory.free - reserve : 0;
-  const auto needed = [&](int64_t rows, int level) { return activation_slab_bytes(dense_batch(rows), level, /*backward=*/true); };
+  const auto needed = [&](int64_t rows, int level) {
+    return activation_slab_bytes(dense_batch(rows), level, /*backward=*/true);
+  };
   const int64_t rows = options_.micro_batch_tokens;
   const bool fixed = options_.recompute >= 0;
-  for (level_ = fixed ? options_.recompute : 0; !fixed && level_ < kMostRecompute && needed(rows, level_) > options_.memory_budget;) ++level_;
+  for (level_ = fixed ? options_.recompute : 0;
+       !fixed && level_ < kMostRecompute && needed(rows, level_) > options_.memory_budget;)
+    ++level_;
   if (needed(rows, level_) > options_.memory_budget) {
     int64_t fits = 0;
     for (int64_t more = rows; more > 0; more /= 2) {
       if (needed(fits + more, kMostRecompute) <= options_.memory_budget) fits += more;
     }
-    throw Error("memory", cat("activations of ", rows, " packed tokens need ", binary_size(needed(rows, level_)), " at recompute level ", level_, ", the GPU has ",
-                              binary_size(options_.memory_budget), " for them (", binary_size(memory.free), " free of ", binary_size(memory.total), ")",
-                              fits > 0 ? cat("; with --recompute auto --batch-tokens ", fits, " would fit") : std::string("; lower --lora-r")));
+    throw Error("memory", cat("activations of ", rows, " packed tokens need ", binary_size(needed(rows, level_)),
+                              " at recompute level ", level_, ", the GPU has ", binary_size(options_.memory_budget),
+                              " for them (", binary_size(memory.free), " free of ", binary_size(memory.total), ")",
+                              fits > 0 ? cat("; with --recompute auto --batch-tokens ", fits, " would fit")
+                                       : std::string("; lower --lora-r")));
   }
   largest_batch_ = rows;
   arena_ = Arena(ctx_.device, needed(rows, level_));
 }
 
-// A micro-batch with as many images as fit. Answers are the smaller part of what preference data packs; a batch that has more makes the slab grow.
+// A micro-batch with as many images as fit. Answers are the smaller part of what preference data packs; a batch that
+// has more makes the slab grow.
 RowSize Trainer::dense_batch(int64_t rows) const {
   const int64_t image_rows = config_.has_vision ? config_.num_image_rows() : 0;
   return {rows, rows / 2, image_rows > 0 ? (rows + image_rows - 1) / image_rows : 0};
 }
 
 void Trainer::check_cancelled() const {
-  check((!is_cancelled || !is_cancelled()) && !world_.notified(), "cancelled", "the step was cancelled; no parameter was changed");
+  check((!is_cancelled || !is_cancelled()) && !world_.notified(), "cancelled",
+        "the step was cancelled; no parameter was changed");
 }
 
 // Optimizer state is split where all of it would not fit beside the smallest activations.
 bool Trainer::choose_zero() const {
   if (world_.size() == 1 || options_.zero >= 0) return world_.size() > 1 && options_.zero == 1;
   const int64_t n = trainable_.store.numel();
-  const size_t moments = 8 * size_t(n), activations = activation_slab_bytes(dense_batch(options_.micro_batch_tokens), kMostRecompute, true);
-  size_t free = options_.memory_budget == 0 ? SIZE_MAX : options_.memory_budget - std::min(options_.memory_budget, ParameterStore::bytes(n, 0, compute_));
+  const size_t moments = 8 * size_t(n),
+               activations = activation_slab_bytes(dense_batch(options_.micro_batch_tokens), kMostRecompute, true);
+  size_t free = options_.memory_budget == 0
+                    ? SIZE_MAX
+                    : options_.memory_budget - std::min(options_.memory_budget, ParameterStore::bytes(n, 0, compute_));
   if (ctx_.device != Device::cpu && options_.memory_budget == 0) {
     const MemorySize memory = memory_size(ctx_.device);  // values and gradients are there already
     free = memory.free - std::min(memory.free, std::max(memory.total / 32, kLibraryBytes));
@@ -162,7 +177,8 @@ bool Trainer::choose_zero() const {
   return too_large[0] > 0;
 }
 
-// Runs one rank's share of a step. When it throws on any rank, it throws on all: there with its own error, elsewhere as "peer" or "cancelled".
+// Runs one rank's share of a step. When it throws on any rank, it throws on all: there with its own error, elsewhere as
+// "peer" or "cancelled".
 template <class F>
 void Trainer::together(F work) {
   if (world_.size() == 1) return work();
@@ -189,7 +205,8 @@ void Trainer::together(F work) {
 size_t Trainer::micro_batch_end(std::span<const RowSize> rows, size_t begin) const {
   size_t end = begin;
   int64_t tokens = 0;
-  while (end < rows.size() && (end == begin || tokens + rows[end].rows <= options_.micro_batch_tokens)) tokens += rows[end++].rows;
+  while (end < rows.size() && (end == begin || tokens + rows[end].rows <= options_.micro_batch_tokens))
+    tokens += rows[end++].rows;
   return end;
 }
 
@@ -231,13 +248,18 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
 }
 
 size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level, bool backward) const {
-  const auto bytes = [&](int64_t n, int64_t cols, DType t) { return aligned(size_t(n) * size_t(cols) * dtype_size(t)); };
+  const auto bytes = [&](int64_t n, int64_t cols, DType t) {
+    return aligned(size_t(n) * size_t(cols) * dtype_size(t));
+  };
   const auto [rows, targets, images] = size;
   const int64_t d = config_.text.hidden_size, image_rows = images > 0 ? images * config_.num_image_rows() : 0;
-  size_t total = 4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + 2 * bytes(rows, d, compute_) + 16 * 64;
-  if (image_rows > 0) total += projector_activation_bytes(config_, image_rows, compute_) + 2 * bytes(image_rows, d, compute_);
+  size_t total =
+      4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + 2 * bytes(rows, d, compute_) + 16 * 64;
+  if (image_rows > 0)
+    total += projector_activation_bytes(config_, image_rows, compute_) + 2 * bytes(image_rows, d, compute_);
   if (backward) {
-    for (const DecoderLayer& l : weights_.layers) total += activation_bytes(config_, l, rows, compute_, level) + 24 * 64;
+    for (const DecoderLayer& l : weights_.layers)
+      total += activation_bytes(config_, l, rows, compute_, level) + 24 * 64;
     total += head_activation_bytes(config_, targets, compute_) + bytes(rows, d, compute_);
   }
   return total + std::max(decoder_scratch_bytes(config_, weights_, rows, compute_, backward),
@@ -245,7 +267,8 @@ size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level,
 }
 
 MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
-  if (ctx_.device != Device::cpu) return {level_, arena_.capacity(), options_.micro_batch_tokens, int64_t(options_.memory_budget)};
+  if (ctx_.device != Device::cpu)
+    return {level_, arena_.capacity(), options_.micro_batch_tokens, int64_t(options_.memory_budget)};
   std::vector<RowSize> batches;
   int64_t step_begin = 0;
   for (int64_t step_end : step_ends) {
@@ -287,11 +310,15 @@ void Trainer::reserve(size_t bytes) {
 }
 
 std::string Trainer::memory_plan() const {
-  constexpr const char* kLevels[] = {"nothing", "norms and products", "norms, products and adapter inputs", "whole layers"};
-  std::string plan = cat(trainable_.store.numel(), " trained parameters (", binary_size(trainable_.store.bytes()), " with gradients and optimizer state), activations ",
-                         binary_size(arena_.capacity()), " for micro-batches of ", largest_batch_, " rows at recompute level ", level_, " (", kLevels[level_], ")");
+  constexpr const char* kLevels[] = {"nothing", "norms and products", "norms, products and adapter inputs",
+                                     "whole layers"};
+  std::string plan =
+      cat(trainable_.store.numel(), " trained parameters (", binary_size(trainable_.store.bytes()),
+          " with gradients and optimizer state), activations ", binary_size(arena_.capacity()),
+          " for micro-batches of ", largest_batch_, " rows at recompute level ", level_, " (", kLevels[level_], ")");
   if (world_.size() > 1)
-    plan += cat("; ", world_.size(), " ranks by ", world_.name(), ", optimizer state ", zero() ? "split over them (ZeRO-1)" : "whole on each");
+    plan += cat("; ", world_.size(), " ranks by ", world_.name(), ", optimizer state ",
+                zero() ? "split over them (ZeRO-1)" : "whole on each");
   if (ctx_.device == Device::cpu) return plan;
   const MemorySize memory = memory_size(ctx_.device);
   return plan + cat("; ", binary_size(memory.free), " of the GPU's ", binary_size(memory.total), " left");
@@ -302,8 +329,9 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
   const int64_t image_rows = int64_t(b.images.size()) * (b.images.empty() ? 0 : config_.num_image_rows());
   const size_t need = activation_slab_bytes({t, num_targets, int64_t(b.images.size())}, level_, keep);
-  check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ", b.rows.front().id, ": ", t,
-        " packed tokens need ", binary_size(need), " at recompute level ", level_, ", the GPU has ", binary_size(options_.memory_budget), " for activations");
+  check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ",
+        b.rows.front().id, ": ", t, " packed tokens need ", binary_size(need), " at recompute level ", level_,
+        ", the GPU has ", binary_size(options_.memory_budget), " for activations");
   reserve(need);
   arena_.release(0);
 
@@ -327,14 +355,16 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
     f.projector = make_projector_activations(config_, image_rows, compute_, arena_);
     encode(b.images, f.projector.features);
     image_features = arena_.tensor(compute_, {image_rows, d});
-    projector_forward(ctx_, config_, weights_, f.projector.features, image_features, keep_projector ? &f.projector : nullptr, arena_);
+    projector_forward(ctx_, config_, weights_, f.projector.features, image_features,
+                      keep_projector ? &f.projector : nullptr, arena_);
   }
   embed(ctx_, weights_, f.token_ids, f.image_index, image_features, x);
   DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = level_};
   if (keep) sink.activations = &f.layers;
   decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
-  head_logps(ctx_, config_, weights_, last, f.target_rows, f.targets, options_.head_chunk_rows, logps, keep ? &f.head : nullptr, arena_);
+  head_logps(ctx_, config_, weights_, last, f.target_rows, f.targets, options_.head_chunk_rows, logps,
+             keep ? &f.head : nullptr, arena_);
 
   std::vector<float> host(static_cast<size_t>(num_targets));
   copy_to_host(ctx_, host.data(), logps.data, host.size() * sizeof(float));
@@ -357,8 +387,8 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
 
   const Tensor dx = arena_.tensor(compute_, {t, d});
   fill(ctx_, 0, dx);
-  head_logps_backward(ctx_, config_, weights_, f.target_rows, f.targets, row_weight, options_.head_chunk_rows, f.head, dx, trainable_.norm_grad,
-                      trainable_.lm_head_grad, arena_);
+  head_logps_backward(ctx_, config_, weights_, f.target_rows, f.targets, row_weight, options_.head_chunk_rows, f.head,
+                      dx, trainable_.norm_grad, trainable_.lm_head_grad, arena_);
   const bool below = trainable_.trains_projector || trainable_.trains_language_model;
   // What ranks do together cannot be left half done.
   const auto before = [&](size_t) {
@@ -419,7 +449,8 @@ SegmentInput& answer_of(TrainRow& row) {
 
 }  // namespace
 
-// KTO's z_0: the mean log-ratio of answers that belong to another prompt of the batch (the next one's, on whatever rank), at least 0.
+// KTO's z_0: the mean log-ratio of answers that belong to another prompt of the batch (the next one's, on whatever
+// rank), at least 0.
 double Trainer::reference_point(std::span<const TrainRow> rows, const EncodeImages& encode) {
   std::vector<TrainRow> mismatched(rows.begin(), rows.end());
   std::vector<std::string> answers;
@@ -443,15 +474,18 @@ double Trainer::reference_point(std::span<const TrainRow> rows, const EncodeImag
 }
 
 // Losses of a micro-batch's rows into `result`; returns what each branch's sum weighs in the gradient.
-std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, double kl, double num_records, double num_tokens, StepResult& result) {
+std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, double kl, double num_records,
+                                        double num_tokens, StepResult& result) {
   std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
   for (size_t r = 0; r < b.rows.size(); ++r) {
     const TrainRow& row = b.rows[r];
     const int32_t first = b.branch_of_row[r], count = row.num_branches();
     std::vector<Branch> branches;
-    for (int32_t k = 0; k < count; ++k) branches.push_back({f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
+    for (int32_t k = 0; k < count; ++k)
+      branches.push_back({f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
     const std::span<const Branch> all(branches);
-    const Preference preference{all[0], all.subspan(1, row.num_rejected), all.subspan(1 + row.num_rejected), row.label, kl};
+    const Preference preference{all[0], all.subspan(1, row.num_rejected), all.subspan(1 + row.num_rejected), row.label,
+                                kl};
     RowResult& out = result.rows[size_t(b.first_row) + r];
     for (const LossTerm& term : options_.loss) {
       const LossValue v = term.info->function(preference, options_.loss_options);
@@ -459,13 +493,15 @@ std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, d
       out.loss += scale * v.loss;
       weight[first] += scale * v.d_chosen;
       for (size_t k = 0; k < v.d_rejected.size(); ++k) weight[first + 1 + k] += scale * v.d_rejected[k];
-      for (size_t k = 0; k < v.d_rejected_images.size(); ++k) weight[first + 1 + row.num_rejected + k] += scale * v.d_rejected_images[k];
+      for (size_t k = 0; k < v.d_rejected_images.size(); ++k)
+        weight[first + 1 + row.num_rejected + k] += scale * v.d_rejected_images[k];
     }
     for (const Branch& branch : branches) {
       out.policy.push_back(branch.policy);
       out.num_tokens.push_back(branch.num_tokens);
     }
-    check(std::isfinite(out.loss), "nonfinite", "the loss of row ", row.id, " is not finite; no parameter was changed (rows of the step: ",
+    check(std::isfinite(out.loss), "nonfinite", "the loss of row ", row.id,
+          " is not finite; no parameter was changed (rows of the step: ",
           join_ids(std::span<const TrainRow>(b.rows.data() - b.first_row, result.rows.size())), ")");
     result.loss += out.loss;
   }
@@ -477,17 +513,21 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
     for (const TrainRow& row : rows) {
       for (const LossTerm& term : options_.loss) {
         const LossInfo& l = *term.info;
-        check(!l.needs_rejected || row.num_rejected > 0, "config", "row ", row.id, ": loss ", l.name, " needs a rejected answer");
-        check(!l.needs_rejected_images || row.num_rejected_images > 0, "config", "row ", row.id, ": loss ", l.name, " needs rejected images");
-        check(!l.needs_reference || int32_t(row.ref.size()) == row.num_branches(), "config", "row ", row.id, ": loss ", l.name, " needs ",
-              row.num_branches(), " reference log-probabilities, got ", row.ref.size());
+        check(!l.needs_rejected || row.num_rejected > 0, "config", "row ", row.id, ": loss ", l.name,
+              " needs a rejected answer");
+        check(!l.needs_rejected_images || row.num_rejected_images > 0, "config", "row ", row.id, ": loss ", l.name,
+              " needs rejected images");
+        check(!l.needs_reference || int32_t(row.ref.size()) == row.num_branches(), "config", "row ", row.id, ": loss ",
+              l.name, " needs ", row.num_branches(), " reference log-probabilities, got ", row.ref.size());
       }
     }
   });
-  const bool needs_point = std::any_of(options_.loss.begin(), options_.loss.end(), [](const LossTerm& t) { return t.info->needs_reference_point; });
+  const bool needs_point = std::any_of(options_.loss.begin(), options_.loss.end(),
+                                       [](const LossTerm& t) { return t.info->needs_reference_point; });
   const double kl = needs_point ? reference_point(rows, encode) : 0;
-  std::vector<double> counts = {double(rows.size()),
-                                double(std::accumulate(rows.begin(), rows.end(), int64_t(0), [](int64_t n, const TrainRow& r) { return n + chosen_tokens(r); }))};
+  std::vector<double> counts = {
+      double(rows.size()), double(std::accumulate(rows.begin(), rows.end(), int64_t(0),
+                                                  [](int64_t n, const TrainRow& r) { return n + chosen_tokens(r); }))};
   world_.all_reduce(counts, Reduce::sum);
 
   trainable_.store.zero_grad(ctx_);
@@ -524,12 +564,14 @@ void Trainer::update(StepResult& result, std::span<const TrainRow> rows) {
   if (!std::isfinite(result.grad_norm)) {
     // Every rank sees it; one says it, with the rows of all.
     std::string ids;
-    for (const std::string& some : world_.all_gather(join_ids(rows))) ids += (ids.empty() || some.empty() ? "" : ", ") + some;
+    for (const std::string& some : world_.all_gather(join_ids(rows)))
+      ids += (ids.empty() || some.empty() ? "" : ", ") + some;
     check(world_.rank() == 0, "peer", "the gradient is not finite");
     throw Error("nonfinite", cat("the gradient is not finite; no parameter was changed (rows of the step: ", ids, ")"));
   }
   // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
-  const double clip = options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6)) : 1.0;
+  const double clip =
+      options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (result.grad_norm + 1e-6)) : 1.0;
   const double factor = schedule_factor(options_.schedule, steps_done_, options_.total_steps, options_.warmup);
   result.learning_rate = options_.lr * factor;
   for (int group = 0; group < trainable_.store.num_groups(); ++group) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One optimizer step after another: rows in, metrics out.
 //
-// A step: pack the rows into prefix trees -> one forward -> log-probability sums of every branch -> loss and one weight a branch ->
-// one backward -> norm, finite check, clip -> AdamW. The reference is data: sums that came with the rows.
+// A step: pack the rows into prefix trees -> one forward -> log-probability sums of every branch -> loss and one weight
+// a branch -> one backward -> norm, finite check, clip -> AdamW. The reference is data: sums that came with the rows.
 //
-// With several ranks every rank gets its own rows of the step. Sums over rows (loss, counts, gradients) are over all ranks, and so is the end of a
-// step: one rank that fails or is cancelled ends it on all before any parameter changes.
+// With several ranks every rank gets its own rows of the step. Sums over rows (loss, counts, gradients) are over all
+// ranks, and so is the end of a step: one rank that fails or is cancelled ends it on all before any parameter changes.
 #pragma once
 #include <functional>
 #include <memory>
@@ -25,8 +25,8 @@
 
 namespace vpref {
 
-// One record, tokenised. Branch numbers inside `segments`: 0 the chosen (or only) answer, 1..K the rejected ones, K+1..K+J the chosen answer behind
-// damaged images.
+// One record, tokenised. Branch numbers inside `segments`: 0 the chosen (or only) answer, 1..K the rejected ones,
+// K+1..K+J the chosen answer behind damaged images.
 struct TrainRow {
   std::string id;
   std::vector<SegmentInput> segments;
@@ -38,8 +38,8 @@ struct TrainRow {
   int32_t num_branches() const { return 1 + num_rejected + num_rejected_images; }
 };
 
-// Writes the vision features of image `image` of row `row` (numbers within the span given to the call) for every (row, image) of the call,
-// in order, to features[sum of images * P, C]. The vision tower is frozen, so this has no backward.
+// Writes the vision features of image `image` of row `row` (numbers within the span given to the call) for every (row,
+// image) of the call, in order, to features[sum of images * P, C]. The vision tower is frozen, so this has no backward.
 struct ImageRef {
   int32_t row;
   int32_t image;
@@ -58,11 +58,11 @@ struct TrainerOptions {
   double weight_decay = 0;
   double max_grad_norm = 1;           // 0: no clipping
   int64_t micro_batch_tokens = 4096;  // packed rows of one forward; a larger single record still goes alone
-  int recompute = -1;                 // RecomputeLevel, or -1: the lowest that plan() finds to fit, on CUDA memory_budget
-  size_t memory_budget = 0;           // CUDA: bytes for activations, 0: what the GPU has left; CPU: what decides on ZeRO-1
+  int recompute = -1;        // RecomputeLevel, or -1: the lowest that plan() finds to fit, on CUDA memory_budget
+  size_t memory_budget = 0;  // CUDA: bytes for activations, 0: what the GPU has left; CPU: what decides on ZeRO-1
   int64_t head_chunk_rows = 256;
-  int zero = -1;                      // several ranks: split the optimizer's state over them, 0 or 1; -1: when it does not fit otherwise
-  size_t bucket_bytes = 4 << 20;      // gradients are summed over ranks in pieces of at least this size
+  int zero = -1;  // several ranks: split the optimizer's state over them, 0 or 1; -1: when it does not fit otherwise
+  size_t bucket_bytes = 4 << 20;  // gradients are summed over ranks in pieces of at least this size
 };
 
 // What decides the memory of a row, or of the rows of a micro-batch.
@@ -91,8 +91,8 @@ struct RowResult {
 };
 
 struct StepResult {
-  double loss = 0;           // all ranks
-  double grad_norm = 0;      // before clipping
+  double loss = 0;       // all ranks
+  double grad_norm = 0;  // before clipping
   double learning_rate = 0;
   int64_t num_rows_packed = 0;  // decoder rows, all micro-batches of all ranks
   std::vector<RowResult> rows;  // this rank's
@@ -100,26 +100,31 @@ struct StepResult {
 
 class Trainer {
  public:
-  // weights are changed to read the trained parameters; config, weights, encode and world must outlive this object. world: null for one process.
-  // On CUDA the slab of a whole micro-batch is taken here: Error{"memory"} says what would fit.
-  Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options, Collective* world = nullptr);
+  // weights are changed to read the trained parameters; config, weights, encode and world must outlive this object.
+  // world: null for one process. On CUDA the slab of a whole micro-batch is taken here: Error{"memory"} says what would
+  // fit.
+  Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options,
+          Collective* world = nullptr);
 
   // Asked between layers; true ends the step with Error{"cancelled"} before any parameter changes. Set before step().
   std::function<bool()> is_cancelled;
 
-  // One optimizer step. Throws Error{"nonfinite"} with the ids of the rows before any parameter changes; Error{"config"} when a row lacks what
-  // the loss needs; Error{"peer"} when another rank threw one of them. With several ranks a step that has begun its last backward is finished.
+  // One optimizer step. Throws Error{"nonfinite"} with the ids of the rows before any parameter changes;
+  // Error{"config"} when a row lacks what the loss needs; Error{"peer"} when another rank threw one of them. With
+  // several ranks a step that has begun its last backward is finished.
   StepResult step(std::span<const TrainRow> rows, const EncodeImages& encode);
 
   // Branch sums [rows][1+K+J] without gradients, with the trained adapter on or off.
   std::vector<RowResult> score(std::span<const TrainRow> rows, const EncodeImages& encode, bool adapter_on);
 
-  // Forward and backward of one step without the update; gradients stay in trainable().store. For checks and --save-gradients.
+  // Forward and backward of one step without the update; gradients stay in trainable().store. For checks and
+  // --save-gradients.
   StepResult accumulate(std::span<const TrainRow> rows, const EncodeImages& encode);
 
-  // For the rows of each step, one step after the other (step i ends before row step_ends[i]): chooses the recompute level, the lowest whose slab for
-  // the largest micro-batch is within `budget` bytes or the highest, and takes the slab. A larger micro-batch still finds its memory.
-  // On CUDA that was done before (plan_device_memory): this tells what it came to.
+  // For the rows of each step, one step after the other (step i ends before row step_ends[i]): chooses the recompute
+  // level, the lowest whose slab for the largest micro-batch is within `budget` bytes or the highest, and takes the
+  // slab. A larger micro-batch still finds its memory. On CUDA that was done before (plan_device_memory): this tells
+  // what it came to.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
 
   Trainable& trainable() { return trainable_; }
@@ -130,7 +135,8 @@ class Trainer {
   void set_steps_done(int64_t steps) { steps_done_ = steps; }
   // Bytes of the activation slab for a micro-batch of this size.
   size_t activation_slab_bytes(const RowSize& size, RecomputeLevel level, bool backward) const;
-  // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of a run, once it is planned.
+  // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of
+  // a run, once it is planned.
   std::string memory_plan() const;
   size_t activation_peak() const { return arena_.peak(); }  // bytes of the slab in use at most
   size_t peak_bytes() const { return arena_.capacity() + trainable_.store.bytes(); }
@@ -145,7 +151,8 @@ class Trainer {
   RowSize dense_batch(int64_t rows) const;
   Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
   void backward(Forward& f, std::span<const double> branch_weight, bool is_last);
-  std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, double num_records, double num_tokens, StepResult& result);
+  std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, double num_records,
+                                 double num_tokens, StepResult& result);
   bool choose_zero() const;
   template <class F>
   void together(F work);

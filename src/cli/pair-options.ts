@@ -10,7 +10,7 @@ import { presetFlags } from './preset.ts';
 import type { RunContext } from './run-context.ts';
 
 const RULES = Object.keys(pairRules) as RuleName[];
-const PAIRING: RuleName[] = ['seva', 'score', 'best-of-n', 'given'];
+const PAIRING: RuleName[] = ['seva', 'gap', 'score', 'best-of-n', 'given'];
 const SCORING: RuleName[] = ['score', 'best-of-n', 'sft', 'kto'];
 
 /** Rules that the published code does otherwise. */
@@ -25,9 +25,11 @@ const FLAG_RULES: Record<string, RuleName[]> = {
   margin: ['score', 'best-of-n', 'kto'],
   ties: SCORING,
   negatives: PAIRING,
-  views: ['seva'],
-  label: ['seva', ...SCORING, 'steerlm'],
-  finished: ['seva', ...SCORING, 'steerlm'],
+  gap: ['gap'],
+  'weight-by': ['gap'],
+  views: ['seva', 'gap'],
+  label: ['seva', 'gap', ...SCORING, 'steerlm'],
+  finished: ['seva', 'gap', ...SCORING, 'steerlm'],
   from: ['sft'],
   'min-score': ['sft'],
   threshold: ['kto'],
@@ -55,6 +57,14 @@ export const pairFlags = {
   }),
   ties: Flags.option({ options: ['first', 'random', 'drop'] as const })({
     summary: 'which of several best answers is chosen; first unless given',
+  }),
+  gap: Flags.string({
+    helpValue: 'LO..HI',
+    summary: 'gap: how many nats below the chosen answer a rejected one lies under the clean image',
+  }),
+  'weight-by': Flags.option({ options: ['gap'] as const })({
+    helpValue: 'gap',
+    summary: "gap: write weight, the mean gap of the pair's negatives",
   }),
   negatives: integerFlag({
     min: 1,
@@ -114,6 +124,7 @@ export function pairOptions(flags: PairFlags): PairOptions {
     throw new UsageError(`--min-score: expected --from best, got --from ${from}`);
   if (threshold !== undefined && flags.margin !== undefined)
     throw new UsageError('--margin: expected no --threshold beside it, they are two ways to mark answers');
+  const band = gapBand(flags);
   const { seed, faithful, negatives, views, label, finished: finishedOnly = false } = flags;
   const {
     margin = rule === 'best-of-n' ? 0 : 2,
@@ -132,7 +143,7 @@ export function pairOptions(flags: PairFlags): PairOptions {
       finishedOnly,
       seed,
       faithful,
-      ...defined({ negatives, views, label, minScore, threshold }),
+      ...defined({ negatives, views, label, minScore, threshold, gap: band, weightBy: flags['weight-by'] }),
     },
     imageNegatives,
     flip,
@@ -144,6 +155,21 @@ export function pairOptions(flags: PairFlags): PairOptions {
     }),
     ...(whole && { whole }),
   };
+}
+
+/** Rule gap has no band that suits every model, so it must be given. */
+function gapBand({ rule, gap: text, 'weight-by': weightBy }: PairFlags): { low: number; high: number } | undefined {
+  if (rule !== 'gap') return undefined;
+  const [low, high] =
+    /^(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)$/
+      .exec(text ?? '')
+      ?.slice(1)
+      .map(Number) ?? [];
+  if (low === undefined || high === undefined || !(low <= high))
+    throw new UsageError(`--gap: expected LO..HI in nats, LO not above HI, got ${text ?? 'nothing'}`);
+  if (weightBy !== undefined && low <= 0)
+    throw new UsageError(`--weight-by gap: expected --gap above 0 (gaps become weights), got ${text}`);
+  return { low, high };
 }
 
 function scoring({ metrics = ['helpfulness', 'correctness', 'coherence'], guide, judge, run }: PairFlags) {
@@ -168,15 +194,23 @@ export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unk
     const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
     run.note(`answers left out of records that gave other rows: ${reasons.join(', ')}`);
   }
+  const gaps = report.gaps.describe();
+  if (gaps !== undefined) run.note(`negatives by view: ${gaps}`);
   if (report.flipped > 0) run.note(`${report.flipped} preferences turned round`);
   for (const lean of report.lean.leans().slice(0, 3))
     run.warn(`${describeLean(lean)}; a model can learn the word in place of the picture (--balance evens it out)`);
 }
 
 /** Of --summary: the rule, and what it left of records that gave other rows. */
-export function figuresOf(rule: RuleName, { left, flipped, lean }: PairReport): object {
+export function figuresOf(rule: RuleName, { left, flipped, lean, gaps }: PairReport): object {
   const leans = lean.leans().map(describeLean);
-  return { rule, answers_left_out: Object.fromEntries(left), flipped, ...(leans.length > 0 && { leans }) };
+  return {
+    rule,
+    answers_left_out: Object.fromEntries(left),
+    flipped,
+    ...(leans.length > 0 && { leans }),
+    ...(rule === 'gap' && gaps.figures()),
+  };
 }
 
 /** The members that are not undefined. */

@@ -9,6 +9,7 @@ export default class Pair extends RecordCommand {
   static override summary = 'make preference data out of answers';
   static override description = `Rules:
   seva       clean image's answer against each distorted view's, unless equal
+  gap        clean image's answer against those of views within --gap of it
   score      best sum of metrics against one drawn from --margin below
   best-of-n  best sum against the lowest
   steerlm    every graded answer, its grades told in the prompt
@@ -25,6 +26,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
   static override usage = 'pair --rule RULE|--preset NAME [FILE...]';
   static override examples = [
     '<%= config.bin %> pair --rule seva sampled.ndjson',
+    '<%= config.bin %> score --view original --model llava sampled.ndjson | <%= config.bin %> pair --rule gap --gap 2..20 --negatives 3',
     '<%= config.bin %> pair --rule score --margin 2 annotated.ndjson',
     '<%= config.bin %> pair --rule sft --from best --min-score 12 annotated.ndjson',
     '<%= config.bin %> pair --rule given --flip 0.25 --seed 1 pairs.ndjson',

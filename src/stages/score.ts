@@ -16,6 +16,20 @@ import {
 } from './model-context.ts';
 import type { Row, Stage } from './stage.ts';
 
+/** `logps_original` of every response: its log-probability under the clean image. A record without responses is an error of the record. */
+export function scoreOnOriginal(context: ModelContext): Stage {
+  return mapRowsInFlight(async (row, context, signal) => {
+    const { responses = [] } = row.record;
+    if (responses.length === 0) throw new RecordError(row, 'responses', 'at least one to score', 'none');
+    const plan = await planRecord(row, context);
+    const onOriginal = responses.map(({ view: _, ...response }): Response => response);
+    const scoreView = await scorer({ ...row, record: { ...row.record, responses: onOriginal } }, plan, context, signal);
+    const scored = await scoreResponsesByView(onOriginal, scoreView, context);
+    const withSums = responses.map((response, index) => ({ ...response, logps_original: scored[index]!.logps! }));
+    return [{ ...row.record, responses: withSums }];
+  }, context);
+}
+
 /** Scores what is there. A record with nothing to score is an error of the record. */
 export function score(context: ModelContext): Stage {
   return mapRowsInFlight(async (row, context, signal) => {

@@ -6,8 +6,8 @@
 
 namespace vpref::cpu {
 
-void adamw(Context& ctx, const AdamW& options, const Tensor& param, const Tensor& grad, const Tensor& m, const Tensor& v,
-           const Tensor* copy) {
+void adamw(Context& ctx, const AdamW& options, const Tensor& param, const Tensor& grad, const Tensor& m,
+           const Tensor& v, const Tensor* copy) {
   const Kernels& k = kernels();
   const int64_t n = param.dim(0);
   parallel_ranges(threads_for(ctx, n, 1), n, 64, [&](int, int64_t begin, int64_t end) {

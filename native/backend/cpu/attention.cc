@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiled attention with online softmax (FlashAttention, 2205.14135). Scores are kept transposed, keys down and queries across the
-// lanes, so that the softmax needs no horizontal reduction. Decoding's few query rows against many keys take a path
-// of their own, which streams keys and values once.
+// Tiled attention with online softmax (FlashAttention, 2205.14135). Scores are kept transposed, keys down and queries
+// across the lanes, so that the softmax needs no horizontal reduction. Decoding's few query rows against many keys take
+// a path of their own, which streams keys and values once.
 #include "ops/attention.h"
 
 #include <cmath>
@@ -35,14 +35,16 @@ struct Pieces {
 struct Heads {
   const Tensor &q, &k, &v;
   int64_t d, group;
-  Heads(const Tensor& q_, const Tensor& k_, const Tensor& v_) : q(q_), k(k_), v(v_), d(q_.dim(2)), group(q_.dim(1) / k_.dim(1)) {}
+  Heads(const Tensor& q_, const Tensor& k_, const Tensor& v_)
+      : q(q_), k(k_), v(v_), d(q_.dim(2)), group(q_.dim(1) / k_.dim(1)) {}
   int64_t kv_heads() const { return k.dim(1); }
 };
 
 // Rows of one head, side by side as f32 with a stride that spreads them over the cache.
 int64_t packed_stride(int64_t d) { return up(d, 16) + 16; }
 
-void pack_rows(const Kernels& kn, const Tensor& x, int64_t head, const PackedRows& rows, int64_t begin, int64_t end, float* to) {
+void pack_rows(const Kernels& kn, const Tensor& x, int64_t head, const PackedRows& rows, int64_t begin, int64_t end,
+               float* to) {
   const int64_t d = x.dim(2), ld = packed_stride(d);
   for (size_t i = 0; i < rows.intervals().size(); ++i) {
     const KvRange& r = rows.intervals()[i];
@@ -52,9 +54,10 @@ void pack_rows(const Kernels& kn, const Tensor& x, int64_t head, const PackedRow
   }
 }
 
-// transposed[e * lanes + i] = factor * x[query i of the tile, e], 0 beyond the tile; rows (or null): the same untransposed.
-void pack_queries(const Kernels& kn, const Tensor& x, const QueryTile& tile, int64_t kv_head, int64_t group, int64_t lanes,
-                  float factor, float* transposed, float* rows) {
+// transposed[e * lanes + i] = factor * x[query i of the tile, e], 0 beyond the tile; rows (or null): the same
+// untransposed.
+void pack_queries(const Kernels& kn, const Tensor& x, const QueryTile& tile, int64_t kv_head, int64_t group,
+                  int64_t lanes, float factor, float* transposed, float* rows) {
   const int64_t d = x.dim(2);
   alignas(64) float copy[512];
   std::memset(transposed, 0, size_t(d * lanes) * sizeof(float));
@@ -79,7 +82,9 @@ void mask(float* scores, const QueryTile& tile, int64_t keys, int64_t lanes, int
 
 struct TileScratch {
   float *query, *scores, *out, *max, *sum, *correction, *keys, *values;
-  static int64_t floats(int64_t d) { return up(d * kQueries, 16) + kKeys * kQueries + up(kQueries * d, 16) + 3 * kQueries + 2 * kKeys * packed_stride(d); }
+  static int64_t floats(int64_t d) {
+    return up(d * kQueries, 16) + kKeys * kQueries + up(kQueries * d, 16) + 3 * kQueries + 2 * kKeys * packed_stride(d);
+  }
   TileScratch(float* memory, int64_t d) {
     Pieces p{memory};
     query = p.take(d * kQueries);
@@ -94,16 +99,17 @@ struct TileScratch {
 };
 
 // The rows of a block side by side: as they lie packed, or a copy in scratch where they lie apart.
-const float* block_rows(const KeyBlock& block, const PackedRows& rows, const float* packed, int64_t ld, float* scratch) {
+const float* block_rows(const KeyBlock& block, const PackedRows& rows, const float* packed, int64_t ld,
+                        float* scratch) {
   if (block.pieces.size() == 1) return packed + rows.at(block.pieces[0].begin) * ld;
   float* to = scratch;
   for (const KvRange& piece : block.pieces) to = std::copy_n(packed + rows.at(piece.begin) * ld, piece.count * ld, to);
   return scratch;
 }
 
-void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, const PackedRows& rows, const QueryTile& tile,
-                 int64_t kv_head, const float* keys, const float* values, float scale, const Tensor& out, const Tensor* lse,
-                 const TileScratch& s) {
+void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, const PackedRows& rows,
+                 const QueryTile& tile, int64_t kv_head, const float* keys, const float* values, float scale,
+                 const Tensor& out, const Tensor* lse, const TileScratch& s) {
   const int64_t d = h.d, ld = packed_stride(d), count = tile.count(), lanes = up(count, kn.lanes);
   pack_queries(kn, h.q, tile, kv_head, h.group, lanes, scale, s.query, nullptr);
   std::fill(s.max, s.max + lanes, kNothing);
@@ -111,11 +117,13 @@ void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
   std::memset(s.out, 0, size_t(count * d) * sizeof(float));
   for_key_blocks(plan, tile, [&](const KeyBlock& block) {
     const int64_t n = block.rows;
-    kn.gemm_tile(n, lanes, d, block_rows(block, rows, keys, ld, s.keys), ld, 1, s.query, lanes, s.scores, lanes, /*accumulate=*/false);
+    kn.gemm_tile(n, lanes, d, block_rows(block, rows, keys, ld, s.keys), ld, 1, s.query, lanes, s.scores, lanes,
+                 /*accumulate=*/false);
     if (block.visible < n) mask(s.scores, tile, n, lanes, block.visible, kNothing);
     if (kn.softmax_step(s.scores, n, lanes, s.max, s.sum, s.correction))
       for (int64_t i = 0; i < count; ++i) kn.scale(s.correction[i], s.out + i * d, d);
-    kn.gemm_tile(count, d, n, s.scores, 1, lanes, block_rows(block, rows, values, ld, s.values), ld, s.out, d, /*accumulate=*/true);
+    kn.gemm_tile(count, d, n, s.scores, 1, lanes, block_rows(block, rows, values, ld, s.values), ld, s.out, d,
+                 /*accumulate=*/true);
   });
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = tile.span->q_begin + tile.row + i % tile.rows;
@@ -126,8 +134,8 @@ void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
   }
 }
 
-void attend_tiled(Context& ctx, const Heads& h, const AttentionPlan& plan, const std::vector<const AttentionSpan*>& spans,
-                  float scale, const Tensor& out, const Tensor* lse) {
+void attend_tiled(Context& ctx, const Heads& h, const AttentionPlan& plan,
+                  const std::vector<const AttentionSpan*>& spans, float scale, const Tensor& out, const Tensor* lse) {
   const Kernels& kn = kernels();
   const PackedRows rows(plan, spans);
   const std::vector<QueryTile> tiles = query_tiles(spans, h.group);
@@ -135,7 +143,8 @@ void attend_tiled(Context& ctx, const Heads& h, const AttentionPlan& plan, const
   const int64_t round = std::min<int64_t>(h.kv_heads(), std::max(4, 2 * ctx.num_threads));  // heads packed at once
   const int threads = threads_for(ctx, round * num_tiles, rows.rows() * h.d);
   const int64_t scratch_floats = TileScratch::floats(h.d);
-  float* memory = static_cast<float*>(ctx.workspace.get(size_t(2 * round * per_head + threads * scratch_floats) * sizeof(float)));
+  float* memory =
+      static_cast<float*>(ctx.workspace.get(size_t(2 * round * per_head + threads * scratch_floats) * sizeof(float)));
   float* scratch = memory + 2 * round * per_head;
   constexpr int64_t kPackRows = 256;
   const int64_t packs = (rows.rows() + kPackRows - 1) / kPackRows;
@@ -151,7 +160,8 @@ void attend_tiled(Context& ctx, const Heads& h, const AttentionPlan& plan, const
     parallel_items(threads, heads * num_tiles, [&](int thread, int64_t i) {
       const int64_t head = i / num_tiles;
       attend_tile(kn, h, plan, rows, tiles[size_t(i % num_tiles)], first + head, memory + 2 * head * per_head,
-                  memory + (2 * head + 1) * per_head, scale, out, lse, TileScratch(scratch + thread * scratch_floats, h.d));
+                  memory + (2 * head + 1) * per_head, scale, out, lse,
+                  TileScratch(scratch + thread * scratch_floats, h.d));
     });
   }
 }
@@ -174,12 +184,13 @@ struct DecodeScratch {
 };
 
 // partial: kDecodeQueries x (max, sum, d outputs).
-void attend_part(const Kernels& kn, const Heads& h, const AttentionPlan& plan, const DecodePart& part, float scale, float* partial,
-                 const DecodeScratch& s) {
+void attend_part(const Kernels& kn, const Heads& h, const AttentionPlan& plan, const DecodePart& part, float scale,
+                 float* partial, const DecodeScratch& s) {
   const AttentionSpan& span = *part.span;
   const int64_t d = h.d, count = span.q_count * h.group, width = d + 2;
   for (int64_t i = 0; i < count; ++i) {
-    kn.to_f32(row_address(h.q, span.q_begin + i % span.q_count, (part.kv_head * h.group + i / span.q_count) * d), h.q.dtype, s.query + i * d, d);
+    kn.to_f32(row_address(h.q, span.q_begin + i % span.q_count, (part.kv_head * h.group + i / span.q_count) * d),
+              h.q.dtype, s.query + i * d, d);
     kn.scale(scale, s.query + i * d, d);
     partial[i * width] = kNothing;
     std::fill(partial + i * width + 1, partial + (i + 1) * width, 0.0f);
@@ -190,14 +201,16 @@ void attend_part(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
     take_keys(plan, span, b, b + n, pieces);
     int64_t at = 0;
     for (const KvRange& piece : pieces) {
-      kn.product.few(s.query, d, int(count), row_address(h.k, piece.begin, part.kv_head * d), h.k.dtype, h.k.stride[0], d, 0, piece.count, s.scores + at, kKeys);
+      kn.product.few(s.query, d, int(count), row_address(h.k, piece.begin, part.kv_head * d), h.k.dtype, h.k.stride[0],
+                     d, 0, piece.count, s.scores + at, kKeys);
       for (int64_t j = 0; j < piece.count; ++j, ++at)
         kn.to_f32(row_address(h.v, piece.begin + j, part.kv_head * d), h.v.dtype, s.values + at * d, d);
     }
     for (int64_t i = 0; i < count; ++i) {
       float* scores = s.scores + i * kKeys;
       float* state = partial + i * width;
-      const int64_t visible = span.causal ? std::clamp<int64_t>(part.keys - span.q_count + i % span.q_count + 1 - b, 0, n) : n;
+      const int64_t visible =
+          span.causal ? std::clamp<int64_t>(part.keys - span.q_count + i % span.q_count + 1 - b, 0, n) : n;
       std::fill(scores + visible, scores + n, kNothing);
       const float max = std::max(state[0], kn.max(scores, n));
       if (max == kNothing) {
@@ -214,8 +227,8 @@ void attend_part(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
   }
 }
 
-void merge_parts(const Kernels& kn, const Heads& h, const DecodePart& first, const float* partial, int64_t parts, int64_t stride,
-                 const Tensor& out, const Tensor* lse) {
+void merge_parts(const Kernels& kn, const Heads& h, const DecodePart& first, const float* partial, int64_t parts,
+                 int64_t stride, const Tensor& out, const Tensor* lse) {
   const AttentionSpan& span = *first.span;
   const int64_t d = h.d, width = d + 2;
   alignas(64) float sum_out[512];
@@ -224,7 +237,8 @@ void merge_parts(const Kernels& kn, const Heads& h, const DecodePart& first, con
     float max = kNothing;
     for (int64_t p = 0; p < parts; ++p) max = std::max(max, partial[p * stride + i * width]);
     float sum = 0;
-    for (int64_t p = 0; p < parts; ++p) sum += partial[p * stride + i * width + 1] * std::exp(partial[p * stride + i * width] - max);
+    for (int64_t p = 0; p < parts; ++p)
+      sum += partial[p * stride + i * width + 1] * std::exp(partial[p * stride + i * width] - max);
     for (int64_t e = 0; e < d; e += 512) {
       const int64_t n = std::min<int64_t>(512, d - e);
       std::fill(sum_out, sum_out + n, 0.0f);
@@ -238,9 +252,10 @@ void merge_parts(const Kernels& kn, const Heads& h, const DecodePart& first, con
   }
 }
 
-void attend_decode(Context& ctx, const Heads& h, const AttentionPlan& plan, const std::vector<const AttentionSpan*>& spans,
-                   float scale, const Tensor& out, const Tensor* lse) {
-  // Keys are cut into parts when there are few heads to share out; the cut depends on neither the threads nor the other spans.
+void attend_decode(Context& ctx, const Heads& h, const AttentionPlan& plan,
+                   const std::vector<const AttentionSpan*>& spans, float scale, const Tensor& out, const Tensor* lse) {
+  // Keys are cut into parts when there are few heads to share out; the cut depends on neither the threads nor the other
+  // spans.
   constexpr int64_t kWantedParts = 64, kSmallestPart = 2 * kKeys;
   const Kernels& kn = kernels();
   const int64_t pairs = int64_t(spans.size()) * h.kv_heads();
@@ -260,10 +275,12 @@ void attend_decode(Context& ctx, const Heads& h, const AttentionPlan& plan, cons
   const int64_t num_parts = int64_t(parts.size()), stride = up(kDecodeQueries * (h.d + 2), 16);
   const int threads = threads_for(ctx, num_parts, keys_in_all * h.d / num_parts);
   const int64_t scratch_floats = DecodeScratch::floats(h.d);
-  float* partial = static_cast<float*>(ctx.workspace.get(size_t(num_parts * stride + threads * scratch_floats) * sizeof(float)));
+  float* partial =
+      static_cast<float*>(ctx.workspace.get(size_t(num_parts * stride + threads * scratch_floats) * sizeof(float)));
   float* scratch = partial + num_parts * stride;
   parallel_items(threads, num_parts, [&](int thread, int64_t i) {
-    attend_part(kn, h, plan, parts[size_t(i)], scale, partial + i * stride, DecodeScratch(scratch + thread * scratch_floats, h.d));
+    attend_part(kn, h, plan, parts[size_t(i)], scale, partial + i * stride,
+                DecodeScratch(scratch + thread * scratch_floats, h.d));
   });
   parallel_ranges(threads_for(ctx, pairs, h.group * h.d), pairs, 1, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -281,7 +298,8 @@ void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, 
                const Tensor& out, const Tensor* lse) {
   const Heads h(q, k, v);
   std::vector<const AttentionSpan*> tiled, decode;
-  for (const AttentionSpan& s : plan.spans) (plan.is_decode && s.q_count * h.group <= kDecodeQueries ? decode : tiled).push_back(&s);
+  for (const AttentionSpan& s : plan.spans)
+    (plan.is_decode && s.q_count * h.group <= kDecodeQueries ? decode : tiled).push_back(&s);
   if (!tiled.empty()) attend_tiled(ctx, h, plan, tiled, scale, out, lse);
   if (!decode.empty()) attend_decode(ctx, h, plan, decode, scale, out, lse);
 }
@@ -310,9 +328,9 @@ struct Gradients {
 };
 
 // With P = exp(S - lse): dV += P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = scale dS K, dK += dS^T (scale Q).
-void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, const PackedRows& rows, const QueryTile& tile,
-                   int64_t kv_head, const float* keys, const float* values, float scale, const Gradients& g, float* dk, float* dv,
-                   const BackwardScratch& s) {
+void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, const PackedRows& rows,
+                   const QueryTile& tile, int64_t kv_head, const float* keys, const float* values, float scale,
+                   const Gradients& g, float* dk, float* dv, const BackwardScratch& s) {
   const int64_t d = h.d, ld = packed_stride(d), count = tile.count(), lanes = up(count, kn.lanes);
   pack_queries(kn, h.q, tile, kv_head, h.group, lanes, scale, s.query_t, s.query);
   pack_queries(kn, g.dout, tile, kv_head, h.group, lanes, 1.0f, s.dout_t, s.dout);
@@ -350,12 +368,13 @@ void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan,
 }
 
 // Sums the parts of one head's gradient, in their order, into its rows of dx.
-void unpack_sum(const Kernels& kn, const float* const* parts, int64_t num_parts, int64_t head, const PackedRows& rows, int64_t begin,
-                int64_t end, const Tensor& dx) {
+void unpack_sum(const Kernels& kn, const float* const* parts, int64_t num_parts, int64_t head, const PackedRows& rows,
+                int64_t begin, int64_t end, const Tensor& dx) {
   const int64_t d = dx.dim(2), ld = packed_stride(d);
   alignas(64) float sum[512];
   for (size_t i = 0; i < rows.intervals().size(); ++i) {
-    const int64_t first = std::max(begin, rows.first(i)), last = std::min(end, rows.first(i) + rows.intervals()[i].count);
+    const int64_t first = std::max(begin, rows.first(i)),
+                  last = std::min(end, rows.first(i) + rows.intervals()[i].count);
     for (int64_t p = first; p < last; ++p)
       for (int64_t e = 0; e < d; e += 512) {
         const int64_t n = std::min<int64_t>(512, d - e);
@@ -375,10 +394,11 @@ void zero_rows(Context& ctx, const Tensor& x) {
 
 }  // namespace
 
-// One job is one key/value head, or a share of its query tiles when there are fewer heads than threads; a job owns its dk and dv.
-void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
-                        const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq, const Tensor& dk,
-                        const Tensor& dv) {
+// One job is one key/value head, or a share of its query tiles when there are fewer heads than threads; a job owns its
+// dk and dv.
+void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
+                        const Tensor& dk, const Tensor& dv) {
   const Kernels& kn = kernels();
   const Heads h(q, k, v);
   zero_rows(ctx, dk);
@@ -394,7 +414,8 @@ void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const
   const int64_t per_head = rows.rows() * packed_stride(h.d), jobs = h.kv_heads() * shares;
   const int64_t slots = shares == 1 ? threads : jobs;  // a slot: keys, values, dk, dv
   const int64_t scratch_floats = BackwardScratch::floats(h.d);
-  float* memory = static_cast<float*>(ctx.workspace.get(size_t(4 * slots * per_head + threads * scratch_floats) * sizeof(float)));
+  float* memory =
+      static_cast<float*>(ctx.workspace.get(size_t(4 * slots * per_head + threads * scratch_floats) * sizeof(float)));
   float* scratch = memory + 4 * slots * per_head;
   const Gradients g{dout, out, lse, dq};
   parallel_items(threads, jobs, [&](int thread, int64_t job) {
@@ -413,7 +434,8 @@ void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const
   });
   if (shares == 1) return;
   parallel_items(threads, h.kv_heads() * threads, [&](int, int64_t i) {
-    const int64_t head = i / threads, begin = rows.rows() * (i % threads) / threads, end = rows.rows() * (i % threads + 1) / threads;
+    const int64_t head = i / threads, begin = rows.rows() * (i % threads) / threads,
+                  end = rows.rows() * (i % threads + 1) / threads;
     std::vector<const float*> parts_k, parts_v;
     for (int64_t share = 0; share < shares; ++share) {
       const float* slot = memory + (head * shares + share) * 4 * per_head;

@@ -12,7 +12,8 @@ namespace vpref::cpu {
 constexpr int64_t kQueries = 96;  // of one tile
 constexpr int64_t kKeys = 96;
 
-// Queries [row, row + rows) of heads [head, head + heads) of one group that shares a key/value head: at most kQueries together.
+// Queries [row, row + rows) of heads [head, head + heads) of one group that shares a key/value head: at most kQueries
+// together.
 struct QueryTile {
   const AttentionSpan* span;
   int64_t row, rows;    // within the span
@@ -41,7 +42,8 @@ class PackedRows {
   PackedRows(const AttentionPlan& plan, const std::vector<const AttentionSpan*>& spans) {
     std::vector<KvRange> seen;
     for (const AttentionSpan* s : spans)
-      seen.insert(seen.end(), plan.ranges.begin() + s->first_range, plan.ranges.begin() + s->first_range + s->num_ranges);
+      seen.insert(seen.end(), plan.ranges.begin() + s->first_range,
+                  plan.ranges.begin() + s->first_range + s->num_ranges);
     std::sort(seen.begin(), seen.end(), [](const KvRange& a, const KvRange& b) { return a.begin < b.begin; });
     for (const KvRange& r : seen) {
       if (!intervals_.empty() && r.begin <= intervals_.back().begin + intervals_.back().count) {
@@ -61,7 +63,8 @@ class PackedRows {
   int64_t first(size_t interval) const { return first_[interval]; }
   // Where a row that is seen lies.
   int64_t at(int32_t row) const {
-    const auto after = std::upper_bound(intervals_.begin(), intervals_.end(), row, [](int32_t r, const KvRange& i) { return r < i.begin; });
+    const auto after = std::upper_bound(intervals_.begin(), intervals_.end(), row,
+                                        [](int32_t r, const KvRange& i) { return r < i.begin; });
     const size_t i = size_t(after - intervals_.begin()) - 1;
     return first_[i] + row - intervals_[i].begin;
   }
@@ -75,11 +78,13 @@ class PackedRows {
 // Up to kKeys keys that follow each other in what a tile sees.
 struct KeyBlock {
   std::vector<KvRange> pieces;  // where they lie
-  int64_t rows, visible;        // query i (row within the tile) sees the keys before visible + i: below 0 where the first see none, at least `rows` where all see all
+  int64_t rows, visible;  // query i (row within the tile) sees the keys before visible + i: below 0 where the first see
+                          // none, at least `rows` where all see all
 };
 
 // Keys [begin, end) of all that the span sees.
-inline void take_keys(const AttentionPlan& plan, const AttentionSpan& span, int64_t begin, int64_t end, std::vector<KvRange>& pieces) {
+inline void take_keys(const AttentionPlan& plan, const AttentionSpan& span, int64_t begin, int64_t end,
+                      std::vector<KvRange>& pieces) {
   pieces.clear();
   int64_t before = 0;
   for (int r = 0; r < span.num_ranges && before < end; ++r) {
@@ -96,7 +101,8 @@ inline int64_t num_keys(const AttentionPlan& plan, const AttentionSpan& span) {
   return keys;
 }
 
-// body(block): the keys a tile sees, in blocks that are counted from the first key, wherever the keys lie and whatever the tile: so a query's sums have one order.
+// body(block): the keys a tile sees, in blocks that are counted from the first key, wherever the keys lie and whatever
+// the tile: so a query's sums have one order.
 template <class Body>
 void for_key_blocks(const AttentionPlan& plan, const QueryTile& tile, Body body) {
   const AttentionSpan& s = *tile.span;

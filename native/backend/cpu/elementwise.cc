@@ -58,8 +58,10 @@ void fill(Context& ctx, float value, const Tensor& x) {
   const int64_t n = x.numel();
   const bf16_t narrow = to_bf16(value);
   parallel_ranges(threads_for(ctx, n, 1), n, 64, [&](int, int64_t begin, int64_t end) {
-    if (x.dtype == DType::f32) std::fill(x.as<float>() + begin, x.as<float>() + end, value);
-    else std::fill(x.as<bf16_t>() + begin, x.as<bf16_t>() + end, narrow);
+    if (x.dtype == DType::f32)
+      std::fill(x.as<float>() + begin, x.as<float>() + end, value);
+    else
+      std::fill(x.as<bf16_t>() + begin, x.as<bf16_t>() + end, narrow);
   });
 }
 

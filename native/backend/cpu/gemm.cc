@@ -15,7 +15,8 @@ namespace vpref::cpu {
 namespace {
 
 // rows x width elements of x into a dense array of another dtype.
-void convert_block(const Context& ctx, const void* x, DType dtype, int64_t stride, int64_t rows, int64_t width, DType to, void* y) {
+void convert_block(const Context& ctx, const void* x, DType dtype, int64_t stride, int64_t rows, int64_t width,
+                   DType to, void* y) {
   const Kernels& k = kernels();
   parallel_ranges(threads_for(ctx, rows, width), rows, 1, [&](int, int64_t begin, int64_t end) {
     alignas(64) float piece[kPiece];
@@ -33,8 +34,8 @@ void convert_block(const Context& ctx, const void* x, DType dtype, int64_t strid
 
 bool library(Context& ctx, const Matmul& p) { return matmul_dnnl(ctx, p) || matmul_blas(ctx, p); }
 
-// Operands the library cannot multiply as they are: a is converted whole, b a block of columns at a time. f32, or bf16 where the
-// activations are bf16 and the CPU multiplies them faster.
+// Operands the library cannot multiply as they are: a is converted whole, b a block of columns at a time. f32, or bf16
+// where the activations are bf16 and the CPU multiplies them faster.
 bool matmul_converted(Context& ctx, const Matmul& p) {
   constexpr int64_t kBlockBytes = 4 << 20;
   const DType type = p.a_dtype == DType::bf16 && p.b_dtype != DType::f32 && has_bf16_dot() ? DType::bf16 : DType::f32;
@@ -44,7 +45,8 @@ bool matmul_converted(Context& ctx, const Matmul& p) {
   const int64_t block = std::min(p.n, std::max<int64_t>(64, kBlockBytes / (p.k * size) / 64 * 64));
   const size_t a_bytes = p.a_dtype == type ? 0 : aligned(size_t(p.m * p.k * size));
   const size_t b_bytes = p.b_dtype == type ? 0 : aligned(size_t(block * p.k * size));
-  char* memory = static_cast<char*>(ctx.workspace.get(a_bytes + b_bytes + (wide_c ? aligned(size_t(p.m * block * 4)) : 0)));
+  char* memory =
+      static_cast<char*>(ctx.workspace.get(a_bytes + b_bytes + (wide_c ? aligned(size_t(p.m * block * 4)) : 0)));
   Matmul part = p;
   part.a_dtype = part.b_dtype = type;
   if (a_bytes) {
@@ -59,7 +61,8 @@ bool matmul_converted(Context& ctx, const Matmul& p) {
     part.b = static_cast<const char*>(p.b) + j * p.b_col * int64_t(dtype_size(p.b_dtype));
     if (b_bytes) {
       const bool plain = p.b_col == 1;
-      convert_block(ctx, part.b, p.b_dtype, plain ? p.b_row : p.b_col, plain ? p.k : part.n, plain ? part.n : p.k, type, memory + a_bytes);
+      convert_block(ctx, part.b, p.b_dtype, plain ? p.b_row : p.b_col, plain ? p.k : part.n, plain ? part.n : p.k, type,
+                    memory + a_bytes);
       part.b = memory + a_bytes;
       part.b_row = plain ? part.n : 1;
       part.b_col = plain ? 1 : p.k;
@@ -90,17 +93,22 @@ void matmul(Context& ctx, const Matmul& p) {
   matmul_builtin(ctx, p, ctx.workspace.get(matmul_builtin_bytes(ctx, p)));
 }
 
-Matmul product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
+Matmul product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha,
+               float beta) {
   const int64_t a_row = transpose_a ? 1 : a.stride[0], a_col = transpose_a ? a.stride[0] : 1;
   const int64_t b_row = transpose_b ? 1 : b.stride[0], b_col = transpose_b ? b.stride[0] : 1;
-  return {c.dim(0), c.dim(1), a.dim(transpose_a ? 0 : 1), a.data, a.dtype, a_row, a_col, b.data, b.dtype, b_row, b_col,
-          c.data, c.dtype, c.stride[0], nullptr, alpha, beta};
+  return {c.dim(0), c.dim(1),    a.dim(transpose_a ? 0 : 1),
+          a.data,   a.dtype,     a_row,
+          a_col,    b.data,      b.dtype,
+          b_row,    b_col,       c.data,
+          c.dtype,  c.stride[0], nullptr,
+          alpha,    beta};
 }
 
 }  // namespace
 
-void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha,
-          float beta) {
+void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
+          float alpha, float beta) {
   if (!transpose_a && transpose_b) return row_products(ctx, a, b, nullptr, c, alpha, beta);
   matmul(ctx, product(a, transpose_a, b, transpose_b, c, alpha, beta));
 }

@@ -11,18 +11,21 @@
 
 namespace vpref::cpu {
 
-// y = x w^T over panels: a handful of rows, one register of each in turn, the last one filled up with zeros. Every element is the sum over lanes that each
-// sum every lanes-th product, k no longer than `depth` at a time: the same bytes whatever rows and columns stand beside it.
+// y = x w^T over panels: a handful of rows, one register of each in turn, the last one filled up with zeros. Every
+// element is the sum over lanes that each sum every lanes-th product, k no longer than `depth` at a time: the same
+// bytes whatever rows and columns stand beside it.
 struct ProductKernels {
   int rows, cols;  // the most rows of a panel of x; the rows of a panel of w
   int64_t depth;   // of one sum; longer k are sums of these, in order
   int64_t step;    // elements of one register
   size_t size;     // of an element of a panel
-  void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k, void* panel);  // count rows and width - count of zeros
+  void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k,
+               void* panel);  // count rows and width - count of zeros
   // y[t, 0..cols) (+)= the products of a panel of x of so many rows.
   void (*tile)(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate);
   // The same sums without panels, for few rows: y[t, n0..n1) for t < rows <= 8; x: f32, or bf16 where panels are.
-  void (*few)(const void* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0, int64_t n1, float* y, int64_t ldy);
+  void (*few)(const void* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0,
+              int64_t n1, float* y, int64_t ldy);
 };
 
 struct Kernels {
@@ -42,8 +45,8 @@ struct Kernels {
   float (*centered_sum_squares)(const float* x, float mean, int64_t n);
   float (*max)(const float* x, int64_t n);
 
-  void (*add_scaled)(const float* x, float alpha, float* y, int64_t n);           // y += alpha x
-  void (*scale)(float alpha, float* x, int64_t n);                                // x *= alpha
+  void (*add_scaled)(const float* x, float alpha, float* y, int64_t n);                // y += alpha x
+  void (*scale)(float alpha, float* x, int64_t n);                                     // x *= alpha
   void (*scale_weight)(const float* x, float r, const float* w, float* y, int64_t n);  // y = x r w
   void (*normalize)(const float* x, float mean, float r, const float* w, const float* b, float* y, int64_t n);
   // dx = r (dy w - xhat c1 - c0), xhat = (x - mean) r; += when accumulate.
@@ -58,13 +61,15 @@ struct Kernels {
   void (*gelu)(Gelu kind, const float* x, float* y, int64_t n);
   void (*gelu_backward)(Gelu kind, const float* dy, const float* x, float* dx, int64_t n);
 
-  double (*sum_exp)(const float* x, float shift, float scale, int64_t n);               // sum exp((x - shift) scale)
-  void (*exp_scaled)(const float* x, float shift, float scale, float factor, float* y, int64_t n);  // factor exp((x - shift) scale)
+  double (*sum_exp)(const float* x, float shift, float scale, int64_t n);  // sum exp((x - shift) scale)
+  void (*exp_scaled)(const float* x, float shift, float scale, float factor, float* y,
+                     int64_t n);  // factor exp((x - shift) scale)
 
   void (*adamw)(const AdamW& options, float* param, const float* grad, float* m, float* v, bf16_t* copy, int64_t n);
 
-  ProductKernels product;              // f32, weights of any dtype converted
-  const ProductKernels* product_bf16;  // x and w (bf16, or f16 rounded to it) on the CPU's bf16 dot product; null where it has none
+  ProductKernels product;  // f32, weights of any dtype converted
+  const ProductKernels*
+      product_bf16;  // x and w (bf16, or f16 rounded to it) on the CPU's bf16 dot product; null where it has none
 
   // c[m, n] (+)= sum_k a[i * a_row + k * a_col] b[k * ldb + j]; any m, n; f32.
   void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
@@ -81,7 +86,8 @@ struct Kernels {
 // The table for this CPU (the best of what was built), or the one set by use_kernels.
 const Kernels& kernels();
 
-// Tests: runs on the named table ("plain", "avx2", "avx512") from now on; false if this CPU or build lacks it. nullptr = the best.
+// Tests: runs on the named table ("plain", "avx2", "avx512") from now on; false if this CPU or build lacks it. nullptr
+// = the best.
 bool use_kernels(const char* name);
 
 }  // namespace vpref::cpu

@@ -38,10 +38,12 @@ static void micro(int64_t k, const float* a, int64_t a_row, int64_t a_col, const
 
 using Micro = void (*)(int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, bool);
 
-template <int NV> static inline Micro micro_of(int64_t m) {
-  static constexpr Micro of[] = {nullptr, micro<1, NV>, micro<2, NV>, micro<3, NV>, micro<4, NV>, micro<5, NV>, micro<6, NV>,
+template <int NV>
+static inline Micro micro_of(int64_t m) {
+  static constexpr Micro of[] = {
+      nullptr,      micro<1, NV>, micro<2, NV>, micro<3, NV>,  micro<4, NV>,  micro<5, NV>,  micro<6, NV>,
 #if defined(__AVX512F__)
-                                 micro<7, NV>, micro<8, NV>, micro<9, NV>, micro<10, NV>, micro<11, NV>, micro<12, NV>,
+      micro<7, NV>, micro<8, NV>, micro<9, NV>, micro<10, NV>, micro<11, NV>, micro<12, NV>,
 #endif
   };
   return of[m];
@@ -62,14 +64,17 @@ static void gemm_tile(int64_t m, int64_t n, int64_t k, const float* a, int64_t a
                       int64_t ldb, float* c, int64_t ldc, bool accumulate) {
   int64_t j = 0;
   if (m <= 2) {  // few rows: more columns at once keep the multipliers busy
-    for (; j + 8 * kLanes <= n; j += 8 * kLanes) (m == 1 ? micro<1, 8> : micro<2, 8>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
-    for (; j + 4 * kLanes <= n; j += 4 * kLanes) (m == 1 ? micro<1, 4> : micro<2, 4>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+    for (; j + 8 * kLanes <= n; j += 8 * kLanes)
+      (m == 1 ? micro<1, 8> : micro<2, 8>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+    for (; j + 4 * kLanes <= n; j += 4 * kLanes)
+      (m == 1 ? micro<1, 4> : micro<2, 4>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
   }
   while (j + kLanes <= n) {
     const int wide = j + 2 * kLanes <= n;
     for (int64_t i = 0; i < m; i += kTileRows) {
       const int64_t rows = m - i < kTileRows ? m - i : kTileRows;
-      (wide ? micro_of<2>(rows) : micro_of<1>(rows))(k, a + i * a_row, a_row, a_col, b + j, ldb, c + i * ldc + j, ldc, accumulate);
+      (wide ? micro_of<2>(rows) : micro_of<1>(rows))(k, a + i * a_row, a_row, a_col, b + j, ldb, c + i * ldc + j, ldc,
+                                                     accumulate);
     }
     j += (1 + wide) * kLanes;
   }

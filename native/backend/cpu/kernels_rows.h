@@ -13,7 +13,8 @@ static inline void map(float* y, int64_t n, Fn f, const X*... x) {
   if (i < n) store_part(y + i, f(load_part(x + i, n - i)...), n - i);
 }
 
-// The sum over i of f(loads of x...[i]); f must give 0 for padded lanes or `n` be a multiple. Four partial sums hide the latency.
+// The sum over i of f(loads of x...[i]); f must give 0 for padded lanes or `n` be a multiple. Four partial sums hide
+// the latency.
 template <class Fn, class... X>
 static inline float reduce(int64_t n, Fn f, const X*... x) {
   F a{}, b{}, c{}, d{};
@@ -30,7 +31,9 @@ static inline float reduce(int64_t n, Fn f, const X*... x) {
 }
 
 template <class T>
-static inline void widen(const T* x, float* y, int64_t n) { map(y, n, [](F v) { return v; }, x); }
+static inline void widen(const T* x, float* y, int64_t n) {
+  map(y, n, [](F v) { return v; }, x);
+}
 
 template <class T>
 static inline void narrow(const float* x, T* y, int64_t n) {
@@ -40,15 +43,21 @@ static inline void narrow(const float* x, T* y, int64_t n) {
 }
 
 static void to_f32_row(const void* x, DType dtype, float* y, int64_t n) {
-  if (dtype == DType::f32) widen(static_cast<const float*>(x), y, n);
-  else if (dtype == DType::bf16) widen(static_cast<const bf16_t*>(x), y, n);
-  else widen(static_cast<const f16_t*>(x), y, n);
+  if (dtype == DType::f32)
+    widen(static_cast<const float*>(x), y, n);
+  else if (dtype == DType::bf16)
+    widen(static_cast<const bf16_t*>(x), y, n);
+  else
+    widen(static_cast<const f16_t*>(x), y, n);
 }
 
 static void from_f32_row(const float* x, void* y, DType dtype, int64_t n) {
-  if (dtype == DType::f32) narrow(x, static_cast<float*>(y), n);
-  else if (dtype == DType::bf16) narrow(x, static_cast<bf16_t*>(y), n);
-  else narrow(x, static_cast<f16_t*>(y), n);
+  if (dtype == DType::f32)
+    narrow(x, static_cast<float*>(y), n);
+  else if (dtype == DType::bf16)
+    narrow(x, static_cast<bf16_t*>(y), n);
+  else
+    narrow(x, static_cast<f16_t*>(y), n);
 }
 
 static float sum_squares(const float* x, int64_t n) {
@@ -120,11 +129,16 @@ static void norm_backward(const float* dy, const float* x, const float* w, float
                           float* dx, bool accumulate, int64_t n) {
   const F m = splat(mean), a = splat(r), k0 = splat(c0), k1 = splat(c1);
   const auto gradient = [m, a, k0, k1](F g, F v, F u) { return a * (g * u - (v - m) * a * k1 - k0); };
-  if (accumulate) map(dx, n, [gradient](F g, F v, F u, F old) { return old + gradient(g, v, u); }, dy, x, w, static_cast<const float*>(dx));
-  else map(dx, n, gradient, dy, x, w);
+  if (accumulate)
+    map(
+        dx, n, [gradient](F g, F v, F u, F old) { return old + gradient(g, v, u); }, dy, x, w,
+        static_cast<const float*>(dx));
+  else
+    map(dx, n, gradient, dy, x, w);
 }
 
-static void norm_backward_weight(const float* dy, const float* x, float mean, float r, float* dw, float* db, int64_t n) {
+static void norm_backward_weight(const float* dy, const float* x, float mean, float r, float* dw, float* db,
+                                 int64_t n) {
   const F m = splat(mean), a = splat(r);
   map(dw, n, [m, a](F g, F v, F old) { return fma(g, (v - m) * a, old); }, dy, x, static_cast<const float*>(dw));
   if (db) map(db, n, [](F g, F old) { return old + g; }, dy, static_cast<const float*>(db));
@@ -172,9 +186,12 @@ static void swiglu_backward(const float* dy, const float* gate, const float* up,
 static inline F tanh_argument(F x) { return splat(1.59576912f) * fma(x * x * x, splat(0.044715f), x); }
 
 static void gelu(Gelu kind, const float* x, float* y, int64_t n) {
-  if (kind == Gelu::exact) map(y, n, [](F v) { return v * normal_cdf(v); }, x);
-  else if (kind == Gelu::quick) map(y, n, [](F v) { return v * sigmoid(splat(1.702f) * v); }, x);
-  else map(y, n, [](F v) { return v * sigmoid(tanh_argument(v)); }, x);
+  if (kind == Gelu::exact)
+    map(y, n, [](F v) { return v * normal_cdf(v); }, x);
+  else if (kind == Gelu::quick)
+    map(y, n, [](F v) { return v * sigmoid(splat(1.702f) * v); }, x);
+  else
+    map(y, n, [](F v) { return v * sigmoid(tanh_argument(v)); }, x);
 }
 
 static inline F gelu_slope(Gelu kind, F x) {
@@ -189,9 +206,12 @@ static inline F gelu_slope(Gelu kind, F x) {
 }
 
 static void gelu_backward(Gelu kind, const float* dy, const float* x, float* dx, int64_t n) {
-  if (kind == Gelu::exact) map(dx, n, [](F g, F v) { return g * gelu_slope(Gelu::exact, v); }, dy, x);
-  else if (kind == Gelu::quick) map(dx, n, [](F g, F v) { return g * gelu_slope(Gelu::quick, v); }, dy, x);
-  else map(dx, n, [](F g, F v) { return g * gelu_slope(Gelu::tanh, v); }, dy, x);
+  if (kind == Gelu::exact)
+    map(dx, n, [](F g, F v) { return g * gelu_slope(Gelu::exact, v); }, dy, x);
+  else if (kind == Gelu::quick)
+    map(dx, n, [](F g, F v) { return g * gelu_slope(Gelu::quick, v); }, dy, x);
+  else
+    map(dx, n, [](F g, F v) { return g * gelu_slope(Gelu::tanh, v); }, dy, x);
 }
 
 static double sum_exp(const float* x, float shift, float scale, int64_t n) {

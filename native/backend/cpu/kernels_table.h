@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels of one instruction set; included once by each kernels_<isa>.cc, which defines VPREF_ISA and is compiled with its flags.
+// The kernels of one instruction set; included once by each kernels_<isa>.cc, which defines VPREF_ISA and is compiled
+// with its flags.
 #pragma once
 #include <cmath>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd.h"
 
-#include "backend/cpu/kernels_rows.h"
 #include "backend/cpu/kernels_matrix.h"
 #include "backend/cpu/kernels_product.h"
+#include "backend/cpu/kernels_rows.h"
 
 namespace vpref::cpu::VPREF_ISA {
 
@@ -43,8 +44,14 @@ const Kernels table = {
     .sum_exp = sum_exp,
     .exp_scaled = exp_scaled,
     .adamw = adamw,
-    .product = {.rows = kProductRows, .cols = kProductCols, .depth = F32::depth, .step = F32::step, .size = sizeof(float), .pack = pack_panel<F32>,
-                .tile = product_tile<F32>, .few = few_products<F32>},
+    .product = {.rows = kProductRows,
+                .cols = kProductCols,
+                .depth = F32::depth,
+                .step = F32::step,
+                .size = sizeof(float),
+                .pack = pack_panel<F32>,
+                .tile = product_tile<F32>,
+                .few = few_products<F32>},
     .product_bf16 = nullptr,
     .gemm_tile = gemm_tile,
     .softmax_step = softmax_step,

@@ -12,7 +12,8 @@ namespace {
 constexpr int64_t kVocabPiece = 4096;
 
 // logits[r] becomes onehot(target) - softmax.
-void write_gradient(const Kernels& k, const Tensor& logits, int64_t r, int32_t target, float max, double sum, float* scratch) {
+void write_gradient(const Kernels& k, const Tensor& logits, int64_t r, int32_t target, float max, double sum,
+                    float* scratch) {
   const int64_t v = logits.dim(1);
   const float factor = float(-1.0 / sum);
   for (int64_t c = 0; c < v; c += kVocabPiece) {
@@ -27,7 +28,8 @@ void write_gradient(const Kernels& k, const Tensor& logits, int64_t r, int32_t t
 
 }  // namespace
 
-void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& logp, bool to_gradient) {
+void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& logp,
+                        bool to_gradient) {
   const Kernels& k = kernels();
   const int64_t v = logits.dim(1);
   const int threads = threads_for(ctx, logits.dim(0), v);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocked product over packed panels (Goto & van de Geijn 2008): packing converts any dtype to f32 and lays both operands out as
-// the micro-kernel reads them.
+// Blocked product over packed panels (Goto & van de Geijn 2008): packing converts any dtype to f32 and lays both
+// operands out as the micro-kernel reads them.
 #include <algorithm>
 #include <cstring>
 
@@ -12,9 +12,9 @@
 namespace vpref::cpu {
 namespace {
 
-constexpr int64_t kDepth = 384;      // of a panel along k: an A and a B panel stay in the first-level cache
-constexpr int64_t kColumns = 3072;   // of b packed at once
-constexpr int64_t kRows = 1536;      // of a packed at once
+constexpr int64_t kDepth = 384;     // of a panel along k: an A and a B panel stay in the first-level cache
+constexpr int64_t kColumns = 3072;  // of b packed at once
+constexpr int64_t kRows = 1536;     // of a packed at once
 
 struct Sizes {
   int64_t rows, columns, depth;  // of one block, padded to whole panels
@@ -22,7 +22,8 @@ struct Sizes {
 
 Sizes sizes_of(const Kernels& k, const Matmul& p) {
   const auto up = [](int64_t n, int64_t step) { return (n + step - 1) / step * step; };
-  return {up(std::min(p.m, kRows), k.tile_rows), up(std::min(p.n, kColumns), k.tile_cols), std::min(std::max<int64_t>(p.k, 1), kDepth)};
+  return {up(std::min(p.m, kRows), k.tile_rows), up(std::min(p.n, kColumns), k.tile_cols),
+          std::min(std::max<int64_t>(p.k, 1), kDepth)};
 }
 
 const char* element(const void* base, DType dtype, int64_t index) {
@@ -36,8 +37,8 @@ float value_at(const void* base, DType dtype, int64_t index) {
 }
 
 // panel[p * width + i] = alpha * x[i * outer + p * inner] for i < count, 0 up to width; p < depth.
-void pack_panel(const Kernels& k, const void* x, DType dtype, int64_t outer, int64_t inner, int64_t count, int64_t width,
-                int64_t depth, float alpha, float* panel) {
+void pack_panel(const Kernels& k, const void* x, DType dtype, int64_t outer, int64_t inner, int64_t count,
+                int64_t width, int64_t depth, float alpha, float* panel) {
   if (count < width) std::memset(panel, 0, size_t(depth * width) * sizeof(float));
   if (outer == 1) {  // the panel's rows lie side by side already
     for (int64_t p = 0; p < depth; ++p) {
@@ -70,7 +71,8 @@ void multiply(const Context& ctx, const Kernels& k, const float* a, const float*
               float* c, int64_t ldc, bool accumulate) {
   const int64_t mr = k.tile_rows, nr = k.tile_cols;
   const int64_t row_panels = (m + mr - 1) / mr, column_panels = (n + nr - 1) / nr;
-  const int64_t row_group = 8, column_group = std::max<int64_t>(1, std::min<int64_t>(8, column_panels / (2 * std::max(ctx.num_threads, 1))));
+  const int64_t row_group = 8, column_group = std::max<int64_t>(
+                                   1, std::min<int64_t>(8, column_panels / (2 * std::max(ctx.num_threads, 1))));
   const int64_t groups_down = (row_panels + row_group - 1) / row_group;
   const int64_t groups = groups_down * ((column_panels + column_group - 1) / column_group);
   parallel_items(threads_for(ctx, groups, row_group * column_group * mr * depth), groups, [&](int, int64_t item) {
@@ -88,7 +90,8 @@ void multiply(const Context& ctx, const Kernels& k, const float* a, const float*
         alignas(64) float edge[16 * 64];
         k.gemm_tile(rows, nr, depth, panel_a, 1, mr, panel_b, nr, edge, nr, false);
         for (int64_t r = 0; r < rows; ++r)
-          for (int64_t s = 0; s < columns; ++s) to[r * ldc + s] = (accumulate ? to[r * ldc + s] : 0.0f) + edge[r * nr + s];
+          for (int64_t s = 0; s < columns; ++s)
+            to[r * ldc + s] = (accumulate ? to[r * ldc + s] : 0.0f) + edge[r * nr + s];
       }
   });
 }
@@ -98,7 +101,8 @@ void multiply(const Context& ctx, const Kernels& k, const float* a, const float*
 size_t matmul_builtin_bytes(const Context&, const Matmul& p) {
   const Sizes s = sizes_of(kernels(), p);
   const size_t output = p.c_dtype == DType::f32 ? 0 : aligned(size_t(s.rows * s.columns) * sizeof(float));
-  return aligned(size_t(s.rows * s.depth) * sizeof(float)) + aligned(size_t(s.columns * s.depth) * sizeof(float)) + output;
+  return aligned(size_t(s.rows * s.depth) * sizeof(float)) + aligned(size_t(s.columns * s.depth) * sizeof(float)) +
+         output;
 }
 
 void matmul_builtin(Context& ctx, const Matmul& p, void* scratch) {
@@ -121,7 +125,8 @@ void matmul_builtin(Context& ctx, const Matmul& p, void* scratch) {
         parallel_ranges(threads_for(ctx, m, n), m, 1, [&](int, int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i) {
             float* row = c + i * ldc;
-            if (p.beta == 0.0f) std::fill(row, row + n, 0.0f);
+            if (p.beta == 0.0f)
+              std::fill(row, row + n, 0.0f);
             else {
               k.to_f32(element(p.c, p.c_dtype, (i0 + i) * p.c_row + j0), p.c_dtype, row, n);
               if (p.beta != 1.0f) k.scale(p.beta, row, n);
@@ -132,19 +137,20 @@ void matmul_builtin(Context& ctx, const Matmul& p, void* scratch) {
       for (int64_t p0 = 0; p0 < p.k; p0 += s.depth) {
         const int64_t depth = std::min(s.depth, p.k - p0);
         const int64_t row_panels = (m + mr - 1) / mr, column_panels = (n + nr - 1) / nr;
-        parallel_ranges(threads_for(ctx, row_panels + column_panels, depth * nr), row_panels + column_panels, 1,
-                        [&](int, int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            if (i < row_panels) {
-              pack_panel(k, element(p.a, p.a_dtype, (i0 + i * mr) * p.a_row + p0 * p.a_col), p.a_dtype, p.a_row, p.a_col,
-                         std::min(mr, m - i * mr), mr, depth, p.alpha, a + i * mr * depth);
-            } else {
-              const int64_t j = i - row_panels;
-              pack_panel(k, element(p.b, p.b_dtype, (j0 + j * nr) * p.b_col + p0 * p.b_row), p.b_dtype, p.b_col, p.b_row,
-                         std::min(nr, n - j * nr), nr, depth, 1.0f, b + j * nr * depth);
-            }
-          }
-        });
+        parallel_ranges(
+            threads_for(ctx, row_panels + column_panels, depth * nr), row_panels + column_panels, 1,
+            [&](int, int64_t begin, int64_t end) {
+              for (int64_t i = begin; i < end; ++i) {
+                if (i < row_panels) {
+                  pack_panel(k, element(p.a, p.a_dtype, (i0 + i * mr) * p.a_row + p0 * p.a_col), p.a_dtype, p.a_row,
+                             p.a_col, std::min(mr, m - i * mr), mr, depth, p.alpha, a + i * mr * depth);
+                } else {
+                  const int64_t j = i - row_panels;
+                  pack_panel(k, element(p.b, p.b_dtype, (j0 + j * nr) * p.b_col + p0 * p.b_row), p.b_dtype, p.b_col,
+                             p.b_row, std::min(nr, n - j * nr), nr, depth, 1.0f, b + j * nr * depth);
+                }
+              }
+            });
         multiply(ctx, k, a, b, m, n, depth, c, ldc, starts || p0 > 0);
       }
       if (!direct)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products by oneDNN, versions 2 and 3; primitives are kept per shape, since making one costs up to half a millisecond. Not many of them: each
-// holds about 300 KB of generated code, packed batches seldom have the same number of rows, and what is shared are the shapes within one step.
+// Matrix products by oneDNN, versions 2 and 3; primitives are kept per shape, since making one costs up to half a
+// millisecond. Not many of them: each holds about 300 KB of generated code, packed batches seldom have the same number
+// of rows, and what is shared are the shapes within one step.
 #include "backend/cpu/matmul.h"
 
 #ifdef VPREF_DNNL
-#include <dnnl.hpp>
 #include <omp.h>
+#include <dnnl.hpp>
 
 #include <algorithm>
 #include <array>
@@ -103,17 +104,22 @@ bool matmul_dnnl(Context& ctx, const Matmul& p) {
   const auto c = describe(p.m, p.n, p.c_dtype, p.c_row, 1);
   const dnnl::memory::desc bias({1, p.n}, dnnl::memory::data_type::f32, dnnl::memory::dims{p.n, 1});
   const int64_t kinds = int64_t(p.a_dtype) | int64_t(p.c_dtype) << 8 | int64_t(p.bias != nullptr) << 16;
-  const Key key = {p.m, p.n, p.k, p.a_row, p.a_col, p.b_row, p.b_col, p.c_row, kinds, bits_of(p.alpha), bits_of(p.beta), threads};
+  const Key key = {p.m,     p.n,     p.k,   p.a_row,          p.a_col,         p.b_row,
+                   p.b_col, p.c_row, kinds, bits_of(p.alpha), bits_of(p.beta), threads};
   try {
     auto found = s.primitives.find(key);
     if (found == s.primitives.end()) {
       if (s.primitives.size() >= kKeptPrimitives) {
-        s.primitives.erase(std::min_element(s.primitives.begin(), s.primitives.end(), [](const auto& x, const auto& y) { return x.second.used < y.second.used; }));
+        s.primitives.erase(std::min_element(s.primitives.begin(), s.primitives.end(), [](const auto& x, const auto& y) {
+          return x.second.used < y.second.used;
+        }));
       }
       found = s.primitives.emplace(key, Kept{make(s.engine, p, a, b, bias, c), 0}).first;
     }
     found->second.used = ++s.calls;
-    const auto memory = [&](const dnnl::memory::desc& d, const void* data) { return dnnl::memory(d, s.engine, const_cast<void*>(data)); };
+    const auto memory = [&](const dnnl::memory::desc& d, const void* data) {
+      return dnnl::memory(d, s.engine, const_cast<void*>(data));
+    };
     std::unordered_map<int, dnnl::memory> arguments = {
         {DNNL_ARG_SRC, memory(a, p.a)}, {DNNL_ARG_WEIGHTS, memory(b, p.b)}, {DNNL_ARG_DST, memory(c, p.c)}};
     if (p.bias) arguments.emplace(DNNL_ARG_BIAS, memory(bias, p.bias));

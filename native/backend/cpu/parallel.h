@@ -19,7 +19,8 @@ inline int threads_for(const Context& ctx, int64_t items, int64_t elements_per_i
   return int(std::min<int64_t>(std::max(ctx.num_threads, 1), items));
 }
 
-// body(thread, begin, end): a contiguous piece of [0, items) a thread, its ends multiples of `grain`. body must not throw.
+// body(thread, begin, end): a contiguous piece of [0, items) a thread, its ends multiples of `grain`. body must not
+// throw.
 template <class Body>
 void parallel_ranges(int threads, int64_t items, int64_t grain, Body body) {
   if (threads <= 1) return body(0, int64_t(0), items);

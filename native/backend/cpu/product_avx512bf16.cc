@@ -12,7 +12,8 @@ struct Bf16 {
   static constexpr int64_t step = 32, depth = 2048;
   static Register read(const bf16_t* p) { return (__m512bh)_mm512_loadu_si512(p); }
   static Register read(const f16_t* p) { return _mm512_cvtne2ps_pbh((__m512)load(p + 16), (__m512)load(p)); }
-  template <class T> static Register read_part(const T* p, int64_t n) {
+  template <class T>
+  static Register read_part(const T* p, int64_t n) {
     T lanes[step] = {};
     std::memcpy(lanes, p, size_t(n) * sizeof(T));
     return read(lanes);
@@ -23,7 +24,13 @@ struct Bf16 {
 }  // namespace
 
 extern const ProductKernels product;
-const ProductKernels product = {.rows = kProductRows, .cols = kProductCols, .depth = Bf16::depth, .step = Bf16::step, .size = sizeof(bf16_t), .pack = pack_panel<Bf16>,
-                                .tile = product_tile<Bf16>, .few = few_products<Bf16>};
+const ProductKernels product = {.rows = kProductRows,
+                                .cols = kProductCols,
+                                .depth = Bf16::depth,
+                                .step = Bf16::step,
+                                .size = sizeof(bf16_t),
+                                .pack = pack_panel<Bf16>,
+                                .tile = product_tile<Bf16>,
+                                .few = few_products<Bf16>};
 
 }  // namespace vpref::cpu::avx512bf16

@@ -25,8 +25,8 @@ Scratch make_scratch(Context& ctx, const Tensor& weight, int threads, int rows) 
 }
 
 // sum: of x and delta; both null without them.
-void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor* sum, const Tensor& y,
-               const Tensor* rstd) {
+void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor* sum,
+               const Tensor& y, const Tensor* rstd) {
   const Kernels& k = kernels();
   const int64_t d = x.dim(1);
   const int threads = threads_for(ctx, x.dim(0), d);
@@ -56,8 +56,8 @@ void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, co
   norm_rows(ctx, x, nullptr, weight, eps, nullptr, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps, const Tensor& sum, const Tensor& y,
-                  const Tensor* rstd) {
+void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps,
+                  const Tensor& sum, const Tensor& y, const Tensor* rstd) {
   norm_rows(ctx, x, &delta, weight, eps, &sum, y, rstd);
 }
 

@@ -36,8 +36,8 @@ void rope(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& 
   });
 }
 
-void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq, const Tensor& kv_rows, const Tensor& keys,
-                   const Tensor& values) {
+void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq,
+                   const Tensor& kv_rows, const Tensor& keys, const Tensor& values) {
   const int64_t kv_heads = keys.dim(1), kv = kv_heads * qkv.dim(2), all = qkv.dim(1) * qkv.dim(2);
   const Tensor row = qkv.joined();
   cpu::rope(ctx, row.cols(0, all - kv).heads(qkv.dim(1) - kv_heads), positions, inv_freq, /*inverse=*/false);

@@ -6,7 +6,9 @@
 
 namespace vpref::cpu {
 
-// y = alpha x w^T (+ bias) + beta y. A row of y has the same bytes whatever rows stand beside it and whatever the number of threads; libraries promise neither.
-void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias, const Tensor& y, float alpha, float beta);
+// y = alpha x w^T (+ bias) + beta y. A row of y has the same bytes whatever rows stand beside it and whatever the
+// number of threads; libraries promise neither.
+void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias, const Tensor& y, float alpha,
+                  float beta);
 
 }  // namespace vpref::cpu

@@ -21,7 +21,9 @@ double uniform_of(const SampleParams& p) {
 // The ids in order of falling logit, then rising id, sorted no further than asked for.
 class Ranking {
  public:
-  Ranking(const float* logits, int64_t v, int32_t* ids) : logits_(logits), v_(v), ids_(ids) { std::iota(ids, ids + v, 0); }
+  Ranking(const float* logits, int64_t v, int32_t* ids) : logits_(logits), v_(v), ids_(ids) {
+    std::iota(ids, ids + v, 0);
+  }
   int32_t at(int64_t rank) {
     while (rank >= sorted_) extend();
     return ids_[rank];
@@ -30,7 +32,9 @@ class Ranking {
  private:
   void extend() {
     const int64_t end = std::min(v_, std::max<int64_t>(64, sorted_ * 8));
-    const auto before = [this](int32_t a, int32_t b) { return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b; };
+    const auto before = [this](int32_t a, int32_t b) {
+      return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b;
+    };
     if (end < v_) std::nth_element(ids_ + sorted_, ids_ + end, ids_ + v_, before);
     std::sort(ids_ + sorted_, ids_ + end, before);
     sorted_ = end;
@@ -45,12 +49,15 @@ int32_t draw(const SampleParams& p, const float* logits, const float* weight, in
   Ranking ranking(logits, v, ids);
   const int64_t limit = p.top_k > 0 ? std::min<int64_t>(p.top_k, v) : v;
   double total = 0;
-  if (limit == v) for (int64_t i = 0; i < v; ++i) total += double(weight[i]);
-  else for (int64_t i = 0; i < limit; ++i) total += double(weight[ranking.at(i)]);
+  if (limit == v)
+    for (int64_t i = 0; i < v; ++i) total += double(weight[i]);
+  else
+    for (int64_t i = 0; i < limit; ++i) total += double(weight[ranking.at(i)]);
   int64_t kept = limit;
   if (p.top_p < 1.0f) {
     double sum = 0;
-    for (kept = 0; kept < limit && (kept == 0 || sum < double(p.top_p) * total);) sum += double(weight[ranking.at(kept++)]);
+    for (kept = 0; kept < limit && (kept == 0 || sum < double(p.top_p) * total);)
+      sum += double(weight[ranking.at(kept++)]);
     total = sum;
   }
   const double goal = uniform_of(p) * total;

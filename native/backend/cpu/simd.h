@@ -16,8 +16,8 @@ namespace vpref::cpu::VPREF_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kTileRows = 12;     // of the matrix micro-kernel: accumulators fill the register file
-constexpr int kProductRows = 6;   // of x in the kernel of linear layers, beside kProductCols rows of weights: likewise
+constexpr int kTileRows = 12;    // of the matrix micro-kernel: accumulators fill the register file
+constexpr int kProductRows = 6;  // of x in the kernel of linear layers, beside kProductCols rows of weights: likewise
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 6;
@@ -72,21 +72,25 @@ static inline F load(const f16_t* p) {
 }
 static inline void store(f16_t* p, F v) {
 #if defined(__AVX512F__)
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #elif defined(__AVX2__)
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #else
   for (int i = 0; i < kLanes; ++i) p[i] = to_f16(v[i]);
 #endif
 }
 
 // The first n lanes; the others are 0.
-template <class T> static inline F load_part(const T* p, int64_t n) {
+template <class T>
+static inline F load_part(const T* p, int64_t n) {
   T lanes[kLanes] = {};
   std::memcpy(lanes, p, size_t(n) * sizeof(T));
   return load(lanes);
 }
-template <class T> static inline void store_part(T* p, F v, int64_t n) {
+template <class T>
+static inline void store_part(T* p, F v, int64_t n) {
   T lanes[kLanes];
   store(lanes, v);
   std::memcpy(p, lanes, size_t(n) * sizeof(T));
@@ -164,7 +168,8 @@ static inline F exp(F x) {
 
 static inline F sigmoid(F x) { return splat(1.0f) / (splat(1.0f) + exp(-x)); }
 
-// erfc(x) for x >= 0 as exp(-x^2) times a polynomial in t = 2 / (2 + x); relative error 3e-7 (x <= 10, where it is 0 in f32).
+// erfc(x) for x >= 0 as exp(-x^2) times a polynomial in t = 2 / (2 + x); relative error 3e-7 (x <= 10, where it is 0 in
+// f32).
 static inline F erfc_positive(F x) {
   const F t = splat(2.0f) / (splat(2.0f) + x);
   F p = splat(3.217942000e-02f);

@@ -9,7 +9,8 @@
 namespace vpref::cuda {
 namespace {
 
-// --- kernels -------------------------------------------------------------------------------------------------------------------------
+// --- kernels
+// ----------------------------------------------------------------------
 
 struct Step {
   float *param, *m, *v;
@@ -75,9 +76,11 @@ bool on_16_bytes(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 
 
 }  // namespace
 
-// --- launchers -----------------------------------------------------------------------------------------------------------------------
+// --- launchers
+// ----------------------------------------------------------------------
 
-void adamw(Context& ctx, const AdamW& o, const Tensor& param, const Tensor& grad, const Tensor& m, const Tensor& v, const Tensor* copy) {
+void adamw(Context& ctx, const AdamW& o, const Tensor& param, const Tensor& grad, const Tensor& m, const Tensor& v,
+           const Tensor* copy) {
   const double bias1 = 1.0 - std::pow(o.beta1, double(o.step)), bias2 = 1.0 - std::pow(o.beta2, double(o.step));
   Step step{};
   step.param = param.as<float>();
@@ -93,14 +96,16 @@ void adamw(Context& ctx, const AdamW& o, const Tensor& param, const Tensor& grad
   step.root = float(1.0 / std::sqrt(bias2));
   step.eps = float(o.eps);
   step.step = float(o.lr / bias1);
-  step.wide = on_16_bytes(param.data) && on_16_bytes(grad.data) && on_16_bytes(m.data) && on_16_bytes(v.data) && on_16_bytes(step.copy);
+  step.wide = on_16_bytes(param.data) && on_16_bytes(grad.data) && on_16_bytes(m.data) && on_16_bytes(v.data) &&
+              on_16_bytes(step.copy);
   for_groups(ctx, 1, param.dim(0), step);
 }
 
 double sum_of_squares(Context& ctx, const Tensor& x) {
   const int64_t n = x.dim(0), parts = (n + kPart - 1) / kPart;
   double* memory = static_cast<double*>(ctx.workspace.get(size_t(parts + 1) * sizeof(double)));
-  launch(squares_kernel, unsigned(parts), kThreads, 0, stream_of(ctx), x.as<float>(), memory + 1, n, on_16_bytes(x.data));
+  launch(squares_kernel, unsigned(parts), kThreads, 0, stream_of(ctx), x.as<float>(), memory + 1, n,
+         on_16_bytes(x.data));
   launch(join_kernel, 1, kThreads, 0, stream_of(ctx), memory + 1, memory, parts);
   double total = 0;
   vpref::copy_to_host(ctx, &total, memory, sizeof total);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which kernels attend: tensor cores for bf16 rows aligned to 16 bytes, plain f32 arithmetic for everything else; and what both need around them.
+// Which kernels attend: tensor cores for bf16 rows aligned to 16 bytes, plain f32 arithmetic for everything else; and
+// what both need around them.
 #include "ops/attention.h"
 
 #include "backend/cuda/attention_kernels.h"
@@ -10,7 +11,8 @@
 namespace vpref::cuda {
 namespace {
 
-// --- kernels --------------------------------------------------------------------------------------------------------------------
+// --- kernels
+// ----------------------------------------------------------------------
 
 template <class T>
 struct MergeArgs {
@@ -23,7 +25,8 @@ struct MergeArgs {
   int heads, d;
 };
 
-// One warp a row and head: the parts, weighted by their shares of the whole sum. Parts are added in the order of the list.
+// One warp a row and head: the parts, weighted by their shares of the whole sum. Parts are added in the order of the
+// list.
 template <class T>
 __global__ void __launch_bounds__(128) attention_merge_kernel(const MergeArgs<T> a) {
   wait_for_launch_before();
@@ -46,8 +49,9 @@ __global__ void __launch_bounds__(128) attention_merge_kernel(const MergeArgs<T>
 
 // stats = (lse to base 2, rowsum(dout out)). One warp a row and head.
 template <class T>
-__global__ void __launch_bounds__(128) attention_stats_kernel(const T* dout, const T* out, const float* lse, float2* stats, int64_t num, int heads, int d,
-                                                             int64_t dout_stride, int64_t out_stride) {
+__global__ void __launch_bounds__(128)
+    attention_stats_kernel(const T* dout, const T* out, const float* lse, float2* stats, int64_t num, int heads, int d,
+                           int64_t dout_stride, int64_t out_stride) {
   const int64_t i = int64_t(blockIdx.x) * 4 + threadIdx.x / 32;
   if (i >= num) return;
   const int64_t t = i / heads, head = i % heads;
@@ -58,12 +62,16 @@ __global__ void __launch_bounds__(128) attention_stats_kernel(const T* dout, con
   if (threadIdx.x % 32 == 0) stats[i] = make_float2(lse[i] * kLog2E, delta);
 }
 
-// --- launchers ------------------------------------------------------------------------------------------------------------------
+// --- launchers
+// ----------------------------------------------------------------------
 
-bool aligned_rows(const Tensor& t) { return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.dim(0) <= 1 || t.stride[0] % 8 == 0); }
+bool aligned_rows(const Tensor& t) {
+  return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.dim(0) <= 1 || t.stride[0] % 8 == 0);
+}
 
 AttentionKernels kernels_for(DType dtype, int64_t head_dim) {
-  return dtype == DType::bf16 && head_dim <= kMatrixHeadDim && head_dim % 8 == 0 ? AttentionKernels::matrix : AttentionKernels::plain;
+  return dtype == DType::bf16 && head_dim <= kMatrixHeadDim && head_dim % 8 == 0 ? AttentionKernels::matrix
+                                                                                 : AttentionKernels::plain;
 }
 
 template <class... Operands>
@@ -72,13 +80,15 @@ AttentionKernels kernels_for(const Tensor& q, const Operands&... operands) {
 }
 
 void check_limits(const char* op, const Tensor& q, float scale) {
-  check(q.dim(2) <= kPlainHeadDim, "shape", "[", op, "] device cuda: expected heads of at most ", kPlainHeadDim, " elements, got ", q.dim(2));
+  check(q.dim(2) <= kPlainHeadDim, "shape", "[", op, "] device cuda: expected heads of at most ", kPlainHeadDim,
+        " elements, got ", q.dim(2));
   check(scale > 0, "shape", "[", op, "] device cuda: expected a positive scale, got ", scale);
 }
 
 // Everything but the query tiles, of which the forward has several lists.
 template <class T, class Lists>
-void fill_args(AttentionArgs<T>& a, const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Lists& lists) {
+void fill_args(AttentionArgs<T>& a, const Tensor& q, const Tensor& k, const Tensor& v, float scale,
+               const Lists& lists) {
   a.q = q.as<T>();
   a.k = k.as<T>();
   a.v = v.as<T>();
@@ -95,7 +105,8 @@ void fill_args(AttentionArgs<T>& a, const Tensor& q, const Tensor& k, const Tens
 }
 
 template <class T>
-ForwardArgs<T> forward_args(const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& out, const Tensor* lse, const ForwardLists& lists) {
+ForwardArgs<T> forward_args(const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& out,
+                            const Tensor* lse, const ForwardLists& lists) {
   ForwardArgs<T> a{};
   fill_args(a, q, k, v, scale * kLog2E, lists);
   a.out = out.as<T>();
@@ -108,7 +119,8 @@ template <class T>
 void merge(Context& ctx, const ForwardArgs<T>& a, const ForwardLists& lists) {
   if (lists.num_merges == 0) return;
   const MergeArgs<T> m{lists.merges, lists.slots, a.partial, a.partial_lse, a.out, a.lse, a.out_stride, a.heads, a.d};
-  launch_early(attention_merge_kernel<T>, dim3(unsigned(lists.num_merges), unsigned(a.heads + 3) / 4), dim3(128), 0, stream_of(ctx), m);
+  launch_early(attention_merge_kernel<T>, dim3(unsigned(lists.num_merges), unsigned(a.heads + 3) / 4), dim3(128), 0,
+               stream_of(ctx), m);
 }
 
 template <class T>
@@ -129,8 +141,8 @@ void forward(Context& ctx, AttentionKernels kernels, ForwardArgs<T> a, const For
 }
 
 template <class T>
-BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& dq, const Tensor& dk, const Tensor& dv,
-                              const BackwardLists& lists) {
+BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, float scale,
+                              const Tensor& dq, const Tensor& dk, const Tensor& dv, const BackwardLists& lists) {
   BackwardArgs<T> a{};
   fill_args(a, q, k, v, scale, lists);
   a.dout = dout.as<T>();
@@ -148,13 +160,14 @@ BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor&
 }
 
 template <class T>
-void backward(Context& ctx, AttentionKernels kernels, BackwardArgs<T> a, const Tensor& out, const Tensor& lse, const BackwardLists& lists) {
+void backward(Context& ctx, AttentionKernels kernels, BackwardArgs<T> a, const Tensor& out, const Tensor& lse,
+              const BackwardLists& lists) {
   const int64_t num = lse.numel();
   float2* stats = static_cast<float2*>(ctx.workspace.get(size_t(num) * sizeof(float2)));
   a.stats = stats;
   if (num > 0)
-    launch(attention_stats_kernel<T>, dim3(unsigned((num + 3) / 4)), dim3(128), 0, stream_of(ctx), a.dout, out.as<T>(), lse.as<float>(), stats, num, a.heads, a.d,
-           a.dout_stride, out.stride[0]);
+    launch(attention_stats_kernel<T>, dim3(unsigned((num + 3) / 4)), dim3(128), 0, stream_of(ctx), a.dout, out.as<T>(),
+           lse.as<float>(), stats, num, a.heads, a.d, a.dout_stride, out.stride[0]);
   if constexpr (std::is_same_v<T, bf16>) {
     if (kernels == AttentionKernels::matrix) return launch_matrix_backward(ctx, a, lists);
   }
@@ -163,16 +176,19 @@ void backward(Context& ctx, AttentionKernels kernels, BackwardArgs<T> a, const T
 
 }  // namespace
 
-std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads, int64_t kv_heads, int64_t head_dim) {
+std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads,
+                                        int64_t kv_heads, int64_t head_dim) {
   const ForwardLists l = forward_lists(ctx, plan, heads, kv_heads, kernels_for(dtype, head_dim));
   std::vector<uint64_t> all;
-  for (const void* p : {(const void*)l.rows, (const void*)l.ranges, (const void*)l.wide, (const void*)l.tiles, (const void*)l.decode, (const void*)l.merges, (const void*)l.slots})
+  for (const void* p : {(const void*)l.rows, (const void*)l.ranges, (const void*)l.wide, (const void*)l.tiles,
+                        (const void*)l.decode, (const void*)l.merges, (const void*)l.slots})
     all.push_back(reinterpret_cast<uintptr_t>(p));
   for (const int n : {l.num_wide, l.num_tiles, l.num_decode, l.num_merges, l.num_slots}) all.push_back(uint64_t(n));
   return all;
 }
 
-void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale, const Tensor& out, const Tensor* lse) {
+void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
+               const Tensor& out, const Tensor* lse) {
   check_limits("attention", q, scale);
   const AttentionKernels kernels = kernels_for(q, k, v, out);
   const ForwardLists& lists = forward_lists(ctx, plan, q.dim(1), k.dim(1), kernels);
@@ -180,12 +196,14 @@ void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, 
   forward(ctx, kernels, forward_args<bf16>(q, k, v, scale, out, lse, lists), lists);
 }
 
-void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out, const Tensor& lse,
-                        const AttentionPlan& plan, float scale, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
+                        const Tensor& dk, const Tensor& dv) {
   check_limits("attention_backward", q, scale);
   const AttentionKernels kernels = kernels_for(q, k, v, out, dout, dq, dk, dv);
   const BackwardLists& lists = backward_lists(ctx, plan, q.dim(1), k.dim(1), k.dim(0), kernels);
-  if (q.dtype == DType::f32) return backward(ctx, kernels, backward_args<float>(dout, q, k, v, scale, dq, dk, dv, lists), out, lse, lists);
+  if (q.dtype == DType::f32)
+    return backward(ctx, kernels, backward_args<float>(dout, q, k, v, scale, dq, dk, dv, lists), out, lse, lists);
   backward(ctx, kernels, backward_args<bf16>(dout, q, k, v, scale, dq, dk, dv, lists), out, lse, lists);
 }
 

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward in bf16 on the tensor cores, f32 sums, no atomics: with P = exp(S - lse), the global log-sum-exp of the forward, and
-// delta = rowsum(dO O): dS = P (dO V^T - delta), dQ = scale dS K by query tiles, dV = P^T dO and dK = scale dS^T Q by key tiles. S and dO V^T are
-// computed in both kernels: 7 products where atomics on dQ need 5, but the same bits every time.
+// Backward in bf16 on the tensor cores, f32 sums, no atomics: with P = exp(S - lse), the global log-sum-exp of the
+// forward, and delta = rowsum(dO O): dS = P (dO V^T - delta), dQ = scale dS K by query tiles, dV = P^T dO and dK =
+// scale dS^T Q by key tiles. S and dO V^T are computed in both kernels: 7 products where atomics on dQ need 5, but the
+// same bits every time.
 //
-// Shared memory at D = 128: 68 KB + 1 KB in either kernel, two blocks a multiprocessor on an A100 (163 KB); registers allow two (key tiles: dk and
-// dv alone are 128 a thread) and three (query tiles) on an H100 (227 KB).
+// Shared memory at D = 128: 68 KB + 1 KB in either kernel, two blocks a multiprocessor on an A100 (163 KB); registers
+// allow two (key tiles: dk and dv alone are 128 a thread) and three (query tiles) on an H100 (227 KB).
 #pragma once
 #include "backend/cuda/attention_tile.cuh"
 
 namespace vpref::cuda {
 
 constexpr int kBackwardThreads = 128;
-constexpr int kBackwardStep = 32;  // keys of a step over a query tile, queries of a step over a key tile; two steps are in shared memory
+constexpr int kBackwardStep =
+    32;  // keys of a step over a query tile, queries of a step over a key tile; two steps are in shared memory
 
 template <int D>
 constexpr size_t kBackwardTileBytes = size_t(2 * 64 + 4 * kBackwardStep) * kRowLength<D> * sizeof(bf16);
@@ -28,7 +30,9 @@ __device__ void store_rows(const float (&x)[1][D / 8][4], float factor, int d, T
     if (!to) continue;
 #pragma unroll
     for (int n = 0; n < D / 8; ++n)
-      if (n * 8 < d) *reinterpret_cast<uint32_t*>(to + n * 8 + lane % 4 * 2) = pack_pair<bf16>(x[0][n][2 * h] * factor, x[0][n][2 * h + 1] * factor);
+      if (n * 8 < d)
+        *reinterpret_cast<uint32_t*>(to + n * 8 + lane % 4 * 2) =
+            pack_pair<bf16>(x[0][n][2 * h] * factor, x[0][n][2 * h + 1] * factor);
   }
 }
 
@@ -38,11 +42,11 @@ struct ScoreOf {
   float2 stats;
 };
 
-// p = exp(S - lse), 0 for what is not seen, and ds = p (dP - delta): of 16 rows of a warp, with S = a b^T and dP = da db^T. score_of(n, e): of
-// accumulator e of tile n.
+// p = exp(S - lse), 0 for what is not seen, and ds = p (dP - delta): of 16 rows of a warp, with S = a b^T and dP = da
+// db^T. score_of(n, e): of accumulator e of tile n.
 template <int D, int NTiles, class Of>
-__device__ void differentiate(float (&p)[1][NTiles][4], float (&ds)[1][NTiles][4], const bf16* a, const bf16* b, const bf16* da, const bf16* db, float scale,
-                              Of score_of) {
+__device__ void differentiate(float (&p)[1][NTiles][4], float (&ds)[1][NTiles][4], const bf16* a, const bf16* b,
+                              const bf16* da, const bf16* db, float scale, Of score_of) {
   clear(p);
   clear(ds);
   add_row_products<D>(p, a, b);
@@ -62,7 +66,8 @@ template <int D>
 __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_queries_kernel(const BackwardArgs<bf16> a) {
   constexpr int kStep = kBackwardStep, kTile = kStep * kRowLength<D>, kNTiles = kStep / 8;
   bf16* queries = dynamic_shared<bf16>();
-  bf16 *gradients = queries + kTileRows * kRowLength<D>, *keys = gradients + kTileRows * kRowLength<D>, *values = keys + 2 * kTile;
+  bf16 *gradients = queries + kTileRows * kRowLength<D>, *keys = gradients + kTileRows * kRowLength<D>,
+       *values = keys + 2 * kTile;
   const QueryTile tile = a.tiles[blockIdx.x];
   const HeadPack pack(a.pack, a.group);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, num_rows = tile.num_rows * pack.pack;
@@ -79,13 +84,21 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
   }
   const auto load_keys = [&](int stage, const KeyWalk<kStep>& walk) {
     const int64_t head = int64_t(pack.kv_head) * a.d;
-    load_tile<D, kStep, kBackwardThreads>(keys + stage * kTile, a.k, a.d, [&](int r) { return r < walk.count() ? a.k + (walk.row() + r) * a.k_stride + head : nullptr; });
-    load_tile<D, kStep, kBackwardThreads>(values + stage * kTile, a.v, a.d, [&](int r) { return r < walk.count() ? a.v + (walk.row() + r) * a.v_stride + head : nullptr; });
+    load_tile<D, kStep, kBackwardThreads>(keys + stage * kTile, a.k, a.d, [&](int r) {
+      return r < walk.count() ? a.k + (walk.row() + r) * a.k_stride + head : nullptr;
+    });
+    load_tile<D, kStep, kBackwardThreads>(values + stage * kTile, a.v, a.d, [&](int r) {
+      return r < walk.count() ? a.v + (walk.row() + r) * a.v_stride + head : nullptr;
+    });
     cp_async_commit();
   };
 
-  load_tile<D, kTileRows, kBackwardThreads>(queries, a.q, a.d, [&](int r) { return r < num_rows ? a.q + row_of(r) * a.q_stride + head_of(r) * a.d : nullptr; });
-  load_tile<D, kTileRows, kBackwardThreads>(gradients, a.dout, a.d, [&](int r) { return r < num_rows ? a.dout + row_of(r) * a.dout_stride + head_of(r) * a.d : nullptr; });
+  load_tile<D, kTileRows, kBackwardThreads>(queries, a.q, a.d, [&](int r) {
+    return r < num_rows ? a.q + row_of(r) * a.q_stride + head_of(r) * a.d : nullptr;
+  });
+  load_tile<D, kTileRows, kBackwardThreads>(gradients, a.dout, a.d, [&](int r) {
+    return r < num_rows ? a.dout + row_of(r) * a.dout_stride + head_of(r) * a.d : nullptr;
+  });
   KeyWalk<kStep> walk(a.ranges + tile.first_range, tile.num_ranges), next = walk;
   load_keys(0, walk);
   float dq[1][D / 8][4];
@@ -100,8 +113,10 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
     }
     __syncthreads();
     float p[1][kNTiles][4], ds[1][kNTiles][4];
-    differentiate<D>(p, ds, queries + warp * 16 * kRowLength<D>, keys + stage * kTile, gradients + warp * 16 * kRowLength<D>, values + stage * kTile, a.scale,
-                     [&](int n, int e) { return ScoreOf{n * 8 + lane % 4 * 2 + e % 2 < walk.seen(visible[e / 2]), stats[e / 2]}; });
+    differentiate<D>(p, ds, queries + warp * 16 * kRowLength<D>, keys + stage * kTile,
+                     gradients + warp * 16 * kRowLength<D>, values + stage * kTile, a.scale, [&](int n, int e) {
+                       return ScoreOf{n * 8 + lane % 4 * 2 + e % 2 < walk.seen(visible[e / 2]), stats[e / 2]};
+                     });
     add_product<D>(dq, ds, keys + stage * kTile);
     __syncthreads();  // before the next step's copies land here
     walk = next;
@@ -112,13 +127,14 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
   });
 }
 
-// A block: 64 keys of one key/value head, 16 a warp, against all rows that see them, of all heads of the group. Scores are kept transposed, keys
-// down and queries across, so that they multiply from registers.
+// A block: 64 keys of one key/value head, 16 a warp, against all rows that see them, of all heads of the group. Scores
+// are kept transposed, keys down and queries across, so that they multiply from registers.
 template <int D>
 __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_kernel(const BackwardArgs<bf16> a) {
   constexpr int kStep = kBackwardStep, kTile = kStep * kRowLength<D>, kNTiles = kStep / 8;
   bf16* keys = dynamic_shared<bf16>();
-  bf16 *values = keys + kKeyTileRows * kRowLength<D>, *queries = values + kKeyTileRows * kRowLength<D>, *gradients = queries + 2 * kTile;
+  bf16 *values = keys + kKeyTileRows * kRowLength<D>, *queries = values + kKeyTileRows * kRowLength<D>,
+       *gradients = queries + 2 * kTile;
   float2* stats = reinterpret_cast<float2*>(gradients + 2 * kTile);
   int* visible = reinterpret_cast<int*>(stats + 2 * kStep);
   const KeyTile tile = a.key_tiles[blockIdx.x];
@@ -140,12 +156,15 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
       const int i = first + threadIdx.x;
       const TileRow row = i < num_queries ? rows[row_part(i, a.group)] : TileRow{0, 0};
       visible[stage * kStep + threadIdx.x] = row.visible;
-      cp_async<8>(stats + stage * kStep + threadIdx.x, a.stats + int64_t(row.row) * a.heads + head_of(i), i < num_queries);
+      cp_async<8>(stats + stage * kStep + threadIdx.x, a.stats + int64_t(row.row) * a.heads + head_of(i),
+                  i < num_queries);
     }
     cp_async_commit();
   };
   const auto load_keys = [&](bf16* to, const bf16* from, int64_t stride) {
-    load_tile<D, kKeyTileRows, kBackwardThreads>(to, from, a.d, [&](int r) { return r < tile.count ? from + (tile.begin + r) * stride + kv_head * a.d : nullptr; });
+    load_tile<D, kKeyTileRows, kBackwardThreads>(to, from, a.d, [&](int r) {
+      return r < tile.count ? from + (tile.begin + r) * stride + kv_head * a.d : nullptr;
+    });
   };
 
   float dk[1][D / 8][4], dv[1][D / 8][4];
@@ -165,9 +184,10 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
     }
     __syncthreads();
     float p[1][kNTiles][4], ds[1][kNTiles][4];
-    differentiate<D>(p, ds, keys + warp * 16 * kRowLength<D>, queries + stage * kTile, values + warp * 16 * kRowLength<D>, gradients + stage * kTile, a.scale,
-                     [&](int n, int e) {
-                       const int query = stage * kStep + n * 8 + lane % 4 * 2 + e % 2, key = warp * 16 + lane / 4 + e / 2 * 8;
+    differentiate<D>(p, ds, keys + warp * 16 * kRowLength<D>, queries + stage * kTile,
+                     values + warp * 16 * kRowLength<D>, gradients + stage * kTile, a.scale, [&](int n, int e) {
+                       const int query = stage * kStep + n * 8 + lane % 4 * 2 + e % 2,
+                                 key = warp * 16 + lane / 4 + e / 2 * 8;
                        return ScoreOf{key < visible[query], stats[query]};
                      });
     add_product<D>(dv, p, gradients + stage * kTile);
@@ -175,7 +195,9 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
     __syncthreads();  // before the next step's copies land here
   }
   const auto target = [&](bf16* to, int64_t stride) {
-    return [=](int i) { return warp * 16 + i < tile.count ? to + (tile.begin + warp * 16 + i) * stride + kv_head * a.d : nullptr; };
+    return [=](int i) {
+      return warp * 16 + i < tile.count ? to + (tile.begin + warp * 16 + i) * stride + kv_head * a.d : nullptr;
+    };
   };
   store_rows<D>(dk, a.scale, a.d, target(a.dk, a.dk_stride));
   store_rows<D>(dv, 1.0f, a.d, target(a.dv, a.dv_stride));

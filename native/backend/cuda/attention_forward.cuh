@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward in bf16 on the tensor cores, f32 sums (FlashAttention-2, 2307.08691): prefill and decode are one kernel in three shapes.
+// Forward in bf16 on the tensor cores, f32 sums (FlashAttention-2, 2307.08691): one kernel in three shapes for prefill
+// and decode.
 //
-// Shared memory of a block at D = 128, and blocks a multiprocessor holds (A100: 163 KB, H100: 227 KB; both 65536 registers):
-//   wide    128 rows, 4 warps of 32 rows   68.0 KB   2 by registers on both: while one block waits for a copy the other multiplies
+// Shared memory of a block at D = 128, and blocks per multiprocessor (A100: 163 KB, H100: 227 KB; both 65536
+// registers):
+//   wide    128 rows, 4 warps of 32 rows   68.0 KB   2 by registers on both: one block multiplies while one copies
 //   tile     64 rows, 4 warps of 16 rows   51.0 KB   3 / 3 by registers
-//   decode   16 rows, 4 warps of 16 keys   38.3 KB   4 / 4-5: 17 KB each under way, 9 MB on the card, more than bandwidth x latency
-// A warp of 32 rows reads each key from shared memory once for two products: with 16 rows the tensor cores of an H100 wait for shared memory.
+//   decode   16 rows, 4 warps of 16 keys   38.3 KB   4 / 4-5: 17 KB each under way, 9 MB on the card
+// A warp of 32 rows reads each key from shared memory once for two products: with 16 rows the tensor cores of an H100
+// wait for shared memory.
 #pragma once
 #include "backend/cuda/attention_tile.cuh"
 
 namespace vpref::cuda {
 
-// WarpsM warps share out the rows, MTiles times 16 each; WarpsN warps share out the keys of a block and are merged at the end.
+// WarpsM warps share out the rows, MTiles times 16 each; WarpsN warps share out the keys of a block and are merged at
+// the end.
 template <int D, int WarpsM, int WarpsN, int MTiles, int Blocks>
 struct ForwardShape {
   static constexpr int kHeadDim = D, kWarpsN = WarpsN, kMTiles = MTiles, kBlocks = Blocks;
-  static constexpr int kThreads = 32 * WarpsM * WarpsN, kRows = 16 * MTiles * WarpsM, kKeys = 64, kNTiles = kKeys / WarpsN / 8;
+  static constexpr int kThreads = 32 * WarpsM * WarpsN, kRows = 16 * MTiles * WarpsM, kKeys = 64,
+                       kNTiles = kKeys / WarpsN / 8;
   static constexpr size_t kSharedBytes = size_t(kRows + 2 * kKeys) * kRowLength<D> * sizeof(bf16);
   static_assert(WarpsN == 1 || (WarpsM == 1 && MTiles == 1), "only one tile of 16 rows is merged over warps");
 };
@@ -63,7 +68,8 @@ struct OnlineSoftmax {
           }
         sum[m][h] = sum[m][h] * correction[h] + added;
       }
-      if (!__any_sync(0xffffffffu, correction[0] != 1.0f || correction[1] != 1.0f)) continue;  // most blocks raise no maximum
+      if (!__any_sync(0xffffffffu, correction[0] != 1.0f || correction[1] != 1.0f))
+        continue;  // most blocks raise no maximum
 #pragma unroll
       for (int n = 0; n < D / 8; ++n)
 #pragma unroll
@@ -107,7 +113,8 @@ __device__ void merge_warps(OnlineSoftmax<1, D>& x, float* shared) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
 #pragma unroll
-    for (int n = 0; n < D / 8; ++n) *reinterpret_cast<float2*>(out_at(warp, h) + n * 8) = make_float2(x.out[0][n][2 * h], x.out[0][n][2 * h + 1]);
+    for (int n = 0; n < D / 8; ++n)
+      *reinterpret_cast<float2*>(out_at(warp, h) + n * 8) = make_float2(x.out[0][n][2 * h], x.out[0][n][2 * h + 1]);
     if (lane % 4 == 0) *reinterpret_cast<float2*>(sums_at(warp, h)) = make_float2(x.max[0][h], x.sum[0][h]);
   }
   __syncthreads();
@@ -141,7 +148,8 @@ __device__ void merge_warps(OnlineSoftmax<1, D>& x, float* shared) {
 
 // Packed row r's part of the result, or the result: this thread's columns of it.
 template <int D>
-__device__ void store_row(const ForwardArgs<bf16>& a, const QueryTile& tile, const HeadPack& pack, int r, const float (&out)[D / 8][4], int h, float max, float sum) {
+__device__ void store_row(const ForwardArgs<bf16>& a, const QueryTile& tile, const HeadPack& pack, int r,
+                          const float (&out)[D / 8][4], int h, float max, float sum) {
   const int row = row_part(r, pack.pack), head = pack.first + head_part(r, pack.pack), column = threadIdx.x % 4 * 2;
   const bool first = threadIdx.x % 4 == 0;
   const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f, lse = sum > 0.0f ? max + log2f(sum) : -INFINITY;
@@ -150,19 +158,23 @@ __device__ void store_row(const ForwardArgs<bf16>& a, const QueryTile& tile, con
     bf16* to = a.out + t * a.out_stride + int64_t(head) * a.d + column;
 #pragma unroll
     for (int n = 0; n < D / 8; ++n)
-      if (n * 8 < a.d) *reinterpret_cast<uint32_t*>(to + n * 8) = pack_pair<bf16>(out[n][2 * h] * inverse, out[n][2 * h + 1] * inverse);
+      if (n * 8 < a.d)
+        *reinterpret_cast<uint32_t*>(to + n * 8) =
+            pack_pair<bf16>(out[n][2 * h] * inverse, out[n][2 * h + 1] * inverse);
     if (a.lse && first) a.lse[t * a.heads + head] = lse * kLn2;
   } else {
     const int64_t at = int64_t(tile.slot + row) * a.heads + head;
     float* to = a.partial + at * a.d + column;
 #pragma unroll
     for (int n = 0; n < D / 8; ++n)
-      if (n * 8 < a.d) *reinterpret_cast<float2*>(to + n * 8) = make_float2(out[n][2 * h] * inverse, out[n][2 * h + 1] * inverse);
+      if (n * 8 < a.d)
+        *reinterpret_cast<float2*>(to + n * 8) = make_float2(out[n][2 * h] * inverse, out[n][2 * h + 1] * inverse);
     if (first) a.partial_lse[at] = lse;
   }
 }
 
-// A block: one query tile, one head or pack of heads. Two tiles of shared memory, keys and values, each filled while the other is used.
+// A block: one query tile, one head or pack of heads. Two tiles of shared memory, keys and values, each filled while
+// the other is used.
 template <class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) attention_forward_kernel(const ForwardArgs<bf16> a) {
   constexpr int D = Shape::kHeadDim, kMTiles = Shape::kMTiles, kNTiles = Shape::kNTiles, kKeys = Shape::kKeys;
@@ -185,12 +197,15 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) attention_for
     }
   const auto load = [&](bf16* to, const bf16* from, int64_t stride, const KeyWalk<kKeys>& walk) {
     const bf16* head = from + int64_t(pack.kv_head) * a.d;
-    load_tile<D, kKeys, Shape::kThreads>(to, from, a.d, [&](int r) { return r < walk.count() ? head + (walk.row() + r) * stride : nullptr; });
+    load_tile<D, kKeys, Shape::kThreads>(
+        to, from, a.d, [&](int r) { return r < walk.count() ? head + (walk.row() + r) * stride : nullptr; });
     cp_async_commit();
   };
 
   load_tile<D, Shape::kRows, Shape::kThreads>(queries, a.q, a.d, [&](int r) {
-    return r < num_rows ? a.q + a.rows[tile.first_row + row_part(r, pack.pack)].row * a.q_stride + int64_t(pack.first + head_part(r, pack.pack)) * a.d : nullptr;
+    return r < num_rows ? a.q + a.rows[tile.first_row + row_part(r, pack.pack)].row * a.q_stride +
+                              int64_t(pack.first + head_part(r, pack.pack)) * a.d
+                        : nullptr;
   });
   KeyWalk<kKeys> walk(a.ranges + tile.first_range, tile.num_ranges);
   load(keys, a.k, a.k_stride, walk);

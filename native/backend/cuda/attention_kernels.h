@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The launches behind attention() and attention_backward(), one file a kind of kernel so that they compile side by side.
+// The launches behind attention() and attention_backward(), one file a kind of kernel so that they compile side by
+// side.
 #pragma once
 #include <type_traits>
 
@@ -9,7 +10,8 @@
 
 namespace vpref::cuda {
 
-constexpr int64_t kMatrixHeadDim = 128;  // the tensor-core kernels take at most this; rows are padded to 32, 64, 96 or 128
+constexpr int64_t kMatrixHeadDim =
+    128;  // the tensor-core kernels take at most this; rows are padded to 32, 64, 96 or 128
 constexpr int64_t kPlainHeadDim = 256;
 
 // body(std::integral_constant<int, D>()) for the D that rows of d elements are padded to.

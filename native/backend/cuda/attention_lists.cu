@@ -15,11 +15,13 @@
 namespace vpref::cuda {
 namespace {
 
-// Device memory of plans that are gone, for the next step's: a decode step makes a plan, and cudaMalloc and cudaFree would stop the device. What is
-// queued may still read a piece that is handed out again; its new contents are copied in the order of the stream.
+// Device memory of plans that are gone, for the next step's: a decode step makes a plan, and cudaMalloc and cudaFree
+// would stop the device. What is queued may still read a piece that is handed out again; its new contents are copied in
+// the order of the stream.
 class Pieces {
  public:
-  // The same piece for the same pieces to choose from: the step before's, so that the launches that read it are the same too.
+  // The same piece for the same pieces to choose from: the step before's, so that the launches that read it are the
+  // same too.
   Buffer take(size_t bytes) {
     size_t size = kSmallest;
     while (size < bytes) size *= 2;
@@ -47,8 +49,8 @@ const std::shared_ptr<Pieces>& pieces() {
   return p;
 }
 
-// Decode steps whose lists grow a little have the same launches: grids and addresses follow from lengths that are rounded up.
-// Here the places of a list, to a power of two; what follows the last entry is zero.
+// Decode steps whose lists grow a little have the same launches: grids and addresses follow from lengths that are
+// rounded up. Here the places of a list, to a power of two; what follows the last entry is zero.
 size_t kept_places(size_t n) {
   if (n == 0) return 0;
   size_t places = 64;
@@ -56,8 +58,9 @@ size_t kept_places(size_t n) {
   return places;
 }
 
-// The length of a list that gives the grid: to a multiple of four, or of an eighth to a quarter of itself, by empty entries, at which a block ends. A branch
-// adds a tile when it has grown by a part, kSmallestPart keys or more, so a grid stays for tens of steps.
+// The length of a list that gives the grid: to a multiple of four, or of an eighth to a quarter of itself, by empty
+// entries, at which a block ends. A branch adds a tile when it has grown by a part, kSmallestPart keys or more, so a
+// grid stays for tens of steps.
 size_t kept_count(size_t n) {
   size_t unit = 4;
   while (8 * unit <= n) unit *= 2;
@@ -125,8 +128,10 @@ const Lists& keep(Context& ctx, std::optional<Kept<Lists>>& kept, const Key& key
 
 }  // namespace
 
-const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads, AttentionKernels kernels) {
-  const TileSizes sizes = kernels == AttentionKernels::matrix ? TileSizes{kWideRows, kTileRows} : TileSizes{kDecodeRows, kDecodeRows};
+const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,
+                                  AttentionKernels kernels) {
+  const TileSizes sizes =
+      kernels == AttentionKernels::matrix ? TileSizes{kWideRows, kTileRows} : TileSizes{kDecodeRows, kDecodeRows};
   return keep(ctx, derived(plan).forward, Key{heads, kv_heads, 0, kernels}, [&](ForwardLists& lists, Upload& upload) {
     ForwardSchedule s = schedule_forward(plan, heads, kv_heads, sizes);
     upload.add(s.rows, lists.rows);
@@ -146,18 +151,20 @@ const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64
   });
 }
 
-const BackwardLists& backward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int64_t kv_rows, AttentionKernels kernels) {
+const BackwardLists& backward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,
+                                    int64_t kv_rows, AttentionKernels kernels) {
   const int32_t tile_rows = kernels == AttentionKernels::matrix ? kTileRows : kDecodeRows;
-  return keep(ctx, derived(plan).backward, Key{heads, kv_heads, kv_rows, kernels}, [&](BackwardLists& lists, Upload& upload) {
-    const BackwardSchedule s = schedule_backward(plan, heads, kv_heads, int32_t(kv_rows), tile_rows);
-    upload.add(s.rows, lists.rows);
-    upload.add(s.ranges, lists.ranges);
-    upload.add(s.tiles, lists.tiles);
-    upload.add(s.key_tiles, lists.key_tiles);
-    upload.add(s.key_rows, lists.key_rows);
-    lists.num_tiles = int(s.tiles.size());
-    lists.num_key_tiles = int(s.key_tiles.size());
-  });
+  return keep(ctx, derived(plan).backward, Key{heads, kv_heads, kv_rows, kernels},
+              [&](BackwardLists& lists, Upload& upload) {
+                const BackwardSchedule s = schedule_backward(plan, heads, kv_heads, int32_t(kv_rows), tile_rows);
+                upload.add(s.rows, lists.rows);
+                upload.add(s.ranges, lists.ranges);
+                upload.add(s.tiles, lists.tiles);
+                upload.add(s.key_tiles, lists.key_tiles);
+                upload.add(s.key_rows, lists.key_rows);
+                lists.num_tiles = int(s.tiles.size());
+                lists.num_key_tiles = int(s.key_tiles.size());
+              });
 }
 
 }  // namespace vpref::cuda

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A plan's schedules on the device, made at its first call and kept in plan.cache: every layer of a step uses the same lists.
+// A plan's schedules on the device, made at its first call and kept in plan.cache: every layer of a step uses the same
+// lists.
 #pragma once
 #include "backend/cuda/attention_schedule.h"
 #include "core/context.h"
@@ -28,7 +29,9 @@ struct BackwardLists {
 // Which kernels walk the lists, and so how many rows their tiles hold.
 enum class AttentionKernels { matrix, plain };
 
-const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads, AttentionKernels kernels);
-const BackwardLists& backward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int64_t kv_rows, AttentionKernels kernels);
+const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,
+                                  AttentionKernels kernels);
+const BackwardLists& backward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,
+                                    int64_t kv_rows, AttentionKernels kernels);
 
 }  // namespace vpref::cuda

@@ -14,18 +14,20 @@ void launch_plain_forward(Context& ctx, ForwardArgs<T> a, const ForwardLists& li
   for (int i = 0; i < 3; ++i) {
     if (counts[i] == 0) continue;
     a.tiles = tiles[i];
-    launch(attention_plain_forward_kernel<T>, dim3(unsigned(counts[i]), unsigned(a.heads / a.pack)), dim3(kPlainThreads), plain_forward_bytes(a.d), stream_of(ctx), a);
+    launch(attention_plain_forward_kernel<T>, dim3(unsigned(counts[i]), unsigned(a.heads / a.pack)),
+           dim3(kPlainThreads), plain_forward_bytes(a.d), stream_of(ctx), a);
   }
 }
 
 template <class T>
 void launch_plain_backward(Context& ctx, const BackwardArgs<T>& a, const BackwardLists& lists) {
   if (lists.num_key_tiles > 0)
-    launch(attention_plain_backward_keys_kernel<T>, dim3(unsigned(lists.num_key_tiles), unsigned(a.heads / a.group), kKeyTileRows / kPlainRows), dim3(kPlainThreads),
-           plain_backward_bytes(a.d), stream_of(ctx), a);
+    launch(attention_plain_backward_keys_kernel<T>,
+           dim3(unsigned(lists.num_key_tiles), unsigned(a.heads / a.group), kKeyTileRows / kPlainRows),
+           dim3(kPlainThreads), plain_backward_bytes(a.d), stream_of(ctx), a);
   if (lists.num_tiles > 0)
-    launch(attention_plain_backward_queries_kernel<T>, dim3(unsigned(lists.num_tiles), unsigned(a.heads / a.pack)), dim3(kPlainThreads), plain_backward_bytes(a.d),
-           stream_of(ctx), a);
+    launch(attention_plain_backward_queries_kernel<T>, dim3(unsigned(lists.num_tiles), unsigned(a.heads / a.pack)),
+           dim3(kPlainThreads), plain_backward_bytes(a.d), stream_of(ctx), a);
 }
 
 template void launch_plain_forward<float>(Context&, ForwardArgs<float>, const ForwardLists&);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention in plain f32 arithmetic, for f32 operands (tf32 would cost 13 bits) and for bf16 heads that the tensor-core kernels do not take (rows not
-// aligned to 16 bytes, more than 128 elements). 16 packed rows or keys a block, 4 a warp; a lane is a key (a query) while scores are formed and
-// every 32nd element of the head while values are summed.
+// Attention in plain f32 arithmetic, for f32 operands (tf32 would cost 13 bits) and for bf16 heads that the tensor-core
+// kernels do not take (rows not aligned to 16 bytes, more than 128 elements). 16 packed rows or keys a block, 4 a warp;
+// a lane is a key (a query) while scores are formed and every 32nd element of the head while values are summed.
 #pragma once
 #include "backend/cuda/attention_kernels.h"
 #include "backend/cuda/vector.cuh"
@@ -12,7 +12,9 @@ constexpr int kPlainThreads = 128, kPlainRows = 16, kPlainStep = 32, kPlainWarpR
 constexpr int kPlainChunks = kPlainHeadDim / 32;  // of 32 elements of a head
 
 inline size_t plain_forward_bytes(int d) { return sizeof(float) * size_t(kPlainRows * d + kPlainStep * (2 * d + 1)); }
-inline size_t plain_backward_bytes(int d) { return sizeof(float) * size_t(2 * kPlainRows * d + 2 * kPlainStep * (d + 1)); }
+inline size_t plain_backward_bytes(int d) {
+  return sizeof(float) * size_t(2 * kPlainRows * d + 2 * kPlainStep * (d + 1));
+}
 
 __device__ inline float warp_sum(float v) {
   for (int step = 16; step > 0; step >>= 1) v += __shfl_xor_sync(0xffffffffu, v, step);
@@ -78,8 +80,12 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_forward_kernel(
   for (KeyWalk<kPlainStep> walk(a.ranges + tile.first_range, tile.num_ranges); !walk.done(); walk.advance()) {
     __syncthreads();
     const int64_t head = int64_t(pack.kv_head) * d;
-    load_plain(keys, d + 1, kPlainStep, d, [&](int r) -> const T* { return r < walk.count() ? a.k + (walk.row() + r) * a.k_stride + head : nullptr; });
-    load_plain(values, d, kPlainStep, d, [&](int r) -> const T* { return r < walk.count() ? a.v + (walk.row() + r) * a.v_stride + head : nullptr; });
+    load_plain(keys, d + 1, kPlainStep, d, [&](int r) -> const T* {
+      return r < walk.count() ? a.k + (walk.row() + r) * a.k_stride + head : nullptr;
+    });
+    load_plain(values, d, kPlainStep, d, [&](int r) -> const T* {
+      return r < walk.count() ? a.v + (walk.row() + r) * a.v_stride + head : nullptr;
+    });
     __syncthreads();
 #pragma unroll
     for (int j = 0; j < kPlainWarpRows; ++j) {
@@ -100,7 +106,8 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_forward_kernel(
   for (int j = 0; j < kPlainWarpRows; ++j) {
     const int r = warp * kPlainWarpRows + j;
     if (r >= num_rows) continue;
-    const float inverse = sum[j] > 0.0f ? 1.0f / sum[j] : 0.0f, lse = sum[j] > 0.0f ? max[j] + log2f(sum[j]) : -INFINITY;
+    const float inverse = sum[j] > 0.0f ? 1.0f / sum[j] : 0.0f,
+                lse = sum[j] > 0.0f ? max[j] + log2f(sum[j]) : -INFINITY;
     if (tile.slot < 0) {
       const int64_t t = row_of(r).row;
       store_chunks(a.out + t * a.out_stride + int64_t(head_of(r)) * d, out[j], inverse, d);
@@ -116,7 +123,8 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_forward_kernel(
 template <class T>
 __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_queries_kernel(const BackwardArgs<T> a) {
   const int d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float *queries = dynamic_shared<float>(), *gradients = queries + kPlainRows * d, *keys = gradients + kPlainRows * d, *values = keys + kPlainStep * (d + 1);
+  float *queries = dynamic_shared<float>(), *gradients = queries + kPlainRows * d, *keys = gradients + kPlainRows * d,
+        *values = keys + kPlainStep * (d + 1);
   const QueryTile tile = a.tiles[blockIdx.x];
   const HeadPack pack(a.pack, a.group);
   const int num_rows = tile.num_rows * pack.pack;
@@ -133,8 +141,12 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_querie
   for (KeyWalk<kPlainStep> walk(a.ranges + tile.first_range, tile.num_ranges); !walk.done(); walk.advance()) {
     __syncthreads();
     const int64_t head = int64_t(pack.kv_head) * d;
-    load_plain(keys, d + 1, kPlainStep, d, [&](int r) -> const T* { return r < walk.count() ? a.k + (walk.row() + r) * a.k_stride + head : nullptr; });
-    load_plain(values, d + 1, kPlainStep, d, [&](int r) -> const T* { return r < walk.count() ? a.v + (walk.row() + r) * a.v_stride + head : nullptr; });
+    load_plain(keys, d + 1, kPlainStep, d, [&](int r) -> const T* {
+      return r < walk.count() ? a.k + (walk.row() + r) * a.k_stride + head : nullptr;
+    });
+    load_plain(values, d + 1, kPlainStep, d, [&](int r) -> const T* {
+      return r < walk.count() ? a.v + (walk.row() + r) * a.v_stride + head : nullptr;
+    });
     __syncthreads();
 #pragma unroll
     for (int j = 0; j < kPlainWarpRows; ++j) {
@@ -158,14 +170,17 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_querie
 template <class T>
 __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_keys_kernel(const BackwardArgs<T> a) {
   const int d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32, first_key = blockIdx.z * kPlainRows;
-  float *keys = dynamic_shared<float>(), *values = keys + kPlainRows * d, *queries = values + kPlainRows * d, *gradients = queries + kPlainStep * (d + 1);
+  float *keys = dynamic_shared<float>(), *values = keys + kPlainRows * d, *queries = values + kPlainRows * d,
+        *gradients = queries + kPlainStep * (d + 1);
   const KeyTile tile = a.key_tiles[blockIdx.x];
   if (first_key >= tile.count) return;
   const int64_t kv_head = blockIdx.y;
   const int num_queries = tile.num_rows * a.group;
   const TileRow* rows = a.key_rows + tile.first_row;
   const auto head_of = [&](int i) { return kv_head * a.group + head_part(i, a.group); };
-  const auto key_row = [&](const T* from, int64_t stride, int r) { return first_key + r < tile.count ? from + (tile.begin + first_key + r) * stride + kv_head * d : nullptr; };
+  const auto key_row = [&](const T* from, int64_t stride, int r) {
+    return first_key + r < tile.count ? from + (tile.begin + first_key + r) * stride + kv_head * d : nullptr;
+  };
   load_plain(keys, d, kPlainRows, d, [&](int r) { return key_row(a.k, a.k_stride, r); });
   load_plain(values, d, kPlainRows, d, [&](int r) { return key_row(a.v, a.v_stride, r); });
   float dk[kPlainWarpRows][kPlainChunks] = {}, dv[kPlainWarpRows][kPlainChunks] = {};

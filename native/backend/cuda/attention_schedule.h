@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the GPU walks an AttentionPlan: the host cuts it into work items, one thread block and head (or pack of heads) each. Pure C++,
-// the same structs are read by the kernels. Everything ragged (trees, causal edges, ranges of one row) is decided here, once a plan.
+// How the GPU walks an AttentionPlan: the host cuts it into work items, one thread block and head (or pack of heads)
+// each. Pure C++, the same structs are read by the kernels. Everything ragged (trees, causal edges, ranges of one row)
+// is decided here, once a plan.
 //
-// Forward and dq walk query tiles: rows of the query against a list of key ranges. Decode tiles hold rows of several spans: the spans'
-// key lists form a radix tree, and the keys of a tree node are read once for all rows below it (prompt prefix, then private suffixes);
-// long lists are cut into parts; parts of a row are merged by their log-sum-exp. dk and dv walk key tiles: keys against the rows that see them.
+// Forward and dq walk query tiles: rows of the query against a list of key ranges. Decode tiles hold rows of several
+// spans: the spans' key lists form a radix tree, and the keys of a tree node are read once for all rows below it
+// (prompt prefix, then private suffixes); long lists are cut into parts; parts of a row are merged by their
+// log-sum-exp. dk and dv walk key tiles: keys against the rows that see them.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -14,14 +16,16 @@
 
 namespace vpref::cuda {
 
-constexpr int32_t kWideRows = 128, kTileRows = 64, kDecodeRows = 16;  // packed rows (row x head of the pack) of a query tile
-constexpr int32_t kKeyTileRows = 64;                                  // keys of a tile of dk and dv
-constexpr int32_t kSharedKeys = 64;    // fewer keys in common are not worth a tile of their own
-constexpr int32_t kSmallestPart = 128; // keys
-constexpr int32_t kDecodeBlocks = 512; // wanted of a decode step: two to four for each multiprocessor of an A100 or H100; a constant, so
-                                       // that the order of sums does not depend on the card
+constexpr int32_t kWideRows = 128, kTileRows = 64,
+                  kDecodeRows = 16;     // packed rows (row x head of the pack) of a query tile
+constexpr int32_t kKeyTileRows = 64;    // keys of a tile of dk and dv
+constexpr int32_t kSharedKeys = 64;     // fewer keys in common are not worth a tile of their own
+constexpr int32_t kSmallestPart = 128;  // keys
+constexpr int32_t kDecodeBlocks = 512;  // wanted of a decode step: two to four for each multiprocessor of an A100 or
+                                        // H100; a constant, so that the order of sums does not depend on the card
 
-// Query row, and how many keys of its tile's last range it sees (it sees all of the others); in a key tile, of the tile.
+// Query row, and how many keys of its tile's last range it sees (it sees all of the others); in a key tile, of the
+// tile.
 struct TileRow {
   int32_t row, visible;
 };
@@ -30,7 +34,7 @@ struct QueryTile {
   int32_t first_row, num_rows;      // in `rows`
   int32_t first_range, num_ranges;  // in `ranges`; at least one
   int32_t visible_to_all;           // of the last range: up to here no row needs a mask
-  int32_t slot;                     // -1: the tile writes the result; else its rows write partial results slot, slot + 1, ...
+  int32_t slot;  // -1: the tile writes the result; else its rows write partial results slot, slot + 1, ...
 };
 
 // The partial results of one query row are slots[first_slot .. first_slot + num_slots).
@@ -72,15 +76,18 @@ inline int32_t visible_keys(const AttentionSpan& span, const KvRange& last, int3
   return span.causal ? last.count - span.q_count + query + 1 : last.count;
 }
 
-// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` when it has small_rows or fewer.
-inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, int32_t small_rows, std::vector<TileRow>& rows,
-                           std::vector<KvRange>& ranges, std::vector<QueryTile>& large, std::vector<QueryTile>& small) {
+// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` when it has small_rows or
+// fewer.
+inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, int32_t small_rows,
+                           std::vector<TileRow>& rows, std::vector<KvRange>& ranges, std::vector<QueryTile>& large,
+                           std::vector<QueryTile>& small) {
   const KvRange* seen = plan.ranges.data() + span.first_range;
   const KvRange last = seen[span.num_ranges - 1];
   for (int32_t begin = (span.q_count - 1) / tile_rows * tile_rows; begin >= 0; begin -= tile_rows) {
     const int32_t count = std::min(tile_rows, span.q_count - begin);
     std::vector<QueryTile>& tiles = count <= small_rows ? small : large;
-    tiles.push_back({int32_t(rows.size()), count, int32_t(ranges.size()), span.num_ranges, visible_keys(span, last, begin), -1});
+    tiles.push_back(
+        {int32_t(rows.size()), count, int32_t(ranges.size()), span.num_ranges, visible_keys(span, last, begin), -1});
     for (int32_t i = 0; i < count; ++i) rows.push_back({span.q_begin + begin + i, visible_keys(span, last, begin + i)});
     ranges.insert(ranges.end(), seen, seen + span.num_ranges);
     ranges.back().count = visible_keys(span, last, begin + count - 1);
@@ -124,8 +131,8 @@ inline int32_t common_keys(const std::vector<KvRange>& a, const std::vector<KvRa
   return n;
 }
 
-// Radix tree over the key lists of spans: a node's keys are seen by every span in it or below it. The last q_count - 1 keys of a causal
-// span, which its first rows do not see, are never shared.
+// Radix tree over the key lists of spans: a node's keys are seen by every span in it or below it. The last q_count - 1
+// keys of a causal span, which its first rows do not see, are never shared.
 class PrefixTree {
  public:
   struct Node {
@@ -161,7 +168,8 @@ class PrefixTree {
   // The child whose keys all begin `keys`, after cutting it to what is common; 0 if there is none.
   size_t shared_child(size_t parent, const std::vector<KvRange>& keys, int32_t hidden) {
     for (const size_t child : nodes_[parent].children) {
-      const int32_t n = std::min({common_keys(nodes_[child].keys, keys), nodes_[child].sharable, count_keys(keys) - hidden});
+      const int32_t n =
+          std::min({common_keys(nodes_[child].keys, keys), nodes_[child].sharable, count_keys(keys) - hidden});
       if (n < std::min(kSharedKeys, count_keys(nodes_[child].keys))) continue;
       if (n < count_keys(nodes_[child].keys)) split(child, n);
       return child;
@@ -225,7 +233,8 @@ class DecodeTiles {
       const int32_t begin = int32_t(int64_t(num_keys) * p / parts), end = int32_t(int64_t(num_keys) * (p + 1) / parts);
       const std::vector<KvRange> part = cut(keys, begin, end);
       for (size_t first = 0; first < rows.size(); first += size_t(tile_rows_))
-        add_tile(part, num_keys - end, rows.data() + first, std::min<int32_t>(tile_rows_, int32_t(rows.size() - first)), alone && parts == 1);
+        add_tile(part, num_keys - end, rows.data() + first, std::min<int32_t>(tile_rows_, int32_t(rows.size() - first)),
+                 alone && parts == 1);
     }
     for (const size_t child : tree_[node].children) add(child, false);
   }
@@ -233,7 +242,8 @@ class DecodeTiles {
   // `after`: keys of the node behind this part.
   void add_tile(const std::vector<KvRange>& part, int32_t after, const HiddenRow* rows, int32_t num_rows, bool whole) {
     const int32_t last = part.back().count;
-    QueryTile tile{int32_t(to_.rows.size()), num_rows, int32_t(to_.ranges.size()), int32_t(part.size()), last, whole ? -1 : to_.num_slots};
+    QueryTile tile{int32_t(to_.rows.size()), num_rows, int32_t(to_.ranges.size()),
+                   int32_t(part.size()),     last,     whole ? -1 : to_.num_slots};
     for (int32_t i = 0; i < num_rows; ++i) {
       const int32_t visible = std::clamp(last + after - rows[i].hidden, 0, last);
       tile.visible_to_all = std::min(tile.visible_to_all, visible);
@@ -252,7 +262,8 @@ class DecodeTiles {
 };
 
 // The rows of one span that see, by one of its ranges, keys of a tile. A tile begins where the range does or later.
-inline void add_key_rows(const AttentionSpan& span, const KvRange& range, bool last, const KeyTile& tile, std::vector<TileRow>& rows) {
+inline void add_key_rows(const AttentionSpan& span, const KvRange& range, bool last, const KeyTile& tile,
+                         std::vector<TileRow>& rows) {
   if (tile.begin < range.begin || tile.begin >= range.begin + range.count) return;
   for (int32_t i = 0; i < span.q_count; ++i) {
     const int32_t seen = last ? visible_keys(span, range, i) : range.count;
@@ -261,7 +272,8 @@ inline void add_key_rows(const AttentionSpan& span, const KvRange& range, bool l
   }
 }
 
-// Where key tiles begin: at the beginning of every range and of every run of keys that nothing sees, then each kKeyTileRows.
+// Where key tiles begin: at the beginning of every range and of every run of keys that nothing sees, then each
+// kKeyTileRows.
 inline std::vector<KeyTile> cut_keys(const AttentionPlan& plan, int32_t kv_rows) {
   std::vector<int32_t> begins{0};
   std::vector<KvRange> by_begin = plan.ranges;
@@ -277,7 +289,8 @@ inline std::vector<KeyTile> cut_keys(const AttentionPlan& plan, int32_t kv_rows)
   std::sort(begins.begin(), begins.end());
   std::vector<KeyTile> tiles;
   for (size_t i = 0; i + 1 < begins.size(); ++i)
-    for (int32_t b = begins[i]; b < begins[i + 1]; b += kKeyTileRows) tiles.push_back({b, std::min(kKeyTileRows, begins[i + 1] - b), 0, 0});
+    for (int32_t b = begins[i]; b < begins[i + 1]; b += kKeyTileRows)
+      tiles.push_back({b, std::min(kKeyTileRows, begins[i + 1] - b), 0, 0});
   return tiles;
 }
 
@@ -306,16 +319,19 @@ inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads
   return s;
 }
 
-inline BackwardSchedule schedule_backward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int32_t kv_rows, int32_t tile_rows) {
+inline BackwardSchedule schedule_backward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int32_t kv_rows,
+                                          int32_t tile_rows) {
   BackwardSchedule s;
   const int32_t span_rows = tile_rows / packed_heads(heads, kv_heads);
-  for (const AttentionSpan& span : plan.spans) schedule::add_span_tiles(plan, span, span_rows, span_rows, s.rows, s.ranges, s.tiles, s.tiles);
+  for (const AttentionSpan& span : plan.spans)
+    schedule::add_span_tiles(plan, span, span_rows, span_rows, s.rows, s.ranges, s.tiles, s.tiles);
   s.key_tiles = schedule::cut_keys(plan, kv_rows);
   for (KeyTile& tile : s.key_tiles) {
     tile.first_row = int32_t(s.key_rows.size());
     for (const AttentionSpan& span : plan.spans)
       for (int32_t r = 0; r < span.num_ranges; ++r)
-        schedule::add_key_rows(span, plan.ranges[size_t(span.first_range + r)], r == span.num_ranges - 1, tile, s.key_rows);
+        schedule::add_key_rows(span, plan.ranges[size_t(span.first_range + r)], r == span.num_ranges - 1, tile,
+                               s.key_rows);
     tile.num_rows = int32_t(s.key_rows.size()) - tile.first_row;
   }
   return s;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the attention kernels share: bf16 tiles in shared memory, products of tiles by mma.sync, the walk over a tile's key ranges.
+// What the attention kernels share: bf16 tiles in shared memory, products of tiles by mma.sync, the walk over a tile's
+// key ranges.
 #pragma once
 #include <cmath>
 
@@ -12,7 +13,8 @@ using bf16 = __nv_bfloat16;
 
 constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
-// Row length of a tile in shared memory: 16 bytes more than the row, so that eight rows of an ldmatrix lie in different banks.
+// Row length of a tile in shared memory: 16 bytes more than the row, so that eight rows of an ldmatrix lie in different
+// banks.
 template <int D>
 constexpr int kRowLength = D + 8;
 
@@ -58,17 +60,20 @@ struct BackwardArgs : AttentionArgs<T> {
   const float2* stats;  // [T, heads]: lse to base 2, delta
 };
 
-// Rows and heads lie together as i = row * n + head. Most models have one head a group, and a division costs tens of instructions.
+// Rows and heads lie together as i = row * n + head. Most models have one head a group, and a division costs tens of
+// instructions.
 __device__ inline int row_part(int i, int n) { return n == 1 ? i : i / n; }
 __device__ inline int head_part(int i, int n) { return n == 1 ? 0 : i % n; }
 
-// The heads of one group that a block works on side by side: packed row r is row r / pack of its tile, head `first` + r % pack.
+// The heads of one group that a block works on side by side: packed row r is row r / pack of its tile, head `first` + r
+// % pack.
 struct HeadPack {
   int pack, first, kv_head;
   __device__ HeadPack(int pack_, int group) : pack(pack_), first(int(blockIdx.y) * pack_), kv_head(first / group) {}
 };
 
-// Copies Rows rows of D elements in the background; source(r) is row r or null, which gives zeros. Rows have d elements, d a multiple of 8.
+// Copies Rows rows of D elements in the background; source(r) is row r or null, which gives zeros. Rows have d
+// elements, d a multiple of 8.
 template <int D, int Rows, int Threads, class Source>
 __device__ void load_tile(bf16* to, const bf16* anywhere, int d, Source source) {
   constexpr int kChunks = D / 8;
@@ -83,7 +88,8 @@ __device__ void load_tile(bf16* to, const bf16* anywhere, int d, Source source) 
 
 // c's tiles n and n + 1 += a b: b's fragments of both as one ldmatrix_x4 gives them.
 template <int MTiles, int NTiles>
-__device__ void add_tile_pair(float (&c)[MTiles][NTiles][4], int n, const uint32_t (&a)[MTiles][4], const uint32_t (&b)[4]) {
+__device__ void add_tile_pair(float (&c)[MTiles][NTiles][4], int n, const uint32_t (&a)[MTiles][4],
+                              const uint32_t (&b)[4]) {
   static_assert(NTiles % 2 == 0);
   const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
 #pragma unroll
@@ -153,7 +159,8 @@ class KeyWalk {
   __device__ bool done() const { return left_ == 0; }
   __device__ int row() const { return range_.begin + offset_; }
   __device__ int count() const { return min(Step, range_.count - offset_); }
-  // How many keys of this block a row sees that sees `visible` of the last range; may be negative, or more than the block has.
+  // How many keys of this block a row sees that sees `visible` of the last range; may be negative, or more than the
+  // block has.
   __device__ int seen(int visible) const { return (left_ == 1 ? visible : range_.count) - offset_; }
   __device__ void advance() {
     offset_ += Step;

@@ -6,12 +6,12 @@
 #include "core/context.h"
 #include "core/error.h"
 
-#define VPREF_CUDA_CHECK(call)                                                                                              \
-  do {                                                                                                                      \
-    const cudaError_t status_ = (call);                                                                                     \
-    if (status_ != cudaSuccess) cudaGetLastError(); /* it is told here, not by the next launch too */                       \
-    ::vpref::check(status_ == cudaSuccess, status_ == cudaErrorMemoryAllocation ? "memory" : "device", __FILE__, ":", __LINE__, \
-                   ": ", cudaGetErrorString(status_));                                                                      \
+#define VPREF_CUDA_CHECK(call)                                                                                        \
+  do {                                                                                                                \
+    const cudaError_t status_ = (call);                                                                               \
+    if (status_ != cudaSuccess) cudaGetLastError(); /* it is told here, not by the next launch too */                 \
+    ::vpref::check(status_ == cudaSuccess, status_ == cudaErrorMemoryAllocation ? "memory" : "device", __FILE__, ":", \
+                   __LINE__, ": ", cudaGetErrorString(status_));                                                      \
   } while (0)
 
 namespace vpref::cuda {

@@ -63,7 +63,8 @@ void add(Context& ctx, const Tensor& x, const Tensor& y, float alpha) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
       const Extent e = extent_of(x, y);
-      for_groups(ctx, e.rows, e.d, Add<X, Y>{x.as<X>(), y.as<Y>(), alpha, row_stride(x), row_stride(y), all_wide_rows(x, y)});
+      for_groups(ctx, e.rows, e.d,
+                 Add<X, Y>{x.as<X>(), y.as<Y>(), alpha, row_stride(x), row_stride(y), all_wide_rows(x, y)});
     });
   });
 }

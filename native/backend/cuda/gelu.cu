@@ -33,12 +33,16 @@ struct Gradient {
 // body(integral constant of kind, T*).
 template <class Body>
 void with_kind(const char* op, Gelu kind, const Tensor& x, const Tensor& y, Body body) {
-  check(x.dtype == y.dtype, "dtype", "[", op, "] device cuda: expected every operand as ", dtype_name(x.dtype), ", got ", shape_string(y));
+  check(x.dtype == y.dtype, "dtype", "[", op, "] device cuda: expected every operand as ", dtype_name(x.dtype),
+        ", got ", shape_string(y));
   with_activation_type(op, x.dtype, [&](auto* t) {
     switch (kind) {
-      case Gelu::exact: return body(std::integral_constant<Gelu, Gelu::exact>(), t);
-      case Gelu::quick: return body(std::integral_constant<Gelu, Gelu::quick>(), t);
-      case Gelu::tanh: return body(std::integral_constant<Gelu, Gelu::tanh>(), t);
+      case Gelu::exact:
+        return body(std::integral_constant<Gelu, Gelu::exact>(), t);
+      case Gelu::quick:
+        return body(std::integral_constant<Gelu, Gelu::quick>(), t);
+      case Gelu::tanh:
+        return body(std::integral_constant<Gelu, Gelu::tanh>(), t);
     }
   });
 }
@@ -53,7 +57,8 @@ void gelu(Context& ctx, Gelu kind, const Tensor& x, const Tensor& y) {
 }
 
 void gelu_backward(Context& ctx, Gelu kind, const Tensor& dy, const Tensor& x, const Tensor& dx) {
-  check(dy.dtype == x.dtype, "dtype", "[gelu_backward] device cuda: expected every operand as ", dtype_name(x.dtype), ", got ", shape_string(dy));
+  check(dy.dtype == x.dtype, "dtype", "[gelu_backward] device cuda: expected every operand as ", dtype_name(x.dtype),
+        ", got ", shape_string(dy));
   with_kind("gelu_backward", kind, x, dx, [&](auto k, auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     map<T>(ctx, dy, x, dx, Gradient<decltype(k)::value>{});

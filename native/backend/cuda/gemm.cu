@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products: few rows by our own kernel (gemm_few_rows.cuh), all others through cuBLASLt, whose algorithm is asked for once a shape and kept.
+// Matrix products: few rows by our own kernel (gemm_few_rows.cuh), all others through cuBLASLt, whose algorithm is
+// asked for once a shape and kept.
 #include "ops/gemm.h"
 
 #include <cublasLt.h>
@@ -16,10 +17,11 @@
 #include "core/arena.h"
 #include "ops/elementwise.h"
 
-#define VPREF_CUBLAS_CHECK(call)                                                                                                    \
-  do {                                                                                                                              \
-    const cublasStatus_t status_ = (call);                                                                                          \
-    ::vpref::check(status_ == CUBLAS_STATUS_SUCCESS, "device", __FILE__, ":", __LINE__, ": ", cublasLtGetStatusString(status_)); \
+#define VPREF_CUBLAS_CHECK(call)                                                              \
+  do {                                                                                        \
+    const cublasStatus_t status_ = (call);                                                    \
+    ::vpref::check(status_ == CUBLAS_STATUS_SUCCESS, "device", __FILE__, ":", __LINE__, ": ", \
+                   cublasLtGetStatusString(status_));                                         \
   } while (0)
 
 namespace vpref::cuda {
@@ -30,10 +32,14 @@ constexpr size_t kMostProducts = 4096;                // packed batches have a n
 
 cudaDataType_t type_of(DType t) {
   switch (t) {
-    case DType::f32: return CUDA_R_32F;
-    case DType::bf16: return CUDA_R_16BF;
-    case DType::f16: return CUDA_R_16F;
-    default: throw Error("dtype", cat("[gemm] device cuda: no kernel for ", dtype_name(t)));
+    case DType::f32:
+      return CUDA_R_32F;
+    case DType::bf16:
+      return CUDA_R_16BF;
+    case DType::f16:
+      return CUDA_R_16F;
+    default:
+      throw Error("dtype", cat("[gemm] device cuda: no kernel for ", dtype_name(t)));
   }
 }
 
@@ -50,7 +56,8 @@ struct Product {
   }
 };
 
-// An algorithm may read as many bytes at once as the operands' addresses are promised to be aligned to; 16 is all that any needs.
+// An algorithm may read as many bytes at once as the operands' addresses are promised to be aligned to; 16 is all that
+// any needs.
 uint32_t alignment(const void* p) { return 1u << std::min(4, __builtin_ctzll(reinterpret_cast<uintptr_t>(p) | 16)); }
 
 using Key = std::tuple<DType, DType, bool, bool, bool, std::array<int64_t, 6>, std::array<uint32_t, 3>>;
@@ -74,7 +81,8 @@ Library& library() {
 
 cublasLtMatrixLayout_t layout(const Tensor& t) {
   cublasLtMatrixLayout_t l;
-  VPREF_CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&l, type_of(t.dtype), uint64_t(t.dim(1)), uint64_t(t.dim(0)), t.stride[0]));
+  VPREF_CUBLAS_CHECK(
+      cublasLtMatrixLayoutCreate(&l, type_of(t.dtype), uint64_t(t.dim(1)), uint64_t(t.dim(0)), t.stride[0]));
   return l;
 }
 
@@ -83,8 +91,8 @@ void set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, co
   VPREF_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(desc, attribute, &value, sizeof value));
 }
 
-// What may be chosen: partial sums of split products stay f32 (in the output's type they would be rounded to bf16 in between) and are added in a fixed
-// order, so that the same product gives the same bytes.
+// What may be chosen: partial sums of split products stay f32 (in the output's type they would be rounded to bf16 in
+// between) and are added in a fixed order, so that the same product gives the same bytes.
 cublasLtMatmulPreference_t preference(const std::array<uint32_t, 3>& alignments) {
   cublasLtMatmulPreference_t p;
   VPREF_CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&p));
@@ -92,7 +100,8 @@ cublasLtMatmulPreference_t preference(const std::array<uint32_t, 3>& alignments)
     VPREF_CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(p, attribute, &value, sizeof value));
   };
   put(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(kWorkspaceBytes));
-  put(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  put(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      uint32_t(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   put(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignments[1]);
   put(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignments[0]);
   put(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments[2]);
@@ -100,8 +109,8 @@ cublasLtMatmulPreference_t preference(const std::array<uint32_t, 3>& alignments)
   return p;
 }
 
-std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, const Tensor* bias,
-                              const std::array<uint32_t, 3>& alignments) {
+std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
+                              const Tensor& c, const Tensor* bias, const std::array<uint32_t, 3>& alignments) {
   auto p = std::make_unique<Product>();
   VPREF_CUBLAS_CHECK(cublasLtMatmulDescCreate(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
   set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -116,29 +125,36 @@ std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, c
   const cublasLtMatmulPreference_t wanted = preference(alignments);
   cublasLtMatmulHeuristicResult_t found;
   int count = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(lib.handle, p->desc, p->a, p->b, p->c, p->c, wanted, 1, &found, &count);
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(lib.handle, p->desc, p->a, p->b, p->c, p->c, wanted, 1, &found, &count);
   cublasLtMatmulPreferenceDestroy(wanted);
-  check(status == CUBLAS_STATUS_SUCCESS && count == 1, "device", "[gemm] device cuda: cuBLASLt has no algorithm for ", shape_string(a), " x ", shape_string(b), " to ",
-        shape_string(c), ": ", cublasLtGetStatusString(status));
+  check(status == CUBLAS_STATUS_SUCCESS && count == 1, "device", "[gemm] device cuda: cuBLASLt has no algorithm for ",
+        shape_string(a), " x ", shape_string(b), " to ", shape_string(c), ": ", cublasLtGetStatusString(status));
   p->algo = found.algo;
   return p;
 }
 
 // c = alpha op(a) op(b) + beta c (+ bias, of c's dtype, on every row).
-void multiply(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor* bias, const Tensor& c, float alpha, float beta) {
+void multiply(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor* bias,
+              const Tensor& c, float alpha, float beta) {
   Library& lib = library();
   const std::array<uint32_t, 3> alignments{alignment(a.data), alignment(b.data), alignment(c.data)};
-  const Key key{a.dtype, c.dtype, transpose_a, transpose_b, bias != nullptr, {c.dim(0), c.dim(1), transpose_a ? a.dim(0) : a.dim(1), a.stride[0], b.stride[0], c.stride[0]}, alignments};
+  const Key key{
+      a.dtype,         c.dtype,
+      transpose_a,     transpose_b,
+      bias != nullptr, {c.dim(0), c.dim(1), transpose_a ? a.dim(0) : a.dim(1), a.stride[0], b.stride[0], c.stride[0]},
+      alignments};
   if (lib.products.size() >= kMostProducts) lib.products.clear();
   std::unique_ptr<Product>& p = lib.products[key];
   if (!p) p = plan(lib, a, transpose_a, b, transpose_b, c, bias, alignments);
   if (bias) set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias->data);
-  VPREF_CUBLAS_CHECK(cublasLtMatmul(lib.handle, p->desc, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c, c.data, p->c, &p->algo,
-                                    lib.workspace.data(), kWorkspaceBytes, stream_of(ctx)));
+  VPREF_CUBLAS_CHECK(cublasLtMatmul(lib.handle, p->desc, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c,
+                                    c.data, p->c, &p->algo, lib.workspace.data(), kWorkspaceBytes, stream_of(ctx)));
 }
 
 // early: w is not what the launch before makes.
-void few_rows(Context& ctx, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha, float beta, bool early) {
+void few_rows(Context& ctx, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha,
+              float beta, bool early) {
   with_activation_type("linear", y.dtype, [&](auto* t) {
     using Y = std::remove_pointer_t<decltype(t)>;
     FewRowsProduct<Y> p;
@@ -177,7 +193,8 @@ struct Element {
 // The weight in the activations' dtype: itself, or a copy in the workspace.
 Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
   if (weight.dtype == dtype) return weight;
-  const Tensor copy(ctx.workspace.get(size_t(weight.numel()) * dtype_size(dtype)), dtype, {weight.dim(0), weight.dim(1)});
+  const Tensor copy(ctx.workspace.get(size_t(weight.numel()) * dtype_size(dtype)), dtype,
+                    {weight.dim(0), weight.dim(1)});
   cuda::convert(ctx, weight, copy);
   return copy;
 }
@@ -185,23 +202,26 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
 }  // namespace
 
 bool takes_few_rows(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
-  return !transpose_a && transpose_b && a.dim(0) <= kFewRows && a.dtype == DType::bf16 && b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kFewRowsMostK &&
-         a.dim(1) % kGroup == 0 &&
-         all_wide_rows(a, b);
+  return !transpose_a && transpose_b && a.dim(0) <= kFewRows && a.dtype == DType::bf16 && b.dtype == DType::bf16 &&
+         a.dim(1) > 0 && a.dim(1) <= kFewRowsMostK && a.dim(1) % kGroup == 0 && all_wide_rows(a, b);
 }
 
-void gemm_cublaslt(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
+void gemm_cublaslt(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
+                   float alpha, float beta) {
   multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
 }
 
-void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha, float beta) {
-  if (takes_few_rows(a, transpose_a, b, transpose_b)) return few_rows(ctx, a, b, nullptr, c, alpha, beta, /*early=*/false);
+void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
+          float alpha, float beta) {
+  if (takes_few_rows(a, transpose_a, b, transpose_b))
+    return few_rows(ctx, a, b, nullptr, c, alpha, beta, /*early=*/false);
   multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
   const Tensor w = weight_as(ctx, weight, x.dtype);
-  if (takes_few_rows(x, false, w, true)) return few_rows(ctx, x, w, bias, y, 1.0f, beta, /*early=*/w.data == weight.data);
+  if (takes_few_rows(x, false, w, true))
+    return few_rows(ctx, x, w, bias, y, 1.0f, beta, /*early=*/w.data == weight.data);
   const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;
   multiply(ctx, x, false, w, true, fused ? bias : nullptr, y, 1.0f, beta);
   if (!bias || fused) return;
@@ -209,7 +229,8 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
     with_float_type("linear", bias->dtype, [&](auto* bt) {
       using Y = std::remove_pointer_t<decltype(yt)>;
       using B = std::remove_pointer_t<decltype(bt)>;
-      for_groups(ctx, y.dim(0), y.dim(1), AddBias<Y, B>{y.as<Y>(), bias->as<B>(), y.stride[0], all_wide_rows(y, *bias)});
+      for_groups(ctx, y.dim(0), y.dim(1),
+                 AddBias<Y, B>{y.as<Y>(), bias->as<B>(), y.stride[0], all_wide_rows(y, *bias)});
     });
   });
 }
@@ -218,7 +239,8 @@ void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight,
   cuda::gemm(ctx, dy, false, weight_as(ctx, weight, dy.dtype), false, dx, 1.0f, beta);
 }
 
-void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dweight, const Tensor* dbias, float alpha) {
+void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dweight, const Tensor* dbias,
+                            float alpha) {
   cuda::gemm(ctx, dy, true, x, false, dweight, alpha, 1.0f);
   if (!dbias) return;
   with_float_type("linear_backward_weight", dy.dtype, [&](auto* t) {

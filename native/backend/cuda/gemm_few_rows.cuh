@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// y[T,N] = alpha x[T,K] w[N,K]^T + beta y (+ bias) for at most 16 rows: decoding, whose time is that of reading the weights once.
+// y[T,N] = alpha x[T,K] w[N,K]^T + beta y (+ bias) for at most 16 rows: decoding, whose time is that of reading the
+// weights once.
 //
-// A block makes 16 or 32 columns of y; its 8 warps take every eighth step of 64 k each. A lane copies the weights it multiplies itself, 16 bytes at a time, into
-// its own slots of shared memory several steps ahead, so nobody waits for anybody until the warps' sums are joined, and as much is under way as the slots
-// hold whatever the registers. x is small and comes through L1.
+// A block makes 16 or 32 columns of y; its 8 warps take every eighth step of 64 k each. A lane copies the weights it
+// multiplies itself, 16 bytes at a time, into its own slots of shared memory several steps ahead, so nobody waits for
+// anybody until the warps' sums are joined, and as much is under way as the slots hold whatever the registers. x is
+// small and comes through L1.
 //
-// The order of k within a product of the tensor cores is free as long as both operands agree on it: lane t of a group of four holds k 8t ... 8t+7 of every 32, as
-// they lie in memory, and hands them over as k 2t, 2t+1, 2t+8, 2t+9 of two products.
+// The order of k within a product of the tensor cores is free as long as both operands agree on it: lane t of a group
+// of four holds k 8t ... 8t+7 of every 32, as they lie in memory, and hands them over as k 2t, 2t+1, 2t+8, 2t+9 of two
+// products.
 //
-// A row's sums have the same order whatever T and the width of a block: decoded alone or with 15 others it gets the same bytes.
+// A row's sums have the same order whatever T and the width of a block: decoded alone or with 15 others it gets the
+// same bytes.
 #pragma once
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.cuh"
@@ -53,7 +57,8 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   const int64_t first = int64_t(blockIdx.x) * Columns;
 
-  // --- weights on their way: columns g, g + 8, ... of the block, in both halves of a step. Beyond the last column it is read again, beyond K all is 0.
+  // --- weights on their way: columns g, g + 8, ... of the block, in both halves of a step. Beyond the last column it
+  // is read again, beyond K all is 0.
   unsigned char* const memory = dynamic_shared<unsigned char>();
   uint4* const slots = reinterpret_cast<uint4*>(memory + warp * kFewRowsWarpBytes<Columns>) + lane;
   const auto slot = [&](int stage, int half, int line) { return slots + ((stage * 2 + half) * kLines + line) * 32; };
@@ -61,13 +66,15 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
   constexpr int kAdvance = kFewRowsWarps * kFewRowsStep;
   const __nv_bfloat16* weights[kLines];
 #pragma unroll
-  for (int line = 0; line < kLines; ++line) weights[line] = p.w + min(first + line * 8 + g, p.n - 1) * p.w_stride + begin;
+  for (int line = 0; line < kLines; ++line)
+    weights[line] = p.w + min(first + line * 8 + g, p.n - 1) * p.w_stride + begin;
   int ahead = begin;
   const auto fetch = [&](int stage) {
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int line = 0; line < kLines; ++line) cp_async_once(slot(stage, half, line), weights[line] + half * 32, ahead + half * 32 < p.k);
+      for (int line = 0; line < kLines; ++line)
+        cp_async_once(slot(stage, half, line), weights[line] + half * 32, ahead + half * 32 < p.k);
     cp_async_commit();
 #pragma unroll
     for (int line = 0; line < kLines; ++line) weights[line] += kAdvance;
@@ -77,7 +84,8 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
   for (int stage = 0; stage < kStages; ++stage) fetch(stage);
   wait_for_launch_before();  // it makes x
 
-  // x is asked for one step ahead: the compiler moves a wait for copies to the front of its step, before the step's own loads.
+  // x is asked for one step ahead: the compiler moves a wait for copies to the front of its step, before the step's own
+  // loads.
   const __nv_bfloat16* rows[Tiles];
 #pragma unroll
   for (int tile = 0; tile < Tiles; ++tile) rows[tile] = p.x + (tile * 8 + g) * p.x_stride + begin;
@@ -86,7 +94,8 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int tile = 0; tile < Tiles; ++tile) x[half][tile] = load_ahead(rows[tile] + half * 32, tile * 8 + g < p.rows && k + half * 32 < p.k);
+      for (int tile = 0; tile < Tiles; ++tile)
+        x[half][tile] = load_ahead(rows[tile] + half * 32, tile * 8 + g < p.rows && k + half * 32 < p.k);
 #pragma unroll
     for (int tile = 0; tile < Tiles; ++tile) rows[tile] += kAdvance;
   };
@@ -127,7 +136,8 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
 #pragma unroll
     for (int tile = 0; tile < Tiles; ++tile)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) mine[(tile * 8 + 2 * t + i % 2) * kStride + pair * 16 + g + i / 2 * 8] = sums[pair][tile][i];
+      for (int i = 0; i < 4; ++i)
+        mine[(tile * 8 + 2 * t + i % 2) * kStride + pair * 16 + g + i / 2 * 8] = sums[pair][tile][i];
   __syncthreads();
   for (int i = threadIdx.x; i < p.rows * Columns; i += kFewRowsWarps * 32) {
     const int row = i / Columns, c = i % Columns;
@@ -135,7 +145,8 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
     if (column >= p.n) continue;
     float sum = 0;
 #pragma unroll
-    for (int w = 0; w < kFewRowsWarps; ++w) sum += reinterpret_cast<const float*>(memory + w * kFewRowsWarpBytes<Columns>)[row * kStride + c];
+    for (int w = 0; w < kFewRowsWarps; ++w)
+      sum += reinterpret_cast<const float*>(memory + w * kFewRowsWarpBytes<Columns>)[row * kStride + c];
     // Spelled out, so that no width of a block joins what another does not.
     Y* const y = p.y + row * p.y_stride + column;
     float v = __fmul_rn(p.alpha, sum);
@@ -158,16 +169,18 @@ inline int multiprocessors() {
 // early: the launch before does not write the weights.
 template <int Tiles, int Columns, class Y>
 void launch_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
-  start(early, few_rows_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kFewRowsWarps * 32, kFewRowsWarps * kFewRowsWarpBytes<Columns>, stream_of(ctx),
-        p);
+  start(early, few_rows_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kFewRowsWarps * 32,
+        kFewRowsWarps * kFewRowsWarpBytes<Columns>, stream_of(ctx), p);
 }
 
 // Every block reads all of x, so with many rows blocks are wide, unless that leaves SMs without one.
 template <class Y>
 void multiply_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
   const bool wide = p.rows > 4 && (p.n + 31) / 32 * 8 >= int64_t(multiprocessors()) * 7;
-  if (p.rows > 8) wide ? launch_few_rows<2, 32>(ctx, p, early) : launch_few_rows<2, 16>(ctx, p, early);
-  else wide ? launch_few_rows<1, 32>(ctx, p, early) : launch_few_rows<1, 16>(ctx, p, early);
+  if (p.rows > 8)
+    wide ? launch_few_rows<2, 32>(ctx, p, early) : launch_few_rows<2, 16>(ctx, p, early);
+  else
+    wide ? launch_few_rows<1, 32>(ctx, p, early) : launch_few_rows<1, 16>(ctx, p, early);
 }
 
 }  // namespace vpref::cuda

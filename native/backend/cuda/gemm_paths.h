@@ -6,10 +6,13 @@
 
 namespace vpref::cuda {
 
-// Whether op(a) op(b) goes to the kernel for few rows: at most 16, bf16, b transposed, operands in whole 16-byte pieces. Everything else goes to cuBLASLt.
+// Whether op(a) op(b) goes to the kernel for few rows: at most 16, bf16, b transposed, operands in whole 16-byte
+// pieces. Everything else goes to cuBLASLt.
 bool takes_few_rows(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b);
 
-// c = alpha op(a) op(b) + beta c by cuBLASLt whatever the shape: the bench times it beside the other, tests compare both.
-void gemm_cublaslt(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha = 1.0f, float beta = 0.0f);
+// c = alpha op(a) op(b) + beta c by cuBLASLt whatever the shape: the bench times it beside the other, tests compare
+// both.
+void gemm_cublaslt(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
+                   float alpha = 1.0f, float beta = 0.0f);
 
 }  // namespace vpref::cuda

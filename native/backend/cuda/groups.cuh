@@ -79,18 +79,23 @@ struct Binary {
 template <class X, class Y, class F>
 void map(Context& ctx, const Tensor& x, const Tensor& y, const F& f) {
   const Extent e = extent_of(x, y);
-  for_groups(ctx, e.rows, e.d, Unary<X, Y, F>{x.as<X>(), y.as<Y>(), row_stride(x), row_stride(y), all_wide_rows(x, y), f});
+  for_groups(ctx, e.rows, e.d,
+             Unary<X, Y, F>{x.as<X>(), y.as<Y>(), row_stride(x), row_stride(y), all_wide_rows(x, y), f});
 }
 template <class T, class F>
 void map(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y, const F& f) {
   const Extent e = extent_of(a, b, y);
-  for_groups(ctx, e.rows, e.d, Binary<T, F>{a.as<T>(), b.as<T>(), y.as<T>(), row_stride(a), row_stride(b), row_stride(y), all_wide_rows(a, b, y), f});
+  for_groups(ctx, e.rows, e.d,
+             Binary<T, F>{a.as<T>(), b.as<T>(), y.as<T>(), row_stride(a), row_stride(b), row_stride(y),
+                          all_wide_rows(a, b, y), f});
 }
 
-// sums[c] += alpha * sum over rows of value(row, c): 32 columns a block, eight threads a column, joined in a fixed order.
+// sums[c] += alpha * sum over rows of value(row, c): 32 columns a block, eight threads a column, joined in a fixed
+// order.
 constexpr int kSumColumns = 32, kSumRows = 8;
 template <class Value>
-__global__ void __launch_bounds__(kSumColumns * kSumRows) column_sums_kernel(Value value, float* sums, float alpha, int64_t rows, int64_t d) {
+__global__ void __launch_bounds__(kSumColumns* kSumRows)
+    column_sums_kernel(Value value, float* sums, float alpha, int64_t rows, int64_t d) {
   __shared__ float part[kSumRows][kSumColumns];
   const int64_t c = int64_t(blockIdx.x) * kSumColumns + threadIdx.x;
   float sum = 0;
@@ -105,7 +110,8 @@ __global__ void __launch_bounds__(kSumColumns * kSumRows) column_sums_kernel(Val
 
 template <class Value>
 void column_sums(Context& ctx, int64_t rows, int64_t d, float* sums, float alpha, const Value& value) {
-  launch(column_sums_kernel<Value>, unsigned((d + kSumColumns - 1) / kSumColumns), dim3(kSumColumns, kSumRows), 0, stream_of(ctx), value, sums, alpha, rows, d);
+  launch(column_sums_kernel<Value>, unsigned((d + kSumColumns - 1) / kSumColumns), dim3(kSumColumns, kSumRows), 0,
+         stream_of(ctx), value, sums, alpha, rows, d);
 }
 
 }  // namespace vpref::cuda

@@ -38,13 +38,20 @@ inline bool launches_overlap() {
 #endif
 
 template <class... Parameters, class... Args>
-void start(bool early, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Args&&... args) {
+void start(bool early, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+           Args&&... args) {
 #ifdef VPREF_FIBER
   // The arguments are taken now, the kernel runs when its turn comes.
   const std::tuple<Parameters...> taken(static_cast<Parameters>(args)...);
-  fiber::enqueue(
-      [=] { fiber::run(grid, block, shared_bytes, early, [&] { std::apply(kernel, taken); }); }, stream,
-      [&] { return std::apply([&](const auto&... each) { return fiber::identity_of(fiber::kernel_name(__PRETTY_FUNCTION__, grid, block, shared_bytes), kernel, each...); }, taken); });
+  fiber::enqueue([=] { fiber::run(grid, block, shared_bytes, early, [&] { std::apply(kernel, taken); }); }, stream,
+                 [&] {
+                   return std::apply(
+                       [&](const auto&... each) {
+                         return fiber::identity_of(fiber::kernel_name(__PRETTY_FUNCTION__, grid, block, shared_bytes),
+                                                   kernel, each...);
+                       },
+                       taken);
+                 });
 #else
   if (shared_bytes > size_t(48) << 10) allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes);
   cudaLaunchAttribute overlap{};
@@ -61,16 +68,19 @@ void start(bool early, void (*kernel)(Parameters...), dim3 grid, dim3 block, siz
 #endif
 }
 
-// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for here.
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for
+// here.
 template <class... Parameters, class... Args>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Args&&... args) {
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+            Args&&... args) {
   start(/*early=*/false, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
 }
 
-// The same for a kernel that calls wait_for_launch_before() (device.cuh): its blocks may be there before the launch before has ended, and do until
-// that call what does not depend on it. Decoding is hundreds of short kernels in a row.
+// The same for a kernel that calls wait_for_launch_before() (device.cuh): its blocks may be there before the launch
+// before has ended, and do until that call what does not depend on it. Decoding is hundreds of short kernels in a row.
 template <class... Parameters, class... Args>
-void launch_early(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Args&&... args) {
+void launch_early(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                  Args&&... args) {
   start(/*early=*/true, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
 }
 

@@ -92,7 +92,8 @@ void launch_graph(Context& ctx, void* graph, [[maybe_unused]] const std::functio
   if (fiber::compares_graphs()) {
     std::string refusal;
     void* now = record_graph(ctx, step, refusal);
-    const std::string difference = now ? fiber::graph_difference(executable, static_cast<cudaGraphExec_t>(now)) : refusal;
+    const std::string difference =
+        now ? fiber::graph_difference(executable, static_cast<cudaGraphExec_t>(now)) : refusal;
     if (now) destroy_graph(now);
     check(difference.empty(), "internal", "a step of the same signature is another step: ", difference);
   }

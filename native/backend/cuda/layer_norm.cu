@@ -8,11 +8,13 @@
 namespace vpref::cuda {
 namespace {
 
-// --- kernels -------------------------------------------------------------------------------------------------------------------------
+// --- kernels
+// ----------------------------------------------------------------------
 
 template <class X, class W, class B>
-__global__ void __launch_bounds__(kNormThreads) layer_norm_kernel(const X* x, const W* weight, const B* bias, float eps, X* y, float* mean_rstd, int64_t d, int64_t x_stride, int64_t y_stride,
-                                  bool wide) {
+__global__ void __launch_bounds__(kNormThreads)
+    layer_norm_kernel(const X* x, const W* weight, const B* bias, float eps, X* y, float* mean_rstd, int64_t d,
+                      int64_t x_stride, int64_t y_stride, bool wide) {
   __shared__ float shared[32];
   const X* row = x + blockIdx.x * x_stride;
   X* out = y + blockIdx.x * y_stride;
@@ -47,8 +49,8 @@ __global__ void __launch_bounds__(kNormThreads) layer_norm_kernel(const X* x, co
 // With xhat = (x - mean) rstd: dx = rstd (dy w - mean(dy w) - xhat mean(dy w xhat)).
 template <class X, class W>
 __global__ void __launch_bounds__(kNormBackwardThreads, 1)
-    layer_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* mean_rstd, X* dx, bool accumulate, int64_t d, int64_t dy_stride, int64_t x_stride,
-                               int64_t dx_stride, bool wide) {
+    layer_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* mean_rstd, X* dx, bool accumulate,
+                               int64_t d, int64_t dy_stride, int64_t x_stride, int64_t dx_stride, bool wide) {
   __shared__ float shared[32];
   const X *gradient = dy + blockIdx.x * dy_stride, *row = x + blockIdx.x * x_stride;
   X* out = dx + blockIdx.x * dx_stride;
@@ -84,7 +86,8 @@ struct WeightGradient {
   const float* mean_rstd;
   int64_t dy_stride, x_stride;
   __device__ float operator()(int64_t row, int64_t c) const {
-    return load_f32(dy + row * dy_stride + c) * (load_f32(x + row * x_stride + c) - mean_rstd[2 * row]) * mean_rstd[2 * row + 1];
+    return load_f32(dy + row * dy_stride + c) * (load_f32(x + row * x_stride + c) - mean_rstd[2 * row]) *
+           mean_rstd[2 * row + 1];
   }
 };
 
@@ -97,37 +100,45 @@ struct BiasGradient {
 
 }  // namespace
 
-// --- launchers -----------------------------------------------------------------------------------------------------------------------
+// --- launchers
+// ----------------------------------------------------------------------
 
-void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y, const Tensor* mean_rstd) {
-  check(y.dtype == x.dtype, "dtype", "[layer_norm] device cuda: expected y as ", dtype_name(x.dtype), ", got ", shape_string(y));
+void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y,
+                const Tensor* mean_rstd) {
+  check(y.dtype == x.dtype, "dtype", "[layer_norm] device cuda: expected y as ", dtype_name(x.dtype), ", got ",
+        shape_string(y));
   with_activation_type("layer_norm", x.dtype, [&](auto* xt) {
     with_float_type("layer_norm", weight.dtype, [&](auto* wt) {
       with_float_type("layer_norm", bias.dtype, [&](auto* bt) {
         using X = std::remove_pointer_t<decltype(xt)>;
         using W = std::remove_pointer_t<decltype(wt)>;
         using B = std::remove_pointer_t<decltype(bt)>;
-        launch(layer_norm_kernel<X, W, B>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0, stream_of(ctx), x.as<X>(), weight.as<W>(), bias.as<B>(), eps, y.as<X>(),
-               mean_rstd ? mean_rstd->as<float>() : nullptr, x.dim(1), x.stride[0], y.stride[0], all_wide_rows(x, weight, bias, y));
+        launch(layer_norm_kernel<X, W, B>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0,
+               stream_of(ctx), x.as<X>(), weight.as<W>(), bias.as<B>(), eps, y.as<X>(),
+               mean_rstd ? mean_rstd->as<float>() : nullptr, x.dim(1), x.stride[0], y.stride[0],
+               all_wide_rows(x, weight, bias, y));
       });
     });
   });
 }
 
-void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& mean_rstd, const Tensor& dx, bool accumulate,
-                         const Tensor* dweight, const Tensor* dbias) {
+void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& mean_rstd,
+                         const Tensor& dx, bool accumulate, const Tensor* dweight, const Tensor* dbias) {
   const int64_t rows = x.dim(0), d = x.dim(1);
-  check(dy.dtype == x.dtype && dx.dtype == x.dtype, "dtype", "[layer_norm_backward] device cuda: expected every row operand as ", dtype_name(x.dtype));
+  check(dy.dtype == x.dtype && dx.dtype == x.dtype, "dtype",
+        "[layer_norm_backward] device cuda: expected every row operand as ", dtype_name(x.dtype));
   with_activation_type("layer_norm_backward", x.dtype, [&](auto* xt) {
     using X = std::remove_pointer_t<decltype(xt)>;
     if (dweight) {  // before dx: it may be dy's or x's own memory
-      column_sums(ctx, rows, d, dweight->as<float>(), 1.0f, WeightGradient<X>{dy.as<X>(), x.as<X>(), mean_rstd.as<float>(), dy.stride[0], x.stride[0]});
+      column_sums(ctx, rows, d, dweight->as<float>(), 1.0f,
+                  WeightGradient<X>{dy.as<X>(), x.as<X>(), mean_rstd.as<float>(), dy.stride[0], x.stride[0]});
       column_sums(ctx, rows, d, dbias->as<float>(), 1.0f, BiasGradient<X>{dy.as<X>(), dy.stride[0]});
     }
     with_float_type("layer_norm_backward", weight.dtype, [&](auto* wt) {
       using W = std::remove_pointer_t<decltype(wt)>;
-      launch(layer_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d, kNormBackwardThreads), 0, stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), mean_rstd.as<float>(),
-             dx.as<X>(), accumulate, d, dy.stride[0], x.stride[0], dx.stride[0], all_wide_rows(dy, x, weight, dx));
+      launch(layer_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d, kNormBackwardThreads), 0,
+             stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), mean_rstd.as<float>(), dx.as<X>(), accumulate, d,
+             dy.stride[0], x.stride[0], dx.stride[0], all_wide_rows(dy, x, weight, dx));
     });
   });
 }

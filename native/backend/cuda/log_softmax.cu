@@ -9,7 +9,9 @@ namespace vpref::cuda {
 namespace {
 
 template <class X>
-__global__ void __launch_bounds__(kRowThreads) log_softmax_kernel(X* logits, const int32_t* target, float* logp, int64_t v, int64_t stride, bool to_gradient, bool wide) {
+__global__ void __launch_bounds__(kRowThreads)
+    log_softmax_kernel(X* logits, const int32_t* target, float* logp, int64_t v, int64_t stride, bool to_gradient,
+                       bool wide) {
   __shared__ float shared[32];
   X* row = logits + blockIdx.x * stride;
   const int64_t id = target[blockIdx.x];
@@ -30,11 +32,13 @@ __global__ void __launch_bounds__(kRowThreads) log_softmax_kernel(X* logits, con
 
 }  // namespace
 
-void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& logp, bool to_gradient) {
+void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& logp,
+                        bool to_gradient) {
   with_activation_type("log_softmax_gather", logits.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    launch(log_softmax_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx), logits.as<X>(), target.as<int32_t>(), logp.as<float>(), logits.dim(1),
-           logits.stride[0], to_gradient, wide_rows(logits));
+    launch(log_softmax_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx),
+           logits.as<X>(), target.as<int32_t>(), logp.as<float>(), logits.dim(1), logits.stride[0], to_gradient,
+           wide_rows(logits));
   });
 }
 

@@ -83,7 +83,9 @@ Staging& staging() {
   return s;
 }
 
-void expect_not_recording(const Context& ctx, const char* what) { check(!ctx.recording(), "internal", what, " while launches are recorded"); }
+void expect_not_recording(const Context& ctx, const char* what) {
+  check(!ctx.recording(), "internal", what, " while launches are recorded");
+}
 
 }  // namespace
 
@@ -94,7 +96,8 @@ void* alloc(size_t bytes) {
     cudaGetLastError();
     size_t free_bytes = 0, total = 0;
     cudaMemGetInfo(&free_bytes, &total);
-    throw Error("memory", cat("out of GPU memory: could not get ", bytes, " bytes, ", free_bytes, " of ", total, " are free"));
+    throw Error("memory",
+                cat("out of GPU memory: could not get ", bytes, " bytes, ", free_bytes, " of ", total, " are free"));
   }
   VPREF_CUDA_CHECK(status);
   return p;
@@ -105,10 +108,13 @@ void free(void* data) { cudaFree(data); }
 void zero(void* data, size_t bytes) { VPREF_CUDA_CHECK(cudaMemset(data, 0, bytes)); }
 
 void copy_to_device(Context& ctx, void* device_data, const void* host, size_t bytes) {
-  cuda::write_to_device(ctx, device_data, bytes, 1, [&](void* to, size_t begin, size_t count) { std::memcpy(to, static_cast<const std::byte*>(host) + begin, count); });
+  cuda::write_to_device(ctx, device_data, bytes, 1, [&](void* to, size_t begin, size_t count) {
+    std::memcpy(to, static_cast<const std::byte*>(host) + begin, count);
+  });
 }
 
-void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit, const std::function<void(void* to, size_t begin, size_t count)>& write) {
+void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit,
+                     const std::function<void(void* to, size_t begin, size_t count)>& write) {
   expect_not_recording(ctx, "a copy to the device");
   if (unit > kPieceBytes) {  // written whole, then copied in pieces
     std::vector<std::byte> host(unit);
@@ -123,7 +129,8 @@ void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit,
     size_t count = 0;
     std::byte* piece = staging().room(bytes - begin, unit, count, stream);
     write(piece, begin, count);
-    VPREF_CUDA_CHECK(cudaMemcpyAsync(static_cast<std::byte*>(device_data) + begin, piece, count, cudaMemcpyHostToDevice, stream));
+    VPREF_CUDA_CHECK(
+        cudaMemcpyAsync(static_cast<std::byte*>(device_data) + begin, piece, count, cudaMemcpyHostToDevice, stream));
     begin += count;
   }
 }
@@ -145,7 +152,8 @@ void copy_to_host(Context& ctx, void* host, const void* device_data, size_t byte
   for (size_t begin = 0; begin < bytes; begin += kPieceBytes) {
     const Staging::Piece piece = staging().piece(stream);
     const size_t count = std::min(kPieceBytes, bytes - begin);
-    VPREF_CUDA_CHECK(cudaMemcpyAsync(piece.data, static_cast<const std::byte*>(device_data) + begin, count, cudaMemcpyDeviceToHost, stream));
+    VPREF_CUDA_CHECK(cudaMemcpyAsync(piece.data, static_cast<const std::byte*>(device_data) + begin, count,
+                                     cudaMemcpyDeviceToHost, stream));
     VPREF_CUDA_CHECK(cudaEventRecord(piece.done, stream));
     if (waiting.data) take();
     waiting = piece;

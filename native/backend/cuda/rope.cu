@@ -20,9 +20,12 @@ struct Cache {
   int heads;
 };
 
-// The first `heads` heads are rotated in place, the next cache.heads into the cache's row, the cache.heads after those copied there.
+// The first `heads` heads are rotated in place, the next cache.heads into the cache's row, the cache.heads after those
+// copied there.
 template <class X>
-__global__ void __launch_bounds__(kThreads) rope_kernel(X* x, const int32_t* positions, const float* inv_freq, Cache<X> cache, int heads, int half, int64_t stride, bool inverse, bool wide) {
+__global__ void __launch_bounds__(kThreads)
+    rope_kernel(X* x, const int32_t* positions, const float* inv_freq, Cache<X> cache, int heads, int half,
+                int64_t stride, bool inverse, bool wide) {
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
   wait_for_launch_before();
@@ -64,11 +67,13 @@ __global__ void __launch_bounds__(kThreads) rope_kernel(X* x, const int32_t* pos
 
 // heads: those that stay in x.
 template <class X>
-void run(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, const Cache<X>& cache, int heads, bool inverse, bool wide) {
+void run(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, const Cache<X>& cache,
+         int heads, bool inverse, bool wide) {
   const int half = int(x.dim(2) / 2);
   wide = wide && wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
-  launch_early(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx), x.as<X>(), positions.as<int32_t>(), inv_freq.as<float>(), cache,
-         heads, half, x.stride[0], inverse, wide);
+  launch_early(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx),
+               x.as<X>(), positions.as<int32_t>(), inv_freq.as<float>(), cache, heads, half, x.stride[0], inverse,
+               wide);
 }
 
 }  // namespace
@@ -79,13 +84,15 @@ void rope(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& 
   });
 }
 
-void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq, const Tensor& kv_rows, const Tensor& keys,
-                   const Tensor& values) {
+void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq,
+                   const Tensor& kv_rows, const Tensor& keys, const Tensor& values) {
   with_activation_type("rope_to_cache", qkv.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
     const int kv_heads = int(keys.dim(1));
-    const Cache<X> cache{keys.as<X>(), values.as<X>(), kv_rows.as<int32_t>(), keys.dim(0), keys.stride[0], values.stride[0], kv_heads};
-    run(ctx, qkv, positions, inv_freq, cache, int(qkv.dim(1)) - 2 * kv_heads, /*inverse=*/false, all_wide_rows(keys, values));
+    const Cache<X> cache{keys.as<X>(),     values.as<X>(), kv_rows.as<int32_t>(), keys.dim(0), keys.stride[0],
+                         values.stride[0], kv_heads};
+    run(ctx, qkv, positions, inv_freq, cache, int(qkv.dim(1)) - 2 * kv_heads, /*inverse=*/false,
+        all_wide_rows(keys, values));
   });
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the norms split a row over a block: in groups of eight columns, the first kKeptGroups of each thread held in registers between their two passes.
+// How the norms split a row over a block: in groups of eight columns, the first kKeptGroups of each thread held in
+// registers between their two passes.
 #pragma once
 #include <algorithm>
 
@@ -15,8 +16,9 @@ constexpr int kNormThreads = 1024, kNormBackwardThreads = 512;
 __device__ inline int64_t row_step() { return int64_t(blockDim.x) * kGroup; }
 __device__ inline int64_t row_column(int k) { return k * row_step() + int64_t(threadIdx.x) * kGroup; }
 
-// This thread's groups of a row of d columns, read by load(column, group): the first kKeptGroups stay in registers, the others are read in every
-// pass. A pass calls use(column, group) for each, in one order. Group: float[kGroup], or a struct of such.
+// This thread's groups of a row of d columns, read by load(column, group): the first kKeptGroups stay in registers, the
+// others are read in every pass. A pass calls use(column, group) for each, in one order. Group: float[kGroup], or a
+// struct of such.
 template <class Group>
 class RowGroups {
  public:

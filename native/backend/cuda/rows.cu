@@ -29,9 +29,12 @@ struct Move {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 
-// One block a source row. The first row of an index adds all rows of that index, in order; the others' blocks have nothing to do.
+// One block a source row. The first row of an index adds all rows of that index, in order; the others' blocks have
+// nothing to do.
 template <class X, class Y>
-__global__ void __launch_bounds__(kThreads) scatter_add_kernel(const X* x, const int32_t* index, Y* y, int64_t rows, int64_t d, int64_t y_rows, int64_t x_stride, int64_t y_stride, bool wide) {
+__global__ void __launch_bounds__(kThreads)
+    scatter_add_kernel(const X* x, const int32_t* index, Y* y, int64_t rows, int64_t d, int64_t y_rows,
+                       int64_t x_stride, int64_t y_stride, bool wide) {
   __shared__ unsigned found[kWarps];
   const int64_t own = blockIdx.x;
   const int32_t to = index[own];
@@ -68,7 +71,9 @@ void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tenso
     with_activation_type("gather_rows", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      for_groups(ctx, y.dim(0), y.dim(1), Move<Indexed::source, X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), x.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y)});
+      for_groups(ctx, y.dim(0), y.dim(1),
+                 Move<Indexed::source, X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), x.dim(0), x.stride[0],
+                                             y.stride[0], all_wide_rows(x, y)});
     });
   });
 }
@@ -78,7 +83,9 @@ void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tens
     with_activation_type("scatter_rows", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      for_groups(ctx, x.dim(0), x.dim(1), Move<Indexed::target, X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), y.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y)});
+      for_groups(ctx, x.dim(0), x.dim(1),
+                 Move<Indexed::target, X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), y.dim(0), x.stride[0],
+                                             y.stride[0], all_wide_rows(x, y)});
     });
   });
 }
@@ -88,8 +95,8 @@ void scatter_add_rows(Context& ctx, const Tensor& x, const Tensor& index, const 
     with_activation_type("scatter_add_rows", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      launch(scatter_add_kernel<X, Y>, unsigned(x.dim(0)), kThreads, 0, stream_of(ctx), x.as<X>(), index.as<int32_t>(), y.as<Y>(), x.dim(0), x.dim(1), y.dim(0),
-             x.stride[0], y.stride[0], all_wide_rows(x, y));
+      launch(scatter_add_kernel<X, Y>, unsigned(x.dim(0)), kThreads, 0, stream_of(ctx), x.as<X>(), index.as<int32_t>(),
+             y.as<Y>(), x.dim(0), x.dim(1), y.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y));
     });
   });
 }

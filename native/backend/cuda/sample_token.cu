@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a row, nothing sorted: the token at which the cumulative probability passes a goal is found by fixing its logit two bits at a time, each
-// time summing what lies above three candidates. Weights are summed as integers, so every order gives the same sum.
+// One block a row, nothing sorted: the token at which the cumulative probability passes a goal is found by fixing its
+// logit two bits at a time, each time summing what lies above three candidates. Weights are summed as integers, so
+// every order gives the same sum.
 #include "ops/sample_token.h"
 
 #include "backend/cuda/device.cuh"
@@ -103,7 +104,8 @@ __device__ Place find(const Row<X>& row, Sum64 goal, bool counted, Sums* shared)
     key += s.s[2] > goal ? 3 * step : s.s[1] > goal ? 2 * step : s.s[0] > goal ? step : 0;
   }
   // No logit has the largest key.
-  const Sum64 above = sums_from(row, key + 1, ~0u, ~0u, counted, shared).s[0], each = counted ? 1 : row.weight(key_value(key));
+  const Sum64 above = sums_from(row, key + 1, ~0u, ~0u, counted, shared).s[0],
+              each = counted ? 1 : row.weight(key_value(key));
   return {key, above, each > 0 ? (goal - above) / each : 0};
 }
 
@@ -137,7 +139,8 @@ __device__ Place draw(const Row<X>& row, const SampleParams& p, Sums* shared) {
   Sum64 total;
   if (p.top_k > 0 && p.top_k < row.v) {
     const Place last = find(row, Sum64(p.top_k) - 1, true, shared);
-    total = sums_from(row, last.key + 1, ~0u, ~0u, false, shared).s[0] + (last.tie + 1) * row.weight(key_value(last.key));
+    total =
+        sums_from(row, last.key + 1, ~0u, ~0u, false, shared).s[0] + (last.tie + 1) * row.weight(key_value(last.key));
   } else {
     total = sums_from(row, 0, ~0u, ~0u, false, shared).s[0];
   }
@@ -152,8 +155,9 @@ __device__ Place draw(const Row<X>& row, const SampleParams& p, Sums* shared) {
 }
 
 template <class X>
-__global__ void __launch_bounds__(kRowThreads, 1) sample_token_kernel(const X* logits, const SampleParams* params, int32_t* token, float* logp, int64_t v,
-                                                                   int64_t stride, bool wide) {
+__global__ void __launch_bounds__(kRowThreads, 1)
+    sample_token_kernel(const X* logits, const SampleParams* params, int32_t* token, float* logp, int64_t v,
+                        int64_t stride, bool wide) {
   __shared__ float shared[32];
   __shared__ Sums sums[32];
   __shared__ unsigned ballots[32];
@@ -181,8 +185,9 @@ __global__ void __launch_bounds__(kRowThreads, 1) sample_token_kernel(const X* l
 void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp) {
   with_activation_type("sample_token", logits.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    launch_early(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0, stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
-           logits.dim(1), logits.stride[0], wide_rows(logits));
+    launch_early(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0,
+                 stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
+                 logits.dim(1), logits.stride[0], wide_rows(logits));
   });
 }
 

@@ -34,7 +34,8 @@ struct Backward {
 };
 
 void check_one_dtype(const char* op, const Tensor& t, const Tensor& as) {
-  check(t.dtype == as.dtype, "dtype", "[", op, "] device cuda: expected every operand as ", dtype_name(as.dtype), ", got ", shape_string(t));
+  check(t.dtype == as.dtype, "dtype", "[", op, "] device cuda: expected every operand as ", dtype_name(as.dtype),
+        ", got ", shape_string(t));
 }
 
 }  // namespace
@@ -48,13 +49,16 @@ void swiglu(Context& ctx, const Tensor& gate, const Tensor& up, const Tensor& y)
   });
 }
 
-void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup) {
+void swiglu_backward(Context& ctx, const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& dgate,
+                     const Tensor& dup) {
   for (const Tensor* t : {&dy, &up, &dgate, &dup}) check_one_dtype("swiglu_backward", *t, gate);
   with_activation_type("swiglu_backward", gate.dtype, [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     const Extent e = extent_of(gate, up, dy, dgate, dup);
-    for_groups(ctx, e.rows, e.d, Backward<T>{dy.as<T>(), gate.as<T>(), up.as<T>(), dgate.as<T>(), dup.as<T>(), dy.stride[0], gate.stride[0], up.stride[0],
-                                             dgate.stride[0], dup.stride[0], all_wide_rows(dy, gate, up, dgate, dup)});
+    for_groups(
+        ctx, e.rows, e.d,
+        Backward<T>{dy.as<T>(), gate.as<T>(), up.as<T>(), dgate.as<T>(), dup.as<T>(), dy.stride[0], gate.stride[0],
+                    up.stride[0], dgate.stride[0], dup.stride[0], all_wide_rows(dy, gate, up, dgate, dup)});
   });
 }
 

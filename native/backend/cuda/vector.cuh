@@ -23,9 +23,12 @@ __device__ inline void store_f32(__half* p, float v) { *p = __float2half_rn(v); 
 template <class Body>
 void with_activation_type(const char* op, DType dtype, Body body) {
   switch (dtype) {
-    case DType::f32: return body(static_cast<float*>(nullptr));
-    case DType::bf16: return body(static_cast<__nv_bfloat16*>(nullptr));
-    default: throw Error("dtype", cat("[", op, "] device cuda: no kernel for ", dtype_name(dtype)));
+    case DType::f32:
+      return body(static_cast<float*>(nullptr));
+    case DType::bf16:
+      return body(static_cast<__nv_bfloat16*>(nullptr));
+    default:
+      throw Error("dtype", cat("[", op, "] device cuda: no kernel for ", dtype_name(dtype)));
   }
 }
 
@@ -36,7 +39,8 @@ void with_float_type(const char* op, DType dtype, Body body) {
   with_activation_type(op, dtype, body);
 }
 
-// --- groups of eight -----------------------------------------------------------------------------------------------------------------
+// --- groups of eight
+// -----------------------------------------------------------------------------------------------------------------
 
 constexpr int kGroup = 8;  // 16 bytes of bf16 or f16, 32 of f32
 
@@ -46,7 +50,9 @@ inline bool wide_rows(const Tensor& t) {
   return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && step % 16 == 0;
 }
 template <class... Tensors>
-bool all_wide_rows(const Tensors&... t) { return (wide_rows(t) && ...); }
+bool all_wide_rows(const Tensors&... t) {
+  return (wide_rows(t) && ...);
+}
 
 __device__ inline void load_wide(const float* p, float (&v)[kGroup]) {
   const float4 a = *reinterpret_cast<const float4*>(p), b = *reinterpret_cast<const float4*>(p + 4);
@@ -57,7 +63,9 @@ __device__ inline void store_wide(float* p, const float (&v)[kGroup]) {
   *reinterpret_cast<float4*>(p + 4) = make_float4(v[4], v[5], v[6], v[7]);
 }
 template <class T>
-struct __align__(16) Group { T v[kGroup]; };
+struct __align__(16) Group {
+  T v[kGroup];
+};
 template <class T>
 __device__ void load_wide(const T* p, float (&v)[kGroup]) {
   const uint4 bits = *reinterpret_cast<const uint4*>(p);
@@ -89,7 +97,8 @@ __device__ void store_group(T* p, int64_t count, bool wide, const float (&v)[kGr
     if (i < count) store_f32(p + i, v[i]);
 }
 
-// --- over a block --------------------------------------------------------------------------------------------------------------------
+// --- over a block
+// --------------------------------------------------------------------------------------------------------------------
 
 struct Sum {
   static constexpr float kEmpty = 0.0f;

@@ -87,7 +87,8 @@ void abort_all(int exit_code) {
   if (is_finalised) return;
   // The others are on their way into MPI_Init: meet them there, then end together.
   if (!is_initialised && MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS) return;
-  if (is_initialised && provided < MPI_THREAD_SERIALIZED && !pthread_equal(init_thread, pthread_self())) _exit(exit_code);
+  if (is_initialised && provided < MPI_THREAD_SERIALIZED && !pthread_equal(init_thread, pthread_self()))
+    _exit(exit_code);
   MPI_Abort(MPI_COMM_WORLD, exit_code);
 }
 
@@ -142,7 +143,22 @@ int poll(int64_t* number, int* any) {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const VprefMpi* vpref_mpi_table(void) {
-  static const VprefMpi table = {VPREF_MPI_TABLE_VERSION, library,    error_text,       init,     finalize, abort_all, barrier, broadcast, all_reduce,
-                                 all_gather, start_all_reduce, start_reduce_scatter, start_all_gather, progress, wait_all, notify,  poll};
+  static const VprefMpi table = {VPREF_MPI_TABLE_VERSION,
+                                 library,
+                                 error_text,
+                                 init,
+                                 finalize,
+                                 abort_all,
+                                 barrier,
+                                 broadcast,
+                                 all_reduce,
+                                 all_gather,
+                                 start_all_reduce,
+                                 start_reduce_scatter,
+                                 start_all_gather,
+                                 progress,
+                                 wait_all,
+                                 notify,
+                                 poll};
   return &table;
 }

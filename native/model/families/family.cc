@@ -14,7 +14,8 @@ const Family& find_family(const ConfigReader& config) {
   config.fail("model_type", "\"llava\" or \"llama\"");
 }
 
-void list_linear(Linear& linear, int64_t outputs, int64_t inputs, bool bias, int group, const std::string& path, FamilyTensors& out) {
+void list_linear(Linear& linear, int64_t outputs, int64_t inputs, bool bias, int group, const std::string& path,
+                 FamilyTensors& out) {
   out.tensors.push_back({&linear.weight, {outputs, inputs}, {outputs, inputs}, group, path + ".weight"});
   if (bias) out.tensors.push_back({&linear.bias, {outputs}, {outputs}, group, path + ".bias"});
   out.linears.push_back({&linear, group, path});

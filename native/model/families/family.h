@@ -29,8 +29,8 @@ struct LinearSpec {
 // Spellings of a group's prefix, newest hub spelling first; a file uses one of them throughout.
 struct TensorGroup {
   std::vector<std::string> prefixes;
-  std::string module;                       // in transformers' module tree since 4.52, which adapters use
-  std::vector<std::string> other_modules;   // spellings that peft 0.21 finds too; it loads others without effect
+  std::string module;                      // in transformers' module tree since 4.52, which adapters use
+  std::vector<std::string> other_modules;  // spellings that peft 0.21 finds too; it loads others without effect
 };
 
 struct FamilyTensors {
@@ -58,6 +58,7 @@ TextConfig parse_llama_text(const ConfigReader& config);
 // Adds the decoder's tensors: group `text` holds embed_tokens, layers and norm; group `head` holds lm_head.
 void list_llama_tensors(const TextConfig& config, Weights& weights, int text, int head, FamilyTensors& out);
 // Adds weight and bias of one linear layer.
-void list_linear(Linear& linear, int64_t outputs, int64_t inputs, bool bias, int group, const std::string& path, FamilyTensors& out);
+void list_linear(Linear& linear, int64_t outputs, int64_t inputs, bool bias, int group, const std::string& path,
+                 FamilyTensors& out);
 
 }  // namespace vpref

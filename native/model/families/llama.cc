@@ -23,13 +23,14 @@ std::vector<float> base_inv_freq(int32_t head_dim, double theta) {
   return f;
 }
 
-// Llama 3.1's banded scaling (transformers modeling_rope_utils _compute_llama3_parameters): long waves are stretched by `factor`, short ones kept,
-// those between blended.
+// Llama 3.1's banded scaling (transformers modeling_rope_utils _compute_llama3_parameters): long waves are stretched by
+// `factor`, short ones kept, those between blended.
 void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double max_position_embeddings) {
   for (const char* key : {"factor", "low_freq_factor", "high_freq_factor"}) {
     if (!rope.has(key)) rope.fail(key, "a number, for rope type llama3");
   }
-  const double factor = rope.number("factor", 1), low = rope.number("low_freq_factor", 1), high = rope.number("high_freq_factor", 4);
+  const double factor = rope.number("factor", 1), low = rope.number("low_freq_factor", 1),
+               high = rope.number("high_freq_factor", 4);
   const double context = rope.number("original_max_position_embeddings", max_position_embeddings);
   if (!(context > 0)) rope.fail("original_max_position_embeddings", "a number above 0");
   if (factor < 1) rope.fail("factor", "a number of at least 1");
@@ -46,8 +47,9 @@ void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double
   }
 }
 
-// v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing. Where several stand, as transformers 5
-// (modeling_rope_utils convert_rope_params_to_dict): rope_scaling before rope_parameters, what is inside before what is beside, rope_type before type.
+// v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing. Where
+// several stand, as transformers 5 (modeling_rope_utils convert_rope_params_to_dict): rope_scaling before
+// rope_parameters, what is inside before what is beside, rope_type before type.
 std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int32_t max_position_embeddings) {
   const Json* scaling = config.raw("rope_scaling");
   const bool older = scaling && !(scaling->is_object() && scaling->object().empty());
@@ -60,7 +62,8 @@ std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int3
   const double theta = owner.number("rope_theta", 1e4);
   if (!(theta > 1)) owner.fail("rope_theta", "a number above 1");
   for (const ConfigReader* c : {&config, &rope}) {
-    if (c->number("partial_rotary_factor", 1) != 1) c->fail("partial_rotary_factor", "1 (partial rotary embedding is not supported)");
+    if (c->number("partial_rotary_factor", 1) != 1)
+      c->fail("partial_rotary_factor", "1 (partial rotary embedding is not supported)");
   }
   std::vector<float> inv_freq = base_inv_freq(head_dim, theta);
   const char* key = rope.has("rope_type") ? "rope_type" : "type";
@@ -94,7 +97,8 @@ FamilyTensors list_tensors(const ModelConfig& config, Weights& weights) {
 }
 
 // The weights of a stack follow each other, then its biases: in that order they are laid on a GPU.
-void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& layer, int group, const std::string& at, FamilyTensors& out) {
+void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& layer, int group, const std::string& at,
+                FamilyTensors& out) {
   for (size_t i = stack.first; i < stack.first + stack.count; ++i) {
     const LinearInfo& info = kLinears[i];
     list_linear(layer.linears[i], (c.*info.outputs)(), (c.*info.inputs)(), false, group, at + info.path, out);
@@ -112,7 +116,8 @@ const Family llama_family = {"llama", parse_config, list_tensors};
 TextConfig parse_llama_text(const ConfigReader& config) {
   if (config.string("model_type", "llama") != "llama") config.fail("model_type", "\"llama\"");
   if (config.string("hidden_act", "silu") != "silu") config.fail("hidden_act", "\"silu\"");
-  if (config.has("quantization_config")) config.fail("quantization_config", "none (quantised checkpoints are not supported)");
+  if (config.has("quantization_config"))
+    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   TextConfig t{};
   // Defaults are LlamaConfig's own: hub files leave out what equals them.
   t.vocab_size = config.integer("vocab_size", 32000, 1, 1 << 24);
@@ -121,8 +126,10 @@ TextConfig parse_llama_text(const ConfigReader& config) {
   t.num_hidden_layers = config.integer("num_hidden_layers", 32, 1, 1024);
   t.num_attention_heads = config.integer("num_attention_heads", 32, 1, 4096);
   t.num_key_value_heads = config.integer("num_key_value_heads", t.num_attention_heads, 1, 4096);
-  if (t.num_attention_heads % t.num_key_value_heads != 0) config.fail("num_key_value_heads", cat("a divisor of ", t.num_attention_heads, " heads"));
-  if (!config.has("head_dim") && t.hidden_size % t.num_attention_heads != 0) config.fail("num_attention_heads", cat("a divisor of hidden_size ", t.hidden_size));
+  if (t.num_attention_heads % t.num_key_value_heads != 0)
+    config.fail("num_key_value_heads", cat("a divisor of ", t.num_attention_heads, " heads"));
+  if (!config.has("head_dim") && t.hidden_size % t.num_attention_heads != 0)
+    config.fail("num_attention_heads", cat("a divisor of hidden_size ", t.hidden_size));
   t.head_dim = config.integer("head_dim", t.hidden_size / t.num_attention_heads, 2, 4096);
   if (t.head_dim % 2 != 0) config.fail("head_dim", "an even number");
   t.max_position_embeddings = config.integer("max_position_embeddings", 2048, 1, INT32_MAX);

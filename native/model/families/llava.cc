@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA-1.5: CLIP vision tower -> two-layer GELU projector -> Llama. Three spellings of its tensor names are in circulation: llava-hf on the hub,
-// transformers' module tree since 4.52, and the original repository's.
+// LLaVA-1.5: CLIP vision tower -> two-layer GELU projector -> Llama. Three spellings of its tensor names are in
+// circulation: llava-hf on the hub, transformers' module tree since 4.52, and the original repository's.
 #include "core/error.h"
 #include "model/families/family.h"
 
@@ -32,13 +32,15 @@ VisionConfig parse_vision(const ConfigReader& llava) {
   const ConfigReader config = llava.object("vision_config");
   // Without a vision_config LLaVA means CLIP-L/14-336; inside one, absent keys are CLIPVisionConfig's defaults.
   const bool given = llava.has("vision_config");
-  if (config.string("model_type", "clip_vision_model") != "clip_vision_model") config.fail("model_type", "\"clip_vision_model\"");
+  if (config.string("model_type", "clip_vision_model") != "clip_vision_model")
+    config.fail("model_type", "\"clip_vision_model\"");
   VisionConfig v{};
   v.hidden_size = config.integer("hidden_size", given ? 768 : 1024, 1, kMaxSize);
   v.intermediate_size = config.integer("intermediate_size", given ? 3072 : 4096, 1, kMaxSize);
   v.num_hidden_layers = config.integer("num_hidden_layers", given ? 12 : 24, 1, 1024);
   v.num_attention_heads = config.integer("num_attention_heads", given ? 12 : 16, 1, 4096);
-  if (v.hidden_size % v.num_attention_heads != 0) config.fail("num_attention_heads", cat("a divisor of hidden_size ", v.hidden_size));
+  if (v.hidden_size % v.num_attention_heads != 0)
+    config.fail("num_attention_heads", cat("a divisor of hidden_size ", v.hidden_size));
   v.image_size = config.integer("image_size", given ? 224 : 336, 1, 1 << 14);
   v.patch_size = config.integer("patch_size", given ? 32 : 14, 1, 1 << 14);
   if (v.patch_size > v.image_size) config.fail("patch_size", cat("at most image_size ", v.image_size));
@@ -47,15 +49,19 @@ VisionConfig parse_vision(const ConfigReader& llava) {
   v.hidden_act = parse_gelu(config, "hidden_act", "quick_gelu");
   v.num_layers_used = layers_used(llava, v.num_hidden_layers);
   const std::string strategy = llava.string("vision_feature_select_strategy", "default");
-  if (strategy != "default" && strategy != "full") llava.fail("vision_feature_select_strategy", "\"default\" or \"full\"");
+  if (strategy != "default" && strategy != "full")
+    llava.fail("vision_feature_select_strategy", "\"default\" or \"full\"");
   v.drop_class_token = strategy == "default";
   return v;
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  if (config.has("quantization_config")) config.fail("quantization_config", "none (quantised checkpoints are not supported)");
+  if (config.has("quantization_config"))
+    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   if (config.has("mm_vision_tower") && !config.has("vision_config")) {
-    config.fail("vision_config", "an object (this is an original LLaVA checkpoint, whose vision tower stands elsewhere: convert it to the Hugging Face layout)");
+    config.fail("vision_config",
+                "an object (this is an original LLaVA checkpoint, whose vision tower stands elsewhere: convert it to "
+                "the Hugging Face layout)");
   }
   ModelConfig c;
   c.model_type = "llava";
@@ -77,9 +83,12 @@ ModelConfig parse_config(const ConfigReader& config) {
 
 void list_vision(const VisionConfig& v, Weights& w, FamilyTensors& out) {
   const int64_t c = v.hidden_size, f = v.intermediate_size, p = v.patch_size, rows = v.num_patches() + 1;
-  const auto vector = [&](Tensor* slot, const std::string& name) { out.tensors.push_back({slot, {c}, {c}, kVision, name}); };
+  const auto vector = [&](Tensor* slot, const std::string& name) {
+    out.tensors.push_back({slot, {c}, {c}, kVision, name});
+  };
   vector(&w.class_embedding, "embeddings.class_embedding");
-  out.tensors.push_back({&w.patch_embedding.weight, {c, 3, p, p}, {c, 3 * p * p}, kVision, "embeddings.patch_embedding.weight"});
+  out.tensors.push_back(
+      {&w.patch_embedding.weight, {c, 3, p, p}, {c, 3 * p * p}, kVision, "embeddings.patch_embedding.weight"});
   out.tensors.push_back({&w.position_embedding, {rows, c}, {rows, c}, kVision, "embeddings.position_embedding.weight"});
   vector(&w.pre_layrnorm_weight, "pre_layrnorm.weight");
   vector(&w.pre_layrnorm_bias, "pre_layrnorm.bias");
@@ -120,16 +129,23 @@ FamilyTensors list_tensors(const ModelConfig& config, Weights& weights) {
        "model.language_model.",
        {"language_model.model.", "model.language_model.model."}},
       {{"language_model.", ""}, "", {}},
-      {{"vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.", "model.vision_tower.", "model.vision_tower.vision_tower.vision_model."},
+      {{"vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.", "model.vision_tower.",
+        "model.vision_tower.vision_tower.vision_model."},
        "model.vision_tower.",
        {"model.vision_tower.vision_model.", "vision_tower.vision_model."}},
-      {{"multi_modal_projector.linear_1", "model.multi_modal_projector.linear_1", "model.mm_projector.0"}, "model.multi_modal_projector.linear_1", {}},
-      {{"multi_modal_projector.linear_2", "model.multi_modal_projector.linear_2", "model.mm_projector.2"}, "model.multi_modal_projector.linear_2", {}},
+      {{"multi_modal_projector.linear_1", "model.multi_modal_projector.linear_1", "model.mm_projector.0"},
+       "model.multi_modal_projector.linear_1",
+       {}},
+      {{"multi_modal_projector.linear_2", "model.multi_modal_projector.linear_2", "model.mm_projector.2"},
+       "model.multi_modal_projector.linear_2",
+       {}},
   };
   list_llama_tensors(config.text, weights, kText, kHead, out);
   list_vision(config.vision, weights, out);
-  list_linear(weights.projector_1, config.text.hidden_size, config.vision.hidden_size, config.projector_bias, kProjector1, "", out);
-  list_linear(weights.projector_2, config.text.hidden_size, config.text.hidden_size, config.projector_bias, kProjector2, "", out);
+  list_linear(weights.projector_1, config.text.hidden_size, config.vision.hidden_size, config.projector_bias,
+              kProjector1, "", out);
+  list_linear(weights.projector_2, config.text.hidden_size, config.text.hidden_size, config.projector_bias, kProjector2,
+              "", out);
   return out;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BCO on pairs, without the running reward mean (Jung et al. 2024, 2404.04656 eq. 7 with delta = 0): the quality term of MPO
-// (Wang et al. 2024, 2411.10442 eq. 5), as trl's DPOTrainer computes bco_pair.
+// BCO on pairs, without the running reward mean (Jung et al. 2024, 2404.04656 eq. 7 with delta = 0): the quality term
+// of MPO (Wang et al. 2024, 2411.10442 eq. 5), as trl's DPOTrainer computes bco_pair.
 #include "train/losses/functions.h"
 #include "train/losses/math.h"
 

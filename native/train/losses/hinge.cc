@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hinge on the scaled margin (SLiC-HF, Zhao et al. 2023, 2305.10425, with implicit rewards as RSO, Liu et al. 2023, 2309.06657 eq. 9).
+// Hinge on the scaled margin (SLiC-HF, Zhao et al. 2023, 2305.10425, with implicit rewards as RSO, Liu et al. 2023,
+// 2309.06657 eq. 9).
 #include "train/losses/functions.h"
 #include "train/losses/math.h"
 

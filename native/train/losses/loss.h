@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every loss of the preference family is: a pure function of per-branch log-probability sums. No tensors, no model, float64.
+// What every loss of the preference family is: a pure function of per-branch log-probability sums. No tensors, no
+// model, float64.
 //
-// Since a loss reads sums only, its gradient is one number a branch, and every token of that branch gets the same weight.
+// Since a loss reads sums only, its gradient is one number a branch, and every token of that branch gets the same
+// weight.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -40,7 +42,8 @@ struct LossOptions {
 
 using Hyperparameter = double LossOptions::*;
 
-// Every hyperparameter by the name of its flag. To add one: its member, its row in loss.cc, its flag in src/cli/loss-flags.ts.
+// Every hyperparameter by the name of its flag. To add one: its member, its row in loss.cc, its flag in
+// src/cli/loss-flags.ts.
 struct NamedHyperparameter {
   std::string_view name;
   Hyperparameter value;
@@ -63,7 +66,8 @@ enum class Average : uint8_t {
   tokens,   // sum / number of scored tokens of the chosen (or only) answers
 };
 
-// What a loss reads, so that a missing field is refused before the first step, and so is a hyperparameter that it would ignore.
+// What a loss reads, so that a missing field is refused before the first step, and so is a hyperparameter that it would
+// ignore.
 struct LossInfo {
   std::string_view name;
   LossFunction function;

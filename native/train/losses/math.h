@@ -23,8 +23,8 @@ inline Slope smoothed_logistic(double x, double e) {
 // Log-ratio of the policy to the reference.
 inline double log_ratio(const Branch& b) { return b.policy - b.ref; }
 
-// A loss of chosen and rejected apart, averaged over the K rejected branches: f(chosen, rejected) -> value and both derivatives with
-// respect to the policy sums.
+// A loss of chosen and rejected apart, averaged over the K rejected branches: f(chosen, rejected) -> value and both
+// derivatives with respect to the policy sums.
 struct PairSlopes {
   double value;
   double d_chosen;

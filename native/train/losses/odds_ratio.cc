@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The odds-ratio term of ORPO (Hong et al. 2024, 2403.07691 eq. 7) on token-mean log-probabilities; "orpo" adds the SFT loss (eq. 6).
+// The odds-ratio term of ORPO (Hong et al. 2024, 2403.07691 eq. 7) on token-mean log-probabilities; "orpo" adds the SFT
+// loss (eq. 6).
 #include "train/losses/functions.h"
 #include "train/losses/math.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// DPO (Rafailov et al. 2023, 2305.18290 eq. 7); with label smoothing cDPO (Mitchell 2023, "A note on DPO with noisy preferences" eq. 3).
+// DPO (Rafailov et al. 2023, 2305.18290 eq. 7); with label smoothing cDPO (Mitchell 2023, "A note on DPO with noisy
+// preferences" eq. 3).
 #include "train/losses/functions.h"
 #include "train/losses/math.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// DPO on token means: each log-ratio divided by its number of tokens first. Source: trl 1.13's sigmoid_norm; the averaged
-// log-probabilities of Li et al. 2024.
+// DPO on token means: each log-ratio divided by its number of tokens first. Source: trl 1.13's sigmoid_norm; the
+// averaged log-probabilities of Li et al. 2024.
 #include "train/losses/functions.h"
 #include "train/losses/math.h"
 

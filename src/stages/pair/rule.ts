@@ -23,6 +23,10 @@ export interface RuleOptions {
   ties: Ties;
   /** Rejected answers of a pair; absent: one, and a pair for each distorted view. */
   negatives?: number;
+  /** gap: how far below the chosen answer a rejected one may lie. */
+  gap?: { low: number; high: number };
+  /** gap: what becomes the weight of a pair. */
+  weightBy?: 'gap';
   /** Views whose answers are rejected; every view when absent. */
   views?: readonly string[];
   /** Only responses with this label. */

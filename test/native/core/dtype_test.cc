@@ -39,8 +39,12 @@ void check_all(int exponent_bits, int mantissa_bits, Narrow narrow) {
   }
 }
 
-TEST(DType, EveryF16) { check_all<f16_t>(5, 10, [](float f) { return to_f16(f); }); }
-TEST(DType, EveryBf16) { check_all<bf16_t>(8, 7, [](float f) { return to_bf16(f); }); }
+TEST(DType, EveryF16) {
+  check_all<f16_t>(5, 10, [](float f) { return to_f16(f); });
+}
+TEST(DType, EveryBf16) {
+  check_all<bf16_t>(8, 7, [](float f) { return to_bf16(f); });
+}
 
 TEST(DType, F16EdgesOfItsRange) {
   EXPECT_EQ(to_f16(65519.99f).bits, 0x7bff);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offsets beyond 2^31 elements, as the parameter store of LoRA r = 1024 on 13B (4e9) and the KV slab of a large card have them. Skipped where the GPU's
-// memory is too small for them.
+// Offsets beyond 2^31 elements, as the parameter store of LoRA r = 1024 on 13B (4e9) and the KV slab of a large card
+// have them. Skipped where the GPU's memory is too small for them.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -26,7 +26,8 @@ class LargeTest : public testing::Test {
     try {
       const MemorySize memory = memory_size(Device::cuda);
       const size_t wanted = bytes + (size_t(2) << 30);
-      return memory.free >= wanted ? "" : cat(wanted >> 20, " MiB of GPU memory wanted, ", memory.free >> 20, " are free");
+      return memory.free >= wanted ? ""
+                                   : cat(wanted >> 20, " MiB of GPU memory wanted, ", memory.free >> 20, " are free");
     } catch (const Error& e) {
       return cat("no CUDA device: ", e.what());
     }
@@ -61,7 +62,8 @@ class LargeTest : public testing::Test {
 TEST_F(LargeTest, ParameterStore) {
   const int64_t n = kTwo31 + 70001;
   if (const std::string why = missing(18 * size_t(n)); !why.empty()) GTEST_SKIP() << why;
-  const Tensor p = make(DType::f32, {n}), g = make(DType::f32, {n}), m = make(DType::f32, {n}), v = make(DType::f32, {n}), copy = make(DType::bf16, {n});
+  const Tensor p = make(DType::f32, {n}), g = make(DType::f32, {n}), m = make(DType::f32, {n}),
+               v = make(DType::f32, {n}), copy = make(DType::bf16, {n});
   fill(ctx, 2, p);
   fill(ctx, 1, g);
   EXPECT_EQ(sum_of_squares(ctx, g), double(n));
@@ -79,7 +81,8 @@ TEST_F(LargeTest, ParameterStore) {
 
 // The same keys at the beginning and at the end of a slab give the same bits.
 TEST_F(LargeTest, KeysAndValues) {
-  constexpr int64_t kHeads = 32, kSize = 128, kWidth = kHeads * kSize, kKeys = 200, kRows = kTwo31 / kWidth + 1000, kQueries = 101;
+  constexpr int64_t kHeads = 32, kSize = 128, kWidth = kHeads * kSize, kKeys = 200, kRows = kTwo31 / kWidth + 1000,
+                    kQueries = 101;
   if (const std::string why = missing(8 * size_t(kRows * kWidth)); !why.empty()) GTEST_SKIP() << why;
   const Tensor k = make(DType::bf16, {kRows, kHeads, kSize}), v = make(DType::bf16, {kRows, kHeads, kSize});
   const Tensor new_k = random_bf16({kKeys, kWidth}, 1), new_v = random_bf16({kKeys, kWidth}, 2);
@@ -102,10 +105,12 @@ TEST_F(LargeTest, KeysAndValues) {
     const int32_t begin = end ? int32_t(kRows - kKeys) : 0;
     // One row as in decoding, the others as in prefill.
     const AttentionPlan plan{{{0, 1, 0, 1, true}, {1, int32_t(kQueries) - 1, 0, 1, true}}, {{begin, int32_t(kKeys)}}};
-    const Tensor out = make(DType::bf16, {kQueries, kHeads, kSize}), lse = make(DType::f32, {kQueries, kHeads}), dq = make(DType::bf16, {kQueries, kHeads, kSize});
+    const Tensor out = make(DType::bf16, {kQueries, kHeads, kSize}), lse = make(DType::f32, {kQueries, kHeads}),
+                 dq = make(DType::bf16, {kQueries, kHeads, kSize});
     attention(ctx, q, k, v, plan, 0.088f, out, &lse);
     attention_backward(ctx, dout, q, k, v, out, lse, plan, 0.088f, dq, dk, dv);
-    results[end] = {bits(out, 0, out.numel()), bits(dq, 0, dq.numel()), bits(dk, begin * kWidth, kKeys * kWidth), bits(dv, begin * kWidth, kKeys * kWidth)};
+    results[end] = {bits(out, 0, out.numel()), bits(dq, 0, dq.numel()), bits(dk, begin * kWidth, kKeys * kWidth),
+                    bits(dv, begin * kWidth, kKeys * kWidth)};
     EXPECT_NE(results[end][2], std::vector<uint16_t>(size_t(kKeys * kWidth), 0));
   }
   EXPECT_TRUE(results[0] == results[1]);
@@ -114,7 +119,8 @@ TEST_F(LargeTest, KeysAndValues) {
 TEST_F(LargeTest, Logits) {
   constexpr int64_t kVocab = 32064, kRows = kTwo31 / kVocab + 500;
   if (const std::string why = missing(4 * size_t(kRows * kVocab)); !why.empty()) GTEST_SKIP() << why;
-  const Tensor logits = make(DType::f32, {kRows, kVocab}), target = make(DType::i32, {kRows}), logp = make(DType::f32, {kRows});
+  const Tensor logits = make(DType::f32, {kRows, kVocab}), target = make(DType::i32, {kRows}),
+               logp = make(DType::f32, {kRows});
   std::vector<float> last(kVocab, 0.0f);
   last[7] = 10.0f;
   copy_to_device(ctx, logits.rows(kRows - 1, 1).data, last.data(), last.size() * sizeof(float));
@@ -122,7 +128,8 @@ TEST_F(LargeTest, Logits) {
   copy_to_device(ctx, target.data, targets.data(), target.bytes());
   log_softmax_gather(ctx, logits, target, logp);
   const std::vector<float> got = read<float>(logp, 0, kRows);
-  for (const int64_t row : {int64_t(0), kRows - 500, kRows - 2}) EXPECT_NEAR(got[size_t(row)], -std::log(double(kVocab)), 1e-4);
+  for (const int64_t row : {int64_t(0), kRows - 500, kRows - 2})
+    EXPECT_NEAR(got[size_t(row)], -std::log(double(kVocab)), 1e-4);
   EXPECT_NEAR(got.back(), 10 - std::log(std::exp(10.0) + double(kVocab - 1)), 1e-4);
 }
 

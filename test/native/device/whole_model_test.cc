@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device cuda against device cpu and the goldens, from the engine's face down: loading, scoring, sampling, beams, adapters, training, state on disk.
-// Built against the GPU in a CUDA build. In a CPU build against the fiber executor, whose device memory the host cannot read and whose queue runs
-// late: an engine that follows a device pointer dies, one that reads or changes data too early gets wrong numbers.
+// Device cuda against device cpu and the goldens, from the engine's face down: loading, scoring, sampling, beams,
+// adapters, training, state on disk. Built against the GPU in a CUDA build. In a CPU build against the fiber executor,
+// whose device memory the host cannot read and whose queue runs late: an engine that follows a device pointer dies, one
+// that reads or changes data too early gets wrong numbers.
 // Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -26,7 +27,8 @@ namespace {
 using golden::Cases;
 using golden::expect_close;
 
-// The f32 path's largest difference between two orders of summation is 2e-4 on the CPU; the GPU's exp and rsqrt add their last bits.
+// The f32 path's largest difference between two orders of summation is 2e-4 on the CPU; the GPU's exp and rsqrt add
+// their last bits.
 constexpr float kF32 = 1e-3f;
 constexpr float kMargin = 1e-3f;
 // Fibers are some thousand times slower than a GPU.
@@ -75,7 +77,8 @@ class DeviceRequests : public OnDevice {};
 class DeviceTraining : public OnDevice {};
 class DeviceGraphs : public OnDevice {};
 
-// --- memory ---------------------------------------------------------------------------------------------------------------------
+// --- memory
+// ---------------------------------------------------------------------------------------------------------------------
 
 TEST_F(DeviceMemory, CopiesOfEverySizeKeepTheirOrder) {
   Context ctx(Device::cuda);
@@ -106,7 +109,8 @@ TEST_F(DeviceMemory, PiecesAreWholeUnits) {
   write_to_device(ctx, to.data(), kUnit * kUnits, kUnit, [&](void* piece, size_t begin, size_t count) {
     EXPECT_EQ(begin, next);
     EXPECT_EQ(count % kUnit, 0u);
-    for (size_t u = 0; u < count / kUnit; ++u) std::memset(static_cast<char*>(piece) + u * kUnit, int((begin / kUnit + u) % 251), kUnit);
+    for (size_t u = 0; u < count / kUnit; ++u)
+      std::memset(static_cast<char*>(piece) + u * kUnit, int((begin / kUnit + u) % 251), kUnit);
     next = begin + count;
   });
   std::vector<unsigned char> back(kUnit * kUnits);
@@ -124,7 +128,8 @@ TEST_F(DeviceMemory, WeightsThatAreReadTogetherFollowEachOther) {
   }
 }
 
-// --- engine ---------------------------------------------------------------------------------------------------------------------
+// --- engine
+// ---------------------------------------------------------------------------------------------------------------------
 
 std::vector<ScoreRequest> score_requests(const Cases& cases, int64_t count) {
   std::vector<ScoreRequest> out;
@@ -137,7 +142,8 @@ TEST_P(DeviceEngine, LogpsEqualTheGoldens) {
   Engine engine(options(GetParam()));
   const int64_t count = std::min<int64_t>(cases.size(), 4);
   const std::vector<ScoreResult> got = golden::score(engine, score_requests(cases, count));
-  for (int64_t i = 0; i < count; ++i) expect_close(got[size_t(i)].segments.at(0).per_token_logps, cases.logps(i), kF32, cat("logps of response ", i));
+  for (int64_t i = 0; i < count; ++i)
+    expect_close(got[size_t(i)].segments.at(0).per_token_logps, cases.logps(i), kF32, cat("logps of response ", i));
 }
 
 // bf16 against the CPU's bf16: the same roundings in another order.
@@ -167,7 +173,8 @@ TEST_P(DeviceEngine, GreedyIdsEqualTheGoldens) {
   const std::vector<GenerateResult> got = golden::generate(engine, requests);
   int64_t compared = 0;
   for (size_t i = 0; i < got.size(); ++i) {
-    const std::vector<int32_t> expected = golden::ids(cases["greedy_ids"], int64_t(i)), &ids = got[i].branches.at(0).token_ids;
+    const std::vector<int32_t> expected = golden::ids(cases["greedy_ids"], int64_t(i)),
+                               &ids = got[i].branches.at(0).token_ids;
     for (size_t t = 0; t < ids.size(); ++t) {
       if (golden::floats(margins, int64_t(i), t + 1)[t] < kMargin) break;
       ASSERT_EQ(ids[t], expected[t]) << "prompt " << i << " token " << t;
@@ -198,7 +205,8 @@ TEST_F(DeviceRequests, SamplesEqualTheCpus) {
     for (size_t b = 0; b < 2; ++b) {
       EXPECT_EQ(got[i].branches[b].token_ids, expected[i].branches[b].token_ids) << i << " " << b;
       if (got[i].branches[b].token_ids == expected[i].branches[b].token_ids) {
-        expect_close(got[i].branches[b].per_token_logps, expected[i].branches[b].per_token_logps, kF32, cat("request ", i, " branch ", b));
+        expect_close(got[i].branches[b].per_token_logps, expected[i].branches[b].per_token_logps, kF32,
+                     cat("request ", i, " branch ", b));
       }
     }
   }
@@ -210,7 +218,8 @@ TEST_F(DeviceRequests, BeamsEqualTheGoldens) {
   Engine engine(options("tiny-mha"));
   GenerateRequest request = cases.generate_request(cases["beam_rows"].as<int32_t>()[0], 12);
   request.num_beams = 5;
-  request.eos_token_ids.assign(cases["beam_eos"].as<int32_t>(), cases["beam_eos"].as<int32_t>() + cases["beam_eos"].dim(0));
+  request.eos_token_ids.assign(cases["beam_eos"].as<int32_t>(),
+                               cases["beam_eos"].as<int32_t>() + cases["beam_eos"].dim(0));
   EXPECT_EQ(golden::generate(engine, {request})[0].branches.at(0).token_ids, golden::ids(cases["beam_ids"], 0));
 }
 
@@ -218,14 +227,17 @@ TEST_F(DeviceRequests, StackedAdaptersEqualPeft) {
   const Cases cases("tiny-mha");
   const Safetensors expected(golden::fixture("golden/models/adapters.safetensors"));
   EngineOptions o = options("tiny-mha");
-  for (const char* c : {"a", "b"}) o.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
+  for (const char* c : {"a", "b"})
+    o.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
   Engine engine(o);
   const Tensor logps = expected.view("logps_ab");
   const auto got = golden::score(engine, {cases.score_request(0)});
-  expect_close(got[0].segments.at(0).per_token_logps, golden::floats(logps, 0, cases.response(0).size()), kF32, "adapters");
+  expect_close(got[0].segments.at(0).per_token_logps, golden::floats(logps, 0, cases.response(0).size()), kF32,
+               "adapters");
 }
 
-// --- recorded steps ---------------------------------------------------------------------------------------------------------------
+// --- recorded steps
+// ---------------------------------------------------------------------------------------------------------------
 
 struct StepCounts {
   int64_t steps = 0, recorded = 0, replayed = 0;
@@ -240,7 +252,10 @@ StepCounts step_counts(Engine& engine) {
   const size_t at = plan.find("decoding steps: ");
   StepCounts c;
   long long steps = 0, recorded = 0, replayed = 0;
-  EXPECT_TRUE(at != std::string::npos && std::sscanf(plan.c_str() + at, "decoding steps: %lld, %lld recorded, %lld replayed", &steps, &recorded, &replayed) == 3) << plan;
+  EXPECT_TRUE(at != std::string::npos &&
+              std::sscanf(plan.c_str() + at, "decoding steps: %lld, %lld recorded, %lld replayed", &steps, &recorded,
+                          &replayed) == 3)
+      << plan;
   EXPECT_EQ(plan.find("none more are recorded"), std::string::npos) << plan;
   return {steps, recorded, replayed};
 }
@@ -253,13 +268,15 @@ void expect_same_bytes(const std::vector<GenerateResult>& got, const std::vector
       const GeneratedBranch &g = got[i].branches[b], &e = expected[i].branches[b];
       EXPECT_EQ(g.token_ids, e.token_ids) << i << " " << b;
       EXPECT_TRUE(g.per_token_logps.size() == e.per_token_logps.size() &&
-                  std::memcmp(g.per_token_logps.data(), e.per_token_logps.data(), g.per_token_logps.size() * sizeof(float)) == 0)
+                  std::memcmp(g.per_token_logps.data(), e.per_token_logps.data(),
+                              g.per_token_logps.size() * sizeof(float)) == 0)
           << i << " " << b;
     }
   }
 }
 
-// Groups of branches that end at their own time, drawn at a temperature; requests that join while others decode; greedy ones among them.
+// Groups of branches that end at their own time, drawn at a temperature; requests that join while others decode; greedy
+// ones among them.
 std::vector<GenerateRequest> uneven_requests(const Cases& cases, int32_t tokens) {
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 5; ++i) {
@@ -286,7 +303,8 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
   const Cases cases("tiny-mha");
   for (const DType dtype : {DType::f32, DType::bf16}) {
     EngineOptions o = options("tiny-mha", dtype);
-    for (const char* c : {"a", "b"}) o.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
+    for (const char* c : {"a", "b"})
+      o.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
     o.kv_tokens = 700;  // not all requests have room at once: some join when others have left
     std::vector<std::vector<GenerateResult>> results[2];
     for (const bool on : {false, true}) {
@@ -302,10 +320,13 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
             },
             [](auto) {});
       };
-      const auto run = [&](const std::vector<GenerateRequest>& requests) { results[on].push_back(golden::generate(engine, requests)); };
-      // Each item of the signature changes alone at some time: rows, lists, adapters, workspace, the slab by a request that needs more places, the arena by a
-      // tree larger than a step.
-      const std::vector<GenerateRequest> alone{long_request(cases)}, two{cases.generate_request(0, kLongDecode), cases.generate_request(1, kLongDecode / 2)};
+      const auto run = [&](const std::vector<GenerateRequest>& requests) {
+        results[on].push_back(golden::generate(engine, requests));
+      };
+      // Each item of the signature changes alone at some time: rows, lists, adapters, workspace, the slab by a request
+      // that needs more places, the arena by a tree larger than a step.
+      const std::vector<GenerateRequest> alone{long_request(cases)},
+          two{cases.generate_request(0, kLongDecode), cases.generate_request(1, kLongDecode / 2)};
       run(two);
       run(alone);
       run(uneven_requests(cases, kLongDecode));
@@ -321,7 +342,8 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       run({many});
       run(alone);
       ScoreRequest large = cases.score_request(0);
-      while (large.segments[0].token_ids.size() + large.segments[1].token_ids.size() < size_t(o.batch_tokens) + 20) large.segments[1].token_ids.push_back(50);
+      while (large.segments[0].token_ids.size() + large.segments[1].token_ids.size() < size_t(o.batch_tokens) + 20)
+        large.segments[1].token_ids.push_back(50);
       golden::score(engine, {large});
       run(alone);
       const StepCounts c = step_counts(engine);
@@ -334,12 +356,14 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       }
     }
     for (size_t i = 0; i < results[0].size(); ++i) expect_same_bytes(results[1][i], results[0][i]);
-    EXPECT_NE(results[0][2][0].branches[0].per_token_logps, results[0][4][0].branches[0].per_token_logps);  // with adapters and without
+    EXPECT_NE(results[0][2][0].branches[0].per_token_logps,
+              results[0][4][0].branches[0].per_token_logps);  // with adapters and without
     expect_same_bytes(results[0][5], results[0][0]);
   }
 }
 
-// --- requests ---------------------------------------------------------------------------------------------------------------------
+// --- requests
+// ---------------------------------------------------------------------------------------------------------------------
 
 // Weights that do not fit are named before anything is read.
 TEST_F(DeviceRequests, SaysWhatItTakes) {
@@ -359,7 +383,8 @@ TEST_F(DeviceRequests, SaysWhatItTakes) {
 // Of this process alone: the same test may run beside it.
 std::string temporary(const char* name) { return cat(testing::TempDir(), "/vpref-", getpid(), "-", name); }
 
-// --- training -------------------------------------------------------------------------------------------------------------------
+// --- training
+// -------------------------------------------------------------------------------------------------------------------
 
 const std::string kGolden = std::string(VPREF_FIXTURES) + "/golden/train";
 
@@ -409,7 +434,9 @@ struct Training {
   Model model;
   TrainSession session;
   Training(Device device, DType dtype, TrainerOptions o)
-      : ctx(device, 1), model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", device, dtype), session(ctx, model, std::move(o), kGolden + "/adapter") {}
+      : ctx(device, 1),
+        model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", device, dtype),
+        session(ctx, model, std::move(o), kGolden + "/adapter") {}
 };
 
 double relative_difference(const Tensor& got, const Tensor& want) {
@@ -435,7 +462,8 @@ TEST_F(DeviceTraining, GradientsEqualTheCpus) {
     EXPECT_NEAR(got.grad_norm, expected.grad_norm, 2e-3 * expected.grad_norm);
     const Safetensors want(a), have(b);
     ASSERT_EQ(have.tensors().size(), want.tensors().size());
-    for (const auto& [name, stored] : want.tensors()) EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-3) << "level " << level << " " << name;
+    for (const auto& [name, stored] : want.tensors())
+      EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-3) << "level " << level << " " << name;
     std::filesystem::remove(a);
     std::filesystem::remove(b);
   }
@@ -450,7 +478,8 @@ TEST_F(DeviceTraining, StepsAndStateEqualTheCpus) {
   for (int i = 0; i <= kTrainSteps; ++i) expected.push_back(cpu.session.step(rows).loss);
   {
     Training cuda(Device::cuda, DType::f32, train_options());
-    for (int i = 0; i < kTrainSteps; ++i) EXPECT_NEAR(cuda.session.step(rows).loss, expected[size_t(i)], 2e-4) << "step " << i;
+    for (int i = 0; i < kTrainSteps; ++i)
+      EXPECT_NEAR(cuda.session.step(rows).loss, expected[size_t(i)], 2e-4) << "step " << i;
     cuda.session.save_state(state);
   }
   Training resumed(Device::cuda, DType::f32, train_options());
@@ -461,7 +490,8 @@ TEST_F(DeviceTraining, StepsAndStateEqualTheCpus) {
   const std::string cpu_adapter = temporary("adapter-cpu.safetensors");
   cpu.session.save_adapter(cpu_adapter);
   const Safetensors have(adapter), want(cpu_adapter);
-  for (const auto& [name, stored] : want.tensors()) EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-2) << name;
+  for (const auto& [name, stored] : want.tensors())
+    EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-2) << name;
   for (const std::string& file : {state, adapter, cpu_adapter}) std::filesystem::remove(file);
 }
 

@@ -26,7 +26,8 @@ int num_ranks() {
 
 // MPI starts once a process.
 Collective& world() {
-  static const std::unique_ptr<Collective> w = join_world({.size = num_ranks(), .device = Device::cpu, .library_folder = ""});
+  static const std::unique_ptr<Collective> w =
+      join_world({.size = num_ranks(), .device = Device::cpu, .library_folder = ""});
   return *w;
 }
 
@@ -98,7 +99,8 @@ TEST(CollectiveRanks, FlatBuffersByBuckets) {
     w.wait(ctx);
     for (int64_t i = 0; i < n; ++i) ASSERT_EQ(reduced[size_t(i)], sum_at(i, w.size())) << i << " of " << n;
     const Part mine = part_of(n, w.rank(), w.size());
-    for (int64_t i = mine.begin; i < mine.end; ++i) ASSERT_EQ(scattered[size_t(i)], sum_at(i, w.size())) << i << " of " << n;
+    for (int64_t i = mine.begin; i < mine.end; ++i)
+      ASSERT_EQ(scattered[size_t(i)], sum_at(i, w.size())) << i << " of " << n;
     w.start_all_gather(ctx, scattered.data(), n, DType::f32);
     w.wait(ctx);
     EXPECT_EQ(scattered, reduced) << n;
@@ -148,7 +150,9 @@ TEST(Mpi, WhatIsMissingIsSaid) {
     GTEST_SKIP() << "already open";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), "dist");
-    EXPECT_NE(std::string(e.what()).find("/nowhere/vpref_mpi.so: expected the MPI part of the engine, got nothing"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("/nowhere/vpref_mpi.so: expected the MPI part of the engine, got nothing"),
+              std::string::npos)
+        << e.what();
   }
 }
 

@@ -17,7 +17,8 @@ namespace {
 
 constexpr size_t kPage = 4096;
 constexpr size_t kRegion = size_t(16) << 30;  // of addresses; pages come when they are written
-[[maybe_unused]] constexpr size_t kFilled = size_t(1) << 20;  // of each piece, with NaN: every page written makes closing slower
+[[maybe_unused]] constexpr size_t kFilled = size_t(1)
+                                            << 20;  // of each piece, with NaN: every page written makes closing slower
 
 struct Pool {
   std::mutex mutex;
@@ -48,7 +49,7 @@ void reserve(Pool& p) {
   void* region = mmap(nullptr, kRegion, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (region == MAP_FAILED) std::abort();
   p.base = static_cast<char*>(region);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = explain;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGSEGV, &action, &previous);
@@ -100,7 +101,8 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   if (vpref::fiber::refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
   auto& device = pool();
   size_t at = 0;
-  const size_t size = (std::max(bytes, size_t(1)) + vpref::fiber::kPage - 1) / vpref::fiber::kPage * vpref::fiber::kPage;
+  const size_t size =
+      (std::max(bytes, size_t(1)) + vpref::fiber::kPage - 1) / vpref::fiber::kPage * vpref::fiber::kPage;
   {
     const std::lock_guard lock(device.mutex);
     if (!device.base) vpref::fiber::reserve(device);
@@ -113,7 +115,8 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
     } else {
       if (size > vpref::fiber::kRegion - device.top) return cudaErrorMemoryAllocation;
       at = device.top;
-      if (device.open > 0 && mprotect(device.base + at, size, PROT_READ | PROT_WRITE) != 0) return cudaErrorMemoryAllocation;
+      if (device.open > 0 && mprotect(device.base + at, size, PROT_READ | PROT_WRITE) != 0)
+        return cudaErrorMemoryAllocation;
       device.top += size;
     }
     device.taken[at] = size;
@@ -159,12 +162,23 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
-    case cudaDevAttrMultiProcessorCount: *value = 4; break;  // few: persistent grids stay small
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 232448; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
-    case cudaDevAttrL2CacheSize: *value = 50 << 20; break;
-    default: return cudaErrorInvalidValue;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 4;
+      break;  // few: persistent grids stay small
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = 232448;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = 9;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      break;
+    case cudaDevAttrL2CacheSize:
+      *value = 50 << 20;
+      break;
+    default:
+      return cudaErrorInvalidValue;
   }
   return cudaSuccess;
 }

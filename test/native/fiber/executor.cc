@@ -185,7 +185,8 @@ void resume(Fiber& f) {
 
 void start(Fiber& f, unsigned i) {
   if (!f.stack) {
-    void* region = mmap(nullptr, kStack + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* region =
+        mmap(nullptr, kStack + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     check(region != MAP_FAILED, "memory", "fiber: no memory for a stack");
     mprotect(region, kGuard, PROT_NONE);
     f.stack = static_cast<char*>(region) + kGuard;
@@ -199,7 +200,8 @@ void start(Fiber& f, unsigned i) {
   f.groups.clear();
   f.waited = false;
 #if defined(__x86_64__)
-  void** top = reinterpret_cast<void**>(f.stack + kStack) - 1;  // after `ret` the stack is 8 beyond a multiple of 16, as after a call
+  void** top = reinterpret_cast<void**>(f.stack + kStack) -
+               1;  // after `ret` the stack is 8 beyond a multiple of 16, as after a call
   *--top = reinterpret_cast<void*>(&enter);
   for (int i = 0; i < 6; ++i) *--top = nullptr;
   f.sp = top;
@@ -213,14 +215,18 @@ void start(Fiber& f, unsigned i) {
 #endif
 }
 
-std::string name(const Fiber& f) { return cat("thread ", number(f), " (warp ", number(f) / kWarp, ", lane ", number(f) % kWarp, ")"); }
+std::string name(const Fiber& f) {
+  return cat("thread ", number(f), " (warp ", number(f) / kWarp, ", lane ", number(f) % kWarp, ")");
+}
 
 std::string place(const Where& w) {
   const char* file = std::strrchr(w.file_name(), '/');
   return cat(file ? file + 1 : w.file_name(), ":", w.line());
 }
 
-bool same_place(const Where& a, const Where& b) { return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0; }
+bool same_place(const Where& a, const Where& b) {
+  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
 
 // Nothing can move: says who waits where, and for whom.
 std::string deadlock() {
@@ -236,11 +242,15 @@ std::string deadlock() {
   }
   for (unsigned i = 0; i < m.count; ++i) {
     const Fiber& f = m.fibers[i];
-    if (f.state == State::done || (f.state == waits->state && place(f.where) == place(waits->where) && f.mask == waits->mask)) continue;
+    if (f.state == State::done ||
+        (f.state == waits->state && place(f.where) == place(waits->where) && f.mask == waits->mask))
+      continue;
     other = &f;
     break;
   }
-  const auto at = [](const Fiber& f) { return cat(name(f), " waits at the ", f.state == State::at_block ? "block" : "warp", " barrier ", place(f.where)); };
+  const auto at = [](const Fiber& f) {
+    return cat(name(f), " waits at the ", f.state == State::at_block ? "block" : "warp", " barrier ", place(f.where));
+  };
   std::string text = at(*waits);
   if (other) text += cat(", ", at(*other));
   if (done) text += cat(", ", name(*done), " has exited");
@@ -285,7 +295,8 @@ void run_block() {
     }
 }
 
-// A thread that fails is never resumed, so what its frames own is lost: the message must be gone from them before stop().
+// A thread that fails is never resumed, so what its frames own is lost: the message must be gone from them before
+// stop().
 void note(const std::string& message) {
   Machine& m = machine();
   m.error = cat(name(*m.current), ": ", message);
@@ -304,9 +315,12 @@ bool in_kernel() { return machine().body != nullptr; }
 void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread) {
   Machine& m = machine();
   const uint64_t threads = uint64_t(block.x) * block.y * block.z, blocks = uint64_t(grid.x) * grid.y * grid.z;
-  check(threads >= 1 && threads <= kMaxThreads && block.z <= 64, "device", "fiber: a block of ", block.x, " x ", block.y, " x ", block.z, " threads");
-  check(blocks >= 1 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535, "device", "fiber: a grid of ", grid.x, " x ", grid.y, " x ", grid.z);
-  check(shared_bytes <= kMaxShared, "device", "fiber: ", shared_bytes, " bytes of shared memory, a block has at most ", kMaxShared);
+  check(threads >= 1 && threads <= kMaxThreads && block.z <= 64, "device", "fiber: a block of ", block.x, " x ",
+        block.y, " x ", block.z, " threads");
+  check(blocks >= 1 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535, "device", "fiber: a grid of ",
+        grid.x, " x ", grid.y, " x ", grid.z);
+  check(shared_bytes <= kMaxShared, "device", "fiber: ", shared_bytes, " bytes of shared memory, a block has at most ",
+        kMaxShared);
   check(m.body == nullptr, "device", "fiber: a kernel launched from a kernel");
   if (m.fibers.empty()) m.fibers.resize(kMaxThreads);
   void* memory = nullptr;  // exactly as large as asked for: the address sanitizer sees what lies beyond
@@ -330,7 +344,8 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::
   }
   m.body = nullptr;
   m.shared = nullptr;
-  if (!m.error.empty()) throw Error("device", cat("fiber: block (", blockIdx.x, ", ", blockIdx.y, ", ", blockIdx.z, "): ", m.error));
+  if (!m.error.empty())
+    throw Error("device", cat("fiber: block (", blockIdx.x, ", ", blockIdx.y, ", ", blockIdx.z, "): ", m.error));
 }
 
 void* dynamic_shared() { return machine().shared; }
@@ -380,7 +395,8 @@ int block_barrier(int predicate, const Where& where) {
   self.mask = 0;
   self.where = where;
   if (m.waiting > 0 && !same_place(m.first_at_barrier, where)) {
-    note(cat("waits at the block barrier ", place(where), " while others wait at another, ", place(m.first_at_barrier)));
+    note(
+        cat("waits at the block barrier ", place(where), " while others wait at another, ", place(m.first_at_barrier)));
     stop();
   }
   if (m.waiting == 0) m.first_at_barrier = where;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a CUDA kernel's own source on the CPU: every thread of a block is a fiber, blocks run one after another, and which warp moves next is
-// drawn at random from a seed (VPREF_FIBER_SEED), so that code that lacks a barrier gives wrong results instead of lucky ones.
-// What would be undefined on a GPU is an error here: a barrier that some threads never reach, a shuffle whose lanes do not all arrive.
+// Runs a CUDA kernel's own source on the CPU: every thread of a block is a fiber, blocks run one after another, and
+// which warp moves next is drawn at random from a seed (VPREF_FIBER_SEED), so that code that lacks a barrier gives
+// wrong results instead of lucky ones. What would be undefined on a GPU is an error here: a barrier that some threads
+// never reach, a shuffle whose lanes do not all arrive.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -24,13 +25,15 @@ namespace vpref::fiber {
 
 using Where = std::source_location;
 
-// --- host side -----------------------------------------------------------------------------------------------------------------------
+// --- host side
+// ----------------------------------------------------------------------
 
-// Every block of the grid, each thread running `thread`. Throws Error{"device"} for a launch no GPU would take and for what a kernel did wrong.
-// must_wait: each has to call wait_for_launch_before().
+// Every block of the grid, each thread running `thread`. Throws Error{"device"} for a launch no GPU would take and for
+// what a kernel did wrong. must_wait: each has to call wait_for_launch_before().
 void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread);
 
-// The order of warps, lanes and blocks of later runs follows from this; the first comes from VPREF_FIBER_SEED (1 if unset).
+// The order of warps, lanes and blocks of later runs follows from this; the first comes from VPREF_FIBER_SEED (1 if
+// unset).
 void set_seed(uint64_t seed);
 
 // Kernels run since the program began.
@@ -39,19 +42,22 @@ uint64_t launches();
 // True while a kernel runs.
 bool in_kernel();
 
-// --- called by threads ---------------------------------------------------------------------------------------------------------------
+// --- called by threads
+// ----------------------------------------------------------------------
 
 // The block's dynamic shared memory, filled with 0xff (NaN) before each block.
 void* dynamic_shared();
 
-// Waits for the lanes of `mask`, which must all come from the same place; the last one runs resolve(mask, operands by lane).
+// Waits for the lanes of `mask`, which must all come from the same place; the last one runs resolve(mask, operands by
+// lane).
 using Resolve = void (*)(unsigned mask, void* const* operands);
 void warp_collective(unsigned mask, void* operand, Resolve resolve, const Where& where);
 
 // Waits for every thread of the block; returns how many gave a predicate that is not 0.
 int block_barrier(int predicate, const Where& where);
 
-// cp.async: the destination holds NaN from now on until this thread waits for the copy's group, which it must. Bytes beyond `valid` become 0.
+// cp.async: the destination holds NaN from now on until this thread waits for the copy's group, which it must. Bytes
+// beyond `valid` become 0.
 void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void commit_copies();
 void wait_copies(int groups_left);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The executor: what threads see, what it catches. Kernels with a planted fault must fail on several orders of the warps.
+// The executor: what threads see, what it catches. Kernels with a planted fault must fail on several orders of the
+// warps.
 #include "fiber/executor.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +20,8 @@ namespace {
 template <class T>
 class DeviceArray {
  public:
-  explicit DeviceArray(std::vector<T> values) : values_(std::move(values)), buffer_(Device::cuda, values_.size() * sizeof(T)) {
+  explicit DeviceArray(std::vector<T> values)
+      : values_(std::move(values)), buffer_(Device::cuda, values_.size() * sizeof(T)) {
     cudaMemcpy(buffer_.data(), values_.data(), values_.size() * sizeof(T), cudaMemcpyHostToDevice);
   }
   T* data() { return static_cast<T*>(buffer_.data()); }
@@ -97,7 +99,8 @@ TEST(Executor, WarpsExchangeAsTheHardwareDoes) {
   }
 }
 
-// --- planted faults ------------------------------------------------------------------------------------------------------------------
+// --- planted faults
+// ------------------------------------------------------------------------------------------------------------------
 
 template <bool Barrier>
 __global__ void reverse_kernel(const int* in, int* out) {
@@ -144,7 +147,8 @@ __global__ void staged_copy_kernel(const float* in, float* out) {
 
 // On how many of the seeds a kernel's result is right.
 template <class T, class Kernel>
-int right_runs(Kernel kernel, dim3 grid, dim3 block, size_t shared, const std::vector<T>& in, const std::vector<T>& expected) {
+int right_runs(Kernel kernel, dim3 grid, dim3 block, size_t shared, const std::vector<T>& in,
+               const std::vector<T>& expected) {
   int right = 0;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     fiber::set_seed(seed);
@@ -191,8 +195,10 @@ __global__ void early_exit_kernel(int*) {
 }
 
 __global__ void two_barriers_kernel(int*) {
-  if (threadIdx.x < 32) __syncthreads();
-  else __syncthreads();
+  if (threadIdx.x < 32)
+    __syncthreads();
+  else
+    __syncthreads();
 }
 
 __global__ void divergent_shuffle_kernel(int* out) {
@@ -217,13 +223,19 @@ __global__ void misaligned_copy_kernel(int* out) { cp_async<16>(dynamic_shared<c
 
 TEST(PlantedFault, WhatWouldHangOrBeUndefinedIsAnError) {
   DeviceArray<int> out({0, 0, 0, 0});
-  const auto run = [&](void (*kernel)(int*)) { return error_of([&] { launch(kernel, 2, 64, 64, nullptr, out.data()); }); };
-  EXPECT_NE(run(early_exit_kernel).find("thread 40 (warp 1, lane 8) has exited"), std::string::npos) << run(early_exit_kernel);
-  EXPECT_NE(run(two_barriers_kernel).find("while others wait at another"), std::string::npos) << run(two_barriers_kernel);
-  EXPECT_NE(run(divergent_shuffle_kernel).find("waits at the warp barrier"), std::string::npos) << run(divergent_shuffle_kernel);
+  const auto run = [&](void (*kernel)(int*)) {
+    return error_of([&] { launch(kernel, 2, 64, 64, nullptr, out.data()); });
+  };
+  EXPECT_NE(run(early_exit_kernel).find("thread 40 (warp 1, lane 8) has exited"), std::string::npos)
+      << run(early_exit_kernel);
+  EXPECT_NE(run(two_barriers_kernel).find("while others wait at another"), std::string::npos)
+      << run(two_barriers_kernel);
+  EXPECT_NE(run(divergent_shuffle_kernel).find("waits at the warp barrier"), std::string::npos)
+      << run(divergent_shuffle_kernel);
   EXPECT_NE(run(foreign_lane_kernel).find("not in its mask"), std::string::npos) << run(foreign_lane_kernel);
   EXPECT_NE(run(misaligned_copy_kernel).find("not aligned"), std::string::npos) << run(misaligned_copy_kernel);
-  EXPECT_NE(run(forgotten_copy_kernel).find("ends with copies under way"), std::string::npos) << run(forgotten_copy_kernel);
+  EXPECT_NE(run(forgotten_copy_kernel).find("ends with copies under way"), std::string::npos)
+      << run(forgotten_copy_kernel);
   EXPECT_EQ(run(impatient_kernel), "");
   const std::string impatient = error_of([&] { launch_early(impatient_kernel, 2, 64, 64, nullptr, out.data()); });
   EXPECT_NE(impatient.find("thread 7 (warp 0, lane 7): was launched early"), std::string::npos) << impatient;
@@ -241,11 +253,19 @@ TEST(PlantedFault, HostCodeThatTouchesDeviceMemoryDies) {
 }
 #endif
 
-// --- matrix instructions -------------------------------------------------------------------------------------------------------------
+// --- matrix instructions
+// -------------------------------------------------------------------------------------------------------------
 
-template <class T> T narrow(float v);
-template <> __nv_bfloat16 narrow(float v) { return __float2bfloat16_rn(v); }
-template <> __half narrow(float v) { return __float2half_rn(v); }
+template <class T>
+T narrow(float v);
+template <>
+__nv_bfloat16 narrow(float v) {
+  return __float2bfloat16_rn(v);
+}
+template <>
+__half narrow(float v) {
+  return __float2half_rn(v);
+}
 
 // c[16][16] = a[16][16] b: b is stored [n][k] when it is Transposed (as q k^T), else [k][n] (as p v).
 template <class T, bool Transposed>
@@ -260,8 +280,10 @@ __global__ void tile_kernel(const T* a, const T* b, float* c) {
   __syncwarp();
   uint32_t fa[4], fb[4];
   ldmatrix_x4(fa, sa + lane % 16 * 16 + lane / 16 * 8);
-  if (Transposed) ldmatrix_x4(fb, sb + (lane % 8 + lane / 16 * 8) * 16 + lane / 8 % 2 * 8);
-  else ldmatrix_x4_trans(fb, sb + lane % 16 * 16 + lane / 16 * 8);
+  if (Transposed)
+    ldmatrix_x4(fb, sb + (lane % 8 + lane / 16 * 8) * 16 + lane / 8 % 2 * 8);
+  else
+    ldmatrix_x4_trans(fb, sb + lane % 16 * 16 + lane / 16 * 8);
   for (int tile = 0; tile < 2; ++tile) {
     float fc[4] = {0, 0, 0, 0};
     const uint32_t part[2] = {fb[2 * tile], fb[2 * tile + 1]};
@@ -283,7 +305,8 @@ void check_tile() {
   for (size_t i = 0; i < 16; ++i)
     for (size_t j = 0; j < 16; ++j) {
       double sum = 0;
-      for (size_t k = 0; k < 16; ++k) sum += double(load_f32(&na[i * 16 + k])) * double(load_f32(&nb[Transposed ? j * 16 + k : k * 16 + j]));
+      for (size_t k = 0; k < 16; ++k)
+        sum += double(load_f32(&na[i * 16 + k])) * double(load_f32(&nb[Transposed ? j * 16 + k : k * 16 + j]));
       ASSERT_NEAR(got[i * 16 + j], sum, 1e-6) << i << ", " << j;
     }
 }
@@ -297,7 +320,8 @@ TEST(Matrix, BothStoredOrdersOfBothTypes) {
 
 __global__ void tf32_kernel(const float* a, const float* b, float* c) {
   const int g = int(threadIdx.x) / 4, t = int(threadIdx.x) % 4;
-  const uint32_t fa[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]), to_tf32(a[g * 8 + t + 4]), to_tf32(a[(g + 8) * 8 + t + 4])};
+  const uint32_t fa[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]), to_tf32(a[g * 8 + t + 4]),
+                          to_tf32(a[(g + 8) * 8 + t + 4])};
   const uint32_t fb[2] = {to_tf32(b[t * 8 + g]), to_tf32(b[(t + 4) * 8 + g])};
   float fc[4] = {1, 1, 1, 1};
   mma_m16n8k8_tf32(fc, fa, fb);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recorded steps: what is replayed, what is forgotten, what a record refuses, and that a step which is not what its signature says is found.
+// Recorded steps: what is replayed, what is forgotten, what a record refuses, and that a step which is not what its
+// signature says is found.
 // Covers native/core/launch_graphs.cc native/backend/cuda/launch_graphs.cu
 #include "core/launch_graphs.h"
 
@@ -7,9 +8,9 @@
 
 #include <cuda_runtime.h>
 
+#include "core/arena.h"
 #include "core/error.h"
 #include "core/memory.h"
-#include "core/arena.h"
 #include "fiber/stream.h"
 #include "ops/elementwise.h"
 
@@ -65,7 +66,9 @@ TEST_F(Graphs, ReplaysReadWhatStandsThere) {
       copy_on_device(ctx, copy.data, sum.data, sum.bytes());
     });
     expected += float(i);
-    if (i % 2 == 0) { EXPECT_EQ(first(copy), expected) << i; }
+    if (i % 2 == 0) {
+      EXPECT_EQ(first(copy), expected) << i;
+    }
   }
   EXPECT_EQ(graphs.counts().steps, 6);
   EXPECT_EQ(graphs.counts().recorded, 1);
@@ -80,7 +83,8 @@ TEST_F(Graphs, AForgottenItemIsFound) {
   const auto run = [&](const std::function<void()>& step) { return error_of([&] { graphs.run(ctx, {1}, step); }); };
   for (int i = 0; i < 3; ++i) EXPECT_EQ(run([&] { add(ctx, x, sum); }), "");
   const std::string operand = run([&] { add(ctx, other, sum); });
-  EXPECT_NE(operand.find("internal: a step of the same signature is another step: node 0"), std::string::npos) << operand;
+  EXPECT_NE(operand.find("internal: a step of the same signature is another step: node 0"), std::string::npos)
+      << operand;
   EXPECT_NE(operand.find("arguments differ"), std::string::npos) << operand;
   EXPECT_NE(run([&] { add(ctx, x.cols(0, 8), sum.cols(0, 8)); }).find("node 0"), std::string::npos);
   EXPECT_NE(run([&] { add(ctx, x, sum), add(ctx, x, sum); }).find("kept 1 nodes, now 2"), std::string::npos);
@@ -108,7 +112,8 @@ TEST_F(Graphs, WhatARecordCannotRepeatIsAnError) {
   for (const auto& [message, step] : steps) {
     const LaunchGraphs::Signature signature{100 + number++};
     graphs.run(ctx, signature, step);
-    const std::string error = error_of([&] { graphs.run(ctx, signature, [&, &step = step] { add(ctx, x, sum), step(); }); });
+    const std::string error =
+        error_of([&] { graphs.run(ctx, signature, [&, &step = step] { add(ctx, x, sum), step(); }); });
     EXPECT_EQ(error.substr(0, 9), "internal:") << error;
     EXPECT_NE(error.find(message), std::string::npos) << error;
     EXPECT_FALSE(ctx.recording());
@@ -147,7 +152,8 @@ TEST_F(Graphs, OnlyTheLastUsedAreKept) {
 TEST_F(Graphs, TheStandInForbidsWhatCudaForbids) {
   cudaStream_t stream = nullptr;
   cudaGraph_t graph = nullptr;
-  EXPECT_EQ(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal), cudaErrorStreamCaptureUnsupported);  // the default stream
+  EXPECT_EQ(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal),
+            cudaErrorStreamCaptureUnsupported);  // the default stream
   ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
   cudaEvent_t event = nullptr;
   cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
@@ -155,10 +161,14 @@ TEST_F(Graphs, TheStandInForbidsWhatCudaForbids) {
   void *pinned = nullptr, *p = nullptr;
   cudaMallocHost(&pinned, 64);
   const std::function<cudaError_t()> calls[] = {
-      [&] { return cudaMalloc(&p, 64); },        [&] { return cudaFree(x.data); },
-      [&] { return cudaMallocHost(&p, 64); },    [&] { return cudaMemset(x.data, 0, 4); },
-      [&] { return cudaDeviceSynchronize(); },   [&] { return cudaStreamSynchronize(stream); },
-      [&] { return cudaEventRecord(event); },    [&] { return cudaEventSynchronize(event); },
+      [&] { return cudaMalloc(&p, 64); },
+      [&] { return cudaFree(x.data); },
+      [&] { return cudaMallocHost(&p, 64); },
+      [&] { return cudaMemset(x.data, 0, 4); },
+      [&] { return cudaDeviceSynchronize(); },
+      [&] { return cudaStreamSynchronize(stream); },
+      [&] { return cudaEventRecord(event); },
+      [&] { return cudaEventSynchronize(event); },
       [&] { return cudaMemcpy(pinned, x.data, 4, cudaMemcpyDeviceToHost); },
       [&] { return cudaMemcpyAsync(pinned, x.data, 4, cudaMemcpyDeviceToHost, stream); },
       [&] { return cudaMemcpyAsync(x.data, pinned, 4, cudaMemcpyHostToDevice, stream); }};

@@ -50,7 +50,8 @@ struct Capture {
   bool spoiled = false;
 };
 
-// One compute thread at a time owns the device; the mutex is for the addresses of pinned memory, which others may ask for.
+// One compute thread at a time owns the device; the mutex is for the addresses of pinned memory, which others may ask
+// for.
 struct Queue {
   std::deque<std::function<void()>> waiting;
   uint64_t given = 0;
@@ -119,7 +120,8 @@ void set_compares_graphs(bool on) { queue().compares_graphs = on; }
 bool compares_graphs() { return queue().compares_graphs; }
 
 std::string kernel_name(const char* launcher, dim3 grid, dim3 block, size_t shared_bytes) {
-  return cat("kernel of ", launcher, ", grid ", grid.x, " x ", grid.y, " x ", grid.z, ", block ", block.x, " x ", block.y, " x ", block.z, ", ", shared_bytes, " bytes shared");
+  return cat("kernel of ", launcher, ", grid ", grid.x, " x ", grid.y, " x ", grid.z, ", block ", block.x, " x ",
+             block.y, " x ", block.z, ", ", shared_bytes, " bytes shared");
 }
 
 std::string graph_difference(cudaGraphExec_t kept, cudaGraphExec_t now) {
@@ -128,7 +130,9 @@ std::string graph_difference(cudaGraphExec_t kept, cudaGraphExec_t now) {
     const Identity &x = a[i].identity, &y = b[i].identity;
     if (x.what != y.what) return cat("node ", i, ": kept ", x.what, ", now ", y.what);
     if (x.arguments != y.arguments) {
-      const auto at = std::mismatch(x.arguments.begin(), x.arguments.end(), y.arguments.begin(), y.arguments.end()).first - x.arguments.begin();
+      const auto at =
+          std::mismatch(x.arguments.begin(), x.arguments.end(), y.arguments.begin(), y.arguments.end()).first -
+          x.arguments.begin();
       return cat("node ", i, ": ", x.what, ": the arguments differ from byte ", at, " on");
     }
   }
@@ -276,7 +280,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
-  for (size_t i = 0; i < executable->nodes->size(); ++i) enqueue([nodes = executable->nodes, i] { (*nodes)[i].work(); }, stream);
+  for (size_t i = 0; i < executable->nodes->size(); ++i)
+    enqueue([nodes = executable->nodes, i] { (*nodes)[i].work(); }, stream);
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device's queue. By default work runs when it is given; deferred, it waits until somebody waits for it, as a GPU is behind its host: what the
-// host changed or freed in between is then wrong in the results.
+// The device's queue. By default work runs when it is given; deferred, it waits until somebody waits for it, as a GPU
+// is behind its host: what the host changed or freed in between is then wrong in the results.
 //
-// While a stream is captured, what is given to it goes into the capture's list and nothing runs; a launch of the graph gives the list to the queue. What
-// CUDA forbids meanwhile is refused and spoils the capture. Copies between host and device are refused too: CUDA would record them, and a replay would
-// read or write host memory that is somebody else's by then.
+// While a stream is captured, what is given to it goes into the capture's list and nothing runs; a launch of the graph
+// gives the list to the queue. What CUDA forbids meanwhile is refused and spoils the capture. Copies between host and
+// device are refused too: CUDA would record them, and a replay would read or write host memory that is somebody else's
+// by then.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -45,10 +46,12 @@ std::string kernel_name(const char* launcher, dim3 grid, dim3 block, size_t shar
 
 void set_deferred(bool on);  // turning it off runs what waits
 
-// Kernels, copies and products, in the order given (all streams are one). identity() is asked while a stream is captured.
+// Kernels, copies and products, in the order given (all streams are one). identity() is asked while a stream is
+// captured.
 void enqueue(std::function<void()> work, cudaStream_t stream = nullptr, const std::function<Identity()>& identity = {});
 
-// Runs what was given up to `until` (a position(), or all of it). Throws what the work threw; the rest of the queue is then dropped.
+// Runs what was given up to `until` (a position(), or all of it). Throws what the work threw; the rest of the queue is
+// then dropped.
 void drain(uint64_t until = UINT64_MAX);
 uint64_t position();
 
@@ -58,7 +61,8 @@ void drain_quietly() noexcept;
 // For calls that are forbidden while this thread captures: spoils the capture and returns true.
 bool refused_in_capture();
 
-// Whether launches of a graph are held against the step that they stand for (backend/cuda/launch_graphs.cu); off until set.
+// Whether launches of a graph are held against the step that they stand for (backend/cuda/launch_graphs.cu); off until
+// set.
 void set_compares_graphs(bool on);
 bool compares_graphs();
 // Where two graphs differ; empty if nowhere.

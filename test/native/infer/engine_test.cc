@@ -152,9 +152,11 @@ TEST_F(EngineTest, ClosingCancelsWhatIsLeft) {
     Engine engine(golden::options("tiny-mha"));
     engine.hold(true);
     for (int i = 0; i < 3; ++i) {
-      engine.generate(request(), [&](Outcome<GenerateResult> o) { cancelled += std::get<Error>(o).code() == "cancelled"; });
+      engine.generate(request(),
+                      [&](Outcome<GenerateResult> o) { cancelled += std::get<Error>(o).code() == "cancelled"; });
     }
-    engine.score(cases.score_request(0), [&](Outcome<ScoreResult> o) { cancelled += std::get<Error>(o).code() == "cancelled"; });
+    engine.score(cases.score_request(0),
+                 [&](Outcome<ScoreResult> o) { cancelled += std::get<Error>(o).code() == "cancelled"; });
   }
   EXPECT_EQ(cancelled, 4);
 }
@@ -163,10 +165,12 @@ TEST_F(EngineTest, JobsRunOnTheComputeThreadAndReportErrors) {
   Engine engine(golden::options("tiny-mha"));
   std::promise<int64_t> parameters;
   std::promise<Outcome<std::monostate>> done, failed;
-  engine.run([&](Context&, Model& model) { parameters.set_value(model.num_parameters()); }, [&](auto o) { done.set_value(std::move(o)); });
+  engine.run([&](Context&, Model& model) { parameters.set_value(model.num_parameters()); },
+             [&](auto o) { done.set_value(std::move(o)); });
   EXPECT_GT(parameters.get_future().get(), 100000);
   EXPECT_TRUE(std::holds_alternative<std::monostate>(done.get_future().get()));
-  engine.run([](Context&, Model&) { throw Error("nonfinite", "step 3"); }, [&](auto o) { failed.set_value(std::move(o)); });
+  engine.run([](Context&, Model&) { throw Error("nonfinite", "step 3"); },
+             [&](auto o) { failed.set_value(std::move(o)); });
   const auto outcome = failed.get_future().get();
   EXPECT_EQ(std::get<Error>(outcome).code(), "nonfinite");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs that must agree to the last bit: whatever is computed beside a request, in whatever order and pieces. Only scoring of what was generated agrees within
-// rounding: decoding sums attention in another order.
+// Runs that must agree to the last bit: whatever is computed beside a request, in whatever order and pieces. Only
+// scoring of what was generated agrees within rounding: decoding sums attention in another order.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,7 +18,9 @@ struct Setting {
   const char* model;
   DType dtype;
 };
-void PrintTo(const Setting& s, std::ostream* os) { *os << std::string(s.model).substr(5) << "_" << dtype_name(s.dtype); }
+void PrintTo(const Setting& s, std::ostream* os) {
+  *os << std::string(s.model).substr(5) << "_" << dtype_name(s.dtype);
+}
 
 class Invariance : public testing::TestWithParam<Setting> {
  protected:
@@ -57,7 +59,8 @@ TEST_P(Invariance, BatchOneEqualsBatchSixteenEqualsAnyOrder) {
     const std::vector<GenerateRequest> all = requests(temperature);
     Engine together(options()), alone(options()), backwards(options());
     const std::vector<GenerateResult> expected = golden::generate(together, all);
-    for (size_t i = 0; i < all.size(); ++i) expect_same(golden::generate(alone, {all[i]}).front(), expected[i], cat("alone ", i));
+    for (size_t i = 0; i < all.size(); ++i)
+      expect_same(golden::generate(alone, {all[i]}).front(), expected[i], cat("alone ", i));
     const std::vector<GenerateRequest> reversed(all.rbegin(), all.rend());
     std::vector<GenerateResult> got = golden::generate(backwards, reversed);
     std::reverse(got.begin(), got.end());
@@ -95,7 +98,8 @@ TEST_P(Invariance, BranchesOfOnePrefixEqualSeparatePrompts) {
       EXPECT_EQ(apart[k].branches[0].token_ids, together.branches[k].token_ids);
       EXPECT_EQ(apart[k].branches[0].per_token_logps, together.branches[k].per_token_logps) << "branch " << k;
     }
-    EXPECT_NE(together.branches[0].token_ids, together.branches[1].token_ids);  // or the branches would not be drawn apart
+    EXPECT_NE(together.branches[0].token_ids,
+              together.branches[1].token_ids);  // or the branches would not be drawn apart
   }
 }
 
@@ -124,7 +128,8 @@ TEST_P(Invariance, ScoreOfWhatWasGeneratedIsItsLogps) {
   const std::vector<ScoreResult> scored = golden::score(engine, trees);
   for (size_t i = 0; i < all.size(); ++i) {
     for (size_t k = 0; k < generated[i].branches.size(); ++k) {
-      expect_close(scored[i].segments.at(k).per_token_logps, generated[i].branches[k].per_token_logps, rounding(), cat("request ", i, " branch ", k));
+      expect_close(scored[i].segments.at(k).per_token_logps, generated[i].branches[k].per_token_logps, rounding(),
+                   cat("request ", i, " branch ", k));
       EXPECT_NEAR(scored[i].segments[k].logps, generated[i].branches[k].logps, 5 * rounding());
     }
   }
@@ -145,7 +150,8 @@ TEST_P(Invariance, OneTreeEqualsSeparateSequences) {
     deep.segments.push_back({1, chosen, {}, true});
     deep.segments.push_back({1, rejected, {}, true});
     const ScoreResult tree = golden::score(engine, {pair}).front(), second = golden::score(engine, {other}).front();
-    const ScoreResult first = golden::score(engine, {cases.score_request(i)}).front(), deeper = golden::score(engine, {deep}).front();
+    const ScoreResult first = golden::score(engine, {cases.score_request(i)}).front(),
+                      deeper = golden::score(engine, {deep}).front();
     EXPECT_EQ(tree.segments.at(0).per_token_logps, first.segments.at(0).per_token_logps) << "chosen";
     EXPECT_EQ(tree.segments.at(1).per_token_logps, second.segments.at(0).per_token_logps) << "rejected";
     EXPECT_EQ(deeper.segments.at(0).per_token_logps, first.segments.at(0).per_token_logps) << "chosen, deep tree";
@@ -165,7 +171,9 @@ TEST_P(Invariance, ScoresDoNotDependOnTheirNeighbours) {
   const std::vector<ScoreResult> expected = golden::score(together, all);
   const auto expect_scores = [&](const ScoreResult& got, size_t i, const std::string& what) {
     ASSERT_EQ(got.segments.size(), expected[i].segments.size());
-    for (size_t k = 0; k < got.segments.size(); ++k) EXPECT_EQ(got.segments[k].per_token_logps, expected[i].segments[k].per_token_logps) << what << " " << i << " segment " << k;
+    for (size_t k = 0; k < got.segments.size(); ++k)
+      EXPECT_EQ(got.segments[k].per_token_logps, expected[i].segments[k].per_token_logps)
+          << what << " " << i << " segment " << k;
   };
   Engine alone(options());
   for (size_t i = 0; i < all.size(); ++i) expect_scores(golden::score(alone, {all[i]}).front(), i, "alone");
@@ -179,7 +187,8 @@ TEST_P(Invariance, ScoresDoNotDependOnTheirNeighbours) {
     std::vector<ScoreRequest> shuffled;
     for (const size_t i : order) shuffled.push_back(all[i]);
     const std::vector<ScoreResult> got = golden::score(other, shuffled);
-    for (size_t i = 0; i < order.size(); ++i) expect_scores(got[i], order[i], cat("steps of ", batch_tokens, " on ", threads, " threads"));
+    for (size_t i = 0; i < order.size(); ++i)
+      expect_scores(got[i], order[i], cat("steps of ", batch_tokens, " on ", threads, " threads"));
   }
 }
 
@@ -195,7 +204,8 @@ TEST_P(Invariance, PiecesOfAnySizeChangeNothing) {
     Engine pieces(o);
     const std::vector<GenerateRequest> reversed(all.rbegin(), all.rend());
     const std::vector<GenerateResult> got = golden::generate(pieces, reversed);
-    for (size_t i = 0; i < all.size(); ++i) expect_same(got[all.size() - 1 - i], expected[i], cat("pieces of ", batch_tokens, ", request ", i));
+    for (size_t i = 0; i < all.size(); ++i)
+      expect_same(got[all.size() - 1 - i], expected[i], cat("pieces of ", batch_tokens, ", request ", i));
   }
 }
 
@@ -205,7 +215,8 @@ std::vector<Setting> settings() {
     for (const DType dtype : {DType::f32, DType::bf16}) all.push_back({model, dtype});
   return all;
 }
-INSTANTIATE_TEST_SUITE_P(Models, Invariance, testing::ValuesIn(settings()), [](const auto& info) { return testing::PrintToString(info.param); });
+INSTANTIATE_TEST_SUITE_P(Models, Invariance, testing::ValuesIn(settings()),
+                         [](const auto& info) { return testing::PrintToString(info.param); });
 
 // Several questions about one image: its rows are computed once, and the answers are those of separate runs.
 // The memory plan once everything before it is done.
@@ -234,7 +245,9 @@ TEST(Sharing, QuestionsAboutOneImageShareItsRows) {
   for (size_t i = 0; i < questions.size(); ++i) {
     Engine alone(golden::options("tiny-mha"));
     expect_same(golden::generate(alone, {questions[i]}).front(), shared[i], cat("question ", i));
-    EXPECT_EQ(golden::score(alone, {trees[i]}).front().segments.at(0).per_token_logps, scored[i].segments.at(0).per_token_logps) << "tree " << i;
+    EXPECT_EQ(golden::score(alone, {trees[i]}).front().segments.at(0).per_token_logps,
+              scored[i].segments.at(0).per_token_logps)
+        << "tree " << i;
   }
   const std::string plan = plan_of(together);
   EXPECT_NE(plan.find("1 images encoded"), std::string::npos) << plan;

@@ -38,7 +38,8 @@ TEST_P(Parity, VisionFeaturesAndProjector) {
   for (int64_t i = 0; i < expected.dim(0); ++i) images.push_back(golden::image(cases["images"], i));
   for (const Image& image : images) pointers.push_back(&image);
   std::vector<float> features(size_t(expected.numel())), projected(size_t(rows.numel()));
-  encoder.features(ctx, pointers, Tensor(features.data(), DType::f32, {expected.dim(0) * expected.dim(1), expected.dim(2)}));
+  encoder.features(ctx, pointers,
+                   Tensor(features.data(), DType::f32, {expected.dim(0) * expected.dim(1), expected.dim(2)}));
   encoder.rows(ctx, pointers, Tensor(projected.data(), DType::f32, {rows.dim(0) * rows.dim(1), rows.dim(2)}));
   expect_close(features, {expected.as<float>(), features.size()}, kTolerance, "vision features");
   expect_close(projected, {rows.as<float>(), projected.size()}, kTolerance, "projected rows");
@@ -63,7 +64,8 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
     add_image_pieces(rows, 0, count, 0, model.config.num_image_rows(), step.images);
     std::vector<float> logits;
     forward.logits(forward.run(step, nullptr), 0, 1, logits);
-    expect_close(logits, golden::floats(cases["logits"], i, logits.size()), kTolerance, cat(name(), " logits of prompt ", i));
+    expect_close(logits, golden::floats(cases["logits"], i, logits.size()), kTolerance,
+                 cat(name(), " logits of prompt ", i));
   }
 }
 
@@ -112,7 +114,8 @@ TEST_P(Parity, BeamSearch) {
     const std::vector<int32_t> expected = golden::ids(cases["beam_ids"], i);
     EXPECT_EQ(r.branches.at(0).token_ids, expected) << name() << " prompt " << i;
     if (r.branches[0].token_ids == expected) {
-      expect_close(r.branches[0].per_token_logps, golden::floats(cases["beam_logps"], i, expected.size()), kTolerance, cat("beam logps of prompt ", i));
+      expect_close(r.branches[0].per_token_logps, golden::floats(cases["beam_logps"], i, expected.size()), kTolerance,
+                   cat("beam logps of prompt ", i));
     }
   }
 }
@@ -149,12 +152,14 @@ TEST(Adapters, AloneAndStackedEqualPeft) {
   const Safetensors expected(golden::fixture("golden/models/adapters.safetensors"));
   for (const std::string which : {"a", "b", "ab"}) {
     EngineOptions options = golden::options("tiny-mha");
-    for (const char c : which) options.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
+    for (const char c : which)
+      options.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
     Engine engine(options);
     const Tensor logps = expected.view("logps_" + which);
     for (int64_t i = 0; i < logps.dim(0); ++i) {
       const ScoreResult r = golden::score(engine, {cases.score_request(i)}).front();
-      expect_close(r.segments.at(0).per_token_logps, golden::floats(logps, i, cases.response(i).size()), kTolerance, "adapter " + which);
+      expect_close(r.segments.at(0).per_token_logps, golden::floats(logps, i, cases.response(i).size()), kTolerance,
+                   "adapter " + which);
     }
   }
 }

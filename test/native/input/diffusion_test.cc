@@ -34,7 +34,8 @@ TEST_F(Diffusion, NormalsAreKeyedByElement) {
     const size_t element = size_t(row.find("element")->integer());
     std::vector<float> z(element + 1);
     standard_normals(uint64_t(row.find("seed")->integer()), z);
-    EXPECT_NEAR(z[element], row.find("value")->number(), 1e-6) << "seed " << row.find("seed")->integer() << " element " << element;
+    EXPECT_NEAR(z[element], row.find("value")->number(), 1e-6)
+        << "seed " << row.find("seed")->integer() << " element " << element;
   }
 }
 

@@ -32,7 +32,8 @@ TEST(Pixels, NormaliseIsScaleMeanStdPerChannel) {
   EXPECT_THROW(normalise(torn, n, x.data()), Error);
 }
 
-// Rows are patches from left to right, top to bottom; columns are channel, line, column; the rest beyond whole patches is left out.
+// Rows are patches from left to right, top to bottom; columns are channel, line, column; the rest beyond whole patches
+// is left out.
 TEST(Pixels, PatchesAreInConvolutionOrder) {
   const int32_t height = 5, width = 7, patch = 2;
   std::vector<float> x(3 * height * width);
@@ -44,7 +45,8 @@ TEST(Pixels, PatchesAreInConvolutionOrder) {
     for (int px = 0; px < 3; ++px) {
       for (int c = 0; c < 3; ++c) {
         for (int dy = 0; dy < 2; ++dy) {
-          for (int dx = 0; dx < 2; ++dx) EXPECT_EQ(out[at++], float((c * height + py * patch + dy) * width + px * patch + dx));
+          for (int dx = 0; dx < 2; ++dx)
+            EXPECT_EQ(out[at++], float((c * height + py * patch + dy) * width + px * patch + dx));
         }
       }
     }

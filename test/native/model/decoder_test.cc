@@ -46,7 +46,8 @@ struct Walk {
 
 void expect_rows(const Tensor& got, int64_t row, const Tensor& want, int64_t want_row, float tolerance) {
   for (int64_t c = 0; c < want.dim(1); ++c)
-    ASSERT_NEAR(got.rows(row, 1).as<float>()[c], want.rows(want_row, 1).as<float>()[c], tolerance) << "row " << row << ", column " << c;
+    ASSERT_NEAR(got.rows(row, 1).as<float>()[c], want.rows(want_row, 1).as<float>()[c], tolerance)
+        << "row " << row << ", column " << c;
 }
 
 TEST(Decoder, WantedRowsAreThoseOfAWholeWalk) {
@@ -66,7 +67,8 @@ TEST(Decoder, HeadNormsInEveryWalk) {
   const Tensor plain = w.run({});
   std::vector<float> norm(size_t(w.model.config.text.head_dim));
   for (size_t i = 0; i < norm.size(); ++i) norm[i] = 1.2f + 0.5f * std::sin(float(i));
-  for (DecoderLayer& l : w.model.weights.layers) l.q_norm = l.k_norm = Tensor(norm.data(), DType::f32, {int64_t(norm.size())});
+  for (DecoderLayer& l : w.model.weights.layers)
+    l.q_norm = l.k_norm = Tensor(norm.data(), DType::f32, {int64_t(norm.size())});
   w.model.config.text.qk_norm = true;
   const Tensor whole = w.run({});
   EXPECT_GT(std::abs(whole.as<float>()[whole.numel() - 1] - plain.as<float>()[plain.numel() - 1]), 1e-4f);
@@ -101,19 +103,22 @@ TEST(Decoder, AddsRowsAfterALayer) {
   std::vector<int32_t> index = {4, -1, 2};
   std::vector<float> values(size_t(3 * w.width()));
   for (size_t i = 0; i < values.size(); ++i) values[i] = std::cos(float(i));
-  const AddedRows added[] = {{Tensor(index.data(), DType::i32, {3}), Tensor(values.data(), DType::f32, {3, w.width()})}};
+  const AddedRows added[] = {
+      {Tensor(index.data(), DType::i32, {3}), Tensor(values.data(), DType::f32, {3, w.width()})}};
   const Tensor out = w.run({.activations = &with, .added = added});
 
   // The second layer reads the sum; what rows 2 and 4 became reaches the rows after them, never those before.
   const Tensor sum = w.arena.tensor(DType::f32, {kRows, w.width()});
   std::copy_n(without[1].residual.as<float>(), sum.numel(), sum.as<float>());
   for (const size_t i : {size_t(0), size_t(2)})
-    for (int64_t c = 0; c < w.width(); ++c) sum.rows(index[i], 1).as<float>()[c] += values[i * size_t(w.width()) + size_t(c)];
+    for (int64_t c = 0; c < w.width(); ++c)
+      sum.rows(index[i], 1).as<float>()[c] += values[i * size_t(w.width()) + size_t(c)];
   for (int64_t r = 0; r < kRows; ++r) expect_rows(with[1].residual, r, sum, r, 1e-6f);
   for (int64_t r = 0; r < 2; ++r) expect_rows(out, r, plain, r, 1e-6f);
   for (int64_t r = 2; r < kRows; ++r) {
     float difference = 0;
-    for (int64_t c = 0; c < w.width(); ++c) difference = std::max(difference, std::abs(out.rows(r, 1).as<float>()[c] - plain.rows(r, 1).as<float>()[c]));
+    for (int64_t c = 0; c < w.width(); ++c)
+      difference = std::max(difference, std::abs(out.rows(r, 1).as<float>()[c] - plain.rows(r, 1).as<float>()[c]));
     EXPECT_GT(difference, 1e-3f) << "row " << r;
   }
 
@@ -125,7 +130,8 @@ TEST(Decoder, AddsRowsAfterALayer) {
   EXPECT_THROW(w.run({.added = after_all}), Error);
 }
 
-// Biases of every linear and norms of query and key heads: gradients against differences of the loss, at every recompute level.
+// Biases of every linear and norms of query and key heads: gradients against differences of the loss, at every
+// recompute level.
 TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
   Walk w;
   std::vector<std::vector<float>> memory;
@@ -139,7 +145,8 @@ TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
     for (size_t k = 0; k < kNumLinears; ++k) {
       Linear& linear = w.model.weights.layers[l].linears[k];
       linear.bias = vector(linear.weight.dim(0), 0.1f);
-      grads[l].linears[k].weight = vector(linear.weight.numel(), 0).reshaped({linear.weight.dim(0), linear.weight.dim(1)});
+      grads[l].linears[k].weight =
+          vector(linear.weight.numel(), 0).reshaped({linear.weight.dim(0), linear.weight.dim(1)});
       grads[l].linears[k].bias = vector(linear.weight.dim(0), 0);
     }
   }
@@ -168,7 +175,8 @@ TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
     w.run({.activations = &kept, .level = level});
     const Tensor dx = w.arena.tensor(DType::f32, {kRows, w.width()});
     for (int64_t i = 0; i < dx.numel(); ++i) dx.as<float>()[i] = float(std::cos(double(i)));
-    decoder_backward(w.ctx, w.model.config, w.model.weights, w.call, {kept, grads, /*need_dx=*/false, {}, {}}, dx, w.arena);
+    decoder_backward(w.ctx, w.model.config, w.model.weights, w.call, {kept, grads, /*need_dx=*/false, {}, {}}, dx,
+                     w.arena);
     for (size_t l = 0; l < grads.size(); ++l) {
       const auto check = [&](const Tensor& parameter, const Tensor& gradient, const char* name) {
         float& value = parameter.as<float>()[3];
@@ -178,7 +186,8 @@ TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
         value = before - step;
         const double difference = (above - loss()) / (2 * double(step));
         value = before;
-        EXPECT_NEAR(double(gradient.as<float>()[3]), difference, 2e-3 + 1e-2 * std::abs(difference)) << "level " << level << ", layer " << l << ", " << name;
+        EXPECT_NEAR(double(gradient.as<float>()[3]), difference, 2e-3 + 1e-2 * std::abs(difference))
+            << "level " << level << ", layer " << l << ", " << name;
       };
       DecoderLayer& layer = w.model.weights.layers[l];
       for (size_t k = 0; k < kNumLinears; ++k) check(layer.linears[k].bias, grads[l].linears[k].bias, kLinears[k].name);

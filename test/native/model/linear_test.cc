@@ -34,7 +34,8 @@ class Memory {
 // Row strides differ, so a product may sum in another order.
 void expect_equal(const Tensor& a, const Tensor& b) {
   for (int64_t i = 0; i < a.dim(0); ++i)
-    for (int64_t j = 0; j < a.dim(1); ++j) EXPECT_NEAR(a.as<float>()[i * a.stride[0] + j], b.as<float>()[i * b.stride[0] + j], 1e-4f) << i << " " << j;
+    for (int64_t j = 0; j < a.dim(1); ++j)
+      EXPECT_NEAR(a.as<float>()[i * a.stride[0] + j], b.as<float>()[i * b.stride[0] + j], 1e-4f) << i << " " << j;
 }
 
 TEST(Linear, PartsGiveWhatEachGivesAlone) {
@@ -52,7 +53,8 @@ TEST(Linear, PartsGiveWhatEachGivesAlone) {
     alone[i].weight = memory.copy(grads[i].weight);
     alone[i].adapters.push_back({memory.copy(grads[i].adapters[0].a), memory.copy(grads[i].adapters[0].b)});
   }
-  linears[2].adapters.push_back({memory.tensor(kRank, kInputs), memory.tensor(kOutputs[2], kRank), 2.0f, /*enabled=*/false});
+  linears[2].adapters.push_back(
+      {memory.tensor(kRank, kInputs), memory.tensor(kOutputs[2], kRank), 2.0f, /*enabled=*/false});
   const Tensor x = memory.tensor(kRows, kInputs), y = memory.tensor(kRows, kAll);
   const Tensor h[3] = {{}, memory.tensor(kRows, kRank), {}};
   linear_forward(ctx, linears, x, y, memory.arena(), h);
@@ -65,7 +67,8 @@ TEST(Linear, PartsGiveWhatEachGivesAlone) {
     const Tensor expected = memory.tensor(kRows, n);
     linear_forward(ctx, linears[i], x, expected, memory.arena());
     expect_equal(y.cols(column, n), expected);
-    linear_backward(ctx, linears[i], dy.cols(column, n), x, &expected_dx, i == 0 ? 0.5f : 1.0f, alone[i], memory.arena());
+    linear_backward(ctx, linears[i], dy.cols(column, n), x, &expected_dx, i == 0 ? 0.5f : 1.0f, alone[i],
+                    memory.arena());
     expect_equal(grads[i].weight, alone[i].weight);
     expect_equal(grads[i].adapters[0].a, alone[i].adapters[0].a);
     expect_equal(grads[i].adapters[0].b, alone[i].adapters[0].b);
@@ -88,7 +91,8 @@ TEST(Linear, AreStackedWhereTheyFollowEachOther) {
   EXPECT_FALSE(as_one(gpu, {q, v}).weight) << "a gap";
   EXPECT_FALSE(as_one(gpu, {k, q}).weight) << "another order";
 
-  const Linear q_bias{q.weight, biases.rows(0, 16)}, k_bias{k.weight, biases.rows(16, 8)}, v_bias{v.weight, biases.rows(24, 8)};
+  const Linear q_bias{q.weight, biases.rows(0, 16)}, k_bias{k.weight, biases.rows(16, 8)},
+      v_bias{v.weight, biases.rows(24, 8)};
   EXPECT_EQ(as_one(gpu, {q_bias, k_bias, v_bias}).weight.data, all.data);
   EXPECT_EQ(as_one(gpu, {q_bias, k_bias, v_bias}).bias.data, biases.data);
   EXPECT_EQ(shape_string(as_one(gpu, {q_bias, k_bias, v_bias}).bias), shape_string(biases));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoint directories: spellings, configuration errors that name their key, tensors that are missing, extra or misshapen, and random damage.
+// Checkpoint directories: spellings, configuration errors that name their key, tensors that are missing, extra or
+// misshapen, and random damage.
 #include "model/load.h"
 
 #include <gtest/gtest.h>
@@ -39,10 +40,13 @@ class LoadTest : public testing::Test {
     fs::remove_all(dir);
     fs::create_directories(dir);
     for (const auto& entry : fs::directory_iterator(fixture(name))) {
-      if (!entry.path().filename().string().starts_with("token")) fs::copy_file(entry.path(), dir / entry.path().filename());
+      if (!entry.path().filename().string().starts_with("token"))
+        fs::copy_file(entry.path(), dir / entry.path().filename());
     }
   }
-  void write(const std::string& file, const std::string& text) const { std::ofstream(dir / file, std::ios::binary) << text; }
+  void write(const std::string& file, const std::string& text) const {
+    std::ofstream(dir / file, std::ios::binary) << text;
+  }
   void replace(const std::string& file, const std::string& from, const std::string& to) const {
     std::string text = read_text(dir / file);
     const size_t at = text.find(from);
@@ -101,16 +105,23 @@ TEST_F(LoadTest, ThreeSpellingsOfTheNamesGiveTheSameWeights) {
   const Model expected(fixture("tiny-mha"), Device::cpu, DType::f32);
   const std::vector<std::vector<std::pair<std::string, std::string>>> spellings = {
       {{"vision_tower.", "vision_tower.vision_model."}},
-      {{"language_model.model.", "model.language_model."}, {"language_model.lm_head", "lm_head"}, {"multi_modal_projector", "model.multi_modal_projector"}, {"vision_tower.", "model.vision_tower."}},
-      {{"language_model.model.", "model."}, {"language_model.lm_head", "lm_head"}, {"multi_modal_projector.linear_1", "model.mm_projector.0"},
-       {"multi_modal_projector.linear_2", "model.mm_projector.2"}, {"vision_tower.", "model.vision_tower.vision_tower.vision_model."}},
+      {{"language_model.model.", "model.language_model."},
+       {"language_model.lm_head", "lm_head"},
+       {"multi_modal_projector", "model.multi_modal_projector"},
+       {"vision_tower.", "model.vision_tower."}},
+      {{"language_model.model.", "model."},
+       {"language_model.lm_head", "lm_head"},
+       {"multi_modal_projector.linear_1", "model.mm_projector.0"},
+       {"multi_modal_projector.linear_2", "model.mm_projector.2"},
+       {"vision_tower.", "model.vision_tower.vision_tower.vision_model."}},
   };
   for (const auto& rules : spellings) {
     write_safetensors((dir / "other.safetensors").string(), renamed(rules));
     fs::rename(dir / "other.safetensors", dir / "model.safetensors");
     const Model model(dir.string(), Device::cpu, DType::f32);
     EXPECT_EQ(model.num_parameters(), expected.num_parameters());
-    const Tensor &a = model.weights.layers[1].linears[kDownProj].weight, &b = expected.weights.layers[1].linears[kDownProj].weight;
+    const Tensor &a = model.weights.layers[1].linears[kDownProj].weight,
+                 &b = expected.weights.layers[1].linears[kDownProj].weight;
     EXPECT_EQ(std::memcmp(a.data, b.data, a.bytes()), 0);
   }
 }
@@ -121,14 +132,18 @@ TEST_F(LoadTest, ConfigurationErrorsNameTheKey) {
     replace("config.json", from, to);
     expect_message(part);
   };
-  config("\"model_type\": \"llava\"", "\"model_type\": \"llava_next\"", "config.json: model_type: expected \"llava\" or \"llama\", got \"llava_next\"");
+  config("\"model_type\": \"llava\"", "\"model_type\": \"llava_next\"",
+         "config.json: model_type: expected \"llava\" or \"llama\", got \"llava_next\"");
   config("\"model_type\": \"llama\"", "\"model_type\": \"mistral\"", "text_config: model_type");
-  config("\"model_type\": \"clip_vision_model\"", "\"model_type\": \"siglip_vision_model\"", "vision_config: model_type");
+  config("\"model_type\": \"clip_vision_model\"", "\"model_type\": \"siglip_vision_model\"",
+         "vision_config: model_type");
   config("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "text_config: hidden_act");
-  config("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"", "rope_type: expected \"default\", \"linear\" or \"llama3\", got \"yarn\"");
+  config("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"",
+         "rope_type: expected \"default\", \"linear\" or \"llama3\", got \"yarn\"");
   config("\"vision_feature_layer\": -2", "\"vision_feature_layer\": [-2, -5]", "vision_feature_layer");
   config("\"vision_feature_layer\": -2", "\"vision_feature_layer\": -9", "vision_feature_layer");
-  config("\"vision_feature_select_strategy\": \"default\"", "\"vision_feature_select_strategy\": \"cls\"", "vision_feature_select_strategy");
+  config("\"vision_feature_select_strategy\": \"default\"", "\"vision_feature_select_strategy\": \"cls\"",
+         "vision_feature_select_strategy");
   config("\"projector_hidden_act\": \"gelu\"", "\"projector_hidden_act\": \"relu\"", "projector_hidden_act");
   config("\"num_key_value_heads\": 4", "\"num_key_value_heads\": 3", "num_key_value_heads");
   config("\"intermediate_size\": 104", "\"intermediate_size\": -1", "intermediate_size");
@@ -190,7 +205,8 @@ TEST_F(LoadTest, AdapterErrors) {
   const auto error = [&](const std::string& model, auto change) {
     fs::remove_all(dir);
     fs::create_directories(dir);
-    for (const auto& entry : fs::directory_iterator(adapter)) fs::copy_file(entry.path(), dir / entry.path().filename());
+    for (const auto& entry : fs::directory_iterator(adapter))
+      fs::copy_file(entry.path(), dir / entry.path().filename());
     change();
     try {
       Model m(fixture(model), Device::cpu, DType::f32);
@@ -200,29 +216,39 @@ TEST_F(LoadTest, AdapterErrors) {
     }
     return std::string();
   };
-  const auto expect = [](const std::string& got, const std::string& part) { EXPECT_NE(got.find(part), std::string::npos) << "expected '" << part << "' in: " << got; };
+  const auto expect = [](const std::string& got, const std::string& part) {
+    EXPECT_NE(got.find(part), std::string::npos) << "expected '" << part << "' in: " << got;
+  };
   EXPECT_EQ(error("tiny-mha", [] {}), "");
   expect(error("tiny-gqa", [] {}), "unknown path");  // it has a layer less
   expect(error("tiny-llama3", [] {}), "shape: expected");
   expect(error("tiny-text", [] {}), "unknown path");
-  expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"use_dora\": false", "\"use_dora\": true"); }), "use_dora");
-  expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\""); }), "peft_type");
+  expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"use_dora\": false", "\"use_dora\": true"); }),
+         "use_dora");
+  expect(
+      error("tiny-mha", [&] { replace("adapter_config.json", "\"peft_type\": \"LORA\"", "\"peft_type\": \"IA3\""); }),
+      "peft_type");
   expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"bias\": \"none\"", "\"bias\": \"all\""); }), "bias");
   expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"r\": 4", "\"r\": 8"); }), "rank: expected 8");
-  expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"rank_pattern\": {}", "\"rank_pattern\": {\"(\": 8}"); }), "regular expression");
-  expect(error("tiny-mha", [&] { fs::remove(dir / "adapter_model.safetensors"); }), "adapter_model.safetensors: expected a file");
+  expect(error("tiny-mha",
+               [&] { replace("adapter_config.json", "\"rank_pattern\": {}", "\"rank_pattern\": {\"(\": 8}"); }),
+         "regular expression");
+  expect(error("tiny-mha", [&] { fs::remove(dir / "adapter_model.safetensors"); }),
+         "adapter_model.safetensors: expected a file");
   expect(error("tiny-mha", [&] { write("adapter_model.safetensors", "x"); }), "at least 8 bytes");
 }
 
 TEST_F(LoadTest, LinearAndLlama3RopeFollowTransformers) {
-  const Model scaled(fixture("tiny-llama3"), Device::cpu, DType::f32), linear(fixture("tiny-text"), Device::cpu, DType::f32);
+  const Model scaled(fixture("tiny-llama3"), Device::cpu, DType::f32),
+      linear(fixture("tiny-text"), Device::cpu, DType::f32);
   // Highest frequencies keep their value, the lowest are divided by the factor (8; 2 for linear).
   EXPECT_FLOAT_EQ(scaled.config.text.inv_freq.front(), 1.0f);
   EXPECT_NEAR(scaled.config.text.inv_freq.back() * 8, std::pow(500000.0, -30.0 / 32), 1e-9);
   EXPECT_FLOAT_EQ(linear.config.text.inv_freq.front(), 0.5f);
 }
 
-// Random damage to header bytes, configuration bytes and file length: an error or a model, never a crash. The same damage every time, but for
+// Random damage to header bytes, configuration bytes and file length: an error or a model, never a crash. The same
+// damage every time, but for
 // --gtest_shuffle --gtest_repeat=N, which goes on to other seeds (make sanitize).
 TEST_F(LoadTest, RandomDamageNeverCrashes) {
   const uint64_t seed = uint64_t(testing::UnitTest::GetInstance()->random_seed());
@@ -234,12 +260,14 @@ TEST_F(LoadTest, RandomDamageNeverCrashes) {
     auto any = draw;
     std::vector<std::string> files;
     if (adapter) {
-      for (const auto& e : fs::directory_iterator(fixture("golden/models/adapters/a"))) fs::copy_file(e.path(), dir / e.path().filename());
+      for (const auto& e : fs::directory_iterator(fixture("golden/models/adapters/a")))
+        fs::copy_file(e.path(), dir / e.path().filename());
       files = {"adapter_config.json", "adapter_model.safetensors"};
     } else {
       for (const auto& e : fs::directory_iterator(dir)) {
         const std::string name = e.path().filename().string();
-        if (name.ends_with(".safetensors") || name.ends_with("config.json") || name.ends_with(".index.json")) files.push_back(name);
+        if (name.ends_with(".safetensors") || name.ends_with("config.json") || name.ends_with(".index.json"))
+          files.push_back(name);
       }
     }
     std::sort(files.begin(), files.end());
@@ -250,16 +278,34 @@ TEST_F(LoadTest, RandomDamageNeverCrashes) {
       const uint32_t at = any(reach);
       switch (any(5)) {
         case 4: {  // a number becomes an extreme one
-          constexpr const char* kExtremes[] = {"0", "-1", "2147483647", "2147483648", "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e308", "0.5", "null"};
+          constexpr const char* kExtremes[] = {"0",
+                                               "-1",
+                                               "2147483647",
+                                               "2147483648",
+                                               "9223372036854775807",
+                                               "-9223372036854775808",
+                                               "18446744073709551615",
+                                               "1e308",
+                                               "0.5",
+                                               "null"};
           const size_t begin = text.find_first_of("0123456789", at);
           if (begin == std::string::npos || begin >= reach) break;
-          text.replace(begin, std::max<size_t>(1, text.find_first_not_of("0123456789.", begin) - begin), kExtremes[any(10)]);
+          text.replace(begin, std::max<size_t>(1, text.find_first_not_of("0123456789.", begin) - begin),
+                       kExtremes[any(10)]);
           break;
         }
-        case 0: text[at] = char(any(256)); break;
-        case 1: text[at] = char('0' + any(10)); break;
-        case 2: text.erase(at, 1 + any(8)); break;
-        default: text.insert(at, std::string(1 + any(3), "0\"{}[],:-9"[any(10)])); break;
+        case 0:
+          text[at] = char(any(256));
+          break;
+        case 1:
+          text[at] = char('0' + any(10));
+          break;
+        case 2:
+          text.erase(at, 1 + any(8));
+          break;
+        default:
+          text.insert(at, std::string(1 + any(3), "0\"{}[],:-9"[any(10)]));
+          break;
       }
       if (text.size() < reach) break;
     }
@@ -287,7 +333,8 @@ TEST_F(LoadTest, ASparseFourteenGigabyteFileOpensAtOnce) {
   fs::create_directories(dir);
   const std::string path = (dir / "big.safetensors").string();
   const uint64_t bytes = uint64_t(14) << 30;
-  std::string header = "{\"w\":{\"dtype\":\"F16\",\"shape\":[" + std::to_string(bytes / 2) + "],\"data_offsets\":[0," + std::to_string(bytes) + "]}}";
+  std::string header = "{\"w\":{\"dtype\":\"F16\",\"shape\":[" + std::to_string(bytes / 2) + "],\"data_offsets\":[0," +
+                       std::to_string(bytes) + "]}}";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   {
     std::ofstream out(path, std::ios::binary);

@@ -24,7 +24,8 @@ double text_logps(const std::string& dir, const std::string& adapter) {
   options.trainable.lora_r = 1;
   TrainSession session(ctx, model, options, "");
   SessionRow row;
-  row.row.segments = {{.parent = -1, .token_ids = {1, 334, 261, 311, 433, 434}}, {.parent = 0, .token_ids = {369, 340, 463, 321, 322, 2}, .branch = 0}};
+  row.row.segments = {{.parent = -1, .token_ids = {1, 334, 261, 311, 433, 434}},
+                      {.parent = 0, .token_ids = {369, 340, 463, 321, 322, 2}, .branch = 0}};
   return session.score({row}, true)[0].policy[0];
 }
 
@@ -33,7 +34,8 @@ TEST(Merge, EqualsTheAdapterAtRunTime) {
   for (DType dtype : {DType::f32, DType::f16}) {
     std::filesystem::remove_all(out);
     std::filesystem::create_directories(out);
-    for (const char* file : {"config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json"}) {
+    for (const char* file :
+         {"config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json"}) {
       std::filesystem::copy(kModel + "/" + file, out + "/" + file);
     }
     Context ctx{Device::cpu, 2};
@@ -47,7 +49,8 @@ TEST(Merge, EqualsTheAdapterAtRunTime) {
       EXPECT_GT(result.relative_error, 0);
       EXPECT_LT(result.relative_error, 0.05);
     }
-    const double with_adapter = text_logps(kModel, kAdapter), merged = text_logps(out, ""), base = text_logps(kModel, "");
+    const double with_adapter = text_logps(kModel, kAdapter), merged = text_logps(out, ""),
+                 base = text_logps(kModel, "");
     EXPECT_NEAR(merged, with_adapter, dtype == DType::f32 ? 1e-3 : 5e-2);
     EXPECT_GT(std::abs(base - with_adapter), 0.5) << "the adapter matters";
   }

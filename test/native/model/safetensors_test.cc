@@ -42,7 +42,8 @@ class SafetensorsTest : public testing::Test {
     }
     return "";
   }
-  void expect_error(const std::string& header, size_t data_bytes, const std::string& part, uint64_t claimed = ~uint64_t(0)) const {
+  void expect_error(const std::string& header, size_t data_bytes, const std::string& part,
+                    uint64_t claimed = ~uint64_t(0)) const {
     const std::string path = write(header, data_bytes, claimed), got = message(path);
     EXPECT_NE(got.find(part), std::string::npos) << header << " gave: " << got;
     EXPECT_NE(got.find("x.safetensors"), std::string::npos) << got;
@@ -68,7 +69,8 @@ TEST_F(SafetensorsTest, WhatIsWrittenIsRead) {
   float a[6] = {1, 2, 3, 4, 5, 6};
   uint16_t b[3] = {7, 8, 9};
   const std::string path = (dir / "y.safetensors").string();
-  write_safetensors(path, {{"b.weight", Tensor(b, DType::bf16, {3})}, {"a \"quoted\"", Tensor(a, DType::f32, {2, 3})}}, {{"format", "pt"}});
+  write_safetensors(path, {{"b.weight", Tensor(b, DType::bf16, {3})}, {"a \"quoted\"", Tensor(a, DType::f32, {2, 3})}},
+                    {{"format", "pt"}});
   const Safetensors file(path);
   EXPECT_EQ(file.metadata().at("format"), "pt");
   ASSERT_EQ(file.tensors().size(), 2u);
@@ -99,14 +101,20 @@ TEST_F(SafetensorsTest, HostileHeaders) {
   expect_error(R"({"a":{"dtype":"F32","shape":[2]}})", 8, "data_offsets");
   expect_error(R"({"a":3})", 8, "expected an object");
   expect_error(R"({"__metadata__":{"a":1}})", 8, "__metadata__");
-  expect_error(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})", 8, "overlaps");
-  expect_error(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 8, "duplicate key");
+  expect_error(
+      R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
+      8, "overlaps");
+  expect_error(
+      R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 8,
+      "duplicate key");
   expect_error("{\"a\xff\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 8, "UTF-8");
   expect_error(std::string(100000, '['), 0, "nested too deeply");
 }
 
 TEST_F(SafetensorsTest, UnalignedBytesAreCopied) {
-  const Safetensors file(write(R"({"p":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})", 8));
+  const Safetensors file(write(
+      R"({"p":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})",
+      8));
   const Tensor a = file.view("a");
   EXPECT_EQ(reinterpret_cast<uintptr_t>(a.data) % 4, 0u);
   uint32_t bits;
@@ -134,8 +142,27 @@ TEST(JsonTest, AcceptsWhatRfc8259Allows) {
 }
 
 TEST(JsonTest, RefusesEverythingElse) {
-  for (const char* bad : {"", "{", "[1,]", "{\"a\":1,}", "{a:1}", "01", "+1", ".5", "1.", "1e", "nul", "\"\\x\"", "\"\\ud800\"", "\"a", "\"\t\"", "[1] 2", "NaN", "1e999", "\"\xc0\x80\"",
-                          "\"\xed\xa0\x80\"", "{\"a\":1,\"a\":2}"}) {
+  for (const char* bad : {"",
+                          "{",
+                          "[1,]",
+                          "{\"a\":1,}",
+                          "{a:1}",
+                          "01",
+                          "+1",
+                          ".5",
+                          "1.",
+                          "1e",
+                          "nul",
+                          "\"\\x\"",
+                          "\"\\ud800\"",
+                          "\"a",
+                          "\"\t\"",
+                          "[1] 2",
+                          "NaN",
+                          "1e999",
+                          "\"\xc0\x80\"",
+                          "\"\xed\xa0\x80\"",
+                          "{\"a\":1,\"a\":2}"}) {
     EXPECT_THROW(Json::parse(bad, "x"), Error) << bad;
   }
 }

@@ -53,7 +53,8 @@ TEST(Tree, TwoTreesAndDepthThree) {
 }
 
 TEST(Tree, TwoImagesSideBySide) {
-  const TreeBatch b = pack_tree({{.parent = -1, .token_ids = {1, -1, -1, -1, -1, 6}, .images = {4, 2}, .image_rows = {2, 2}}});
+  const TreeBatch b =
+      pack_tree({{.parent = -1, .token_ids = {1, -1, -1, -1, -1, 6}, .images = {4, 2}, .image_rows = {2, 2}}});
   ASSERT_EQ(b.images.size(), 2u);
   EXPECT_EQ(b.images[1].image, 2);
   EXPECT_EQ(b.images[1].row_begin, 3);

@@ -12,7 +12,8 @@ VPREF_OP_TEST(AdamwTest);
 
 TEST_P(AdamwTest, StepsAsTheReference) {
   const int64_t n = 40001;
-  Operand param = operand(DType::f32, {n}, normal(n)), m = operand(DType::f32, {n}, Values(size_t(n))), v = operand(DType::f32, {n}, Values(size_t(n)));
+  Operand param = operand(DType::f32, {n}, normal(n)), m = operand(DType::f32, {n}, Values(size_t(n))),
+          v = operand(DType::f32, {n}, Values(size_t(n)));
   Operand copy = operand(DType::bf16, {n}, Values(size_t(n)));
   reference::AdamState state{param.values(), m.values(), v.values()};
   for (int64_t step = 1; step <= 5; ++step) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal spans whose last range begins before their own rows, over every position relative to the kernels' key blocks: the first queries of such a
-// span see nothing of a block that the last ones see.
+// Causal spans whose last range begins before their own rows, over every position relative to the kernels' key blocks:
+// the first queries of such a span see nothing of a block that the last ones see.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -45,7 +45,8 @@ double expected(const Case& c, int query, int head, int e) {
   double sum = 0, out = 0;
   for (int row : rows) {
     double score = 0;
-    for (int i = 0; i < kSize; ++i) score += 0.25 * double(c.q[(query * kHeads + head) * kSize + i]) * double(c.k[(row * kHeads + head) * kSize + i]);
+    for (int i = 0; i < kSize; ++i)
+      score += 0.25 * double(c.q[(query * kHeads + head) * kSize + i]) * double(c.k[(row * kHeads + head) * kSize + i]);
     sum += std::exp(score);
     out += std::exp(score) * double(c.v[(row * kHeads + head) * kSize + e]);
   }
@@ -60,8 +61,11 @@ TEST(AttentionBlocks, SpansThatEndInsideABlock) {
     const Case c = make_case(gen, num_queries, count, prefix, num_rows);
     std::vector<float> out(c.q.size(), NAN);
     Context ctx(Device::cpu, 2);
-    const auto tensor = [](const std::vector<float>& x, int rows) { return Tensor(const_cast<float*>(x.data()), DType::f32, {rows, kHeads, kSize}); };
-    attention(ctx, tensor(c.q, num_queries), tensor(c.k, num_rows), tensor(c.v, num_rows), c.plan, 0.25f, tensor(out, num_queries), nullptr);
+    const auto tensor = [](const std::vector<float>& x, int rows) {
+      return Tensor(const_cast<float*>(x.data()), DType::f32, {rows, kHeads, kSize});
+    };
+    attention(ctx, tensor(c.q, num_queries), tensor(c.k, num_rows), tensor(c.v, num_rows), c.plan, 0.25f,
+              tensor(out, num_queries), nullptr);
     for (int query = 0; query < num_queries; ++query) {
       for (int head = 0; head < kHeads; ++head) {
         const int e = query % kSize;

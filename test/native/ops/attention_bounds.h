@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// How far from the exact result attention may be, element by element, from what it rounds: not tuned, and exact up to the f32 sums' share.
+// How far from the exact result attention may be, element by element, from what it rounds: not tuned, and exact up to
+// the f32 sums' share.
 //
-// Storage rounds to nearest: off by at most u of the value (2^-8 for bf16, 2^-24 for f32). On the GPU in bf16 the factors of the tensor cores' products are bf16 and the
-// sums f32, so P is rounded before P V and P^T dO, and dS before dS K and dS^T Q, u each. delta = rowsum(dO O) is taken of the stored, rounded O:
-// off by at most e_i = u sum_c |dO_ic O_ic|, and dS_ij by P_ij e_i. With f = 8 (d + rows) 2^-24 for all f32 arithmetic (sums of d and of `rows` terms,
-// and the exponent of a score that is itself such a sum):
+// Storage rounds to nearest: off by at most u of the value (2^-8 for bf16, 2^-24 for f32). On the GPU in bf16 the
+// factors of the tensor cores' products are bf16 and the sums f32, so P is rounded before P V and P^T dO, and dS before
+// dS K and dS^T Q, u each. delta = rowsum(dO O) is taken of the stored, rounded O: off by at most e_i = u sum_c |dO_ic
+// O_ic|, and dS_ij by P_ij e_i. With f = 8 (d + rows) 2^-24 for all f32 arithmetic (sums of d and of `rows` terms, and
+// the exponent of a score that is itself such a sum):
 //   out_i   (u + f) sum_j P_ij |v_j| + u |out_i|
 //   dv_j    (u + f) sum_i P_ij |dO_i| + u |dv_j|
 //   dS_ij   u |dS_ij| + P_ij e_i + f P_ij (|dO_i| |v_j| + |dO_i| |O_i|) =: r_ij
@@ -54,7 +56,8 @@ inline void add_sizes(double* to, double factor, const double* x, int64_t d) {
 }
 
 // The bounds that one query row and head add; `keys` are the rows it sees.
-inline void add_row(const AttentionOperands& a, const AttentionRounding& r, int64_t row, int64_t head, const std::vector<int64_t>& keys, AttentionBounds& b) {
+inline void add_row(const AttentionOperands& a, const AttentionRounding& r, int64_t row, int64_t head,
+                    const std::vector<int64_t>& keys, AttentionBounds& b) {
   const int64_t d = a.d, at = (row * a.heads + head) * d, kv_head = head / (a.heads / a.kv_heads);
   const auto key_at = [&](size_t j) { return (keys[j] * a.kv_heads + kv_head) * d; };
   Values p(keys.size()), out(static_cast<size_t>(d));
@@ -77,8 +80,10 @@ inline void add_row(const AttentionOperands& a, const AttentionRounding& r, int6
   const double delta = dot(dout, out.data(), d), delta_size = dot_of_sizes(dout, out.data(), d);
   for (size_t j = 0; j < keys.size(); ++j) {
     const size_t key = size_t(key_at(j));
-    const double ds = p[j] * (dot(dout, &a.v[key], d) - delta), ds_size = p[j] * (dot_of_sizes(dout, &a.v[key], d) + delta_size);
-    const double error = a.scale * (r.probability * std::fabs(ds) + r.storage * p[j] * delta_size + r.arithmetic * ds_size);
+    const double ds = p[j] * (dot(dout, &a.v[key], d) - delta),
+                 ds_size = p[j] * (dot_of_sizes(dout, &a.v[key], d) + delta_size);
+    const double error =
+        a.scale * (r.probability * std::fabs(ds) + r.storage * p[j] * delta_size + r.arithmetic * ds_size);
     add_sizes(&b.dq[size_t(at)], error, &a.k[key], d);
     add_sizes(&b.dk[key], error, &a.q[size_t(at)], d);
     add_sizes(&b.dv[key], (r.probability + r.arithmetic) * p[j], dout, d);
@@ -89,7 +94,8 @@ inline void add_row(const AttentionOperands& a, const AttentionRounding& r, int6
 
 // Of gradients: without the rounding of the result itself, which expect_within adds.
 inline AttentionBounds attention_bounds(const AttentionOperands& a, const AttentionRounding& r) {
-  AttentionBounds b{Values(a.q.size()), Values(a.q.size() / size_t(a.d)), Values(a.q.size()), Values(a.k.size()), Values(a.v.size())};
+  AttentionBounds b{Values(a.q.size()), Values(a.q.size() / size_t(a.d)), Values(a.q.size()), Values(a.k.size()),
+                    Values(a.v.size())};
   for (const AttentionSpan& s : a.plan.spans)
     for (int i = 0; i < s.q_count; ++i) {
       std::vector<int64_t> keys;
@@ -103,7 +109,8 @@ inline AttentionBounds attention_bounds(const AttentionOperands& a, const Attent
   return b;
 }
 
-inline void expect_within(const char* name, Operand& actual, const Values& expected, const Values& bound, double rounding = 0) {
+inline void expect_within(const char* name, Operand& actual, const Values& expected, const Values& bound,
+                          double rounding = 0) {
   const Values got = actual.read();
   ASSERT_EQ(got.size(), expected.size()) << name;
   int shown = 0;

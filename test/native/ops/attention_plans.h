@@ -18,8 +18,9 @@ struct TreeSize {
   int roots = 2, depth = 3, children = 3, longest = 90;
 };
 
-// kind 0: a packed tree as in training, rows of queries and keys are the same. kind 1: a decode step or continued prefill over a cache, a few new rows
-// a leaf; neighbouring ranges may be joined, unused rows lie between. kind 2: non-causal pieces (a vision tower).
+// kind 0: a packed tree as in training, rows of queries and keys are the same. kind 1: a decode step or continued
+// prefill over a cache, a few new rows a leaf; neighbouring ranges may be joined, unused rows lie between. kind 2:
+// non-causal pieces (a vision tower).
 inline RandomPlan random_plan(std::mt19937& random, int kind, TreeSize size = {}) {
   RandomPlan r;
   const auto pick = [&](int low, int high) { return low + int(random() % unsigned(high - low + 1)); };

@@ -23,13 +23,15 @@ Pairs pairs_of(const AttentionPlan& plan) {
       const KvRange& range = plan.ranges[size_t(s.first_range + r)];
       for (int i = 0; i < s.q_count; ++i)
         for (int j = 0; j < range.count; ++j)
-          if (!s.causal || r + 1 < s.num_ranges || j < range.count - s.q_count + i + 1) ++pairs[{s.q_begin + i, range.begin + j}];
+          if (!s.causal || r + 1 < s.num_ranges || j < range.count - s.q_count + i + 1)
+            ++pairs[{s.q_begin + i, range.begin + j}];
     }
   return pairs;
 }
 
 // What a kernel computes for a tile: all keys of all ranges but the last, `visible` of that.
-void walk_tile(const QueryTile& tile, const std::vector<TileRow>& rows, const std::vector<KvRange>& ranges, int most_rows, Pairs& pairs) {
+void walk_tile(const QueryTile& tile, const std::vector<TileRow>& rows, const std::vector<KvRange>& ranges,
+               int most_rows, Pairs& pairs) {
   ASSERT_GT(tile.num_rows, 0);
   ASSERT_GT(tile.num_ranges, 0);
   EXPECT_LE(tile.num_rows, most_rows);
@@ -42,7 +44,8 @@ void walk_tile(const QueryTile& tile, const std::vector<TileRow>& rows, const st
     for (int r = 0; r < tile.num_ranges; ++r) {
       const KvRange& range = ranges[size_t(tile.first_range + r)];
       ASSERT_GT(range.count, 0);
-      for (int j = 0; j < (r + 1 < tile.num_ranges ? range.count : row.visible); ++j) ++pairs[{row.row, range.begin + j}];
+      for (int j = 0; j < (r + 1 < tile.num_ranges ? range.count : row.visible); ++j)
+        ++pairs[{row.row, range.begin + j}];
     }
   }
 }
@@ -116,7 +119,8 @@ TEST(AttentionSchedule, EveryVisiblePairOnce) {
     SCOPED_TRACE(trial);
     const RandomPlan r = random_plan(random, trial % 3);
     const int kv_heads = 1 + trial % 3, heads = kv_heads * (trial % 7 == 0 ? 7 : 1 << trial % 4);
-    for (const TileSizes sizes : {TileSizes{kWideRows, kTileRows}, TileSizes{kDecodeRows, kDecodeRows}}) check_forward(r.plan, heads, kv_heads, sizes);
+    for (const TileSizes sizes : {TileSizes{kWideRows, kTileRows}, TileSizes{kDecodeRows, kDecodeRows}})
+      check_forward(r.plan, heads, kv_heads, sizes);
     check_backward(r.plan, heads, kv_heads, r.kv_rows, kTileRows);
     check_backward(r.plan, heads, kv_heads, r.kv_rows, kDecodeRows);
     if (HasFailure()) return;
@@ -150,7 +154,8 @@ TEST(AttentionSchedule, SharingDoesNotDependOnHowRangesAreCut) {
   int shared = 0;
   for (const QueryTile& t : s.decode) shared += t.num_rows == 2;
   EXPECT_GT(shared, 0);
-  for (const QueryTile& t : s.decode) EXPECT_EQ(t.num_rows == 2, s.ranges[size_t(t.first_range)].begin + s.ranges[size_t(t.first_range)].count <= 630);
+  for (const QueryTile& t : s.decode)
+    EXPECT_EQ(t.num_rows == 2, s.ranges[size_t(t.first_range)].begin + s.ranges[size_t(t.first_range)].count <= 630);
 }
 
 // A training pair at P = 700, A = 60: the prompt's last rows and the answers take the smaller tile.

@@ -76,9 +76,12 @@ TEST_P(AttentionTest, ForwardOverTrees) {
     Operand out = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN), gap);
     Operand lse = operand(DType::f32, {c.q_rows, c.heads}, Values(size_t(c.q_rows * c.heads), NAN));
     const float scale = 1.0f / std::sqrt(float(c.d));
-    const auto expected = reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
+    const auto expected =
+        reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
     attention(ctx, q.view(), k.view(), v.view(), c.plan, scale, out.view(), &lse.view());
-    const AttentionBounds bound = attention_bounds({q.values(), k.values(), v.values(), {}, c.plan, c.heads, c.kv_heads, c.d, double(scale)}, attention_rounding(ctx.device, dtype(), c.d, c.kv_rows));
+    const AttentionBounds bound =
+        attention_bounds({q.values(), k.values(), v.values(), {}, c.plan, c.heads, c.kv_heads, c.d, double(scale)},
+                         attention_rounding(ctx.device, dtype(), c.d, c.kv_rows));
     expect_within("out", out, expected.out, bound.out);
     expect_within("lse", lse, expected.lse, bound.lse);
     const Values first = out.read();
@@ -91,22 +94,31 @@ TEST_P(AttentionTest, DecodingSumsOnItsOwnPath) {
   for (Case c : cases()) {
     SCOPED_TRACE(c.name);
     c.plan.is_decode = true;
-    Operand q = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d, 1.5)), k = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d, 1.5), c.d);
-    Operand v = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d), c.d), out = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN));
+    Operand q = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d, 1.5)),
+            k = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d, 1.5), c.d);
+    Operand v = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d), c.d),
+            out = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN));
     const double scale = 1.0 / std::sqrt(double(c.d));
     attention(ctx, q.view(), k.view(), v.view(), c.plan, float(scale), out.view(), nullptr);
-    const AttentionBounds bound = attention_bounds({q.values(), k.values(), v.values(), {}, c.plan, c.heads, c.kv_heads, c.d, scale}, attention_rounding(ctx.device, dtype(), c.d, c.kv_rows));
-    expect_within("out", out, reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, scale).out, bound.out);
+    const AttentionBounds bound =
+        attention_bounds({q.values(), k.values(), v.values(), {}, c.plan, c.heads, c.kv_heads, c.d, scale},
+                         attention_rounding(ctx.device, dtype(), c.d, c.kv_rows));
+    expect_within("out", out,
+                  reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, scale).out,
+                  bound.out);
   }
 }
 
-// However the rows before it came, and wherever their keys lie: in one range or in pieces, in order or not, beside other spans or alone.
+// However the rows before it came, and wherever their keys lie: in one range or in pieces, in order or not, beside
+// other spans or alone.
 TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, room = 3 * length, heads = 4, kv_heads = 2, d = 40;
-  const Values q_values = normal(length * heads * d, 1.5), k_values = normal(length * kv_heads * d, 1.5), v_values = normal(length * kv_heads * d);
+  const Values q_values = normal(length * heads * d, 1.5), k_values = normal(length * kv_heads * d, 1.5),
+               v_values = normal(length * kv_heads * d);
   // Row r of the sequence lies in row `place(r)` of a cache; what lies between is other people's.
-  const auto run = [&](const std::vector<int32_t>& starts, const std::vector<int32_t>& places, const std::vector<KvRange>& queries, bool is_decode) {
+  const auto run = [&](const std::vector<int32_t>& starts, const std::vector<int32_t>& places,
+                       const std::vector<KvRange>& queries, bool is_decode) {
     Values k_all = normal(room * kv_heads * d), v_all = normal(room * kv_heads * d);
     const auto place = [&](int64_t r) {
       const size_t piece = size_t(std::upper_bound(starts.begin(), starts.end(), int32_t(r)) - starts.begin()) - 1;
@@ -123,13 +135,15 @@ TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
       std::vector<KvRange> ranges;
       const int32_t end = rows.begin + rows.count;
       for (size_t i = 0; i < starts.size() && starts[i] < end; ++i)
-        ranges.push_back({places[i], std::min(end, i + 1 < starts.size() ? starts[i + 1] : int32_t(length)) - starts[i]});
+        ranges.push_back(
+            {places[i], std::min(end, i + 1 < starts.size() ? starts[i + 1] : int32_t(length)) - starts[i]});
       if (ranges.back().count < rows.count) return Values();  // a causal span's rows are all in its last range
       add_span(plan, int32_t(some.size()) / int32_t(heads * d), rows.count, ranges, true);
       some.insert(some.end(), q_values.begin() + rows.begin * heads * d, q_values.begin() + end * heads * d);
     }
     const int64_t count = int64_t(some.size()) / (heads * d);
-    Operand q = operand({count, heads, d}, some), k = operand({room, kv_heads, d}, k_all), v = operand({room, kv_heads, d}, v_all), out = operand({count, heads, d}, Values(some.size()));
+    Operand q = operand({count, heads, d}, some), k = operand({room, kv_heads, d}, k_all),
+            v = operand({room, kv_heads, d}, v_all), out = operand({count, heads, d}, Values(some.size()));
     attention(ctx, q.view(), k.view(), v.view(), plan, 0.15f, out.view(), nullptr);
     const Values got = out.read();
     Values all(size_t(length * heads * d));
@@ -143,7 +157,8 @@ TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
   const auto expect_rows = [&](const Values& got, const Values& whole, const std::vector<KvRange>& queries) {
     ASSERT_FALSE(got.empty());
     for (const KvRange& rows : queries)
-      for (int64_t i = rows.begin * heads * d; i < (rows.begin + rows.count) * heads * d; ++i) ASSERT_EQ(got[size_t(i)], whole[size_t(i)]) << "row " << i / (heads * d);
+      for (int64_t i = rows.begin * heads * d; i < (rows.begin + rows.count) * heads * d; ++i)
+        ASSERT_EQ(got[size_t(i)], whole[size_t(i)]) << "row " << i / (heads * d);
   };
   const int32_t all = int32_t(length);
   const Values whole = run({0}, {0}, {{0, all}}, false);
@@ -159,7 +174,8 @@ TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
   for (int32_t r = 0; r < all; r += 13) ones.push_back({r, 1});
   const Values steps = run({0}, {0}, ones, true);
   for (const KvRange& one : ones) expect_rows(run({0}, {3}, {one}, true), steps, {one});
-  for (int32_t cut : {2, 95, 97, 200}) expect_rows(run({0, (cut + 1) / 2, cut}, {700, 5, 350}, {{299, 1}, {325, 1}}, true), steps, {{299, 1}, {325, 1}});
+  for (int32_t cut : {2, 95, 97, 200})
+    expect_rows(run({0, (cut + 1) / 2, cut}, {700, 5, 350}, {{299, 1}, {325, 1}}, true), steps, {{299, 1}, {325, 1}});
 }
 
 TEST_P(AttentionTest, BackwardOverTrees) {
@@ -172,15 +188,21 @@ TEST_P(AttentionTest, BackwardOverTrees) {
       Operand q = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d), c.d);
       Operand k = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d), c.d);
       Operand v = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d));
-      const auto forward = reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
-      Operand out = operand({c.q_rows, c.heads, c.d}, forward.out), lse = operand(DType::f32, {c.q_rows, c.heads}, forward.lse);
+      const auto forward =
+          reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
+      Operand out = operand({c.q_rows, c.heads, c.d}, forward.out),
+              lse = operand(DType::f32, {c.q_rows, c.heads}, forward.lse);
       Operand dout = operand({c.q_rows, c.heads, c.d}, normal(c.q_rows * c.heads * c.d), c.d);
       Operand dq = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN), c.d);
-      Operand dk = operand({c.kv_rows, c.kv_heads, c.d}, Values(k.values().size(), NAN), c.d), dv = operand({c.kv_rows, c.kv_heads, c.d}, Values(k.values().size(), NAN));
-      const auto g = reference::attention_backward(dout.values(), q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
-      attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), c.plan, scale, dq.view(), dk.view(), dv.view());
+      Operand dk = operand({c.kv_rows, c.kv_heads, c.d}, Values(k.values().size(), NAN), c.d),
+              dv = operand({c.kv_rows, c.kv_heads, c.d}, Values(k.values().size(), NAN));
+      const auto g = reference::attention_backward(dout.values(), q.values(), k.values(), v.values(), c.plan, c.heads,
+                                                   c.kv_heads, c.d, double(scale));
+      attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), c.plan, scale,
+                         dq.view(), dk.view(), dv.view());
       const AttentionRounding r = attention_rounding(ctx.device, dtype(), c.d, c.kv_rows);
-      const AttentionBounds bound = attention_bounds({q.values(), k.values(), v.values(), dout.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale)}, r);
+      const AttentionBounds bound = attention_bounds(
+          {q.values(), k.values(), v.values(), dout.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale)}, r);
       expect_within("dq", dq, g.dq, bound.dq, r.storage);
       expect_within("dk", dk, g.dk, bound.dk, r.storage);
       expect_within("dv", dv, g.dv, bound.dv, r.storage);
@@ -205,27 +227,34 @@ TEST_P(AttentionTest, ReferenceGradientIsTheSlope) {
 // A tree must give what each branch gives alone, as prompt and answer in one sequence.
 TEST_P(AttentionTest, TreeEqualsSeparateSequences) {
   const int64_t prompt = 50, answer = 12, heads = 2, d = 16, rows = prompt + 2 * answer;
-  Operand q = operand({rows, heads, d}, normal(rows * heads * d)), k = operand({rows, heads, d}, normal(rows * heads * d)), v = operand({rows, heads, d}, normal(rows * heads * d));
+  Operand q = operand({rows, heads, d}, normal(rows * heads * d)),
+          k = operand({rows, heads, d}, normal(rows * heads * d)),
+          v = operand({rows, heads, d}, normal(rows * heads * d));
   Operand out = operand({rows, heads, d}, Values(size_t(rows * heads * d)));
   AttentionPlan tree;
   add_span(tree, 0, int32_t(prompt), {{0, int32_t(prompt)}}, true);
-  for (int32_t b = 0; b < 2; ++b) add_span(tree, int32_t(prompt + b * answer), int32_t(answer), {{0, int32_t(prompt)}, {int32_t(prompt + b * answer), int32_t(answer)}}, true);
+  for (int32_t b = 0; b < 2; ++b)
+    add_span(tree, int32_t(prompt + b * answer), int32_t(answer),
+             {{0, int32_t(prompt)}, {int32_t(prompt + b * answer), int32_t(answer)}}, true);
   attention(ctx, q.view(), k.view(), v.view(), tree, 0.25f, out.view(), nullptr);
   for (int64_t b = 0; b < 2; ++b) {
     const auto pick = [&](const Operand& x) {
       Values rows_of(x.values().begin(), x.values().begin() + prompt * heads * d);
-      rows_of.insert(rows_of.end(), x.values().begin() + (prompt + b * answer) * heads * d, x.values().begin() + (prompt + (b + 1) * answer) * heads * d);
+      rows_of.insert(rows_of.end(), x.values().begin() + (prompt + b * answer) * heads * d,
+                     x.values().begin() + (prompt + (b + 1) * answer) * heads * d);
       return rows_of;
     };
     AttentionPlan line;
     const int32_t length = int32_t(prompt + answer);
     add_span(line, 0, length, {{0, length}}, true);
-    Operand alone_q = operand({length, heads, d}, pick(q)), alone_k = operand({length, heads, d}, pick(k)), alone_v = operand({length, heads, d}, pick(v));
+    Operand alone_q = operand({length, heads, d}, pick(q)), alone_k = operand({length, heads, d}, pick(k)),
+            alone_v = operand({length, heads, d}, pick(v));
     Operand alone = operand({length, heads, d}, Values(size_t(length * heads * d)));
     attention(ctx, alone_q.view(), alone_k.view(), alone_v.view(), line, 0.25f, alone.view(), nullptr);
     const Values whole = out.read(), one = alone.read();
     for (int64_t i = 0; i < answer * heads * d; ++i)
-      EXPECT_NEAR(whole[size_t((prompt + b * answer) * heads * d + i)], one[size_t(prompt * heads * d + i)], 4 * unit_roundoff(dtype()) * 4);
+      EXPECT_NEAR(whole[size_t((prompt + b * answer) * heads * d + i)], one[size_t(prompt * heads * d + i)],
+                  4 * unit_roundoff(dtype()) * 4);
   }
 }
 

@@ -23,7 +23,8 @@ TEST_P(ElementwiseTest, AddMixesDtypes) {
 TEST_P(ElementwiseTest, ConvertRoundsToNearestEven) {
   for (DType to : {DType::f32, DType::bf16, DType::f16}) {
     Values values = normal(2 * 2500);
-    values[0] = 1 + 0x1p-8, values[1] = 1 + 0x3p-8, values[2] = 65520, values[3] = 1e-7, values[4] = -0.0, values[5] = 3e-8;
+    values[0] = 1 + 0x1p-8, values[1] = 1 + 0x3p-8, values[2] = 65520, values[3] = 1e-7, values[4] = -0.0,
+    values[5] = 3e-8;
     Operand x = operand({2, 2500}, values, 1), y = operand(to, {2, 2500}, Values(5000), 3);
     convert(ctx, x.view(), y.view());
     const Operand rounded = operand(to, {2, 2500}, x.values());  // by the scalar conversions

@@ -15,7 +15,8 @@ TEST_P(GeluTest, EveryKindForwardAndBackward) {
     const int64_t t = 4, f = 2501;
     Values wide = normal(t * f, 3);
     wide[0] = -60, wide[1] = 60, wide[2] = 0, wide[3] = -9.5, wide[4] = 1e-6;
-    Operand x = operand({t, f}, wide, 3), y = operand({t, f}, Values(size_t(t * f)), 1), dy = operand({t, f}, normal(t * f));
+    Operand x = operand({t, f}, wide, 3), y = operand({t, f}, Values(size_t(t * f)), 1),
+            dy = operand({t, f}, normal(t * f));
     Values expected, slope;
     for (size_t i = 0; i < x.values().size(); ++i) {
       expected.push_back(reference::gelu(kind, x.values()[i]));
@@ -31,7 +32,9 @@ TEST_P(GeluTest, EveryKindForwardAndBackward) {
 TEST_P(GeluTest, ReferenceSlopeIsTheSlope) {
   for (Gelu kind : {Gelu::exact, Gelu::quick, Gelu::tanh})
     for (double x = -5; x <= 5; x += 0.37)
-      EXPECT_NEAR(reference::gelu_slope(kind, x), (reference::gelu(kind, x + 1e-5) - reference::gelu(kind, x - 1e-5)) / 2e-5, 1e-8) << x;
+      EXPECT_NEAR(reference::gelu_slope(kind, x),
+                  (reference::gelu(kind, x + 1e-5) - reference::gelu(kind, x - 1e-5)) / 2e-5, 1e-8)
+          << x;
 }
 
 }  // namespace

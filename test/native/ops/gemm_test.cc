@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_few_rows.cuh native/backend/cuda/memory.cu native/backend/cpu/product_avx512bf16.cc
+// Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_few_rows.cuh native/backend/cuda/memory.cu
+// Covers native/backend/cpu/product_avx512bf16.cc
 #include "ops/gemm.h"
 
 #include "backend/cpu/matmul.h"
@@ -12,11 +13,15 @@ namespace {
 using GemmTest = OpTest;
 VPREF_OP_TEST(GemmTest);
 
-struct Size { int64_t m, n, k; };
+struct Size {
+  int64_t m, n, k;
+};
 
 // The largest term of a sum as expect_close takes it: bf16 activations may have their f16 weights rounded to bf16.
 double norm_of(DType activation, DType weight) {
-  return activation == DType::bf16 && weight == DType::f16 ? 4.0 * unit_roundoff(DType::bf16) / unit_roundoff(DType::f32) / 8 : 4.0;
+  return activation == DType::bf16 && weight == DType::f16
+             ? 4.0 * unit_roundoff(DType::bf16) / unit_roundoff(DType::f32) / 8
+             : 4.0;
 }
 
 TEST_P(GemmTest, AllTransposesScalesAndStrides) {
@@ -28,9 +33,11 @@ TEST_P(GemmTest, AllTransposesScalesAndStrides) {
         Operand b = tb ? operand({s.n, s.k}, normal(s.n * s.k), 5) : operand({s.k, s.n}, normal(s.n * s.k), 5);
         for (DType out : {DType::f32, dtype()}) {
           Operand c = operand(out, {s.m, s.n}, beta == 0.0f ? Values(size_t(s.m * s.n), NAN) : normal(s.m * s.n), 7);
-          const Values expected = reference::gemm(a.values(), ta, b.values(), tb, c.values(), s.m, s.n, s.k, alpha, beta);
+          const Values expected =
+              reference::gemm(a.values(), ta, b.values(), tb, c.values(), s.m, s.n, s.k, alpha, beta);
           gemm(ctx, a.view(), ta, b.view(), tb, c.view(), alpha, beta);
-          SCOPED_TRACE(::testing::Message() << s.m << "x" << s.n << "x" << s.k << " flags " << flags << " alpha " << alpha << " beta " << beta);
+          SCOPED_TRACE(::testing::Message() << s.m << "x" << s.n << "x" << s.k << " flags " << flags << " alpha "
+                                            << alpha << " beta " << beta);
           expect_close("c", c, expected, double(s.k), 4.0 * std::fabs(double(alpha)));
         }
       }
@@ -45,7 +52,8 @@ TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
           Operand w = operand(weight_dtype, {s.n, s.k}, normal(s.n * s.k), mode);
           Operand bias = operand(mode == 1 ? weight_dtype : DType::f32, {s.n}, normal(s.n));
           Operand y = operand({t, s.n}, mode == 2 ? normal(t * s.n) : Values(size_t(t * s.n), NAN), 2);
-          Values expected = reference::gemm(x.values(), false, w.values(), true, y.values(), t, s.n, s.k, 1, mode == 2 ? 1 : 0);
+          Values expected =
+              reference::gemm(x.values(), false, w.values(), true, y.values(), t, s.n, s.k, 1, mode == 2 ? 1 : 0);
           if (mode > 0)
             for (size_t i = 0; i < expected.size(); ++i) expected[i] += bias.values()[i % size_t(s.n)];
           linear(ctx, x.view(), w.view(), mode > 0 ? &bias.view() : nullptr, y.view(), mode == 2 ? 1.0f : 0.0f);
@@ -54,27 +62,32 @@ TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
         }
 }
 
-// On CUDA bf16 products of at most 16 rows have a kernel of their own: its edges in every direction, with rows on 16 bytes as it wants them.
+// On CUDA bf16 products of at most 16 rows have a kernel of their own: its edges in every direction, with rows on 16
+// bytes as it wants them.
 TEST_P(GemmTest, FewRows) {
   if (dtype() != DType::bf16) GTEST_SKIP() << "bf16 only";
   for (const int64_t t : {1, 2, 4, 5, 8, 9, 15, 16, 17})
     for (const Size s : {Size{t, 1, 8}, {t, 16, 64}, {t, 50, 72}, {t, 31, 520}, {t, 130, 1096}, {t, 96, 4104}}) {
       Operand x = operand({t, s.k}, normal(t * s.k), 8), w = operand({s.n, s.k}, normal(s.n * s.k), 16);
-      const Values product = reference::gemm(x.values(), false, w.values(), true, Values(size_t(t * s.n)), t, s.n, s.k, 1, 0);
+      const Values product =
+          reference::gemm(x.values(), false, w.values(), true, Values(size_t(t * s.n)), t, s.n, s.k, 1, 0);
       for (DType out : {DType::f32, dtype()}) {
         SCOPED_TRACE(::testing::Message() << t << "x" << s.k << "x" << s.n << " to " << dtype_name(out));
-        // The table's bound for bf16, and for our own kernel a far narrower one: factors are exact, sums are f32, and the result is rounded once.
+        // The table's bound for bf16, and for our own kernel a far narrower one: factors are exact, sums are f32, and
+        // the result is rounded once.
         const auto expect_sums = [&](const char* name, Operand& y, const Values& expected) {
           expect_close(name, y, expected, double(s.k), 8.0);
           if (ctx.device != Device::cuda || t > 16) return;
           const Values got = y.read();
           for (size_t i = 0; i < got.size(); ++i)
-            ASSERT_NEAR(got[i], expected[i], unit_roundoff(out) * std::fabs(expected[i]) + 0x1p-21 * double(s.k + 64)) << name << "[" << i << "]";
+            ASSERT_NEAR(got[i], expected[i], unit_roundoff(out) * std::fabs(expected[i]) + 0x1p-21 * double(s.k + 64))
+                << name << "[" << i << "]";
         };
         for (const auto& [alpha, beta] : {std::pair{1.0f, 0.0f}, {0.5f, 1.0f}, {-2.0f, 0.25f}}) {
           Operand y = operand(out, {t, s.n}, beta == 0.0f ? Values(size_t(t * s.n), NAN) : normal(t * s.n), 3);
           Values expected = product;
-          for (size_t i = 0; i < expected.size(); ++i) expected[i] = alpha * expected[i] + (beta == 0.0f ? 0.0 : beta * y.values()[i]);
+          for (size_t i = 0; i < expected.size(); ++i)
+            expected[i] = alpha * expected[i] + (beta == 0.0f ? 0.0 : beta * y.values()[i]);
           gemm(ctx, x.view(), false, w.view(), true, y.view(), alpha, beta);
           expect_sums("gemm", y, expected);
         }
@@ -95,7 +108,8 @@ TEST_P(GemmTest, ARowOfFewHasTheSameBytes) {
   const int64_t most = 16;
   for (const Size s : {Size{most, 40, 136}, {most, 130, 1096}, {most, 4300, 64}})
     for (DType out : {DType::f32, DType::bf16}) {
-      Operand x = operand({most, s.k}, normal(most * s.k)), w = operand({s.n, s.k}, normal(s.n * s.k)), bias = operand({s.n}, normal(s.n));
+      Operand x = operand({most, s.k}, normal(most * s.k)), w = operand({s.n, s.k}, normal(s.n * s.k)),
+              bias = operand({s.n}, normal(s.n));
       const Values before = normal(most * s.n);
       const auto rows = [&](int64_t first, int64_t count) {
         Operand y = operand(out, {most, s.n}, before);
@@ -122,13 +136,17 @@ TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
   for (const Size s : {Size{most, 40, 136}, {most, 131, 1096}, {most, 9, 2500}, {most, 300, 16}, {most, 5, 3}})
     for (DType weight : {DType::f32, DType::bf16, DType::f16})
       for (DType out : {DType::f32, dtype()}) {
-        SCOPED_TRACE(::testing::Message() << s.k << "x" << s.n << " weight " << dtype_name(weight) << " to " << dtype_name(out));
-        Operand x = operand({most, s.k}, normal(most * s.k), 5), w = operand(weight, {s.n, s.k}, normal(s.n * s.k), 3), bias = operand(DType::f32, {s.n}, normal(s.n));
+        SCOPED_TRACE(::testing::Message()
+                     << s.k << "x" << s.n << " weight " << dtype_name(weight) << " to " << dtype_name(out));
+        Operand x = operand({most, s.k}, normal(most * s.k), 5), w = operand(weight, {s.n, s.k}, normal(s.n * s.k), 3),
+                bias = operand(DType::f32, {s.n}, normal(s.n));
         const Values before = normal(most * s.n);
         const auto rows = [&](int64_t first, int64_t count, bool bare) {
           Operand y = operand(out, {most, s.n}, before, 2);
-          linear(ctx, x.view().rows(first, count), w.view(), bare ? nullptr : &bias.view(), y.view().rows(first, count), bare ? 0.0f : 0.5f);
-          if (weight == dtype() && !bare) gemm(ctx, x.view().rows(first, count), false, w.view(), true, y.view().rows(first, count), 0.25f, 1.0f);
+          linear(ctx, x.view().rows(first, count), w.view(), bare ? nullptr : &bias.view(), y.view().rows(first, count),
+                 bare ? 0.0f : 0.5f);
+          if (weight == dtype() && !bare)
+            gemm(ctx, x.view().rows(first, count), false, w.view(), true, y.view().rows(first, count), 0.25f, 1.0f);
           const Values all = y.read();
           return Values(all.begin() + first * s.n, all.begin() + (first + count) * s.n);
         };
@@ -137,7 +155,9 @@ TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
           const Values together = rows(0, most, bare);
           const auto expect_part = [&](int64_t first, int64_t count) {
             ctx.num_threads = int(1 + (first + count) % 5);
-            ASSERT_EQ(rows(first, count, bare), Values(together.begin() + first * s.n, together.begin() + (first + count) * s.n)) << count << " rows from " << first;
+            ASSERT_EQ(rows(first, count, bare),
+                      Values(together.begin() + first * s.n, together.begin() + (first + count) * s.n))
+                << count << " rows from " << first;
           };
           for (int64_t count = 1; count < 26; ++count) expect_part((count * 7) % (most - count), count);
           for (const int64_t count : {33, 48, 69}) expect_part(1, count);
@@ -146,18 +166,22 @@ TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
       }
 }
 
-// One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for the next.
+// One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for
+// the next.
 TEST_P(GemmTest, OperandsOfAnyAlignment) {
   const int64_t t = 3, k = 24, n = 16, last = 4;
-  Operand x = operand({t + last, k}, normal((t + last) * k), 1), weight = operand({n, k}, normal(n * k)), bias = operand({2 * n}, normal(2 * n));
+  Operand x = operand({t + last, k}, normal((t + last) * k), 1), weight = operand({n, k}, normal(n * k)),
+          bias = operand({2 * n}, normal(2 * n));
   for (const int64_t at : {int64_t(0), int64_t(1), int64_t(2), last}) {
     Operand y = operand({t + last, n}, Values(size_t((t + last) * n)), 1);
     const Tensor bias_view = bias.view().rows(4 * at, n);
     linear(ctx, x.view().rows(at, t), weight.view(), &bias_view, y.view().rows(at, t));
     const Values some(x.values().begin() + at * k, x.values().begin() + (at + t) * k);
-    const Values product = reference::gemm(some, false, weight.values(), true, Values(size_t(t * n)), t, n, k, 1.0, 0.0);
+    const Values product =
+        reference::gemm(some, false, weight.values(), true, Values(size_t(t * n)), t, n, k, 1.0, 0.0);
     Values expected((size_t((t + last) * n)));
-    for (int64_t i = 0; i < t * n; ++i) expected[size_t(at * n + i)] = product[size_t(i)] + bias.values()[size_t(4 * at + i % n)];
+    for (int64_t i = 0; i < t * n; ++i)
+      expected[size_t(at * n + i)] = product[size_t(i)] + bias.values()[size_t(4 * at + i % n)];
     expect_close("y", y, expected, double(k));
   }
 }
@@ -187,7 +211,8 @@ TEST_P(GemmTest, BuiltInProductOverSeveralBlocks) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t m = 61, n = 3100, k = 400;
   Operand a = operand({m, k}, normal(m * k)), b = operand({n, k}, normal(n * k)), c = operand({m, n}, normal(m * n));
-  const cpu::Matmul p{m, n, k, a.view().data, dtype(), k, 1, b.view().data, dtype(), 1, k, c.view().data, dtype(), n, nullptr, 0.5f, 2.0f};
+  const cpu::Matmul p{m,       n, k,       a.view().data, dtype(), k, 1, b.view().data, dtype(), 1, k, c.view().data,
+                      dtype(), n, nullptr, 0.5f,          2.0f};
   const Values expected = reference::gemm(a.values(), false, b.values(), true, c.values(), m, n, k, 0.5, 2);
   cpu::matmul_builtin(ctx, p, ctx.workspace.get(cpu::matmul_builtin_bytes(ctx, p)));
   expect_close("c", c, expected, double(k), 4.0);
@@ -197,11 +222,14 @@ TEST_P(GemmTest, SameBytesWhateverTheThreads) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   for (const int64_t t : {1, 8, 70}) {
     const int64_t n = 300, k = 257;
-    Operand x = operand({t, k}, normal(t * k)), w = operand({n, k}, normal(n * k)), y = operand({t, n}, Values(size_t(t * n)));
+    Operand x = operand({t, k}, normal(t * k)), w = operand({n, k}, normal(n * k)),
+            y = operand({t, n}, Values(size_t(t * n)));
     Values first;
     for (int threads : {1, 2, 1, 2}) {
       ctx.num_threads = threads;
-      const cpu::Matmul p{t, n, k, x.view().data, dtype(), k, 1, w.view().data, dtype(), 1, k, y.view().data, dtype(), n, nullptr, 1, 0};
+      const cpu::Matmul p{t,       n, k, x.view().data, dtype(), k, 1,       w.view().data,
+                          dtype(), 1, k, y.view().data, dtype(), n, nullptr, 1,
+                          0};
       cpu::matmul_builtin(ctx, p, ctx.workspace.get(cpu::matmul_builtin_bytes(ctx, p)));
       const Values now = y.read();
       if (first.empty()) first = now;

@@ -14,7 +14,8 @@ TEST_P(LogSoftmaxTest, GathersAndTurnsIntoTheGradient) {
   for (const int64_t v : {1, 5, 4097, 9000}) {
     const int64_t r = 4;
     Values wide = normal(r * v, 3);
-    for (int64_t i = 0; i < v; ++i) wide[size_t(v + i)] += 80, wide[size_t(2 * v + i)] -= 300;  // no overflow, no underflow of the row
+    for (int64_t i = 0; i < v; ++i)
+      wide[size_t(v + i)] += 80, wide[size_t(2 * v + i)] -= 300;  // no overflow, no underflow of the row
     const std::vector<int32_t> target = {0, int32_t(v - 1), int32_t(v / 2), 0};
     Operand logits = operand({r, v}, wide, 3), logp = operand(DType::f32, {r}, Values(size_t(r)));
     const Values all = reference::log_softmax(logits.values(), r, v);

@@ -15,7 +15,8 @@ constexpr float kEps = 1e-5f;
 TEST_P(RmsNormTest, ForwardAndFusedAddition) {
   for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {40, 1000}, {2, 20000}})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
-      Operand x = operand({t, d}, normal(t * d), 3), w = operand(weight_dtype, {d}, normal(d)), y = operand({t, d}, Values(size_t(t * d)), 1);
+      Operand x = operand({t, d}, normal(t * d), 3), w = operand(weight_dtype, {d}, normal(d)),
+              y = operand({t, d}, Values(size_t(t * d)), 1);
       Operand rstd = operand(DType::f32, {t}, Values(static_cast<size_t>(t)));
       rms_norm(ctx, x.view(), w.view(), kEps, y.view(), &rstd.view());
       expect_close("y", y, reference::rms_norm(x.values(), w.values(), t, d, double(kEps)));
@@ -46,24 +47,29 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
 // A head is normed as a row is: [T,H,D] gives what the rows of the dense [T*H,D] give.
 TEST_P(RmsNormTest, Heads) {
   const int64_t t = 5, heads = 3, d = 16;
-  Operand x = operand({t, heads * d}, normal(t * heads * d), 2), w = operand({d}, normal(d)), y = operand({t, heads * d}, Values(size_t(t * heads * d)), 1);
+  Operand x = operand({t, heads * d}, normal(t * heads * d), 2), w = operand({d}, normal(d)),
+          y = operand({t, heads * d}, Values(size_t(t * heads * d)), 1);
   Operand rstd = operand(DType::f32, {heads, t}, Values(size_t(heads * t)));
   rms_norm(ctx, x.view().heads(heads), w.view(), kEps, y.view().heads(heads), &rstd.view());
   expect_close("y", y, reference::rms_norm(x.values(), w.values(), t * heads, d, double(kEps)));
 
   Operand dy = operand({t, heads * d}, normal(t * heads * d), 1), dw = operand(DType::f32, {d}, normal(d));
-  reference::NormGradients g = reference::rms_norm_backward(dy.values(), x.values(), w.values(), t * heads, d, double(kEps));
+  reference::NormGradients g =
+      reference::rms_norm_backward(dy.values(), x.values(), w.values(), t * heads, d, double(kEps));
   for (size_t i = 0; i < g.dweight.size(); ++i) g.dweight[i] += dw.values()[i];
-  rms_norm_backward(ctx, dy.view().heads(heads), x.view().heads(heads), w.view(), rstd.view(), dy.view().heads(heads), /*accumulate=*/false, &dw.view());
+  rms_norm_backward(ctx, dy.view().heads(heads), x.view().heads(heads), w.view(), rstd.view(), dy.view().heads(heads),
+                    /*accumulate=*/false, &dw.view());
   expect_close("dx", dy, g.dx, 4);
   expect_close("dweight", dw, g.dweight, double(t * heads));
 }
 
 TEST_P(RmsNormTest, Backward) {
-  for (const auto& [t, d, accumulate] : {std::tuple<int64_t, int64_t, bool>{6, 130, false}, {6, 130, true}, {2, 20000, true}}) {
+  for (const auto& [t, d, accumulate] :
+       {std::tuple<int64_t, int64_t, bool>{6, 130, false}, {6, 130, true}, {2, 20000, true}}) {
     Operand x = operand({t, d}, normal(t * d)), w = operand({d}, normal(d)), dy = operand({t, d}, normal(t * d), 1);
     Operand y = operand({t, d}, Values(size_t(t * d))), rstd = operand(DType::f32, {t}, Values(static_cast<size_t>(t)));
-    Operand dx = operand({t, d}, accumulate ? normal(t * d) : Values(size_t(t * d), NAN)), dw = operand(DType::f32, {d}, normal(d));
+    Operand dx = operand({t, d}, accumulate ? normal(t * d) : Values(size_t(t * d), NAN)),
+            dw = operand(DType::f32, {d}, normal(d));
     rms_norm(ctx, x.view(), w.view(), kEps, y.view(), &rstd.view());
     reference::NormGradients g = reference::rms_norm_backward(dy.values(), x.values(), w.values(), t, d, double(kEps));
     for (size_t i = 0; i < g.dx.size(); ++i) g.dx[i] += accumulate ? dx.values()[i] : 0;
@@ -78,8 +84,10 @@ TEST_P(RmsNormTest, ReferenceGradientIsTheSlope) {
   const int64_t t = 2, d = 5;
   const Values x = normal(t * d), w = normal(d), dy = normal(t * d);
   const reference::NormGradients g = reference::rms_norm_backward(dy, x, w, t, d, 1e-5);
-  expect_same("dx", g.dx, finite_differences(x, [&](const Values& v) { return inner(dy, reference::rms_norm(v, w, t, d, 1e-5)); }));
-  expect_same("dweight", g.dweight, finite_differences(w, [&](const Values& v) { return inner(dy, reference::rms_norm(x, v, t, d, 1e-5)); }));
+  expect_same("dx", g.dx,
+              finite_differences(x, [&](const Values& v) { return inner(dy, reference::rms_norm(v, w, t, d, 1e-5)); }));
+  expect_same("dweight", g.dweight,
+              finite_differences(w, [&](const Values& v) { return inner(dy, reference::rms_norm(x, v, t, d, 1e-5)); }));
 }
 
 }  // namespace

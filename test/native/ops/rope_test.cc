@@ -48,13 +48,15 @@ TEST_P(RopeTest, KeysAndValuesGoToTheirCacheRows) {
       place(rotated, i, heads, kv_heads, expected_keys, rows[size_t(i)]);
       place(qkv.values(), i, heads + kv_heads, kv_heads, expected_values, rows[size_t(i)]);
     }
-    rope_to_cache(ctx, qkv.view(), index(positions, /*as_row=*/true), f.view(), index(rows), keys.view(), values.view());
+    rope_to_cache(ctx, qkv.view(), index(positions, /*as_row=*/true), f.view(), index(rows), keys.view(),
+                  values.view());
     expect_close("keys", keys, expected_keys);
     EXPECT_EQ(values.read(), expected_values);
     if (heads == 0) continue;
     const Values after = qkv.read();
     Values kept;
-    for (int64_t i = 0; i < t; ++i) kept.insert(kept.end(), after.begin() + i * all * d, after.begin() + (i * all + heads) * d);
+    for (int64_t i = 0; i < t; ++i)
+      kept.insert(kept.end(), after.begin() + i * all * d, after.begin() + (i * all + heads) * d);
     Operand expected = operand({t, heads, d}, queries);
     expect_same("queries", kept, expected.values(), 4 * unit_roundoff(GetParam().dtype));
   }

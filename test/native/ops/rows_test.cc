@@ -13,10 +13,12 @@ TEST_P(RowsTest, GatherConvertsAndSkips) {
   const int64_t v = 9, d = 2100;
   const std::vector<int32_t> at = {3, -1, 0, 8, 3};
   for (DType from : {DType::f32, DType::bf16, DType::f16}) {
-    Operand x = operand(from, {v, d}, normal(v * d), 1), y = operand({int64_t(at.size()), d}, normal(int64_t(at.size()) * d), 2);
+    Operand x = operand(from, {v, d}, normal(v * d), 1),
+            y = operand({int64_t(at.size()), d}, normal(int64_t(at.size()) * d), 2);
     Values expected = y.values();
     for (size_t i = 0; i < at.size(); ++i)
-      for (int64_t j = 0; j < d && at[i] >= 0; ++j) expected[i * size_t(d) + size_t(j)] = x.values()[size_t(at[i] * d + j)];
+      for (int64_t j = 0; j < d && at[i] >= 0; ++j)
+        expected[i * size_t(d) + size_t(j)] = x.values()[size_t(at[i] * d + j)];
     gather_rows(ctx, x.view(), index(at), y.view());
     expect_close("y", y, expected);
   }
@@ -28,7 +30,8 @@ TEST_P(RowsTest, ScatterPlacesRows) {
   Operand x = operand({4, d}, normal(4 * d), 1), y = operand({v, d}, normal(v * d), 2);
   Values expected = y.values();
   for (size_t i = 0; i < at.size(); ++i)
-    for (int64_t j = 0; j < d && at[i] >= 0; ++j) expected[size_t(at[i] * d + j)] = x.values()[i * size_t(d) + size_t(j)];
+    for (int64_t j = 0; j < d && at[i] >= 0; ++j)
+      expected[size_t(at[i] * d + j)] = x.values()[i * size_t(d) + size_t(j)];
   scatter_rows(ctx, x.view(), index(at), y.view());
   expect_close("y", y, expected);
 }
@@ -40,7 +43,8 @@ TEST_P(RowsTest, ScatterAddsRepeatedRows) {
   Operand x = operand({t, d}, normal(t * d), 1), y = operand(DType::f32, {v, d}, normal(v * d));
   Values expected = y.values();
   for (size_t i = 0; i < at.size(); ++i)
-    for (int64_t j = 0; j < d && at[i] >= 0; ++j) expected[size_t(at[i] * d + j)] += x.values()[i * size_t(d) + size_t(j)];
+    for (int64_t j = 0; j < d && at[i] >= 0; ++j)
+      expected[size_t(at[i] * d + j)] += x.values()[i * size_t(d) + size_t(j)];
   scatter_add_rows(ctx, x.view(), index(at), y.view());
   expect_close("y", y, expected, 4);
 }
@@ -48,8 +52,7 @@ TEST_P(RowsTest, ScatterAddsRepeatedRows) {
 TEST_P(RowsTest, IndexOutsideIsNamed) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "the GPU does not read the index back";
   Operand x = operand({3, 4}, normal(12)), y = operand({2, 4}, normal(8));
-  for (int32_t wrong : {3, -2})
-    try {
+  for (int32_t wrong : {3, -2}) try {
       gather_rows(ctx, x.view(), index({0, wrong}), y.view());
       FAIL() << "took index " << wrong;
     } catch (const Error& e) {

@@ -13,7 +13,9 @@ namespace {
 
 class SampleTokenTest : public OpTest {
  protected:
-  Tensor placed(const std::vector<SampleParams>& params) { return index(sample_words(params)).reshaped({int64_t(params.size()), kSampleWords}); }
+  Tensor placed(const std::vector<SampleParams>& params) {
+    return index(sample_words(params)).reshaped({int64_t(params.size()), kSampleWords});
+  }
 };
 VPREF_OP_TEST(SampleTokenTest);
 
@@ -21,11 +23,13 @@ VPREF_OP_TEST(SampleTokenTest);
 int32_t reference_draw(const Values& logits, const SampleParams& p) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[size_t(a)] > logits[size_t(b)]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return logits[size_t(a)] > logits[size_t(b)]; });
   if (p.temperature == 0) return order[0];
   if (p.top_k > 0 && size_t(p.top_k) < order.size()) order.resize(size_t(p.top_k));
   Values weight;
-  for (int32_t i : order) weight.push_back(std::exp((logits[size_t(i)] - logits[size_t(order[0])]) / double(p.temperature)));
+  for (int32_t i : order)
+    weight.push_back(std::exp((logits[size_t(i)] - logits[size_t(order[0])]) / double(p.temperature)));
   double total = std::accumulate(weight.begin(), weight.end(), 0.0), sum = 0;
   if (p.top_p < 1) {
     size_t kept = 0;
@@ -43,9 +47,12 @@ int32_t reference_draw(const Values& logits, const SampleParams& p) {
 
 TEST_P(SampleTokenTest, DrawsByTheRule) {
   for (const int64_t v : {1, 3, 70, 2000}) {
-    const std::vector<SampleParams> kinds = {
-        {}, {.temperature = 1.0f}, {.temperature = 0.7f, .top_p = 0.9f}, {.temperature = 1.3f, .top_k = 5},
-        {.temperature = 1.0f, .top_p = 0.5f, .top_k = 40}, {.temperature = 2.0f, .top_p = 1e-6f}};
+    const std::vector<SampleParams> kinds = {{},
+                                             {.temperature = 1.0f},
+                                             {.temperature = 0.7f, .top_p = 0.9f},
+                                             {.temperature = 1.3f, .top_k = 5},
+                                             {.temperature = 1.0f, .top_p = 0.5f, .top_k = 40},
+                                             {.temperature = 2.0f, .top_p = 1e-6f}};
     std::vector<SampleParams> params;
     for (uint32_t i = 0; i < 60; ++i) {
       params.push_back(kinds[i % kinds.size()]);
@@ -93,7 +100,8 @@ TEST_P(SampleTokenTest, FrequenciesFollowTheProbabilities) {
   std::vector<double> count(4);
   for (int32_t id : read_ints(token)) count[size_t(id)] += 1.0 / double(r);
   const double expected[] = {0.5, 0.25, 0.15, 0.1};
-  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(count[i], expected[i], 4 * std::sqrt(expected[i] * (1 - expected[i]) / double(r)));
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_NEAR(count[i], expected[i], 4 * std::sqrt(expected[i] * (1 - expected[i]) / double(r)));
 }
 
 TEST_P(SampleTokenTest, LogitsThatAreNotFiniteAreAnError) {
@@ -103,7 +111,8 @@ TEST_P(SampleTokenTest, LogitsThatAreNotFiniteAreAnError) {
     Operand logits = operand({1, 40}, row), logp = operand(DType::f32, {1}, {0});
     const Tensor token = index({7});
     if (ctx.device == Device::cpu) {
-      EXPECT_THROW(sample_token(ctx, logits.view(), placed({SampleParams{.temperature = 1.0f}}), token, logp.view()), Error);
+      EXPECT_THROW(sample_token(ctx, logits.view(), placed({SampleParams{.temperature = 1.0f}}), token, logp.view()),
+                   Error);
     } else {
       sample_token(ctx, logits.view(), placed({SampleParams{.temperature = 1.0f}}), token, logp.view());
       EXPECT_EQ(read_ints(token)[0], -1);
@@ -111,7 +120,8 @@ TEST_P(SampleTokenTest, LogitsThatAreNotFiniteAreAnError) {
     }
   }
   Operand logits = operand({1, 4}, Values(4)), logp = operand(DType::f32, {1}, {0});
-  EXPECT_THROW(sample_token(ctx, logits.view(), placed({SampleParams{.top_p = 0.0f}}), index({-1}), logp.view()), Error);
+  EXPECT_THROW(sample_token(ctx, logits.view(), placed({SampleParams{.top_p = 0.0f}}), index({-1}), logp.view()),
+               Error);
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ TEST_P(SwigluTest, ForwardIntoGateAndBackwardInPlace) {
   for (const auto& [t, f] : {std::pair<int64_t, int64_t>{1, 1}, {3, 37}, {9, 2500}}) {
     Values wide = normal(t * f, 4);
     if (f > 30) wide[0] = -200, wide[1] = 200, wide[2] = 0;
-    Operand gate = operand({t, f}, wide, 5), up = operand({t, f}, normal(t * f), 1), y = operand({t, f}, Values(size_t(t * f)), 2);
+    Operand gate = operand({t, f}, wide, 5), up = operand({t, f}, normal(t * f), 1),
+            y = operand({t, f}, Values(size_t(t * f)), 2);
     const Values expected = reference::swiglu(gate.values(), up.values());
     swiglu(ctx, gate.view(), up.view(), y.view());
     expect_close("y", y, expected, 1, 1.0);
@@ -32,8 +33,10 @@ TEST_P(SwigluTest, ForwardIntoGateAndBackwardInPlace) {
 TEST_P(SwigluTest, ReferenceGradientIsTheSlope) {
   const Values gate = normal(9), up = normal(9), dy = normal(9);
   const auto g = reference::swiglu_backward(dy, gate, up);
-  expect_same("dgate", g.dgate, finite_differences(gate, [&](const Values& v) { return inner(dy, reference::swiglu(v, up)); }));
-  expect_same("dup", g.dup, finite_differences(up, [&](const Values& v) { return inner(dy, reference::swiglu(gate, v)); }));
+  expect_same("dgate", g.dgate,
+              finite_differences(gate, [&](const Values& v) { return inner(dy, reference::swiglu(v, up)); }));
+  expect_same("dup", g.dup,
+              finite_differences(up, [&](const Values& v) { return inner(dy, reference::swiglu(gate, v)); }));
 }
 
 }  // namespace

@@ -53,7 +53,8 @@ class Operand {
     width_ = width;
     bytes_.assign(size_t(rows * stride_) * dtype_size(dtype), char(0xff));  // the gaps hold NaN
     for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < width; ++c) values_[size_t(r * width + c)] = put(dtype, size_t(r * stride_ + c), float(values[size_t(r * width + c)]));
+      for (int64_t c = 0; c < width; ++c)
+        values_[size_t(r * width + c)] = put(dtype, size_t(r * stride_ + c), float(values[size_t(r * width + c)]));
     buffer_ = Buffer(ctx.device, bytes_.size());
     copy_to_device(ctx, buffer_.data(), bytes_.data(), bytes_.size());
     view_ = Tensor(buffer_.data(), dtype, shape);
@@ -83,7 +84,9 @@ class Operand {
     if (dtype == DType::f32) std::memcpy(&bytes_[i * 4], &value, 4);
     const uint16_t bits = dtype == DType::bf16 ? to_bf16(value).bits : to_f16(value).bits;
     if (dtype != DType::f32) std::memcpy(&bytes_[i * 2], &bits, 2);
-    return dtype == DType::f32 ? double(value) : dtype == DType::bf16 ? double(to_f32(bf16_t{bits})) : double(to_f32(f16_t{bits}));
+    return dtype == DType::f32    ? double(value)
+           : dtype == DType::bf16 ? double(to_f32(bf16_t{bits}))
+                                  : double(to_f32(f16_t{bits}));
   }
   double get(size_t i) const {
     uint16_t bits;
@@ -126,14 +129,19 @@ class OpTest : public ::testing::TestWithParam<Variant> {
     for (double& x : v) x = d(random_);
     return v;
   }
-  Operand operand(std::initializer_list<int64_t> shape, const Values& values, int64_t gap = 0) { return {ctx, dtype(), shape, values, gap}; }
-  Operand operand(DType t, std::initializer_list<int64_t> shape, const Values& values, int64_t gap = 0) { return {ctx, t, shape, values, gap}; }
+  Operand operand(std::initializer_list<int64_t> shape, const Values& values, int64_t gap = 0) {
+    return {ctx, dtype(), shape, values, gap};
+  }
+  Operand operand(DType t, std::initializer_list<int64_t> shape, const Values& values, int64_t gap = 0) {
+    return {ctx, t, shape, values, gap};
+  }
   // A dense i32 tensor on the device; lives as long as the test.
   Tensor index(const std::vector<int32_t>& values, bool as_row = false) {
     int_buffers_.emplace_back(ctx.device, values.size() * 4 + 4);
     copy_to_device(ctx, int_buffers_.back().data(), values.data(), values.size() * 4);
     const int64_t n = int64_t(values.size());
-    return as_row ? Tensor(int_buffers_.back().data(), DType::i32, {1, n}) : Tensor(int_buffers_.back().data(), DType::i32, {n});
+    return as_row ? Tensor(int_buffers_.back().data(), DType::i32, {1, n})
+                  : Tensor(int_buffers_.back().data(), DType::i32, {n});
   }
   std::vector<int32_t> read_ints(const Tensor& t) {
     std::vector<int32_t> v(size_t(t.numel()));
@@ -141,8 +149,9 @@ class OpTest : public ::testing::TestWithParam<Variant> {
     return v;
   }
 
-  // |actual - expected| <= 2 roundoff(output) |expected| + 8 roundoff(arithmetic) (|expected| + sqrt(terms) norm), norm = the largest
-  // |expected| unless given: sums of `terms` products of random sign grow like their square root; 8 covers the tail over all elements.
+  // |actual - expected| <= 2 roundoff(output) |expected| + 8 roundoff(arithmetic) (|expected| + sqrt(terms) norm), norm
+  // = the largest |expected| unless given: sums of `terms` products of random sign grow like their square root; 8
+  // covers the tail over all elements.
   void expect_close(const char* name, Operand& actual, const Values& expected, double terms = 1, double norm = 0) {
     const Values got = actual.read();
     ASSERT_EQ(got.size(), expected.size()) << name;
@@ -151,9 +160,11 @@ class OpTest : public ::testing::TestWithParam<Variant> {
     const double arithmetic = GetParam().device == Device::cuda ? unit_roundoff(dtype()) : unit_roundoff(DType::f32);
     int shown = 0;
     for (size_t i = 0; i < got.size(); ++i) {
-      const double tolerance = 2 * unit_roundoff(actual.view().dtype) * std::fabs(expected[i]) + 8 * arithmetic * (std::fabs(expected[i]) + std::sqrt(terms) * norm);
+      const double tolerance = 2 * unit_roundoff(actual.view().dtype) * std::fabs(expected[i]) +
+                               8 * arithmetic * (std::fabs(expected[i]) + std::sqrt(terms) * norm);
       if (std::fabs(got[i] - expected[i]) <= tolerance) continue;
-      ADD_FAILURE() << name << "[" << i << "]: expected " << expected[i] << ", got " << got[i] << ", tolerance " << tolerance;
+      ADD_FAILURE() << name << "[" << i << "]: expected " << expected[i] << ", got " << got[i] << ", tolerance "
+                    << tolerance;
       if (++shown == 4) return;
     }
     EXPECT_TRUE(actual.gaps_untouched()) << name << ": wrote between its rows";
@@ -166,8 +177,9 @@ class OpTest : public ::testing::TestWithParam<Variant> {
   std::vector<Buffer> int_buffers_;
 };
 
-#define VPREF_OP_TEST(name) INSTANTIATE_TEST_SUITE_P(Variants, name, ::testing::ValuesIn(variants()), \
-    [](const auto& info) { return ::testing::PrintToString(info.param); })
+#define VPREF_OP_TEST(name)                                                 \
+  INSTANTIATE_TEST_SUITE_P(Variants, name, ::testing::ValuesIn(variants()), \
+                           [](const auto& info) { return ::testing::PrintToString(info.param); })
 
 // The slope of `loss` along each of x's elements by central differences.
 template <class Loss>
@@ -193,7 +205,8 @@ inline double inner(const Values& a, const Values& b) {
 
 inline void expect_same(const char* name, const Values& analytic, const Values& numeric, double tolerance = 1e-6) {
   ASSERT_EQ(analytic.size(), numeric.size());
-  for (size_t i = 0; i < analytic.size(); ++i) EXPECT_NEAR(analytic[i], numeric[i], tolerance * (1 + std::fabs(numeric[i]))) << name << "[" << i << "]";
+  for (size_t i = 0; i < analytic.size(); ++i)
+    EXPECT_NEAR(analytic[i], numeric[i], tolerance * (1 + std::fabs(numeric[i]))) << name << "[" << i << "]";
 }
 
 }  // namespace vpref

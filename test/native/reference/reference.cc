@@ -6,8 +6,8 @@
 
 namespace vpref::reference {
 
-Values gemm(const Values& a, bool transpose_a, const Values& b, bool transpose_b, const Values& c, int64_t m, int64_t n, int64_t k,
-            double alpha, double beta) {
+Values gemm(const Values& a, bool transpose_a, const Values& b, bool transpose_b, const Values& c, int64_t m, int64_t n,
+            int64_t k, double alpha, double beta) {
   Values out(size_t(m * n));
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
@@ -30,7 +30,8 @@ Values rms_norm(const Values& x, const Values& weight, int64_t t, int64_t d, dou
   return y;
 }
 
-NormGradients rms_norm_backward(const Values& dy, const Values& x, const Values& weight, int64_t t, int64_t d, double eps) {
+NormGradients rms_norm_backward(const Values& dy, const Values& x, const Values& weight, int64_t t, int64_t d,
+                                double eps) {
   NormGradients g{Values(x.size()), Values(size_t(d)), {}};
   for (int64_t i = 0; i < t; ++i) {
     const double *row = &x[size_t(i * d)], *dr = &dy[size_t(i * d)];
@@ -48,7 +49,9 @@ NormGradients rms_norm_backward(const Values& dy, const Values& x, const Values&
 
 namespace {
 
-struct Moments { double mean, r; };
+struct Moments {
+  double mean, r;
+};
 Moments moments(const double* row, int64_t d, double eps) {
   double mean = 0, variance = 0;
   for (int64_t j = 0; j < d; ++j) mean += row[j] / double(d);
@@ -62,12 +65,14 @@ Values layer_norm(const Values& x, const Values& weight, const Values& bias, int
   Values y(x.size());
   for (int64_t i = 0; i < t; ++i) {
     const Moments m = moments(&x[size_t(i * d)], d, eps);
-    for (int64_t j = 0; j < d; ++j) y[size_t(i * d + j)] = (x[size_t(i * d + j)] - m.mean) * m.r * weight[size_t(j)] + bias[size_t(j)];
+    for (int64_t j = 0; j < d; ++j)
+      y[size_t(i * d + j)] = (x[size_t(i * d + j)] - m.mean) * m.r * weight[size_t(j)] + bias[size_t(j)];
   }
   return y;
 }
 
-NormGradients layer_norm_backward(const Values& dy, const Values& x, const Values& weight, int64_t t, int64_t d, double eps) {
+NormGradients layer_norm_backward(const Values& dy, const Values& x, const Values& weight, int64_t t, int64_t d,
+                                  double eps) {
   NormGradients g{Values(x.size()), Values(size_t(d)), Values(size_t(d))};
   for (int64_t i = 0; i < t; ++i) {
     const double *row = &x[size_t(i * d)], *dr = &dy[size_t(i * d)];
@@ -87,7 +92,8 @@ NormGradients layer_norm_backward(const Values& dy, const Values& x, const Value
   return g;
 }
 
-Values rope(const Values& x, const std::vector<int32_t>& positions, const Values& inv_freq, int64_t heads, int64_t d, bool inverse) {
+Values rope(const Values& x, const std::vector<int32_t>& positions, const Values& inv_freq, int64_t heads, int64_t d,
+            bool inverse) {
   Values y = x;
   for (size_t t = 0; t < positions.size(); ++t)
     for (int64_t h = 0; h < heads; ++h)
@@ -150,8 +156,8 @@ std::vector<int64_t> seen_rows(const AttentionPlan& plan, const AttentionSpan& s
 
 // body(query row, head, the rows it sees, their probabilities, log-sum-exp).
 template <class Body>
-void for_queries(const Values& q, const Values& k, const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int64_t d,
-                 double scale, Body body) {
+void for_queries(const Values& q, const Values& k, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,
+                 int64_t d, double scale, Body body) {
   for (const AttentionSpan& s : plan.spans)
     for (int64_t i = 0; i < s.q_count; ++i) {
       const std::vector<int64_t> rows = seen_rows(plan, s, i);
@@ -160,7 +166,8 @@ void for_queries(const Values& q, const Values& k, const AttentionPlan& plan, in
         Values p(rows.size());
         double max = -INFINITY, sum = 0;
         for (size_t j = 0; j < rows.size(); ++j) {
-          for (int64_t e = 0; e < d; ++e) p[j] += scale * q[size_t((t * heads + h) * d + e)] * k[size_t((rows[j] * kv_heads + kv) * d + e)];
+          for (int64_t e = 0; e < d; ++e)
+            p[j] += scale * q[size_t((t * heads + h) * d + e)] * k[size_t((rows[j] * kv_heads + kv) * d + e)];
           max = std::max(max, p[j]);
         }
         for (double& v : p) sum += v = std::exp(v - max);
@@ -172,38 +179,42 @@ void for_queries(const Values& q, const Values& k, const AttentionPlan& plan, in
 
 }  // namespace
 
-Attention attention(const Values& q, const Values& k, const Values& v, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,
-                    int64_t d, double scale) {
+Attention attention(const Values& q, const Values& k, const Values& v, const AttentionPlan& plan, int64_t heads,
+                    int64_t kv_heads, int64_t d, double scale) {
   Attention a{Values(q.size()), Values(q.size() / size_t(d))};
-  for_queries(q, k, plan, heads, kv_heads, d, scale, [&](int64_t t, int64_t h, int64_t kv, const auto& rows, const Values& p, double lse) {
-    a.lse[size_t(t * heads + h)] = lse;
-    for (size_t j = 0; j < rows.size(); ++j)
-      for (int64_t e = 0; e < d; ++e) a.out[size_t((t * heads + h) * d + e)] += p[j] * v[size_t((rows[j] * kv_heads + kv) * d + e)];
-  });
+  for_queries(q, k, plan, heads, kv_heads, d, scale,
+              [&](int64_t t, int64_t h, int64_t kv, const auto& rows, const Values& p, double lse) {
+                a.lse[size_t(t * heads + h)] = lse;
+                for (size_t j = 0; j < rows.size(); ++j)
+                  for (int64_t e = 0; e < d; ++e)
+                    a.out[size_t((t * heads + h) * d + e)] += p[j] * v[size_t((rows[j] * kv_heads + kv) * d + e)];
+              });
   return a;
 }
 
-AttentionGradients attention_backward(const Values& dout, const Values& q, const Values& k, const Values& v, const AttentionPlan& plan,
-                                      int64_t heads, int64_t kv_heads, int64_t d, double scale) {
+AttentionGradients attention_backward(const Values& dout, const Values& q, const Values& k, const Values& v,
+                                      const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int64_t d,
+                                      double scale) {
   AttentionGradients g{Values(q.size()), Values(k.size()), Values(v.size())};
-  for_queries(q, k, plan, heads, kv_heads, d, scale, [&](int64_t t, int64_t h, int64_t kv, const auto& rows, const Values& p, double) {
-    const double* go = &dout[size_t((t * heads + h) * d)];
-    Values dp(rows.size());
-    double mean = 0;
-    for (size_t j = 0; j < rows.size(); ++j) {
-      for (int64_t e = 0; e < d; ++e) dp[j] += go[e] * v[size_t((rows[j] * kv_heads + kv) * d + e)];
-      mean += p[j] * dp[j];
-    }
-    for (size_t j = 0; j < rows.size(); ++j) {
-      const double ds = p[j] * (dp[j] - mean) * scale;
-      const size_t row = size_t((rows[j] * kv_heads + kv) * d), query = size_t((t * heads + h) * d);
-      for (int64_t e = 0; e < d; ++e) {
-        g.dq[query + size_t(e)] += ds * k[row + size_t(e)];
-        g.dk[row + size_t(e)] += ds * q[query + size_t(e)];
-        g.dv[row + size_t(e)] += p[j] * go[e];
-      }
-    }
-  });
+  for_queries(q, k, plan, heads, kv_heads, d, scale,
+              [&](int64_t t, int64_t h, int64_t kv, const auto& rows, const Values& p, double) {
+                const double* go = &dout[size_t((t * heads + h) * d)];
+                Values dp(rows.size());
+                double mean = 0;
+                for (size_t j = 0; j < rows.size(); ++j) {
+                  for (int64_t e = 0; e < d; ++e) dp[j] += go[e] * v[size_t((rows[j] * kv_heads + kv) * d + e)];
+                  mean += p[j] * dp[j];
+                }
+                for (size_t j = 0; j < rows.size(); ++j) {
+                  const double ds = p[j] * (dp[j] - mean) * scale;
+                  const size_t row = size_t((rows[j] * kv_heads + kv) * d), query = size_t((t * heads + h) * d);
+                  for (int64_t e = 0; e < d; ++e) {
+                    g.dq[query + size_t(e)] += ds * k[row + size_t(e)];
+                    g.dk[row + size_t(e)] += ds * q[query + size_t(e)];
+                    g.dv[row + size_t(e)] += p[j] * go[e];
+                  }
+                }
+              });
   return g;
 }
 
@@ -224,7 +235,8 @@ void adamw(const AdamW& o, AdamState& s, const Values& grad) {
     const double g = grad[i] * double(o.grad_scale);
     s.m[i] = o.beta1 * s.m[i] + (1 - o.beta1) * g;
     s.v[i] = o.beta2 * s.v[i] + (1 - o.beta2) * g * g;
-    const double m = s.m[i] / (1 - std::pow(o.beta1, double(o.step))), v = s.v[i] / (1 - std::pow(o.beta2, double(o.step)));
+    const double m = s.m[i] / (1 - std::pow(o.beta1, double(o.step))),
+                 v = s.v[i] / (1 - std::pow(o.beta2, double(o.step)));
     s.param[i] -= o.lr * (m / (std::sqrt(v) + o.eps) + o.weight_decay * s.param[i]);
   }
 }

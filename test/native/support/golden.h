@@ -42,10 +42,12 @@ inline Image image(const Tensor& images, int64_t i) {
   return out;
 }
 
-inline void expect_close(std::span<const float> actual, std::span<const float> expected, float tolerance, const std::string& what) {
+inline void expect_close(std::span<const float> actual, std::span<const float> expected, float tolerance,
+                         const std::string& what) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
   for (size_t i = 0; i < actual.size(); ++i) {
-    ASSERT_TRUE(std::abs(actual[i] - expected[i]) <= tolerance) << what << " [" << i << "]: expected " << expected[i] << ", got " << actual[i] << ", tolerance " << tolerance;
+    ASSERT_TRUE(std::abs(actual[i] - expected[i]) <= tolerance)
+        << what << " [" << i << "]: expected " << expected[i] << ", got " << actual[i] << ", tolerance " << tolerance;
   }
 }
 
@@ -63,7 +65,9 @@ class Cases {
     for (const int32_t k : ids(file_.view("prompt_images"), i)) out.push_back(image(file_.view("images"), k));
     return out;
   }
-  std::vector<float> logps(int64_t i, const char* name = "logps") const { return floats(file_.view(name), i, response(i).size()); }
+  std::vector<float> logps(int64_t i, const char* name = "logps") const {
+    return floats(file_.view(name), i, response(i).size());
+  }
   ScoreRequest score_request(int64_t i) const {
     ScoreRequest r;
     r.images = images(i);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training on the demo model against transformers + peft (scripts/goldens/train.py): losses, every gradient, five AdamW steps.
+// Training on the demo model against transformers + peft (scripts/goldens/train.py): losses, every gradient, five AdamW
+// steps.
 // Covers native/model/head.cc
-// Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's largest; losses 2e-5, over five steps 5e-5. The two ipo losses are squares of
-// about 150 and 30: 4e-4 and 3e-4. The golden ipo, in f32 itself, is 1.3e-4 from its value in f64, ours on the other side 1.1e-4 (avx512) to 2.2e-4 (plain).
+// Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's largest; losses 2e-5, over five steps
+// 5e-5. The two ipo losses are squares of about 150 and 30: 4e-4 and 3e-4. The golden ipo, in f32 itself, is 1.3e-4
+// from its value in f64, ours on the other side 1.1e-4 (avx512) to 2.2e-4 (plain).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -50,12 +52,18 @@ struct Golden {
     const int32_t image_token = int32_t(at(json, "image_token_id").number());
     for (size_t n = 0; n < at(json, "rows").array().size(); ++n) {
       const Json& row = at(json, "rows").array()[n];
-      GoldenRow r{.id = at(row, "id").string(), .prompt = ids_of(at(row, "prompt")), .answers = {ids_of(at(row, "chosen"))}, .reference = {}, .image = {}};
+      GoldenRow r{.id = at(row, "id").string(),
+                  .prompt = ids_of(at(row, "prompt")),
+                  .answers = {ids_of(at(row, "chosen"))},
+                  .reference = {},
+                  .image = {}};
       std::replace(r.prompt.begin(), r.prompt.end(), image_token, -1);
       for (const Json& rejected : at(row, "rejected").array()) r.answers.push_back(ids_of(rejected));
       for (const Json& ref : at(json, "reference").array()[n].array()) r.reference.push_back(ref.number());
       const Tensor pixels = images.view("image." + std::to_string(n));
-      r.image = {.height = 128, .width = 128, .pixels = std::vector<uint8_t>(pixels.as<uint8_t>(), pixels.as<uint8_t>() + 128 * 128 * 3)};
+      r.image = {.height = 128,
+                 .width = 128,
+                 .pixels = std::vector<uint8_t>(pixels.as<uint8_t>(), pixels.as<uint8_t>() + 128 * 128 * 3)};
       rows.push_back(std::move(r));
     }
   }
@@ -110,7 +118,8 @@ void expect_tensor_close(const std::string& name, const Tensor& got, const Tenso
     largest = std::max(largest, std::abs(w));
     worst = std::max(worst, std::abs(g - w));
   }
-  EXPECT_LE(std::sqrt(difference), 2e-4 * std::sqrt(norm) + 1e-9) << name << ": relative L2 " << std::sqrt(difference / norm);
+  EXPECT_LE(std::sqrt(difference), 2e-4 * std::sqrt(norm) + 1e-9)
+      << name << ": relative L2 " << std::sqrt(difference / norm);
   EXPECT_LE(worst, 2e-4 * largest + 1e-9) << name << ": largest difference " << worst << " of " << largest;
 }
 
@@ -149,10 +158,12 @@ TEST_P(GoldenGradients, LossAndEveryGradient) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenGradients,
-                         testing::Values(Variant{"sigmoid", "sigmoid", 1, 2e-5}, Variant{"cdpo", "sigmoid", 1, 2e-5, 0.1},
-                                         Variant{"hinge", "hinge", 1, 2e-5}, Variant{"ipo", "ipo", 1, 4e-4},
-                                         Variant{"ipo-token-mean", "ipo-token-mean", 1, 3e-4}, Variant{"softmax", "softmax", 3, 2e-5},
-                                         Variant{"sft", "sft", 0, 2e-5}, Variant{"sum", "sigmoid:1,sft:0.1", 1, 2e-5}),
+                         testing::Values(Variant{"sigmoid", "sigmoid", 1, 2e-5},
+                                         Variant{"cdpo", "sigmoid", 1, 2e-5, 0.1}, Variant{"hinge", "hinge", 1, 2e-5},
+                                         Variant{"ipo", "ipo", 1, 4e-4},
+                                         Variant{"ipo-token-mean", "ipo-token-mean", 1, 3e-4},
+                                         Variant{"softmax", "softmax", 3, 2e-5}, Variant{"sft", "sft", 0, 2e-5},
+                                         Variant{"sum", "sigmoid:1,sft:0.1", 1, 2e-5}),
                          [](const auto& param) {
                            std::string name = param.param.name;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -177,7 +188,8 @@ TEST(GoldenTraining, TokenLogps) {
   for (size_t n = 0; n < scored.size(); ++n) {
     for (size_t k = 0; k < 4; ++k) {
       double want = 0;
-      for (const Json& logp : at(golden().json, "policy_token_logps").array()[n].array()[k].array()) want += logp.number();
+      for (const Json& logp : at(golden().json, "policy_token_logps").array()[n].array()[k].array())
+        want += logp.number();
       EXPECT_NEAR(scored[n].policy[k], want, 2e-3) << n << " " << k;
       EXPECT_NEAR(reference[n].policy[k], golden().rows[n].reference[k], 2e-3) << n << " " << k;
     }
@@ -223,7 +235,8 @@ TEST(GoldenTraining, ThePlanIsWhatAStepTakes) {
     GoldenRun run(options);
     const MemoryPlan plan = run.session.trainer().plan(sizes, one_step, kNoLimit);
     EXPECT_EQ(plan.level, level);
-    EXPECT_EQ(plan.largest_batch, std::accumulate(sizes.begin(), sizes.end(), int64_t(0), [](int64_t n, const RowSize& s) { return n + s.rows; }));
+    EXPECT_EQ(plan.largest_batch, std::accumulate(sizes.begin(), sizes.end(), int64_t(0),
+                                                  [](int64_t n, const RowSize& s) { return n + s.rows; }));
     EXPECT_LT(plan.activations, before);
     run.session.step(rows);
     const double used = double(run.session.trainer().activation_peak());
@@ -250,7 +263,8 @@ TEST(GoldenTraining, ThePlanIsForTheLargestMicroBatchOfAnyStep) {
   TrainerOptions options = options_for("sigmoid");
   options.micro_batch_tokens = 100;
   GoldenRun run(options);
-  const std::vector<RowSize> sizes = {{60, 10, 1}, {30, 10, 1}, {20, 10, 1}, {90, 10, 1}, {300, 10, 1}, {50, 10, 1}, {60, 10, 1}};
+  const std::vector<RowSize> sizes = {{60, 10, 1},  {30, 10, 1}, {20, 10, 1}, {90, 10, 1},
+                                      {300, 10, 1}, {50, 10, 1}, {60, 10, 1}};
   const std::vector<int64_t> steps = {4, 7}, without_the_long_one = {4};
   EXPECT_EQ(run.session.trainer().plan(sizes, steps, kNoLimit).largest_batch, 300);
   EXPECT_EQ(run.session.trainer().plan(sizes, without_the_long_one, kNoLimit).largest_batch, 90);
@@ -293,14 +307,17 @@ TEST(GoldenTraining, FiveAdamWSteps) {
     for (size_t s = 0; s < 5; ++s) {
       const StepResult result = run.session.step(rows_with(1));
       EXPECT_NEAR(result.loss, at(want, "loss").array()[s].number(), 5e-5) << "step " << s;
-      EXPECT_NEAR(result.grad_norm, at(want, "grad_norm").array()[s].number(), 1e-3 * (1 + result.grad_norm)) << "step " << s;
+      EXPECT_NEAR(result.grad_norm, at(want, "grad_norm").array()[s].number(), 1e-3 * (1 + result.grad_norm))
+          << "step " << s;
     }
     const Safetensors steps(kGolden + "/steps.safetensors");
     ParameterStore& store = run.session.trainer().trainable().store;
     std::vector<double> differences;
     for (size_t i = 0; i < store.parameters().size(); ++i) {
-      const Tensor got = store.master(int(i)), expected = steps.view(std::string(c.name) + "/" + store.parameters()[i].name);
-      for (int64_t k = 0; k < got.numel(); ++k) differences.push_back(std::abs(double(got.as<float>()[k]) - expected.as<float>()[k]) / c.lr);
+      const Tensor got = store.master(int(i)),
+                   expected = steps.view(std::string(c.name) + "/" + store.parameters()[i].name);
+      for (int64_t k = 0; k < got.numel(); ++k)
+        differences.push_back(std::abs(double(got.as<float>()[k]) - expected.as<float>()[k]) / c.lr);
     }
     EXPECT_LE(quantile(differences, 0.99), c.p99) << c.name;
     EXPECT_LE(quantile(differences, 0.999), c.p999) << c.name;
@@ -320,7 +337,8 @@ TEST(GoldenTraining, ResumedRunIsTheStraightRunBitForBit) {
   second.session.restore(file);
   EXPECT_EQ(second.session.steps_done(), 2);
   for (int s = 0; s < 2; ++s) second.session.step(rows_with(1));
-  const Tensor a = straight.session.trainer().trainable().store.flat_master(), b = second.session.trainer().trainable().store.flat_master();
+  const Tensor a = straight.session.trainer().trainable().store.flat_master(),
+               b = second.session.trainer().trainable().store.flat_master();
   EXPECT_EQ(std::memcmp(a.data, b.data, a.bytes()), 0);
   std::filesystem::remove(file);
 }
@@ -345,7 +363,9 @@ TEST(GoldenTraining, AtTheStartRewardsAreZeroAndSwappingFlipsTheMargin) {
   }
   const auto a = run.session.save_gradients(rows_with(1), file), b = run.session.save_gradients(swapped, file);
   for (size_t n = 0; n < a.rows.size(); ++n) {
-    const auto margin = [](const RowResult& r, const std::vector<double>& ref) { return (r.policy[0] - ref[0]) - (r.policy[1] - ref[1]); };
+    const auto margin = [](const RowResult& r, const std::vector<double>& ref) {
+      return (r.policy[0] - ref[0]) - (r.policy[1] - ref[1]);
+    };
     EXPECT_NEAR(margin(a.rows[n], golden().rows[n].reference), -margin(b.rows[n], swapped[n].row.ref), 1e-3);
   }
   std::filesystem::remove(file);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each loss against the formula of its paper written plainly, and its gradient against central differences of that formula.
+// Each loss against the formula of its paper written plainly, and its gradient against central differences of that
+// formula.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -67,7 +68,8 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"bco-pair",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const double c = o.beta * (r.chosen.policy - r.chosen.ref), j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
+           const double c = o.beta * (r.chosen.policy - r.chosen.ref),
+                        j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
            return -std::log(s(c)) - std::log(s(-j));
          });
        }},
@@ -93,14 +95,16 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"nca",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const double c = o.beta * (r.chosen.policy - r.chosen.ref), j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
+           const double c = o.beta * (r.chosen.policy - r.chosen.ref),
+                        j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
            return -std::log(s(c)) - 0.5 * std::log(s(-c)) - 0.5 * std::log(s(-j));
          });
        }},
       {"apo-zero",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           return 1 - s(o.beta * (r.chosen.policy - r.chosen.ref)) + s(o.beta * (r.rejected[k].policy - r.rejected[k].ref));
+           return 1 - s(o.beta * (r.chosen.policy - r.chosen.ref)) +
+                  s(o.beta * (r.rejected[k].policy - r.rejected[k].ref));
          });
        }},
       {"apo-down",
@@ -119,14 +123,17 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
        [](const Record& r, const LossOptions& o) {
          const double l = r.chosen.policy - r.chosen.ref;
          double image = 0;
-         for (const Branch& j : r.images) image += -std::log(s(o.beta * (l - (j.policy - j.ref)))) / double(r.images.size());
-         return mean_over_rejected(r, [&](int k) { return -std::log(s(o.beta * diff(r, k))); }) + image - std::log(s(o.beta * l));
+         for (const Branch& j : r.images)
+           image += -std::log(s(o.beta * (l - (j.policy - j.ref)))) / double(r.images.size());
+         return mean_over_rejected(r, [&](int k) { return -std::log(s(o.beta * diff(r, k))); }) + image -
+                std::log(s(o.beta * l));
        }},
       {"simpo",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
            const Branch& j = r.rejected[k];
-           const double x = o.beta * (r.chosen.policy / double(r.chosen.num_tokens) - j.policy / double(j.num_tokens)) - o.simpo_gamma;
+           const double x = o.beta * (r.chosen.policy / double(r.chosen.num_tokens) - j.policy / double(j.num_tokens)) -
+                            o.simpo_gamma;
            return -(1 - o.label_smoothing) * std::log(s(x)) - o.label_smoothing * std::log(s(-x));
          });
        }},
@@ -179,8 +186,11 @@ TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
   std::mt19937 gen(7);
   for (int trial = 0; trial < 200; ++trial) {
     Record r = random_record(gen, 1 + trial % 3, 1 + trial % 2);
-    LossOptions o{.beta = 0.05 + 0.1 * (trial % 4), .label_smoothing = 0.02 + 0.1 * (trial % 4), .simpo_gamma = 0.3,
-                  .desirable_weight = 1.2, .undesirable_weight = 0.7};
+    LossOptions o{.beta = 0.05 + 0.1 * (trial % 4),
+                  .label_smoothing = 0.02 + 0.1 * (trial % 4),
+                  .simpo_gamma = 0.3,
+                  .desirable_weight = 1.2,
+                  .undesirable_weight = 0.7};
     const LossValue got = info(name).function(r.view(), o);
     const double want = plain(r, o);
     ASSERT_NEAR(got.loss, want, 1e-9 * (1 + std::abs(want))) << name << " trial " << trial;
@@ -191,10 +201,12 @@ TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
       *x = at - h;
       const double down = plain(r, o);
       *x = at;
-      ASSERT_NEAR(slope, (up - down) / (2 * h), 2e-6 * (1 + std::abs(slope))) << name << " " << what << " trial " << trial;
+      ASSERT_NEAR(slope, (up - down) / (2 * h), 2e-6 * (1 + std::abs(slope)))
+          << name << " " << what << " trial " << trial;
     };
     expect_slope(&r.chosen.policy, got.d_chosen, "chosen");
-    for (size_t k = 0; k < got.d_rejected.size(); ++k) expect_slope(&r.rejected[k].policy, got.d_rejected[k], "rejected");
+    for (size_t k = 0; k < got.d_rejected.size(); ++k)
+      expect_slope(&r.rejected[k].policy, got.d_rejected[k], "rejected");
     for (size_t j = 0; j < got.d_rejected_images.size(); ++j)
       expect_slope(&r.images[j].policy, got.d_rejected_images[j], "rejected image");
   }
@@ -293,7 +305,8 @@ TEST(Losses, ASumReadsWhatItsPartsReadAndItsOwnWeights) {
 }
 
 TEST(Losses, RefusesUnknownNamesAndWeights) {
-  for (const char* text : {"", "dpo", "sigmoid,", "sigmoid:", "sigmoid:x", "sigmoid:-1", "sigmoid:nan", "sigmoid:1e9"}) {
+  for (const char* text :
+       {"", "dpo", "sigmoid,", "sigmoid:", "sigmoid:x", "sigmoid:-1", "sigmoid:nan", "sigmoid:1e9"}) {
     EXPECT_THROW(parse_losses(text), Error) << text;
   }
   EXPECT_THROW(check_loss_options(parse_losses("exo"), {.label_smoothing = 0}), Error);

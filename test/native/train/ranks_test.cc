@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training by several ranks against one process in the same program: alone (one rank) or under mpiexec (VPREF_TEST_RANKS).
+// Training by several ranks against one process in the same program: alone (one rank) or under mpiexec
+// (VPREF_TEST_RANKS).
 // Covers native/train/gradient_exchange.cc
 #include "train/gradient_exchange.h"
 
@@ -21,7 +22,9 @@ int num_ranks() {
   const char* text = std::getenv("VPREF_TEST_RANKS");
   return text ? std::atoi(text) : 1;
 }
-std::unique_ptr<Collective> join() { return join_world({.size = num_ranks(), .device = Device::cpu, .library_folder = ""}); }
+std::unique_ptr<Collective> join() {
+  return join_world({.size = num_ranks(), .device = Device::cpu, .library_folder = ""});
+}
 
 // MPI starts once a process and ends with it.
 class Leave : public testing::Environment {
@@ -67,8 +70,8 @@ TrainerOptions options_for(const std::string& loss, int zero) {
   o.max_grad_norm = 0.5;
   o.weight_decay = 0.01;
   o.zero = zero;
-  o.bucket_bytes = 16 << 10;    // several layers, several buckets
-  o.micro_batch_tokens = 40;    // several micro-batches
+  o.bucket_bytes = 16 << 10;  // several layers, several buckets
+  o.micro_batch_tokens = 40;  // several micro-batches
   return o;
 }
 
@@ -76,17 +79,21 @@ struct RankRun {
   Context ctx{Device::cpu, 1};
   Model model{kModel, Device::cpu, DType::f32};
   TrainSession session;
-  RankRun(TrainerOptions options, std::unique_ptr<Collective> world) : session(ctx, model, std::move(options), "", std::move(world)) {}
-  StepResult step(const std::vector<SessionRow>& rows) { return session.step(share(rows, session.world().rank(), session.world().size())); }
+  RankRun(TrainerOptions options, std::unique_ptr<Collective> world)
+      : session(ctx, model, std::move(options), "", std::move(world)) {}
+  StepResult step(const std::vector<SessionRow>& rows) {
+    return session.step(share(rows, session.world().rank(), session.world().size()));
+  }
   std::vector<float> master() {
     const Tensor t = session.trainer().trainable().store.flat_master();
     return {t.as<float>(), t.as<float>() + t.numel()};
   }
 };
 
-// Sums over ranks are in another order, and Adam divides by the root of the second moment: an element whose gradient nearly cancels may move by a
-// share of the learning rate. So: the whole update within 1e-3 of its norm.
-void expect_same_update(const std::vector<float>& got, const std::vector<float>& want, const std::vector<float>& start) {
+// Sums over ranks are in another order, and Adam divides by the root of the second moment: an element whose gradient
+// nearly cancels may move by a share of the learning rate. So: the whole update within 1e-3 of its norm.
+void expect_same_update(const std::vector<float>& got, const std::vector<float>& want,
+                        const std::vector<float>& start) {
   ASSERT_EQ(got.size(), want.size());
   double difference = 0, norm = 0;
   for (size_t i = 0; i < got.size(); ++i) {
@@ -115,11 +122,12 @@ TEST_P(LossOfRanks, TakeTheStepsOfOneProcess) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", "sft", "sigmoid:1,sft:0.2"), [](const auto& info) {
-  std::string name = info.param;
-  std::erase_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", "sft", "sigmoid:1,sft:0.2"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::erase_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
+                           return name;
+                         });
 
 TEST(TrainRanks, ZeroOneIsZeroZeroBitForBit) {
   RankRun whole(options_for("sigmoid", 0), join()), split(options_for("sigmoid", 1), join());
@@ -130,7 +138,8 @@ TEST(TrainRanks, ZeroOneIsZeroZeroBitForBit) {
   if (num_ranks() <= 2) {
     EXPECT_EQ(split.master(), whole.master());  // a + b = b + a; more ranks may be summed in two orders
   }
-  const size_t all = whole.session.trainer().trainable().store.bytes(), mine = split.session.trainer().trainable().store.bytes();
+  const size_t all = whole.session.trainer().trainable().store.bytes(),
+               mine = split.session.trainer().trainable().store.bytes();
   const size_t moments = 8 * size_t(whole.session.trainer().trainable().store.numel());
   EXPECT_NEAR(double(all - mine), double(moments) * (num_ranks() - 1) / num_ranks(), 0.05 * double(moments));
 }
@@ -146,7 +155,8 @@ TEST(TrainRanks, ARankWithoutRowsTakesPart) {
 // What rank 0 writes is in a folder that all ranks of one mpiexec share.
 std::string state_file(const char* name) {
   const char* job = std::getenv("OMPI_MCA_orte_ess_jobid");
-  const std::string dir = std::filesystem::temp_directory_path() / cat("vpref-ranks-", job ? job : std::to_string(getpid()));
+  const std::string dir =
+      std::filesystem::temp_directory_path() / cat("vpref-ranks-", job ? job : std::to_string(getpid()));
   std::filesystem::create_directories(dir);
   return dir + "/" + name;
 }
@@ -155,7 +165,8 @@ TEST(TrainRanks, AStateIsReadByAnotherNumberOfRanks) {
   const std::vector<SessionRow> rows = rows_of(4);
   RankRun many(options_for("sigmoid", 1), join());
   many.step(rows);
-  const std::string from_many = state_file("many.safetensors"), from_one = state_file("one.safetensors"), again = state_file("again.safetensors");
+  const std::string from_many = state_file("many.safetensors"), from_one = state_file("one.safetensors"),
+                    again = state_file("again.safetensors");
   many.session.save_state(from_many);
   if (many.session.world().rank() == 0) {
     RankRun one(options_for("sigmoid", 0), single_process());
@@ -172,7 +183,8 @@ TEST(TrainRanks, AStateIsReadByAnotherNumberOfRanks) {
   if (many.session.world().rank() == 0) {
     const auto same = [](const std::string& a, const std::string& b) {
       const Safetensors x(a), y(b);
-      for (const auto& [name, t] : x.tensors()) ASSERT_EQ(std::memcmp(x.view(name).data, y.view(name).data, x.view(name).bytes()), 0) << name;
+      for (const auto& [name, t] : x.tensors())
+        ASSERT_EQ(std::memcmp(x.view(name).data, y.view(name).data, x.view(name).bytes()), 0) << name;
     };
     same(from_many, from_one);
     same(from_many, again);

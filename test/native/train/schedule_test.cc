@@ -8,11 +8,21 @@
 namespace vpref {
 namespace {
 
-// transformers 5: get_cosine_schedule_with_warmup(num_warmup_steps=3, num_training_steps=10) and the linear one, printed by its own lambda.
+// transformers 5: get_cosine_schedule_with_warmup(num_warmup_steps=3, num_training_steps=10) and the linear one,
+// printed by its own lambda.
 TEST(Schedule, CosineAsTransformers) {
-  const double want[] = {0.0, 1.0 / 3, 2.0 / 3, 1.0, 0.9504844339512095, 0.8117449009293668, 0.6112604669781572, 0.3887395330218429,
-                         0.1882550990706332, 0.04951556604879048};
-  for (int step = 0; step < 10; ++step) EXPECT_NEAR(schedule_factor(Schedule::cosine, step, 10, 3), want[step], 1e-12) << step;
+  const double want[] = {0.0,
+                         1.0 / 3,
+                         2.0 / 3,
+                         1.0,
+                         0.9504844339512095,
+                         0.8117449009293668,
+                         0.6112604669781572,
+                         0.3887395330218429,
+                         0.1882550990706332,
+                         0.04951556604879048};
+  for (int step = 0; step < 10; ++step)
+    EXPECT_NEAR(schedule_factor(Schedule::cosine, step, 10, 3), want[step], 1e-12) << step;
 }
 
 TEST(Schedule, LinearAsTransformers) {

@@ -26,7 +26,8 @@ TEST(Trainable, TheLanguageModelIsTrainedWithTheBiasesItHas) {
   const Tensor stored = q.bias;
   const Trainable trained(ctx, model.config, model.weights, DType::f32, {.language_model = true});
   const std::set<std::string> names = names_of(trained);
-  for (const char* path : {"layers.0.self_attn.q_proj.weight", "layers.1.self_attn.q_proj.bias", "layers.1.mlp.down_proj.weight", "layers.1.input_layernorm.weight", "norm.weight"})
+  for (const char* path : {"layers.0.self_attn.q_proj.weight", "layers.1.self_attn.q_proj.bias",
+                           "layers.1.mlp.down_proj.weight", "layers.1.input_layernorm.weight", "norm.weight"})
     EXPECT_TRUE(names.contains(std::string("model.") + path)) << path;
   EXPECT_FALSE(names.contains("model.layers.1.mlp.down_proj.bias"));
   // The model reads the trained value, and the gradient has a place.
@@ -47,7 +48,8 @@ TEST(Trainable, AnAdapterStandsOnItsTargetsInEveryLayer) {
   for (DecoderLayer& l : model.weights.layers) {
     for (Linear& linear : l.linears) linear.adapters.clear();
   }
-  const Trainable two(ctx, model.config, model.weights, DType::f32, {.lora_r = 2, .lora_alpha = 4, .lora_targets = {"v_proj", "down_proj"}});
+  const Trainable two(ctx, model.config, model.weights, DType::f32,
+                      {.lora_r = 2, .lora_alpha = 4, .lora_targets = {"v_proj", "down_proj"}});
   EXPECT_EQ(names_of(two).size(), 4 * model.weights.layers.size());
   EXPECT_TRUE(names_of(two).contains("model.layers.1.mlp.down_proj.lora_B.weight"));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The losses against trl's own code (scripts/goldens/trl_losses.py): the loss of a batch and its derivative with respect to every sum.
+// The losses against trl's own code (scripts/goldens/trl_losses.py): the loss of a batch and its derivative with
+// respect to every sum.
 #include <gtest/gtest.h>
 
 #include <stdexcept>
@@ -28,7 +29,9 @@ struct Record {
   bool label = true;
 };
 
-Branch branch_of(const Json& b) { return {at(b, "policy").number(), at(b, "ref").number(), at(b, "num_tokens").integer()}; }
+Branch branch_of(const Json& b) {
+  return {at(b, "policy").number(), at(b, "ref").number(), at(b, "num_tokens").integer()};
+}
 
 std::vector<Record> pairs() {
   std::vector<Record> out;
@@ -44,18 +47,27 @@ struct BatchLoss {
 
 BatchLoss loss_of(const Json& test, const std::vector<Record>& records) {
   const Json& options = at(test, "options");
-  const auto option = [&](const char* name, double otherwise) { return options.find(name) ? options.find(name)->number() : otherwise; };
-  const LossOptions o{.beta = at(golden(), "beta").number(), .label_smoothing = option("label_smoothing", 0), .simpo_gamma = option("simpo_gamma", 0.5), .cpo_alpha = option("cpo_alpha", 1), .orpo_lambda = option("orpo_lambda", 1),
-                      .desirable_weight = option("desirable_weight", 1), .undesirable_weight = option("undesirable_weight", 1)};
+  const auto option = [&](const char* name, double otherwise) {
+    return options.find(name) ? options.find(name)->number() : otherwise;
+  };
+  const LossOptions o{.beta = at(golden(), "beta").number(),
+                      .label_smoothing = option("label_smoothing", 0),
+                      .simpo_gamma = option("simpo_gamma", 0.5),
+                      .cpo_alpha = option("cpo_alpha", 1),
+                      .orpo_lambda = option("orpo_lambda", 1),
+                      .desirable_weight = option("desirable_weight", 1),
+                      .undesirable_weight = option("undesirable_weight", 1)};
   std::string name = at(test, "loss_name").string();
   if (name == "odds-ratio") name = cat("odds-ratio:", option("orpo_lambda", 1));
   double num_tokens = 0;
   for (const Record& r : records) num_tokens += double(r.chosen.num_tokens);
-  BatchLoss out{.loss = 0, .d_chosen = std::vector<double>(records.size()), .d_rejected = std::vector<double>(records.size())};
+  BatchLoss out{
+      .loss = 0, .d_chosen = std::vector<double>(records.size()), .d_rejected = std::vector<double>(records.size())};
   for (const LossTerm& term : parse_losses(name, o)) {
     const double scale = term.weight / (term.info->average == Average::tokens ? num_tokens : double(records.size()));
     for (size_t i = 0; i < records.size(); ++i) {
-      const Preference p{records[i].chosen, records[i].rejected, {}, records[i].label, test.find("kl") ? at(test, "kl").number() : 0};
+      const Preference p{
+          records[i].chosen, records[i].rejected, {}, records[i].label, test.find("kl") ? at(test, "kl").number() : 0};
       const LossValue v = term.info->function(p, o);
       out.loss += scale * v.loss;
       out.d_chosen[i] += scale * v.d_chosen;
@@ -72,7 +84,8 @@ void expect_equal(const Json& test, const BatchLoss& got) {
   const auto expect_all = [&](const char* key, const std::vector<double>& values) {
     if (!test.find(key)) return;
     ASSERT_EQ(values.size(), at(test, key).array().size()) << name;
-    for (size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(values[i], at(test, key).array()[i].number(), tolerance) << name << " " << key << " " << i;
+    for (size_t i = 0; i < values.size(); ++i)
+      EXPECT_NEAR(values[i], at(test, key).array()[i].number(), tolerance) << name << " " << key << " " << i;
   };
   expect_all("d_chosen", got.d_chosen);
   expect_all("d_rejected", got.d_rejected);
@@ -84,17 +97,20 @@ TEST(TrlLosses, PairsGiveTrlsLossAndDerivatives) {
 
 TEST(TrlLosses, UnpairedAnswersGiveTrlsKto) {
   std::vector<Record> answers;
-  for (const Json& answer : at(golden(), "answers").array()) answers.push_back({branch_of(answer), {}, at(answer, "label").boolean()});
+  for (const Json& answer : at(golden(), "answers").array())
+    answers.push_back({branch_of(answer), {}, at(answer, "label").boolean()});
   for (const Json& test : at(golden(), "kto").array()) expect_equal(test, loss_of(test, answers));
 }
 
 // METHODS.md lists these: a new golden in which one of them is gone fails here.
 TEST(TrlLosses, KnownDifferences) {
   const Json& smoothed = at(at(golden(), "differences"), "sigmoid, label_smoothing 0.1");
-  EXPECT_NEAR(at(smoothed, "loss").number(), at(at(golden(), "pairs").array()[0], "loss").number(), 1e-12) << "trl ignores it for sigmoid";
+  EXPECT_NEAR(at(smoothed, "loss").number(), at(at(golden(), "pairs").array()[0], "loss").number(), 1e-12)
+      << "trl ignores it for sigmoid";
   EXPECT_GT(std::abs(loss_of(smoothed, pairs()).loss - at(smoothed, "loss").number()), 1e-3);
   const Json& orpo = at(at(golden(), "differences"), "orpo");
-  EXPECT_GT(std::abs(loss_of(orpo, pairs()).loss - at(orpo, "loss").number()), 1e-3) << "trl's likelihood term reads the prompt too";
+  EXPECT_GT(std::abs(loss_of(orpo, pairs()).loss - at(orpo, "loss").number()), 1e-3)
+      << "trl's likelihood term reads the prompt too";
 }
 
 }  // namespace

@@ -4,9 +4,15 @@
 #include "core/dtype.h"
 #include "cuda_runtime.h"
 
-struct __nv_bfloat16 { uint16_t bits; };
-struct __align__(4) __nv_bfloat162 { __nv_bfloat16 x, y; };
+struct __nv_bfloat16 {
+  uint16_t bits;
+};
+struct __align__(4) __nv_bfloat162 {
+  __nv_bfloat16 x, y;
+};
 
 inline float __bfloat162float(__nv_bfloat16 v) { return vpref::to_f32(vpref::bf16_t{v.bits}); }
 inline __nv_bfloat16 __float2bfloat16_rn(float v) { return {vpref::to_bf16(v).bits}; }
-inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {__float2bfloat16_rn(x), __float2bfloat16_rn(y)}; }
+inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) {
+  return {__float2bfloat16_rn(x), __float2bfloat16_rn(y)};
+}

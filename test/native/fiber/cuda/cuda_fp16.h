@@ -4,8 +4,12 @@
 #include "core/dtype.h"
 #include "cuda_runtime.h"
 
-struct __half { uint16_t bits; };
-struct __align__(4) __half2 { __half x, y; };
+struct __half {
+  uint16_t bits;
+};
+struct __align__(4) __half2 {
+  __half x, y;
+};
 
 inline float __half2float(__half v) { return vpref::to_f32(vpref::f16_t{v.bits}); }
 inline __half __float2half_rn(float v) { return {vpref::to_f16(v).bits}; }
