@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of sample, and the stage that they ask for: on the engine, or at a server.
 import { Flags, type Interfaces } from '@oclif/core';
+import type { Stage } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
-import type { Stage } from '../stages/stage.ts';
 import { STEER_ATTRIBUTES } from '../stages/steerlm.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from './flags.ts';
 import { openModelOf } from './model-flags.ts';

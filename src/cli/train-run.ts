@@ -2,9 +2,9 @@
 // One run of train: flags to plan, rows and model to a trainer, and what its end means.
 import type { NativeVolume } from '../engine/binding.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
+import type { Row } from '../flow/stage.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import { hasQuirk } from '../stages/presets.ts';
-import type { Row } from '../stages/stage.ts';
 import { ensureEngine } from './engine.ts';
 import { StoppedError, type StopSignal } from './exit.ts';
 import { lossFlags } from './loss-flags.ts';

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows at a time through an engine that batches them itself: results in input order, bounded memory.
 import { setMaxListeners } from 'node:events';
+import type { PolicyEngine } from '../engine/requests.ts';
 import { placed } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { ModelContext } from './model-context.ts';
 import { mapOrdered } from './ordered.ts';
-import { PacedRows } from './paced-rows.ts';
+import { type WindowRow, windowFor } from './same-batches.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
 
 /** Rows in the engine at a time: enough for its batches, few enough for memory. */
@@ -21,33 +21,34 @@ const GRACE_MS = 5000;
 const FATAL: ReadonlySet<string> = new Set(['device', 'closed']);
 
 /**
- * Stage from an async function of one record, which makes the requests of a record in the same order every time. `signal` tells it that nobody
- * waits any more; `context` is the row's own. When the user asks to stop (`context.stop`), what is finished by then is given on.
+ * A record's work in two parts: it loads what it needs, then the function that it returns makes the requests, in the same order every time, and
+ * waits for nothing else. Records returned at once need none. `signal` tells it that nobody waits any more.
  */
-export function mapRowsInFlight(
-  fn: (row: Row, context: ModelContext, signal: AbortSignal) => Promise<VprefRecord[]>,
-  context: ModelContext,
-): Stage {
+type RowWork = (row: Row, signal: AbortSignal) => Promise<VprefRecord[] | (() => Promise<VprefRecord[]>)>;
+
+interface InFlightOptions {
+  engine: Pick<PolicyEngine, 'info' | 'pacing'>;
+  /** The user asks to stop: what is finished by then is given on. */
+  stop?: AbortSignal;
+  /** How long the engine waits for rows that the input has not given yet. */
+  inputPatienceMs?: number;
+}
+
+export function mapRowsInFlight(work: RowWork, { engine, stop, inputPatienceMs = 0 }: InFlightOptions): Stage {
   return (rows) => {
-    const { pacing } = context.engine;
-    const paced =
-      pacing && new PacedRows(pacing, { rowsInEngine: ROWS_IN_ENGINE, patienceMs: context.inputPatienceMs ?? 0 });
+    const window = windowFor(engine, { rowsInEngine: ROWS_IN_ENGINE, patienceMs: inputPatienceMs });
     const cancel = new AbortController();
     // Every row in flight listens: Node would take more than ten for a leak.
     setMaxListeners(0, cancel.signal);
-    return mapOrdered(paced ? untilOver(rows, () => paced.inputOver()) : rows, {
-      window: paced ? ROWS_IN_ENGINE + ROWS_AHEAD : ROWS_IN_ENGINE,
+    return mapOrdered(window ? untilOver(rows, () => window.inputOver()) : rows, {
+      window: ROWS_IN_ENGINE + (window ? ROWS_AHEAD : 0),
       graceMs: GRACE_MS,
-      signal: context.stop,
-      start: (row) => {
-        const entered = paced?.enter(context);
-        const result = settleRow(row, fn(row, entered?.context ?? context, cancel.signal));
-        return entered ? result.finally(entered.leave) : result;
-      },
-      stop: () => paced?.inputOver(),
+      signal: stop,
+      start: (row) => settleRow(row, work, cancel.signal, window?.enter()),
+      stop: () => window?.inputOver(),
       abort: () => {
         cancel.abort();
-        paced?.end();
+        window?.end();
       },
     });
   };
@@ -61,12 +62,17 @@ async function* untilOver(rows: AsyncIterable<Row>, over: () => void): AsyncGene
   }
 }
 
-async function settleRow(row: Row, work: Promise<VprefRecord[]>): Promise<RowResult> {
+async function settleRow(row: Row, work: RowWork, signal: AbortSignal, place?: WindowRow): Promise<RowResult> {
   try {
-    return { row, records: await work };
+    const made = await work(row, signal);
+    if (Array.isArray(made)) return { row, records: made };
+    await place?.turn();
+    return { row, records: await made() };
   } catch (cause) {
     const error = rowError(placed(row, cause));
     if (FATAL.has(error.code)) throw cause;
     return { row, records: [], error };
+  } finally {
+    place?.leave();
   }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The same input gives the same batches, and so the same bytes: the engine waits until every row it could compute has asked for what it
-// wants. Which requests share a batch then depends on the rows alone, not on which image was decoded first.
+// The same input gives the same bytes. On the CPU what a row gets does not depend on the rows beside it (native/backend/cpu/row_products.cc,
+// attention_plan.h), so that the engine may compute what it has. On the GPU it does: there the batches must be the same, and the engine computes only
+// when every row that it could compute has asked for what it wants. Which requests share a batch then depends on the rows alone, not on which image
+// was decoded first.
 import type { Pacing, PolicyEngine } from '../engine/requests.ts';
-import type { ModelContext } from './model-context.ts';
 
-export interface PacingOptions {
+export interface WindowOptions {
   /** Rows that the engine may have requests of: so many from the first unfinished one. */
   rowsInEngine: number;
   /**
@@ -14,22 +15,30 @@ export interface PacingOptions {
   patienceMs: number;
 }
 
-interface PacedRow {
-  /** Images and templates that are being loaded. */
-  loads: number;
-  /** Requests that the engine has. */
-  running: number;
-  /** Requests that wait for their turn. */
-  queued: (() => void)[];
-  isDone: boolean;
+/** A row's place in the window. */
+export interface WindowRow {
+  /** Everything is loaded: settles when the row may make its requests. From then on it waits for nothing but these. */
+  turn(): Promise<void>;
+  /** It is done, or failed. */
+  leave(): void;
+}
+
+/** The window of a run over this engine; undefined where the bytes need none. */
+export function windowFor({ info, pacing }: Pick<PolicyEngine, 'info' | 'pacing'>, options: WindowOptions) {
+  return info.device === 'cpu' || pacing === undefined ? undefined : new RowWindow(pacing, options);
+}
+
+interface Slot {
+  state: 'loading' | 'ready' | 'running' | 'done';
+  admit(): void;
 }
 
 /** The rows in flight of one run, in input order. */
-export class PacedRows {
+export class RowWindow {
   readonly #pacing: Pacing;
-  readonly #options: PacingOptions;
+  readonly #options: WindowOptions;
   /** From the first that is not done. */
-  #rows: PacedRow[] = [];
+  readonly #slots: Slot[] = [];
   #isInputOver = false;
   #isMoving = false;
   #isChecking = false;
@@ -37,34 +46,32 @@ export class PacedRows {
   #patience: NodeJS.Timeout | undefined;
   #isImpatient = false;
 
-  constructor(pacing: Pacing, options: PacingOptions) {
+  constructor(pacing: Pacing, options: WindowOptions) {
     this.#pacing = pacing;
     this.#options = options;
     pacing.pace(true);
   }
 
-  /** Takes the next row; `leave` says that it is done. The context is the row's own. */
-  enter(context: ModelContext): { context: ModelContext; leave: () => void } {
-    const row: PacedRow = { loads: 0, running: 0, queued: [], isDone: false };
-    this.#rows.push(row);
+  /** Takes the next row of the input. */
+  enter(): WindowRow {
+    const slot: Slot = { state: 'loading', admit: () => undefined };
+    this.#slots.push(slot);
     clearTimeout(this.#patience);
     this.#patience = undefined;
     this.#isImpatient = false;
-    const { engine } = context;
-    const paced: PolicyEngine = {
-      info: engine.info,
-      generate: (request, signal) => this.#request(row, () => engine.generate(request, signal)),
-      score: (request, signal) => this.#request(row, () => engine.score(request, signal)),
-    };
     return {
-      context: {
-        ...context,
-        engine: paced,
-        loadPixels: (image, mode) => this.#load(row, context.loadPixels(image, mode)),
-        loadTemplate: (name, args) => this.#load(row, context.loadTemplate(name, args)),
-      },
+      turn: () =>
+        new Promise((resolve) => {
+          slot.admit = () => {
+            slot.state = 'running';
+            resolve();
+          };
+          slot.state = 'ready';
+          if (this.#isEnded) slot.admit();
+          else this.#touch();
+        }),
       leave: () => {
-        row.isDone = true;
+        slot.state = 'done';
         this.#touch();
       },
     };
@@ -76,36 +83,13 @@ export class PacedRows {
     this.#touch();
   }
 
-  /** Nobody waits any more: what is still queued is let through, to be refused or computed. */
+  /** Nobody waits any more: what still waits is let through, to be refused or computed. */
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
     clearTimeout(this.#patience);
     this.#pacing.pace(false);
-    for (const row of this.#rows) submit(row);
-  }
-
-  #request<T>(row: PacedRow, start: () => Promise<T>): Promise<T> {
-    const settled = () => {
-      row.running -= 1;
-      this.#touch();
-    };
-    return new Promise<T>((resolve, reject) => {
-      row.queued.push(() => {
-        row.running += 1;
-        start().then(resolve, reject).finally(settled);
-      });
-      if (this.#isEnded) submit(row);
-      else this.#touch();
-    });
-  }
-
-  #load<T>(row: PacedRow, loading: Promise<T>): Promise<T> {
-    row.loads += 1;
-    return loading.finally(() => {
-      row.loads -= 1;
-      this.#touch();
-    });
+    for (const slot of this.#slots) if (slot.state === 'ready') slot.admit();
   }
 
   // What follows a settled promise runs before the check does.
@@ -120,15 +104,18 @@ export class PacedRows {
 
   #check(): void {
     if (this.#isMoving || this.#isEnded) return;
-    while (this.#rows[0]?.isDone) this.#rows.shift();
-    const rows = this.#rows.slice(0, this.#options.rowsInEngine);
-    if (!rows.every(isWaiting)) return;
-    if (rows.length < this.#options.rowsInEngine && !this.#isInputOver && !this.#isImpatient) {
-      this.#waitForInput();
-      return;
-    }
-    for (const row of rows) submit(row);
-    if (!rows.some(({ running }) => running > 0)) return;
+    while (this.#slots[0]?.state === 'done') this.#slots.shift();
+    const { rowsInEngine } = this.#options;
+    const slots = this.#slots.slice(0, rowsInEngine);
+    if (slots.some(({ state }) => state === 'loading')) return;
+    if (slots.length < rowsInEngine && !this.#isInputOver && !this.#isImpatient) return this.#waitForInput();
+    const ready = slots.filter(({ state }) => state === 'ready');
+    for (const slot of ready) slot.admit();
+    if (ready.length > 0) this.#touch();
+    else if (slots.some(({ state }) => state === 'running')) this.#advance();
+  }
+
+  #advance(): void {
     this.#isMoving = true;
     const moved = () => {
       this.#isMoving = false;
@@ -144,13 +131,4 @@ export class PacedRows {
       this.#check();
     }, this.#options.patienceMs);
   }
-}
-
-/** Everything that it can ask for now, it has asked for. */
-function isWaiting({ isDone, loads, running, queued }: PacedRow): boolean {
-  return isDone || (loads === 0 && running + queued.length > 0);
-}
-
-function submit({ queued }: PacedRow): void {
-  for (const start of queued.splice(0)) start();
 }
