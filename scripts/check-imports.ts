@@ -8,13 +8,15 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Folder -> folders it may import beside itself. */
 const allowed: Record<string, string[]> = {
-  commands: ['flow', 'cli', 'stages', 'engine', 'records', 'pixels', 'text', 'http'],
-  stages: ['flow', 'engine', 'records', 'pixels', 'text', 'http'],
+  commands: ['flow', 'cli', 'stages', 'benchmarks', 'engine', 'records', 'pixels', 'text', 'http'],
+  stages: ['flow', 'benchmarks', 'engine', 'records', 'pixels', 'text', 'http', 'python'],
+  benchmarks: ['flow', 'stages', 'records', 'text', 'python'],
   engine: ['records', 'text'],
   cli: ['flow', 'records', 'stages', 'engine', 'pixels', 'http'],
   pixels: ['records'],
   text: ['records'],
   http: ['records'],
+  python: ['records'],
   workers: ['pixels', 'records', 'stages'],
   flow: ['engine', 'records'],
   records: [],

@@ -99,6 +99,7 @@ describe('the package', () => {
     const wanted = [
       ...pages.map((name) => `man/${name}`),
       ...['guides', 'assets', 'completions', 'schema', 'native', 'dist'].flatMap(below),
+      ...below('src/benchmarks').filter((path) => path.endsWith('.guide.md')),
       ...['bin/run.js', 'oclif.manifest.json', 'scripts/build-native.sh', 'package.json', 'README.md', 'LICENSE'],
     ];
     assert.deepEqual([...packed].sort(), wanted.sort());

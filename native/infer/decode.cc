@@ -63,7 +63,8 @@ void Generator::decode() {
   DrawnTokens& after = drawn_[1 - current_];
   Tensor residual;
   if (beams) {
-    residual = forward_.run(step, slab_.get());
+    const StepOutputs outputs = {.drawn = int64_t(rows.size()), .read = int64_t(places.size())};
+    residual = forward_.run(step, slab_.get(), outputs);
     forward_.sample(residual, params, rows, after);
   } else {
     // Rows of no branch see one key, write none, and nobody reads what they draw.

@@ -38,7 +38,9 @@ void Generator::prefill(const std::vector<Group*>& groups) {
       ready.push_back(groups[next]);
       if (++next < groups.size()) done = groups[next]->prompt->shared;
     }
-    const Tensor residual = forward_.run(step, slab_.get());
+    StepOutputs outputs;
+    for (const Group* g : ready) (g->beam ? outputs.read : outputs.drawn) += g->beam ? 1 : int64_t(g->branches.size());
+    const Tensor residual = forward_.run(step, slab_.get(), outputs);
     if (!ready.empty()) first_tokens(ready, residual);
   }
 }

@@ -150,7 +150,7 @@ std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {
   }
   std::vector<float> logps;
   if (!targets.empty()) {
-    const Tensor residual = forward_.run(step, nullptr);
+    const Tensor residual = forward_.run(step, nullptr, {.scored = int64_t(targets.size())});
     for (int32_t& p : predictors)
       p = int32_t(std::distance(step.wanted.begin(), std::lower_bound(step.wanted.begin(), step.wanted.end(), p)));
     forward_.score(residual, predictors, targets, logps);

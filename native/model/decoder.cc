@@ -28,10 +28,11 @@ void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& wei
   const size_t num_layers = weights.layers.size(), begin = arena.mark();
   check(sink.added.size() < num_layers, "internal", "rows are added after ", sink.added.size(), " of ", num_layers,
         " layers");
-  // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum.
+  // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum. Else the wanted rows'
+  // stream stands where the last layer left nothing to add.
   const bool narrows = sink.wanted != nullptr;
   Residual stream(x, out && !narrows ? out : arena.tensor(x.dtype, {x.dim(0), x.dim(1)}));
-  Residual narrow(narrows ? arena.tensor(x.dtype, {out.dim(0), out.dim(1)}) : Tensor(), out);
+  Residual narrow(narrows ? stream.delta.rows(0, out.dim(0)) : Tensor(), out);
   for (size_t l = 0; l < num_layers; ++l) {
     if (sink.before) sink.before(l);
     const KvTarget kv = sink.kv ? sink.kv(l) : KvTarget{};

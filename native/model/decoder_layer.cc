@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/decoder_layer.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "ops/elementwise.h"
@@ -23,22 +22,6 @@ struct Sizes {
         f(c.text.intermediate_size),
         heads(c.text.num_attention_heads) {}
 };
-
-size_t bytes_of(int64_t rows, int64_t cols, DType dtype) {
-  return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype));
-}
-
-int64_t total_rank(const DecoderLayer& layer) {
-  int64_t rank = 0;
-  for (const Linear& l : layer.linears) rank += saved_rank(l);
-  return rank;
-}
-
-int64_t largest_rank(const DecoderLayer& layer) {
-  int64_t rank = 0;
-  for (const Linear& l : layer.linears) rank = std::max(rank, saved_rank(l));
-  return rank;
-}
 
 float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
 
@@ -108,21 +91,6 @@ void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Ar
 
 }  // namespace
 
-size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype,
-                        RecomputeLevel level) {
-  const Sizes s(config);
-  size_t total = bytes_of(rows, s.d, dtype);
-  if (level >= 3) return total;
-  total += 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype) +
-           2 * bytes_of(rows, s.f, dtype);
-  if (level < 1) total += 2 * bytes_of(rows, s.d, dtype) + bytes_of(rows, s.f, dtype);
-  if (level < 1 && layer.q_norm)
-    total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
-  if (level < 2) total += bytes_of(rows, total_rank(layer), dtype) + 7 * 64;
-  return total;
-}
-
 LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype,
                                   RecomputeLevel level, Arena& arena) {
   const Sizes s(config);
@@ -148,35 +116,6 @@ LayerActivations make_activations(const ModelConfig& config, const DecoderLayer&
     }
   }
   return a;
-}
-
-size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t rows, DType dtype,
-                             bool backward) {
-  const Sizes s(config);
-  int64_t rank = 0;
-  for (const DecoderLayer& l : weights.layers) rank = std::max(rank, largest_rank(l));
-  if (!backward) {  // attention's tensors and the MLP's take turns in one place
-    const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype);
-    return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) +
-           2 * bytes_of(rows, rank, dtype) + 64 * 64;
-  }
-  // Everything a layer makes, plus one x A^T at a time.
-  size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) +
-                 3 * bytes_of(rows, s.f, dtype) + 2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) +
-                 bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) +
-           2 * bytes_of(rows, s.f, dtype);
-  if (config.text.qk_norm)
-    total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
-  return total + 64 * 64;
-}
-
-size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t rows, int64_t wanted, DType dtype) {
-  const Sizes s(config);
-  return 2 * bytes_of(wanted, s.d, dtype) +
-         std::max(bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(wanted, s.q, dtype),
-                  2 * bytes_of(wanted, s.f, dtype)) +
-         16 * 64;
 }
 
 Tensor Residual::sum(Context& ctx) const {

@@ -32,18 +32,8 @@ struct LayerActivations {
 // layer's input only.
 using RecomputeLevel = int;
 
-// Bytes that make_activations takes from the arena for one layer of `num_rows` rows.
-size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
-                        RecomputeLevel level);
 LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
                                   RecomputeLevel level, Arena& arena);
-
-// Scratch bytes that one layer's forward (backward = false) or backward needs at most.
-size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t num_rows, DType dtype,
-                             bool backward);
-
-// Scratch bytes of a layer with wanted rows, but for the x A^T of adapters.
-size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t num_rows, int64_t num_wanted, DType dtype);
 
 // Where new keys and values go: the cache of one layer and the cache row of each new row.
 struct KvTarget {
@@ -87,7 +77,8 @@ struct LayerSink {
   Residual* narrow = nullptr;  // with `wanted`: their stream
 };
 
-// Adds the layer to the stream; with `wanted` to their stream, which begins here.
+// Adds the layer to the stream; with `wanted` to their stream, which begins here and may stand in the delta of the
+// other.
 void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
                    Residual& stream, const LayerSink& sink, Arena& scratch);
 

@@ -14,6 +14,8 @@ namespace vpref {
 namespace {
 
 constexpr const char* kPeftPrefix = "base_model.model.";
+// Whose pixels are there at once: of the step in the engine, the one ready for it, the one being made ready.
+constexpr size_t kStepsOfPixels = 3;
 
 // With the adapter to go on from as its last.
 Model& prepared(Context& ctx, Model& model, const std::string& init_adapter) {
@@ -129,7 +131,10 @@ MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int
     most_images = std::max(most_images, images);
   }
   if (most_images > 0) images_.reserve(most_images);
-  const size_t taken = model_.mapped_bytes() + images_.planned_bytes();
+  const size_t image = model_.config.has_vision
+                           ? 3 * size_t(model_.config.vision.image_size) * size_t(model_.config.vision.image_size)
+                           : 0;
+  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_images) * image;
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 

@@ -63,7 +63,7 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
     step.add_segment(rows.ids, 0, range, last);
     add_image_pieces(rows, 0, count, 0, model.config.num_image_rows(), step.images);
     std::vector<float> logits;
-    forward.logits(forward.run(step, nullptr), 0, 1, logits);
+    forward.logits(forward.run(step, nullptr, {.read = 1}), 0, 1, logits);
     expect_close(logits, golden::floats(cases["logits"], i, logits.size()), kTolerance,
                  cat(name(), " logits of prompt ", i));
   }
