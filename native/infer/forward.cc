@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <set>
 
 #include "core/memory.h"
 #include "model/linear.h"
@@ -274,8 +275,13 @@ void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector
   place_drawn(rows.drawn_index, ids);
   const DecoderCall call{inputs[1].reshaped({1, num_rows}), inv_freq(), &rows.plan};
   const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
-  const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads,
-                                                            text.num_key_value_heads, text.head_dim);
+  std::vector<uint64_t> attention;
+  for (const int32_t window : std::set<int32_t>(text.windows.begin(), text.windows.end())) {
+    const std::vector<uint64_t> words =
+        prepare_attention(ctx_, windowed(rows.plan, window), model_.compute(), text.num_attention_heads,
+                          text.num_key_value_heads, text.head_dim);
+    attention.insert(attention.end(), words.begin(), words.end());
+  }
 
   const size_t mark = arena_.mark();
   graphs_.run(ctx_, signature(num_rows, slab, attention), [&] {

@@ -44,8 +44,9 @@ struct TextConfig {
   float rms_norm_eps;
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
-  bool qk_norm = false;         // query and key heads are normed before they are rotated
-  std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
+  bool qk_norm = false;          // query and key heads are normed before they are rotated
+  std::vector<int32_t> windows;  // [L] keys that a query of the layer sees at most, itself with them; 0: all
+  std::vector<float> inv_freq;   // [E/2], rope_theta and rope scaling applied
   int64_t hidden_width() const { return hidden_size; }
   int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
   int64_t kv_width() const { return int64_t(num_key_value_heads) * head_dim; }
@@ -81,7 +82,7 @@ struct VisionConfig {
 };
 
 struct ModelConfig {
-  std::string model_type;  // "llava" or "llama"
+  std::string model_type;  // as in config.json
   TextConfig text;
   bool has_vision = false;
   VisionConfig vision;
@@ -113,6 +114,7 @@ struct DecoderLayer {
   Tensor input_layernorm, post_attention_layernorm;  // [D]
   Tensor q_norm, k_norm;                             // [E], both or neither
   PerLinear<Linear> linears;
+  int32_t window = 0;  // as of TextConfig::windows
 };
 
 struct VisionLayer {
