@@ -78,33 +78,6 @@ inline int32_t visible_keys(const AttentionSpan& span, const KvRange& last, int3
   return span.causal ? last.count - span.q_count + query + 1 : last.count;
 }
 
-inline int32_t count_keys(const std::vector<KvRange>& keys) {
-  int32_t n = 0;
-  for (const KvRange& r : keys) n += r.count;
-  return n;
-}
-
-inline void append(std::vector<KvRange>& keys, KvRange r) {
-  if (r.count == 0) return;
-  if (!keys.empty() && keys.back().begin + keys.back().count == r.begin) {
-    keys.back().count += r.count;
-  } else {
-    keys.push_back(r);
-  }
-}
-
-// Keys [begin, end) of a list.
-inline std::vector<KvRange> cut(const std::vector<KvRange>& keys, int32_t begin, int32_t end) {
-  std::vector<KvRange> part;
-  int32_t before = 0;
-  for (const KvRange& r : keys) {
-    const int32_t from = std::max(begin - before, 0), to = std::min(end - before, r.count);
-    if (from < to) append(part, {r.begin + from, to - from});
-    before += r.count;
-  }
-  return part;
-}
-
 // What query `query` of a span with a window sees, neighbouring ranges joined.
 inline std::vector<KvRange> seen_keys(const AttentionPlan& plan, const AttentionSpan& span, int32_t query) {
   std::vector<KvRange> keys;
