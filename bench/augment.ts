@@ -8,11 +8,11 @@ import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
+import type { Row } from '../src/flow/stage.ts';
 import { createPixelPool } from '../src/pixels/pool.ts';
 import { randomStream } from '../src/records/random.ts';
 import { augment } from '../src/stages/augment/index.ts';
 import { parseViewSpecs } from '../src/stages/augment/view-spec.ts';
-import type { Row } from '../src/stages/stage.ts';
 
 /** cpu_ms_per_image says what a busy machine does not: cores * 1000 / cpu_ms_per_image images a second when it is idle. */
 interface Result {
@@ -90,7 +90,11 @@ async function recipesOnly(recipe: string): Promise<number> {
   const numRecords = numImages * 50;
   async function* rows(): AsyncGenerator<Row> {
     for (let i = 0; i < numRecords; i++)
-      yield { record: { id: `${i}`, images: [join(source, names[i % numImages]!)], prompt: 'p' }, source: 'b', line: i };
+      yield {
+        record: { id: `${i}`, images: [join(source, names[i % numImages]!)], prompt: 'p' },
+        source: 'b',
+        line: i,
+      };
   }
   const stage = augment({ views: parseViewSpecs([recipe]), seed: 1, createPool: () => createPixelPool(1) });
   const start = performance.now();

@@ -12,6 +12,7 @@
 #include "core/arena.h"
 #include "core/tensor.h"
 #include "input/pixels.h"
+#include "model/image_layout.h"
 #include "ops/gelu.h"
 
 namespace vpref {
@@ -44,8 +45,10 @@ struct TextConfig {
   float rms_norm_eps;
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
-  bool qk_norm = false;         // query and key heads are normed before they are rotated
-  std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
+  bool qk_norm = false;            // query and key heads are normed before they are rotated
+  std::vector<float> inv_freq;     // [E/2], rope_theta and rope scaling applied
+  int32_t num_position_axes = 1;   // P; 3 with M-RoPE: time, height, width
+  std::vector<int32_t> rope_axis;  // [E/2] which of them a frequency reads; empty where P is 1
   int64_t hidden_width() const { return hidden_size; }
   int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
   int64_t kv_width() const { return int64_t(num_key_value_heads) * head_dim; }
@@ -88,6 +91,7 @@ struct ModelConfig {
   Gelu projector_hidden_act = Gelu::exact;
   bool projector_bias = true;
   int32_t image_token_id = -1;
+  ImageLayout image_layout;  // of every image, while all have one size
   std::vector<int32_t> eos_token_ids;
   int32_t bos_token_id = -1;
   // Rows that one image takes among the tokens.

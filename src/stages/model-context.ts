@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sample, score and precompute-ref share: from a record to the engine's requests, the same way in all three.
 import type { ImageInput, PolicyEngine } from '../engine/requests.ts';
+import type { Row } from '../flow/stage.ts';
 import { FieldError, RecordError, RunError } from '../records/error.ts';
 import { IMAGE_MARK } from '../records/prompt.ts';
 import type { ContentPart, TemplateArgs, ViewOp } from '../records/record.ts';
@@ -10,7 +11,6 @@ import { expandImages, type ImageTokens, type PromptIds, promptIds, responseIds 
 import { isDate } from '../text/strftime.ts';
 import type { ModelTokenizer } from '../text/tokenizer.ts';
 import { pixelFault } from './pixel-fault.ts';
-import type { Row } from './stage.ts';
 
 export type ImageMode = 'pad' | 'crop';
 

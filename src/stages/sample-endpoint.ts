@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
+
+import { mapOrdered } from '../flow/ordered.ts';
+import { type Row, type RowResult, rowError, type Stage } from '../flow/stage.ts';
 import { cutAtStop, failed, withoutSecrets } from '../http/attempt.ts';
 import {
   CHAT_IMAGES,
@@ -26,9 +29,7 @@ import { headerSecrets, versionHint } from '../records/server-url.ts';
 import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../records/view.ts';
 import { renderedImages } from './augment/render.ts';
 import { type DrawOptions, recordDraw } from './draw.ts';
-import { mapOrdered } from './ordered.ts';
 import { pixelFault } from './pixel-fault.ts';
-import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
 
 /** How to draw; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
 export interface EndpointSampling extends Omit<DrawOptions, 'beams' | 'repetitionMaxPeriod'> {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
+import type { Row, RowResult, Stage } from '../../src/flow/stage.ts';
 import { decodeImage, loadImage } from '../../src/pixels/decode.ts';
 import { imageSize } from '../../src/pixels/image-size.ts';
 import { CLIP_MEAN } from '../../src/pixels/model-input.ts';
@@ -19,7 +20,6 @@ import { recipeHelp } from '../../src/stages/augment/recipe-help.ts';
 import { RECIPES } from '../../src/stages/augment/recipes.ts';
 import { renderedImages } from '../../src/stages/augment/render.ts';
 import { parseViewSpecs } from '../../src/stages/augment/view-spec.ts';
-import type { Row, RowResult, Stage } from '../../src/stages/stage.ts';
 import { fixtureImage, readGolden } from '../pixels/golden.ts';
 import { temporaryFolder } from '../support/run-cli.ts';
 

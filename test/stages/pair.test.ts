@@ -2,12 +2,12 @@
 // Covers src/stages/steerlm.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Row } from '../../src/flow/stage.ts';
 import type { Annotation, Response, VprefRecord } from '../../src/records/record.ts';
 import { repetition } from '../../src/stages/pair/filters.ts';
 import { newPairReport, type PairOptions, pair, type RuleName } from '../../src/stages/pair/index.ts';
 import { describeLean, LeanCounter, shortAnswer } from '../../src/stages/pair/lean.ts';
 import type { RuleOptions } from '../../src/stages/pair/rule.ts';
-import type { Row } from '../../src/stages/stage.ts';
 
 type Wanted = Partial<Omit<PairOptions, 'rules'>> & { rules?: Partial<RuleOptions> };
 

@@ -2,9 +2,10 @@
 // Negatives by how hard they are: the answer to the clean image against answers to views whose log-probability under the clean image lies
 // below its own by an amount within a band. SeVa fixes one noise step for all questions (Table 1, Fig. 7: too weak a step gives answers like
 // the chosen one, too strong a step answers that are too easy to tell); the band chooses for each question. Ours, not the paper's.
+
+import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 import { type Rule, usableResponses } from './rule.ts';
 
 const ORIGINAL = 'original';

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // pair: responses -> preference data. Every rule by its name on the command line.
+
+import { mapRows, type Row, type Stage } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { VprefRecord } from '../../records/record.ts';
-import { mapRows, type Row, type Stage } from '../stage.ts';
 import { type Filters, filterRow } from './filters.ts';
 import { GapCounter, gap } from './gap.ts';
 import { given, PER_REJECTED } from './given.ts';

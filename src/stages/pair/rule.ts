@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a pairing rule is. To add one: a file with a Rule, and a line in index.ts.
+
+import type { Row } from '../../flow/stage.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 
 /** How a response's scores become one number. */
 export interface Scoring {
