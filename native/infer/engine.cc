@@ -125,6 +125,7 @@ struct Engine::State {
   void pause_if_due(uint64_t ended_before);
   template <class Done, class T>
   void complete(Done& done, T outcome) {
+    if (update_plan) update_plan();  // who is called may ask
     {
       const std::lock_guard lock(mutex);
       --num_pending;
@@ -160,6 +161,7 @@ struct Engine::State {
   bool paced = false;                         // only what an advance() asks for is computed
   std::vector<std::function<void()>> paused;  // whom the running advance() tells that it is over; empty: none runs
   std::atomic<bool> closing = false;
+  std::function<void()> update_plan;  // of the compute thread, once it has what is planned
   std::string plan;
   std::thread thread;
 };
@@ -286,6 +288,11 @@ void Engine::State::loop() {
             Generator::Options{options.batch_tokens, options.kv_tokens,
                                int32_t(std::min<int64_t>(options.batch_tokens, 256)), &options.token_bytes});
         scorer = std::make_unique<Scorer>(ctx, model, *forward, *images);
+        update_plan = [&] {
+          std::string text = plan_text(model, *generator, *forward, *images, options.batch_tokens);
+          const std::lock_guard lock(mutex);
+          plan = std::move(text);
+        };
       }
       cancel_marked(*generator);
       if (closing) return;
@@ -295,9 +302,7 @@ void Engine::State::loop() {
         if (!generator->idle()) generator->step();
         score(*scorer);
       }
-      std::string text = plan_text(model, *generator, *forward, *images, options.batch_tokens);
-      const std::lock_guard lock(mutex);
-      plan = std::move(text);
+      update_plan();
     });
     if (closing) break;
     if (error && generator) {
