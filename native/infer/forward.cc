@@ -330,8 +330,13 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
   place_drawn(rows.drawn_index, ids);
   const DecoderCall call{rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
   const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
-  const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads,
-                                                            text.num_key_value_heads, text.head_dim);
+  std::vector<uint64_t> attention;
+  for (const int32_t window : std::set<int32_t>(text.windows.begin(), text.windows.end())) {
+    const std::vector<uint64_t> words =
+        prepare_attention(ctx_, windowed(rows.plan, window), model_.compute(), text.num_attention_heads,
+                          text.num_key_value_heads, text.head_dim);
+    attention.insert(attention.end(), words.begin(), words.end());
+  }
 
   const size_t mark = arena_.mark();
   graphs_.run(ctx_, signature(num_rows, slab, attention), [&] {

@@ -199,8 +199,8 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   if (sink.saved && layer.q_norm) need(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
   const Projected p = sink.wanted ? project_wanted(ctx, config, layer, call, sink, a.normed, a.normed2, scratch)
                                   : project_all(ctx, config, layer, call, sink.kv, a, scratch);
-  attention(ctx, p.q, p.k, p.v, sink.wanted ? *sink.wanted->plan : *call.plan, attention_scale(config),
-            a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
+  const AttentionPlan& plan = windowed(sink.wanted ? *sink.wanted->plan : *call.plan, layer.window);
+  attention(ctx, p.q, p.k, p.v, plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
   if (sink.wanted) gather_rows(ctx, all.x, sink.wanted->rows, stream.x);
   project(ctx, kAttentionOut, layer, a, a.attention, stream.delta, scratch);
   stream.pending = true;
@@ -225,6 +225,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   const int64_t rows = dx.dim(0);
   const DType dtype = dx.dtype;
   const size_t mark = scratch.mark();
+  const AttentionPlan& plan = windowed(*call.plan, layer.window);
 
   // What was dropped comes back from what was kept.
   LayerActivations a = saved;
@@ -241,7 +242,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   if (whole) {
     project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
     norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/true);
-    attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
+    attention(ctx, h.q, h.k, h.v, plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
     project(ctx, kAttentionOut, layer, a, a.attention, a.residual2, scratch);
     add(ctx, a.residual, a.residual2);
   }
@@ -273,7 +274,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
     backward(kAttentionOut, dx, a.attention, &dattention);
     const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
     const Heads d(config, s, dqkv, dqkv);
-    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan,
+    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, plan,
                        attention_scale(config), d.q, d.k, d.v);
     rope(ctx, d.qk, call.rotation, /*inverse=*/true);
     if (layer.q_norm) {

@@ -46,6 +46,7 @@ struct TextConfig {
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
   bool qk_norm = false;            // query and key heads are normed before they are rotated
+  std::vector<int32_t> windows;    // [L] keys that a query of the layer sees at most, itself with them; 0: all
   std::vector<float> inv_freq;     // [E/2], rope_theta and rope scaling applied
   int32_t num_position_axes = 1;   // P; 3 with M-RoPE: time, height, width
   std::vector<int32_t> rope_axis;  // [E/2] which of them a frequency reads; empty where P is 1
@@ -84,7 +85,7 @@ struct VisionConfig {
 };
 
 struct ModelConfig {
-  std::string model_type;  // "llava" or "llama"
+  std::string model_type;  // as in config.json
   TextConfig text;
   bool has_vision = false;
   VisionConfig vision;
@@ -117,6 +118,7 @@ struct DecoderLayer {
   Tensor input_layernorm, post_attention_layernorm;  // [D]
   Tensor q_norm, k_norm;                             // [E], both or neither
   PerLinear<Linear> linears;
+  int32_t window = 0;  // as of TextConfig::windows
 };
 
 struct VisionLayer {

@@ -153,6 +153,7 @@ std::vector<int64_t> seen_rows(const AttentionPlan& plan, const AttentionSpan& s
     const int64_t count = causal ? range.count - s.q_count + i + 1 : range.count;
     for (int64_t j = 0; j < count; ++j) rows.push_back(range.begin + j);
   }
+  if (plan.window > 0 && int64_t(rows.size()) > plan.window) rows.erase(rows.begin(), rows.end() - plan.window);
   return rows;
 }
 
