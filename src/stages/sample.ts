@@ -5,9 +5,9 @@ import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
+import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import { promptTurns, type Turn } from '../text/chat-template.ts';
-import { type DrawOptions, recordDraw } from './draw.ts';
 import {
   loadImages,
   type ModelContext,
@@ -16,7 +16,7 @@ import {
   provenance,
   type RecordPlan,
 } from './model-context.ts';
-import { steerRequest, withRequest } from './steerlm.ts';
+import { type DrawOptions, recordDraw } from './sample/draw.ts';
 
 /** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
 export interface SampleOptions extends DrawOptions {
