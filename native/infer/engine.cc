@@ -413,11 +413,9 @@ std::string Engine::memory_plan() {
 
 Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome<GenerateResult>)> done) {
   const ModelConfig& c = state_->model.config;
-  const int32_t found = count_images(c, r.prompt, "prompt");
-  check(size_t(found) == r.images.size(), "request", "prompt: images: expected ", found, " for its image tokens, got ",
-        r.images.size());
-  check(int64_t(r.prompt.size()) < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
-        c.text.max_position_embeddings, " tokens (max_position_embeddings), got ", r.prompt.size());
+  const int32_t next = prompt_rows(c, r, {}).next_position;
+  check(next < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
+        c.text.max_position_embeddings, " positions (max_position_embeddings), got ", next);
   check(r.num_branches >= 1 && r.num_branches <= 4096, "request", "num_branches: expected 1..4096, got ",
         r.num_branches);
   check(r.max_new_tokens >= 1, "request", "max_new_tokens: expected at least 1, got ", r.max_new_tokens);

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <numeric>
+#include <set>
 
 #include "core/memory.h"
 #include "model/linear.h"
@@ -52,11 +53,10 @@ class WeightState {
 
 }  // namespace
 
-void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges,
+void StepRows::add_segment(std::span<const int32_t> ids, std::span<const KvRange> ranges,
                            std::span<const int32_t> wanted_rows) {
   const int32_t begin = int32_t(token_ids.size()), count = int32_t(ids.size());
   token_ids.insert(token_ids.end(), ids.begin(), ids.end());
-  for (int32_t i = 0; i < count; ++i) positions.push_back(first_position + i);
   const int32_t first_range = int32_t(plan.ranges.size()), num_ranges = int32_t(ranges.size());
   plan.ranges.insert(plan.ranges.end(), ranges.begin(), ranges.end());
   plan.spans.push_back({begin, count, first_range, num_ranges, /*causal=*/true});
@@ -75,15 +75,26 @@ void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position,
   }
 }
 
+StepRows::StepRows(const TreeBatch& tree) : positions(tree.positions) {
+  const std::set<int32_t> predictors(tree.target_rows.begin(), tree.target_rows.end());
+  for (const Segment& s : tree.segments) {
+    if (s.row_count == 0) continue;
+    KvRanges seen;
+    for (const KvRange& r : s.ranges) append(seen, r);
+    std::vector<int32_t> own;
+    const auto end = predictors.lower_bound(s.row_begin + s.row_count);
+    for (auto row = predictors.lower_bound(s.row_begin); row != end; ++row) own.push_back(*row - s.row_begin);
+    add_segment(std::span(tree.token_ids).subspan(size_t(s.row_begin), size_t(s.row_count)), seen, own);
+  }
+}
+
 Forward::Forward(Context& ctx, const Model& model, int64_t max_rows, bool launch_graphs)
     : ctx_(ctx),
       model_(model),
       head_rows_(model.device() == Device::cpu ? 64 : 512),
       max_rows_(max_rows),
+      rope_(ctx, model.config.text),
       graphs_(model.device(), launch_graphs) {
-  const std::vector<float>& f = model.config.text.inv_freq;
-  inv_freq_ = Buffer(model.device(), aligned(f.size() * 4));
-  copy_to_device(ctx, inv_freq_.data(), f.data(), f.size() * 4);
   drawn_memory_ = Buffer(model.device(), size_t(kMostDrawn) * 2 * sizeof(int32_t));
 }
 
@@ -93,8 +104,9 @@ size_t Forward::measure(const StepSize& size) {
   std::vector<int32_t> wanted(size_t(size.wanted), 0);
   std::iota(wanted.begin(), wanted.end(), 0);
   const KvRange all[] = {{0, int32_t(size.rows)}};
-  StepRows step;
-  step.add_segment(ids, 0, all, wanted);
+  StepRows step(model_.config.text.num_position_axes);
+  for (int64_t i = 0; i < size.rows; ++i) step.positions.add(0);
+  step.add_segment(ids, all, wanted);
   step.kv_rows = ids;
   DrawnTokens drawn(model_.device());
   std::vector<float> logps;
@@ -156,11 +168,14 @@ void Forward::reserve(const StepSize& size) {
   arena_.release(0);
 }
 
-Tensor Forward::upload(const std::vector<int32_t>& values, bool as_row) {
-  const int64_t n = int64_t(values.size());
-  const Tensor t = as_row ? arena_.tensor(DType::i32, {1, n}) : arena_.tensor(DType::i32, {n});
+Tensor Forward::upload(const std::vector<int32_t>& values) {
+  const Tensor t = arena_.tensor(DType::i32, {int64_t(values.size())});
   copy_to_device(ctx_, t.data, values.data(), t.bytes());
   return t;
+}
+
+Tensor Forward::upload(const Positions& positions) {
+  return upload(positions.by_axis()).reshaped({positions.num_axes(), positions.size()});
 }
 
 // One copy brings all of them.
@@ -195,10 +210,6 @@ void Forward::place_drawn(const std::vector<int32_t>& index, const Tensor& ids) 
   }
 }
 
-Tensor Forward::inv_freq() const {
-  return Tensor(inv_freq_.data(), DType::f32, {int64_t(model_.config.text.inv_freq.size())});
-}
-
 Tensor Forward::run(const StepRows& rows, const KvSlab* slab, const StepOutputs& outputs) {
   // The first step takes the whole plan, so that a run that only trains takes nothing.
   reserve(
@@ -217,11 +228,11 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
   const Tensor x = arena_.tensor(dtype, {num_rows, d});
   const Tensor ids = upload(rows.token_ids);
   embed(ctx_, weights, ids, ids, Tensor(), x);
-  for (const ImagePiece& p : rows.images) {
-    const Tensor to = x.rows(p.row, p.count);
-    copy_on_device(ctx_, to.data, p.image->rows.rows(p.first, p.count).data, to.bytes());
+  for (const PlacedPiece& p : rows.images) {
+    const Tensor to = x.rows(p.at.row, p.at.count);
+    copy_on_device(ctx_, to.data, p.image->rows.rows(p.at.first, p.at.count).data, to.bytes());
   }
-  const DecoderCall call{upload(rows.positions, true), inv_freq(), &rows.plan};
+  const DecoderCall call{rope_.at(upload(rows.positions)), &rows.plan};
   DecoderSink sink;
   if (slab)
     sink.kv = [slab, kv_rows = upload(rows.kv_rows)](size_t l) {
@@ -230,10 +241,8 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
   AttentionPlan wanted_plan;
   WantedRows wanted{.plan = &wanted_plan};
   if (num_wanted > 0 && num_wanted < num_rows) {  // of a chunk of a long prompt only keys and values are of use
-    std::vector<int32_t> positions;
-    for (const int32_t r : rows.wanted) positions.push_back(rows.positions[size_t(r)]);
     wanted.rows = upload(rows.wanted);
-    wanted.positions = upload(positions, true);
+    wanted.positions = upload(rows.positions.gathered(rows.wanted));
     wanted_plan = {rows.wanted_spans, rows.plan.ranges};
     sink.wanted = &wanted;
   }
@@ -294,7 +303,7 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
 LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvSlab& slab,
                                            const std::vector<uint64_t>& attention) const {
   LaunchGraphs::Signature s{uint64_t(num_rows), uint64_t(slab.num_rows()), WeightState(model_.weights).value()};
-  for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), inv_freq_.data(),
+  for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), rope_.data(),
                                                                ctx_.workspace.data(), slab.keys(0).data})
     s.push_back(reinterpret_cast<uintptr_t>(memory));
   s.insert(s.end(), attention.begin(), attention.end());
@@ -315,13 +324,19 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
   const int64_t num_rows = rows.num_rows();
   // What differs from step to step lies at fixed addresses before the step begins.
   const std::vector<int32_t> drawing = sample_words(params);
-  const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &rows.positions, &rows.kv_rows, &drawing});
+  const std::vector<int32_t> positions = rows.positions.by_axis();
+  const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &positions, &rows.kv_rows, &drawing});
   const Tensor &ids = inputs[0], words = inputs[3].reshaped({num_rows, kSampleWords});
   place_drawn(rows.drawn_index, ids);
-  const DecoderCall call{inputs[1].reshaped({1, num_rows}), inv_freq(), &rows.plan};
+  const DecoderCall call{rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
   const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
-  const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads,
-                                                            text.num_key_value_heads, text.head_dim);
+  std::vector<uint64_t> attention;
+  for (const int32_t window : std::set<int32_t>(text.windows.begin(), text.windows.end())) {
+    const std::vector<uint64_t> words =
+        prepare_attention(ctx_, windowed(rows.plan, window), model_.compute(), text.num_attention_heads,
+                          text.num_key_value_heads, text.head_dim);
+    attention.insert(attention.end(), words.begin(), words.end());
+  }
 
   const size_t mark = arena_.mark();
   graphs_.run(ctx_, signature(num_rows, slab, attention), [&] {

@@ -13,15 +13,14 @@
 #include "infer/kv_slab.h"
 #include "model/decoder.h"
 #include "model/load.h"
+#include "model/tree.h"
 #include "ops/sample_token.h"
 
 namespace vpref {
 
-// Rows [row, row + count) of a step hold rows [first, first + count) of an image.
-struct ImagePiece {
-  int32_t row;
-  int32_t count;
-  int32_t first;
+// A piece of an image and the image's rows.
+struct PlacedPiece {
+  ImagePiece at;  // rows of the step
   const ImageRows* image;
 };
 
@@ -37,17 +36,19 @@ struct StepRows {
   std::vector<int32_t> token_ids;    // [T], -1 on image rows
   std::vector<int32_t> drawn_index;  // decode(): row i is token drawn_index[i] of the draw before, where that is not
                                      // -1; the host may not know it yet
-  std::vector<int32_t> positions;    // [T]
+  Positions positions;               // [P,T]
   std::vector<int32_t> kv_rows;      // [T] slab rows; empty: the step's own rows are the cache (scoring)
-  std::vector<ImagePiece> images;
+  std::vector<PlacedPiece> images;
   AttentionPlan plan;                       // ranges in slab rows, or step rows without the slab
   std::vector<int32_t> wanted;              // [R] rows whose final residual is read, ascending
   std::vector<AttentionSpan> wanted_spans;  // plan of the wanted rows as queries, over plan.ranges (see add_segment)
 
-  // Appends rows [first, ...) of a segment: `ranges` are what they see, the last one ending with these very rows.
-  // wanted_rows: ascending indices within the segment.
-  void add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges,
-                   std::span<const int32_t> wanted_rows);
+  explicit StepRows(int32_t num_position_axes = 1) : positions(num_position_axes) {}
+  // Appends rows of a segment, whose positions were added: `ranges` are what they see, the last one ending with these
+  // very rows. wanted_rows: ascending indices within these rows.
+  void add_segment(std::span<const int32_t> ids, std::span<const KvRange> ranges, std::span<const int32_t> wanted_rows);
+  // The same of a tree: its rows that predict something are wanted.
+  explicit StepRows(const TreeBatch& tree);
   int64_t num_rows() const { return int64_t(token_ids.size()); }
 };
 
@@ -101,10 +102,10 @@ class Forward {
   void reserve(const StepSize& size);
   Tensor walk(const StepRows& rows, const KvSlab* slab);
   void draw_next(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params, DrawnTokens& drawn);
-  Tensor upload(const std::vector<int32_t>& values, bool as_row = false);
+  Tensor upload(const std::vector<int32_t>& values);
+  Tensor upload(const Positions& positions);
   std::vector<Tensor> upload_together(std::initializer_list<const std::vector<int32_t>*> lists);
   void place_drawn(const std::vector<int32_t>& index, const Tensor& ids);
-  Tensor inv_freq() const;
   LaunchGraphs::Signature signature(int64_t num_rows, const KvSlab& slab, const std::vector<uint64_t>& attention) const;
   Tensor drawn_ids(int64_t count) const { return Tensor(drawn_memory_.data(), DType::i32, {count}); }
   Tensor drawn_logps(int64_t count) const {
@@ -121,7 +122,7 @@ class Forward {
   StepSize larger_;        // the last step that was not within the plan
   size_t larger_bytes_ = 0;
   Arena arena_;
-  Buffer inv_freq_;
+  RopeTables rope_;
   Buffer drawn_memory_;  // of the last draw: ids, then log-probabilities; always in one place
   LaunchGraphs graphs_;  // of decode()
 };

@@ -2,6 +2,7 @@
 #include "model/decoder.h"
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "ops/rows.h"
 
 namespace vpref {
@@ -16,6 +17,17 @@ void add_rows(Context& ctx, const AddedRows& added, Residual& stream) {
 }
 
 }  // namespace
+
+RopeTables::RopeTables(Context& ctx, const TextConfig& text) {
+  const int64_t n = int64_t(text.inv_freq.size());
+  const size_t frequencies = aligned(size_t(n) * sizeof(float));
+  buffer_ = Buffer(ctx.device, 2 * frequencies);
+  inv_freq_ = Tensor(buffer_.data(), DType::f32, {n});
+  copy_to_device(ctx, inv_freq_.data, text.inv_freq.data(), inv_freq_.bytes());
+  if (text.rope_axis.empty()) return;
+  axis_ = Tensor(static_cast<char*>(buffer_.data()) + frequencies, DType::i32, {n});
+  copy_to_device(ctx, axis_.data, text.rope_axis.data(), axis_.bytes());
+}
 
 void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index,
            const Tensor& image_features, const Tensor& x) {

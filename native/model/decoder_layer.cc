@@ -5,7 +5,6 @@
 
 #include "ops/elementwise.h"
 #include "ops/rms_norm.h"
-#include "ops/rope.h"
 #include "ops/rows.h"
 #include "ops/swiglu.h"
 
@@ -46,7 +45,7 @@ Heads norm_and_rotate(Context& ctx, const ModelConfig& c, const DecoderLayer& la
     rms_norm(ctx, from.q, layer.q_norm, c.text.rms_norm_eps, to.q, q_rstd ? &q_rstd : nullptr);
     rms_norm(ctx, from.k, layer.k_norm, c.text.rms_norm_eps, to.k, k_rstd ? &k_rstd : nullptr);
   }
-  if (rotate) rope(ctx, to.qk, call.positions, call.inv_freq);
+  if (rotate) rope(ctx, to.qk, call.rotation);
   return to;
 }
 
@@ -151,7 +150,7 @@ Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLaye
   const Heads h = norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/!kv);
   if (!kv) return {h.q, h.k, h.v};
   const Projected to{h.q, kv->k.heads(h.k.dim(1)), kv->v.heads(h.k.dim(1))};
-  rope_to_cache(ctx, a.qkv.heads(h.q.dim(1) + 2 * h.k.dim(1)), call.positions, call.inv_freq, kv->rows, to.k, to.v);
+  rope_to_cache(ctx, a.qkv.heads(h.q.dim(1) + 2 * h.k.dim(1)), call.rotation, kv->rows, to.k, to.v);
   return to;
 }
 
@@ -168,14 +167,14 @@ Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderL
   if (sink.kv) {
     to.k = sink.kv->k.heads(kv_heads);
     to.v = sink.kv->v.heads(kv_heads);
-    rope_to_cache(ctx, own.heads(2 * kv_heads), call.positions, call.inv_freq, sink.kv->rows, to.k, to.v);
+    rope_to_cache(ctx, own.heads(2 * kv_heads), call.rotation, sink.kv->rows, to.k, to.v);
   } else {
-    rope(ctx, to.k, call.positions, call.inv_freq);
+    rope(ctx, to.k, call.rotation);
   }
   gather_rows(ctx, normed, sink.wanted->rows, wanted_normed);
   linear_forward(ctx, layer.linears[kQProj], wanted_normed, to.q.joined(), scratch);
   if (layer.q_norm) rms_norm(ctx, to.q, layer.q_norm, config.text.rms_norm_eps, to.q, nullptr);
-  rope(ctx, to.q, sink.wanted->positions, call.inv_freq);
+  rope(ctx, to.q, {sink.wanted->positions, call.rotation.inv_freq, call.rotation.axis});
   return to;
 }
 
@@ -200,8 +199,8 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   if (sink.saved && layer.q_norm) need(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
   const Projected p = sink.wanted ? project_wanted(ctx, config, layer, call, sink, a.normed, a.normed2, scratch)
                                   : project_all(ctx, config, layer, call, sink.kv, a, scratch);
-  attention(ctx, p.q, p.k, p.v, sink.wanted ? *sink.wanted->plan : *call.plan, attention_scale(config),
-            a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
+  const AttentionPlan& plan = windowed(sink.wanted ? *sink.wanted->plan : *call.plan, layer.window);
+  attention(ctx, p.q, p.k, p.v, plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
   if (sink.wanted) gather_rows(ctx, all.x, sink.wanted->rows, stream.x);
   project(ctx, kAttentionOut, layer, a, a.attention, stream.delta, scratch);
   stream.pending = true;
@@ -226,6 +225,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   const int64_t rows = dx.dim(0);
   const DType dtype = dx.dtype;
   const size_t mark = scratch.mark();
+  const AttentionPlan& plan = windowed(*call.plan, layer.window);
 
   // What was dropped comes back from what was kept.
   LayerActivations a = saved;
@@ -242,7 +242,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   if (whole) {
     project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
     norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/true);
-    attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
+    attention(ctx, h.q, h.k, h.v, plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
     project(ctx, kAttentionOut, layer, a, a.attention, a.residual2, scratch);
     add(ctx, a.residual, a.residual2);
   }
@@ -274,9 +274,9 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
     backward(kAttentionOut, dx, a.attention, &dattention);
     const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
     const Heads d(config, s, dqkv, dqkv);
-    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan,
+    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, plan,
                        attention_scale(config), d.q, d.k, d.v);
-    rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
+    rope(ctx, d.qk, call.rotation, /*inverse=*/true);
     if (layer.q_norm) {
       const Heads before(config, s, a.qkv, a.qkv);
       rms_norm_backward(ctx, d.q, before.q, layer.q_norm, a.qk_rstd.rows(0, s.heads), d.q, /*accumulate=*/false,

@@ -7,6 +7,7 @@
 #include "model/linear.h"
 #include "model/model.h"
 #include "ops/attention.h"
+#include "ops/rope.h"
 
 namespace vpref {
 
@@ -56,8 +57,7 @@ struct Residual {
 
 // What every layer of one call shares.
 struct DecoderCall {
-  Tensor positions;           // [1,T] i32
-  Tensor inv_freq;            // [E/2] f32 on the device
+  Rotation rotation;          // positions [P,T]
   const AttentionPlan* plan;  // ranges are rows of the cache, or of this call where there is none
 };
 
@@ -65,7 +65,7 @@ struct DecoderCall {
 // go through the rest. Scoring and prefill want a few rows of hundreds.
 struct WantedRows {
   Tensor rows;                // [R] i32, ascending
-  Tensor positions;           // [1,R] i32
+  Tensor positions;           // [P,R] i32
   const AttentionPlan* plan;  // queries are the wanted rows in order, ranges as the call's
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "model/fixed_layout.h"
 #include "model/safetensors.h"
 
 namespace vpref {
@@ -110,7 +111,7 @@ std::vector<TrainRow> TrainSession::tree_rows(const std::vector<SessionRow>& row
   std::vector<TrainRow> out;
   for (const SessionRow& r : rows) {
     out.push_back(r.row);
-    out.back().num_images = int32_t(r.images.size());
+    out.back().images = layouts_of(model_.config, r.images);
   }
   return out;
 }

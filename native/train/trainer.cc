@@ -29,7 +29,7 @@ int64_t scored_tokens(const SegmentInput& s) {
 }
 
 RowSize size_of(const TrainRow& row) {
-  RowSize size{.images = row.num_images};
+  RowSize size{.images = int64_t(row.images.size())};
   for (const SegmentInput& s : row.segments) {
     size.rows += int64_t(s.token_ids.size());
     if (s.branch >= 0) size.targets += scored_tokens(s);
@@ -94,7 +94,8 @@ struct Trainer::MicroBatch {
   TreeBatch tree;
   std::vector<ImageRef> images;        // in the order of their features
   std::vector<int32_t> branch_of_row;  // first branch of each row
-  std::vector<int32_t> image_index;    // [T] row of the features, or -1
+  std::vector<int32_t> image_index;    // [T] row of the images' rows, or -1
+  int64_t num_image_rows = 0;
 };
 
 // Everything the backward of a micro-batch needs; lives in the arena until the next forward.
@@ -121,7 +122,7 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
       world_(world ? *world : *alone_),
       trainable_(ctx, config, weights, compute,
                  with_shares(options_.trainable, options_.zero == 0 ? 1 : world_.size())),
-      inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)),
+      rope_(ctx, config.text),
       exchange_(world_, trainable_, choose_zero(), options_.bucket_bytes),
       level_(std::max(options_.recompute, 0)) {
   check(!options_.loss.empty(), "config", "loss: expected at least one term");
@@ -129,7 +130,6 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
   std::vector<std::pair<int64_t, int64_t>> kept;
   for (const Part& part : exchange_.owned()) kept.emplace_back(part.begin, part.end);
   trainable_.store.allocate_state(ctx, kept);
-  copy_to_device(ctx, inv_freq_.data(), config.text.inv_freq.data(), inv_freq_.bytes());
   if (ctx.device != Device::cpu) plan_device_memory();
 }
 
@@ -242,50 +242,55 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
   for (const TrainRow& row : rows) sizes.push_back(size_of(row));
   for (size_t begin = 0; begin < rows.size();) {
     const size_t end = micro_batch_end(sizes, begin);
-    MicroBatch b;
-    b.rows = rows.subspan(begin, end - begin);
-    b.first_row = int64_t(begin);
-    std::vector<SegmentInput> segments;
-    int32_t branches = 0;
-    for (size_t r = 0; r < b.rows.size(); ++r) {
-      const TrainRow& row = b.rows[r];
-      const int32_t first_segment = int32_t(segments.size()), first_image = int32_t(b.images.size());
-      for (SegmentInput s : row.segments) {
-        if (s.parent >= 0) s.parent += first_segment;
-        if (s.branch >= 0) s.branch += branches;
-        for (int32_t& image : s.images) image += first_image;
-        segments.push_back(std::move(s));
-      }
-      for (int32_t i = 0; i < row.num_images; ++i) b.images.push_back({int32_t(begin + r), i});
-      b.branch_of_row.push_back(branches);
-      branches += row.num_branches();
-    }
-    b.tree = pack_tree(segments);
-    b.tree.num_branches = branches;
-    b.image_index.assign(b.tree.token_ids.size(), -1);
-    const int32_t patches = b.images.empty() ? 0 : config_.num_image_rows();
-    for (const ImageSlot& slot : b.tree.images) {
-      for (int32_t k = 0; k < slot.row_count; ++k) b.image_index[slot.row_begin + k] = slot.image * patches + k;
-    }
-    batches.push_back(std::move(b));
+    batches.push_back(micro_batch(rows.subspan(begin, end - begin), begin));
     begin = end;
   }
   return batches;
 }
 
-// One whose passes take what any of this size does; its ids and targets mean nothing.
-Trainer::MicroBatch Trainer::batch_of(const RowSize& size) {
-  const auto zeros = [](int64_t count) { return std::vector<int32_t>(size_t(count), 0); };
+Trainer::MicroBatch Trainer::micro_batch(std::span<const TrainRow> rows, size_t first_row) const {
   MicroBatch b;
-  b.tree = {.segments = {{-1, 0, int32_t(size.rows)}},
-            .token_ids = zeros(size.rows),
-            .positions = zeros(size.rows),
-            .target_rows = zeros(size.targets),
-            .targets = zeros(size.targets),
-            .target_branch = zeros(size.targets),
-            .num_branches = 1};
+  b.rows = rows;
+  b.first_row = int64_t(first_row);
+  std::vector<int32_t> first_image_row;
+  TreePacker packer(config_, /*shares_prefixes=*/false);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const TrainRow& row = rows[r];
+    std::vector<TreeImage> images;
+    for (const ImageLayout& layout : row.images) {
+      b.images.push_back({int32_t(first_row + r), int32_t(images.size())});
+      images.push_back({layout});
+      first_image_row.push_back(int32_t(b.num_image_rows));
+      b.num_image_rows += layout.num_rows();
+    }
+    b.branch_of_row.push_back(packer.batch().num_branches);
+    packer.add(row.segments, images, cat("row ", row.id, ": "));
+    const int32_t branches = packer.batch().num_branches - b.branch_of_row.back();
+    check(branches == row.num_branches(), "request", "row ", row.id, ": expected ", row.num_branches(),
+          " branches, got ", branches);
+  }
+  b.tree = packer.take();
+  b.image_index.assign(b.tree.token_ids.size(), -1);
+  for (const ImagePiece& p : b.tree.images)
+    std::iota(b.image_index.begin() + p.row, b.image_index.begin() + p.row + p.count,
+              first_image_row[size_t(p.image)] + p.first);
+  return b;
+}
+
+// One whose passes take what any of this size does; its ids and targets mean nothing.
+Trainer::MicroBatch Trainer::batch_of(const RowSize& size) const {
+  const auto zeros = [](int64_t count) { return std::vector<int32_t>(size_t(count), 0); };
+  const int32_t rows = int32_t(size.rows);
+  MicroBatch b;
+  b.tree.segments = {{-1, 0, rows, {{0, rows}}}};
+  b.tree.token_ids = zeros(rows);
+  b.tree.positions = Positions(config_.text.num_position_axes);
+  for (int32_t i = 0; i < rows; ++i) b.tree.positions.add(i);
+  b.tree.target_rows = b.tree.targets = b.tree.target_branch = zeros(size.targets);
+  b.tree.num_branches = 1;
   b.images.resize(size_t(size.images));
-  b.image_index = zeros(size.rows);
+  b.num_image_rows = size.images * config_.num_image_rows();
+  b.image_index = zeros(rows);
   return b;
 }
 
@@ -380,17 +385,16 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
 Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, std::optional<RecomputeLevel> keep) {
   const TreeBatch& tree = b.tree;
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
-  const int64_t image_rows = int64_t(b.images.size()) * (b.images.empty() ? 0 : config_.num_image_rows());
+  const int64_t image_rows = b.num_image_rows;
 
   Forward f;
   f.batch = &b;
   f.token_ids = upload(ctx_, arena_, tree.token_ids, {t});
   f.image_index = upload(ctx_, arena_, b.image_index, {t});
-  f.call.positions = upload(ctx_, arena_, tree.positions, {1, t});
+  f.call.rotation = rope_.at(upload(ctx_, arena_, tree.positions.by_axis(), {tree.positions.num_axes(), t}));
   f.target_rows = upload(ctx_, arena_, tree.target_rows, {num_targets});
   f.targets = upload(ctx_, arena_, tree.targets, {num_targets});
-  f.call.inv_freq = Tensor(inv_freq_.data(), DType::f32, {int64_t(config_.text.inv_freq.size())});
-  f.plan = std::make_unique<AttentionPlan>(tree_attention_plan(tree.segments));
+  f.plan = std::make_unique<AttentionPlan>(tree_attention_plan(tree));
   f.call.plan = f.plan.get();
   const Tensor logps = arena_.tensor(DType::f32, {num_targets});
 
@@ -580,10 +584,11 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
   trainable_.store.zero_grad(ctx_);
   StepResult result;
   result.rows.resize(rows.size());
-  const std::vector<MicroBatch> batches = micro_batches(rows);
+  std::vector<MicroBatch> batches;
   std::optional<Forward> last;
   std::vector<double> weight;
   together([&] {
+    batches = micro_batches(rows);
     for (const MicroBatch& b : batches) {
       if (last) backward(*last, weight, /*is_last=*/false);
       last.emplace(forward(b, encode, /*keep=*/true));

@@ -30,7 +30,7 @@ namespace vpref {
 struct TrainRow {
   std::string id;
   std::vector<SegmentInput> segments;
-  int32_t num_images = 0;           // images that the segments number 0..num_images-1
+  std::vector<ImageLayout> images;  // that the segments number from 0 on
   int32_t num_rejected = 0;         // K
   int32_t num_rejected_images = 0;  // J
   bool label = true;                // kto
@@ -147,8 +147,9 @@ class Trainer {
   struct Forward;
   void plan_device_memory();
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
+  MicroBatch micro_batch(std::span<const TrainRow> rows, size_t first_row) const;
   size_t micro_batch_end(std::span<const RowSize> rows, size_t begin) const;
-  static MicroBatch batch_of(const RowSize& size);
+  MicroBatch batch_of(const RowSize& size) const;
   size_t measure(const RowSize& size, std::optional<RecomputeLevel> keep);
   void reserve(const MicroBatch& batch, bool keep);
   void take_slab(size_t bytes);
@@ -181,7 +182,7 @@ class Trainer {
   Collective& world_;
   Trainable trainable_;
   Arena arena_;
-  Buffer inv_freq_;
+  RopeTables rope_;
   GradientExchange exchange_;  // after all that a pass reads: what to split is decided by measuring one
   int level_ = 0;
   int64_t largest_batch_ = 0;     // decoder rows, as planned

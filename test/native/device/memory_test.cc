@@ -74,12 +74,18 @@ std::vector<int32_t> counted(int64_t count, int32_t first = 0) {
   return out;
 }
 
+void add_rows(StepRows& step, std::span<const int32_t> ids, int32_t position, std::span<const KvRange> ranges,
+              std::span<const int32_t> wanted) {
+  for (size_t i = 0; i < ids.size(); ++i) step.positions.add(position + int32_t(i));
+  step.add_segment(ids, ranges, wanted);
+}
+
 // One segment of which the last `wanted` rows are read.
 StepRows segment(int64_t rows, int64_t wanted) {
   const KvRange all[] = {{0, int32_t(rows)}};
   StepRows step;
   std::vector<int32_t> ids(size_t(rows), 5);
-  step.add_segment(ids, 0, all, counted(wanted, int32_t(rows - wanted)));
+  add_rows(step, ids, 0, all, counted(wanted, int32_t(rows - wanted)));
   step.kv_rows = counted(rows);
   return step;
 }
@@ -89,11 +95,11 @@ StepRows many_branches(int32_t prompt, int32_t branches) {
   StepRows step;
   const KvRange own[] = {{0, prompt}};
   const std::vector<int32_t> ids(size_t(prompt), 5), last = { prompt - 1 };
-  step.add_segment(ids, 0, own, last);
+  add_rows(step, ids, 0, own, last);
   for (int32_t b = 0; b < branches; ++b) {
     const KvRange seen[] = {{0, prompt}, {prompt + b, 1}};
     const int32_t id[] = {7};
-    step.add_segment(id, prompt, seen, {});
+    add_rows(step, id, prompt, seen, {});
   }
   return step;
 }
@@ -106,7 +112,7 @@ struct Decoding {
     for (int32_t b = 0; b < branches; ++b) {
       const KvRange seen[] = {{b, 1}};
       const int32_t id[] = {9}, wanted[] = {0};
-      step.add_segment(id, 3, seen, wanted);
+      add_rows(step, id, 3, seen, wanted);
       step.kv_rows.push_back(b);
       step.drawn_index.push_back(-1);
     }
@@ -262,13 +268,13 @@ struct Training {
     return [this](std::span<const ImageRef>, const Tensor& features) { fill(m->ctx, 0.5f, features); };
   }
   TrainRow row(int32_t num_images, int32_t prompt, int32_t answer) const {
-    const int32_t image_rows = m->model.config.num_image_rows();
-    TrainRow r{.id = "row", .num_images = num_images, .num_rejected = 1, .ref = {-3, -4}};
+    const ModelConfig& config = m->model.config;
+    TrainRow r{.id = "row", .num_rejected = 1, .ref = {-3, -4}};
+    r.images.assign(size_t(num_images), config.image_layout);
     SegmentInput first;
     for (int32_t i = 0; i < num_images; ++i) {
-      first.token_ids.insert(first.token_ids.end(), size_t(image_rows), -1);
+      first.token_ids.insert(first.token_ids.end(), size_t(config.num_image_rows()), config.image_token_id);
       first.images.push_back(i);
-      first.image_rows.push_back(image_rows);
     }
     first.token_ids.insert(first.token_ids.end(), size_t(prompt), 5);
     r.segments = {first};
@@ -277,7 +283,7 @@ struct Training {
     return r;
   }
   RowSize size(const TrainRow& r) const {
-    RowSize s{.images = r.num_images};
+    RowSize s{.images = int64_t(r.images.size())};
     for (const SegmentInput& g : r.segments) s.rows += int64_t(g.token_ids.size());
     s.targets = int64_t(2 * r.segments[1].token_ids.size());
     return s;

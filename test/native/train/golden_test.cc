@@ -49,7 +49,6 @@ struct Golden {
   std::vector<GoldenRow> rows;
   Golden() {
     const Safetensors images(kGolden + "/images.safetensors");
-    const int32_t image_token = int32_t(at(json, "image_token_id").number());
     for (size_t n = 0; n < at(json, "rows").array().size(); ++n) {
       const Json& row = at(json, "rows").array()[n];
       GoldenRow r{.id = at(row, "id").string(),
@@ -57,7 +56,6 @@ struct Golden {
                   .answers = {ids_of(at(row, "chosen"))},
                   .reference = {},
                   .image = {}};
-      std::replace(r.prompt.begin(), r.prompt.end(), image_token, -1);
       for (const Json& rejected : at(row, "rejected").array()) r.answers.push_back(ids_of(rejected));
       for (const Json& ref : at(json, "reference").array()[n].array()) r.reference.push_back(ref.number());
       const Tensor pixels = images.view("image." + std::to_string(n));
@@ -82,7 +80,7 @@ std::vector<SessionRow> rows_with(size_t num_rejected) {
     SessionRow s;
     s.row.id = g.id;
     s.row.num_rejected = int32_t(num_rejected);
-    s.row.segments.push_back({.parent = -1, .token_ids = g.prompt, .images = {0}, .image_rows = {64}});
+    s.row.segments.push_back({.parent = -1, .token_ids = g.prompt, .images = {0}});
     for (size_t k = 0; k <= num_rejected; ++k) {
       s.row.segments.push_back({.parent = 0, .token_ids = g.answers[k], .branch = int32_t(k)});
       s.row.ref.push_back(g.reference[k]);
