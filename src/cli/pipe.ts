@@ -8,7 +8,7 @@ import { formatRecord } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
 import type { OnError } from './flags.ts';
 import type { BadRow, InputRow } from './input.ts';
-import type { Counts, Reporter } from './progress.ts';
+import type { Reporter, RunCounts } from './progress.ts';
 import type { Sink } from './sink.ts';
 
 export interface PipeOptions {
@@ -16,7 +16,7 @@ export interface PipeOptions {
   onError: OnError;
   /** Name of the stage in `error.stage`. */
   stage: string;
-  counts: Counts;
+  counts: RunCounts;
   reporter: Reporter;
 }
 

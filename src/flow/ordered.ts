@@ -25,7 +25,7 @@ export interface HeldRows {
   bytes: number;
 }
 
-interface Slot {
+interface OrderedRow {
   result?: RowResult;
   bytes: number;
   isUnfinished?: boolean;
@@ -33,7 +33,7 @@ interface Slot {
 
 /** Yields the results. After a failure: those that are finished without a gap, then it throws the first cause. */
 export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): AsyncGenerator<RowResult> {
-  const slots: Slot[] = [];
+  const slots: OrderedRow[] = [];
   const bell = new Bell();
   const input = readAhead(rows, bell);
   let failure: { cause: unknown } | undefined;
@@ -50,7 +50,7 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
   if (work.signal?.aborted) onSignal();
   work.signal?.addEventListener('abort', onSignal);
   const launch = (row: Row) => {
-    const slot: Slot = { bytes: 0 };
+    const slot: OrderedRow = { bytes: 0 };
     slots.push(slot);
     running += 1;
     work.start(row).then(
@@ -101,7 +101,7 @@ function roughBytes(value: unknown): number {
 }
 
 /** The results at the front of the line, waiting for late ones until the time is over or one will not come. */
-async function* finishedHead(slots: Slot[], bell: Bell, graceMs: number): AsyncGenerator<RowResult> {
+async function* finishedHead(slots: OrderedRow[], bell: Bell, graceMs: number): AsyncGenerator<RowResult> {
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;

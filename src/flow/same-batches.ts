@@ -28,7 +28,7 @@ export function windowFor({ info, pacing }: Pick<PolicyEngine, 'info' | 'pacing'
   return info.device === 'cpu' || pacing === undefined ? undefined : new RowWindow(pacing, options);
 }
 
-interface Slot {
+interface WindowSlot {
   state: 'loading' | 'ready' | 'running' | 'done';
   admit(): void;
 }
@@ -38,7 +38,7 @@ export class RowWindow {
   readonly #pacing: Pacing;
   readonly #options: WindowOptions;
   /** From the first that is not done. */
-  readonly #slots: Slot[] = [];
+  readonly #slots: WindowSlot[] = [];
   #isInputOver = false;
   #isMoving = false;
   #isChecking = false;
@@ -54,7 +54,7 @@ export class RowWindow {
 
   /** Takes the next row of the input. */
   enter(): WindowRow {
-    const slot: Slot = { state: 'loading', admit: () => undefined };
+    const slot: WindowSlot = { state: 'loading', admit: () => undefined };
     this.#slots.push(slot);
     clearTimeout(this.#patience);
     this.#patience = undefined;
@@ -108,7 +108,10 @@ export class RowWindow {
     const { rowsInEngine } = this.#options;
     const slots = this.#slots.slice(0, rowsInEngine);
     if (slots.some(({ state }) => state === 'loading')) return;
-    if (slots.length < rowsInEngine && !this.#isInputOver && !this.#isImpatient) return this.#waitForInput();
+    if (slots.length < rowsInEngine && !this.#isInputOver && !this.#isImpatient) {
+      this.#waitForInput();
+      return;
+    }
     const ready = slots.filter(({ state }) => state === 'ready');
     for (const slot of ready) slot.admit();
     if (ready.length > 0) this.#touch();

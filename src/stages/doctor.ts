@@ -14,7 +14,7 @@ import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
 import { promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
-import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
+import { cudaRemedy, describeCudaParts, findCudaParts } from './doctor/cuda-parts.ts';
 import { checkFolders, modelInputPlan } from './load-model.ts';
 
 export interface Check {

@@ -5,9 +5,9 @@ import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
+import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import { promptTurns, type Turn } from '../text/chat-template.ts';
-import { type DrawOptions, recordDraw } from './draw.ts';
 import {
   loadImages,
   type ModelContext,
@@ -16,7 +16,7 @@ import {
   provenance,
   type RecordPlan,
 } from './model-context.ts';
-import { steerRequest, withRequest } from './steerlm.ts';
+import { type DrawOptions, recordDraw } from './sample/draw.ts';
 
 /** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
 export interface SampleOptions extends DrawOptions {
@@ -42,7 +42,7 @@ interface Job {
   signal: AbortSignal;
 }
 
-interface Answer {
+interface GeneratedAnswer {
   text: string;
   generated: Generated;
   /** What ended it, where that was not its end token. */
@@ -71,7 +71,7 @@ export function sample(options: SampleOptions, context: ModelContext): Stage {
   }, context);
 }
 
-async function answerView(job: Job): Promise<Answer[]> {
+async function answerView(job: Job): Promise<GeneratedAnswer[]> {
   const turns = openDialogue(job.row, job.images.length, job.options.steer);
   const { n } = job.draw;
   if (turns.indexOf(null) === turns.length - 1)
@@ -80,10 +80,10 @@ async function answerView(job: Job): Promise<Answer[]> {
 }
 
 // Generates the open turns one after the other: each sees what was generated before.
-async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<Answer> {
+async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<GeneratedAnswer> {
   const written: Turn[] = [];
   const texts: string[] = [];
-  let last: Answer | undefined;
+  let last: GeneratedAnswer | undefined;
   for (const turn of turns) {
     if (turn === null) {
       [last] = await generateTurn(written, job, { n: 1, branch, turn: texts.length });
@@ -98,7 +98,7 @@ async function generateTurn(
   turns: Turn[],
   { row, view, plan, images, draw, options, context, signal }: Job,
   { n, branch, turn }: { n: number; branch: number; turn: number },
-): Promise<Answer[]> {
+): Promise<GeneratedAnswer[]> {
   const { tokenizer, engine } = context;
   const { promptIds } = preparePrompt(turns, images, plan, context);
   const { strings, bytes, ids } = stops(draw.stop, context);
@@ -123,7 +123,7 @@ async function generateTurn(
   };
   const key = [row.record.id, view, turn].join('\n');
   const all = await engine.generate({ ...request, seed: options.seed, key, firstBranch: branch }, signal);
-  return all.map((generated): Answer => {
+  return all.map((generated): GeneratedAnswer => {
     const whole = tokenizer.decode([...generated.ids]);
     const stop = generated.finishReason === 'stop' ? stopOf(generated, whole, { strings, end, context }) : undefined;
     return { text: cutAtStop(whole, strings), generated, ...(stop !== undefined && { stop }) };
@@ -173,7 +173,7 @@ function cutAtStop(text: string, stop: string[]): string {
   return ends.length === 0 ? text : text.slice(0, Math.min(...ends));
 }
 
-function responseOf({ text, turns, stop, generated }: Answer, view: string, options: SampleOptions): Response {
+function responseOf({ text, turns, stop, generated }: GeneratedAnswer, view: string, options: SampleOptions): Response {
   return {
     text,
     ...(turns && { turns }),

@@ -6,7 +6,7 @@ import { type Row, type RowResult, rowError, type Stage } from '../../flow/stage
 import { type RunSignals, runSignals } from '../../http/flow.ts';
 import { placed, RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
-import { type Answer, type Asking, askJudge } from './ask.ts';
+import { type Asking, askJudge, type JudgeAnswer } from './ask.ts';
 import { combineReadings } from './combine.ts';
 import { BudgetSpent } from './cost.ts';
 import { type PlannedCall, planRun } from './plan.ts';
@@ -121,7 +121,7 @@ class AnnotateRun {
 }
 
 interface Asked {
-  answer: Answer;
+  answer: JudgeAnswer;
   promptSha256?: string;
 }
 

@@ -4,7 +4,7 @@
 
 import type { Row } from '../../flow/stage.ts';
 import type { ContentPart } from '../../records/record.ts';
-import { plainText, type Turn, turnParts } from './example.ts';
+import { type ExportTurn, plainText, turnParts } from './example.ts';
 import { type ExportFormat, Float } from './format.ts';
 
 export const trl: ExportFormat = {
@@ -29,7 +29,7 @@ export const trl: ExportFormat = {
     return {
       id,
       ...(!isText && { images }),
-      prompt: turns.map((turn: Turn, index) => ({
+      prompt: turns.map((turn: ExportTurn, index) => ({
         role: turn.role,
         content: content(turnParts(turn), `prompt[${index}]`),
       })),

@@ -12,7 +12,7 @@ export interface Curves {
 }
 
 /** One score row with the file it stands in. */
-export interface ScoreRow {
+export interface ScoreLine {
   run: string;
   benchmark: string;
   split: string;
@@ -96,7 +96,7 @@ export type Agreement = Record<string, { equal: number; meanDifference: number; 
 export interface ReportData {
   title: string;
   curves: Curves[];
-  scores: ScoreRow[];
+  scores: ScoreLine[];
   pairs: PairItem[];
   images: Picture[];
   files: FileCounts[];
