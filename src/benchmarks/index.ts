@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The benchmarks, one line each: the folder's object, which knows its name.
 export { alpacaEval } from './alpaca-eval/index.ts';
+export { amber } from './amber/index.ts';
 export { consistency } from './consistency/index.ts';
 export { exact } from './exact/index.ts';
 export { gqa } from './gqa/index.ts';
