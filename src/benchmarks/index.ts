@@ -7,6 +7,7 @@ export { exact } from './exact/index.ts';
 export { gqa } from './gqa/index.ts';
 export { hallucination } from './hallucination/index.ts';
 export { hallusionBench } from './hallusionbench/index.ts';
+export { judgeAgreement } from './judge-agreement/index.ts';
 export { length } from './length/index.ts';
 export { llavaBench } from './llava-bench/index.ts';
 export { mmbench } from './mmbench/index.ts';
