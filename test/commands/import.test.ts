@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/dataset-info.ts
 // Covers src/cli/import-files.ts
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -43,7 +43,7 @@ export interface ItemFacts {
 }
 
 /** A question of a dialogue with the answer that followed it. */
-export interface Turn {
+export interface ImportTurn {
   question: string;
   answer?: string;
 }
@@ -52,7 +52,7 @@ export interface Turn {
 export interface Draft extends Partial<VprefRecord> {
   /** For dialogues, in place of `prompt` and `reference`: both are made from the turns that are asked for. */
   system?: string;
-  turns?: Turn[];
+  turns?: ImportTurn[];
   /** Where the dialogue's last answer goes: what is known, or what is to be learned from. */
   answerField?: 'reference' | 'response';
 }
