@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the official scorers of HallusionBench and MMHal-Bench and `vpref eval` on the same made-up
+"""Runs the official scorers of AMBER, HallusionBench and MMHal-Bench and `vpref eval` on the same made-up
 answers, and compares every figure that they print. FOLDER holds the scorers as fetched from their repositories; none of
 their code is in this one:
    HallusionBench/{utils.py,HallusionBench.json,HallusionBench_result_sample.json}   tianyi-lab/HallusionBench 744007c
    VLMEvalKit/vlmeval/dataset/utils/yorn.py, VLMEvalKit/vlmeval/smp/misc.py         open-compass/VLMEvalKit e8e78f05
+   AMBER/{inference.py,data/{annotations,relation}.json,data/{safe_words,metrics}.txt}  junyangwang0410/AMBER 534babf
    RLAIF-V/eval/{summarize_gpt_mmhal_review.py,data/mmhal-bench_answer_template.json}  RLHF-V/RLAIF-V 83d917b
-   python scripts/checks/official_hallucination.py FOLDER [PART...]   (a Python with numpy; after `make build`)
+   nltk-english.json, which scripts/tables/nltk_english.py made of NLTK_DATA
+   NLTK_DATA=DIR python scripts/checks/official_hallucination.py FOLDER [PART...]   (numpy, nltk 3.10.3; after `make build`)
 What it printed is in official_hallucination.txt.
 """
 import ast
@@ -26,6 +28,7 @@ import numpy as np
 
 FOLDER = os.path.abspath(sys.argv[1])
 PARTS = sys.argv[2:]
+ENGLISH = os.path.join(FOLDER, "nltk-english.json")
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 WORK = tempfile.mkdtemp()
 failures = 0
@@ -159,7 +162,80 @@ def mmhal():
         compare("mmhal, merged with the questions", [(s, rows[s]["score"], again[s]["score"]) for s in rows])
 
 
-ALL = {"hallusionbench": hallusionbench, "mmhal": mmhal}
+SUBJECTS = ["The image", "A man", "Two dogs", "Dr. Smith", "He", "There", "It", "The U.S. flag", "Mr. and Mrs. Jones", "J. R. Tolkien", "A woman in a red dress", "Children", "No. 5", "They", "Some people (three of them)", "The cat's tail", "In the background, a bus", "iPhones", "The 3.5 ft. wall", "Boats, ships and a plane"]
+VERBS = ["is", "are", "has", "sits on", "can't see", "doesn't have", "stands beside", "shows", "features", "won't touch", "is playing with", "cannot leave", "wanna eat", "is full of", "leaves"]
+OBJECTS = ["a table", "grass", "3,000 apples", "a dog's toy", "\"no parking\" signs", "buses & cars", "a cup of coffee", "knives, forks -- and spoons", "the sky...", "leaves", "mice", "a 'stop' sign", "a well-lit room", "a glass of wine", "\u201cwelcome\u201d mats", "people's bags", "a U.S.", "approx. 20 ft. of rope", "a.m. light", "children", "him/her", "it all at 5 p.m.", "a skateboard; nice", "the sea: blue", "the end of 1999", "snow (deep)", "$5", "e.g. flowers, i.e. roses", "wolves", "benches"]
+ENDS = [". ", ". ", ". ", "! ", "? ", "...", "; ", ", and ", ".\n", "\n\n", " - ", ".) ", ".\" ", ".' ", "?! ", " etc. ", " ", ".\u201d ", ": "]
+
+
+def made_text(rng, sentences=5):
+    text = "".join(f"{rng.choice(SUBJECTS)} {rng.choice(VERBS)} {rng.choice(OBJECTS)}{rng.choice(ENDS)}" for _ in range(rng.randint(1, sentences)))
+    return text.lower() if rng.random() < 0.15 else text
+
+
+def english():
+    """NLTK itself, with the data that NLTK_DATA names, beside our reading of the tables made of it (ENGLISH)."""
+    import nltk
+    from nltk.stem import WordNetLemmatizer
+
+    rng = random.Random(7)
+    lemma = WordNetLemmatizer()
+    texts = [made_text(rng) for _ in range(3000)] + ["", " ", ".", "...", "a.", "I.B.M. is big. It is.", "cats.dogs", "U.S.A. The", "\"Yes.\" He left.", "(One.) Two.", "1. Cat\n2. Dog\n", "- cats\n- dogs.", "**Cats** and `dogs`.", "\u00e9t\u00e9. \u00c9t\u00e9", "x\u00a0y. Z", "'tis so. 'Twas. gonna gimme", "don't they're we'll I'd"]
+    done = subprocess.run(["node", "--import", "tsx", os.path.join(ROOT, "scripts", "checks", "english_words.ts"), ENGLISH], input="\n".join(map(json.dumps, texts)), capture_output=True, text=True, cwd=ROOT)
+    ours = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(ours) == len(texts), done.stderr
+    words = [nltk.word_tokenize(text) for text in texts]
+    compare("english, words", [(text, w, o["words"]) for text, w, o in zip(texts, words, ours)])
+    compare("english, tags", [(text, [t for _, t in nltk.pos_tag(w)], o["tags"]) for text, w, o in zip(texts, words, ours) if w == o["words"]])
+    compare("english, nouns", [(text, [lemma.lemmatize(x) for x in w], o["nouns"]) for text, w, o in zip(texts, words, ours) if w == o["words"]])
+
+
+def amber():
+    """AMBER's own script with NLTK; spaCy's vectors are stood in for by a table, which both read."""
+    import nltk
+    from nltk.stem import WordNetLemmatizer
+
+    rng = random.Random(11)
+    annotations = json.load(open(script("AMBER", "data", "annotations.json")))
+    relation = json.load(open(script("AMBER", "data", "relation.json")))
+    vocabulary = sorted({w for k, others in relation.items() for w in (k, *others)})
+    similar = {w: [w] + rng.sample(vocabulary, 3) for w in vocabulary}
+    table = write("similar.json", {"similar": similar})
+    tables = ["--tables", script("AMBER", "data", "relation.json"), script("AMBER", "data", "safe_words.txt"), ENGLISH]
+    plural = lambda w: w + ("es" if w.endswith(("s", "x", "ch", "sh")) else "s")
+
+    def caption(label):
+        words = [rng.choice(label["truth"] * 3 + label["hallu"] + [rng.choice(vocabulary)]) for _ in range(rng.randint(0, 9))]
+        named = [rng.choice([f"a {w}", f"two {plural(w)}", f"the {w}", f"a small {w}", w.capitalize()]) for w in words]
+        return made_text(rng, 2) + " ".join(f"There is {n}{rng.choice(ENDS)}" if rng.random() < 0.5 else f"{n}, " for n in named)
+
+    def official(answers, near):
+        source = script("AMBER", "inference.py")
+        scope = definitions(source, {"extract_nouns", "init", "main"}, {"nltk": nltk, "WordNetLemmatizer": WordNetLemmatizer, "json": json, "tqdm": lambda x: x})
+        scope["check_synonyms_word"] = lambda a, b, _: b in near.get(a, [])
+        args = types.SimpleNamespace(word_association=script("AMBER", "data", "relation.json"), safe_words=script("AMBER", "data", "safe_words.txt"), inference_data=answers, annotation=script("AMBER", "data", "annotations.json"), metrics=script("AMBER", "data", "metrics.txt"), similarity_score=0.8, evaluation_type="a")
+        scope["args"] = args
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            scope["main"](args)
+        text = out.getvalue().replace("Generative Task", "generative").replace("Descriminative Task", "discriminative").replace("Exsitence", "existence")
+        blocks = re.findall(r"^(\w+):\n((?:\w+:\s+[\d.-]+ *\n?)+)", text, re.MULTILINE)
+        return {name.lower(): {k.lower(): float(v) for k, v in re.findall(r"(\w+):\s+([\d.-]+)", body)} for name, body in blocks}
+
+    for name, near, extra in (("a table of near words", similar, [table]), ("no near words", {}, [])):
+        answers = [{"id": r["id"], "response": caption(r) if r["type"] == "generative" else rng.choice(["Yes", "No", "No", "yes", "No."]) if rng.random() < 0.4 else r["truth"].capitalize()} for r in annotations]
+        path = write("answers.json", answers)
+        ours = {row["split"]: row for row in vpref("amber", path, "--labels", script("AMBER", "data", "annotations.json"), *tables, *extra)}
+        pairs = [(f"{split} {figure}", value, ours[split][figure]) for split, block in official(path, near).items() for figure, value in block.items()]
+        compare(f"amber, {name}", pairs)
+    exact = ["Yes", "No", "yes", "no", "YES", "Yes.", " Yes", "No ", "", "Y", "No\n", "Yes, it is", "\u662f"]
+    yes, no = next(r for r in annotations if r["truth"] == "yes"), next(r for r in annotations if r["truth"] == "no")
+    rows = [{"model_id": f"m{k}", "id": r["id"], "response": text} for k, text in enumerate(exact) for r in (yes, no)]
+    got = {row["model"]: row for row in vpref("amber", write("exact.json", rows), "--labels", write("two.json", [yes, no])) if row["split"] == "all"}
+    compare("amber, exact strings", [(repr(text), 1 if text in ("Yes", "No") else 0, round(got[f"m{k}"]["accuracy"] / 50)) for k, text in enumerate(exact)])
+
+
+ALL = {"amber": amber, "hallusionbench": hallusionbench, "mmhal": mmhal, "english": english}
 for part in PARTS or ALL:
     ALL[part]()
 print("all equal" if failures == 0 else f"{failures} differ")

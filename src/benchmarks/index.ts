@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The benchmarks, one line each: the folder's object, which knows its name.
 export { alpacaEval } from './alpaca-eval/index.ts';
+export { amber } from './amber/index.ts';
 export { consistency } from './consistency/index.ts';
 export { exact } from './exact/index.ts';
 export { gqa } from './gqa/index.ts';
 export { hallucination } from './hallucination/index.ts';
 export { hallusionBench } from './hallusionbench/index.ts';
+export { judgeAgreement } from './judge-agreement/index.ts';
 export { length } from './length/index.ts';
 export { llavaBench } from './llava-bench/index.ts';
 export { mmbench } from './mmbench/index.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Args } from '@oclif/core';
-import { openImportFiles } from '../cli/import-files.ts';
+import { openNamedFiles } from '../cli/dataset-info.ts';
 import { importFlags, importOptions, tellCounts } from '../cli/import-options.ts';
 import { warnNoQuirk } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
@@ -16,7 +16,8 @@ ${FORMAT_LINES.join('\n')}
 
 Files are JSON arrays, JSON lines, Parquet or Arrow, known by their first
 bytes and also gzipped, or folders that the datasets library saved; items are
-read one by one. The source of an item is the first folder of its image path, or the format's name.
+read one by one. For llama-factory, FILE may be dataset_info.json#NAME: the
+entry's file, its columns and tags as the entry says. The source of an item is the first folder of its image path, or the format's name.
 
 --faithful keeps what SeVa's published code does and this command mends
 otherwise:
@@ -43,7 +44,7 @@ otherwise:
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
       run.atEnd(() => tellCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
-      return importFiles(openImportFiles(files, stop, { rereads, counts: run.counts }), options, counts);
+      return importFiles(openNamedFiles(args.format, files, stop, { rereads, counts: run.counts }), options, counts);
     });
   }
 }

@@ -89,9 +89,9 @@ export async function* examineModel({ model, adapters, device, dtype }: ModelToE
     yield tokenizerFits(tokenizer, policy);
     yield await template(model, tokenizer, policy);
     if (info.vision) yield await images(model, info.vision);
-    yield await memory(policy);
     yield await finite(model, adapters);
     yield await forward(policy, tokenizer);
+    yield await memory(policy); // what is planned is known once something has run
   } finally {
     await policy.close();
   }

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // HallusionBench: right questions (aAcc), figures with every question right (fAcc), question pairs right about every
 // figure (qAcc). By a judge, as the official evaluation.py and utils.py; or by the words yes and no, as VLMEvalKit yorn.py.
+
 import { pythonSplit } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import { parsePopeStrict } from '../pope/score.ts';
-import { type Answer, countStates, isRecord, type Joined, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
+import {
+  type Answer,
+  countStates,
+  isRecord,
+  type Joined,
+  labelsOfRecords,
+  readAnswers,
+  withoutUnasked,
+} from '../scoring/answers.ts';
 import type { EvalFile, FileRow } from '../scoring/file.ts';
 import { holdGuide, readJudged, scoreOf } from '../scoring/judged.ts';
 import { accuracy, type EvalOptions, finite, groupBy } from '../scoring/score-row.ts';
@@ -50,7 +59,9 @@ export const scoreHallusionBench = benchmarkScorer<FigureLabel, FigureAnswer, Fi
   read({ answers: files, labels: labelFiles, options }, notes) {
     const answers = readFigureAnswers(files, options);
     const labels = labelFiles.length > 0 ? fileLabels(labelFiles) : ownLabels(files);
-    return { answers, labels: withoutUnasked(labels, answers, notes) };
+    // A model that needs an image is not asked without one.
+    const kindOf = ({ mayBeUnclear }: FigureLabel) => (mayBeUnclear ? 'imageless' : 'other');
+    return { answers, labels: withoutUnasked(labels, answers, kindOf, notes) };
   },
   mark: (joined, { options }) => joined.map((question) => markQuestion(question, options.parse)),
   parts: (questions) => [
@@ -188,13 +199,4 @@ function ownLabels(files: readonly EvalFile[]): FigureLabel[] {
 
 function isYesOf(reference: unknown): boolean | undefined {
   return reference === 'yes' ? true : reference === 'no' ? false : undefined;
-}
-
-// A model that needs an image is not asked without one: a whole kind without an answer is not a gap.
-function withoutUnasked(labels: FigureLabel[], answers: readonly Answer[], notes: string[]): FigureLabel[] {
-  const answered = new Set(answers.map((answer) => answer.id));
-  const bare = labels.filter((label) => label.mayBeUnclear);
-  if (bare.length === 0 || bare.length === labels.length || bare.some((label) => answered.has(label.id))) return labels;
-  notes.push(`no answer to any of the ${bare.length} questions without an image: the figures are without them`);
-  return labels.filter((label) => !label.mayBeUnclear);
 }

@@ -327,3 +327,23 @@ export function countStates(joined: readonly Joined<Label>[]): { failed: number;
   const missing = joined.filter(({ answer }) => answer === undefined).length;
   return { failed, ...(missing > 0 && { missing }) };
 }
+
+/** A whole kind of questions without an answer was not asked, which is no gap: its labels are left out, with a note. */
+export function withoutUnasked<L extends Label>(
+  labels: L[],
+  answers: readonly Answer[],
+  kindOf: (label: L) => string,
+  notes: string[],
+): L[] {
+  const answered = new Set(answers.map((answer) => answer.id));
+  const kinds = new Map<string, { count: number; isAsked: boolean }>();
+  for (const label of labels) {
+    const { count = 0, isAsked = false } = kinds.get(kindOf(label)) ?? {};
+    kinds.set(kindOf(label), { count: count + 1, isAsked: isAsked || answered.has(label.id) });
+  }
+  const unasked = [...kinds].filter(([, { isAsked }]) => !isAsked);
+  if (unasked.length === kinds.size) return labels;
+  for (const [kind, { count }] of unasked)
+    notes.push(`no answer to any of the ${count} ${kind} questions: "all" is without them`);
+  return labels.filter((label) => kinds.get(kindOf(label))!.isAsked);
+}

@@ -12,6 +12,7 @@ import {
   labelsOfRecords,
   type OwnLabel,
   readAnswers,
+  withoutUnasked,
 } from '../scoring/answers.ts';
 import { likeliestLetter, strictLetter } from '../scoring/choice.ts';
 import type { EvalFile } from '../scoring/file.ts';
@@ -36,7 +37,10 @@ export const scoreSeedBench = benchmarkScorer<SeedLabel, Answer, MarkedQuestion<
   benchmark: 'seed-bench',
   read({ answers: files, labels, options }, notes) {
     const answers = readAnswers(files, options);
-    return { answers, labels: withoutUnaskedVideos(readLabels(labels, files), answers, notes) };
+    return {
+      answers,
+      labels: withoutUnasked(readLabels(labels, files), answers, ({ isVideo }) => (isVideo ? 'video' : 'image'), notes),
+    };
   },
   mark: (joined, { options }): MarkedQuestion<SeedLabel>[] =>
     joined.map((question) => ({ ...question, mark: markAnswer(question, options.parse) })),
@@ -109,18 +113,4 @@ function recordLabel({ record: { reference, choices = [], meta }, id, cluster, a
   if (typeof reference !== 'string') return undefined;
   const type = String(meta?.question_type ?? 'all types');
   return { id, split: '', cluster, at, answer: reference, choices, type, isVideo: meta?.data_type === 'video' };
-}
-
-// Image models answer the image part alone: a whole data type without an answer is not a gap.
-function withoutUnaskedVideos(labels: SeedLabel[], answers: readonly Answer[], notes: string[]): SeedLabel[] {
-  const answered = new Set(answers.map((answer) => answer.id));
-  return [false, true].reduce((kept, isVideo) => {
-    const ofKind = labels.filter((label) => label.isVideo === isVideo);
-    if (ofKind.length === 0 || ofKind.length === kept.length || ofKind.some((label) => answered.has(label.id)))
-      return kept;
-    notes.push(
-      `no answer to any of the ${ofKind.length} ${isVideo ? 'video' : 'image'} questions: "all" is without them`,
-    );
-    return kept.filter((label) => label.isVideo !== isVideo);
-  }, labels);
 }

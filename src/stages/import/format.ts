@@ -16,6 +16,8 @@ export interface ImportFile {
    * one. Without it such readers hold the bytes.
    */
   onDisk?(bytes: AsyncIterable<Uint8Array>): Promise<string>;
+  /** What an item of the file is to the format, where a description of the file says so. Throws RecordError. */
+  convert?(value: unknown, at: Place, path: string): unknown;
 }
 
 /** What the command line says of benchmarks. */

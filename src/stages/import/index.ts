@@ -177,7 +177,18 @@ async function* identifiedItems(
 }
 
 async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat): AsyncGenerator<JsonItem> {
-  for (const file of files) yield* format.items?.(file) ?? readItems(file);
+  for (const file of files)
+    for await (const item of format.items?.(file) ?? readItems(file)) yield file.convert ? converted(item, file) : item;
+}
+
+function converted(item: JsonItem, { convert }: ImportFile): JsonItem {
+  if (item.error !== undefined) return item;
+  try {
+    return { ...item, value: convert!(item.value, item, item.path) };
+  } catch (error) {
+    if (!(error instanceof RecordError)) throw error;
+    return { ...item, error };
+  }
 }
 
 /** The records of one item; ids of a dialogue's questions are `id#turn`, their group is `id`. */

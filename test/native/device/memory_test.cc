@@ -299,6 +299,7 @@ struct Trained {
 TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
   const Setting& s = GetParam();
   const bool vision = s.model != "tiny-text", slow = s.device == Device::cuda;
+  if (slow && !vision) return;
   for (const Trained& t :
        {Trained{"LoRA", 4, false, false, false}, Trained{"LoRA of a large rank", 96, false, false, false},
         Trained{"LoRA and projector", 3, true, false, false}, Trained{"projector", 0, true, false, false},
@@ -325,6 +326,7 @@ TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
       trainer.step(rows, run.encode());
       const size_t planned = trainer.activation_bytes();
       EXPECT_EQ(trainer.activation_peak(), planned) << t.what << ", level " << level;
+      if (slow) continue;
       if (t.rank > 0) {  // without gradients no step needs more
         trainer.score(rows, run.encode(), true);
         trainer.score(rows, run.encode(), false);

@@ -82,7 +82,7 @@ TEST(TextConfig, HeadsMayBeWiderThanTheModel) {
     return parse("{\"model_type\": \"" + type + "\", \"hidden_size\": 96, \"num_attention_heads\": 4, " + keys + "}")
         .text.head_dim;
   };
-  EXPECT_EQ(head_dim("mistral", "\"head_dim\": null"), 24);
+  EXPECT_EQ(head_dim("mistral", "\"head_dim\": null, \"num_key_value_heads\": 2"), 24);
   EXPECT_EQ(head_dim("mistral", "\"head_dim\": 40, \"num_key_value_heads\": 2"), 40);
   EXPECT_EQ(head_dim("qwen2", "\"num_key_value_heads\": 2"), 24);
   EXPECT_EQ(head_dim("qwen3", "\"num_key_value_heads\": 2"), 128);

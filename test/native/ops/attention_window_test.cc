@@ -23,16 +23,17 @@ struct Shape {
 
 // On the GPU: tensor cores, plain arithmetic, one head a tile and several.
 const Shape kShapes[] = {{2, 2, 64, 0}, {4, 2, 32, 64}, {2, 1, 20, 4}, {7, 1, 24, 48}};
-const int32_t kWindows[] = {1, 2, 7, 30, 64, 97, 150, 1000};
+const int32_t kWindows[] = {1, 7, 64, 97, 150, 1000};
 
 TEST_P(AttentionWindowTest, ForwardAndBackward) {
   int trial = 0;
   for (const Shape& s : kShapes)
     for (const int32_t window : kWindows)
       for (int kind = 0; kind < 2; ++kind) {
-        if (ctx.device == Device::cuda && trial++ % 2 == kind) continue;  // fibers are slow
+        if (ctx.device == Device::cuda && trial++ % 3 != 0) continue;  // fibers are slow
         std::mt19937 random(unsigned(window) * 10 + unsigned(kind) + unsigned(s.d));
-        RandomPlan r = random_plan(random, kind, {.roots = 1, .depth = 3, .children = 2, .longest = 130});
+        RandomPlan r = random_plan(
+            random, kind, {.roots = 1, .depth = 3, .children = 2, .longest = ctx.device == Device::cuda ? 80 : 130});
         r.plan.window = window;
         SCOPED_TRACE(::testing::Message() << "window " << window << " heads " << s.heads << "/" << s.kv_heads << " d "
                                           << s.d << " kind " << kind << " rows " << r.q_rows << "/" << r.kv_rows);
@@ -92,7 +93,9 @@ TEST_P(AttentionWindowTest, BranchesSeeTheirOwnPath) {
   attention(ctx, q.view(), k.view(), v.view(), windowed(plan, 3), 0.25f, out.view(), nullptr);
   const Values got = out.read();
   for (int64_t i = 0; i < answer * d; ++i)
-    EXPECT_EQ(got[size_t(prompt * d + i)], got[size_t((prompt + answer) * d + i)]) << i;
+    EXPECT_NEAR(got[size_t(prompt * d + i)], got[size_t((prompt + answer) * d + i)],
+                ctx.device == Device::cpu ? 0 : 16 * unit_roundoff(dtype()))
+        << i;
 }
 
 // However many of the rows before it are computed with it, and wherever their keys lie.
@@ -118,7 +121,7 @@ TEST_P(AttentionWindowTest, ARowHasTheSameBytesHoweverItsKeysLie) {
       SCOPED_TRACE(::testing::Message() << "window " << window << " from row " << begin);
       const Values end(whole.begin() + begin * heads * d, whole.end());
       EXPECT_EQ(rows_from(begin, {{0, int32_t(length)}}), end);
-      EXPECT_EQ(rows_from(begin, {{0, begin / 2}, {begin / 2, int32_t(length) - begin / 2}}), end);
+      EXPECT_EQ(rows_from(begin, {{0, (begin + 1) / 2}, {(begin + 1) / 2, int32_t(length) - (begin + 1) / 2}}), end);
     }
   }
 }

@@ -50,9 +50,10 @@ TEST_P(Families, LogitsOfTheFirstAnswerTokens) {
     for (int64_t i = 0; i < expected.dim(0); ++i) wanted.push_back(int32_t(row.prompt.size()) - 1 + int32_t(i));
     const KvRange range[] = {{0, int32_t(ids.size())}};
     StepRows step;
-    step.add_segment(ids, 0, range, wanted);
+    for (int32_t i = 0; i < int32_t(ids.size()); ++i) step.positions.add(i);
+    step.add_segment(ids, range, wanted);
     std::vector<float> logits;
-    forward.logits(forward.run(step, nullptr), 0, expected.dim(0), logits);
+    forward.logits(forward.run(step, nullptr, {.read = expected.dim(0)}), 0, expected.dim(0), logits);
     golden::expect_close(logits, {expected.as<float>(), size_t(expected.numel())}, kLogps, cat("logits of ", row.id));
   }
 }

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes which words of AMBER's vocabulary spaCy's large vectors call similar (above 0.8, as its script asks), as the one
+more table that `vpref eval amber` takes:
+   python -m spacy download en_core_web_lg
+   python scripts/tables/amber_similar.py AMBER/data/relation.json amber-similar.json
+"""
+import json
+import sys
+import warnings
+
+import spacy
+
+RELATION, OUT = sys.argv[1:]
+LEAST = 0.8
+
+warnings.filterwarnings("ignore", category=UserWarning)
+nlp = spacy.load("en_core_web_lg")
+relation = json.load(open(RELATION, encoding="utf-8"))
+words = sorted({word for key, others in relation.items() for word in (key, *others)})
+texts = {word: nlp(word) for word in words}
+similar = {word: [other for other in words if texts[word].similarity(texts[other]) > LEAST] for word in words}
+with open(OUT, "w") as f:
+    json.dump({"similar": similar, "model": f"en_core_web_lg {nlp.meta['version']}", "spacy": spacy.__version__}, f)
+print(f"{OUT}: {sum(map(len, similar.values()))} pairs of {len(words)} words")

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a description names: AMBER's script reads nouns with NLTK, looks them up in its closed vocabulary, and asks spaCy's
+// vectors which other words of it are near. Source: junyangwang0410/AMBER inference.py.
+import { type English, isEnglishTables, readEnglish } from '../../python/nltk/english.ts';
+import { RecordError, UsageError } from '../../records/error.ts';
+import { describeValue } from '../../records/field.ts';
+import type { EvalFile } from '../scoring/file.ts';
+import type { AmberLabel } from './label.ts';
+
+export interface AmberTables {
+  english: English;
+  /** Word -> words that stand for it too. */
+  associations: ReadonlyMap<string, readonly string[]>;
+  vocabulary: ReadonlySet<string>;
+  /** Words that are in any picture. */
+  safe: ReadonlySet<string>;
+  /** Word -> words of the vocabulary that are near it; undefined: no such table. */
+  similar: ReadonlyMap<string, ReadonlySet<string>> | undefined;
+}
+
+/** What a description names. */
+export interface Named {
+  nouns: number;
+  hallucinated: number;
+  /** Of the label's truth. */
+  covered: number;
+  /** Of what models like to imagine there. */
+  imagined: number;
+}
+
+/** The tables by what is in them. Throws UsageError for one that is missing. */
+export function readAmberTables(files: readonly EvalFile[]): AmberTables {
+  const englishFile = files.find((file) => isEnglishTables(file.object));
+  const similarFile = files.find((file) => file.object !== undefined && 'similar' in file.object);
+  const relation = files.find((file) => file.object !== undefined && file !== englishFile && file !== similarFile);
+  const safeFile = files.find((file) => file.rows.some(({ value }) => Array.isArray(value.names)));
+  const missing = [
+    relation === undefined && 'relation.json',
+    safeFile === undefined && 'safe_words.txt',
+    englishFile === undefined && 'nltk-english.json (scripts/tables/nltk_english.py)',
+  ].filter((name) => name !== false);
+  if (relation === undefined || safeFile === undefined || englishFile === undefined)
+    throw new UsageError(
+      `amber: descriptions are read with tables; --tables: expected ${missing.join(', ')}, got none`,
+    );
+  const associations = readLists(relation.object!, relation.path);
+  return {
+    english: readEnglish(englishFile.object!, englishFile.path),
+    associations,
+    vocabulary: new Set([...associations].flatMap(([word, others]) => [word, ...others])),
+    safe: new Set(safeFile.rows.map(({ value }) => (value.names as string[])[0]!)),
+    similar: similarFile && readSimilar(similarFile),
+  };
+}
+
+function readLists(object: Record<string, unknown>, source: string): Map<string, string[]> {
+  return new Map(
+    Object.entries(object).map(([word, others]) => {
+      if (!Array.isArray(others) || !others.every((other) => typeof other === 'string'))
+        throw new RecordError({ source, line: 1 }, word, 'a list of words', describeValue(others));
+      return [word, others];
+    }),
+  );
+}
+
+function readSimilar({ object, path }: EvalFile): Map<string, Set<string>> {
+  const lists = readLists(object!.similar as Record<string, unknown>, path);
+  return new Map([...lists].map(([word, others]) => [word, new Set(others)]));
+}
+
+/** The nouns of the text that the vocabulary has. */
+function knownNouns(text: string, { english, vocabulary }: AmberTables): string[] {
+  const words = english.words(text);
+  const tags = english.tags(words);
+  return words
+    .filter((_, index) => tags[index]!.startsWith('NN'))
+    .map((word) => english.noun(word))
+    .filter((noun) => vocabulary.has(noun));
+}
+
+/** Counts what the text names. Throws RecordError for a label's word that has no associations. */
+export function describe(text: string, label: AmberLabel, tables: AmberTables): Named {
+  const truth = spread(label.truth, label, tables);
+  const hallu = spread(label.hallu, label, tables);
+  const isNear = (noun: string) => (word: string) => tables.similar?.get(noun)?.has(word) === true;
+  const nouns = knownNouns(text, tables);
+  const covered = new Set<number>();
+  const imagined = new Set<number>();
+  /** Notes what the first word that fits stands for. */
+  const note = (noted: Set<number>, { words, standsFor }: Spread, fits: (word: string) => boolean) => {
+    const at = words.findIndex(fits);
+    if (at !== -1) noted.add(standsFor[at]!);
+    return at !== -1;
+  };
+  const hallucinated = nouns.filter((noun) => {
+    const isSame = (word: string) => word === noun;
+    if (tables.safe.has(noun) || note(covered, truth, isSame)) return false;
+    note(imagined, hallu, isSame);
+    note(imagined, hallu, isNear(noun));
+    return !note(covered, truth, isNear(noun));
+  });
+  return {
+    nouns: nouns.length,
+    hallucinated: hallucinated.length,
+    covered: covered.size,
+    imagined: imagined.size,
+  };
+}
+
+interface Spread {
+  words: string[];
+  /** The place of the word in the label that each stands for. */
+  standsFor: number[];
+}
+
+/** The associations of all words first, then the words themselves, as the script looks them through. */
+function spread(words: readonly string[], { at }: AmberLabel, { associations }: AmberTables): Spread {
+  const others = words.flatMap((word, place) => {
+    const list = associations.get(word);
+    if (list === undefined) throw new RecordError(at, 'truth', 'words of relation.json', JSON.stringify(word));
+    return list.map((other) => [other, place] as const);
+  });
+  const all = [...others, ...words.map((word, place) => [word, place] as const)];
+  return { words: all.map(([word]) => word), standsFor: all.map(([, place]) => place) };
+}
