@@ -79,7 +79,6 @@ struct Engine::State {
              .image_token_id = c.image_token_id,
              .vocab_size = c.text.vocab_size,
              .max_position_embeddings = c.text.max_position_embeddings,
-             .bos_token_id = c.bos_token_id,
              .eos_token_ids = c.eos_token_ids,
              .device = options.device,
              .dtype = compute,
@@ -157,7 +156,6 @@ struct Engine::State {
   uint64_t next_id = 1;
   size_t num_pending = 0;
   uint64_t num_ended = 0;
-  bool held = false;
   bool paced = false;                         // only what an advance() asks for is computed
   std::vector<std::function<void()>> paused;  // whom the running advance() tells that it is over; empty: none runs
   std::atomic<bool> closing = false;
@@ -191,7 +189,7 @@ void Engine::State::admit(Generator& generator) {
     GenerateItem item;
     {
       const std::lock_guard lock(mutex);
-      if (to_generate.empty() || held || closing) return;
+      if (to_generate.empty() || closing) return;
       item = to_generate.pop();
     }
     // The generator calls back itself from here on.
@@ -215,7 +213,7 @@ void Engine::State::score(Scorer& scorer) {
   std::vector<Scorer::Item> items;
   {
     const std::lock_guard lock(mutex);
-    if (held || closing) return;
+    if (closing) return;
     int64_t rows = 0;
     while (!to_score.empty()) {
       const int64_t more = Scorer::num_rows(to_score.front().request);
@@ -265,7 +263,7 @@ void Engine::State::loop() {
     if (!paused.empty() && num_pending == 0) return true;
     if (paced && paused.empty()) return false;
     if (generator && !generator->idle()) return true;
-    return !held && (!to_generate.empty() || !to_score.empty());
+    return !to_generate.empty() || !to_score.empty();
   };
   for (;;) {
     uint64_t ended_before = 0;
@@ -372,14 +370,6 @@ Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<Score
 Engine::RequestId Engine::run(std::function<void(Context&, Model&)> job,
                               std::function<void(Outcome<std::monostate>)> done) {
   return state_->push(state_->jobs, JobItem{0, std::move(job), std::move(done)});
-}
-
-void Engine::hold(bool held) {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->held = held;
-  }
-  state_->wake.notify_all();
 }
 
 void Engine::pace(bool paced) {
