@@ -84,7 +84,7 @@ function settings(baseUrl: string, more: Partial<AnnotateSettings> = {}): Annota
     judge: 'openai:judge',
     judgeOptions: {
       ...{ baseUrl, timeoutMs: 60_000, concurrency: Number(flags.concurrency), environment: {}, warn: console.error },
-      openLocal: () => Promise.reject(new Error('no engine here')),
+      openModel: () => Promise.reject(new Error('no engine here')),
     },
     ...{ guide: 'helpsteer', runs: 1, seed: 0, shuffle: true, overrides: {}, maxAttempts: 1, maxDelayMs: 1000 },
     cache: null,

@@ -4,8 +4,8 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildVocabulary, objectFinder } from '../src/stages/eval/objects.ts';
-import { clusteredInterval, type Interval, studentQuantile975 } from '../src/stages/eval/statistics.ts';
+import { buildVocabulary, objectFinder } from '../src/benchmarks/scoring/objects.ts';
+import { clusteredInterval, type Interval, studentQuantile975 } from '../src/benchmarks/scoring/statistics.ts';
 import { root } from './support/run.ts';
 
 type Json = Record<string, unknown>;

@@ -23,7 +23,7 @@ struct Family {
 // The family of a config.json's model_type. Throws Error{"config"} naming the supported ones.
 const Family& find_family(const ConfigReader& config);
 
-// Makes the tower of `weights` and lists every tensor of the model.
-FamilyTensors set_up(const Family& family, const ConfigReader& reader, const ModelConfig& config, Weights& weights);
+// Makes the tower of `weights`, which config points to, and lists every tensor of the model.
+FamilyTensors set_up(const Family& family, const ConfigReader& reader, ModelConfig& config, Weights& weights);
 
 }  // namespace vpref

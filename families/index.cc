@@ -30,8 +30,9 @@ const Family& find_family(const ConfigReader& config) {
   config.fail("model_type", cat("one of ", names()));
 }
 
-FamilyTensors set_up(const Family& family, const ConfigReader& reader, const ModelConfig& config, Weights& weights) {
+FamilyTensors set_up(const Family& family, const ConfigReader& reader, ModelConfig& config, Weights& weights) {
   if (family.make_vision) weights.vision = family.make_vision(reader, config);
+  config.vision = weights.vision.get();
   FamilyTensors tensors = family.list_tensors(config, weights);
   if (weights.vision) weights.vision->list_tensors(tensors);
   return tensors;

@@ -73,6 +73,9 @@ function hasTest(source: string): boolean {
   if (verb !== undefined && named.has(verb) && existsSync(join(root, 'test/stages', verb))) return true;
   if (/^native\/backend\/\w+\/(kernels|matmul|gemv)/.test(source)) return existsSync(join(root, 'test/native/ops'));
   if (source.startsWith('native/addon/')) return existsSync(join(root, 'test/engine/binding.test.ts'));
+  // What a benchmark's folder says of itself, all folders in one test.
+  if (/^src\/benchmarks\/(?:(?:[^/]+\/)?(?:index|published)|by-name)\.ts$/.test(source))
+    return existsSync(join(root, 'test/benchmarks/registry.test.ts'));
   const stem = source.replace(/\.[a-z]+$/, '');
   return [stem, dirname(source)].some((name) =>
     source.startsWith('src/')

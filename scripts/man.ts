@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // man/vpref.1 and man/vpref-VERB.1 from the flags' one definition and the hand-written man/prose/VERB.md.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandEntry, emit, type Flag, listExamples, listFlags, readCommands, root } from './manifest.ts';
 
@@ -122,7 +122,9 @@ function oneOf(options: string[] | undefined): string {
 function readProse(id: string): { lead: string[]; sections: string[] } {
   const path = join(root, `man/prose/${id}.md`);
   if (!existsSync(path)) return { lead: [], sections: [] };
-  const text = readFileSync(path, 'utf8').replace(/<!--[\s\S]*?-->\s*/g, '');
+  const text = readFileSync(path, 'utf8')
+    .replace(/<!--[\s\S]*?-->\s*/g, '')
+    .replace(/^@benchmarks (\w+)$/m, (_, kind) => benchmarkList(kind));
   const [lead = '', ...rest] = text.split(/^## /m);
   return {
     lead: paragraphs(lead),
@@ -131,6 +133,20 @@ function readProse(id: string): { lead: string[]; sections: string[] } {
       return section(part.slice(0, newline).trim().toUpperCase(), ...paragraphs(part.slice(newline)));
     }),
   };
+}
+
+/** What each benchmark's man.md says under `import:` or `eval:`, in order of name. */
+function benchmarkList(kind: string): string {
+  return readdirSync(join(root, 'src/benchmarks'), { withFileTypes: true })
+    .filter((entry) => existsSync(join(root, 'src/benchmarks', entry.name, 'man.md')))
+    .map(({ name }) => name)
+    .sort()
+    .flatMap((name) => {
+      const text = readFileSync(join(root, 'src/benchmarks', name, 'man.md'), 'utf8');
+      const said = text.split('\n').find((line) => line.startsWith(`${kind}: `));
+      return said === undefined ? [] : [`- \`${name}\`: ${said.slice(kind.length + 2)}`];
+    })
+    .join('\n');
 }
 
 /** Markdown blocks as roff: paragraphs, "- " lists, "### " headings, fenced code. */

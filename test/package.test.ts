@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `npm pack` packs, laid out as an install does: it runs where no compiler is, and builds its engine on first need.
-// Covers src/engine/build-addon.ts src/cli/engine.ts scripts/build-native.sh
+// Covers src/engine/build-addon.ts src/engine/find-addon.ts src/cli/engine.ts scripts/build-native.sh
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -99,6 +99,7 @@ describe('the package', () => {
     const wanted = [
       ...pages.map((name) => `man/${name}`),
       ...['guides', 'assets', 'completions', 'schema', 'native', 'families', 'dist'].flatMap(below),
+      ...below('src/benchmarks').filter((path) => path.endsWith('.guide.md')),
       ...['bin/run.js', 'oclif.manifest.json', 'scripts/build-native.sh', 'package.json', 'README.md', 'LICENSE'],
     ];
     assert.deepEqual([...packed].sort(), wanted.sort());

@@ -43,7 +43,7 @@ int physical_cores() {
 
 // On CUDA: what libraries, image encoder and attention take beside the plan; the smallest and largest slab.
 constexpr size_t kCudaReserve = size_t(512) << 20;
-constexpr int64_t kLeastKvRows = 1024, kMostKvRows = 262144;
+constexpr int64_t kLeastKvRows = 1024, kMostKvRows = 262144, kMostKvRowsCpu = 16384;
 
 std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
 
@@ -60,17 +60,6 @@ std::optional<Error> caught(F f) {
     return Error("internal", e.what());
   }
   return std::nullopt;
-}
-
-std::vector<ImageLayout> layouts_of(const Model& model, std::span<const Image> images) {
-  std::vector<ImageLayout> layouts;
-  for (const Image& image : images) {
-    layouts.push_back(model.vision().layout(image_shape(image)));
-    for (const Crop& crop : image.crops)
-      check(crop.pixels.size() == 3 * size_t(crop.height) * size_t(crop.width), "request", "image: expected ",
-            crop.width, " x ", crop.height, " RGB pixels, got ", crop.pixels.size(), " bytes");
-  }
-  return layouts;
 }
 
 struct GenerateItem {
@@ -110,8 +99,8 @@ struct Engine::State {
     const bool cuda = options.device == Device::cuda;
     if (options.batch_tokens <= 0) options.batch_tokens = cuda ? 8192 : 1024;
     if (options.kv_tokens <= 0 && !cuda) {
-      const int64_t fits = int64_t(memory_size(Device::cpu).total / 4 / KvSlab::bytes_a_row(c, compute));
-      options.kv_tokens = std::clamp<int64_t>(fits, 1024, 16384);
+      const int64_t fits = KvSlab::rows_within(memory_size(Device::cpu).total / 4, c, compute, kMostKvRowsCpu);
+      options.kv_tokens = std::max(fits, kLeastKvRows);
     }
     facts = {.model_type = c.model_type,
              .has_vision = c.has_vision,
@@ -160,7 +149,7 @@ struct Engine::State {
 
   // Rows of the KV slab in what the GPU has left beside weights and step. Throws Error{"memory"} when that is too
   // little for anything.
-  int64_t kv_rows_that_fit(const Forward& forward) const;
+  int64_t kv_rows_that_fit(Forward& forward) const;
 
   // The compute thread.
   void loop();
@@ -168,7 +157,7 @@ struct Engine::State {
   void cancel_marked(Generator& generator);
   void admit(Generator& generator);
   void score(Scorer& scorer);
-  void run_job(Generator& generator, ImageCache& images);
+  void run_job(Generator& generator, Forward& forward, ImageCache& images);
   void pause_if_due(uint64_t ended_before);
   template <class Done, class T>
   void complete(Done& done, T outcome) {
@@ -223,16 +212,16 @@ void Engine::State::update_plan(const Generator& generator, const Forward& forwa
   plan = std::move(text);
 }
 
-int64_t Engine::State::kv_rows_that_fit(const Forward& forward) const {
+int64_t Engine::State::kv_rows_that_fit(Forward& forward) const {
   const MemorySize memory = memory_size(options.device);
-  const size_t row = KvSlab::bytes_a_row(model.config, compute),
-               step = forward.step_bytes(options.batch_tokens, options.batch_tokens);
-  const size_t taken = step + std::max(memory.total / 16, kCudaReserve);
-  const int64_t rows = memory.free > taken ? int64_t((memory.free - taken) / row) : 0;
+  const size_t step = forward.plan_bytes(), taken = step + std::max(memory.total / 16, kCudaReserve);
+  const size_t left = memory.free - std::min(memory.free, taken);
+  const int64_t rows = KvSlab::rows_within(left, model.config, compute, kMostKvRows);
   check(rows >= kLeastKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
         options.batch_tokens, " rows takes ", mebibytes(step), " and ", kLeastKvRows, " cached tokens ",
-        mebibytes(kLeastKvRows * row), ": lower --batch-tokens, or use a GPU with more memory");
-  return std::min<int64_t>(rows, kMostKvRows);
+        mebibytes(KvSlab::bytes_of(model.config, compute, kLeastKvRows)),
+        ": lower --batch-tokens, or use a GPU with more memory");
+  return rows;
 }
 
 void Engine::State::cancel_marked(Generator& generator) {
@@ -327,7 +316,7 @@ void Engine::State::score(Scorer& scorer) {
     complete(items[i].done, error ? Outcome<ScoreResult>(*error) : Outcome<ScoreResult>(std::move(results[i])));
 }
 
-void Engine::State::run_job(Generator& generator, ImageCache& images) {
+void Engine::State::run_job(Generator& generator, Forward& forward, ImageCache& images) {
   JobItem item;
   {
     const std::lock_guard lock(mutex);
@@ -337,6 +326,7 @@ void Engine::State::run_job(Generator& generator, ImageCache& images) {
   }
   const std::optional<Error> error = caught([&] { item.job(ctx, model); });
   generator.forget();  // it may have changed the weights
+  forward.forget_plan();
   images.clear();
   complete(item.done, error ? Outcome<std::monostate>(*error) : Outcome<std::monostate>(std::monostate()));
 }
@@ -387,7 +377,7 @@ void Engine::State::loop() {
       }
       cancel_marked(*generator);
       if (closing) return;
-      run_job(*generator, *images);
+      run_job(*generator, *forward, *images);
       if (computes) {
         admit(*generator);
         if (!generator->idle()) generator->step();
@@ -427,9 +417,9 @@ std::string Engine::memory_plan() {
 
 Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome<GenerateResult>)> done) {
   const ModelConfig& c = state_->model.config;
-  check_prompt(c, r.prompt, layouts_of(state_->model, r.images), "prompt");
-  check(int64_t(r.prompt.size()) < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
-        c.text.max_position_embeddings, " tokens (max_position_embeddings), got ", r.prompt.size());
+  const int32_t next = prompt_rows(c, r, {}).next_position;
+  check(next < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
+        c.text.max_position_embeddings, " positions (max_position_embeddings), got ", next);
   check(r.num_branches >= 1 && r.num_branches <= 4096, "request", "num_branches: expected 1..4096, got ",
         r.num_branches);
   check(r.max_new_tokens >= 1, "request", "max_new_tokens: expected at least 1, got ", r.max_new_tokens);
@@ -447,7 +437,7 @@ Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome
 }
 
 Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<ScoreResult>)> done) {
-  check_score_request(state_->model.config, r, layouts_of(state_->model, r.images));
+  check_score_request(state_->model.config, r);
   return state_->push(state_->to_score, Scorer::Item{0, std::move(r), std::move(done)});
 }
 

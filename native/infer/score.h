@@ -6,14 +6,14 @@
 #include <vector>
 
 #include "infer/engine.h"
-#include "infer/prompt.h"
+#include "infer/forward.h"
 
 namespace vpref {
 
 using ScoreDone = std::function<void(Outcome<ScoreResult>)>;
 
 // Throws Error{"request"} when the tree, its ids or its images are not as ScoreRequest says.
-void check_score_request(const ModelConfig& config, const ScoreRequest& request, std::span<const ImageLayout> layouts);
+void check_score_request(const ModelConfig& config, const ScoreRequest& request);
 
 class Scorer {
  public:

@@ -43,8 +43,10 @@ struct TextConfig {
   float rms_norm_eps;
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
-  bool qk_norm = false;         // query and key heads are normed before they are rotated
-  std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
+  bool qk_norm = false;            // query and key heads are normed before they are rotated
+  std::vector<float> inv_freq;     // [E/2], rope_theta and rope scaling applied
+  int32_t num_position_axes = 1;   // P; 3 with M-RoPE: time, height, width
+  std::vector<int32_t> rope_axis;  // [E/2] which of them a frequency reads; empty where P is 1
   int64_t hidden_width() const { return hidden_size; }
   int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
   int64_t kv_width() const { return int64_t(num_key_value_heads) * head_dim; }
@@ -80,6 +82,8 @@ struct ModelConfig {
   ModuleNames modules;
   bool has_vision = false;
   int32_t image_token_id = -1;
+  // The weights' own; what an image is among the tokens is asked of it. Null for text-only models.
+  const Vision* vision = nullptr;
   std::vector<int32_t> eos_token_ids;
   int32_t bos_token_id = -1;
 };
@@ -112,5 +116,9 @@ struct Weights {
   Linear lm_head;                  // [V, D]; the embedding's own view when tied
   std::unique_ptr<Vision> vision;  // null for text-only models
 };
+
+// What images are among the tokens. Throw Error{"request"} where the tower does not take them, or pixels are missing.
+ImageLayout layout_of(const ModelConfig& config, const Image& image);
+std::vector<ImageLayout> layouts_of(const ModelConfig& config, std::span<const Image> images);
 
 }  // namespace vpref

@@ -8,14 +8,9 @@
 
 #include "core/tensor.h"
 #include "ops/dispatch.h"
+#include "ops/kv_ranges.h"
 
 namespace vpref {
-
-// Rows [begin, begin + count) of k and v.
-struct KvRange {
-  int32_t begin;
-  int32_t count;
-};
 
 // Query rows [q_begin, q_begin + q_count) see the ranges [first_range, first_range + num_ranges) of
 // AttentionPlan::ranges, in that order. With `causal` the last range ends with the span's own rows: query i sees its

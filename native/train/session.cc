@@ -14,6 +14,8 @@ namespace vpref {
 namespace {
 
 constexpr const char* kPeftPrefix = "base_model.model.";
+// Whose pixels are there at once: of the step in the engine, the one ready for it, the one being made ready.
+constexpr size_t kStepsOfPixels = 3;
 
 // With the adapter to go on from as its last.
 Model& prepared(Context& ctx, Model& model, const std::string& init_adapter) {
@@ -122,17 +124,19 @@ EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
 }
 
 MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes) {
-  int64_t most_features = 0, largest_row = 0, begin = 0;
+  int64_t most_features = 0, largest_row = 0, most_pixel_bytes = 0, begin = 0;
   for (int64_t end : step_ends) {
-    int64_t features = 0;
+    int64_t features = 0, pixel_bytes = 0;
     for (; begin < end; ++begin) {
+      pixel_bytes += rows[size_t(begin)].pixel_bytes;
       features += rows[size_t(begin)].features;
       largest_row = std::max(largest_row, rows[size_t(begin)].features);
     }
     most_features = std::max(most_features, features);
+    most_pixel_bytes = std::max(most_pixel_bytes, pixel_bytes);
   }
   images_.reserve(most_features, largest_row);
-  const size_t taken = model_.mapped_bytes() + images_.planned_bytes();
+  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_pixel_bytes);
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 

@@ -2,7 +2,7 @@
 // The native engine on first need: a package from npm comes without one.
 import { statSync } from 'node:fs';
 import { buildAddon, hasAddon } from '../engine/build-addon.ts';
-import type { RunContext } from './run.ts';
+import type { RunContext } from './run-context.ts';
 
 /**
  * Builds the engine unless it is there, and says so. A model directory that is not there is left to those who open it: minutes of building

@@ -32,6 +32,15 @@ export class BrokenPipeError extends Error {
   override name = 'BrokenPipeError';
 }
 
+/** The error that a stop request asks for, naming what can be gone on with. */
+export function stoppedError(reason: unknown, savedAs: string | undefined): StoppedError {
+  const { signal } = reason as StoppedError;
+  return new StoppedError(
+    signal,
+    `stopped by ${signal}${savedAs === undefined ? '' : `; ${savedAs} is saved: run again with --resume`}`,
+  );
+}
+
 export function exitCodeOf(error: unknown): number {
   if (error instanceof BrokenPipeError) return exitCode.brokenPipe;
   if (error instanceof StoppedError) return error.signal === 'SIGINT' ? exitCode.interrupted : exitCode.stopped;

@@ -17,17 +17,19 @@ export const integerFlag = Flags.custom<number, { min?: number; max?: number }>(
   },
 });
 
-/** A finite number in [min, max]. */
-export const numberFlag = Flags.custom<number, { min?: number; max?: number }>({
-  parse: async (text, _context, { name, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY }) => {
+/** A finite number in [min, max], and larger than `above`. */
+export const numberFlag = Flags.custom<number, { min?: number; max?: number; above?: number }>({
+  parse: async (text, _context, { name, ...bounds }) => {
+    const { above = Number.NEGATIVE_INFINITY, min = above, max = Number.POSITIVE_INFINITY } = bounds;
     const value = text.trim() === '' ? Number.NaN : Number(text);
-    if (Number.isFinite(value) && value >= min && value <= max) return value;
-    const bounds = [
-      min > Number.NEGATIVE_INFINITY && `at least ${min}`,
-      max < Number.POSITIVE_INFINITY && `at most ${max}`,
+    if (Number.isFinite(value) && value >= min && value <= max && value > above) return value;
+    const limits = [
+      bounds.above !== undefined && `above ${above}`,
+      bounds.min !== undefined && `of at least ${min}`,
+      bounds.max !== undefined && `${bounds.min === undefined ? 'of ' : ''}at most ${max}`,
     ];
-    const range = bounds.filter(Boolean).join(' and ');
-    throw new UsageError(`--${name}: expected a number${range && ` of ${range}`}, got ${JSON.stringify(text)}`);
+    const range = limits.filter(Boolean).join(' and ');
+    throw new UsageError(`--${name}: expected a number${range && ` ${range}`}, got ${JSON.stringify(text)}`);
   },
 });
 

@@ -10,35 +10,16 @@ import {
   linkSync,
   mkdirSync,
   openSync,
-  readFileSync,
-  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
   write,
   writeSync,
 } from 'node:fs';
-import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { RunError, UsageError } from '../records/error.ts';
-import { isObject } from '../records/field.ts';
-
-/** Who holds a lock, as its file says. */
-interface Holder {
-  command: string;
-  host: string;
-  pid: number;
-  /** When the process began, in the kernel's ticks: another process may have its number by now. */
-  start?: string;
-  /** The running system and its space of process numbers; where both are ours, its processes can be looked up. */
-  machine?: string;
-  since: string;
-  /** Slurm keeps the job's number when it starts it again, and ends the earlier start before. */
-  job?: string;
-  restart?: number;
-  token: string;
-}
+import { describeHolder, type Holder, isHere, isRunning, ownHolder, readHolder } from './lock-holder.ts';
 
 export interface LockOptions {
   /** Such as "vpref sample". */
@@ -102,7 +83,7 @@ export class OutputLock {
       this.#seen = Date.now();
       return;
     }
-    const by = holder === undefined ? 'its lock was removed' : `it was taken over by ${describe(holder)}`;
+    const by = holder === undefined ? 'its lock was removed' : `it was taken over by ${describeHolder(holder)}`;
     throw new RunError('locked', `${this.#subject}: is not this run's any more: ${by}; nothing more was written`);
   }
 
@@ -148,7 +129,7 @@ interface Made {
 }
 
 async function take(path: string, options: LockOptions): Promise<Made> {
-  const holder = ownHolder(options);
+  const holder = ownHolder(options.command, options.env ?? process.env);
   for (;;) {
     const made = create(path, holder, options.subject);
     if (made !== undefined) return { ...made, isFromElsewhere: false };
@@ -223,71 +204,6 @@ function writeHolder(path: string, holder: Holder, subject: string): number {
   }
 }
 
-/** Undefined when there is no lock. One that cannot be read is somebody's all the same. */
-function readHolder(path: string): Holder | undefined {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new RunError('locked', `${path}: cannot be read: ${(cause as Error).message}`, { cause });
-  }
-  try {
-    const holder: unknown = JSON.parse(text);
-    if (isObject(holder) && typeof holder.token === 'string') return holder as unknown as Holder;
-  } catch {}
-  return { command: 'a run', host: 'an unknown host', pid: 0, since: 'an unknown time', token: text };
-}
-
-function ownHolder({ command, env = process.env }: LockOptions): Holder {
-  const { SLURM_JOB_ID: job, SLURM_CLUSTER_NAME: cluster = '', SLURM_RESTART_COUNT: restart = '0' } = env;
-  const start = processStart(process.pid);
-  const machine = ownMachine();
-  return {
-    command,
-    host: hostname(),
-    pid: process.pid,
-    ...(typeof start === 'string' && { start }),
-    ...(machine !== undefined && { machine }),
-    since: new Date().toISOString(),
-    ...(job !== undefined && { job: `${cluster}/${job}`, restart: Number(restart) }),
-    token: randomBytes(8).toString('hex'),
-  };
-}
-
-function ownMachine(): string | undefined {
-  try {
-    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`;
-  } catch {
-    return undefined;
-  }
-}
-
-/** When a process began; undefined where the system does not say; null for one that is gone or ended. */
-function processStart(pid: number): string | null | undefined {
-  if (ownMachine() === undefined) return undefined;
-  try {
-    // The name in parentheses may hold anything; the state is the next field, the start the 20th.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? null : fields[19];
-  } catch {
-    return null;
-  }
-}
-
-function isRunning({ pid, start }: Holder): boolean {
-  const began = processStart(pid);
-  if (began !== undefined) return began !== null && (start === undefined || began === start);
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
-}
-
 type Gone = 'no' | 'here' | 'elsewhere' | 'released';
 
 async function isGone(path: string, found: Holder, own: Holder, options: LockOptions): Promise<Gone> {
@@ -300,7 +216,7 @@ async function isGone(path: string, found: Holder, own: Holder, options: LockOpt
   for (let age = Math.max(0, now - first), isSaid = false; age < staleMs; age += POLL_MS) {
     if (!isSaid)
       note?.(
-        `${subject}: held by ${describe(found)}: waiting for its sign of life, ${Math.ceil(staleMs / 1000)} s at most`,
+        `${subject}: held by ${describeHolder(found)}: waiting for its sign of life, ${Math.ceil(staleMs / 1000)} s at most`,
       );
     isSaid = true;
     await setTimeout(Math.min(POLL_MS, staleMs));
@@ -309,11 +225,6 @@ async function isGone(path: string, found: Holder, own: Holder, options: LockOpt
     if (time !== first) return 'no';
   }
   return 'elsewhere';
-}
-
-function isHere(found: Holder, own: Holder): boolean {
-  if (found.machine !== undefined && own.machine !== undefined) return found.machine === own.machine;
-  return found.machine === own.machine && found.host === own.host && found.pid > 0;
 }
 
 /** When the file was last written. It is opened: NFS answers a mere stat from memory. */
@@ -342,14 +253,10 @@ function serverTime(path: string, subject: string): number {
   }
 }
 
-function describe({ command, host, pid, since }: Holder): string {
-  return `${command}, process ${pid} on ${host}, since ${since}`;
-}
-
 function heldError(path: string, found: Holder, own: Holder, { subject }: LockOptions): RunError {
   const hint = isHere(found, own) ? '' : `, or delete ${path} if that process is gone`;
   return new RunError(
     'locked',
-    `${subject}: is being written by ${describe(found)}: wait for its end${hint}, or choose another -o`,
+    `${subject}: is being written by ${describeHolder(found)}: wait for its end${hint}, or choose another -o`,
   );
 }

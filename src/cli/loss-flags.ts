@@ -3,7 +3,7 @@
 import { numberFlag } from './flags.ts';
 
 export const lossFlags = {
-  beta: numberFlag({ min: 0, default: 0.1, helpValue: 'B', summary: 'strength of the pull to the reference' }),
+  beta: numberFlag({ above: 0, default: 0.1, helpValue: 'B', summary: 'strength of the pull to the reference' }),
   'label-smoothing': numberFlag({
     min: 0,
     max: 0.5,

@@ -3,8 +3,8 @@
 import { writeSync } from 'node:fs';
 import { type Interfaces, run } from '@oclif/core';
 import { exitCode, exitCodeOf, messageOf } from './exit.ts';
-import { drainStdout, watchStdout } from './output.ts';
 import { endRanks } from './ranks.ts';
+import { drainStdout, watchStdout } from './stdout.ts';
 import { messageLine, visible } from './terminal.ts';
 
 const MEANT: readonly number[] = [exitCode.brokenPipe, exitCode.stopped, exitCode.interrupted];

@@ -5,7 +5,7 @@ import type { TemplateArgs } from '../records/record.ts';
 import { type OpenModel, openModel } from '../stages/load-model.ts';
 import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
-import type { RunContext } from './run.ts';
+import type { RunContext } from './run-context.ts';
 
 /** What modelFlags, --threads, --verbose and a preset parse to. */
 export interface ModelFlagValues {
@@ -21,6 +21,9 @@ export interface ModelFlagValues {
   threads?: number | undefined;
   verbose?: boolean;
 }
+
+/** What a model is opened with where a command has no flags for it. */
+export const MODEL_DEFAULTS = { device: 'auto', dtype: 'auto', template: 'auto', 'image-mode': 'auto' } as const;
 
 /** The writer of a live pipe may wait for an answer before it goes on. */
 const LIVE_INPUT_PATIENCE_MS = 100;

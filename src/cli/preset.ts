@@ -2,7 +2,7 @@
 // --preset and --faithful: a paper's settings in place of flags that are not given.
 import { Flags } from '@oclif/core';
 import { PRESET_NAMES, type PresetVerb, presetSettings } from '../stages/presets.ts';
-import type { RunContext } from './run.ts';
+import type { RunContext } from './run-context.ts';
 
 export const presetFlags = {
   preset: Flags.option({ options: PRESET_NAMES })({

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every command is: oclif parses the flags, one of the run methods joins input, stage and output.
 import { Command, type Interfaces } from '@oclif/core';
+import type { RowResult, Stage } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
-import type { RowResult, Stage } from '../stages/stage.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { pipeResults, pipeRows, pipeTable } from './pipe.ts';
-import { type Parsed, Run, type RunContext, type TableRunOptions } from './run.ts';
+import { Run } from './run.ts';
+import type { Parsed, RunContext, TableRunOptions } from './run-context.ts';
 
 interface CommandClass<F, A> {
   flags: Interfaces.FlagInput;

@@ -1,84 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
-import { rmSync, writeFileSync } from 'node:fs';
-import { BAD_RECORD, type RecordError, RunError, UsageError } from '../records/error.ts';
-import { formatLine } from '../records/lines.ts';
+
+import type { Row, RowResult } from '../flow/stage.ts';
+import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
-import { withoutLogins } from '../records/server-url.ts';
-import type { Row, RowResult } from '../stages/stage.ts';
-import { BrokenPipeError, exitCode, StoppedError } from './exit.ts';
+import { isDevice } from './device-sink.ts';
+import { BrokenPipeError, exitCode, StoppedError, stoppedError } from './exit.ts';
+import { FailedRows } from './failed-rows.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { type BadRow, checkFiles, type InputRow, readRows } from './input.ts';
-import type { Done } from './journal.ts';
+import { type Done, nothingDone } from './journal.ts';
 import { lockBeside, lockInside, makeLockedFolder, OutputLock } from './lock.ts';
-import { checkOutputPath, isDevice, openSink, openTableSink, type Sink, stoppedError } from './output.ts';
+import { openSink, openTableSink } from './output.ts';
+import { checkOutputPath } from './partial-file.ts';
 import { MAX_TOLD, type PipeOptions } from './pipe.ts';
-import { type Counts, type Figures, newCounts, type ProgressState, Reporter } from './progress.ts';
+import { type Figures, newCounts, type ProgressState, Reporter } from './progress.ts';
+import type { Parsed, RunContext, TableRunOptions } from './run-context.ts';
+import { settingsOf, summaryCounts, writeSummary } from './run-summary.ts';
+import type { Sink } from './sink.ts';
 import { listenForStop } from './stop.ts';
 
-/** A command line after parsing. */
-export interface Parsed<F, A> {
-  flags: F;
-  args: A;
-  /** Positional arguments after the named ones: input files, "-" for stdin. */
-  files: string[];
-  /** Names of the flags that the command line itself gives; the others have their defaults. */
-  given: ReadonlySet<string>;
-}
-
-/** What a command's factory gets. */
-export interface RunContext<F, A> extends Parsed<F, A> {
-  /** Aborts when the run is asked to stop. The input ends by itself then; long work may listen too. */
-  stop: AbortSignal;
-  /** A line on stderr, silenced by --quiet. */
-  note(message: string): void;
-  /** A line on stderr. */
-  warn(message: string): void;
-  /** Keeps a progress line, where one is wanted, until the run ends; `line` gets the seconds since now. */
-  showLine(line: (seconds: number) => ProgressState): void;
-  /** Runs when all rows are written, before the summary. */
-  atEnd(action: () => void | Promise<void>): void;
-  /** Members that the row of --summary gets at the end of the run. */
-  addFigures(figures: () => object): void;
-  /** Records of `files`, or stdin, for commands that read them themselves; failed ones are left out and counted. */
-  records(): AsyncGenerator<Row>;
-  /** A row of `records` failed: throws under --on-error fail, else tells and counts it. */
-  failed(error: RecordError, record?: VprefRecord): void;
-  /** Rows out depend on all rows in, because of this flag: --shard and --resume are refused, a restarted job begins anew. */
-  needAllRows(flag: string): void;
-  /** What the progress line shows beside rows, rate and time left. */
-  showFigures(figures: Figures): void;
-  /** How far something before the rows is. */
-  showTask(name: string, share: number): void;
-  /** What the output depends on besides flags and arguments: a resumed run must share it. */
-  addSettings(settings: object): void;
-  /** The run's counts, for commands that read their files themselves. */
-  readonly counts: Counts;
-  /** Says so when the command line gives a common flag that changes nothing here. */
-  noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void;
-  /** Makes this run the one writer of the directory of -o, for commands that write it themselves; `isNew`: it must not be there yet. */
-  holdFolder(folder: string, options?: { isNew?: boolean }): Promise<void>;
-  /** One of several processes of a run, and not the one that speaks: no notes or warnings, no requeueing. */
-  stepBack(): void;
-}
-
-export interface TableRunOptions {
-  /** -o is the command's own. */
-  toStdout?: boolean;
-  /** --resume goes on with an unfinished file. */
-  resumable?: boolean;
-  /** --on-error keep writes failed records to FILE.errors.ndjson. */
-  keepsFailed?: boolean;
-}
-
 type AnyFlags = Partial<RecordFlagValues> & OutputFlagValues;
-
-// Flags that change how a run goes but not what a row becomes: a resumed run may have others.
-const passingFlags = new Set(
-  'output resume progress quiet requeue threads limit on-error batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env summary'.split(
-    ' ',
-  ),
-);
 
 export class Run<F, A> implements RunContext<F, A> {
   readonly flags: F;
@@ -94,8 +36,7 @@ export class Run<F, A> implements RunContext<F, A> {
   #figures: () => object = () => ({});
   #moreSettings: object = {};
   /** What the earlier starts of a resumed output had written and dropped. */
-  #doneRows = 0;
-  readonly #doneDropped = new Map<string, number>();
+  #earlier: Pick<Done, 'rows' | 'dropped'> = nothingDone();
   #needsAllRows = false;
   #speaks = true;
   #failedRows: FailedRows | undefined;
@@ -244,15 +185,14 @@ export class Run<F, A> implements RunContext<F, A> {
   async write(pipe: (options: PipeOptions) => Promise<void>): Promise<void> {
     const { output, 'on-error': onError = 'fail' } = this.#common;
     const anew = this.#needsAllRows;
-    const resume = this.#resumes() && !anew;
+    const resume = this.resumes && !anew;
     const sink = await openSink(output, {
       ...{ resume, anew, isRestart: this.#common.resume !== true },
       ...{ settings: this.#settings(), lock: this.#lock },
     });
     const { done } = sink;
     if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
-    this.#doneRows = done.rows;
-    for (const [reason, count] of done.dropped) this.#doneDropped.set(reason, count);
+    this.#earlier = done;
     this.counts.skipped = done.skipped;
     this.counts.kept = done.kept;
     await this.#finishing(sink, async () => {
@@ -277,7 +217,7 @@ export class Run<F, A> implements RunContext<F, A> {
   ): Promise<void> {
     const { output, 'on-error': onError } = this.#common;
     const path = toStdout ? undefined : output;
-    const sink = openTableSink(path, { resumable, resume: resumable && this.#resumes(), lock: this.#lock });
+    const sink = openTableSink(path, { resumable, resume: resumable && this.resumes, lock: this.#lock });
     if (keepsFailed && onError === 'keep' && path !== undefined) this.#failedRows = new FailedRows(path);
     if (toStdout && process.stdout.isTTY) this.#reporter.shareTerminal();
     await this.#finishing(sink, () => pipe(sink), { isTable: true });
@@ -290,7 +230,7 @@ export class Run<F, A> implements RunContext<F, A> {
     process.exitCode = exitCode.partial;
   }
 
-  #resumes(): boolean {
+  get resumes(): boolean {
     return this.#common.resume === true || (isRestarted() && this.#common.output !== undefined);
   }
 
@@ -308,7 +248,10 @@ export class Run<F, A> implements RunContext<F, A> {
     } finally {
       this.#reporter.finish(this.counts, { isTable });
     }
-    this.#writeSummary(!isTable);
+    const { summary } = this.#common;
+    if (summary === undefined) return;
+    const counts = summaryCounts(this.counts, this.#earlier, !isTable);
+    writeSummary(summary, { summary: this.#verb, ...counts, ...this.#figures(), settings: this.#settings() });
   }
 
   /** What cannot be saved is said beside the error that ended the run, not instead of it. */
@@ -321,30 +264,6 @@ export class Run<F, A> implements RunContext<F, A> {
     }
   }
 
-  /** The row of --summary, of the whole output: what an earlier, resumed start dropped is in it too. */
-  #writeSummary(areRecords: boolean): void {
-    const path = this.#common.summary;
-    if (path === undefined) return;
-    const { read, written, skipped, kept, passed, done } = this.counts;
-    const dropped = new Map(this.#doneDropped);
-    for (const [reason, count] of this.counts.dropped) dropped.set(reason, (dropped.get(reason) ?? 0) + count);
-    const counts = {
-      rows_read: read,
-      ...(areRecords && { rows_written: written + this.#doneRows }),
-      dropped: Object.fromEntries([...dropped].sort((a, b) => b[1] - a[1])),
-      failed_left_out: skipped,
-      failed_kept: kept,
-      failed_before: passed,
-      ...(done > 0 && { done_before: done }),
-    };
-    const row = { summary: this.#verb, ...counts, ...this.#figures(), settings: this.#settings() };
-    try {
-      writeFileSync(path, `${formatLine(row)}\n`);
-    } catch (cause) {
-      throw new RunError('summary', `--summary: ${(cause as Error).message}`, { cause });
-    }
-  }
-
   /** Only SIGUSR1 is a time limit: SIGTERM also comes from scancel, and a preempted job is requeued by Slurm. */
   async #requeue(error: unknown): Promise<void> {
     if (this.#common.requeue !== true || !this.#speaks) return;
@@ -353,40 +272,8 @@ export class Run<F, A> implements RunContext<F, A> {
     this.warn(await requeue());
   }
 
-  /** What the output depends on. */
   #settings(): Record<string, unknown> {
-    const flags = Object.entries(this.#common).filter(
-      ([name, value]) => !passingFlags.has(name) && value !== undefined,
-    );
-    // A login in a server's URL is nobody else's business.
-    const shown = flags.map(([name, value]) => [name, typeof value === 'string' ? withoutLogins(value) : value]);
-    return { command: this.#verb, args: this.args, ...Object.fromEntries(shown), ...this.#moreSettings };
-  }
-}
-
-/** Failed records of a command whose own rows have no place for an error: in a file beside the output, when there are any. */
-class FailedRows {
-  readonly path: string;
-  numRows = 0;
-  #sink: Sink | undefined;
-
-  constructor(output: string) {
-    this.path = `${output}.errors.ndjson`;
-  }
-
-  push(record: VprefRecord): void {
-    this.#sink ??= openTableSink(this.path);
-    this.#sink.push(formatLine(record));
-    this.numRows += 1;
-  }
-
-  async finish(): Promise<void> {
-    if (this.#sink === undefined) rmSync(this.path, { force: true });
-    else await this.#sink.finish();
-  }
-
-  async save(): Promise<void> {
-    await this.#sink?.save();
+    return { command: this.#verb, args: this.args, ...settingsOf(this.#common), ...this.#moreSettings };
   }
 }
 

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads the addon. The types here are the list of all that native/addon exports.
-import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { homedir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { EngineError } from './engine-error.ts';
+import { addonPath, buildCommand } from './find-addon.ts';
 import type { ImageCrop, ImageLayout, ImageShape, Normalisation } from './requests.ts';
 import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings } from './train-requests.ts';
 
@@ -174,7 +170,7 @@ export interface NativeTrainRow {
 }
 
 export interface NativeTrainer {
-  /** sizes: [rows, targets, imageRows, features] of each row; stepEnds: rows before the end of each step; freeBytes: Infinity for no limit. */
+  /** sizes: [rows, targets, imageRows, features, pixelBytes] of each row; stepEnds: rows before the end of each step; freeBytes: Infinity for no limit. */
   plan(sizes: Int32Array, stepEnds: Int32Array, freeBytes: number): Promise<MemoryPlan>;
   step(rows: NativeTrainRow[]): Promise<StepResult>;
   score(rows: NativeTrainRow[], adapterOn: boolean): Promise<RowSums[]>;
@@ -217,9 +213,6 @@ export interface LoadedBinding {
   binding: Binding;
   path: string;
 }
-
-const CPU_ADDON = 'vpref_cpu.node';
-const CUDA_ADDON = 'vpref_cuda.node';
 
 // What a build must have, so that one of older sources is told as such.
 const EXPORTS: Record<keyof Binding, true> = {
@@ -309,60 +302,4 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
 function quietOpenMp(): void {
   if (process.env.OMP_WAIT_POLICY === undefined && process.env.GOMP_SPINCOUNT === undefined)
     process.env.OMP_WAIT_POLICY = 'passive';
-}
-
-function addonPath(device: 'auto' | 'cpu' | 'cuda'): string {
-  const path = findAddon(device);
-  if (path !== undefined) return path;
-  const wanted = join(builtFolder(), device === 'cuda' ? CUDA_ADDON : CPU_ADDON);
-  const what = device === 'cuda' ? 'the CUDA engine' : 'the native engine';
-  throw new EngineError('addon', `${wanted}: ${what} is not built: run ${buildCommand(wanted)}`);
-}
-
-/** The addon that a device would load, if there is one. */
-export function findAddon(device: 'auto' | 'cpu' | 'cuda'): string | undefined {
-  const override = process.env.VPREF_ADDON;
-  if (override) return override;
-  const names = { cuda: [CUDA_ADDON], cpu: [CPU_ADDON, CUDA_ADDON], auto: [CUDA_ADDON, CPU_ADDON] }[device];
-  // To know an engine in the cache takes a look at every source file: not where there is none.
-  const folders = existsSync(addonCache()) ? addonFolders() : [builtFolder()];
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
-}
-
-/** Where engines are built and looked for: the package, then the user's cache, there by what they are built from. */
-export function addonFolders(): string[] {
-  return [builtFolder(), join(addonCache(), sourceKey(packageRoot()))];
-}
-
-function builtFolder(): string {
-  return join(packageRoot(), 'build', 'native');
-}
-
-function addonCache(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vpref', 'native');
-}
-
-// Sizes of the sources are enough to tell one package from the next, and cost no reading.
-let knownKey: string | undefined;
-function sourceKey(root: string): string {
-  if (knownKey !== undefined) return knownKey;
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  const sum = createHash('sha256');
-  const folders = ['native', 'families'].map((name) => join(root, name)).filter((path) => existsSync(path));
-  const files = folders.flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }));
-  const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
-  for (const name of names.sort()) sum.update(`${relative(root, name)} ${statSync(name).size}\n`);
-  knownKey = `${version}-${process.platform}-${process.arch}-${sum.digest('hex').slice(0, 12)}`;
-  return knownKey;
-}
-
-function buildCommand(path: string): string {
-  return join(packageRoot(), 'scripts', 'build-native.sh') + (path.endsWith('vpref_cuda.node') ? ' --cuda' : '');
-}
-
-// The folder of package.json, from src/engine as well as from the bundle in dist/.
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
-  return folder;
 }

@@ -5,8 +5,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { addonFolders, findAddon, packageRoot } from './binding.ts';
 import { EngineError } from './engine-error.ts';
+import { addonFolders, findAddon, packageRoot } from './find-addon.ts';
 
 export interface AddonBuild {
   device: 'auto' | 'cpu' | 'cuda';

@@ -79,6 +79,7 @@ export interface MemoryPlan {
   budget: number;
 }
 
+/** What the native trainer reads, under the names of native/addon/trainer_object.cc. Named here is what this side reads too; the rest are rows of src/cli/train-flags.ts. */
 export interface TrainerSettings {
   /** "sigmoid", or a weighted sum: "sigmoid:1,sft:0.1". */
   loss: string;
@@ -88,21 +89,13 @@ export interface TrainerSettings {
   loraAlpha: number;
   rslora: boolean;
   loraTargets: string[];
-  trainProjector: boolean;
   trainLanguageModel: boolean;
-  lr: number;
-  /** 0: as lr. */
-  projectorLr: number;
-  lrSchedule: 'cosine' | 'linear' | 'constant';
-  warmupRatio: number;
   totalSteps: number;
-  weightDecay: number;
-  /** 0: no clipping. */
-  maxGradNorm: number;
   microBatchTokens: number;
   /** 0..3, or -1: the lowest that fits. */
   recompute: number;
   seed: number;
+  [hyperparameter: string]: unknown;
 }
 
 /** A model being trained, by this process or by several: then every rank calls everything but score and peakBytes, in the same order. */

@@ -92,10 +92,6 @@ function limitTooSmall(limit: number, { activationBytes, largestBatch, level, bu
   );
 }
 
-function sumOf<T>(items: readonly T[], of: (item: T) => number): number {
-  return items.reduce((sum, item) => sum + of(item), 0);
-}
-
 function fullDtype({ info }: Policy): 'f32' | 'f16' {
   return info.storedDtype === 'f16' ? 'f16' : 'f32';
 }
@@ -153,37 +149,32 @@ export class Trainer implements TrainerEngine {
 
   async plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan> {
     const sizes = steps.flatMap((rows) =>
-      rows.flatMap(({ rows, targets, imageRows, features }) => [rows, targets, imageRows, features]),
+      rows.flatMap(({ rows, targets, imageRows, features, pixelBytes }) => [
+        rows,
+        targets,
+        imageRows,
+        features,
+        pixelBytes,
+      ]),
     );
     let end = 0;
     const ends = Int32Array.from(steps, (rows) => {
       end += rows.length;
       return end;
     });
-    const mostPixelBytes = steps.reduce(
-      (most, rows) =>
-        Math.max(
-          most,
-          sumOf(rows, ({ pixelBytes }) => pixelBytes),
-        ),
-      0,
-    );
-    const plan = await fromEngine(() =>
-      this.#native.plan(Int32Array.from(sizes), ends, this.#freeBytes(mostPixelBytes)),
-    );
+    const plan = await fromEngine(() => this.#native.plan(Int32Array.from(sizes), ends, this.#freeBytes()));
     const { memoryLimit } = this.#options;
     if (memoryLimit !== undefined && plan.activationBytes > plan.budget) throw limitTooSmall(memoryLimit, plan);
     return plan;
   }
 
-  // What is left for activations and weights that are read in place. Pixels of three steps: in the engine, ready for it, being made ready.
-  #freeBytes(mostPixelBytes: number): number {
-    const { info } = this.#policy;
-    if (info.device !== 'cpu') return Number.POSITIVE_INFINITY;
+  // What is left for all that the engine plans.
+  #freeBytes(): number {
+    if (this.#policy.info.device !== 'cpu') return Number.POSITIVE_INFINITY;
     const { memoryLimit, ranks } = this.#options;
     const free =
       memoryLimit === undefined ? spareMemory(ranks?.localSize ?? 1) : memoryLimit - process.memoryUsage.rss();
-    return free - 3 * mostPixelBytes - LATER_BYTES;
+    return free - LATER_BYTES;
   }
 
   async step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult> {

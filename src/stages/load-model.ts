@@ -11,7 +11,7 @@ import { CLIP_MEAN, CLIP_STD, type ModelInputPlan } from '../pixels/model-input.
 import { createPixelPool, type PixelPool } from '../pixels/pool.ts';
 import type { ResizeFilter } from '../pixels/resize.ts';
 import { FieldError, RunError } from '../records/error.ts';
-import type { TemplateArgs } from '../records/record.ts';
+import type { TemplateArgs, ViewOp } from '../records/record.ts';
 import { type ChatTemplate, DATE_ARGUMENT, loadChatTemplate, today } from '../text/chat-template.ts';
 import { readJsonObject } from '../text/json-file.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
@@ -149,12 +149,12 @@ const MAX_KEPT_IMAGES = 64;
 
 function pixelLoader(pool: PixelPool, plan: ProcessorPlan | undefined) {
   const kept = new Map<string, Promise<ImageInput>>();
-  return (source: string, mode: ImageMode): Promise<ImageInput> => {
+  return (source: string, mode: ImageMode, ops: readonly ViewOp[] = []): Promise<ImageInput> => {
     if (plan === undefined) throw noImages();
-    const key = `${mode} ${source}`;
+    const key = JSON.stringify([mode, source, ops]);
     const pixels =
       kept.get(key) ??
-      pool.run('modelInput', { source, plan: inputPlan(plan, mode) }).then(({ height, width, image }) => {
+      pool.run('modelInput', { source, plan: inputPlan(plan, mode), ops }).then(({ height, width, image }) => {
         const { data, ...size } = image;
         return { height, width, crops: [{ ...size, pixels: data }] };
       });

@@ -5,7 +5,8 @@ import { loadImage } from '../pixels/decode.ts';
 import { modelInput } from '../pixels/model-input.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import type { PixelJobs, PixelReply, PixelRequest } from '../pixels/pool.ts';
-import { augmentImages, replayImages } from '../stages/augment/image-files.ts';
+import { writeViews } from '../stages/augment/image-files.ts';
+import { replayView } from '../stages/augment/make-view.ts';
 
 const port = parentPort!;
 
@@ -31,14 +32,12 @@ async function perform(request: PixelRequest): Promise<unknown> {
     case 'check':
       await loadImage(request.job.source);
       return undefined;
-    case 'augment':
-      return augmentImages(request.job);
-    case 'replay':
-      return replayImages(request.job);
+    case 'views':
+      return writeViews(request.job);
   }
 }
 
-async function modelInputOf({ source, plan }: PixelJobs['modelInput']['job']): Promise<Result<'modelInput'>> {
-  const picture = await loadImage(source);
+async function modelInputOf({ source, plan, ops = [] }: PixelJobs['modelInput']['job']): Promise<Result<'modelInput'>> {
+  const picture = replayView(await loadImage(source), ops);
   return { height: picture.height, width: picture.width, image: modelInput(picture, plan) };
 }

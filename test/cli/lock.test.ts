@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/lock-holder.ts
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/device-sink.ts src/cli/ledger.ts src/cli/partial-file.ts
 import assert from 'node:assert/strict';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { FileSink, openSink, openTableSink } from '../../src/cli/output.ts';
+import { FileSink } from '../../src/cli/file-sink.ts';
+import { openSink, openTableSink } from '../../src/cli/output.ts';
 import { settingsPath } from '../../src/cli/settings-file.ts';
 import { temporaryFolder } from '../support/run-cli.ts';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The check of scripts/checks/stalled-reader.sh, with a shorter sleep than its minute.
-// Covers src/cli/output.ts
+// Covers src/cli/stdout.ts src/cli/sink.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { root, runShell } from '../support/run-cli.ts';

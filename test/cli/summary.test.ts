@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/run-summary.ts
 // --summary: one row of what came of the run, of the whole output even when it was resumed.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';

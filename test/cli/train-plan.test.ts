@@ -1,34 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/train-flags.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type TrainFlagValues, trainPlan } from '../../src/cli/train-plan.ts';
+import { type TrainFlags, trainFlags } from '../../src/cli/train-flags.ts';
+import { trainPlan } from '../../src/cli/train-plan.ts';
+import { loadBinding } from '../../src/engine/binding.ts';
+import { DEMO, openFixture, withoutEngine } from '../support/native.ts';
 
-const flags: TrainFlagValues = {
-  output: 'runs/x',
-  method: 'dpo',
-  beta: 0.1,
-  'label-smoothing': 0,
-  'simpo-gamma': 0.5,
-  epochs: 1,
-  'cpo-alpha': 1,
-  'orpo-lambda': 0.1,
-  'desirable-weight': 1,
-  'undesirable-weight': 1,
-  'lora-r': 128,
-  'lora-targets': 'q_proj, v_proj',
-  'projector-lr': 0,
-  'lr-schedule': 'cosine',
-  'warmup-ratio': 0.03,
-  'weight-decay': 0,
-  'max-grad-norm': 1,
-  'batch-size': 32,
-  'loss-on': 'last',
-  recompute: 'auto',
-  'save-every': 0,
-  'keep-checkpoints': 2,
-  seed: 0,
-};
-const plan = (changes: Partial<TrainFlagValues>, ...given: string[]) =>
+const defaults = Object.entries(trainFlags).map(([name, flag]) => [name, 'default' in flag ? flag.default : undefined]);
+const flags = { ...Object.fromEntries(defaults), output: 'runs/x', 'lora-targets': 'q_proj, v_proj' } as TrainFlags;
+const plan = (changes: Partial<TrainFlags>, ...given: string[]) =>
   trainPlan({ ...flags, ...changes }, new Set([...Object.keys(changes), ...given]));
 
 test('defaults: DPO with LoRA, alpha twice the rank; SFT has its own learning rate', () => {
@@ -55,4 +36,28 @@ test('what excludes each other is said', () => {
   assert.throws(() => plan({ 'init-adapter': 'a', 'lora-r': 8 }), /--lora-r: is what --init-adapter says/);
   assert.throws(() => plan({ method: 'sft', loss: 'ipo' }), /--loss: expected sft/);
   assert.throws(() => plan({ 'loss-on': 'all' }), /--loss-on all: is for --method sft/);
+});
+
+test('a number that has to be above a bound is not at it', async () => {
+  const parse = async (name: 'epochs' | 'lora-alpha', text: string) =>
+    trainFlags[name].parse(text, {} as never, { ...trainFlags[name], name } as never);
+  assert.equal(await parse('epochs', '0.5'), 0.5);
+  for (const text of ['0', '-1', 'x', ''])
+    await assert.rejects(parse('lora-alpha', text), /--lora-alpha: expected a number above 0, got/);
+});
+
+test('the engine reads every setting that it is given', { skip: withoutEngine }, async () => {
+  const { policy } = await openFixture(DEMO);
+  const read: unknown[] = [];
+  const settings = new Proxy(
+    { ...plan({ 'lora-r': 2 }).settings, totalSteps: 10, memoryBudget: 0, numRanks: 1, zero: 0 },
+    {
+      get(target, name) {
+        read.push(name);
+        return Reflect.get(target, name);
+      },
+    },
+  );
+  await loadBinding('cpu').binding.Trainer.create(policy.native, settings, '');
+  assert.deepEqual(read.sort(), Object.keys(settings).sort());
 });

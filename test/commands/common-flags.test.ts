@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every verb has the common flags, or says why not; and what export, which has rows without ids, makes of them.
-// Covers src/cli/run.ts src/cli/record-command.ts src/cli/preset.ts
+// Covers src/cli/run.ts src/cli/record-command.ts src/cli/preset.ts src/cli/failed-rows.ts
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

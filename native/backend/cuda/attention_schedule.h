@@ -94,33 +94,6 @@ inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span,
   }
 }
 
-inline int32_t count_keys(const std::vector<KvRange>& keys) {
-  int32_t n = 0;
-  for (const KvRange& r : keys) n += r.count;
-  return n;
-}
-
-inline void append(std::vector<KvRange>& keys, KvRange r) {
-  if (r.count == 0) return;
-  if (!keys.empty() && keys.back().begin + keys.back().count == r.begin) {
-    keys.back().count += r.count;
-  } else {
-    keys.push_back(r);
-  }
-}
-
-// Keys [begin, end) of a list.
-inline std::vector<KvRange> cut(const std::vector<KvRange>& keys, int32_t begin, int32_t end) {
-  std::vector<KvRange> part;
-  int32_t before = 0;
-  for (const KvRange& r : keys) {
-    const int32_t from = std::max(begin - before, 0), to = std::min(end - before, r.count);
-    if (from < to) append(part, {r.begin + from, to - from});
-    before += r.count;
-  }
-  return part;
-}
-
 // How many keys two lists have in common at their beginning; both with neighbouring ranges joined.
 inline int32_t common_keys(const std::vector<KvRange>& a, const std::vector<KvRange>& b) {
   int32_t n = 0;

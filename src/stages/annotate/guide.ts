@@ -52,27 +52,39 @@ export interface Guide {
 
 /** Names of the guides that come with the program. */
 export function guideNames(): string[] {
-  return readdirSync(guideFolder())
-    .filter((file) => file.endsWith('.md'))
-    .map((file) => basename(file, '.md'))
-    .sort();
+  return [...guideFiles().keys()].sort();
 }
 
 /** The guide of this name, or in this file. Throws UsageError naming the line that is wrong. */
 export function loadGuide(nameOrFile: string): Guide {
   const isName = /^[a-z0-9-]+$/.test(nameOrFile);
-  const file = isName ? join(guideFolder(), `${nameOrFile}.md`) : nameOrFile;
-  if (!existsSync(file)) {
+  const file = isName ? guideFiles().get(nameOrFile) : nameOrFile;
+  if (file === undefined || !existsSync(file)) {
     const known = guideNames().join(', ');
     throw new UsageError(`--guide: expected one of ${known}, or a file, got ${JSON.stringify(nameOrFile)}`);
   }
   return parseGuide(readFileSync(file, 'utf8'), file);
 }
 
-/** Where the guides lie: guides/ of the package, whether it runs bundled or from its sources. */
-function guideFolder(): string {
+/** The package's guides by name: those of guides/, and NAME.guide.md beside the benchmark that it is for. */
+function guideFiles(): Map<string, string> {
+  const root = packageRoot();
+  const benchmarks = join(root, 'src/benchmarks');
+  const folders = readdirSync(benchmarks, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const files = [join(root, 'guides'), ...folders.map(({ name }) => join(benchmarks, name))].flatMap((folder) =>
+    readdirSync(folder).map((file) => join(folder, file)),
+  );
+  return new Map(
+    files
+      .filter((file) => file.startsWith(join(root, 'guides')) || file.endsWith('.guide.md'))
+      .map((file) => [basename(file).replace(/(?:\.guide)?\.md$/, ''), file]),
+  );
+}
+
+/** The folder with guides/, whether the program runs bundled or from its sources. */
+function packageRoot(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, 'guides', 'helpsteer.md'))) return join(folder, 'guides');
+    if (existsSync(join(folder, 'guides', 'helpsteer.md'))) return folder;
     if (folder === dirname(folder)) throw new UsageError('the folder guides/ of the program is missing');
   }
 }

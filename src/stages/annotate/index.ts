@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // annotate: asks a judge about the responses of each record and appends one entry a run to `annotations`.
+
+import { mapOrdered } from '../../flow/ordered.ts';
+import { type Row, type RowResult, rowError, type Stage } from '../../flow/stage.ts';
 import { type RunSignals, runSignals } from '../../http/flow.ts';
 import { placed, RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
-import { mapOrdered } from '../ordered.ts';
-import { type Row, type RowResult, rowError, type Stage } from '../stage.ts';
 import { type Answer, type Asking, askJudge } from './ask.ts';
+import { combineReadings } from './combine.ts';
 import { BudgetSpent } from './cost.ts';
-import { combineReadings, type PlannedCall, planRun } from './plan.ts';
+import { type PlannedCall, planRun } from './plan.ts';
 import { askQuestion, type QuestionOverrides, type ReadyGuide } from './question.ts';
 import { replyReaders } from './replies/index.ts';
 import type { Reading, ReplyReader } from './replies/reading.ts';

@@ -4,17 +4,18 @@
 import { appendFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { Row, Stage } from '../../flow/stage.ts';
 import { type HttpClient, openHttpClient } from '../../http/client.ts';
 import { type Clock, FlowControl, monotonicClock } from '../../http/flow.ts';
 import { RunError, UsageError } from '../../records/error.ts';
-import type { Row, Stage } from '../stage.ts';
 import { BATCH_PRICE_FACTOR, collectedJudge, submitBatch } from './batch/index.ts';
 import { folderCache, noCache } from './cache.ts';
 import { Budget, judgePrice, loadPrices, type Price } from './cost.ts';
 import { type Guide, loadGuide } from './guide.ts';
 import { annotate } from './index.ts';
 import type { Judge } from './judge.ts';
-import { type JudgeOptions, openJudge, openJudgeApi } from './providers/index.ts';
+import { openBatchApi, openJudge } from './providers/index.ts';
+import type { JudgeOptions } from './providers/provider.ts';
 import { type QuestionOverrides, readyGuide } from './question.ts';
 import { type QuestionSource, surveyRun } from './survey.ts';
 import { newTally, type Tally } from './tally.ts';
@@ -86,11 +87,11 @@ export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: Annota
 
 /** Writes and hands in the questions of these rows; one row a request file. */
 export async function* submitAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
-  const api = openJudgeApi(settings.judge, settings.judgeOptions);
+  const api = openBatchApi(settings.judge, settings.judgeOptions);
   const source = await openSource(settings);
   const client = await openHttpClient({ timeoutMs: settings.judgeOptions.timeoutMs });
   try {
-    yield* submitBatch(rows, { ...source, folder: settings.batchFolder!, api, client });
+    yield* submitBatch(rows, { ...source, folder: settings.batchFolder!, ...api, client });
   } finally {
     await client.close();
     await source.judge.close();
@@ -131,10 +132,10 @@ function leftOutOfGuide(guide: Guide, { facts }: Judge, overrides: QuestionOverr
 
 async function openCollected(settings: AnnotateSettings, judge: Judge): Promise<Judge> {
   const { judgeOptions } = settings;
-  const api = openJudgeApi(settings.judge, judgeOptions);
+  const { batch } = openBatchApi(settings.judge, judgeOptions);
   const client: HttpClient = await openHttpClient({ timeoutMs: judgeOptions.timeoutMs });
   const guide = loadGuide(settings.guide).name;
-  return collectedJudge({ folder: settings.batchFolder!, api, judge, guide, client, warn: judgeOptions.warn });
+  return collectedJudge({ folder: settings.batchFolder!, batch, judge, guide, client, warn: judgeOptions.warn });
 }
 
 /** Where replies are kept unless --cache says otherwise. */

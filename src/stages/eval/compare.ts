@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two runs on the same questions: who does better where, and whether that is more than chance.
+
+import { list } from '../../benchmarks/scoring/answers.ts';
+import {
+  type EvalOptions,
+  type Evaluation,
+  finite,
+  groupBy,
+  type Item,
+  type ScoreRow,
+} from '../../benchmarks/scoring/score-row.ts';
+import { bootstrapDifference, type Contribution, meanOf, signTest } from '../../benchmarks/scoring/statistics.ts';
 import { UsageError } from '../../records/error.ts';
-import { list } from './answers.ts';
-import { type EvalOptions, type Evaluation, finite, groupBy, type Item, type ScoreRow } from './score-row.ts';
-import { bootstrapDifference, type Contribution, meanOf, signTest } from './statistics.ts';
 
 export interface CompareOptions extends Pick<EvalOptions, 'allowMissing' | 'resamples' | 'seed'> {
   benchmark: string;

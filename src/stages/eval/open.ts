@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // One `eval` from paths to rows: reads the files, finds the scorer, compares where two runs are asked about.
+
+import { benchmarks } from '../../benchmarks/by-name.ts';
+import { isRecord } from '../../benchmarks/scoring/answers.ts';
+import { type EvalFile, parseEvalFile } from '../../benchmarks/scoring/file.ts';
+import type { EvalInput, EvalOptions, Evaluation, ScoreRow } from '../../benchmarks/scoring/score-row.ts';
 import { UsageError } from '../../records/error.ts';
 import { isObject } from '../../records/field.ts';
 import { parseRecord } from '../../records/parse-record.ts';
-import { isRecord } from './answers.ts';
 import { comparedRuns, compareRuns } from './compare.ts';
-import { type EvalFile, parseEvalFile } from './file.ts';
-import { scorers } from './index.ts';
-import type { EvalInput, EvalOptions, Evaluation, ScoreRow } from './score-row.ts';
 
 export interface EvalSettings extends EvalOptions {
-  /** Name in `scorers`, or "compare". */
+  /** Name in `benchmarks`, or "compare". */
   benchmark: string;
   /** Paths; "-" is stdin. */
   answers: string[];
@@ -24,7 +25,7 @@ export interface EvalSettings extends EvalOptions {
 }
 
 /** All names that `eval` knows. */
-export const benchmarkNames = [...Object.keys(scorers), 'compare'];
+export const benchmarkNames = [...benchmarks.keys(), 'compare'];
 
 export async function evaluateFiles(settings: EvalSettings): Promise<Evaluation> {
   const load = (paths: string[]) => Promise.all(paths.map(async (path) => loadFile(path, settings)));
@@ -40,7 +41,7 @@ export async function evaluateFiles(settings: EvalSettings): Promise<Evaluation>
   for (const { value, at } of answers.flatMap((file) => file.rows)) if (isRecord(value)) parseRecord(value, at);
   const input = { answers, labels, questions, tables, options: settings };
   if (settings.benchmark === 'compare') return compareFiles(input, settings);
-  return scorers[settings.benchmark]!(input);
+  return benchmarks.get(settings.benchmark)!.score(input);
 }
 
 // `--labels FILE... ANSWERS` reads ANSWERS as one more label file, and then waits for stdin.
@@ -56,10 +57,10 @@ async function loadFile(path: string, { read }: EvalSettings): Promise<EvalFile>
 
 function compareFiles(input: EvalInput, settings: EvalSettings): Evaluation {
   const benchmark = settings.on ?? benchmarkOf(input.answers);
-  const scorer = benchmark === undefined ? undefined : scorers[benchmark];
+  const scorer = benchmark === undefined ? undefined : benchmarks.get(benchmark)?.score;
   if (benchmark === undefined || scorer === undefined)
     throw new UsageError(
-      `--on: expected the benchmark that scores both runs (${Object.keys(scorers).join(', ')}), got ${settings.on === undefined ? 'nothing' : JSON.stringify(settings.on)}`,
+      `--on: expected the benchmark that scores both runs (${[...benchmarks.keys()].join(', ')}), got ${settings.on === undefined ? 'nothing' : JSON.stringify(settings.on)}`,
     );
   if (input.answers.length > 2) throw new UsageError(`compare: expected one or two files, got ${input.answers.length}`);
   const evaluations = input.answers.map((file) => ({
@@ -80,7 +81,7 @@ function benchmarkOf(files: readonly EvalFile[]): string | undefined {
   const [first] = files.flatMap((file) => file.rows);
   const source = isObject(first?.value) ? first.value.source : undefined;
   const name = typeof source === 'string' ? source.split('/')[0]! : '';
-  return name in scorers ? name : undefined;
+  return benchmarks.has(name) ? name : undefined;
 }
 
 /** Share of failed answers and judge calls among all, over the rows that stand for everything. */

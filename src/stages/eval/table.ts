@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Score rows as a table for people, with the papers' rows below.
-import { publishedRows } from './published.ts';
-import type { ScoreRow } from './score-row.ts';
+
+import { benchmarks } from '../../benchmarks/by-name.ts';
+import type { ScoreRow } from '../../benchmarks/scoring/score-row.ts';
 
 const OWN_COLUMNS = new Set([
   'benchmark',
@@ -39,21 +40,44 @@ export function formatScoreTable(
     row.ci95 ? `${shortNumber(row.ci95[0])} - ${shortNumber(row.ci95[1])}` : '',
     ...[...counts, ...figures].map((name) => shortCell(row[name])),
   ]);
-  const published = publishedRows(benchmark);
-  const shown = new Set(rows.map((row) => row.split));
-  const reference = published.flatMap(({ method, paper, scores }) =>
-    Object.entries(scores)
-      .filter(([split]) => shown.has(split) || split.startsWith('all'))
-      .map(([split, score]) => [split, method, shortNumber(score), paper]),
-  );
+  const reference = publishedLines(benchmark, rows);
   const notes = [...new Set(rows.map((row) => row.parse))].filter((parse) => parse !== undefined);
   return [
     `${benchmark}${notes.length > 0 ? ` (--parse ${notes.join(', ')})` : ''}`,
     ...columnBlocks([header, ...cells], { numFixed: hasModel ? 2 : 1, width }),
-    ...(reference.length > 0
-      ? ['', 'published', ...alignColumns([['split', 'method', 'score', 'paper'], ...reference], new Set([0, 1, 3]))]
-      : []),
+    ...(reference.length > 0 ? ['', 'published', ...reference] : []),
   ];
+}
+
+/** The papers' rows of the splits that are shown, with ours minus theirs: a column for each model. */
+function publishedLines(benchmark: string, rows: readonly ScoreRow[]): string[] {
+  const models = [...new Set(rows.map((row) => row.model ?? ''))];
+  const ours = new Map(rows.map((row) => [`${row.model ?? ''}\n${row.split}`, row.printed ?? row.score]));
+  const shown = new Set(rows.map((row) => row.split));
+  const lines = (benchmarks.get(benchmark)?.published ?? []).flatMap(({ method, source, scores }) =>
+    Object.entries(scores)
+      .filter(([split]) => shown.has(split) || split.startsWith('all'))
+      .map(([split, score]) => [
+        ...[split, method, shortNumber(score)],
+        ...models.map((model) => difference(ours.get(`${model}\n${split}`), score)),
+        source,
+      ]),
+  );
+  if (lines.length === 0) return [];
+  const head = [
+    'split',
+    'method',
+    'score',
+    ...models.map((model) => (models.length > 1 ? `difference (${model})` : 'difference')),
+    'source',
+  ];
+  return alignColumns([head, ...lines], new Set([0, 1, head.length - 1]));
+}
+
+function difference(ours: unknown, published: number): string {
+  if (typeof ours !== 'number') return '';
+  const value = ours - published;
+  return `${value < 0 ? '-' : '+'}${Math.abs(value).toFixed(Math.abs(published) < 10 ? 3 : 2)}`;
 }
 
 function isShort(value: unknown): boolean {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // import: items of other tools' files -> prompt records. Every format by its name on the command line.
+
+import { benchmarks } from '../../benchmarks/by-name.ts';
+import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../../flow/stage.ts';
 import { PixelError } from '../../pixels/pixel-error.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError } from '../../records/error.ts';
@@ -7,35 +10,24 @@ import { withNumbersOf } from '../../records/exact.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
-import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../stage.ts';
-import { alpacaEval } from './alpaca-eval.ts';
 import { type Cleaning, dialoguePrompt, questionPrompt } from './dialogue.ts';
 import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
-import { gqa } from './gqa.ts';
 import { helpsteer } from './helpsteer.ts';
 import { type ImageRoot, imageReference, resolveImage } from './images.ts';
 import { readItems } from './items.ts';
 import type { JsonItem } from './json-items.ts';
 import { alpaca, llamaFactory } from './llama-factory.ts';
 import { llava } from './llava.ts';
-import { llavaBench } from './llava-bench.ts';
 import { lrv } from './lrv.ts';
 import { checkSlots, checkTexts, readImageTags } from './marks.ts';
-import { mmbench } from './mmbench.ts';
-import { mmvet } from './mmvet.ts';
 import { msSwift } from './ms-swift.ts';
-import { mtBench } from './mt-bench.ts';
 import { openai } from './openai.ts';
-import { pope } from './pope.ts';
 import { withLikelyFormat } from './recognise.ts';
 import { records } from './records.ts';
-import { scienceqa } from './scienceqa.ts';
 import { scigraphqa } from './scigraphqa.ts';
-import { seedBench } from './seed-bench.ts';
 import { type Candidate, candidate, limitCandidates, type Selection } from './select.ts';
 import { seva } from './seva.ts';
 import { sharegpt } from './sharegpt.ts';
-import { shr } from './shr.ts';
 import { trl } from './trl.ts';
 
 export const importFormats: Readonly<Record<string, ImportFormat>> = {
@@ -51,17 +43,14 @@ export const importFormats: Readonly<Record<string, ImportFormat>> = {
   seva,
   helpsteer,
   records,
-  pope,
-  mmvet,
-  'llava-bench': llavaBench,
-  mmbench,
-  'seed-bench': seedBench,
-  shr,
-  scienceqa,
-  gqa,
-  'mt-bench': mtBench,
-  'alpaca-eval': alpacaEval,
+  ...benchmarkFormats(),
 };
+
+function benchmarkFormats(): Record<string, ImportFormat> {
+  return Object.fromEntries(
+    [...benchmarks].flatMap(([name, { import: format }]) => (format === undefined ? [] : [[name, format]])),
+  );
+}
 
 export interface ImportOptions {
   /** Name in importFormats. */

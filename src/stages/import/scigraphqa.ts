@@ -13,7 +13,7 @@ import {
   string,
 } from '../../records/field.ts';
 import { field, type ImportFormat, idField, type Turn } from './format.ts';
-import { otherFields } from './item-fields.ts';
+import { isGiven, otherFields } from './item-fields.ts';
 import { conversationTurns, dropNull } from './llava.ts';
 
 const CONTEXT_FIELDS = ['caption', 'first_mention', 'title', 'abstract'] as const;
@@ -48,14 +48,22 @@ export const scigraphqa: ImportFormat = {
   draft(value, at, path) {
     const item = checkShape(shape, dropNull(value, 'q_a_pairs', 'conversations'), at, path);
     const context = Object.fromEntries(CONTEXT_FIELDS.flatMap((key) => (item[key] ? [[key, item[key]]] : [])));
+    const meta = otherMembers(item, at, path);
     return {
       images: [item.image_file],
       turns: itemTurns(item, at, path),
       ...(Object.keys(context).length > 0 && { context }),
-      ...otherFields(item, ['id', 'image_file', 'q_a_pairs', 'conversations', 'response', ...CONTEXT_FIELDS], at, path),
+      ...(meta !== undefined && { meta }),
     };
   },
 };
+
+// `response` is the dialogue once more, as one text.
+function otherMembers(item: Record<string, unknown>, at: Place, path: string): Record<string, unknown> | undefined {
+  const used = ['id', 'image_file', 'q_a_pairs', 'conversations', 'response', ...CONTEXT_FIELDS];
+  const { meta } = otherFields(item, used, at, path);
+  return isGiven(item, 'response') ? { ...meta, response: item.response } : meta;
+}
 
 function itemTurns(
   item: { q_a_pairs?: [string, string][]; conversations?: { from: string; value: string }[] },

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RunError } from '../../records/error.ts';
-import type { ReportData } from './collect.ts';
+import type { ReportData } from './data.ts';
 
 /** The page for `data`; `pictures` are data: URIs by image index, null where there is none. */
 export async function reportPage(data: ReportData, pictures: readonly (string | null)[]): Promise<string> {

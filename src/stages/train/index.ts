@@ -35,7 +35,7 @@ export interface TrainOptions {
   /** Whether the model before the first step is the one that the stored sums say: rewards are 0 then. */
   startsAtReference: boolean;
   /** File for the first step's gradients; the run ends after writing it when there are no steps to do. */
-  saveGradients?: string;
+  saveGradients?: string | undefined;
   stop: AbortSignal;
   /** What stopped the run, as a number above 0: of several ranks the largest is what train() returns. */
   stopCode?(): number;

@@ -3,7 +3,8 @@
 // JavaScript's: True prints as "true", -7 % 3 is -1, "1" equals 1, a break loses what its round has written.
 import type { CallNode, FilterNode, Node, SliceNode } from './ast.ts';
 import { filterNamed, itemOf } from './filters.ts';
-import { Budget, MAX_RANGE } from './limits.ts';
+import { globals } from './globals.ts';
+import { Budget } from './limits.ts';
 import { methodOf } from './methods.ts';
 import { binary, joined, slice } from './operators.ts';
 import { loopFields, Scope } from './scope.ts';
@@ -49,17 +50,8 @@ export class Interpreter {
   readonly #globals = new Scope();
 
   constructor(variables: Record<string, unknown>) {
-    const set = (name: string, call: (args: Arguments) => Value) =>
+    for (const [name, call] of Object.entries(globals(this.#budget)))
       this.#globals.variables.set(name, new Callable(call));
-    set('range', (args) => this.#range(args));
-    set('dict', ({ list, named }) => new Map<Value, Value>([...(list[0] instanceof Map ? list[0] : []), ...named]));
-    set('namespace', ({ list, named }) => {
-      const from = list[0] instanceof Map ? [...list[0]].map(([key, value]) => [text(key), value] as const) : [];
-      return new Namespace(new Map([...from, ...named]));
-    });
-    set('raise_exception', ({ list }) => {
-      throw new TemplateError(text(list[0] ?? 'raise_exception'));
-    });
     for (const [name, value] of Object.entries(variables)) this.#globals.variables.set(name, fromJson(value));
   }
 
@@ -300,18 +292,5 @@ export class Interpreter {
     if (node.type === 'Identifier') return filterNamed(node.value)(value, { list: [], named: new Map() }, this.#budget);
     if (node.callee.type !== 'Identifier') throw new TemplateError('a filter must be a name');
     return filterNamed(node.callee.value)(value, this.#arguments(node.args, scope), this.#budget);
-  }
-
-  #range({ list }: Arguments): Value {
-    const numbers = list.map((value) => (typeof value === 'number' ? value : Number.NaN));
-    if (numbers.length < 1 || numbers.length > 3 || numbers.some(Number.isNaN))
-      throw new TemplateError('range: expected one to three whole numbers');
-    const [start, stop, step] =
-      numbers.length === 1 ? [0, numbers[0]!, 1] : [numbers[0]!, numbers[1]!, numbers[2] ?? 1];
-    if (step === 0) throw new TemplateError('range: a step of 0');
-    const length = Math.max(0, Math.ceil((stop - start) / step));
-    if (length > MAX_RANGE) throw new TemplateError(`range: expected at most ${MAX_RANGE} items, got ${length}`);
-    this.#budget.take(length);
-    return Array.from({ length }, (_, index) => start + index * step);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recorded steps: what is replayed, what is forgotten, what a record refuses, and that a step which is not what its
-// signature says is found. Covers native/core/launch_graphs.cc native/backend/cuda/launch_graphs.cu
+// signature says is found.
+// Covers native/core/launch_graphs.cc native/backend/cuda/launch_graphs.cu
 #include "core/launch_graphs.h"
 
 #include <gtest/gtest.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cuda/attention_forward.cu, native/backend/cuda/attention_backward.cu,
-// native/backend/cuda/attention_plain.cu Covers native/backend/cuda/attention_lists.cu,
-// native/backend/cuda/attention.cu Attention over random trees, caches and image batches against the float64 loops;
-// head sizes, groups and row strides of every kernel shape.
+// Covers native/backend/cuda/attention_forward.cu native/backend/cuda/attention_backward.cu
+// Covers native/backend/cuda/attention_plain.cu
+// Covers native/backend/cuda/attention_lists.cu, native/backend/cuda/attention.cu
+// Attention over random trees, caches and image batches against the float64 loops; head sizes, groups and row strides
+// of every kernel shape.
 #include "ops/attention.h"
 
 #include <utility>

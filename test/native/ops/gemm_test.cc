@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_few_rows.cuh native/backend/cuda/memory.cu
-// native/backend/cpu/product_avx512bf16.cc
+// Covers native/backend/cpu/product_avx512bf16.cc
 #include "ops/gemm.h"
 
 #include "backend/cpu/matmul.h"

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/eval/published.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { publishedRows } from '../../../src/stages/eval/published.ts';
+import { benchmarks } from '../../../src/benchmarks/by-name.ts';
 import { formatScoreTable } from '../../../src/stages/eval/table.ts';
 
 test("the papers' figures stand in the split they are the score of", () => {
   const score = (benchmark: string, method: string, split: string) =>
-    publishedRows(benchmark).find((row) => row.method === method && row.scores[split] !== undefined)?.scores[split];
+    benchmarks.get(benchmark)!.published!.find((row) => row.method === method && row.scores[split] !== undefined)
+      ?.scores[split];
   assert.equal(score('pope', 'SeVa-7B', 'all'), 86.7);
-  assert.equal(score('pope', 'SeVa-7B', 'adversarial'), 83.6);
-  assert.equal(score('mmvet', 'SeVa-7B', 'spat'), 34.3);
+  assert.equal(score('pope', 'SeVa-7B, diffusion (weak)', 'adversarial'), 83.6);
+  assert.equal(score('mmvet', 'SeVa-7B, diffusion (weak)', 'spat'), 34.3);
   assert.equal(score('mmbench', 'LLaVA-1.5-13B', 'all'), 67.7);
   assert.equal(score('mmbench', 'SeVa-7B', 'all (cn)'), 59.2);
   assert.equal(score('seed-bench', 'LLaVA-1.5-13B', 'image'), 68.2);
@@ -18,7 +18,11 @@ test("the papers' figures stand in the split they are the score of", () => {
   assert.equal(score('mt-bench', 'DPO', 'all'), 6.73);
   assert.equal(score('mt-bench', 'DPO, noisy image', 'all'), 6.63);
   assert.equal(score('alpaca-eval', 'SteerLM', 'all'), 68.8);
-  assert.deepEqual(publishedRows('rewards'), []);
+  assert.equal(score('pope', 'SeVa-7B, moco', 'random'), 89.1);
+  assert.equal(score('mmvet', 'SeVa-7B, COCO 4k', 'all'), 31.2);
+  assert.equal(score('mmbench', 'SeVa-7B, LoRA 512', 'all'), 65.5);
+  assert.equal(score('consistency', 'SeVa-7B', 'temperature=0.9'), 8.255);
+  assert.equal(benchmarks.get('rewards')!.published, undefined);
 });
 
 test('a table: columns for what is there, published rows of the splits shown', () => {
@@ -43,7 +47,11 @@ test('a table: columns for what is there, published rows of the splits shown', (
     '',
     'published',
   ]);
-  assert.ok(lines.some((line) => /^all\s+SeVa-7B\s+34\.90\s+SeVa$/.test(line)));
+  assert.ok(lines.some((line) => /^all\s+SeVa-7B\s+34\.90\s+\+0\.00\s+SeVa table 2$/.test(line)));
+  assert.ok(
+    lines.some((line) => /^all\s+LLaVA-1\.5-13B\s+37\.20\s+-2\.30\s+SeVa table 2$/.test(line)),
+    'ours minus theirs',
+  );
 });
 
 test('an undefined score is a dash, models and counts have their columns', () => {

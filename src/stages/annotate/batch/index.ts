@@ -5,18 +5,16 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Row } from '../../../flow/stage.ts';
 import { type Attempt, cutAtStop, failed } from '../../../http/attempt.ts';
 import { parseJson } from '../../../http/chat.ts';
 import type { HttpClient } from '../../../http/client.ts';
 import { RunError, UsageError } from '../../../records/error.ts';
-import type { Row } from '../../stage.ts';
 import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
 import { apiBody, type JudgeApi } from '../providers/http-judge.ts';
 import { eachQuestion, type QuestionSource, tellBadRow } from '../survey.ts';
 import { type BatchApi, UNSURE } from './api.ts';
-import { geminiBatch } from './gemini.ts';
-import { openaiBatch } from './openai.ts';
 
 /** Half the price is what a batch costs. */
 export const BATCH_PRICE_FACTOR = 0.5;
@@ -44,24 +42,17 @@ interface RequestFile {
   collected?: string[];
 }
 
-/** The provider's batch API. Throws UsageError where it has none that we speak. */
-function batchApi(api: JudgeApi): BatchApi {
-  if (api.provider === 'gemini') return geminiBatch(api);
-  if (api.provider === 'openai') return openaiBatch(api);
-  throw new UsageError(`--batch: ${api.provider} is not supported; gemini and openai are`);
-}
-
 export interface SubmitOptions extends QuestionSource {
   folder: string;
   api: JudgeApi;
+  batch: BatchApi;
   /** Absent: only the files are written. */
   client?: HttpClient | undefined;
 }
 
 /** Writes the request files of all questions that the cache cannot answer, and hands them in. One row a file. */
 export async function* submitBatch(rows: AsyncIterable<Row>, options: SubmitOptions): AsyncGenerator<object> {
-  const { folder, api, client } = options;
-  const batch = batchApi(api);
+  const { folder, batch, client } = options;
   await mkdir(folder, { recursive: true });
   let manifest = await readManifest(folder);
   if (manifest) checkManifest(manifest, folder, options);
@@ -157,7 +148,7 @@ class RequestWriter {
 
 export interface CollectOptions {
   folder: string;
-  api: JudgeApi;
+  batch: BatchApi;
   judge: Judge;
   guide: string;
   client: HttpClient;
@@ -166,8 +157,7 @@ export interface CollectOptions {
 
 /** The judge that answers from a batch's results. Throws RunError('batch-pending') while one still runs. */
 export async function collectedJudge(options: CollectOptions): Promise<Judge> {
-  const { folder, api, client, judge } = options;
-  const batch = batchApi(api);
+  const { folder, batch, client, judge } = options;
   const manifest = await readManifest(folder);
   if (!manifest?.isWritten) throw new UsageError(`${folder}: holds no submitted batch (--batch submit makes one)`);
   checkManifest(manifest, folder, { judge, guide: options.guide });

@@ -10,16 +10,16 @@ import { isObject } from '../../../records/field.ts';
 import { type JudgeRequest, turnParts } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
 import { type JudgeApi, type JudgeApiOptions, trimSlash } from './http-judge.ts';
+import type { HttpProvider } from './provider.ts';
 
-export const ANTHROPIC_BASE_URL = 'https://api.anthropic.com/v1';
+const BASE_URL = 'https://api.anthropic.com/v1';
 const API_VERSION = '2023-06-01';
 const TOOL = 'judgement';
 
 /** The messages API as a judge. */
 export function anthropicApi(options: JudgeApiOptions): JudgeApi {
-  const baseUrl = trimSlash(options.baseUrl ?? ANTHROPIC_BASE_URL);
+  const baseUrl = trimSlash(options.baseUrl ?? BASE_URL);
   return {
-    provider: 'anthropic',
     model: options.model,
     baseUrl,
     url: `${baseUrl}/messages`,
@@ -126,3 +126,23 @@ function anthropicFailure(reply: HttpReply, json: unknown): Attempt {
   }
   return failed('invalid', why);
 }
+
+export const anthropic: HttpProvider = {
+  operand: 'MODEL',
+  keyVariables: ['ANTHROPIC_API_KEY'],
+  prices: {
+    'claude-opus-4-5': { input: 5, output: 25 },
+    'claude-opus-4-1': { input: 15, output: 75 },
+    'claude-opus-4-0': { input: 15, output: 75 },
+    'claude-opus-4': { input: 15, output: 75 },
+    'claude-sonnet-4-5': { input: 3, output: 15 },
+    'claude-sonnet-4-0': { input: 3, output: 15 },
+    'claude-sonnet-4': { input: 3, output: 15 },
+    'claude-3-7-sonnet': { input: 3, output: 15 },
+    'claude-3-5-sonnet': { input: 3, output: 15 },
+    'claude-haiku-4-5': { input: 1, output: 5 },
+    'claude-3-5-haiku': { input: 0.8, output: 4 },
+    'claude-3-haiku': { input: 0.25, output: 1.25 },
+  },
+  api: anthropicApi,
+};

@@ -12,12 +12,10 @@ import { RunError } from '../../../records/error.ts';
 import type { Outcome } from '../../../records/record.ts';
 import type { Judge, JudgeRequest } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
+import type { JudgeOptions, OwnProvider } from './provider.ts';
 
-export interface ExecOptions {
-  timeoutMs: number;
-  /** Hears of replies that belong to no request. */
-  warn(message: string): void;
-}
+/** The time limit of a request, and who hears of replies that belong to none. */
+type ExecOptions = Pick<JudgeOptions, 'timeoutMs' | 'warn'>;
 
 /** A child that dies this often without one reply in between is not started again. */
 const MAX_DEATHS = 3;
@@ -265,3 +263,5 @@ function readReply(reply: Record<string, unknown>): Attempt {
     typeof reply.text === 'string' ? reply.text : reply.reply === undefined ? '' : JSON.stringify(reply.reply);
   return text.trim() === '' ? failed('empty', 'no text in the reply', about) : { outcome: 'ok', text, ...about };
 }
+
+export const exec: OwnProvider = { operand: 'CMD', open: execJudge };

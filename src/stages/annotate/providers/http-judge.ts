@@ -10,7 +10,6 @@ import type { Judge, JudgeRequest } from '../judge.ts';
 
 /** One API in pure functions; the batch modes use the same ones. */
 export interface JudgeApi {
-  provider: 'gemini' | 'openai' | 'anthropic';
   model: string;
   baseUrl: string;
   url: string;
@@ -34,14 +33,14 @@ export interface JudgeApiOptions {
 }
 
 /** The judge that asks this API. Closes the client with itself. `warn` hears of parameters that the server refuses. */
-export function httpJudge(api: JudgeApi, client: HttpClient, warn: (message: string) => void): Judge {
-  const name = `${api.provider}:${api.model}`;
+export function httpJudge(provider: string, api: JudgeApi, client: HttpClient, warn: (message: string) => void): Judge {
+  const name = `${provider}:${api.model}`;
   const refused = new RefusedParameters((message) => warn(`${name}: ${message}`));
   const headers = { 'content-type': 'application/json', ...api.headers };
   const secrets = headerSecrets(api.headers);
   return {
     name,
-    identity: { provider: api.provider, model: api.model, base_url: api.baseUrl },
+    identity: { provider, model: api.model, base_url: api.baseUrl },
     imageLimits: api.imageLimits,
     imageTokens: api.imageTokens,
     reasoningTokens: api.reasoningTokens,

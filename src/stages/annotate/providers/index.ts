@@ -4,73 +4,84 @@ import { openHttpClient } from '../../../http/client.ts';
 import { UsageError } from '../../../records/error.ts';
 import { type ServerUrl, splitLogin, withoutLogins } from '../../../records/server-url.ts';
 import type { Judge } from '../judge.ts';
-import { ANTHROPIC_BASE_URL, anthropicApi } from './anthropic.ts';
-import { execJudge } from './exec.ts';
-import { GEMINI_BASE_URL, geminiApi } from './gemini.ts';
-import { httpJudge, type JudgeApi, type JudgeApiOptions } from './http-judge.ts';
-import { type LocalJudge, localJudge } from './local.ts';
-import { openaiApi } from './openai.ts';
+import { anthropic } from './anthropic.ts';
+import { exec } from './exec.ts';
+import { gemini } from './gemini.ts';
+import { httpJudge, type JudgeApi } from './http-judge.ts';
+import { local } from './local.ts';
+import { openai } from './openai.ts';
+import type { HttpProvider, JudgeOptions, Provider } from './provider.ts';
 
-export interface JudgeOptions {
-  baseUrl?: string | undefined;
-  /** Name of the environment variable that holds the key, instead of the provider's own. */
-  keyVariable?: string | undefined;
-  reasoningTokens?: number | undefined;
-  timeoutMs: number;
-  concurrency: number;
-  environment: Record<string, string | undefined>;
-  /** Nothing will be asked, so no key is needed. */
-  isSurvey?: boolean;
-  warn(message: string): void;
-  /** Loads a model directory for `local:`. */
-  openLocal(directory: string): Promise<LocalJudge>;
+const PROVIDERS: Readonly<Record<string, Provider>> = { gemini, openai, anthropic, local, exec };
+
+/** "gemini:MODEL, openai:MODEL, ... or exec:CMD". */
+export const JUDGE_FORMS = listOf(
+  Object.entries(PROVIDERS).map(([name, { operand }]) => `${name}:${operand}`),
+  'or',
+);
+
+/** "gemini and openai": the providers with a batch mode. */
+export const BATCH_PROVIDERS = listOf(
+  Object.entries(PROVIDERS).flatMap(([name, provider]) => ('batch' in provider ? [name] : [])),
+  'and',
+);
+
+function listOf(names: readonly string[], last: string): string {
+  return `${names.slice(0, -1).join(', ')} ${last} ${names.at(-1)}`;
 }
 
-const HTTP_PROVIDERS: Record<
-  string,
-  { open(options: JudgeApiOptions): JudgeApi; keyVariables: string[]; baseUrl?: string }
-> = {
-  gemini: { open: geminiApi, keyVariables: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'], baseUrl: GEMINI_BASE_URL },
-  openai: { open: openaiApi, keyVariables: ['OPENAI_API_KEY'] },
-  anthropic: { open: anthropicApi, keyVariables: ['ANTHROPIC_API_KEY'], baseUrl: ANTHROPIC_BASE_URL },
-};
+/** A judge's name in its parts. */
+export interface JudgeSpec {
+  name: string;
+  provider: Provider;
+  /** Model, directory or command. */
+  operand: string;
+}
+
+/** Throws UsageError for what names no judge. */
+export function parseJudge(spec: string): JudgeSpec {
+  const colon = spec.indexOf(':');
+  const name = spec.slice(0, Math.max(0, colon));
+  const operand = spec.slice(colon + 1);
+  if (!Object.hasOwn(PROVIDERS, name) || operand.trim() === '')
+    throw new UsageError(`--judge: expected ${JUDGE_FORMS}, got ${JSON.stringify(spec)}`);
+  return { name, provider: PROVIDERS[name]!, operand };
+}
+
+/** Whether the judge runs on the engine in this process. */
+export function computesHere(spec: string): boolean {
+  const { provider } = parseJudge(spec);
+  return 'computesHere' in provider && provider.computesHere === true;
+}
 
 /** Opens the judge of this name. Throws UsageError for what cannot be one, and for a missing key. */
 export async function openJudge(spec: string, options: JudgeOptions): Promise<Judge> {
-  const { provider, rest } = splitSpec(spec);
-  if (provider === 'exec') return execJudge(rest, options);
-  if (provider === 'local') return localJudge(spec, await options.openLocal(rest));
-  const api = openJudgeApi(spec, options);
+  const { name, provider, operand } = parseJudge(spec);
+  if ('open' in provider) return provider.open(operand, options);
+  const api = openApi(provider, operand, options);
   const client = await openHttpClient({ timeoutMs: options.timeoutMs, connections: options.concurrency });
-  return httpJudge(api, client, options.warn);
+  return httpJudge(name, api, client, options.warn);
 }
 
-/** The HTTP API of this name; batch modes use it without a judge. */
-export function openJudgeApi(spec: string, options: Omit<JudgeOptions, 'openLocal' | 'warn'>): JudgeApi {
-  const { provider, rest } = splitSpec(spec);
-  const known = HTTP_PROVIDERS[provider];
-  if (known === undefined) throw new UsageError(`--judge: ${provider}: is no HTTP API`);
+/** A provider's API and its batch mode; batch runs use them without a judge. Throws UsageError where there is none that we speak. */
+export function openBatchApi(spec: string, options: JudgeOptions) {
+  const { name, provider, operand } = parseJudge(spec);
+  if (!('api' in provider)) throw new UsageError(`--judge: ${name}: is no HTTP API`);
+  const api = openApi(provider, operand, options);
+  if (provider.batch === undefined) throw new UsageError(`--batch: ${name} is not supported; ${BATCH_PROVIDERS} are`);
+  return { api, batch: provider.batch(api) };
+}
+
+function openApi(provider: HttpProvider, model: string, options: JudgeOptions): JudgeApi {
   const { baseUrl, reasoningTokens } = options;
   const server = baseUrl === undefined ? undefined : readBaseUrl(baseUrl);
-  const key = findKey(known.keyVariables, options);
-  const api = known.open({ model: rest, baseUrl: server?.url, key, reasoningTokens });
+  const key = findKey(provider.keyVariables, options);
+  const api = provider.api({ model, baseUrl: server?.url, key, reasoningTokens });
   const { authorization } = server?.login ?? {};
   if (authorization === undefined) return api;
   if (api.headers.authorization !== undefined)
     throw new UsageError('--base-url: expected no login in the URL beside a key, both go into one header');
   return { ...api, headers: { ...api.headers, authorization } };
-}
-
-function splitSpec(spec: string): { provider: string; rest: string } {
-  const colon = spec.indexOf(':');
-  const provider = spec.slice(0, Math.max(0, colon));
-  const rest = spec.slice(colon + 1);
-  const isKnown = provider === 'exec' || provider === 'local' || Object.hasOwn(HTTP_PROVIDERS, provider);
-  if (!isKnown || rest.trim() === '') {
-    const forms = 'gemini:MODEL, openai:MODEL, anthropic:MODEL, local:DIR or exec:CMD';
-    throw new UsageError(`--judge: expected ${forms}, got ${JSON.stringify(spec)}`);
-  }
-  return { provider, rest };
 }
 
 function readBaseUrl(text: string): ServerUrl {
@@ -81,7 +92,7 @@ function readBaseUrl(text: string): ServerUrl {
 
 /** The key from the environment. A server of the user's own may need none. */
 function findKey(
-  variables: string[],
+  variables: readonly string[],
   options: Pick<JudgeOptions, 'keyVariable' | 'environment' | 'baseUrl' | 'isSurvey'>,
 ) {
   const names = options.keyVariable === undefined ? variables : [options.keyVariable];

@@ -1,61 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-// local:DIR: a judge on our own engine.
+// local:DIR: a judge on our own engine. Each question is one record for `sample`, so judging draws exactly as sampling does.
 import { type Attempt, failed } from '../../../http/attempt.ts';
 import { modelFacts } from '../../../http/model-facts.ts';
-import type { Message } from '../../../records/record.ts';
+import type { Message, VprefRecord } from '../../../records/record.ts';
+import type { SampleOptions } from '../../sample.ts';
 import { type Judge, type JudgeParameters, type JudgeRequest, turnParts } from '../judge.ts';
+import type { LoadedModel, OwnProvider } from './provider.ts';
 
-export interface LocalReply {
-  text: string;
-  finish_reason: string;
-  num_tokens: number;
-}
+export const local: OwnProvider = {
+  operand: 'DIR',
+  computesHere: true,
+  open: async (directory, { openModel }) => localJudge(`local:${directory}`, await openModel(directory)),
+};
 
-/** What a judge needs of an engine. */
-export interface LocalJudge {
-  /** Fingerprint of the model, for the cache. */
-  fingerprint: string;
-  /** Answers one prompt, or says what is wrong with it. `images` fill the messages' image slots in order. */
-  generate(
-    messages: Message[],
-    images: string[],
-    parameters: JudgeParameters,
-    signal: AbortSignal,
-  ): Promise<LocalReply | { error: { code: string; message: string } }>;
-  close(): Promise<void>;
-}
-
-/** The engine as a judge. `name` is what the user wrote. */
-export function localJudge(name: string, engine: LocalJudge): Judge {
+/** The model as a judge. `name` is what the user wrote. */
+export function localJudge(name: string, model: LoadedModel): Judge {
   return {
     name,
-    identity: { provider: 'local', model: engine.fingerprint },
+    identity: { provider: 'local', model: model.context.fingerprint.model },
     imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
     imageTokens: () => 0,
     reasoningTokens: 0,
     facts: modelFacts(''),
-    ask: (request, signal) => askEngine(engine, request, signal),
-    close: () => engine.close(),
+    ask: (request, signal) => askModel(model, request, signal),
+    close: async () => {},
   };
 }
 
-async function askEngine(engine: LocalJudge, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
-  const reply = await engine.generate(engineMessages(request), request.images, request.parameters, signal);
-  // A prompt that is too long, an image that cannot be read: the row's own.
-  if ('error' in reply) return failed('invalid', reply.error.message);
-  const about = { finishReason: reply.finish_reason, usage: { input_tokens: 0, output_tokens: reply.num_tokens } };
-  if (reply.finish_reason === 'length') {
-    return { ...failed('truncated', 'the token limit was reached', about), text: reply.text };
+async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
+  const { sample } = await import('../../sample.ts');
+  const record: VprefRecord = { id: 'judge', prompt: messagesOf(request), images: request.images };
+  // What a judge reads is no data to train on: special tokens in it are not told.
+  const { onSpecialText: _, ...quiet } = context;
+  const stage = sample(sampleOptions(request.parameters), { ...quiet, stop: signal });
+  for await (const { records, error } of stage(oneRow(record))) {
+    // A prompt that is too long, an image that cannot be read: the row's own.
+    if (error) return failed('invalid', error.message);
+    const { text, finish_reason: finishReason = 'stop', num_tokens = 0 } = records[0]!.responses![0]!;
+    const about = { finishReason, usage: { input_tokens: 0, output_tokens: num_tokens } };
+    if (finishReason === 'length') return { ...failed('truncated', 'the token limit was reached', about), text };
+    if (text.trim() === '') return failed('empty', 'the model gave no text', about);
+    return { outcome: 'ok', text, ...about };
   }
-  if (reply.text.trim() === '') return failed('empty', 'the model gave no text', about);
-  return { outcome: 'ok', text: reply.text, ...about };
+  throw signal.reason;
 }
 
-function engineMessages(request: JudgeRequest): Message[] {
+function messagesOf(request: JudgeRequest): Message[] {
   const messages: Message[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
   for (const [index, turn] of request.turns.entries()) {
     const parts = turnParts(request, index, request.images);
     messages.push({ role: turn.role, content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' })) });
   }
   return messages;
+}
+
+function sampleOptions(parameters: JudgeParameters): SampleOptions {
+  return {
+    n: 1,
+    temperature: parameters.temperature ?? 0,
+    topP: parameters.topP ?? 1,
+    topK: 0,
+    maxNewTokens: parameters.maxTokens,
+    stop: parameters.stop ?? [],
+    beams: 1,
+    repetitionMaxPeriod: 0,
+    views: 'original',
+    logps: false,
+    seed: parameters.seed ?? 0,
+  };
+}
+
+async function* oneRow(record: VprefRecord) {
+  yield { record, source: 'judge', line: 1 };
 }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the benchmarks' importers share: items that are nearly records, protocol endings, options as lines.
+
+import { RecordError } from '../records/error.ts';
+import { idText } from '../records/exact.ts';
+import { describeValue, isObject, type Place } from '../records/field.ts';
+import type { Draft, ImportFile, ImportFormat, ImportSetting } from '../stages/import/format.ts';
+import { isEmpty, otherFields } from '../stages/import/item-fields.ts';
+import { readItems, readValue } from '../stages/import/items.ts';
+import type { JsonItem } from '../stages/import/json-items.ts';
+
+/** A question with all that its files say. */
+export interface BenchmarkQuestion {
+  /** Unique in the benchmark; the record's id is `BENCHMARK/split/id`. */
+  id: string;
+  /** Part of the benchmark that `eval` joins ids in; what --source matches. */
+  split?: string;
+  /** Members of the item that were read, or that belong to its labels; what else it has is kept under `meta`, or refused. */
+  reads: readonly string[];
+  draft: Draft;
+}
+
+export const SHORT_ANSWER = 'Answer the question using a single word or phrase.';
+export const LETTER_ANSWER = "Answer with the option's letter from the given choices directly.";
+/** "Please answer with the option's letter directly.", as LLaVA asks it in Chinese. */
+export const LETTER_ANSWER_CHINESE = '\u8bf7\u76f4\u63a5\u56de\u7b54\u9009\u9879\u5b57\u6bcd\u3002';
+
+/** The format of a benchmark from a function that reads all its files at once. */
+export function benchmarkFormat(
+  name: string,
+  summary: string,
+  read: (files: readonly ImportFile[], setting: ImportSetting) => AsyncIterable<JsonItem>,
+): ImportFormat {
+  return {
+    summary,
+    marksMayBeText: true,
+    allItems: read,
+    facts: (value) => {
+      const { id, split } = (value ?? {}) as Partial<BenchmarkQuestion>;
+      if (id === undefined) return {};
+      return {
+        id: [name, split, id].filter((part) => part !== undefined).join('/'),
+        ...(split !== undefined && { source: split }),
+      };
+    },
+    draft: (value) => {
+      const { id, split, draft } = value as BenchmarkQuestion;
+      const meta = { question_id: id, ...(split !== undefined && { split }), ...draft.meta };
+      return { ...draft, meta };
+    },
+  };
+}
+
+/** The questions of items; undefined leaves an item out. What `convert` throws of a bad item is that item's error. */
+export async function* questionsOf(
+  items: AsyncIterable<JsonItem>,
+  convert: (value: Record<string, unknown>, item: JsonItem) => BenchmarkQuestion | undefined,
+): AsyncGenerator<JsonItem> {
+  for await (const item of items) {
+    if (item.error !== undefined) {
+      yield item;
+      continue;
+    }
+    try {
+      if (!isObject(item.value))
+        throw new RecordError(item, item.path || 'item', 'an object', describeValue(item.value));
+      const question = convert(item.value, item);
+      if (question !== undefined) yield { ...item, value: withOthers(question, item.value, item) };
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+      yield { source: item.source, line: item.line, path: item.path, error };
+    }
+  }
+}
+
+/** The question with what its item says besides. Throws RecordError for what would be lost: a preference, a text, an image. */
+function withOthers(question: BenchmarkQuestion, value: Record<string, unknown>, item: JsonItem): BenchmarkQuestion {
+  const empty = Object.keys(value).filter((key) => isEmpty(value[key]));
+  const { meta } = otherFields(value, [...question.reads, ...empty], item, item.path);
+  return meta === undefined
+    ? question
+    : { ...question, draft: { ...question.draft, meta: { ...meta, ...question.draft.meta } } };
+}
+
+/** The entries of files that are one JSON object each (id -> question). */
+export async function* objectItems(files: readonly ImportFile[]): AsyncGenerator<JsonItem & { key: string }> {
+  for (const file of files) {
+    const whole = await readValue(file);
+    if (!isObject(whole))
+      throw new RecordError({ source: file.source, line: 1 }, 'file', 'one JSON object', describeValue(whole));
+    for (const [key, value] of Object.entries(whole)) yield { source: file.source, line: 1, path: key, key, value };
+  }
+}
+
+/** The items of all files, arrays or JSON lines. */
+export async function* listItems(files: readonly ImportFile[]): AsyncGenerator<JsonItem> {
+  for (const file of files) yield* readItems(file);
+}
+
+/** The items one by one. */
+export async function* eachOf(items: readonly JsonItem[]): AsyncGenerator<JsonItem> {
+  yield* items;
+}
+
+/** "A. red" and so on, one a line, each after a line break. */
+export function optionLines(options: readonly string[]): string {
+  return options.map((option, index) => `\n${String.fromCharCode(65 + index)}. ${option}`).join('');
+}
+
+/** The text with the protocol's ending on a line of its own, unless it has it or the protocol is plain. */
+export function withEnding(
+  text: string,
+  ending: string,
+  { protocol }: ImportSetting,
+  byDefault: 'llava' | 'plain' = 'llava',
+) {
+  return (protocol ?? byDefault) === 'plain' || text.endsWith(ending) ? text : `${text}\n${ending}`;
+}
+
+/** A member that must be a string that is not empty. */
+export function textMember(value: Record<string, unknown>, key: string, place: MemberPlace): string {
+  const text = value[key];
+  if (typeof text === 'string' && text !== '') return text;
+  throw badMember(key, place, 'a non-empty string', text);
+}
+
+/** A member that is an id: a string or a number. */
+export function idMember(value: Record<string, unknown>, key: string, place: MemberPlace): string {
+  const id = value[key];
+  if (typeof id === 'number') return idText(value, key);
+  if (typeof id === 'string' && id !== '') return id;
+  throw badMember(key, place, 'a string or a number', id);
+}
+
+interface MemberPlace {
+  at: Place;
+  path: string;
+}
+
+function badMember(key: string, { at, path }: MemberPlace, expected: string, got: unknown): RecordError {
+  return new RecordError(at, path === '' ? key : `${path}.${key}`, expected, describeValue(got));
+}
+
+/** Where an item stands, for the member functions. */
+export function placeOf(item: JsonItem): MemberPlace {
+  return { at: item, path: item.path };
+}
+
+/** LLaVA's own question rows (question_id, image, text with its ending), which hold no answers; undefined for others. */
+export function llavaQuestion(
+  value: Record<string, unknown>,
+  item: JsonItem,
+  convertId: (id: string) => string = (id) => id,
+): BenchmarkQuestion | undefined {
+  if (!('question_id' in value) || typeof value.text !== 'string' || 'answer_id' in value) return undefined;
+  const place = placeOf(item);
+  const { image, category } = value;
+  return {
+    id: convertId(idMember(value, 'question_id', place)),
+    reads: ['question_id', 'image', 'text', 'category'],
+    draft: {
+      ...(typeof image === 'string' && { images: [image] }),
+      prompt: textMember(value, 'text', place),
+      ...(typeof category === 'string' && { meta: { category } }),
+    },
+  };
+}

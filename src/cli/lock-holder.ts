@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who holds a lock: which process on which machine, and whether it still runs.
+import { randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { RunError } from '../records/error.ts';
+import { isObject } from '../records/field.ts';
+
+/** Who holds a lock, as its file says. */
+export interface Holder {
+  command: string;
+  host: string;
+  pid: number;
+  /** When the process began, in the kernel's ticks: another process may have its number by now. */
+  start?: string;
+  /** The running system and its space of process numbers; where both are ours, its processes can be looked up. */
+  machine?: string;
+  since: string;
+  /** Slurm keeps the job's number when it starts it again, and ends the earlier start before. */
+  job?: string;
+  restart?: number;
+  token: string;
+}
+
+/** Undefined when there is no lock. One that cannot be read is somebody's all the same. */
+export function readHolder(path: string): Holder | undefined {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new RunError('locked', `${path}: cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  try {
+    const holder: unknown = JSON.parse(text);
+    if (isObject(holder) && typeof holder.token === 'string') return holder as unknown as Holder;
+  } catch {}
+  return { command: 'a run', host: 'an unknown host', pid: 0, since: 'an unknown time', token: text };
+}
+
+/** This process as a holder of `command`. */
+export function ownHolder(command: string, env: NodeJS.ProcessEnv): Holder {
+  const { SLURM_JOB_ID: job, SLURM_CLUSTER_NAME: cluster = '', SLURM_RESTART_COUNT: restart = '0' } = env;
+  const start = processStart(process.pid);
+  const machine = ownMachine();
+  return {
+    command,
+    host: hostname(),
+    pid: process.pid,
+    ...(typeof start === 'string' && { start }),
+    ...(machine !== undefined && { machine }),
+    since: new Date().toISOString(),
+    ...(job !== undefined && { job: `${cluster}/${job}`, restart: Number(restart) }),
+    token: randomBytes(8).toString('hex'),
+  };
+}
+
+function ownMachine(): string | undefined {
+  try {
+    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** When a process began; undefined where the system does not say; null for one that is gone or ended. */
+function processStart(pid: number): string | null | undefined {
+  if (ownMachine() === undefined) return undefined;
+  try {
+    // The name in parentheses may hold anything; the state is the next field, the start the 20th.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? null : fields[19];
+  } catch {
+    return null;
+  }
+}
+
+/** Only of a holder that is here. */
+export function isRunning({ pid, start }: Holder): boolean {
+  const began = processStart(pid);
+  if (began !== undefined) return began !== null && (start === undefined || began === start);
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/** Whether it is a process of this machine, which can be looked up. */
+export function isHere(found: Holder, own: Holder): boolean {
+  if (found.machine !== undefined && own.machine !== undefined) return found.machine === own.machine;
+  return found.machine === own.machine && found.host === own.host && found.pid > 0;
+}
+
+export function describeHolder({ command, host, pid, since }: Holder): string {
+  return `${command}, process ${pid} on ${host}, since ${since}`;
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// FILE.partial before a run writes it: what an earlier run left, and copies that no other process has open.
+import { constants, copyFileSync, existsSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { UsageError } from '../records/error.ts';
+import { journalPath } from './journal.ts';
+
+/** Whether there is an unfinished file to go on with; else what there is of one is gone. Throws UsageError when one is in the way. */
+export function beginPartial(path: string, { resume, anew }: { resume: boolean; anew: boolean }): boolean {
+  const partial = `${path}.partial`;
+  checkOutputPath(path);
+  const left = statSync(partial, { throwIfNoEntry: false });
+  if (left !== undefined && left.size > 0 && !resume && !anew)
+    throw new UsageError(`${partial}: an earlier run has left it unfinished: go on with --resume, or delete it`);
+  if (resume && left !== undefined) return true;
+  for (const file of [partial, `${partial}.copy`, journalPath(path)]) rmSync(file, { force: true });
+  return false;
+}
+
+export function copyWhole(from: string, to: string): void {
+  const aside = `${to}.copy`;
+  copyFileSync(from, aside, constants.COPYFILE_FICLONE);
+  renameSync(aside, to);
+}
+
+/** What a process elsewhere may have open goes its own way: from here on another file has this name. */
+export function moveToCopy(path: string): void {
+  if (existsSync(path)) copyWhole(path, path);
+}
+
+/** Throws UsageError unless -o names a file that can be. */
+export function checkOutputPath(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw new UsageError(`-o ${path}: expected a file, got a directory`);
+  if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory())
+    throw new UsageError(`-o ${path}: expected a file in a directory that exists, got ${dirname(path)}`);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The row of --summary, and the settings that it and a resumed run read.
+import { writeFileSync } from 'node:fs';
+import { RunError } from '../records/error.ts';
+import { formatLine } from '../records/lines.ts';
+import { withoutLogins } from '../records/server-url.ts';
+import type { Done } from './journal.ts';
+import type { Counts } from './progress.ts';
+
+// Flags that change how a run goes but not what a row becomes: a resumed run may have others.
+const passingFlags = new Set(
+  'output resume progress quiet requeue threads limit on-error batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env summary'.split(
+    ' ',
+  ),
+);
+
+/** What the output depends on, of a command's flags. */
+export function settingsOf(flags: object): Record<string, unknown> {
+  const kept = Object.entries(flags).filter(([name, value]) => !passingFlags.has(name) && value !== undefined);
+  // A login in a server's URL is nobody else's business.
+  return Object.fromEntries(
+    kept.map(([name, value]) => [name, typeof value === 'string' ? withoutLogins(value) : value]),
+  );
+}
+
+/** What came of a run that wrote records, or of one that wrote other rows; with what an earlier, resumed start dropped and wrote. */
+export function summaryCounts(
+  { read, written, skipped, kept, passed, done, dropped: droppedNow }: Counts,
+  earlier: Pick<Done, 'rows' | 'dropped'>,
+  areRecords: boolean,
+): object {
+  const dropped = new Map(earlier.dropped);
+  for (const [reason, count] of droppedNow) dropped.set(reason, (dropped.get(reason) ?? 0) + count);
+  return {
+    rows_read: read,
+    ...(areRecords && { rows_written: written + earlier.rows }),
+    dropped: Object.fromEntries([...dropped].sort((a, b) => b[1] - a[1])),
+    failed_left_out: skipped,
+    failed_kept: kept,
+    failed_before: passed,
+    ...(done > 0 && { done_before: done }),
+  };
+}
+
+export function writeSummary(path: string, row: object): void {
+  try {
+    writeFileSync(path, `${formatLine(row)}\n`);
+  } catch (cause) {
+    throw new RunError('summary', `--summary: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where lines go: what every output is, and the buffer that all of them have.
+import { writeSync } from 'node:fs';
+import type { Done, JournalEntry } from './journal.ts';
+
+/** Where a run writes. `push` buffers; await `ready` when it is there before pushing more. */
+export interface Sink {
+  /** What an earlier run left. */
+  readonly done: Done;
+  push(line: string): void;
+  /** Notes rows of the output that resume must know more of than their ids. */
+  note(entry: JournalEntry): void;
+  /** A promise while the reader has to catch up. */
+  readonly ready: Promise<void> | undefined;
+  /** All is written: make it final. */
+  finish(): Promise<void>;
+  /** The run ends early: keep what is written. */
+  save(): Promise<void>;
+  /** The file that a saved run is gone on from. */
+  readonly savedAs?: string | undefined;
+}
+
+const FLUSH_CHARS = 64 * 1024;
+
+/**
+ * Rows gather until 64 Ki characters or until the pipe would wait, so a slow stage's rows go out one by one.
+ * The first write that fails is thrown by it or, where nobody waits for it, by what is called next.
+ */
+export abstract class BufferedSink {
+  #lines: string[] = [];
+  #chars = 0;
+  #scheduled = false;
+  #failure: unknown;
+
+  push(line: string): void {
+    this.throwFailure();
+    this.#lines.push(line, '\n');
+    this.#chars += line.length + 1;
+    if (this.#chars >= FLUSH_CHARS) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(() => this.#flushIdle());
+    }
+  }
+
+  protected get failure(): unknown {
+    return this.#failure;
+  }
+
+  protected throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  protected flush(): void {
+    if (this.#lines.length === 0) return;
+    const text = this.#lines.join('');
+    this.#lines = [];
+    this.#chars = 0;
+    this.guard(() => this.writeText(text));
+  }
+
+  protected guard(write: () => void): void {
+    this.throwFailure();
+    try {
+      write();
+    } catch (cause) {
+      this.#failure = this.explain(cause as NodeJS.ErrnoException);
+      throw this.#failure;
+    }
+  }
+
+  protected abstract writeText(text: string): void;
+  /** What is said of a write that failed. */
+  protected abstract explain(cause: NodeJS.ErrnoException): Error;
+
+  #flushIdle(): void {
+    this.#scheduled = false;
+    try {
+      this.flush();
+    } catch {
+      // Kept as the failure.
+    }
+  }
+}
+
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+}
+
+export function isDiskFull(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG';
+}
