@@ -5,13 +5,12 @@
 
 namespace vpref {
 
-extern const Family llama_family, llava_family;
+extern const Family idefics3_family, llama_family, llava_family, llava_next_family, smolvlm_family;
 
 namespace {
 
 constexpr const Family* kFamilies[] = {
-    &llama_family,
-    &llava_family,
+    &idefics3_family, &llama_family, &llava_family, &llava_next_family, &smolvlm_family,
 };
 
 std::string names() {
