@@ -39,6 +39,17 @@ for (const entry of readdirSync(join(root, 'src'), { recursive: true, withFileTy
   imports.set(file, targets);
 }
 
+// What families differ in is theirs, in C++ too: elsewhere none is asked for by its name, and none's header is read.
+for (const entry of readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })) {
+  if (!/\.(cc|h|cu|cuh)$/.test(entry.name)) continue;
+  const file = join(entry.parentPath, entry.name).slice(root.length);
+  const text = readFileSync(join(root, file), 'utf8');
+  if (/model_type\s*(==|!=)|(==|!=)\s*[\w.\->]*model_type\b/.test(text))
+    problems.push(`${file}: compares model_type; what families differ in is asked of the family`);
+  for (const [, path] of text.matchAll(/#include "(families\/[^"/]+\/[^"]+)"/g))
+    problems.push(`${file}: includes ${path}; only families/ may`);
+}
+
 const finished = new Set<string>();
 function findCycle(file: string, above: string[]): void {
   if (above.includes(file)) {

@@ -88,7 +88,11 @@ function hasTest(source: string): boolean {
 const hasCode = (source: string) =>
   !source.endsWith('.ts') || /^(export )?(default |async |abstract )*(function|const|class|let)\b/m.test(read(source));
 
-const sources = [...listFiles('src', /\.ts$/), ...listFiles('native', /\.(cc|cu)$/)].sort();
+const sources = [
+  ...listFiles('src', /\.ts$/),
+  ...listFiles('families', /\.cc$/),
+  ...listFiles('native', /\.(cc|cu)$/),
+].sort();
 for (const source of sources) if (hasCode(source) && !hasTest(source)) problems.push(`${source}: has no test`);
 
 for (const problem of problems) console.error(problem);

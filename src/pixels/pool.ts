@@ -10,8 +10,11 @@ import { PixelError } from './pixel-error.ts';
 
 /** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
 export interface PixelJobs {
-  /** `ops`: recorded operations of a view, applied first. */
-  modelInput: { job: { source: string; plan: ModelInputPlan; ops?: readonly ViewOp[] }; result: Image };
+  /** With the sides of the picture itself. `ops`: recorded operations of a view, applied first. */
+  modelInput: {
+    job: { source: string; plan: ModelInputPlan; ops?: readonly ViewOp[] };
+    result: { height: number; width: number; image: Image };
+  };
   /** Whether the image decodes; resolves when it does. */
   check: { job: { source: string }; result: undefined };
   views: { job: ViewsJob; result: ViewsResult };
