@@ -111,7 +111,7 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
   const Json json = Json::parse(shape.config, "config");
   const ConfigReader reader(json, "config");
   const Family& family = find_family(reader);
-  const ModelConfig config = family.parse_config(reader);
+  ModelConfig config = family.parse_config(reader);
   Weights weights;
   const FamilyTensors list = set_up(family, reader, config, weights);
   const std::string path = dir + "/model.safetensors";

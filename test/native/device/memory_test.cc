@@ -8,6 +8,7 @@
 
 #include "core/memory.h"
 #include "infer/forward.h"
+#include "model/config_reader.h"
 #include "model/json.h"
 #include "ops/elementwise.h"
 #include "support/golden.h"
