@@ -235,6 +235,7 @@ int main(int argc, char** argv) {
     }
     EngineOptions options;
     options.model_dir = args[1];
+    options.normalisation = kClipNormalisation;
     options.device = cuda ? Device::cuda : Device::cpu;
     options.dtype = dtype == "bf16" ? DType::bf16 : DType::f32;
     options.threads = args.size() > 2 ? std::stoi(args[2]) : cuda ? 0 : 2;

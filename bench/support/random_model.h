@@ -14,6 +14,7 @@
 #include "core/philox.h"
 #include "input/image.h"
 #include "model/load.h"
+#include "support/clip.h"
 
 namespace vpref::bench {
 
@@ -200,9 +201,9 @@ inline std::vector<int32_t> answer_ids(const Shape& s, int32_t i) {
   return ids;
 }
 inline Image picture(const Shape& s, int32_t i) {
-  Image image{.height = s.side, .width = s.side, .pixels = std::vector<uint8_t>(size_t(s.side) * size_t(s.side) * 3)};
-  for (size_t k = 0; k < image.pixels.size(); ++k) image.pixels[k] = uint8_t((k * 7 + size_t(i) * 13) % 251);
-  return image;
+  std::vector<uint8_t> pixels(size_t(s.side) * size_t(s.side) * 3);
+  for (size_t k = 0; k < pixels.size(); ++k) pixels[k] = uint8_t((k * 7 + size_t(i) * 13) % 251);
+  return {s.side, s.side, {{s.side, s.side, std::move(pixels)}}, {}};
 }
 
 // Weights of one pass through the decoder, and of its head.

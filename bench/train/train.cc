@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
     }
     const int threads = args.size() > 1 ? std::stoi(args[1]) : 2, rounds = args.size() > 2 ? std::stoi(args[2]) : 3;
     Context ctx(device, threads);
-    Model model(args[0], device, device == Device::cuda ? DType::bf16 : DType::f32);
+    Model model(args[0], device, device == Device::cuda ? DType::bf16 : DType::f32, kClipNormalisation);
     if (shape.holes) bench::randomise(ctx, model);
     TrainerOptions options;
     options.loss = parse_losses("sigmoid");

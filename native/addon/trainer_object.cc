@@ -13,8 +13,8 @@
 namespace vpref::addon {
 namespace {
 
-// The image token once per image row -> runs of -1, one run an image.
-SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
+// The images' tokens -> runs of -1, as their layouts say.
+SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts, const std::vector<ImageLayout>& layouts) {
   SegmentInput s;
   s.parent = int32_t(number_field(from, "parent"));
   s.branch = int32_t(number_field(from, "branch"));
@@ -25,19 +25,27 @@ SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
       throw Napi::TypeError::New(from.Env(), "[addon] scored: expected one value an id");
     s.scored.assign(mask.Data(), mask.Data() + mask.ElementLength());
   }
-  s.images = int32_list(from.Get("images"), "images");
-  s.image_rows.assign(s.images.size(), facts.num_image_rows);
+  int64_t expected = 0;
+  for (const int32_t image : int32_list(from.Get("images"), "images")) {
+    check(image >= 0 && size_t(image) < layouts.size(), "request", "images: expected an index below ", layouts.size(),
+          ", got ", image);
+    for (const int32_t run : layouts[size_t(image)].runs) {
+      s.images.push_back(image);
+      s.image_rows.push_back(run);
+      expected += run;
+    }
+  }
   if (facts.has_vision) std::replace(s.token_ids.begin(), s.token_ids.end(), facts.image_token_id, -1);
   for (int32_t id : s.token_ids)
     check(id >= -1 && id < facts.vocab_size, "request", "token id ", id, " is not in the vocabulary of ",
           facts.vocab_size);
   const auto image_rows = std::count(s.token_ids.begin(), s.token_ids.end(), -1);
-  check(image_rows == int64_t(s.images.size()) * facts.num_image_rows, "request", "expected ", s.images.size(),
-        " images of ", facts.num_image_rows, " rows, got ", image_rows, " image rows");
+  check(image_rows == expected, "request", "expected ", expected, " image tokens for the images of a segment, got ",
+        image_rows);
   return s;
 }
 
-std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& facts) {
+std::vector<SessionRow> rows_of(const Napi::Array& from, const Engine& engine) {
   std::vector<SessionRow> rows(from.Length());
   for (uint32_t i = 0; i < from.Length(); ++i) {
     const Napi::Object object = from.Get(i).As<Napi::Object>();
@@ -46,14 +54,16 @@ std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& fact
     row.num_rejected = int32_t(number_field(object, "numRejected"));
     row.num_rejected_images = int32_t(number_field(object, "numRejectedImages"));
     row.label = bool_field(object, "label");
+    rows[i].images = image_list(array_field(object, "images"));
+    std::vector<ImageLayout> layouts;
+    for (const Image& image : rows[i].images) layouts.push_back(engine.layout(image_shape(image)));
     const Napi::Array segments = array_field(object, "segments");
     for (uint32_t k = 0; k < segments.Length(); ++k)
-      row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>(), facts));
+      row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>(), engine.facts(), layouts));
     if (const Napi::Value ref = object.Get("ref"); ref.IsTypedArray()) {
       auto sums = ref.As<Napi::Float64Array>();
       row.ref.assign(sums.Data(), sums.Data() + sums.ElementLength());
     }
-    rows[i].images = image_list(array_field(object, "images"));
   }
   return rows;
 }
@@ -206,7 +216,8 @@ Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     const std::vector<int32_t> sizes = int32_list(info[0], "sizes"), ends = int32_list(info[1], "step ends");
     auto rows = std::make_shared<std::vector<RowSize>>();
-    for (size_t i = 0; i + 3 <= sizes.size(); i += 3) rows->push_back({sizes[i], sizes[i + 1], sizes[i + 2]});
+    for (size_t i = 0; i + 4 <= sizes.size(); i += 4)
+      rows->push_back({sizes[i], sizes[i + 1], sizes[i + 2], sizes[i + 3]});
     auto step_ends = std::make_shared<std::vector<int64_t>>(ends.begin(), ends.end());
     const double free = info[2].As<Napi::Number>().DoubleValue();
     const int64_t free_bytes = std::isfinite(free) ? int64_t(free) : kNoLimit;
@@ -226,7 +237,7 @@ Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), *shared_->engine));
     return on_engine<StepResult>(
         env, [rows](TrainSession& s) { return s.step(*rows); },
         [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
@@ -236,7 +247,7 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), *shared_->engine));
     const bool on = info[1].As<Napi::Boolean>().Value();
     return on_engine<std::vector<RowResult>>(
         env, [rows, on](TrainSession& s) { return s.score(*rows, on); },
@@ -247,7 +258,7 @@ Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::save_gradients(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), *shared_->engine));
     const std::string file = info[1].As<Napi::String>().Utf8Value();
     return on_engine<StepResult>(
         env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },

@@ -62,6 +62,17 @@ std::optional<Error> caught(F f) {
   return std::nullopt;
 }
 
+std::vector<ImageLayout> layouts_of(const Model& model, std::span<const Image> images) {
+  std::vector<ImageLayout> layouts;
+  for (const Image& image : images) {
+    layouts.push_back(model.layout(image_shape(image)));
+    for (const Crop& crop : image.crops)
+      check(crop.pixels.size() == 3 * size_t(crop.height) * size_t(crop.width), "request", "image: expected ",
+            crop.width, " x ", crop.height, " RGB pixels, got ", crop.pixels.size(), " bytes");
+  }
+  return layouts;
+}
+
 struct GenerateItem {
   uint64_t id;
   GenerateRequest request;
@@ -93,7 +104,7 @@ struct Engine::State {
       : options(std::move(o)),
         compute(options.dtype.value_or(options.device == Device::cuda ? DType::bf16 : DType::f32)),
         ctx(options.device, options.threads > 0 ? options.threads : physical_cores()),
-        model(options.model_dir, options.device, compute) {
+        model(options.model_dir, options.device, compute, options.normalisation) {
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
     const ModelConfig& c = model.config;
     const bool cuda = options.device == Device::cuda;
@@ -104,9 +115,6 @@ struct Engine::State {
     }
     facts = {.model_type = c.model_type,
              .has_vision = c.has_vision,
-             .image_height = c.has_vision ? c.vision.image_size : 0,
-             .image_width = c.has_vision ? c.vision.image_size : 0,
-             .num_image_rows = c.num_image_rows(),
              .image_token_id = c.image_token_id,
              .vocab_size = c.text.vocab_size,
              .max_position_embeddings = c.text.max_position_embeddings,
@@ -405,6 +413,9 @@ Engine::~Engine() = default;
 
 const EngineFacts& Engine::facts() const { return state_->facts; }
 
+ImageLayout Engine::layout(const ImageShape& shape) const { return state_->model.layout(shape); }
+int64_t Engine::num_features(const ImageShape& shape) const { return state_->model.num_features(shape); }
+
 std::string Engine::memory_plan() {
   const std::lock_guard lock(state_->mutex);
   return state_->plan;
@@ -412,9 +423,7 @@ std::string Engine::memory_plan() {
 
 Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome<GenerateResult>)> done) {
   const ModelConfig& c = state_->model.config;
-  const int32_t found = count_images(c, r.prompt, "prompt");
-  check(size_t(found) == r.images.size(), "request", "prompt: images: expected ", found, " for its image tokens, got ",
-        r.images.size());
+  check_prompt(c, r.prompt, layouts_of(state_->model, r.images), "prompt");
   check(int64_t(r.prompt.size()) < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
         c.text.max_position_embeddings, " tokens (max_position_embeddings), got ", r.prompt.size());
   check(r.num_branches >= 1 && r.num_branches <= 4096, "request", "num_branches: expected 1..4096, got ",
@@ -430,23 +439,11 @@ Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome
         "stop_strings: expected token_bytes for the whole vocabulary at load");
   for (const std::string& s : r.stop_strings)
     check(!s.empty(), "request", "stop_strings: expected text, got an empty string");
-  for (const Image& image : r.images) {
-    check(image.height == state_->facts.image_height && image.width == state_->facts.image_width &&
-              image.pixels.size() == 3 * size_t(image.height) * size_t(image.width),
-          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height,
-          " RGB pixels, got ", image.width, " x ", image.height);
-  }
   return state_->push(state_->to_generate, GenerateItem{0, std::move(r), std::move(done)});
 }
 
 Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<ScoreResult>)> done) {
-  check_score_request(state_->model.config, r);
-  for (const Image& image : r.images) {
-    check(image.height == state_->facts.image_height && image.width == state_->facts.image_width &&
-              image.pixels.size() == 3 * size_t(image.height) * size_t(image.width),
-          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height,
-          " RGB pixels, got ", image.width, " x ", image.height);
-  }
+  check_score_request(state_->model.config, r, layouts_of(state_->model, r.images));
   return state_->push(state_->to_score, Scorer::Item{0, std::move(r), std::move(done)});
 }
 

@@ -11,7 +11,7 @@ void Generator::prefill(const std::vector<Group*>& groups) {
   std::vector<std::shared_ptr<ImageRows>> images;
   for (const Group* g : groups) {
     for (const PromptRows::ImageRun& run : g->prompt->rows.images) {
-      if (run.row + model_.config.num_image_rows() > g->prompt->shared) images.push_back(run.image);
+      if (run.row + run.count > g->prompt->shared) images.push_back(run.image);
     }
   }
   images_.encode(ctx_, images);
@@ -30,7 +30,7 @@ void Generator::prefill(const std::vector<Group*>& groups) {
       step.add_segment(std::span(p.rows.ids).subspan(size_t(done), size_t(count)), done, ranges(p, done + count),
                        std::span(last, whole ? 1 : 0));
       for (int32_t i = 0; i < count; ++i) step.kv_rows.push_back(kv_begin + done + i);
-      add_image_pieces(p.rows, done, count, at, model_.config.num_image_rows(), step.images);
+      add_image_pieces(p.rows, done, count, at, step.images);
       rows_prefilled_ += count;
       done += count;
       if (!whole) continue;

@@ -22,43 +22,56 @@ PromptRows make_response_rows(std::span<const int32_t> token_ids) {
   return p;
 }
 
-int32_t count_images(const ModelConfig& config, std::span<const int32_t> ids, const char* what) {
-  const int32_t rows = config.num_image_rows();
-  int32_t count = 0;
-  check_response(config, ids, what);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (!config.has_vision || ids[i] != config.image_token_id) continue;
-    size_t end = i;
-    while (end < ids.size() && end < i + size_t(rows) && ids[end] == config.image_token_id) ++end;
-    check(end == i + size_t(rows), "request", what, ": image tokens: expected ", rows, " in a row for each image, got ",
-          end - i);
-    ++count;
-    i = end - 1;
+namespace {
+
+// Calls found(row, image, first, count) for each run of image tokens, which must be the images' runs in order.
+template <class Found>
+void for_each_run(const ModelConfig& config, std::span<const int32_t> ids, std::span<const ImageLayout* const> images,
+                  const char* what, Found found) {
+  const auto is_image = [&](size_t i) {
+    return i < ids.size() && config.has_vision && ids[i] == config.image_token_id;
+  };
+  size_t row = 0;
+  for (size_t image = 0; image < images.size(); ++image) {
+    int32_t first = 0;
+    for (const int32_t run : images[image]->runs) {
+      while (row < ids.size() && !is_image(row)) ++row;
+      int32_t count = 0;
+      while (count < run && is_image(row + size_t(count))) ++count;
+      check(count == run, "request", what, ": images: expected ", run, " image tokens in a row for image ", image + 1,
+            " of ", images.size(), ", got ", count);
+      found(int32_t(row), image, first, run);
+      row += size_t(run);
+      first += run;
+    }
   }
-  return count;
+  while (row < ids.size() && !is_image(row)) ++row;
+  check(row == ids.size(), "request", what, ": images: expected image tokens for ", images.size(),
+        ", got more of them (at ", row, ")");
+}
+
+}  // namespace
+
+void check_prompt(const ModelConfig& config, std::span<const int32_t> ids, std::span<const ImageLayout> images,
+                  const char* what) {
+  check_response(config, ids, what);
+  std::vector<const ImageLayout*> layouts;
+  for (const ImageLayout& layout : images) layouts.push_back(&layout);
+  for_each_run(config, ids, layouts, what, [](int32_t, size_t, int32_t, int32_t) {});
 }
 
 PromptRows make_prompt_rows(const ModelConfig& config, std::span<const int32_t> token_ids,
                             std::span<const std::shared_ptr<ImageRows>> images, const char* what) {
-  const int32_t found = count_images(config, token_ids, what), rows = config.num_image_rows();
-  check(size_t(found) == images.size(), "request", what, ": images: expected ", found, " for its image tokens, got ",
-        images.size());
-  PromptRows p;
-  size_t image = 0;
-  for (size_t i = 0; i < token_ids.size();) {
-    if (!config.has_vision || token_ids[i] != config.image_token_id) {
-      p.ids.push_back(token_ids[i]);
-      p.keys.push_back(uint64_t(token_ids[i]));
-      ++i;
-      continue;
+  PromptRows p = make_response_rows(token_ids);
+  std::vector<const ImageLayout*> layouts;
+  for (const auto& image : images) layouts.push_back(&image->layout);
+  for_each_run(config, token_ids, layouts, what, [&](int32_t row, size_t image, int32_t first, int32_t count) {
+    p.images.push_back({row, count, first, images[image]});
+    for (int32_t r = 0; r < count; ++r) {
+      p.ids[size_t(row + r)] = -1;
+      p.keys[size_t(row + r)] = uint64_t(1) << 63 | images[image]->uid << 24 | uint64_t(first + r);
     }
-    p.images.push_back({int32_t(i), images[image++]});
-    for (int32_t r = 0; r < rows; ++r) {
-      p.ids.push_back(-1);
-      p.keys.push_back(uint64_t(1) << 63 | p.images.back().image->uid << 24 | uint64_t(r));
-    }
-    i += size_t(rows);
-  }
+  });
   return p;
 }
 
@@ -67,11 +80,10 @@ int32_t common_prefix(std::span<const uint64_t> a, std::span<const uint64_t> b) 
                  a.begin());
 }
 
-void add_image_pieces(const PromptRows& rows, int32_t first, int32_t count, int32_t at, int32_t num_image_rows,
-                      std::vector<ImagePiece>& out) {
+void add_image_pieces(const PromptRows& rows, int32_t first, int32_t count, int32_t at, std::vector<ImagePiece>& out) {
   for (const PromptRows::ImageRun& run : rows.images) {
-    const int32_t begin = std::max(run.row, first), end = std::min(run.row + num_image_rows, first + count);
-    if (begin < end) out.push_back({at + begin - first, end - begin, begin - run.row, run.image.get()});
+    const int32_t begin = std::max(run.row, first), end = std::min(run.row + run.count, first + count);
+    if (begin < end) out.push_back({at + begin - first, end - begin, run.first + begin - run.row, run.image.get()});
   }
 }
 

@@ -14,7 +14,8 @@ namespace vpref {
 // tokens and images disagree, or an id is outside the vocabulary.
 struct PromptRows {
   struct ImageRun {
-    int32_t row;
+    int32_t row, count;
+    int32_t first;  // row of the image that stands at `row`
     std::shared_ptr<ImageRows> image;
   };
   std::vector<int32_t> ids;
@@ -26,14 +27,14 @@ PromptRows make_prompt_rows(const ModelConfig& config, std::span<const int32_t> 
 // A response: every id is a token, also one that spells an image (a model may write that by itself).
 PromptRows make_response_rows(std::span<const int32_t> token_ids);
 void check_response(const ModelConfig& config, std::span<const int32_t> token_ids, const char* what);
-// The same checks without images at hand: how many images do these ids hold?
-int32_t count_images(const ModelConfig& config, std::span<const int32_t> token_ids, const char* what);
+// The same checks with the images' layouts alone.
+void check_prompt(const ModelConfig& config, std::span<const int32_t> token_ids, std::span<const ImageLayout> images,
+                  const char* what);
 
 // Leading rows that two prompts have in common.
 int32_t common_prefix(std::span<const uint64_t> a, std::span<const uint64_t> b);
 
 // Adds the parts of `rows`' images that fall into rows [first, first + count), which stand at step row `at`.
-void add_image_pieces(const PromptRows& rows, int32_t first, int32_t count, int32_t at, int32_t num_image_rows,
-                      std::vector<ImagePiece>& out);
+void add_image_pieces(const PromptRows& rows, int32_t first, int32_t count, int32_t at, std::vector<ImagePiece>& out);
 
 }  // namespace vpref

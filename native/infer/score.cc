@@ -70,7 +70,7 @@ void place(std::vector<Node>& nodes, size_t index, int32_t& next_row) {
 
 }  // namespace
 
-void check_score_request(const ModelConfig& config, const ScoreRequest& request) {
+void check_score_request(const ModelConfig& config, const ScoreRequest& request, std::span<const ImageLayout> layouts) {
   check(!request.segments.empty(), "request", "segments: expected at least one, got none");
   std::vector<int64_t> length(request.segments.size());
   for (size_t i = 0; i < request.segments.size(); ++i) {
@@ -79,14 +79,17 @@ void check_score_request(const ModelConfig& config, const ScoreRequest& request)
     check(s.parent >= -1 && s.parent < int32_t(i), "request", what, ": parent: expected an earlier segment or -1, got ",
           s.parent);
     check(!s.scored || s.parent >= 0, "request", what, ": expected a parent, since its first token is scored");
-    if (s.scored) check_response(config, s.token_ids, what.c_str());
-    const int32_t images = s.scored ? 0 : count_images(config, s.token_ids, what.c_str());
-    check(size_t(images) == s.images.size(), "request", what, ": images: expected ", images,
-          " for its image tokens, got ", s.images.size());
+    std::vector<ImageLayout> own;
     for (const int32_t image : s.images) {
-      check(image >= 0 && size_t(image) < request.images.size(), "request", what, ": images: expected an index below ",
-            request.images.size(), ", got ", image);
+      check(image >= 0 && size_t(image) < layouts.size(), "request", what, ": images: expected an index below ",
+            layouts.size(), ", got ", image);
+      own.push_back(layouts[size_t(image)]);
     }
+    check(!s.scored || own.empty(), "request", what, ": images: expected none in a response, got ", own.size());
+    if (s.scored)
+      check_response(config, s.token_ids, what.c_str());
+    else
+      check_prompt(config, s.token_ids, own, what.c_str());
     length[i] = int64_t(s.token_ids.size()) + (s.parent >= 0 ? length[size_t(s.parent)] : 0);
     check(length[i] <= config.text.max_position_embeddings, "request", what, ": expected at most ",
           config.text.max_position_embeddings, " positions (max_position_embeddings), got ", length[i]);
@@ -145,7 +148,7 @@ std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {
   StepRows step;
   for (const Node& n : nodes) {
     if (n.own() == 0) continue;
-    add_image_pieces(n.rows, n.shared, n.own(), n.first, model_.config.num_image_rows(), step.images);
+    add_image_pieces(n.rows, n.shared, n.own(), n.first, step.images);
     step.add_segment(std::span(n.rows.ids).subspan(size_t(n.shared)), n.position + n.shared, n.ranges, n.wanted);
   }
   std::vector<float> logps;

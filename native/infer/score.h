@@ -13,7 +13,7 @@ namespace vpref {
 using ScoreDone = std::function<void(Outcome<ScoreResult>)>;
 
 // Throws Error{"request"} when the tree, its ids or its images are not as ScoreRequest says.
-void check_score_request(const ModelConfig& config, const ScoreRequest& request);
+void check_score_request(const ModelConfig& config, const ScoreRequest& request, std::span<const ImageLayout> layouts);
 
 class Scorer {
  public:

@@ -8,15 +8,15 @@
 
 namespace vpref {
 
-void normalise(const Image& image, const Normalisation& n, float* out) {
-  const size_t area = size_t(image.height) * size_t(image.width);
-  check(image.pixels.size() == 3 * area, "shape", "image: expected ", 3 * area, " bytes for ", image.height, " x ",
-        image.width, " RGB, got ", image.pixels.size());
+void normalise(const Crop& crop, const Normalisation& n, float* out) {
+  const size_t area = size_t(crop.height) * size_t(crop.width);
+  check(crop.pixels.size() == 3 * area, "shape", "image: expected ", 3 * area, " bytes for ", crop.height, " x ",
+        crop.width, " RGB, got ", crop.pixels.size());
   for (size_t c = 0; c < 3; ++c) {
     std::array<float, 256> level;
     for (size_t v = 0; v < 256; ++v) level[v] = (float(double(v) * n.scale) - n.mean[c]) / n.std[c];
     float* plane = out + c * area;
-    for (size_t i = 0; i < area; ++i) plane[i] = level[image.pixels[3 * i + c]];
+    for (size_t i = 0; i < area; ++i) plane[i] = level[crop.pixels[3 * i + c]];
   }
 }
 
@@ -49,11 +49,12 @@ void patchify(const float* x, int32_t height, int32_t width, int32_t patch, cons
   }
 }
 
-void image_patches(const Image& image, const Normalisation& n, int32_t patch, const Tensor& patches) {
-  std::vector<float> x(3 * size_t(image.height) * size_t(image.width));
-  normalise(image, n, x.data());
-  if (image.diffusion) add_diffusion_noise(*image.diffusion, x);
-  patchify(x.data(), image.height, image.width, patch, patches);
+std::vector<float> crop_pixels(const Image& image, size_t crop, const Normalisation& n) {
+  const Crop& c = image.crops[crop];
+  std::vector<float> x(3 * size_t(c.height) * size_t(c.width));
+  normalise(c, n, x.data());
+  if (image.diffusion) add_diffusion_noise(*image.diffusion, uint32_t(crop), x);
+  return x;
 }
 
 }  // namespace vpref

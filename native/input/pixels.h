@@ -6,16 +6,15 @@
 
 namespace vpref {
 
-// The image processor's numbers; the defaults are CLIP's.
+// The image processor's numbers.
 struct Normalisation {
-  double scale = 1.0 / 255.0;
-  float mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
-  float std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+  double scale;
+  float mean[3], std[3];
 };
 
 // out[3,H,W] f32 = (pixel * scale - mean) / std.  Source: transformers CLIPImageProcessor (rescale in f64, the rest in
 // f32).
-void normalise(const Image& image, const Normalisation& n, float* out);
+void normalise(const Crop& crop, const Normalisation& n, float* out);
 
 // Rows of patches, top left to bottom right: patches[p] = [3, patch, patch] of x[3,H,W] flattened, as a convolution's
 // weight stands.
@@ -23,7 +22,7 @@ void normalise(const Image& image, const Normalisation& n, float* out);
 //   out.
 void patchify(const float* x, int32_t height, int32_t width, int32_t patch, const Tensor& patches);
 
-// normalise, the image's diffusion recipe if it has one, patchify.
-void image_patches(const Image& image, const Normalisation& n, int32_t patch, const Tensor& patches);
+// The crop as the tower takes it: x[3,H,W] normalised, with the image's diffusion recipe if it has one.
+std::vector<float> crop_pixels(const Image& image, size_t crop, const Normalisation& n);
 
 }  // namespace vpref

@@ -20,28 +20,32 @@ constexpr int64_t kRowsAtOnce = 1024, kRowsAtOnceCuda = 9232;
 
 }  // namespace
 
-int64_t ImageEncoder::images_at_once() const {
-  const int64_t rows = model_.device() == Device::cpu ? kRowsAtOnce : kRowsAtOnceCuda;
-  return std::max<int64_t>(1, rows / (model_.config.vision.num_patches() + 1));
+// Consecutive images that go through the tower together.
+std::vector<std::span<const Image* const>> ImageEncoder::batches(std::span<const Image* const> images) const {
+  const int64_t most = model_.device() == Device::cpu ? kRowsAtOnce : kRowsAtOnceCuda;
+  std::vector<std::span<const Image* const>> out;
+  for (size_t begin = 0; begin < images.size();) {
+    size_t end = begin;
+    int64_t rows = 0;
+    while (end < images.size()) {
+      rows += model_.num_features(image_shape(*images[end])) + 1;
+      if (end > begin && rows > most) break;
+      ++end;
+    }
+    out.push_back(images.subspan(begin, end - begin));
+    begin = end;
+  }
+  return out;
 }
 
-void ImageEncoder::check_size(const Image& image) const {
-  const VisionConfig& v = model_.config.vision;
-  check(model_.config.has_vision, "request", "image: expected none for a text-only model");
-  check(image.height == v.image_size && image.width == v.image_size &&
-            image.pixels.size() == 3 * size_t(v.image_size) * size_t(v.image_size),
-        "request", "image: expected ", v.image_size, " x ", v.image_size, " RGB pixels, got ", image.width, " x ",
-        image.height, " in ", image.pixels.size(), " bytes");
-}
-
-void ImageEncoder::reserve(int64_t num_images) {
-  num_images = std::min(num_images, images_at_once());
-  if (num_images == 0) return;
+void ImageEncoder::reserve(int64_t num_features) {
+  if (num_features == 0) return;
   const ModelConfig& c = model_.config;
   const DType dtype = model_.compute();
-  const int64_t patches = num_images * c.vision.num_patches(),
-                inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size;
-  const int64_t rows = num_images * c.num_image_rows();
+  const int64_t each = c.vision.num_patches(), most = model_.device() == Device::cpu ? kRowsAtOnce : kRowsAtOnceCuda;
+  const int64_t num_images = std::clamp<int64_t>(most / (each + 1), 1, (num_features + each - 1) / each);
+  const int64_t patches = num_images * each, inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size;
+  const int64_t rows = num_images * (each + (c.vision.drop_class_token ? 0 : 1));
   const size_t size = dtype_size(dtype);
   const int64_t rank = std::max(saved_rank(model_.weights.projector_1), saved_rank(model_.weights.projector_2));
   const size_t tower =
@@ -54,44 +58,44 @@ void ImageEncoder::reserve(int64_t num_images) {
 
 void ImageEncoder::features(Context& ctx, std::span<const Image* const> images, const Tensor& features) {
   const ModelConfig& c = model_.config;
-  const int64_t num_patches = c.vision.num_patches(), inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size,
-                rows = c.num_image_rows();
-  for (const Image* image : images) check_size(*image);
-  const int64_t total = int64_t(images.size()), at_once = std::min(images_at_once(), total);
-  if (total == 0) return;
-  reserve(at_once);
-  const size_t mark = arena_.mark();
-  const Tensor patches = arena_.tensor(model_.compute(), {at_once * num_patches, inputs});
-  const size_t image_bytes = patches.rows(0, num_patches).bytes();
-  for (int64_t begin = 0; begin < total; begin += at_once) {
-    const int64_t count = std::min(at_once, total - begin);
-    const Tensor device = patches.rows(0, count * num_patches);
-    write_to_device(ctx, device.data, device.bytes(), image_bytes, [&](void* to, size_t first_byte, size_t bytes) {
+  const int64_t num_patches = c.vision.num_patches(), inputs = 3 * int64_t(c.vision.patch_size) * c.vision.patch_size;
+  int64_t done = 0;
+  for (const std::span<const Image* const> some : batches(images)) {
+    const int64_t count = int64_t(some.size());
+    int64_t rows = 0;
+    for (const Image* image : some) rows += model_.num_features(image_shape(*image));
+    reserve(rows);
+    const size_t mark = arena_.mark();
+    const Tensor patches = arena_.tensor(model_.compute(), {count * num_patches, inputs});
+    const size_t image_bytes = patches.rows(0, num_patches).bytes();
+    write_to_device(ctx, patches.data, patches.bytes(), image_bytes, [&](void* to, size_t first_byte, size_t bytes) {
       const Tensor host(to, model_.compute(), {int64_t(bytes / image_bytes) * num_patches, inputs});
-      const int64_t first = begin + int64_t(first_byte / image_bytes);
+      const size_t first = first_byte / image_bytes;
 #pragma omp parallel for num_threads(ctx.num_threads) schedule(dynamic)
       for (int64_t i = 0; i < int64_t(bytes / image_bytes); ++i) {
-        image_patches(*images[size_t(first + i)], c.vision.normalisation, c.vision.patch_size,
-                      host.rows(i * num_patches, num_patches));
+        const Image& image = *some[first + size_t(i)];
+        patchify(crop_pixels(image, 0, model_.normalisation()).data(), image.crops[0].height, image.crops[0].width,
+                 c.vision.patch_size, host.rows(i * num_patches, num_patches));
       }
     });
-    vision_tower(ctx, c, model_.weights, device, features.rows(begin * rows, count * rows), arena_);
+    vision_tower(ctx, c, model_.weights, patches, features.rows(done, rows), arena_);
+    done += rows;
+    arena_.release(mark);
   }
-  arena_.release(mark);
 }
 
 void ImageEncoder::rows(Context& ctx, std::span<const Image* const> images, const Tensor& out) {
   const ModelConfig& c = model_.config;
-  const int64_t rows = c.num_image_rows(), total = int64_t(images.size());
-  if (total == 0) return;
-  const int64_t at_once = std::min(images_at_once(), total);
-  reserve(at_once);
-  for (int64_t begin = 0; begin < total; begin += at_once) {
-    const int64_t count = std::min(at_once, total - begin);
+  int64_t done = 0;
+  for (const std::span<const Image* const> some : batches(images)) {
+    int64_t rows = 0;
+    for (const Image* image : some) rows += model_.num_features(image_shape(*image));
+    reserve(rows);
     const size_t mark = arena_.mark();
-    const Tensor x = arena_.tensor(model_.compute(), {count * rows, c.vision.hidden_size});
-    features(ctx, images.subspan(size_t(begin), size_t(count)), x);
-    projector_forward(ctx, c, model_.weights, x, out.rows(begin * rows, count * rows), nullptr, arena_);
+    const Tensor x = arena_.tensor(model_.compute(), {rows, c.vision.hidden_size});
+    features(ctx, some, x);
+    projector_forward(ctx, c, model_.weights, x, out.rows(done, rows), nullptr, arena_);
+    done += rows;
     arena_.release(mark);
   }
 }

@@ -2,6 +2,7 @@
 // Images to vision features: pixels -> patches -> vision tower, a few images at a time.
 #pragma once
 #include <span>
+#include <vector>
 
 #include "core/arena.h"
 #include "input/image.h"
@@ -13,19 +14,18 @@ class ImageEncoder {
  public:
   explicit ImageEncoder(const Model& model) : model_(model) {}
 
-  // features[images * num_image_rows, C] in the compute dtype, before the projector. Throws Error{"request"} when an
-  // image has not the model's size.
+  // features[N, C] in the compute dtype, before the projector: Model::num_features rows of each image, in order. Throws
+  // Error{"request"} where an image's crops are not what the tower takes.
   void features(Context& ctx, std::span<const Image* const> images, const Tensor& features);
-  // rows[images * num_image_rows, D]: what stands among the tokens.
+  // rows[R, D]: what stands among the tokens, Model::layout's rows of each image, in order.
   void rows(Context& ctx, std::span<const Image* const> images, const Tensor& rows);
 
-  void check_size(const Image& image) const;
-  // Takes the memory for a call of this many images ahead of it.
-  void reserve(int64_t num_images);
+  // Takes the memory for a call of images with this many features ahead of it.
+  void reserve(int64_t num_features);
   size_t planned_bytes() const { return arena_.capacity(); }
 
  private:
-  int64_t images_at_once() const;
+  std::vector<std::span<const Image* const>> batches(std::span<const Image* const> images) const;
 
   const Model& model_;
   Arena arena_;

@@ -67,42 +67,6 @@ std::vector<std::string> weight_files(const std::string& dir, std::map<std::stri
   return {files.begin(), files.end()};
 }
 
-// Mean, standard deviation and scale of the image processor, in whichever file this version of transformers wrote it.
-void read_image_processor(const std::string& dir, Normalisation& n) {
-  const auto read = [&](const ConfigReader& c) {
-    const auto three = [&](const char* key, float (&out)[3]) {
-      const Json* j = c.raw(key);
-      if (!j) return;
-      if (j->kind() != Json::Kind::array || j->array().size() != 3) c.fail(key, "three numbers");
-      for (size_t i = 0; i < 3; ++i) {
-        if (!j->array()[i].is_number()) c.fail(key, "three numbers");
-        out[i] = float(j->array()[i].number());
-      }
-    };
-    three("image_mean", n.mean);
-    three("image_std", n.std);
-    for (const float s : n.std) {
-      if (!(s > 0)) c.fail("image_std", "positive numbers");
-    }
-    n.scale = c.number("rescale_factor", n.scale);
-    if (!c.boolean("do_rescale", true)) n.scale = 1;
-    if (!c.boolean("do_normalize", true)) {
-      std::fill(std::begin(n.mean), std::end(n.mean), 0.0f);
-      std::fill(std::begin(n.std), std::end(n.std), 1.0f);
-    }
-  };
-  // The nested one of transformers 5 comes before an older file beside it, as in src/stages/load-model.ts.
-  if (const std::string v5 = dir + "/processor_config.json"; file_exists(v5)) {
-    const Json json = read_json_file(v5);
-    const ConfigReader processor(json, v5);
-    if (processor.has("image_processor")) return read(processor.object("image_processor"));
-  }
-  if (const std::string path = dir + "/preprocessor_config.json"; file_exists(path)) {
-    const Json json = read_json_file(path);
-    read(ConfigReader(json, path));
-  }
-}
-
 std::string chosen_prefix(const FamilyTensors& family, int group,
                           const std::map<std::string, const Safetensors*>& stored) {
   const TensorGroup& g = family.groups[size_t(group)];
@@ -120,7 +84,8 @@ std::string chosen_prefix(const FamilyTensors& family, int group,
 
 }  // namespace
 
-Model::Model(const std::string& dir, Device device, DType compute) : device_(device), compute_(compute) {
+Model::Model(const std::string& dir, Device device, DType compute, const std::optional<Normalisation>& normalisation)
+    : normalisation_(normalisation), device_(device), compute_(compute) {
   check(compute == DType::f32 || compute == DType::bf16, "dtype", "compute dtype: expected f32 or bf16, got ",
         dtype_name(compute));
   const std::string path = dir + "/config.json";
@@ -135,10 +100,28 @@ Model::Model(const std::string& dir, Device device, DType compute) : device_(dev
     const ConfigReader r(g, generation);
     config.eos_token_ids = r.integers("eos_token_id", config.eos_token_ids);
   }
-  if (config.has_vision) read_image_processor(dir, config.vision.normalisation);
   open_shards(dir);
   tensors_ = family_->list_tensors(config, weights);
   bind_tensors();
+}
+
+ImageLayout Model::layout(const ImageShape& shape) const {
+  return {.runs = {int32_t(num_features(shape))}, .position_span = int32_t(num_features(shape))};
+}
+
+int64_t Model::num_features(const ImageShape& shape) const {
+  check(config.has_vision, "request", "image: expected none for a text-only model");
+  const VisionConfig& v = config.vision;
+  check(shape.crops.size() == 1, "request", "image: expected one crop, got ", shape.crops.size());
+  const auto [height, width] = shape.crops[0];
+  check(height == v.image_size && width == v.image_size, "request", "image: expected ", v.image_size, " x ",
+        v.image_size, " pixels, got ", width, " x ", height);
+  return v.num_patches() + (v.drop_class_token ? 0 : 1);
+}
+
+const Normalisation& Model::normalisation() const {
+  check(normalisation_.has_value(), "internal", "an image came to a model that was loaded without its normalisation");
+  return *normalisation_;
 }
 
 void Model::open_shards(const std::string& dir) {

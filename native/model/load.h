@@ -4,11 +4,14 @@
 #pragma once
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/arena.h"
+#include "input/pixels.h"
 #include "model/families/family.h"
+#include "model/image_layout.h"
 #include "model/model.h"
 #include "model/safetensors.h"
 
@@ -35,9 +38,11 @@ struct LoadedAdapter {
 
 class Model {
  public:
-  // Reads config.json, generation_config.json, the image processor's numbers and the headers of every shard; maps the
-  // weights. No weight is read. Throws Error{"io" | "config" | "checkpoint"} naming file and key or tensor.
-  Model(const std::string& dir, Device device, DType compute);
+  // Reads config.json, generation_config.json and the headers of every shard; maps the weights. No weight is read.
+  // normalisation: of images; may be left out where none are encoded. Throws Error{"io" | "config" | "checkpoint"}
+  // naming file and key or tensor.
+  Model(const std::string& dir, Device device, DType compute,
+        const std::optional<Normalisation>& normalisation = std::nullopt);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -68,6 +73,14 @@ class Model {
   const std::vector<StoredName>& stored_names() const { return stored_names_; }
   std::vector<std::string> shard_paths() const;
 
+  // What an image of these sizes is among the tokens. Throws Error{"request"} for one that the tower does not take, or
+  // any of a text-only model.
+  ImageLayout layout(const ImageShape& shape) const;
+  // Rows of what the frozen tower makes of it.
+  int64_t num_features(const ImageShape& shape) const;
+  // Throws Error{"internal"} where none was given.
+  const Normalisation& normalisation() const;
+
   ModelConfig config;
   Weights weights;
   Device device() const { return device_; }
@@ -94,6 +107,7 @@ class Model {
   void for_each_adapter_tensor(Body body);
 
   const Family* family_ = nullptr;
+  std::optional<Normalisation> normalisation_;
   Device device_;
   DType compute_;
   DType stored_ = DType::f32;

@@ -11,7 +11,6 @@
 
 #include "core/arena.h"
 #include "core/tensor.h"
-#include "input/pixels.h"
 #include "ops/gelu.h"
 
 namespace vpref {
@@ -75,7 +74,6 @@ struct VisionConfig {
   Gelu hidden_act;
   int32_t num_layers_used;  // vision_feature_layer -2 of 24 layers: 23
   bool drop_class_token;    // vision_feature_select_strategy "default"
-  Normalisation normalisation;
   // Patches of an image; pixels beyond the last whole patch are not seen.
   int32_t num_patches() const { return (image_size / patch_size) * (image_size / patch_size); }
 };
@@ -90,8 +88,6 @@ struct ModelConfig {
   int32_t image_token_id = -1;
   std::vector<int32_t> eos_token_ids;
   int32_t bos_token_id = -1;
-  // Rows that one image takes among the tokens.
-  int32_t num_image_rows() const { return has_vision ? vision.num_patches() + (vision.drop_class_token ? 0 : 1) : 0; }
 };
 
 // y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. Stacked, unmerged and switched-off adapters are one

@@ -14,7 +14,7 @@
 
 namespace vpref {
 
-// A row with its pixels; TrainRow::num_images is set from them.
+// A row with its pixels; TrainRow::images is set from them.
 struct SessionRow {
   TrainRow row;
   std::vector<Image> images;

@@ -29,7 +29,11 @@ int64_t scored_tokens(const SegmentInput& s) {
 }
 
 RowSize size_of(const TrainRow& row) {
-  RowSize size{.images = row.num_images};
+  RowSize size;
+  for (const ImageCount& image : row.images) {
+    size.image_rows += image.rows;
+    size.features += image.features;
+  }
   for (const SegmentInput& s : row.segments) {
     size.rows += int64_t(s.token_ids.size());
     if (s.branch >= 0) size.targets += scored_tokens(s);
@@ -76,6 +80,7 @@ struct Trainer::MicroBatch {
   int64_t first_row = 0;  // index of rows[0] in the step
   TreeBatch tree;
   std::vector<ImageRef> images;        // in the order of their features
+  ImageCount counts{};                 // of all of them
   std::vector<int32_t> branch_of_row;  // first branch of each row
   std::vector<int32_t> image_index;    // [T] row of the features, or -1
 };
@@ -147,11 +152,11 @@ void Trainer::plan_device_memory() {
   arena_ = Arena(ctx_.device, needed(rows, level_));
 }
 
-// A micro-batch with as many images as fit. Answers are the smaller part of what preference data packs; a batch that
+// A micro-batch that is all images. Answers are the smaller part of what preference data packs; a batch that
 // has more makes the slab grow.
 RowSize Trainer::dense_batch(int64_t rows) const {
-  const int64_t image_rows = config_.has_vision ? config_.num_image_rows() : 0;
-  return {rows, rows / 2, image_rows > 0 ? (rows + image_rows - 1) / image_rows : 0};
+  const int64_t image_rows = config_.has_vision ? rows : 0;
+  return {rows, rows / 2, image_rows, image_rows};
 }
 
 void Trainer::check_cancelled() const {
@@ -221,6 +226,7 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
     b.first_row = int64_t(begin);
     std::vector<SegmentInput> segments;
     int32_t branches = 0;
+    std::vector<int32_t> first_image_row;
     for (size_t r = 0; r < b.rows.size(); ++r) {
       const TrainRow& row = b.rows[r];
       const int32_t first_segment = int32_t(segments.size()), first_image = int32_t(b.images.size());
@@ -230,16 +236,21 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
         for (int32_t& image : s.images) image += first_image;
         segments.push_back(std::move(s));
       }
-      for (int32_t i = 0; i < row.num_images; ++i) b.images.push_back({int32_t(begin + r), i});
+      for (size_t i = 0; i < row.images.size(); ++i) {
+        b.images.push_back({int32_t(begin + r), int32_t(i)});
+        first_image_row.push_back(int32_t(b.counts.rows));
+        b.counts.rows += row.images[i].rows;
+        b.counts.features += row.images[i].features;
+      }
       b.branch_of_row.push_back(branches);
       branches += row.num_branches();
     }
     b.tree = pack_tree(segments);
     b.tree.num_branches = branches;
     b.image_index.assign(b.tree.token_ids.size(), -1);
-    const int32_t patches = b.images.empty() ? 0 : config_.num_image_rows();
     for (const ImageSlot& slot : b.tree.images) {
-      for (int32_t k = 0; k < slot.row_count; ++k) b.image_index[slot.row_begin + k] = slot.image * patches + k;
+      for (int32_t k = 0; k < slot.row_count; ++k)
+        b.image_index[slot.row_begin + k] = first_image_row[size_t(slot.image)] + k;
     }
     batches.push_back(std::move(b));
     begin = end;
@@ -251,12 +262,12 @@ size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level,
   const auto bytes = [&](int64_t n, int64_t cols, DType t) {
     return aligned(size_t(n) * size_t(cols) * dtype_size(t));
   };
-  const auto [rows, targets, images] = size;
-  const int64_t d = config_.text.hidden_size, image_rows = images > 0 ? images * config_.num_image_rows() : 0;
+  const auto [rows, targets, image_rows, features] = size;
+  const int64_t d = config_.text.hidden_size;
   size_t total =
       4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + 2 * bytes(rows, d, compute_) + 16 * 64;
   if (image_rows > 0)
-    total += projector_activation_bytes(config_, image_rows, compute_) + 2 * bytes(image_rows, d, compute_);
+    total += projector_activation_bytes(config_, features, compute_) + 2 * bytes(image_rows, d, compute_);
   if (backward) {
     for (const DecoderLayer& l : weights_.layers)
       total += activation_bytes(config_, l, rows, compute_, level) + 24 * 64;
@@ -278,7 +289,8 @@ MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t>
       for (const size_t end = micro_batch_end(step, begin); begin < end; ++begin) {
         batch.rows += step[begin].rows;
         batch.targets += step[begin].targets;
-        batch.images += step[begin].images;
+        batch.image_rows += step[begin].image_rows;
+        batch.features += step[begin].features;
       }
       batches.push_back(batch);
     }
@@ -327,8 +339,8 @@ std::string Trainer::memory_plan() const {
 Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encode, bool keep) {
   const TreeBatch& tree = b.tree;
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
-  const int64_t image_rows = int64_t(b.images.size()) * (b.images.empty() ? 0 : config_.num_image_rows());
-  const size_t need = activation_slab_bytes({t, num_targets, int64_t(b.images.size())}, level_, keep);
+  const auto [image_rows, num_features] = b.counts;
+  const size_t need = activation_slab_bytes({t, num_targets, image_rows, num_features}, level_, keep);
   check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ",
         b.rows.front().id, ": ", t, " packed tokens need ", binary_size(need), " at recompute level ", level_,
         ", the GPU has ", binary_size(options_.memory_budget), " for activations");
@@ -352,7 +364,7 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   Tensor image_features;
   if (image_rows > 0) {
     const bool keep_projector = keep && trainable_.trains_projector;
-    f.projector = make_projector_activations(config_, image_rows, compute_, arena_);
+    f.projector = make_projector_activations(config_, num_features, compute_, arena_);
     encode(b.images, f.projector.features);
     image_features = arena_.tensor(compute_, {image_rows, d});
     projector_forward(ctx_, config_, weights_, f.projector.features, image_features,

@@ -25,12 +25,17 @@
 
 namespace vpref {
 
+// Rows of an image: among the tokens, and of what the frozen tower makes of it.
+struct ImageCount {
+  int64_t rows, features;
+};
+
 // One record, tokenised. Branch numbers inside `segments`: 0 the chosen (or only) answer, 1..K the rejected ones,
 // K+1..K+J the chosen answer behind damaged images.
 struct TrainRow {
   std::string id;
   std::vector<SegmentInput> segments;
-  int32_t num_images = 0;           // images that the segments number 0..num_images-1
+  std::vector<ImageCount> images;   // that the segments number 0..
   int32_t num_rejected = 0;         // K
   int32_t num_rejected_images = 0;  // J
   bool label = true;                // kto
@@ -39,7 +44,7 @@ struct TrainRow {
 };
 
 // Writes the vision features of image `image` of row `row` (numbers within the span given to the call) for every (row,
-// image) of the call, in order, to features[sum of images * P, C]. The vision tower is frozen, so this has no backward.
+// image) of the call, in order, to features[N, C]. The vision tower is frozen, so this has no backward.
 struct ImageRef {
   int32_t row;
   int32_t image;
@@ -69,7 +74,7 @@ struct TrainerOptions {
 struct RowSize {
   int64_t rows = 0;  // of the decoder: tokens and image rows
   int64_t targets = 0;
-  int64_t images = 0;
+  int64_t image_rows = 0, features = 0;  // of distinct images
 };
 
 // What a run will take, known before its first step.

@@ -3,16 +3,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonObject } from '../text/json-file.ts';
-import {
-  loadBinding,
-  type NativeImage,
-  type NativeTrainer,
-  type NativeTrainRow,
-  type NativeVolume,
-} from './binding.ts';
+import { loadBinding, type NativeTrainer, type NativeTrainRow, type NativeVolume } from './binding.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
 import { mergeInto } from './merge.ts';
-import type { Policy } from './policy.ts';
+import { nativeImage, type Policy } from './policy.ts';
 import type {
   LossNeeds,
   MemoryPlan,
@@ -158,35 +152,38 @@ export class Trainer implements TrainerEngine {
   }
 
   async plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan> {
-    const sizes = steps.flatMap((rows) => rows.flatMap(({ rows, targets, images }) => [rows, targets, images]));
+    const sizes = steps.flatMap((rows) =>
+      rows.flatMap(({ rows, targets, imageRows, features }) => [rows, targets, imageRows, features]),
+    );
     let end = 0;
     const ends = Int32Array.from(steps, (rows) => {
       end += rows.length;
       return end;
     });
-    const mostImages = steps.reduce(
+    const mostPixelBytes = steps.reduce(
       (most, rows) =>
         Math.max(
           most,
-          sumOf(rows, ({ images }) => images),
+          sumOf(rows, ({ pixelBytes }) => pixelBytes),
         ),
       0,
     );
-    const plan = await fromEngine(() => this.#native.plan(Int32Array.from(sizes), ends, this.#freeBytes(mostImages)));
+    const plan = await fromEngine(() =>
+      this.#native.plan(Int32Array.from(sizes), ends, this.#freeBytes(mostPixelBytes)),
+    );
     const { memoryLimit } = this.#options;
     if (memoryLimit !== undefined && plan.activationBytes > plan.budget) throw limitTooSmall(memoryLimit, plan);
     return plan;
   }
 
   // What is left for activations and weights that are read in place. Pixels of three steps: in the engine, ready for it, being made ready.
-  #freeBytes(mostImages: number): number {
+  #freeBytes(mostPixelBytes: number): number {
     const { info } = this.#policy;
     if (info.device !== 'cpu') return Number.POSITIVE_INFINITY;
-    const pixels = 3 * mostImages * 3 * (info.vision?.imageSize ?? 0) ** 2;
     const { memoryLimit, ranks } = this.#options;
     const free =
       memoryLimit === undefined ? spareMemory(ranks?.localSize ?? 1) : memoryLimit - process.memoryUsage.rss();
-    return free - pixels - LATER_BYTES;
+    return free - 3 * mostPixelBytes - LATER_BYTES;
   }
 
   async step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult> {
@@ -259,15 +256,10 @@ export class Trainer implements TrainerEngine {
   }
 
   #nativeRow({ segments, images, ref, ...row }: TrainRow): NativeTrainRow {
-    const size = this.#policy.info.vision?.imageSize ?? 0;
-    const nativeImages = images.map(({ pixels, noise }): NativeImage => {
-      const image = { height: size, width: size, pixels };
-      return noise === undefined ? image : { ...image, diffusion: { step: noise.step, seed: BigInt(noise.seed) } };
-    });
     return {
       ...row,
       segments: segments.map((segment) => ({ ...segment, images: Int32Array.from(segment.images) })),
-      images: nativeImages,
+      images: images.map(nativeImage),
       ...(ref && { ref: Float64Array.from(ref) }),
     };
   }

@@ -10,7 +10,11 @@ import { PixelError } from './pixel-error.ts';
 
 /** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
 export interface PixelJobs {
-  modelInput: { job: { source: string; plan: ModelInputPlan }; result: Image };
+  /** With the sides of the picture itself. */
+  modelInput: {
+    job: { source: string; plan: ModelInputPlan };
+    result: { height: number; width: number; image: Image };
+  };
   /** Whether the image decodes; resolves when it does. */
   check: { job: { source: string }; result: undefined };
   augment: { job: AugmentJob; result: AugmentResult };

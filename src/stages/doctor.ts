@@ -88,7 +88,7 @@ export async function* examineModel({ model, adapters, device, dtype }: ModelToE
     };
     yield tokenizerFits(tokenizer, policy);
     yield await template(model, tokenizer, policy);
-    if (info.vision) yield await images(model, info.vision);
+    if (info.vision) yield await images(model, policy);
     yield await memory(policy);
     yield await finite(model, adapters);
     yield await forward(policy, tokenizer);
@@ -191,22 +191,23 @@ async function template(model: string, tokenizer: ModelTokenizer, { info }: Poli
       eosIds: info.eosIds,
     });
     own.assistantTurn();
-    const image = info.vision && { id: info.vision.imageTokenId, rows: info.vision.imageRows };
+    const image = info.vision && { id: info.vision.imageTokenId };
     const content = [...(image ? [{ type: 'image' as const }] : []), { type: 'text' as const, text: 'Q' }];
     return promptIds([{ role: 'user', content }], image ? 1 : 0, own, tokenizer, image);
   });
   return 'check' in rendered ? rendered : { check: 'template', ok: true, detail: JSON.stringify(rendered.text) };
 }
 
-async function images(model: string, vision: NonNullable<Policy['info']['vision']>): Promise<Check> {
-  const plan = await attempt('images', 'give the processor files that belong to the checkpoint', () =>
-    modelInputPlan(model, vision.imageSize),
-  );
-  if ('check' in plan) return plan;
+async function images(model: string, policy: Policy): Promise<Check> {
+  const made = await attempt('images', 'give the processor files that belong to the checkpoint', async () => {
+    const { cropSize } = await modelInputPlan(model);
+    return { ...cropSize, ...policy.layout({ ...cropSize, crops: [cropSize] }) };
+  });
+  if ('check' in made) return made;
   return {
     check: 'images',
     ok: true,
-    detail: `${vision.imageSize} x ${vision.imageSize}, ${vision.imageRows} rows each, image mode pad unless --image-mode crop`,
+    detail: `${made.width} x ${made.height}, ${made.numRows} rows each, image mode pad unless --image-mode crop`,
   };
 }
 

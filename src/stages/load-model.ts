@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { checkAdapterFolder, checkModelFolder } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
-import { encodedImage } from '../pixels/decode.ts';
-import { CLIP_MEAN, type ModelInputPlan } from '../pixels/model-input.ts';
+import type { ImageInput, ImageShape, Normalisation } from '../engine/requests.ts';
+import { checkImageFile, encodedImage } from '../pixels/decode.ts';
+import { CLIP_MEAN, CLIP_STD, type ModelInputPlan } from '../pixels/model-input.ts';
 import { createPixelPool, type PixelPool } from '../pixels/pool.ts';
 import type { ResizeFilter } from '../pixels/resize.ts';
 import { FieldError, RunError } from '../records/error.ts';
@@ -49,6 +50,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   const tokenizer = await loadTokenizer(model);
   const fingerprint = { model: await fingerprintModel(model), adapter: await adapterFingerprints(adapters) };
   const { device, dtype, threads, batchTokens } = options;
+  const normalisation = await imageNormalisation(model);
   const policy = await loadPolicy({
     model,
     adapters: loaded,
@@ -57,6 +59,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     ...(threads !== undefined && { threads }),
     ...(batchTokens !== undefined && { batchTokens }),
     tokenBytes: tokenizer.tokenBytes(),
+    normalisation,
   });
   const { vision } = policy.info;
   for (const note of policy.info.notes) options.note(note);
@@ -82,7 +85,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   await renderer(options.template.asked ?? options.template.otherwise, templateArgs).then(({ render }) =>
     render([{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]),
   );
-  const plan = vision && (await modelInputPlan(model, vision.imageSize));
+  const plan = vision && (await modelInputPlan(model));
   const pool = createPixelPool(threads);
   return {
     context: {
@@ -97,6 +100,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
         onFamilyImageMode: once(() => options.note(FAMILY_MODE_NOTE)),
       }),
       loadPixels: pixelLoader(pool, plan),
+      imageShape: shapeReader(plan),
       imageDigest: imageDigester(),
       ...(plan && { pixelPlan: plan }),
       fingerprint,
@@ -144,18 +148,35 @@ function checkImageToken(tokenizer: ModelTokenizer, { info }: Policy): void {
 const MAX_KEPT_IMAGES = 64;
 
 function pixelLoader(pool: PixelPool, plan: ProcessorPlan | undefined) {
-  const kept = new Map<string, Promise<Uint8Array>>();
-  return (source: string, mode: ImageMode): Promise<Uint8Array> => {
-    if (plan === undefined) throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
+  const kept = new Map<string, Promise<ImageInput>>();
+  return (source: string, mode: ImageMode): Promise<ImageInput> => {
+    if (plan === undefined) throw noImages();
     const key = `${mode} ${source}`;
     const pixels =
-      kept.get(key) ?? pool.run('modelInput', { source, plan: inputPlan(plan, mode) }).then((image) => image.data);
+      kept.get(key) ??
+      pool.run('modelInput', { source, plan: inputPlan(plan, mode) }).then(({ height, width, image }) => {
+        const { data, ...size } = image;
+        return { height, width, crops: [{ ...size, pixels: data }] };
+      });
     kept.delete(key);
     kept.set(key, pixels);
     pixels.catch(() => kept.delete(key));
     if (kept.size > MAX_KEPT_IMAGES) kept.delete(kept.keys().next().value!);
     return pixels;
   };
+}
+
+function shapeReader(plan: ProcessorPlan | undefined) {
+  return async (source: string): Promise<ImageShape> => {
+    if (plan === undefined) throw noImages();
+    await checkImageFile(source);
+    // The layout of one square crop does not depend on the picture's own sides, which only decoding tells.
+    return { ...plan.cropSize, crops: [plan.cropSize] };
+  };
+}
+
+function noImages(): FieldError {
+  return new FieldError('image-count', 'images', 'none for a text-only model', 'some');
 }
 
 const RESAMPLE: (ResizeFilter | undefined)[] = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
@@ -167,20 +188,59 @@ function inputPlan({ padsFirst, ...plan }: ProcessorPlan, mode: ImageMode): Mode
   return { ...plan, mode: padsFirst ? 'pad' : mode };
 }
 
-/**
- * How the checkpoint's processor brings images to size: the image_processor in processor_config.json (transformers 5) before an older
- * preprocessor_config.json, as in native/model/load.cc. Throws RunError{"config"} naming a setting that is not supported.
- */
-export async function modelInputPlan(dir: string, imageSize: number): Promise<ProcessorPlan> {
+type ProcessorConfig = Record<string, unknown>;
+
+/** The image_processor in processor_config.json (transformers 5) before an older preprocessor_config.json. */
+async function processorConfig(dir: string): Promise<ProcessorConfig> {
   const own = await readJsonObject(join(dir, 'preprocessor_config.json'), 'config');
   const processor = await readJsonObject(join(dir, 'processor_config.json'), 'config');
-  const config = (processor?.image_processor as Record<string, unknown> | null | undefined) ?? own ?? {};
-  const fail = (key: string, expected: string): never => {
+  return (processor?.image_processor as ProcessorConfig | null | undefined) ?? own ?? {};
+}
+
+function failureIn(dir: string, config: ProcessorConfig) {
+  return (key: string, expected: string): never => {
     throw new RunError(
       'config',
       `${dir}: image processor: ${key}: expected ${expected}, got ${JSON.stringify(config[key])}`,
     );
   };
+}
+
+/** The numbers of the checkpoint's processor, CLIP's where it says none. Throws RunError{"config"}. */
+export async function imageNormalisation(dir: string): Promise<Normalisation> {
+  const config = await processorConfig(dir);
+  const fail = failureIn(dir, config);
+  const three = (key: string, otherwise: readonly number[]): readonly number[] => {
+    const value = config[key] ?? otherwise;
+    if (!Array.isArray(value) || value.length !== 3 || !value.every((one) => Number.isFinite(one)))
+      fail(key, 'three numbers');
+    return value as number[];
+  };
+  const [mean, std] = [three('image_mean', CLIP_MEAN), three('image_std', CLIP_STD)];
+  if (!std.every((one) => one > 0)) fail('image_std', 'positive numbers');
+  const scale = config.rescale_factor ?? 1 / 255;
+  if (typeof scale !== 'number' || !Number.isFinite(scale)) fail('rescale_factor', 'a number');
+  for (const key of ['do_rescale', 'do_normalize'])
+    if (typeof (config[key] ?? true) !== 'boolean') fail(key, 'true or false');
+  const isNormalised = config.do_normalize !== false;
+  return {
+    scale: config.do_rescale === false ? 1 : (scale as number),
+    mean: isNormalised ? mean : [0, 0, 0],
+    std: isNormalised ? std : [1, 1, 1],
+  };
+}
+
+/** The side of the pictures that the tower was made for; without a vision_config LLaVA's, inside one CLIP's default. */
+async function towerSize(dir: string): Promise<number> {
+  const config = await readJsonObject(join(dir, 'config.json'), 'config');
+  const vision = config?.vision_config as { image_size?: number } | null | undefined;
+  return vision ? (vision.image_size ?? 224) : 336;
+}
+
+/** How the checkpoint's processor brings images to size. Throws RunError{"config"} naming a setting that is not supported. */
+export async function modelInputPlan(dir: string): Promise<ProcessorPlan> {
+  const [config, imageSize] = [await processorConfig(dir), await towerSize(dir)];
+  const fail = failureIn(dir, config);
   const type = config.image_processor_type ?? config.feature_extractor_type ?? 'CLIPImageProcessor';
   if (typeof type !== 'string' || !PROCESSORS.test(type))
     fail('image_processor_type', 'CLIPImageProcessor or LlavaImageProcessor');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sample, score and precompute-ref share: from a record to the engine's requests, the same way in all three.
-import type { ImageInput, PolicyEngine } from '../engine/requests.ts';
+import type { ImageInput, ImageShape, PolicyEngine } from '../engine/requests.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import { FieldError, RecordError, RunError } from '../records/error.ts';
 import { IMAGE_MARK } from '../records/prompt.ts';
@@ -28,8 +28,10 @@ export interface ModelContext {
   imageMode: Choice<ImageMode>;
   /** Called when an image's mode comes from no flag, preset or record. */
   onFamilyImageMode?: (mode: ImageMode) => void;
-  /** RGB pixels of an image at the model's size. */
-  loadPixels(image: string, mode: ImageMode): Promise<Uint8Array>;
+  /** An image as the tower sees it. */
+  loadPixels(image: string, mode: ImageMode): Promise<ImageInput>;
+  /** Its sizes, by everything but decoding it. */
+  imageShape(image: string, mode: ImageMode): Promise<ImageShape>;
   /** Digest of an image file's bytes. */
   imageDigest(image: string): Promise<string>;
   /** How the checkpoint's processor makes pixels; absent for a text-only model. */
@@ -139,8 +141,8 @@ export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context
   return Promise.all(
     view.images.map(async (source, index): Promise<ImageInput> => {
       try {
-        const pixels = await context.loadPixels(source, plan.imageMode);
-        return view.noise === undefined ? { pixels } : { pixels, noise: view.noise };
+        const image = await context.loadPixels(source, plan.imageMode);
+        return view.noise === undefined ? image : { ...image, noise: view.noise };
       } catch (cause) {
         if (!(cause instanceof PixelError)) throw cause;
         throw new RecordError(row, `images[${index}]`, cause.expected, `${cause.subject}: ${cause.got}`);
@@ -158,7 +160,11 @@ export function preparePrompt(
 ): PreparedPrompt {
   const image = imageTokens(context);
   const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, image);
-  const ids = expandImages(prompt.ids, image);
+  const ids = expandImages(
+    prompt.ids,
+    image,
+    images.map((one) => context.engine.layout(one).numRows),
+  );
   checkVocabulary(ids, context, 'prompt');
   // At least one token must come after it.
   checkLength(ids.length + 1, context, 'prompt');
@@ -219,7 +225,7 @@ export async function scoreResponses(
 
 export function imageTokens(context: ModelContext): ImageTokens | undefined {
   const { vision } = context.engine.info;
-  return vision && { id: vision.imageTokenId, rows: vision.imageRows };
+  return vision && { id: vision.imageTokenId };
 }
 
 /** Throws RunError{"too-long"} when `length` rows do not fit the model's positions. */

@@ -53,6 +53,7 @@ export class PacedRows {
     const { engine } = context;
     const paced: PolicyEngine = {
       info: engine.info,
+      layout: (shape) => engine.layout(shape),
       generate: (request, signal) => this.#request(row, () => engine.generate(request, signal)),
       score: (request, signal) => this.#request(row, () => engine.score(request, signal)),
     };

@@ -21,8 +21,6 @@ export interface PromptIds {
 export interface ImageTokens {
   /** Id that stands for an image row. */
   id: number;
-  /** Rows one image takes. */
-  rows: number;
 }
 
 /** Tokenises what the template made of the turns. Throws FieldError{"image-count"} unless exactly `numImages` image tokens come out. */
@@ -74,11 +72,14 @@ export function responseIds(
   return Int32Array.from(added);
 }
 
-/** Ids with the image token repeated once per image row. */
-export function expandImages(ids: readonly number[], image: ImageTokens | undefined): Int32Array {
-  if (image === undefined) return Int32Array.from(ids);
-  const { id: imageId, rows } = image;
-  return Int32Array.from(ids.flatMap((id) => (id === imageId ? new Array<number>(rows).fill(imageId) : id)));
+/** Ids with the image token repeated once per image row; `rows` are those of the images in their order. */
+export function expandImages(
+  ids: readonly number[],
+  image: ImageTokens | undefined,
+  rows: readonly number[],
+): Int32Array {
+  let next = 0;
+  return Int32Array.from(ids.flatMap((id) => (id === image?.id ? new Array<number>(rows[next++]!).fill(id) : id)));
 }
 
 function encodeWithBos(text: string, tokenizer: ModelTokenizer): number[] {

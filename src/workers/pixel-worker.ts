@@ -4,15 +4,18 @@ import { parentPort } from 'node:worker_threads';
 import { loadImage } from '../pixels/decode.ts';
 import { modelInput } from '../pixels/model-input.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
-import type { PixelReply, PixelRequest } from '../pixels/pool.ts';
+import type { PixelJobs, PixelReply, PixelRequest } from '../pixels/pool.ts';
 import { augmentImages, replayImages } from '../stages/augment/image-files.ts';
 
 const port = parentPort!;
 
+type Result<K extends keyof PixelJobs> = PixelJobs[K]['result'];
+
 port.on('message', async (request: PixelRequest) => {
   try {
     const result = await perform(request);
-    const transfer = request.kind === 'modelInput' ? [(result as { data: Uint8Array<ArrayBuffer> }).data.buffer] : [];
+    const transfer =
+      request.kind === 'modelInput' ? [(result as Result<'modelInput'>).image.data.buffer as ArrayBuffer] : [];
     port.postMessage({ result } satisfies PixelReply, transfer);
   } catch (error) {
     const { code = 'pixels', message } = error as { code?: string; message: string };
@@ -24,7 +27,7 @@ port.on('message', async (request: PixelRequest) => {
 async function perform(request: PixelRequest): Promise<unknown> {
   switch (request.kind) {
     case 'modelInput':
-      return modelInput(await loadImage(request.job.source), request.job.plan);
+      return modelInputOf(request.job);
     case 'check':
       await loadImage(request.job.source);
       return undefined;
@@ -33,4 +36,9 @@ async function perform(request: PixelRequest): Promise<unknown> {
     case 'replay':
       return replayImages(request.job);
   }
+}
+
+async function modelInputOf({ source, plan }: PixelJobs['modelInput']['job']): Promise<Result<'modelInput'>> {
+  const picture = await loadImage(source);
+  return { height: picture.height, width: picture.width, image: modelInput(picture, plan) };
 }

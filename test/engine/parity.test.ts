@@ -73,7 +73,7 @@ test('images are read by as many threads as were asked for', { skip: withoutEngi
   try {
     const images = readdirSync('fixtures/demo/data/test/images').slice(0, 4);
     const pixels = images.map((name) => model.context.loadPixels(`fixtures/demo/data/test/images/${name}`, 'pad'));
-    for (const { length } of await Promise.all(pixels)) assert.ok(length > 0);
+    for (const { crops } of await Promise.all(pixels)) assert.ok(crops[0]!.pixels.length > 0);
     assert.equal(started, 1);
   } finally {
     process.off('worker', count);
@@ -156,7 +156,10 @@ async function checkDemoGolden(one: DemoGolden, { context, policy }: OpenModel):
   const { prompt, promptIds } = preparePrompt(promptTurns(one.question, 1) as Turn[], images, plan, context);
   assert.deepEqual(prompt.ids, one.unexpanded_input_ids);
   assert.equal(promptIds.length, one.input_length);
-  const values = Array.from(images[0]!.pixels, (value, i) => (value / 255 - CLIP_MEAN[i % 3]!) / CLIP_STD[i % 3]!);
+  const values = Array.from(
+    images[0]!.crops[0]!.pixels,
+    (value, i) => (value / 255 - CLIP_MEAN[i % 3]!) / CLIP_STD[i % 3]!,
+  );
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
   // Another JPEG decoder: half a level on average is 0.007 here.

@@ -26,7 +26,7 @@ test('model input from a worker equals model input made here, many at once', asy
   ];
   const inputs = await Promise.all(names.map((name) => pool.run('modelInput', { source: fixtureImage(name), plan })));
   for (const [i, name] of names.entries()) {
-    assert.deepEqual(inputs[i], modelInput(await loadImage(fixtureImage(name)), plan), name);
+    assert.deepEqual(inputs[i]!.image, modelInput(await loadImage(fixtureImage(name)), plan), name);
   }
 });
 

@@ -29,7 +29,7 @@ function copyWith(nested: object | undefined, old: object | undefined): string {
   return dir;
 }
 
-const planOf = (changes: object) => modelInputPlan(copyWith(undefined, { ...OLD, ...changes }), 56);
+const planOf = (changes: object) => modelInputPlan(copyWith(undefined, { ...OLD, ...changes }));
 
 test('size as a number, as the shorter edge, as both edges', async () => {
   for (const size of [56, { shortest_edge: 56 }, { shortest_edge: 56, longest_edge: null }, undefined]) {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { RecordError } from '../../src/records/error.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
-import { fakeContext, recordFrom, rowOf, runStage } from '../support/fake-engine.ts';
+import { fakeContext, recordFrom, rowOf, runStage, textOfPixels } from '../support/fake-engine.ts';
 
 const OPTIONS: SampleOptions = {
   n: 1,
@@ -45,7 +45,7 @@ test('a record gets responses and what they were drawn with', async () => {
   const text = tokenizer.encode('USER: <image>\nWhat is it? ASSISTANT:');
   const expanded = [1, ...text.flatMap((id) => (id === 787 ? new Array(64).fill(787) : [id]))];
   assert.deepEqual([...request!.promptIds], expanded);
-  assert.equal(new TextDecoder().decode(request!.images[0]!.pixels), 'cat.png pad');
+  assert.equal(textOfPixels(request!.images[0]!), 'cat.png pad');
 });
 
 test('n answers of one prompt are one request; logps and label on request', async () => {
@@ -94,7 +94,7 @@ test('views: all is the original and each view; noise goes to the engine', async
   );
   const inputs = context.engine.generated.map(({ images }) => images[0]!);
   assert.deepEqual(inputs[1]!.noise, { step: 800, seed: 5 });
-  assert.equal(new TextDecoder().decode(inputs[2]!.pixels), 'flipped.png pad');
+  assert.equal(textOfPixels(inputs[2]!), 'flipped.png pad');
   const one = await recordFrom(sample({ ...OPTIONS, views: 'flip' }, context), row);
   assert.deepEqual(
     one.responses!.map(({ view }) => view),

@@ -3,6 +3,7 @@
 import type {
   Generated,
   GenerateRequest,
+  ImageInput,
   PolicyEngine,
   PolicyInfo,
   Scored,
@@ -23,7 +24,7 @@ const INFO: PolicyInfo = {
   vocabSize: 832,
   maxPositions: 512,
   eosIds: [2],
-  vision: { imageSize: 4, imageRows: 64, imageTokenId: 787 },
+  vision: { imageTokenId: 787 },
   numParameters: 1,
   storedDtype: 'f16',
   threads: 1,
@@ -42,6 +43,7 @@ function fakeEngine(
 ): FakeEngine {
   const engine: FakeEngine = {
     info: INFO,
+    layout: ({ crops }) => ({ runs: crops.map(() => 64), numRows: 64 * crops.length, numFeatures: 64 * crops.length }),
     generated: [],
     scored: [],
     async generate(request) {
@@ -83,11 +85,21 @@ export async function fakeContext(
     template: { otherwise: 'auto' },
     imageMode: { otherwise: 'pad' },
     // The name and the mode stand for the pixels.
-    loadPixels: async (image, mode) => new TextEncoder().encode(`${image} ${mode}`),
+    loadPixels: async (image, mode) => pixelsOf(`${image} ${mode}`),
+    imageShape: async () => ({ height: 4, width: 4, crops: [{ height: 4, width: 4 }] }),
     imageDigest: async (image) => `digest of ${image}`,
     fingerprint: { model: 'sha256:m', adapter: null },
     ...overrides,
   } as ModelContext & { engine: FakeEngine };
+}
+
+function pixelsOf(text: string): ImageInput {
+  return { height: 4, width: 4, crops: [{ height: 4, width: 4, pixels: new TextEncoder().encode(text) }] };
+}
+
+/** The text that stands for an image's pixels. */
+export function textOfPixels({ crops }: ImageInput): string {
+  return new TextDecoder().decode(crops[0]!.pixels);
 }
 
 export function rowOf(record: Partial<VprefRecord>, line = 1): Row {

@@ -18,7 +18,7 @@ interface Canonical {
 }
 
 const DEMO = 'fixtures/demo/tiny-llava';
-const image = { id: 787, rows: 64 };
+const image = { id: 787 };
 const readGolden = async (name: string): Promise<{ tokenizer: string; canonical: Canonical[] }> =>
   JSON.parse(await readFile(`fixtures/golden/text/${name}.json`, 'utf8'));
 
@@ -57,9 +57,9 @@ test('parts that the record lists itself are kept as written', () => {
 });
 
 test('image rows: one image token becomes 64', () => {
-  const expanded = expandImages([1, 787, 13, 787], image);
-  assert.equal(expanded.length, 2 + 2 * 64);
-  assert.deepEqual([...expanded.slice(0, 2), expanded[65], expanded[66], expanded[129]], [1, 787, 13, 787, 787]);
+  const expanded = expandImages([1, 787, 13, 787], image, [64, 3]);
+  assert.equal(expanded.length, 2 + 64 + 3);
+  assert.deepEqual([...expanded.slice(0, 2), expanded[65], expanded[66], expanded[68]], [1, 787, 13, 787, 787]);
 });
 
 test('the number of marks must be the number of images', async () => {

@@ -2,11 +2,10 @@
 // From a preference or single-answer record to the trainer's row: one prefix tree with the branches that the loss reads.
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
-import { checkImageFile } from '../../pixels/decode.ts';
 import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
-import { promptIds, responseIds } from '../../text/prompt-ids.ts';
+import { expandImages, promptIds, responseIds } from '../../text/prompt-ids.ts';
 import {
   answerIds,
   imageTokens,
@@ -42,11 +41,12 @@ export function isTooLong(cause: unknown): cause is Error {
 
 /** The row's size, by everything that making it does but decoding its images. Throws what prepareTrainRow would. */
 export async function measureTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<RowSize> {
-  const unread: ModelContext['loadPixels'] = async (image) => {
-    await checkImageFile(image);
-    return NO_PIXELS;
+  const unread: ModelContext['loadPixels'] = async (image, mode) => {
+    const { crops, ...shape } = await context.imageShape(image, mode);
+    return { ...shape, crops: crops.map((crop) => ({ ...crop, pixels: NO_PIXELS })) };
   };
-  return rowSize(await prepareTrainRow(row, options, { ...context, loadPixels: unread }));
+  const prepared = await prepareTrainRow(row, options, { ...context, loadPixels: unread });
+  return rowSize(prepared, (image) => context.engine.layout(image));
 }
 
 const NO_PIXELS = new Uint8Array();
@@ -160,8 +160,11 @@ function scoredTurns(
 ): Uint8Array {
   const image = imageTokens(context);
   const scored = new Uint8Array(prepared.promptIds.length);
-  const grown = (numIds: number) =>
-    numIds + prepared.prompt.ids.slice(0, numIds).filter((id) => id === image?.id).length * ((image?.rows ?? 1) - 1);
+  const imageRows = prepared.images.map((one) => context.engine.layout(one).numRows);
+  const grown = (numIds: number) => {
+    const ids = prepared.prompt.ids.slice(0, numIds);
+    return expandImages(ids, image, imageRows).length;
+  };
   for (const [index, turn] of turns.entries()) {
     if (turn.role !== 'assistant') continue;
     const before = turns.slice(0, index);

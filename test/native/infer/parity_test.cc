@@ -29,7 +29,7 @@ TEST_P(Parity, VisionFeaturesAndProjector) {
   const Cases cases(name());
   if (!cases.has("images")) return;
   Context ctx(Device::cpu, 1);
-  Model model(golden::fixture(name()), Device::cpu, DType::f32);
+  Model model(golden::fixture(name()), Device::cpu, DType::f32, kClipNormalisation);
   model.prepare(ctx);
   ImageEncoder encoder(model);
   const Tensor expected = cases["vision_features"], rows = cases["image_rows"];
@@ -48,7 +48,7 @@ TEST_P(Parity, VisionFeaturesAndProjector) {
 TEST_P(Parity, LogitsOfTheLastPromptRow) {
   const Cases cases(name());
   Context ctx(Device::cpu, 1);
-  Model model(golden::fixture(name()), Device::cpu, DType::f32);
+  Model model(golden::fixture(name()), Device::cpu, DType::f32, kClipNormalisation);
   model.prepare(ctx);
   Forward forward(ctx, model, 64);
   ImageCache cache(model, 1 << 20);
@@ -61,7 +61,7 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
     const KvRange range[] = {{0, count}};
     StepRows step;
     step.add_segment(rows.ids, 0, range, last);
-    add_image_pieces(rows, 0, count, 0, model.config.num_image_rows(), step.images);
+    add_image_pieces(rows, 0, count, 0, step.images);
     std::vector<float> logits;
     forward.logits(forward.run(step, nullptr), 0, 1, logits);
     expect_close(logits, golden::floats(cases["logits"], i, logits.size()), kTolerance,
