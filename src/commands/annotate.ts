@@ -149,15 +149,12 @@ function settings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
 
 /** Loads the engine only for a judge that runs on it. */
 async function openJudgeModel(run: RunContext<AnnotateFlags, unknown>, model: string) {
-  const [{ ensureEngine }, { openModel }] = await Promise.all([
-    import('../cli/engine.ts'),
-    import('../stages/load-model.ts'),
-  ]);
+  const [{ ensureEngine }, { openModel }] = await Promise.all([import('../cli/engine.ts'), import('../model/load.ts')]);
   await ensureEngine(run, { device: 'auto', model });
   return openModel({
     ...{ model, adapters: [], device: 'auto', dtype: 'auto', threads: run.flags.threads, stop: run.stop },
     template: { otherwise: 'auto' },
-    imageMode: {},
+    images: { mode: {} },
     note: (message) => run.note(message),
   });
 }

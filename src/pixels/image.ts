@@ -8,6 +8,13 @@ export interface Image {
   data: Uint8Array;
 }
 
+/** What a vision tower sees of a picture of height x width. */
+export interface ModelImage {
+  height: number;
+  width: number;
+  crops: Image[];
+}
+
 /** Red, green, blue, 0..255 each. */
 export type Color = readonly [number, number, number];
 

@@ -4,17 +4,13 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { RunError } from '../records/error.ts';
 import type { ViewOp } from '../records/record.ts';
-import type { Image } from './image.ts';
-import type { ModelInputPlan } from './model-input.ts';
+import type { ModelImage } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 
 /** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
 export interface PixelJobs {
-  /** With the sides of the picture itself. */
-  modelInput: {
-    job: { source: string; plan: ModelInputPlan };
-    result: { height: number; width: number; image: Image };
-  };
+  /** A picture's crops by the plan of a family, which its model_type names. */
+  modelInput: { job: { source: string; modelType: string; plan: object }; result: ModelImage };
   /** Whether the image decodes; resolves when it does. */
   check: { job: { source: string }; result: undefined };
   augment: { job: AugmentJob; result: AugmentResult };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows at a time through an engine that batches them itself: results in input order, bounded memory.
 import { setMaxListeners } from 'node:events';
+import type { ModelContext } from '../model/context.ts';
 import { placed } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { ModelContext } from './model-context.ts';
 import { mapOrdered } from './ordered.ts';
 import { PacedRows } from './paced-rows.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';

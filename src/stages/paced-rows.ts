@@ -2,7 +2,7 @@
 // The same input gives the same batches, and so the same bytes: the engine waits until every row it could compute has asked for what it
 // wants. Which requests share a batch then depends on the rows alone, not on which image was decoded first.
 import type { Pacing, PolicyEngine } from '../engine/requests.ts';
-import type { ModelContext } from './model-context.ts';
+import type { ModelContext } from '../model/context.ts';
 
 export interface PacingOptions {
   /** Rows that the engine may have requests of: so many from the first unfinished one. */
@@ -61,7 +61,7 @@ export class PacedRows {
       context: {
         ...context,
         engine: paced,
-        loadPixels: (image, mode) => this.#load(row, context.loadPixels(image, mode)),
+        loadImage: (source, plan) => this.#load(row, context.loadImage(source, plan)),
         loadTemplate: (name, args) => this.#load(row, context.loadTemplate(name, args)),
       },
       leave: () => {

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Log-probabilities under the reference, stored in the data with a fingerprint of what computed them.
 import type { ImageInput } from '../engine/requests.ts';
+import type { ModelContext } from '../model/context.ts';
+import { loadImages, preparePrompt, scoreResponses, writtenTurns } from '../model/prompt.ts';
+import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError } from '../records/error.ts';
 import type { RefFingerprint, VprefRecord } from '../records/record.ts';
 import { mapRowsInFlight } from './in-flight.ts';
-import {
-  loadImages,
-  type ModelContext,
-  planRecord,
-  preparePrompt,
-  provenance,
-  scoreResponses,
-  writtenTurns,
-} from './model-context.ts';
 import { checkInputs, referenceInputs } from './reference-inputs.ts';
 import { pairFields, pairTexts } from './score.ts';
 import type { Row, Stage } from './stage.ts';
@@ -39,7 +33,7 @@ export function precomputeRef(context: ModelContext): Stage {
       [record.images ?? [], ...rejectedSets].map((sources) => loadImages(row, { images: sources }, plan, context)),
     );
     const scoreTexts = async (loaded: ImageInput[], responses: string[]) => {
-      const prepared = preparePrompt(writtenTurns(row, loaded.length), loaded, plan, context);
+      const prepared = preparePrompt(writtenTurns(row, loaded.length, context), loaded, plan, context);
       const scored = await scoreResponses(
         prepared,
         responses.map((text) => ({ text })),

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers to each record's prompt: to its own images and to the views of them.
 import type { Generated, ImageInput } from '../engine/requests.ts';
+import type { ModelContext, RecordPlan } from '../model/context.ts';
+import { loadImages, openTurns, preparePrompt } from '../model/prompt.ts';
+import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
-import { promptTurns, type Turn } from '../text/chat-template.ts';
+import type { Turn } from '../text/chat-template.ts';
 import { type DrawOptions, recordDraw } from './draw.ts';
 import { mapRowsInFlight } from './in-flight.ts';
-import {
-  loadImages,
-  type ModelContext,
-  planRecord,
-  preparePrompt,
-  provenance,
-  type RecordPlan,
-} from './model-context.ts';
 import type { Row, Stage } from './stage.ts';
 import { steerRequest, withRequest } from './steerlm.ts';
 
@@ -70,7 +65,7 @@ export function sample(options: SampleOptions, context: ModelContext): Stage {
 }
 
 async function answerView(job: Job): Promise<Answer[]> {
-  const turns = openDialogue(job.row, job.images.length, job.options.steer);
+  const turns = openDialogue(job);
   const { n } = job.draw;
   if (turns.indexOf(null) === turns.length - 1)
     return generateTurn(turns.slice(0, -1) as Turn[], job, { n, branch: 0, turn: 0 });
@@ -200,9 +195,10 @@ function samplingOf(draw: DrawOptions, options: SampleOptions, plan: RecordPlan,
 }
 
 // The record's turns, open ones as null, the answer as the last: null.
-function openDialogue(row: Row, numImages: number, steer: SampleOptions['steer']): (Turn | null)[] {
+function openDialogue({ row, images, options: { steer }, context }: Job): (Turn | null)[] {
   const { prompt } = row.record;
-  const turns = promptTurns(steer === undefined ? prompt : withRequest(prompt, steerRequest(steer)), numImages);
+  const asked = steer === undefined ? prompt : withRequest(prompt, steerRequest(steer));
+  const turns = openTurns(asked, images.length, context);
   const last = turns.at(-1);
   if (last === undefined) throw new RecordError(row, 'prompt', 'at least one turn', 'none');
   if (last?.role === 'assistant') {

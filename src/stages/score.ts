@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Log-probabilities under the policy of the texts that a record holds: responses, choices, chosen and rejected.
+
+import type { ModelContext, RecordPlan, ResponseText } from '../model/context.ts';
+import { loadImages, preparePrompt, scoreResponses, writtenTurns } from '../model/prompt.ts';
+import { planRecord } from '../model/record-plan.ts';
 import { RecordError } from '../records/error.ts';
 import type { Response, VprefRecord } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import { mapRowsInFlight } from './in-flight.ts';
-import {
-  loadImages,
-  type ModelContext,
-  planRecord,
-  preparePrompt,
-  type RecordPlan,
-  type ResponseText,
-  scoreResponses,
-  writtenTurns,
-} from './model-context.ts';
 import type { Row, Stage } from './stage.ts';
 
 /** Scores what is there. A record with nothing to score is an error of the record. */
@@ -65,7 +59,7 @@ async function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal:
   return async (name, earlier, texts) => {
     if (texts.length === 0) return [];
     const images = imagesOf.get(name)!;
-    const prepared = preparePrompt(writtenTurns(row, images.length, earlier), images, plan, context);
+    const prepared = preparePrompt(writtenTurns(row, images.length, context, earlier), images, plan, context);
     return scoreResponses(prepared, texts, context, signal);
   };
 }

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pacing } from '../../src/engine/requests.ts';
+import type { ModelContext } from '../../src/model/context.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
-import type { ModelContext } from '../../src/stages/model-context.ts';
 import { PacedRows } from '../../src/stages/paced-rows.ts';
 import { precomputeRef } from '../../src/stages/precompute-ref.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
@@ -55,9 +55,9 @@ function jittery(context: ModelContext, random: () => number): ModelContext {
   return {
     ...context,
     inputPatienceMs: Number.POSITIVE_INFINITY,
-    loadPixels: async (image, mode) => {
+    loadImage: async (image, plan) => {
       await sleep(random() * 8);
-      return context.loadPixels(image, mode);
+      return context.loadImage(image, plan);
     },
   };
 }

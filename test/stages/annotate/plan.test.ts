@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VprefRecord } from '../../../src/records/record.ts';
-import { loadGuide } from '../../../src/stages/annotate/guide.ts';
 import { combineReadings } from '../../../src/stages/annotate/combine.ts';
+import { loadGuide } from '../../../src/stages/annotate/guide.ts';
 import { planRun } from '../../../src/stages/annotate/plan.ts';
 import type { Reading } from '../../../src/stages/annotate/replies/reading.ts';
 
