@@ -2,7 +2,6 @@
 // LLaVA-NeXT (1.6): the whole picture bent to a square, then the picture in parts at the resolution of a list that suits it best.
 import { cropImage } from '../../src/pixels/geometry.ts';
 import type { Image } from '../../src/pixels/image.ts';
-import { PixelError } from '../../src/pixels/pixel-error.ts';
 import { type ResizeFilter, resizeImage } from '../../src/pixels/resize.ts';
 import { CLIP_MEAN, CLIP_STD } from '../../src/pixels/square.ts';
 import type { CheckpointFiles, Family, ImagePlan, Size, VisionFamily } from '../family.ts';
@@ -46,21 +45,14 @@ export const llavaNext: Family = { modelTypes: ['llava_next'], vision };
 
 /** The resolution that keeps most of the picture, then the one that wastes least, then the first. Source: select_best_resolution of transformers. */
 export function bestResolution({ height, width }: Size, pinpoints: PinpointPlan['pinpoints']): Size {
-  let best: (Size & { effective: number; wasted: number }) | undefined;
+  let best = { height: 0, width: 0, effective: 0, wasted: Number.POSITIVE_INFINITY };
   for (const [high, wide] of pinpoints) {
     const scale = Math.min(wide / width, high / height);
     const effective = Math.min(Math.trunc(width * scale) * Math.trunc(height * scale), width * height);
     const wasted = wide * high - effective;
-    const isBetter = effective > (best?.effective ?? 0) || (effective === best?.effective && wasted < best.wasted);
+    const isBetter = effective > best.effective || (effective === best.effective && wasted < best.wasted);
     if (isBetter) best = { height: high, width: wide, effective, wasted };
   }
-  if (best === undefined)
-    throw new PixelError(
-      'image',
-      'tiles',
-      'a picture of which something is left at a grid resolution',
-      `${width} x ${height}`,
-    );
   return { height: best.height, width: best.width };
 }
 

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import type { ImagePlan, Size } from '../../families/family.ts';
 import { bestResolution } from '../../families/llava_next/llava_next.ts';
+import type { Image } from '../../src/pixels/image.ts';
 import { CLIP_MEAN, CLIP_STD } from '../../src/pixels/square.ts';
 import type { Message } from '../../src/records/record.ts';
 
@@ -69,4 +70,13 @@ function anyresRows({ height, width }: Size, { pinpoints, side }: AnyresPlan): n
   if (width / height > wide / high) high -= 2 * Math.floor((high - round(height * (wide / width))) / 2);
   else wide -= 2 * Math.floor((wide - round(width * (high / height))) / 2);
   return patches * patches + high * (wide + 1);
+}
+
+/** The picture of scripts/goldens/families.py. */
+export function hardPicture(width: number, height: number): Image {
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++)
+      for (let c = 0; c < 3; c++) data[(y * width + x) * 3 + c] = ((x * 7 + y * 13 + c * 50) ^ ((x * y) >> 3)) & 255;
+  return { width, height, data };
 }
