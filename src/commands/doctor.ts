@@ -4,6 +4,7 @@ import { exitCode } from '../cli/exit.ts';
 import { modelFlags, outputFlags } from '../cli/flags.ts';
 import type { ImageFlagValues } from '../cli/model-flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import { UsageError } from '../records/error.ts';
 
 export default class Doctor extends RecordCommand {
   static override summary = 'say what this machine can run';
@@ -37,7 +38,6 @@ export default class Doctor extends RecordCommand {
     image: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      dependsOn: ['model'],
       helpValue: 'FILE',
       summary: 'how many tokens this picture takes; may be repeated',
     }),
@@ -47,9 +47,16 @@ export default class Doctor extends RecordCommand {
   };
 
   async run(): Promise<void> {
-    await this.runTable(Doctor, ({ flags }) => report(flags));
+    await this.runTable(Doctor, ({ flags, given }) => {
+      for (const name of IMAGE_FLAGS)
+        if (given.has(name) && flags.model === undefined)
+          throw new UsageError(`--${name}: expected --model beside it, got none`);
+      return report(flags);
+    });
   }
 }
+
+const IMAGE_FLAGS = ['image', 'image-mode', 'max-pixels', 'min-pixels'];
 
 interface DoctorFlags extends ImageFlagValues {
   image?: string[] | undefined;

@@ -87,7 +87,8 @@ test('images are read by as many threads as were asked for', { skip: withoutEngi
 async function checkCase(one: Case, model: OpenModel): Promise<void> {
   const { context, policy } = model;
   const where = `${one.name}, ${one.mode}`;
-  const plan = { template: await context.loadTemplate('auto'), images: { ...context.vision!.plan, mode: one.mode } };
+  const ownMode = context.vision && { images: { ...context.vision.plan, mode: one.mode } };
+  const plan = { template: await context.loadTemplate('auto'), ...ownMode };
   const row = { record: { id: 'x', prompt: one.prompt, images: one.images }, source: 'golden', line: 1 };
   const images = await loadImages(row, { images: one.images }, plan, context);
   const prepared = preparePrompt(promptTurns(one.prompt, images.length, LLAVA_MARKS) as Turn[], images, plan, context);
