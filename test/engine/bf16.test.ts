@@ -43,7 +43,7 @@ for (const name of MODELS) {
       for (const one of cases) {
         const plan = {
           template: await context.loadTemplate('auto'),
-          images: { ...context.vision!.plan, mode: one.mode },
+          ...(context.vision && { images: { ...context.vision.plan, mode: one.mode } }),
         };
         const row = { record: { id: 'x', prompt: one.prompt }, source: 'golden', line: 1 };
         const images = await loadImages(row, { images: one.images }, plan, context);
