@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each command's progress line shows beside rows, rate and time left.
+
+import type { RowResult, Stage } from '../flow/stage.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
-import type { RowResult, Stage } from '../stages/stage.ts';
 import { type Counts, type Figures, formatRate, group } from './progress.ts';
 
 /** The stage, with `see` told of every result on its way out. */

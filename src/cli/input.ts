@@ -2,13 +2,13 @@
 // Records in: files or stdin, as one stream of rows.
 import { createReadStream, fstatSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import type { Row } from '../flow/stage.ts';
 import { RecordError, RunError, UsageError } from '../records/error.ts';
 import { describeValue } from '../records/field.ts';
 import { IdSet } from '../records/id-set.ts';
 import { type Line, readLines } from '../records/lines.ts';
 import { parseRecord, verbatimFields } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { Row } from '../stages/stage.ts';
 import type { Counts } from './progress.ts';
 import type { Shard } from './shard.ts';
 

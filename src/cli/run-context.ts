@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a command sees of its run.
+
+import type { Row } from '../flow/stage.ts';
 import type { RecordError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { Row } from '../stages/stage.ts';
 import type { Counts, Figures, ProgressState } from './progress.ts';
 
 /** A command line after parsing. */

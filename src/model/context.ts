@@ -2,8 +2,8 @@
 // What the model stages share: a loaded model with everything between a record and its requests.
 import type { ImageMode, ImagePlan, VisionFamily } from '../../families/family.ts';
 import type { ImageInput, ImageShape, PolicyEngine } from '../engine/requests.ts';
-import type { TemplateArgs } from '../records/record.ts';
-import type { Row } from '../stages/stage.ts';
+import type { Row } from '../flow/stage.ts';
+import type { TemplateArgs, ViewOp } from '../records/record.ts';
 import type { ChatTemplate } from '../text/chat-template.ts';
 import type { ImageTokens, PromptIds } from '../text/prompt-ids.ts';
 import type { ModelTokenizer } from '../text/tokenizer.ts';
@@ -20,10 +20,10 @@ export interface ModelContext {
   onSpecialText?(row: Row, token: string): void;
   /** The image side of the model's family; absent for a text-only model. */
   vision?: ModelVision;
-  /** A picture's crops. Throws PixelError. */
-  loadImage(source: string, plan: ImagePlan): Promise<ImageInput>;
+  /** A picture's crops, after the operations of a view. Throws PixelError. */
+  loadImage(source: string, plan: ImagePlan, ops?: readonly ViewOp[]): Promise<ImageInput>;
   /** A picture's shape, without decoding it. Throws PixelError. */
-  imageShape(source: string, plan: ImagePlan): Promise<ImageShape>;
+  imageShape(source: string, plan: ImagePlan, ops?: readonly ViewOp[]): Promise<ImageShape>;
   /** Digest of an image file's bytes. */
   imageDigest(image: string): Promise<string>;
   /** Most tokens of a prompt with an answer (--max-length). */

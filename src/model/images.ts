@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import type { CheckpointFiles, Family, ImageChoice, ImageMode, ImagePlan, JsonObject } from '../../families/family.ts';
 import { familyOf } from '../../families/index.ts';
 import type { ImageInput } from '../engine/requests.ts';
-import { checkImageFile, encodedImage, imageSize } from '../pixels/decode.ts';
+import { checkImageFile, encodedImage } from '../pixels/decode.ts';
 import type { ModelImage } from '../pixels/image.ts';
+import { imageSize } from '../pixels/image-size.ts';
+import { sizeAfter } from '../pixels/ops.ts';
 import type { PixelPool } from '../pixels/pool.ts';
 import { FieldError, UsageError } from '../records/error.ts';
 import { readJsonObject } from '../text/json-file.ts';
@@ -88,10 +90,11 @@ const MAX_KEPT_IMAGES = 64;
 /** Loads pictures of a family in the pool's threads. */
 export function imageLoader(pool: PixelPool, { modelTypes, vision }: Family): ModelContext['loadImage'] {
   const kept = new Map<string, Promise<ImageInput>>();
-  return (source, plan) => {
+  return (source, plan, ops = []) => {
     if (vision === undefined) throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
-    const key = JSON.stringify([plan, source]);
-    const image = kept.get(key) ?? pool.run('modelInput', { source, modelType: modelTypes[0], plan }).then(asInput);
+    const key = JSON.stringify([plan, source, ops]);
+    const image =
+      kept.get(key) ?? pool.run('modelInput', { source, modelType: modelTypes[0], plan, ops }).then(asInput);
     kept.delete(key);
     kept.set(key, image);
     image.catch(() => kept.delete(key));
@@ -106,10 +109,10 @@ function asInput({ height, width, crops }: ModelImage): ImageInput {
 
 /** Shapes of a family's pictures from their headers; where every picture is brought to one size the file need only be there. */
 export function shapeReader({ vision }: Family): ModelContext['imageShape'] {
-  return async (source, plan) => {
+  return async (source, plan, ops = []) => {
     if (vision === undefined) throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
     if (!vision.hasOneSize) {
-      const size = await imageSize(source);
+      const size = ops.filter(({ op }) => op !== 'diffusion').reduce(sizeAfter, await imageSize(source));
       return { ...size, crops: vision.cropSizes(size, plan) };
     }
     await checkImageFile(source);

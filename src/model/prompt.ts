@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a record to the engine's requests, the same way in all model stages: images to crops, turns to ids, answers to ids behind them.
 import type { ImageInput } from '../engine/requests.ts';
-import { PixelError } from '../pixels/pixel-error.ts';
+import { pixelFault } from '../flow/pixel-fault.ts';
+import type { Row } from '../flow/stage.ts';
 import { FieldError, RecordError, RunError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
 import type { ViewInputs } from '../records/view.ts';
-import type { Row } from '../stages/stage.ts';
 import { promptTurns, type Turn } from '../text/chat-template.ts';
 import { expandImages, imageIds, promptIds, responseIds } from '../text/prompt-ids.ts';
 import type { ModelContext, PreparedPrompt, RecordPlan, ResponseText } from './context.ts';
@@ -17,11 +17,10 @@ export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context
       if (plan.images === undefined)
         throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
       try {
-        const image = await context.loadImage(source, plan.images);
+        const image = await context.loadImage(source, plan.images, view.ops?.[index]);
         return view.noise === undefined ? image : { ...image, noise: view.noise };
       } catch (cause) {
-        if (!(cause instanceof PixelError)) throw cause;
-        throw new RecordError(row, `images[${index}]`, cause.expected, `${cause.subject}: ${cause.got}`);
+        throw pixelFault(row, cause, index);
       }
     }),
   );

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Template, image mode and pixel limits of a record: what its `ref` or `sampling` says holds, and a flag that says otherwise is an error of the record.
 import type { ImageMode, ImagePlan } from '../../families/family.ts';
+import type { Row } from '../flow/stage.ts';
 import { RecordError } from '../records/error.ts';
 import { IMAGE_MARK } from '../records/prompt.ts';
 import type { ContentPart, RefFingerprint, Sampling, TemplateArgs } from '../records/record.ts';
-import type { Row } from '../stages/stage.ts';
 import { DATE_ARGUMENT } from '../text/chat-template.ts';
 import { isDate } from '../text/strftime.ts';
 import type { ModelContext, ModelVision, RecordPlan } from './context.ts';

@@ -23,19 +23,6 @@ export async function loadImage(source: string): Promise<Image> {
   return decodeImage(await named(source, imageBytes(source)), sourceName(source));
 }
 
-/** Sides of the image that loadImage gives, without decoding it. Throws PixelError for what is no image; broken pixels only decoding finds. */
-export async function imageSize(source: string): Promise<{ height: number; width: number }> {
-  const bytes = await named(source, imageBytes(source));
-  const name = sourceName(source);
-  // A GIF's canvas grows with its frame.
-  if (imageKind(bytes)?.name === 'GIF') return decodeImage(bytes, name);
-  return withFormat(bytes, name, async () => {
-    const open = await openWithSharp();
-    const { height, width } = (await open(bytes).metadata()).autoOrient;
-    return { height, width };
-  });
-}
-
 /** Throws PixelError for an image file that is not there; a data: URI, and what is in a file, only decoding tells. */
 export function checkImageFile(source: string): Promise<void> {
   return named(source, checkImageSource(source));
@@ -54,24 +41,18 @@ function named<T>(source: string, work: Promise<T>): Promise<T> {
 }
 
 /** The first frame of an encoded image: EXIF orientation applied, alpha dropped (not composited), 8 bits a channel. */
-export function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
-  return withFormat(bytes, name, async (format) => {
-    if (format === 'GIF') return decodeGif(bytes, MAX_PIXELS);
-    const open = await openWithSharp();
-    const metadata = await open(bytes).metadata();
-    if (metadata.space === 'cmyk') return decodeCmyk(open(bytes));
-    // A 16-bit grey PNG with a transparent level is not one with an alpha channel: PIL clips the first and scales the second.
-    const isPlainGray = metadata.channels === 1 || (format === 'PNG' && bytes[25] === 0);
-    if (metadata.space === 'grey16' && isPlainGray) return decodeGray16(open(bytes));
-    return decodeRgb(open(bytes));
-  });
-}
-
-async function withFormat<T>(bytes: Uint8Array, name: string, work: (format: string) => Promise<T>): Promise<T> {
+export async function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
   const format = imageKind(bytes)?.name;
   if (format === undefined) throw new PixelError('image', name, IMAGE_EXPECTED, describeBytes(bytes));
   try {
-    return await work(format);
+    if (format === 'GIF') return decodeGif(bytes, MAX_PIXELS);
+    const open = await openWithSharp();
+    const metadata = await open(bytes).metadata();
+    if (metadata.space === 'cmyk') return await decodeCmyk(open(bytes));
+    // A 16-bit grey PNG with a transparent level is not one with an alpha channel: PIL clips the first and scales the second.
+    const isPlainGray = metadata.channels === 1 || (format === 'PNG' && bytes[25] === 0);
+    if (metadata.space === 'grey16' && isPlainGray) return await decodeGray16(open(bytes));
+    return await decodeRgb(open(bytes));
   } catch (cause) {
     const message = decodeFault(format, cause);
     throw new PixelError('image', name, `a whole ${format} image`, `one that does not decode (${message})`, { cause });

@@ -8,6 +8,12 @@ export interface Image {
   data: Uint8Array;
 }
 
+/** Width and height in pixels. */
+export interface Size {
+  width: number;
+  height: number;
+}
+
 /** What a vision tower sees of a picture of height x width. */
 export interface ModelImage {
   height: number;

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
+
+import { mapOrdered } from '../flow/ordered.ts';
+import { pixelFault } from '../flow/pixel-fault.ts';
+import { type Row, type RowResult, rowError, type Stage } from '../flow/stage.ts';
 import { cutAtStop, failed, withoutSecrets } from '../http/attempt.ts';
 import {
   CHAT_IMAGES,
@@ -23,10 +27,9 @@ import { placeImages } from '../records/prompt.ts';
 import { randomStream } from '../records/random.ts';
 import type { Message, Response, VprefRecord } from '../records/record.ts';
 import { headerSecrets, versionHint } from '../records/server-url.ts';
-import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
+import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../records/view.ts';
+import { renderedImages } from './augment/render.ts';
 import { type DrawOptions, recordDraw } from './draw.ts';
-import { mapOrdered } from './ordered.ts';
-import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
 
 /** How to draw; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
 export interface EndpointSampling extends Omit<DrawOptions, 'beams' | 'repetitionMaxPeriod'> {
@@ -167,7 +170,10 @@ class EndpointSampler {
 
   /** n samples of one view, turn by turn: the first open turn in one request, the later ones each on its own. */
   async #sampleView(row: Row, view: WantedView, sampling: EndpointSampling): Promise<Branch[]> {
-    const images = await loadImageParts(view.images, CHAT_IMAGES);
+    const images = await loadImageParts(
+      await renderedImages(view).catch((cause) => Promise.reject(pixelFault(row, cause))),
+      CHAT_IMAGES,
+    );
     const spans = generatedSpans(placeImages(row.record.prompt, images.length), (message) => message.content === null);
     const random = randomStream(sampling.seed, row.record.id, 'sample-endpoint', view.name);
     const messages = fillImages(spans, images);
@@ -322,9 +328,8 @@ function finishReason(choice: ChatChoice): Pick<Response, 'finish_reason'> {
   return { finish_reason: end === 'length' ? 'length' : 'stop' };
 }
 
-interface WantedView {
+interface WantedView extends ViewInputs {
   name: string;
-  images: string[];
 }
 
 /** The images of each wanted view. Throws RecordError for a view that only the engine can make. */
@@ -332,8 +337,8 @@ function wantedViews(row: Row, wanted: string): WantedView[] {
   const { record } = row;
   const names = wanted === 'all' ? [ORIGINAL_VIEW, ...(record.views ?? []).map((view) => view.name)] : [wanted];
   return names.map((name) => {
-    const { images, noise } = viewInputs(record, name);
-    if (noise === undefined) return { name, images };
+    const { noise, ...inputs } = viewInputs(record, name);
+    if (noise === undefined) return { name, ...inputs };
     throw new RecordError(row, `views.${name}`, 'image files (an endpoint cannot apply a recipe)', 'diffusion');
   });
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers to each record's prompt: to its own images and to the views of them.
 import type { Generated, ImageInput } from '../engine/requests.ts';
+import { mapRowsInFlight } from '../flow/in-flight.ts';
+import type { Row, Stage } from '../flow/stage.ts';
 import type { ModelContext, RecordPlan } from '../model/context.ts';
 import { loadImages, openTurns, preparePrompt } from '../model/prompt.ts';
 import { planRecord, provenance } from '../model/record-plan.ts';
@@ -9,8 +11,6 @@ import type { Response, Sampling } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import type { Turn } from '../text/chat-template.ts';
 import { type DrawOptions, recordDraw } from './draw.ts';
-import { mapRowsInFlight } from './in-flight.ts';
-import type { Row, Stage } from './stage.ts';
 import { steerRequest, withRequest } from './steerlm.ts';
 
 /** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
@@ -48,19 +48,21 @@ interface Answer {
 
 /** Adds `responses` and `sampling`. The n answers of a view share the computation of its prompt. */
 export function sample(options: SampleOptions, context: ModelContext): Stage {
-  return mapRowsInFlight(async (row, context, signal) => {
+  return mapRowsInFlight(async (row, signal) => {
     const draw = recordDraw(row, options);
     const plan = await planRecord(row, context);
     const views = viewNames(row, options.views);
     const images = await Promise.all(views.map((view) => loadImages(row, viewInputs(row.record, view), plan, context)));
-    const perView = await Promise.all(
-      views.map(async (view, index) => {
-        const job = { row, view, plan, images: images[index]!, draw, options, context, signal };
-        return (await answerView(job)).map((answer) => responseOf(answer, view, options));
-      }),
-    );
-    const responses = [...(row.record.responses ?? []), ...perView.flat()];
-    return [{ ...row.record, responses, sampling: samplingOf(draw, options, plan, context) }];
+    return async () => {
+      const perView = await Promise.all(
+        views.map(async (view, index) => {
+          const job = { row, view, plan, images: images[index]!, draw, options, context, signal };
+          return (await answerView(job)).map((answer) => responseOf(answer, view, options));
+        }),
+      );
+      const responses = [...(row.record.responses ?? []), ...perView.flat()];
+      return [{ ...row.record, responses, sampling: samplingOf(draw, options, plan, context) }];
+    };
   }, context);
 }
 

@@ -7,7 +7,8 @@ import { loadImage } from '../pixels/decode.ts';
 import type { ModelImage } from '../pixels/image.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import type { PixelJobs, PixelReply, PixelRequest } from '../pixels/pool.ts';
-import { augmentImages, replayImages } from '../stages/augment/image-files.ts';
+import { writeViews } from '../stages/augment/image-files.ts';
+import { replayView } from '../stages/augment/make-view.ts';
 
 const port = parentPort!;
 
@@ -31,15 +32,13 @@ async function perform(request: PixelRequest): Promise<unknown> {
     case 'check':
       await loadImage(request.job.source);
       return undefined;
-    case 'augment':
-      return augmentImages(request.job);
-    case 'replay':
-      return replayImages(request.job);
+    case 'views':
+      return writeViews(request.job);
   }
 }
 
-async function modelImage({ source, modelType, plan }: PixelJobs['modelInput']['job']): Promise<ModelImage> {
-  const image = await loadImage(source);
+async function modelImage({ source, modelType, plan, ops = [] }: PixelJobs['modelInput']['job']): Promise<ModelImage> {
+  const image = replayView(await loadImage(source), ops);
   const { height, width } = image;
   return { height, width, crops: familyNamed(modelType).vision!.crops(image, plan as ImagePlan) };
 }

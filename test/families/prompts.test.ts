@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readFamilyPlan } from '../../src/model/images.ts';
 import { imageMarks } from '../../src/model/load.ts';
-import { imageSize } from '../../src/pixels/decode.ts';
+import { imageSize } from '../../src/pixels/image-size.ts';
 import { loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { expandImages, imageIds, promptIds, responseIds } from '../../src/text/prompt-ids.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';

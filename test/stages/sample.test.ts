@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/in-flight.ts src/model/context.ts src/model/record-plan.ts src/model/prompt.ts src/stages/draw.ts
+// Covers src/flow/in-flight.ts src/model/context.ts src/model/record-plan.ts src/model/prompt.ts src/stages/draw.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RecordError } from '../../src/records/error.ts';
@@ -259,11 +259,19 @@ test('--steer asks in the last user turn, and says so', async () => {
   assert.deepEqual(record.sampling!.steer, steer);
 });
 
-test('a view of pixel operations without its files is an error, not the clean image', async () => {
+test('a view that is a recipe is the clean image and the operations on it', async () => {
   const views = [{ name: 'flip', ops: [{ op: 'hflip' }], seed: 1 }];
-  await assert.rejects(
-    recordFrom(sample({ ...OPTIONS, views: 'flip' }, await fakeContext()), rowOf({ images: ['a.png'], views })),
-    (error) =>
-      error instanceof RecordError && /views: flip: expected image files of its pixel operations/.test(error.message),
-  );
+  const loaded: unknown[] = [];
+  const own = await fakeContext();
+  const context = await fakeContext(undefined, {
+    loadImage: async (source, plan, ops) => {
+      loaded.push([source, plan.mode, ops]);
+      return own.loadImage(source, plan, ops);
+    },
+  });
+  await recordFrom(sample({ ...OPTIONS, views: 'all' }, context), rowOf({ images: ['a.png'], views }));
+  assert.deepEqual(loaded, [
+    ['a.png', 'pad', undefined],
+    ['a.png', 'pad', [{ op: 'hflip' }]],
+  ]);
 });

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one judge run over a record asks, in which order the answers are shown.
+
+import type { Row } from '../../flow/stage.ts';
 import { generatedSpans, type SpokenTurn, spokenTurns, transcript } from '../../records/dialogue.ts';
 import { RecordError } from '../../records/error.ts';
 import { countImageMarks, placeImages } from '../../records/prompt.ts';
 import { randomStream } from '../../records/random.ts';
-import type { Row } from '../stage.ts';
 import type { Guide } from './guide.ts';
 import { plainLetter } from './replies/choice.ts';
 import { shrSentences } from './replies/judgement.ts';

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every export format writes, taken out of a record: a conversation with image slots, and what to learn from it.
+
+import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 import { countImageMarks, IMAGE_MARK, placeImages, promptMessages, trimAroundImages } from '../../records/prompt.ts';
 import type { ContentPart, VprefRecord } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 
 export interface Turn {
   role: 'system' | 'user' | 'assistant';

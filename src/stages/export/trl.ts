@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // TRL: conversational prompt, chosen and rejected (or completion and label), images as paths for List(Image()).
 //   Source: huggingface/trl docs/source/dataset_formats.md, trl/data_utils.py prepare_multimodal_messages (1.13).
+
+import type { Row } from '../../flow/stage.ts';
 import type { ContentPart } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 import { plainText, type Turn, turnParts } from './example.ts';
 import { type ExportFormat, Float } from './format.ts';
 

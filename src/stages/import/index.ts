@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // import: items of other tools' files -> prompt records. Every format by its name on the command line.
+
+import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../../flow/stage.ts';
 import { PixelError } from '../../pixels/pixel-error.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError } from '../../records/error.ts';
@@ -7,7 +9,6 @@ import { withNumbersOf } from '../../records/exact.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
-import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../stage.ts';
 import { alpacaEval } from './alpaca-eval.ts';
 import { type Cleaning, dialoguePrompt, questionPrompt } from './dialogue.ts';
 import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';

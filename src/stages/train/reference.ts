@@ -3,12 +3,12 @@
 // checkpoints, so that a resumed run reads the same numbers.
 import { open, readFile } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { planRecord } from '../../model/record-plan.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { RefFingerprint } from '../../records/record.ts';
 import { checkInputs, referenceInputs } from '../reference-inputs.ts';
-import type { Row } from '../stage.ts';
 import { rowsOfRank } from './order.ts';
 import { referenceSums } from './rows.ts';
 

@@ -2,6 +2,7 @@
 // From a preference or single-answer record to the trainer's row: one prefix tree with the branches that the loss reads.
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
 import type { ModelContext, PreparedPrompt, RecordPlan } from '../../model/context.ts';
 import { answerIds, loadImages, preparePrompt, writtenTurns } from '../../model/prompt.ts';
 import { planRecord } from '../../model/record-plan.ts';
@@ -9,7 +10,6 @@ import { placed, RecordError, RunError, UsageError } from '../../records/error.t
 import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
 import { expandImages, promptIds, responseIds } from '../../text/prompt-ids.ts';
-import type { Row } from '../stage.ts';
 import { rowSize } from './memory.ts';
 
 export interface RowOptions {
@@ -33,8 +33,8 @@ export function isTooLong(cause: unknown): cause is Error {
 
 /** The row's size, by everything that making it does but decoding its images. Throws what prepareTrainRow would. */
 export async function measureTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<RowSize> {
-  const unread: ModelContext['loadImage'] = async (source, plan) => {
-    const { crops, ...size } = await context.imageShape(source, plan);
+  const unread: ModelContext['loadImage'] = async (source, plan, ops) => {
+    const { crops, ...size } = await context.imageShape(source, plan, ops);
     return { ...size, crops: crops.map((crop) => ({ ...crop, pixels: NO_PIXELS })) };
   };
   const prepared = await prepareTrainRow(row, options, { ...context, loadImage: unread });

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { mapOrdered, type OrderedWork } from '../../src/stages/ordered.ts';
-import type { Row, RowResult } from '../../src/stages/stage.ts';
+import { mapOrdered, type OrderedWork } from '../../src/flow/ordered.ts';
+import type { Row, RowResult } from '../../src/flow/stage.ts';
 
 async function* numbered(count: number): AsyncGenerator<Row> {
   for (let line = 1; line <= count; line += 1) yield { record: { id: `r${line}`, prompt: '' }, source: 's', line };
