@@ -43,11 +43,21 @@ for (const file of files) {
     if (from !== to && !allowed[from]?.includes(to)) problems.push(`${file}: ${from} may not import ${to} (${path})`);
     if (type === undefined) targets.push(path);
   }
-  // What differs between families is in their folders. The trainer's adapter names are the engine's to give.
+  // What differs between families is in their folders.
   const compares = /\bmodel_?types?(\[0\])?\s*[!=]==?/i.test(text);
-  if (compares && folderOf(file) !== 'families' && file !== 'src/engine/trainer.ts')
-    problems.push(`${file}: compares a model's type; ask its family`);
+  if (compares && folderOf(file) !== 'families') problems.push(`${file}: compares a model's type; ask its family`);
   imports.set(file, targets);
+}
+
+// What families differ in is theirs, in C++ too: elsewhere none is asked for by its name, and none's header is read.
+for (const entry of readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })) {
+  if (!/\.(cc|h|cu|cuh)$/.test(entry.name)) continue;
+  const file = join(entry.parentPath, entry.name).slice(root.length);
+  const text = readFileSync(join(root, file), 'utf8');
+  if (/model_type\s*(==|!=)|(==|!=)\s*[\w.\->]*model_type\b/.test(text))
+    problems.push(`${file}: compares model_type; what families differ in is asked of the family`);
+  for (const [, path] of text.matchAll(/#include "(families\/[^"/]+\/[^"]+)"/g))
+    problems.push(`${file}: includes ${path}; only families/ may`);
 }
 
 const finished = new Set<string>();

@@ -87,7 +87,7 @@ const hasCode = (source: string) =>
 
 const sources = [
   ...listFiles('src', /\.ts$/),
-  ...listFiles('families', /\.ts$/),
+  ...listFiles('families', /\.(ts|cc)$/),
   ...listFiles('native', /\.(cc|cu)$/),
 ].sort();
 for (const source of sources) if (hasCode(source) && !hasTest(source)) problems.push(`${source}: has no test`);

@@ -98,7 +98,7 @@ describe('the package', () => {
         .map((entry) => join(entry.parentPath, entry.name).slice(root.length));
     const wanted = [
       ...pages.map((name) => `man/${name}`),
-      ...['guides', 'assets', 'completions', 'schema', 'native', 'dist'].flatMap(below),
+      ...['guides', 'assets', 'completions', 'schema', 'native', 'families', 'dist'].flatMap(below),
       ...['bin/run.js', 'oclif.manifest.json', 'scripts/build-native.sh', 'package.json', 'README.md', 'LICENSE'],
     ];
     assert.deepEqual([...packed].sort(), wanted.sort());

@@ -134,7 +134,7 @@ struct Floor {
   double flops = 0, bytes = 0;
 };
 Floor floor_of(const ModelConfig& c, const Shape& s, const Task& task, DType dtype) {
-  const bench::Sizes n = bench::sizes_of(c);
+  const bench::Sizes n = bench::sizes_of(c, s);
   const double image = 2 * n.vision * (s.image_rows + 1), size = double(dtype_size(dtype));
   if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + image, 0};
   if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + image, 0};

@@ -79,6 +79,12 @@ std::optional<Normalisation> normalisation_of(const Napi::Value& from) {
   return n;
 }
 
+Napi::Array text_list(Napi::Env env, const std::vector<std::string>& from) {
+  Napi::Array to = Napi::Array::New(env, from.size());
+  for (uint32_t i = 0; i < from.size(); ++i) to.Set(i, from[i]);
+  return to;
+}
+
 template <class T>
 Napi::Value typed_array(Napi::Env env, const std::vector<T>& from) {
   using Array = std::conditional_t<std::is_same_v<T, float>, Napi::Float32Array, Napi::Int32Array>;
@@ -203,6 +209,9 @@ Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
   to.Set("modelType", facts.model_type);
   to.Set("hasVision", facts.has_vision);
   to.Set("imageTokenId", facts.image_token_id);
+  to.Set("textModule", facts.modules.text);
+  to.Set("connectorModules", text_list(env, facts.modules.connector));
+  to.Set("connectorParts", text_list(env, facts.connector_parts));
   to.Set("vocabSize", facts.vocab_size);
   to.Set("maxPositionEmbeddings", facts.max_position_embeddings);
   to.Set("bosTokenId", facts.bos_token_id);
@@ -212,9 +221,7 @@ Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
   to.Set("storedDtype", dtype_name(facts.stored_dtype));
   to.Set("numParameters", double(facts.num_parameters));
   to.Set("threads", facts.threads);
-  Napi::Array notes = Napi::Array::New(env, facts.notes.size());
-  for (uint32_t i = 0; i < facts.notes.size(); ++i) notes.Set(i, facts.notes[i]);
-  to.Set("notes", notes);
+  to.Set("notes", text_list(env, facts.notes));
   return to;
 }
 

@@ -65,7 +65,7 @@ std::optional<Error> caught(F f) {
 std::vector<ImageLayout> layouts_of(const Model& model, std::span<const Image> images) {
   std::vector<ImageLayout> layouts;
   for (const Image& image : images) {
-    layouts.push_back(model.layout(image_shape(image)));
+    layouts.push_back(model.vision().layout(image_shape(image)));
     for (const Crop& crop : image.crops)
       check(crop.pixels.size() == 3 * size_t(crop.height) * size_t(crop.width), "request", "image: expected ",
             crop.width, " x ", crop.height, " RGB pixels, got ", crop.pixels.size(), " bytes");
@@ -116,6 +116,7 @@ struct Engine::State {
     facts = {.model_type = c.model_type,
              .has_vision = c.has_vision,
              .image_token_id = c.image_token_id,
+             .modules = c.modules,
              .vocab_size = c.text.vocab_size,
              .max_position_embeddings = c.text.max_position_embeddings,
              .bos_token_id = c.bos_token_id,
@@ -126,6 +127,9 @@ struct Engine::State {
              .num_parameters = model.num_parameters(),
              .threads = ctx.num_threads,
              .notes = model.notes()};
+    if (model.weights.vision) {
+      for (const ConnectorPart& part : model.weights.vision->connector()) facts.connector_parts.push_back(part.name);
+    }
     thread = std::thread([this] { loop(); });
   }
 
@@ -413,8 +417,8 @@ Engine::~Engine() = default;
 
 const EngineFacts& Engine::facts() const { return state_->facts; }
 
-ImageLayout Engine::layout(const ImageShape& shape) const { return state_->model.layout(shape); }
-int64_t Engine::num_features(const ImageShape& shape) const { return state_->model.num_features(shape); }
+ImageLayout Engine::layout(const ImageShape& shape) const { return state_->model.vision().layout(shape); }
+int64_t Engine::num_features(const ImageShape& shape) const { return state_->model.vision().num_features(shape); }
 
 std::string Engine::memory_plan() {
   const std::lock_guard lock(state_->mutex);

@@ -20,6 +20,7 @@
 #include "input/image.h"
 #include "input/pixels.h"
 #include "model/image_layout.h"
+#include "model/model.h"
 
 namespace vpref {
 
@@ -46,6 +47,8 @@ struct EngineFacts {
   std::string model_type;
   bool has_vision = false;
   int32_t image_token_id = -1;
+  ModuleNames modules;
+  std::vector<std::string> connector_parts;  // names of Vision::connector()
   int32_t vocab_size = 0;
   int32_t max_position_embeddings = 0;
   int32_t bos_token_id = -1;
@@ -139,7 +142,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const EngineFacts& facts() const;
-  // Model::layout and num_features; from any thread.
+  // As the family's Vision; from any thread. Throw Error{"request"} for a text-only model too.
   ImageLayout layout(const ImageShape& shape) const;
   int64_t num_features(const ImageShape& shape) const;
   std::string memory_plan();  // what is planned and used, one item a line; for --verbose

@@ -37,7 +37,7 @@ uint64_t content_hash(const Image& image) {
 }  // namespace
 
 size_t ImageCache::row_bytes(int64_t rows) const {
-  return size_t(rows) * size_t(model_.config.text.hidden_size) * dtype_size(model_.compute());
+  return size_t(rows * model_.vision().num_planes() * model_.config.text.hidden_size) * dtype_size(model_.compute());
 }
 
 size_t ImageCache::entry_bytes(const ImageRows& entry) const {
@@ -57,7 +57,7 @@ std::shared_ptr<ImageRows> ImageCache::find(Image image) {
   }
   auto entry = std::make_shared<ImageRows>();
   entry->uid = next_uid_++;
-  entry->layout = model_.layout(image_shape(image));
+  entry->layout = model_.vision().layout(image_shape(image));
   entry->image = std::move(image);
   make_room(entry_bytes(*entry));
   entries_.emplace_front(hash, entry);
@@ -102,7 +102,8 @@ void ImageCache::encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>
     if (e->rows) continue;
     const int64_t rows = e->layout.num_rows();
     e->buffer = take_buffer(aligned(row_bytes(rows)));
-    e->rows = Tensor(e->buffer.data(), model_.compute(), {rows, model_.config.text.hidden_size});
+    e->rows = Tensor(e->buffer.data(), model_.compute(),
+                     {rows * model_.vision().num_planes(), model_.config.text.hidden_size});
     todo.push_back(e.get());
   }
   // On the CPU one image at a time lands in its own buffer; several at once need copies afterwards, and a tower of 577
@@ -140,13 +141,17 @@ void ImageCache::encode_some(Context& ctx, std::span<ImageRows* const> todo) {
     encoder_.rows(ctx, images, todo[0]->rows);
   } else {
     if (staging_.bytes() < row_bytes(rows)) staging_ = Buffer(model_.device(), row_bytes(rows));
-    const Tensor all(staging_.data(), model_.compute(), {rows, model_.config.text.hidden_size});
+    const int64_t planes = model_.vision().num_planes();
+    const Tensor all(staging_.data(), model_.compute(), {planes * rows, model_.config.text.hidden_size});
     encoder_.rows(ctx, images, all);
     int64_t done = 0;
     for (const ImageRows* entry : todo) {
-      const Tensor own = all.rows(done, entry->layout.num_rows());
-      copy_on_device(ctx, entry->rows.data, own.data, own.bytes());
-      done += own.dim(0);
+      const int64_t count = entry->layout.num_rows();
+      for (int64_t p = 0; p < planes; ++p) {
+        const Tensor from = all.rows(p * rows + done, count), to = entry->rows.rows(p * count, count);
+        copy_on_device(ctx, to.data, from.data, from.bytes());
+      }
+      done += count;
     }
   }
   num_encoded_ += int64_t(todo.size());

@@ -14,7 +14,7 @@
 
 namespace vpref {
 
-// One image's rows [R, D] in the compute dtype, R as its layout says; empty until encoded.
+// One image's rows [planes * R, D] in the compute dtype, R as its layout says; empty until encoded.
 struct ImageRows {
   uint64_t uid = 0;  // never reused
   Image image;

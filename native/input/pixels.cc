@@ -23,12 +23,14 @@ void normalise(const Crop& crop, const Normalisation& n, float* out) {
 namespace {
 
 template <class T>
-void cut(const float* x, int64_t height, int64_t width, int64_t patch, T* out) {
-  for (int64_t py = 0; py < height / patch; ++py) {
-    for (int64_t px = 0; px < width / patch; ++px) {
-      for (int64_t c = 0; c < 3; ++c) {
+void cut(const float* x, int64_t height, int64_t width, int64_t patch, int32_t frames, std::span<const int32_t> order,
+         T* out) {
+  for (const int64_t place : order) {
+    const int64_t top = place / (width / patch) * patch, left = place % (width / patch) * patch;
+    for (int64_t c = 0; c < 3; ++c) {
+      for (int32_t frame = 0; frame < frames; ++frame) {
         for (int64_t y = 0; y < patch; ++y) {
-          const float* line = x + (c * height + py * patch + y) * width + px * patch;
+          const float* line = x + (c * height + top + y) * width + left;
           for (int64_t k = 0; k < patch; ++k) *out++ = from_f32<T>(line[k]);
         }
       }
@@ -38,14 +40,15 @@ void cut(const float* x, int64_t height, int64_t width, int64_t patch, T* out) {
 
 }  // namespace
 
-void patchify(const float* x, int32_t height, int32_t width, int32_t patch, const Tensor& patches) {
-  expect_shape("patchify", "patches", patches, {int64_t(height / patch) * (width / patch), int64_t(3) * patch * patch});
+void patchify(const float* x, int32_t height, int32_t width, int32_t patch, int32_t frames,
+              std::span<const int32_t> order, const Tensor& patches) {
+  expect_shape("patchify", "patches", patches, {int64_t(order.size()), int64_t(3) * frames * patch * patch});
   if (patches.dtype == DType::bf16) {
-    cut(x, height, width, patch, patches.as<bf16_t>());
+    cut(x, height, width, patch, frames, order, patches.as<bf16_t>());
   } else {
     check(patches.dtype == DType::f32, "dtype", "[patchify] patches: expected f32 or bf16, got ",
           dtype_name(patches.dtype));
-    cut(x, height, width, patch, patches.as<float>());
+    cut(x, height, width, patch, frames, order, patches.as<float>());
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "families/family.h"
 #include "model/json.h"
 #include "ops/elementwise.h"
 
@@ -93,30 +94,21 @@ Model::Model(const std::string& dir, Device device, DType compute, const std::op
   const Json json = read_json_file(path);
   check(json.is_object(), "config", path, ": expected an object, got ", json.kind_name());
   const ConfigReader reader(json, path);
-  family_ = &find_family(reader);
-  config = family_->parse_config(reader);
+  const Family& family = find_family(reader);
+  config = family.parse_config(reader);
   if (const std::string generation = dir + "/generation_config.json"; file_exists(generation)) {
     const Json g = read_json_file(generation);
     const ConfigReader r(g, generation);
     config.eos_token_ids = r.integers("eos_token_id", config.eos_token_ids);
   }
   open_shards(dir);
-  tensors_ = family_->list_tensors(config, weights);
+  tensors_ = set_up(family, reader, config, weights);
   bind_tensors();
 }
 
-ImageLayout Model::layout(const ImageShape& shape) const {
-  return {.runs = {int32_t(num_features(shape))}, .position_span = int32_t(num_features(shape))};
-}
-
-int64_t Model::num_features(const ImageShape& shape) const {
-  check(config.has_vision, "request", "image: expected none for a text-only model");
-  const VisionConfig& v = config.vision;
-  check(shape.crops.size() == 1, "request", "image: expected one crop, got ", shape.crops.size());
-  const auto [height, width] = shape.crops[0];
-  check(height == v.image_size && width == v.image_size, "request", "image: expected ", v.image_size, " x ",
-        v.image_size, " pixels, got ", width, " x ", height);
-  return v.num_patches() + (v.drop_class_token ? 0 : 1);
+const Vision& Model::vision() const {
+  check(weights.vision != nullptr, "request", "image: expected none for a text-only model");
+  return *weights.vision;
 }
 
 const Normalisation& Model::normalisation() const {
@@ -187,7 +179,7 @@ void Model::bind_tensors() {
     *spec.slot = Tensor(view.data, view.dtype, spec.shape);
     if (placed_.empty()) stored_ = view.dtype;
     num_parameters_ += view.numel();
-    placed_.push_back({spec.slot, &shard.file()});
+    placed_.push_back({spec.slot, &shard.file(), spec.summed});
   }
   for (const auto& [name, shard] : stored) {
     check(ignorable(name), "checkpoint", shard->path(), ": ", name, ": expected no such tensor in a ",
@@ -255,14 +247,12 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   return t;
 }
 
-DType Model::placed_dtype(const Tensor* slot) const {
-  const DType stored = slot->dtype;
-  if (slot == &weights.embed_tokens && folded_embedding_.data()) return DType::f32;
-  const bool vector = slot->rank == 1;
-  // add() takes no f16, so the two embeddings that are summed are f32 at least.
-  const bool summed = slot == &weights.position_embedding || slot == &weights.class_embedding;
+DType Model::placed_dtype(const Placed& placed) const {
+  const DType stored = placed.slot->dtype;
+  if (placed.slot == &weights.embed_tokens && folded_embedding_.data()) return DType::f32;
+  const bool vector = placed.slot->rank == 1;
   if (!vector && (compute_ == DType::bf16 || device_ == Device::cuda)) return compute_;
-  return summed && stored == DType::f16 ? DType::f32 : stored;
+  return placed.summed && stored == DType::f16 ? DType::f32 : stored;
 }
 
 void Model::prepare(Context& ctx) {
@@ -270,7 +260,7 @@ void Model::prepare(Context& ctx) {
   fold_embedding_adapters(ctx.num_threads);
   if (device_ != Device::cpu) {
     size_t bytes = 0;
-    for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p.slot)));
+    for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p)));
     for_each_adapter_tensor([&](Tensor& t) { bytes += aligned(size_t(t.numel()) * dtype_size(compute_)); });
     const MemorySize memory = memory_size(device_);
     check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_),
@@ -280,7 +270,7 @@ void Model::prepare(Context& ctx) {
   prepared_ = true;
   for (const Placed& p : placed_) {
     const Tensor stored = *p.slot;
-    const DType dtype = placed_dtype(p.slot);
+    const DType dtype = placed_dtype(p);
     if (device_ == Device::cpu && dtype == stored.dtype) {
       mapped_bytes_ += stored.bytes();
       continue;

@@ -10,7 +10,7 @@
 
 #include "core/arena.h"
 #include "input/pixels.h"
-#include "model/families/family.h"
+#include "model/family_tensors.h"
 #include "model/image_layout.h"
 #include "model/model.h"
 #include "model/safetensors.h"
@@ -73,11 +73,8 @@ class Model {
   const std::vector<StoredName>& stored_names() const { return stored_names_; }
   std::vector<std::string> shard_paths() const;
 
-  // What an image of these sizes is among the tokens. Throws Error{"request"} for one that the tower does not take, or
-  // any of a text-only model.
-  ImageLayout layout(const ImageShape& shape) const;
-  // Rows of what the frozen tower makes of it.
-  int64_t num_features(const ImageShape& shape) const;
+  // Throws Error{"request"} for a text-only model.
+  const Vision& vision() const;
   // Throws Error{"internal"} where none was given.
   const Normalisation& normalisation() const;
 
@@ -94,6 +91,7 @@ class Model {
   struct Placed {
     Tensor* slot;
     const MappedFile* file;
+    bool summed;  // TensorSpec::summed
   };
   friend class AdapterLoader;
   void open_shards(const std::string& dir);
@@ -102,11 +100,10 @@ class Model {
   void tie_or_untie();
   void bind_tensors();
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
-  DType placed_dtype(const Tensor* slot) const;
+  DType placed_dtype(const Placed& placed) const;
   template <class Body>
   void for_each_adapter_tensor(Body body);
 
-  const Family* family_ = nullptr;
   std::optional<Normalisation> normalisation_;
   Device device_;
   DType compute_;

@@ -108,10 +108,7 @@ std::vector<TrainRow> TrainSession::tree_rows(const std::vector<SessionRow>& row
   std::vector<TrainRow> out;
   for (const SessionRow& r : rows) {
     out.push_back(r.row);
-    for (const Image& image : r.images) {
-      const ImageShape shape = image_shape(image);
-      out.back().images.push_back({model_.layout(shape).num_rows(), model_.num_features(shape)});
-    }
+    for (const Image& image : r.images) out.back().images.push_back(image_shape(image));
   }
   return out;
 }
@@ -125,13 +122,16 @@ EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
 }
 
 MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes) {
-  int64_t most_features = 0, begin = 0;
+  int64_t most_features = 0, largest_row = 0, begin = 0;
   for (int64_t end : step_ends) {
     int64_t features = 0;
-    for (; begin < end; ++begin) features += rows[size_t(begin)].features;
+    for (; begin < end; ++begin) {
+      features += rows[size_t(begin)].features;
+      largest_row = std::max(largest_row, rows[size_t(begin)].features);
+    }
     most_features = std::max(most_features, features);
   }
-  images_.reserve(most_features);
+  images_.reserve(most_features, largest_row);
   const size_t taken = model_.mapped_bytes() + images_.planned_bytes();
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }

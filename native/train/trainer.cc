@@ -28,19 +28,6 @@ int64_t scored_tokens(const SegmentInput& s) {
   return s.scored.empty() ? int64_t(s.token_ids.size()) : std::count(s.scored.begin(), s.scored.end(), 1);
 }
 
-RowSize size_of(const TrainRow& row) {
-  RowSize size;
-  for (const ImageCount& image : row.images) {
-    size.image_rows += image.rows;
-    size.features += image.features;
-  }
-  for (const SegmentInput& s : row.segments) {
-    size.rows += int64_t(s.token_ids.size());
-    if (s.branch >= 0) size.targets += scored_tokens(s);
-  }
-  return size;
-}
-
 // Scored tokens of branch 0: what a token-averaged loss divides by.
 int64_t chosen_tokens(const TrainRow& row) {
   int64_t n = 0;
@@ -74,13 +61,27 @@ std::string binary_size(size_t bytes) {
 
 }  // namespace
 
+RowSize Trainer::size_of(const TrainRow& row) const {
+  RowSize size;
+  for (const ImageShape& image : row.images) {
+    size.image_rows += weights_.vision->layout(image).num_rows();
+    size.features += weights_.vision->num_features(image);
+  }
+  for (const SegmentInput& s : row.segments) {
+    size.rows += int64_t(s.token_ids.size());
+    if (s.branch >= 0) size.targets += scored_tokens(s);
+  }
+  return size;
+}
+
 // Consecutive rows of a step that go through the model together.
 struct Trainer::MicroBatch {
   std::span<const TrainRow> rows;
   int64_t first_row = 0;  // index of rows[0] in the step
   TreeBatch tree;
-  std::vector<ImageRef> images;        // in the order of their features
-  ImageCount counts{};                 // of all of them
+  std::vector<ImageRef> images;    // in the order of their features
+  std::vector<ImageShape> shapes;  // of those
+  int64_t image_rows = 0, num_features = 0;
   std::vector<int32_t> branch_of_row;  // first branch of each row
   std::vector<int32_t> image_index;    // [T] row of the features, or -1
 };
@@ -91,7 +92,8 @@ struct Trainer::Forward {
   DecoderCall call;
   std::unique_ptr<AttentionPlan> plan;  // call.plan points here, also after a move
   Tensor token_ids, image_index, target_rows, targets;
-  ProjectorActivations projector;
+  Tensor features;           // of the frozen tower
+  std::vector<Tensor> kept;  // of the connector, where it is trained
   std::vector<LayerActivations> layers;
   HeadActivations head;
   std::vector<double> branch_sums;
@@ -155,8 +157,8 @@ void Trainer::plan_device_memory() {
 // A micro-batch that is all images. Answers are the smaller part of what preference data packs; a batch that
 // has more makes the slab grow.
 RowSize Trainer::dense_batch(int64_t rows) const {
-  const int64_t image_rows = config_.has_vision ? rows : 0;
-  return {rows, rows / 2, image_rows, image_rows};
+  if (!weights_.vision) return {rows, rows / 2};
+  return {rows, rows / 2, rows, rows * weights_.vision->features_a_row()};
 }
 
 void Trainer::check_cancelled() const {
@@ -238,9 +240,10 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
       }
       for (size_t i = 0; i < row.images.size(); ++i) {
         b.images.push_back({int32_t(begin + r), int32_t(i)});
-        first_image_row.push_back(int32_t(b.counts.rows));
-        b.counts.rows += row.images[i].rows;
-        b.counts.features += row.images[i].features;
+        b.shapes.push_back(row.images[i]);
+        first_image_row.push_back(int32_t(b.image_rows));
+        b.image_rows += weights_.vision->layout(row.images[i]).num_rows();
+        b.num_features += weights_.vision->num_features(row.images[i]);
       }
       b.branch_of_row.push_back(branches);
       branches += row.num_branches();
@@ -248,9 +251,12 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
     b.tree = pack_tree(segments);
     b.tree.num_branches = branches;
     b.image_index.assign(b.tree.token_ids.size(), -1);
+    std::vector<int32_t> next(b.images.size(), 0);  // an image stands whole in each place, run after run
     for (const ImageSlot& slot : b.tree.images) {
+      int32_t& first = next[size_t(slot.image)];
       for (int32_t k = 0; k < slot.row_count; ++k)
-        b.image_index[slot.row_begin + k] = first_image_row[size_t(slot.image)] + k;
+        b.image_index[slot.row_begin + k] = first_image_row[size_t(slot.image)] + first + k;
+      first = (first + slot.row_count) % weights_.vision->layout(b.shapes[size_t(slot.image)]).num_rows();
     }
     batches.push_back(std::move(b));
     begin = end;
@@ -267,14 +273,18 @@ size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level,
   size_t total =
       4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + 2 * bytes(rows, d, compute_) + 16 * 64;
   if (image_rows > 0)
-    total += projector_activation_bytes(config_, features, compute_) + 2 * bytes(image_rows, d, compute_);
+    total += bytes(features, weights_.vision->feature_width(), compute_) +
+             weights_.vision->kept_bytes(features, compute_) +
+             2 * bytes(weights_.vision->num_planes() * image_rows, d, compute_);
   if (backward) {
     for (const DecoderLayer& l : weights_.layers)
       total += activation_bytes(config_, l, rows, compute_, level) + 24 * 64;
     total += head_activation_bytes(config_, targets, compute_) + bytes(rows, d, compute_);
   }
-  return total + std::max(decoder_scratch_bytes(config_, weights_, rows, compute_, backward),
-                          head_scratch_bytes(config_, weights_.lm_head, targets, options_.head_chunk_rows, compute_));
+  const size_t connect = features > 0 ? weights_.vision->connect_bytes(features, compute_) : 0;
+  return total + std::max({decoder_scratch_bytes(config_, weights_, rows, compute_, backward),
+                           head_scratch_bytes(config_, weights_.lm_head, targets, options_.head_chunk_rows, compute_),
+                           connect});
 }
 
 MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
@@ -339,8 +349,7 @@ std::string Trainer::memory_plan() const {
 Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encode, bool keep) {
   const TreeBatch& tree = b.tree;
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
-  const auto [image_rows, num_features] = b.counts;
-  const size_t need = activation_slab_bytes({t, num_targets, image_rows, num_features}, level_, keep);
+  const size_t need = activation_slab_bytes({t, num_targets, b.image_rows, b.num_features}, level_, keep);
   check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ",
         b.rows.front().id, ": ", t, " packed tokens need ", binary_size(need), " at recompute level ", level_,
         ", the GPU has ", binary_size(options_.memory_budget), " for activations");
@@ -362,13 +371,13 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   const Tensor x = arena_.tensor(compute_, {t, d});
   const Tensor last = arena_.tensor(compute_, {t, d});
   Tensor image_features;
-  if (image_rows > 0) {
-    const bool keep_projector = keep && trainable_.trains_projector;
-    f.projector = make_projector_activations(config_, num_features, compute_, arena_);
-    encode(b.images, f.projector.features);
-    image_features = arena_.tensor(compute_, {image_rows, d});
-    projector_forward(ctx_, config_, weights_, f.projector.features, image_features,
-                      keep_projector ? &f.projector : nullptr, arena_);
+  if (b.image_rows > 0) {
+    const Vision& vision = *weights_.vision;
+    f.features = arena_.tensor(compute_, {b.num_features, vision.feature_width()});
+    encode(b.images, f.features);
+    image_features = arena_.tensor(compute_, {vision.num_planes() * b.image_rows, d});
+    const bool is_kept = keep && trainable_.trains_projector;
+    vision.connect(ctx_, f.features, b.shapes, image_features, is_kept ? &f.kept : nullptr, arena_);
   }
   embed(ctx_, weights_, f.token_ids, f.image_index, image_features, x);
   DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = level_};
@@ -411,11 +420,12 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
   };
   decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
-  if (trainable_.trains_projector && f.projector.features) {
-    const Tensor drows = arena_.tensor(compute_, {f.projector.features.dim(0), d});
+  if (trainable_.trains_projector && f.features) {
+    const Vision& vision = *weights_.vision;
+    const Tensor drows = arena_.tensor(compute_, {vision.num_planes() * f.batch->image_rows, d});
     fill(ctx_, 0, drows);
     scatter_add_rows(ctx_, dx, f.image_index, drows);
-    projector_backward(ctx_, config_, weights_, f.projector, drows, trainable_.projector, arena_);
+    vision.connect_backward(ctx_, f.features, f.batch->shapes, f.kept, drows, trainable_.connector, arena_);
   }
 }
 

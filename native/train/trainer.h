@@ -25,17 +25,12 @@
 
 namespace vpref {
 
-// Rows of an image: among the tokens, and of what the frozen tower makes of it.
-struct ImageCount {
-  int64_t rows, features;
-};
-
 // One record, tokenised. Branch numbers inside `segments`: 0 the chosen (or only) answer, 1..K the rejected ones,
 // K+1..K+J the chosen answer behind damaged images.
 struct TrainRow {
   std::string id;
   std::vector<SegmentInput> segments;
-  std::vector<ImageCount> images;   // that the segments number 0..
+  std::vector<ImageShape> images;   // that the segments number 0..
   int32_t num_rejected = 0;         // K
   int32_t num_rejected_images = 0;  // J
   bool label = true;                // kto
@@ -153,6 +148,7 @@ class Trainer {
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
   size_t micro_batch_end(std::span<const RowSize> rows, size_t begin) const;
   void reserve(size_t bytes);
+  RowSize size_of(const TrainRow& row) const;
   RowSize dense_batch(int64_t rows) const;
   Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
   void backward(Forward& f, std::span<const double> branch_weight, bool is_last);

@@ -69,6 +69,12 @@ export interface NativeFacts {
   modelType: string;
   hasVision: boolean;
   imageTokenId: number;
+  /** Where the decoder stands in transformers' module tree, with a dot after it. */
+  textModule: string;
+  /** Names that modules_to_save has for the connector's parts. */
+  connectorModules: string[];
+  /** Names of their tensors. */
+  connectorParts: string[];
   vocabSize: number;
   maxPositionEmbeddings: number;
   bosTokenId: number;

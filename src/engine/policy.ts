@@ -170,6 +170,7 @@ function policyInfo(facts: NativeFacts): PolicyInfo {
     numParameters: facts.numParameters,
     threads: facts.threads,
     notes: facts.notes,
+    modules: { text: facts.textModule, connector: facts.connectorModules, connectorParts: facts.connectorParts },
     ...(facts.hasVision && { vision: { imageTokenId: facts.imageTokenId } }),
   };
 }

@@ -94,7 +94,7 @@ export type Scored = Float32Array;
 
 /** What a loaded model is. */
 export interface PolicyInfo {
-  /** "llava" or "llama". */
+  /** As config.json has it. */
   modelType: string;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
@@ -104,6 +104,15 @@ export interface PolicyInfo {
   /** Absent for a text-only model. */
   vision?: {
     imageTokenId: number;
+  };
+  /** Names in transformers' module tree, for adapters. */
+  modules: {
+    /** The decoder, with a dot after it. */
+    text: string;
+    /** The connector's parts that may be trained. */
+    connector: string[];
+    /** Their tensors. */
+    connectorParts: string[];
   };
   numParameters: number;
   /** How the file stores the weights. */

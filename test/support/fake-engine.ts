@@ -28,6 +28,7 @@ const INFO: PolicyInfo = {
   maxPositions: 512,
   eosIds: [2],
   vision: { imageTokenId: 787 },
+  modules: { text: 'model.language_model.', connector: ['multi_modal_projector'], connectorParts: [] },
   numParameters: 1,
   storedDtype: 'f16',
   threads: 1,

@@ -38,7 +38,8 @@ TEST(Pixels, PatchesAreInConvolutionOrder) {
   std::vector<float> x(3 * height * width);
   for (size_t i = 0; i < x.size(); ++i) x[i] = float(i);
   std::vector<float> out(2 * 3 * 12);
-  patchify(x.data(), height, width, patch, Tensor(out.data(), DType::f32, {6, 12}));
+  const std::vector<int32_t> order = {0, 1, 2, 3, 4, 5};
+  patchify(x.data(), height, width, patch, 1, order, Tensor(out.data(), DType::f32, {6, 12}));
   size_t at = 0;
   for (int py = 0; py < 2; ++py) {
     for (int px = 0; px < 3; ++px) {
@@ -50,6 +51,19 @@ TEST(Pixels, PatchesAreInConvolutionOrder) {
       }
     }
   }
+}
+
+TEST(Pixels, PatchesInAnyOrderWithThePictureInEveryFrame) {
+  std::vector<float> x(3 * 2 * 4);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = float(i);
+  std::vector<float> out(2 * 3 * 2 * 4);
+  const std::vector<int32_t> order = {1, 0};
+  patchify(x.data(), 2, 4, 2, 2, order, Tensor(out.data(), DType::f32, {2, 24}));
+  const std::vector<float> right = {2, 3, 6, 7}, blue_left = {16, 17, 20, 21};
+  EXPECT_EQ(std::vector<float>(out.begin(), out.begin() + 4), right);
+  EXPECT_EQ(std::vector<float>(out.begin() + 4, out.begin() + 8), right);
+  EXPECT_EQ(std::vector<float>(out.end() - 8, out.end() - 4), blue_left);
+  EXPECT_EQ(std::vector<float>(out.end() - 4, out.end()), blue_left);
 }
 
 TEST(Pixels, DiffusionIsAppliedToEachNormalisedCropWithNoiseOfItsOwn) {

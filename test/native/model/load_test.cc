@@ -132,8 +132,9 @@ TEST_F(LoadTest, ConfigurationErrorsNameTheKey) {
     replace("config.json", from, to);
     expect_message(part);
   };
-  config("\"model_type\": \"llava\"", "\"model_type\": \"llava_next\"",
-         "config.json: model_type: expected \"llava\" or \"llama\", got \"llava_next\"");
+  config("\"model_type\": \"llava\"", "\"model_type\": \"llava_two\"",
+         "config.json: model_type: expected one of \"idefics3\", \"llama\", \"llava\", \"llava_next\", \"smolvlm\", "
+         "got \"llava_two\"");
   config("\"model_type\": \"llama\"", "\"model_type\": \"mistral\"", "text_config: model_type");
   config("\"model_type\": \"clip_vision_model\"", "\"model_type\": \"siglip_vision_model\"",
          "vision_config: model_type");

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Llama and Vicuna: the text-only family, and the decoder that llava shares.
+#include "families/llama/llama.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "core/error.h"
-#include "model/families/family.h"
 
 namespace vpref {
 
@@ -101,20 +102,21 @@ void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& lay
                 FamilyTensors& out) {
   for (size_t i = stack.first; i < stack.first + stack.count; ++i) {
     const LinearInfo& info = kLinears[i];
-    list_linear(layer.linears[i], (c.*info.outputs)(), (c.*info.inputs)(), false, group, at + info.path, out);
+    out.add_linear(layer.linears[i], (c.*info.outputs)(), (c.*info.inputs)(), false, group, at + info.path);
   }
   for (size_t i = stack.first; i < stack.first + stack.count; ++i) {
     const int64_t n = (c.*kLinears[i].outputs)();
-    if (c.bias[i]) out.tensors.push_back({&layer.linears[i].bias, {n}, {n}, group, at + kLinears[i].path + ".bias"});
+    if (c.bias[i]) out.add(&layer.linears[i].bias, {n}, group, at + kLinears[i].path + ".bias");
   }
 }
 
 }  // namespace
 
-const Family llama_family = {"llama", parse_config, list_tensors};
+extern const Family llama_family;
+const Family llama_family = {"llama", parse_config, nullptr, list_tensors};
 
-TextConfig parse_llama_text(const ConfigReader& config) {
-  if (config.string("model_type", "llama") != "llama") config.fail("model_type", "\"llama\"");
+TextConfig parse_llama_text(const ConfigReader& config, const char* model_type) {
+  if (config.string("model_type", model_type) != model_type) config.fail("model_type", cat("\"", model_type, "\""));
   if (config.string("hidden_act", "silu") != "silu") config.fail("hidden_act", "\"silu\"");
   if (config.has("quantization_config"))
     config.fail("quantization_config", "none (quantised checkpoints are not supported)");
@@ -143,24 +145,24 @@ TextConfig parse_llama_text(const ConfigReader& config) {
 
 void list_llama_tensors(const TextConfig& c, Weights& weights, int text, int head, FamilyTensors& out) {
   const int64_t d = c.hidden_size, v = c.vocab_size;
-  out.tensors.push_back({&weights.embed_tokens, {v, d}, {v, d}, text, "embed_tokens.weight"});
+  out.add(&weights.embed_tokens, {v, d}, text, "embed_tokens.weight");
   weights.layers.resize(size_t(c.num_hidden_layers));
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     DecoderLayer& l = weights.layers[i];
     const std::string at = "layers." + std::to_string(i) + ".";
-    out.tensors.push_back({&l.input_layernorm, {d}, {d}, text, at + "input_layernorm.weight"});
+    out.add(&l.input_layernorm, {d}, text, at + "input_layernorm.weight");
     list_stack(c, kQkv, l, text, at, out);
     list_stack(c, kAttentionOut, l, text, at, out);
     if (c.qk_norm) {
-      out.tensors.push_back({&l.q_norm, {c.head_dim}, {c.head_dim}, text, at + "self_attn.q_norm.weight"});
-      out.tensors.push_back({&l.k_norm, {c.head_dim}, {c.head_dim}, text, at + "self_attn.k_norm.weight"});
+      out.add(&l.q_norm, {c.head_dim}, text, at + "self_attn.q_norm.weight");
+      out.add(&l.k_norm, {c.head_dim}, text, at + "self_attn.k_norm.weight");
     }
-    out.tensors.push_back({&l.post_attention_layernorm, {d}, {d}, text, at + "post_attention_layernorm.weight"});
+    out.add(&l.post_attention_layernorm, {d}, text, at + "post_attention_layernorm.weight");
     list_stack(c, kGateUp, l, text, at, out);
     list_stack(c, kMlpOut, l, text, at, out);
   }
-  out.tensors.push_back({&weights.norm, {d}, {d}, text, "norm.weight"});
-  list_linear(weights.lm_head, v, d, false, head, "lm_head", out);
+  out.add(&weights.norm, {d}, text, "norm.weight");
+  out.add_linear(weights.lm_head, v, d, false, head, "lm_head");
   TensorSpec& lm_head = out.tensors.back();
   if (c.tie_word_embeddings) {  // a copy in the file is ignored, as transformers does
     lm_head.optional = true;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a model family owns: how its config.json reads, and under which names its tensors stand in the files.
+// Under which names a family's tensors stand in the files, and in adapters.
 #pragma once
 #include <string>
 #include <vector>
 
-#include "model/config_reader.h"
 #include "model/model.h"
 
 namespace vpref {
@@ -17,6 +16,7 @@ struct TensorSpec {
   int group;                          // index into FamilyTensors::groups
   std::string name;                   // within the group, "layers.0.self_attn.q_proj.weight"
   bool optional = false;              // a tied head may stand in the file or not
+  bool summed = false;                // an operand of add(), which takes no f16
 };
 
 // A linear layer by its module path within a group, for adapters.
@@ -37,28 +37,14 @@ struct FamilyTensors {
   std::vector<TensorGroup> groups;
   std::vector<TensorSpec> tensors;
   std::vector<LinearSpec> linears;
+
+  // The index of the new group.
+  int add_group(TensorGroup group);
+  void add(Tensor* slot, std::vector<int64_t> shape, int group, const std::string& name);
+  // Weight and bias of one linear layer.
+  void add_linear(Linear& linear, int64_t outputs, int64_t inputs, bool bias, int group, const std::string& path);
+  // What was added since then (tensors.size() and linears.size() before) is known and checked, and not used.
+  void leave_out_from(size_t first_tensor, size_t first_linear);
 };
-
-struct Family {
-  const char* model_type;
-  // Throws Error{"config"} naming the key.
-  ModelConfig (*parse_config)(const ConfigReader& config);
-  // Sizes weights.layers and vision_layers and lists every tensor.
-  FamilyTensors (*list_tensors)(const ModelConfig& config, Weights& weights);
-};
-
-// The family of a config.json's model_type. Throws Error{"config"} naming the supported ones.
-const Family& find_family(const ConfigReader& config);
-
-extern const Family llama_family;
-extern const Family llava_family;
-
-// Shared by every family with a Llama decoder.
-TextConfig parse_llama_text(const ConfigReader& config);
-// Adds the decoder's tensors: group `text` holds embed_tokens, layers and norm; group `head` holds lm_head.
-void list_llama_tensors(const TextConfig& config, Weights& weights, int text, int head, FamilyTensors& out);
-// Adds weight and bias of one linear layer.
-void list_linear(Linear& linear, int64_t outputs, int64_t inputs, bool bias, int group, const std::string& path,
-                 FamilyTensors& out);
 
 }  // namespace vpref
