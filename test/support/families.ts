@@ -37,7 +37,7 @@ export interface GoldenRow {
   cols?: number[][];
   best_resolution_hw?: [number, number][];
   image_grid_thw?: [number, number, number][];
-  answers: { text: string; ids: number[]; prompt_is_prefix: boolean }[];
+  answers: { text: string; ids: number[]; prompt_is_prefix: boolean; sum: number }[];
   greedy: { ids: number[]; text: string };
 }
 
