@@ -68,6 +68,8 @@ export interface RecordPlan {
 export interface PreparedPrompt {
   prompt: PromptIds;
   promptIds: Int32Array;
+  /** Positions that promptIds take. */
+  numPositions: number;
   /** The ids of each image within promptIds. */
   imageIds: readonly (readonly number[])[];
   images: ImageInput[];

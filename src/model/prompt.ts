@@ -38,22 +38,29 @@ export function preparePrompt(
 ): PreparedPrompt {
   const tokens = context.vision?.tokens;
   const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, tokens);
-  const expansions = images.map((image) => expansionOf(image, plan, context));
+  const made = images.map((image) => expansionOf(image, plan, context));
+  const expansions = made.map(({ ids }) => ids);
   const ids = expandImages(prompt.ids, tokens, expansions);
   checkVocabulary(ids, context, 'prompt');
+  const numPositions = made.reduce((sum, { numRows, positionSpan }) => sum - numRows + positionSpan, ids.length);
   // At least one token must come after it.
-  checkLength(ids.length + 1, context, 'prompt');
-  return { prompt, promptIds: ids, imageIds: expansions, images };
+  checkLength(numPositions + 1, context, 'prompt');
+  return { prompt, promptIds: ids, numPositions, imageIds: expansions, images };
 }
 
 // The runs are the engine's, the text between them the family's.
-function expansionOf(image: ImageInput, plan: RecordPlan, { vision, engine, tokenizer }: ModelContext): number[] {
+function expansionOf(
+  image: ImageInput,
+  plan: RecordPlan,
+  { vision, engine, tokenizer }: ModelContext,
+): { ids: number[]; numRows: number; positionSpan: number } {
   const { family, tokens, onLargeImage } = vision!;
   const { height, width, crops } = image;
   const shape = { height, width, crops: crops.map((crop) => ({ height: crop.height, width: crop.width })) };
-  const { runs, numRows } = engine.layout(shape);
+  const { runs, numRows, positionSpan } = engine.layout(shape);
   if (numRows > LARGE_IMAGE_ROWS) onLargeImage?.(shape, numRows);
-  return imageIds(family.expansion(image, plan.images!), runs, tokens, tokenizer);
+  const ids = imageIds(family.expansion(image, plan.images!), runs, tokens, tokenizer);
+  return { ids, numRows, positionSpan };
 }
 
 /** The prompt's turns, those to be generated as null. */
@@ -77,7 +84,7 @@ export function writtenTurns(row: Row, numImages: number, context: ModelContext,
 
 /** Ids of an answer. Throws FieldError for ids beyond the vocabulary, RunError{"too-long"} where it does not fit behind its prompt. */
 export function answerIds(
-  prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds'>,
+  prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds' | 'numPositions'>,
   { text, end = true }: ResponseText,
   context: ModelContext,
   field = 'response',
@@ -85,7 +92,7 @@ export function answerIds(
   const ids = responseIds(prepared.prompt, text, context.tokenizer, context.vision?.tokens, { end });
   checkVocabulary(ids, context, field);
   const length = prepared.promptIds.length + ids.length;
-  checkLength(length - 1, context, 'prompt and response');
+  checkLength(prepared.numPositions + ids.length - 1, context, 'prompt and response');
   if (context.maxLength !== undefined && length > context.maxLength)
     throw new RunError(
       'too-long',
@@ -107,7 +114,7 @@ export async function scoreResponses(
   return scored.map((tokens) => ({ logps: sumLogps(tokens), numTokens: tokens.length }));
 }
 
-/** Throws RunError{"too-long"} when `length` rows do not fit the model's positions. */
+/** Throws RunError{"too-long"} when `length` positions are more than the model has. */
 export function checkLength(length: number, context: ModelContext, what: string): void {
   const { maxPositions } = context.engine.info;
   if (length > maxPositions) {

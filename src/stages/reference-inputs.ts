@@ -21,7 +21,7 @@ export async function referenceInputs(row: Row, plan: RecordPlan, context: Model
   const turns = writtenTurns(row, images.length, context);
   const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, context.vision?.tokens);
   // Lengths are for those who compute.
-  const unbounded = { prompt, promptIds: new Int32Array() };
+  const unbounded = { prompt, promptIds: new Int32Array(), numPositions: 0 };
   const answer = (text: string) => digest(answerIds(unbounded, { text }, context));
   const bytes = (sources: readonly string[]) => Promise.all(sources.map((source) => imageDigest(row, source, context)));
   const hasImages = images.length + rejectedImages.length > 0;

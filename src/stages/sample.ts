@@ -95,14 +95,14 @@ async function generateTurn(
   { n, branch, turn }: { n: number; branch: number; turn: number },
 ): Promise<Answer[]> {
   const { tokenizer, engine } = context;
-  const { promptIds } = preparePrompt(turns, images, plan, context);
+  const { promptIds, numPositions } = preparePrompt(turns, images, plan, context);
   const { strings, bytes, ids } = stops(draw.stop, context);
   // The template's end token ends an answer, also where the model's configuration does not name it.
   const end = endId(plan, context);
   const stopIds = end === undefined || engine.info.eosIds.includes(end) ? ids : [...ids, end];
   const { temperature, topP, topK, beams, repetitionMaxPeriod } = draw;
   // The answer ends where the positions end; its finish_reason says so.
-  const maxNewTokens = Math.min(draw.maxNewTokens, engine.info.maxPositions - promptIds.length);
+  const maxNewTokens = Math.min(draw.maxNewTokens, engine.info.maxPositions - numPositions);
   const request = {
     promptIds,
     images,

@@ -105,9 +105,27 @@ test('a picture of very many tokens is told', async () => {
   const plan = await planRecord(rowOf({}), context);
   const content = [{ type: 'image' as const }, { type: 'text' as const, text: 'Q' }];
   for (const numRows of [4096, 4097]) {
-    const engine = { ...context.engine, layout: () => ({ runs: [numRows], numRows, numFeatures: numRows }) };
+    const engine = {
+      ...context.engine,
+      layout: () => ({ runs: [numRows], numRows, positionSpan: numRows, numFeatures: numRows }),
+    };
     const image = await context.loadImage('a.png', plan.images!);
     preparePrompt([{ role: 'user', content }], [image], plan, { ...context, engine, vision });
   }
   assert.deepEqual(told, [4097]);
+});
+
+test("a picture's positions count, not its rows", async () => {
+  const context = await fakeContext();
+  const plan = await planRecord(rowOf({}), context);
+  const content = [{ type: 'image' as const }, { type: 'text' as const, text: 'Q' }];
+  const image = await context.loadImage('a.png', plan.images!);
+  const prepare = (positionSpan: number) => {
+    const engine = { ...context.engine, info: { ...context.engine.info, maxPositions: 512 } };
+    const layout = () => ({ runs: [2000], numRows: 2000, positionSpan, numFeatures: 2000 });
+    return preparePrompt([{ role: 'user', content }], [image], plan, { ...context, engine: { ...engine, layout } });
+  };
+  const { promptIds, numPositions } = prepare(50);
+  assert.equal(promptIds.length - numPositions, 1950);
+  assert.throws(() => prepare(2000), /prompt: expected at most 512 tokens \(max_position_embeddings\), got 20\d\d/);
 });

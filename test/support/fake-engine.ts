@@ -47,7 +47,12 @@ function fakeEngine(
 ): FakeEngine {
   const engine: FakeEngine = {
     info: INFO,
-    layout: ({ crops }) => ({ runs: crops.map(() => 64), numRows: 64 * crops.length, numFeatures: 64 * crops.length }),
+    layout: ({ crops }) => ({
+      runs: crops.map(() => 64),
+      numRows: 64 * crops.length,
+      positionSpan: 64 * crops.length,
+      numFeatures: 64 * crops.length,
+    }),
     generated: [],
     scored: [],
     async generate(request) {
