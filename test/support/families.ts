@@ -38,7 +38,7 @@ export interface GoldenRow {
   best_resolution_hw?: [number, number][];
   image_grid_thw?: [number, number, number][];
   answers: { text: string; ids: number[]; prompt_is_prefix: boolean; sum: number }[];
-  greedy: { ids: number[]; text: string };
+  greedy: { ids: number[]; text: string; min_margin: number };
 }
 
 export function goldenRows(name: string): GoldenRow[] {
