@@ -3,7 +3,7 @@
 import { Flags, type Interfaces } from '@oclif/core';
 import type { Stage } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
-import { STEER_ATTRIBUTES } from '../stages/steerlm.ts';
+import { STEER_ATTRIBUTES } from '../records/steerlm.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from './flags.ts';
 import { openModelOf } from './model-flags.ts';
 import { presetFlags } from './preset.ts';
@@ -160,7 +160,7 @@ async function openEndpoint(
     throw new UsageError(
       `--endpoint: expected a URL such as http://host:8000/v1, got ${JSON.stringify(withoutLogins(baseUrl))}`,
     );
-  const { endpointFlow, sampleEndpoint } = await import('../stages/sample-endpoint.ts');
+  const { endpointFlow, sampleEndpoint } = await import('../stages/sample/endpoint.ts');
   const { openHttpClient } = await import('../http/client.ts');
   const keyName = flags['key-env'];
   const key = keyName === undefined ? undefined : process.env[keyName];

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { sampleProgress } from '../cli/figures.ts';
 import { warnNoQuirk, withPreset } from '../cli/preset.ts';
+import { hasQuirk } from '../cli/presets.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { openSample, sampleFlags } from '../cli/sample-options.ts';
 import { UsageError } from '../records/error.ts';
-import { hasQuirk } from '../stages/presets.ts';
 
 export default class Sample extends RecordCommand {
   static override summary = "answer each record's prompt with a model";

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { withPreset } from '../cli/preset.ts';
+import { presetHelp } from '../cli/presets.ts';
 import { ofRank, ranksOf, takeRank } from '../cli/ranks.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { trainFlags } from '../cli/train-flags.ts';
 import { trainingRun } from '../cli/train-run.ts';
-import { presetHelp } from '../stages/presets.ts';
 
 export default class Train extends RecordCommand {
   static override summary = 'align a model with preference data or answers: DPO and its family, SFT';

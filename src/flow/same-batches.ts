@@ -108,7 +108,10 @@ export class RowWindow {
     const { rowsInEngine } = this.#options;
     const slots = this.#slots.slice(0, rowsInEngine);
     if (slots.some(({ state }) => state === 'loading')) return;
-    if (slots.length < rowsInEngine && !this.#isInputOver && !this.#isImpatient) return this.#waitForInput();
+    if (slots.length < rowsInEngine && !this.#isInputOver && !this.#isImpatient) {
+      this.#waitForInput();
+      return;
+    }
     const ready = slots.filter(({ state }) => state === 'ready');
     for (const slot of ready) slot.admit();
     if (ready.length > 0) this.#touch();

@@ -17,8 +17,8 @@ import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
-import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
-import { describeImages, describePicture, type ImageModel } from './examine-images.ts';
+import { cudaRemedy, describeCudaParts, findCudaParts } from './doctor/cuda-parts.ts';
+import { describeImages, describePicture, type ImageModel } from './doctor/examine-images.ts';
 
 export interface Check {
   check: string;

@@ -8,10 +8,10 @@ import { loadImages, openTurns, preparePrompt } from '../model/prompt.ts';
 import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
+import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import type { Turn } from '../text/chat-template.ts';
-import { type DrawOptions, recordDraw } from './draw.ts';
-import { steerRequest, withRequest } from './steerlm.ts';
+import { type DrawOptions, recordDraw } from './sample/draw.ts';
 
 /** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
 export interface SampleOptions extends DrawOptions {

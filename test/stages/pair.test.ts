@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/steerlm.ts
+// Covers src/records/steerlm.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Row } from '../../src/flow/stage.ts';

@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { encodePng, loadImage } from '../../pixels/decode.ts';
 import { addDiffusionNoise } from '../../pixels/diffusion.ts';
 import type { Image } from '../../pixels/image.ts';
+import { writePicture } from '../../pixels/picture-file.ts';
 import type { ViewsJob, ViewsResult } from '../../pixels/pool.ts';
 import { resizeImage } from '../../pixels/resize.ts';
 import { CLIP_MEAN, CLIP_STD, padToSquare } from '../../pixels/square.ts';
 import type { ViewOp } from '../../records/record.ts';
 import { ORIGINAL_VIEW } from '../../records/view.ts';
-import { writePicture } from '../picture-file.ts';
 import { isNoise, opsOfImage, replayView } from './make-view.ts';
 
 /** Applies the operations of every view: the same operations give the same bytes under the same names. */

@@ -6,11 +6,11 @@ import { pixelFault } from '../../flow/pixel-fault.ts';
 import { mapRowsConcurrently, type Row, type Stage } from '../../flow/stage.ts';
 import type { Size } from '../../pixels/image.ts';
 import { imageSize } from '../../pixels/image-size.ts';
+import { clearLeftovers } from '../../pixels/picture-file.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { View, VprefRecord } from '../../records/record.ts';
 import { hasPixelOps } from '../../records/view.ts';
-import { clearLeftovers } from '../picture-file.ts';
 import { changesPixels, drawViews } from './make-view.ts';
 import type { ViewSpec } from './view-spec.ts';
 

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { clearLeftovers, writePicture } from '../../src/stages/picture-file.ts';
+import { clearLeftovers, writePicture } from '../../src/pixels/picture-file.ts';
 import { temporaryFolder } from '../support/run-cli.ts';
 
 test('a picture is there whole, and nothing beside it', () => {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What doctor says of a model's images: how they are brought to size, and how many tokens a picture takes.
-import type { Family, ImagePlan, Size } from '../../families/family.ts';
-import type { Policy } from '../engine/policy.ts';
-import { imageSize } from '../pixels/image-size.ts';
-import { imageIds } from '../text/prompt-ids.ts';
-import type { ModelTokenizer } from '../text/tokenizer.ts';
+import type { Family, ImagePlan, Size } from '../../../families/family.ts';
+import type { Policy } from '../../engine/policy.ts';
+import { imageSize } from '../../pixels/image-size.ts';
+import { imageIds } from '../../text/prompt-ids.ts';
+import type { ModelTokenizer } from '../../text/tokenizer.ts';
 
 /** A model that takes images, in memory. */
 export interface ImageModel {

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { cudaRemedy, describeCudaParts, findCudaParts } from '../../src/stages/cuda-parts.ts';
+import { cudaRemedy, describeCudaParts, findCudaParts } from '../../../src/stages/doctor/cuda-parts.ts';
 
 test('the parts are found one by one, and the remedy names the first that is missing', (t) => {
   const root = mkdtempSync(join(tmpdir(), 'vpref-cuda-'));

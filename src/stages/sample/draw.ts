@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How answers are drawn, by the engine or by a server, and what a record says about it itself.
 
-import type { Row } from '../flow/stage.ts';
-import { RecordError } from '../records/error.ts';
+import type { Row } from '../../flow/stage.ts';
+import { RecordError } from '../../records/error.ts';
 
 export interface DrawOptions {
   n: number;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/draw.ts
+// Covers src/stages/sample/draw.ts
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { openHttpClient } from '../../src/http/client.ts';
-import type { Response, VprefRecord } from '../../src/records/record.ts';
-import { type EndpointSampling, endpointFlow, sampleEndpoint } from '../../src/stages/sample-endpoint.ts';
-import { hastyClock, runRecords } from '../support/annotate-stage.ts';
-import { type Behaviour, type Seen, startJudgeServer } from '../support/judge-server.ts';
+import { openHttpClient } from '../../../src/http/client.ts';
+import type { Response, VprefRecord } from '../../../src/records/record.ts';
+import { endpointFlow, sampleEndpoint } from '../../../src/stages/sample/endpoint.ts';
+import type { EndpointSampling } from '../../../src/stages/sample/endpoint-server.ts';
+import { hastyClock, runRecords } from '../../support/annotate-stage.ts';
+import { type Behaviour, type Seen, startJudgeServer } from '../../support/judge-server.ts';
 
 const PNG =
   'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=';

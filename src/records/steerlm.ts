@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SteerLM's request: the attributes that an answer has (pair) or should have (sample), told in the prompt.
-import type { Message, VprefRecord } from '../records/record.ts';
+import type { Message, VprefRecord } from './record.ts';
 
 /** HelpSteer's attributes, integers 0..4, in the order in which they are told. */
 export const STEER_ATTRIBUTES = ['helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity'] as const;
