@@ -230,6 +230,7 @@ Napi::Value layout_value(Napi::Env env, const ImageLayout& layout, int64_t num_f
   for (uint32_t i = 0; i < layout.runs.size(); ++i) runs.Set(i, layout.runs[i]);
   to.Set("runs", runs);
   to.Set("numRows", layout.num_rows());
+  to.Set("positionSpan", layout.offsets.empty() ? layout.num_rows() : layout.position_span);
   to.Set("numFeatures", double(num_features));
   return to;
 }

@@ -50,7 +50,9 @@ function sourceKey(root: string): string {
   const sum = createHash('sha256');
   const folders = ['native', 'families'].map((name) => join(root, name)).filter((path) => existsSync(path));
   const files = folders.flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }));
-  const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+  const names = files
+    .filter((file) => file.isFile() && !file.name.endsWith('.ts'))
+    .map((file) => join(file.parentPath, file.name));
   for (const name of names.sort()) sum.update(`${relative(root, name)} ${statSync(name).size}\n`);
   knownKey = `${version}-${process.platform}-${process.arch}-${sum.digest('hex').slice(0, 12)}`;
   return knownKey;

@@ -29,6 +29,8 @@ export interface ImageLayout {
   runs: number[];
   /** Their sum. */
   numRows: number;
+  /** Positions that it takes of the model's, which may be fewer than its rows. */
+  positionSpan: number;
   /** Rows of what the frozen tower makes of it. */
   numFeatures: number;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker thread of src/pixels/pool.ts: decodes, transforms and encodes images.
 import { parentPort } from 'node:worker_threads';
+import type { ImagePlan } from '../../families/family.ts';
+import { familyNamed } from '../../families/index.ts';
 import { loadImage } from '../pixels/decode.ts';
-import { modelInput } from '../pixels/model-input.ts';
+import type { ModelImage } from '../pixels/image.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import type { PixelJobs, PixelReply, PixelRequest } from '../pixels/pool.ts';
 import { writeViews } from '../stages/augment/image-files.ts';
@@ -10,13 +12,11 @@ import { replayView } from '../stages/augment/make-view.ts';
 
 const port = parentPort!;
 
-type Result<K extends keyof PixelJobs> = PixelJobs[K]['result'];
-
 port.on('message', async (request: PixelRequest) => {
   try {
     const result = await perform(request);
-    const transfer =
-      request.kind === 'modelInput' ? [(result as Result<'modelInput'>).image.data.buffer as ArrayBuffer] : [];
+    const crops = request.kind === 'modelInput' ? (result as ModelImage).crops : [];
+    const transfer = crops.map(({ data }) => data.buffer as ArrayBuffer);
     port.postMessage({ result } satisfies PixelReply, transfer);
   } catch (error) {
     const { code = 'pixels', message } = error as { code?: string; message: string };
@@ -28,7 +28,7 @@ port.on('message', async (request: PixelRequest) => {
 async function perform(request: PixelRequest): Promise<unknown> {
   switch (request.kind) {
     case 'modelInput':
-      return modelInputOf(request.job);
+      return modelImage(request.job);
     case 'check':
       await loadImage(request.job.source);
       return undefined;
@@ -37,7 +37,8 @@ async function perform(request: PixelRequest): Promise<unknown> {
   }
 }
 
-async function modelInputOf({ source, plan, ops = [] }: PixelJobs['modelInput']['job']): Promise<Result<'modelInput'>> {
-  const picture = replayView(await loadImage(source), ops);
-  return { height: picture.height, width: picture.width, image: modelInput(picture, plan) };
+async function modelImage({ source, modelType, plan, ops = [] }: PixelJobs['modelInput']['job']): Promise<ModelImage> {
+  const image = replayView(await loadImage(source), ops);
+  const { height, width } = image;
+  return { height, width, crops: familyNamed(modelType).vision!.crops(image, plan as ImagePlan) };
 }

@@ -76,7 +76,11 @@ test('a text, a picture, a processor setting or a template that changed since is
   await assert.rejects(again({ chosen: 'Yes!' }), /: chosen: expected the token ids/);
   await assert.rejects(again({ rejected: ['No.', 'maybe.'] }), /: rejected: expected the token ids/);
   await assert.rejects(again({}, { imageDigest: async () => 'other' }), /: images: expected those .* got other bytes/);
-  await assert.rejects(again({}, { pixelPlan: { size: 1 } }), /: pixels: expected those .* processor's settings/);
+  const { vision } = context;
+  for (const changed of [{ size: 1 }, { normalisation: { ...vision!.plan.normalisation, std: [1, 1, 1] as const } }]) {
+    const over = { vision: { ...vision!, plan: { ...vision!.plan, ...changed } } };
+    await assert.rejects(again({}, over), /: pixels: expected those .* processor's settings/);
+  }
 });
 
 test('the arguments of a template are recorded, hold for later stages, and give way to no flag', async () => {

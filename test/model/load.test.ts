@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a checkpoint's processor files are read: one plan for the pixels here and the numbers in the engine.
-// Covers native/model/load.cc
+// Covers native/model/load.cc src/model/images.ts
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import type { ImagePlan } from '../../families/family.ts';
+import { familyNamed } from '../../families/index.ts';
+import { readFamilyPlan } from '../../src/model/images.ts';
 import { loadImage } from '../../src/pixels/decode.ts';
-import { modelInput } from '../../src/pixels/model-input.ts';
 import { resizeImage } from '../../src/pixels/resize.ts';
-import { modelInputPlan } from '../../src/stages/load-model.ts';
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -29,7 +30,11 @@ function copyWith(nested: object | undefined, old: object | undefined): string {
   return dir;
 }
 
-const planOf = (changes: object) => modelInputPlan(copyWith(undefined, { ...OLD, ...changes }));
+const planOf = async (changes: object) => {
+  const { plan } = await readFamilyPlan(copyWith(undefined, { ...OLD, ...changes }));
+  return plan as SquarePlan;
+};
+type SquarePlan = ImagePlan & { size: number; keepsAspect?: false; padsFirst: boolean };
 
 test('size as a number, as the shorter edge, as both edges', async () => {
   for (const size of [56, { shortest_edge: 56 }, { shortest_edge: 56, longest_edge: null }, undefined]) {
@@ -39,8 +44,8 @@ test('size as a number, as the shorter edge, as both edges', async () => {
   const exact = await planOf({ size: { height: 56, width: 56 }, do_center_crop: false });
   assert.equal(exact.keepsAspect, false);
   const wide = await loadImage('fixtures/images/wide.png');
-  const made = modelInput(wide, { ...exact, mode: 'crop' });
-  assert.deepEqual(made.data, resizeImage(wide, 56, 56, 'bicubic').data);
+  const [made] = familyNamed('llava').vision!.crops(wide, { ...exact, mode: 'crop' });
+  assert.deepEqual(made!.data, resizeImage(wide, 56, 56, 'bicubic').data);
 });
 
 const REFUSED: [changes: object, message: RegExp][] = [

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { pixelFault } from '../../src/flow/pixel-fault.ts';
 import { PixelError } from '../../src/pixels/pixel-error.ts';
-import { pixelFault } from '../../src/stages/pixel-fault.ts';
 
 const row = { record: { id: 'a', prompt: 'q', images: ['a.png', 'b.png'] }, source: 'f', line: 3 };
 

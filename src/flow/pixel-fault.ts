@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a bad image or recorded operation is to a stage: a fault of the record that names it.
 
-import type { Row } from '../flow/stage.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import { RecordError } from '../records/error.ts';
 import { sourceName } from '../records/image-source.ts';
+import type { Row } from './stage.ts';
 
 /** The record's error for a PixelError (of the image at `index`, if known); anything else, such as a full disk, as it is. */
 export function pixelFault(row: Row, error: unknown, index?: number): unknown {
