@@ -40,10 +40,10 @@ _vpref() {
         --parse) COMPREPLY=($(compgen -W 'official strict' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --test) COMPREPLY=($(compgen -W 'exact bootstrap' -- "$cur")); return ;;
-        --beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --baseline|--beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--require|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--allow-missing --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --resamples --response --seed --split --tables --test --view --help'
-      first='alpaca-eval amber consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench pope rewards scienceqa seed-bench shr compare'
+      words='--allow-missing --baseline --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --require --resamples --response --seed --split --tables --test --view --help'
+      first='alpaca-eval amber consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench pope rewards scienceqa seed-bench shr compare gate'
       ;;
     export)
       case $prev in
