@@ -38,7 +38,7 @@ export default class Eval extends RecordCommand {
     '<%= config.bin %> eval mmvet llava_gpt-4-grade-3runs.json --labels mm-vet.json --format table',
     '<%= config.bin %> import mmvet mm-vet.json | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
     '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
-    "<%= config.bin %> eval gate pope.rows.ndjson --baseline base=base.rows.ndjson --require 'pope.all.score >= -0.5 from base'",
+    "<%= config.bin %> eval gate after.scores.ndjson --baseline before=before.scores.ndjson --require 'pope.score >= -0.5 from before'",
   ];
   static override inapplicable = {
     requeue: 'a score is soon made again',
