@@ -12,9 +12,9 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --order) COMPREPLY=($(compgen -W 'shuffled given' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --attempts|--base-url|--batch-dir|--cache|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --attempts|--base-url|--batch-dir|--cache|--claims|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--attempts --base-url --batch --batch-dir --cache --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
+      words='--attempts --base-url --batch --batch-dir --cache --claims --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
       ;;
     augment)
       case $prev in
@@ -77,6 +77,7 @@ _vpref() {
       ;;
     pair)
       case $prev in
+        --by) COMPREPLY=($(compgen -W 'claims' -- "$cur")); return ;;
         --from) COMPREPLY=($(compgen -W 'reference judge best' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
@@ -84,9 +85,9 @@ _vpref() {
         --rule) COMPREPLY=($(compgen -W 'seva gap score best-of-n steerlm sft kto given' -- "$cur")); return ;;
         --ties) COMPREPLY=($(compgen -W 'first random drop' -- "$cur")); return ;;
         --weight-by) COMPREPLY=($(compgen -W 'gap' -- "$cur")); return ;;
-        --flip|--gap|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--summary|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --doubt|--flip|--gap|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--summary|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--balance --faithful --finished --flip --from --gap --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --summary --threads --threshold --ties --views --weight-by --help'
+      words='--balance --by --doubt --faithful --finished --flip --from --gap --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --summary --threads --threshold --ties --views --weight-by --help'
       ;;
     precompute-ref)
       case $prev in
