@@ -2,10 +2,12 @@
 // The flags of annotate, and the settings that they come to.
 import { Flags, type Interfaces } from '@oclif/core';
 import type { AnnotateSettings } from '../stages/annotate/open.ts';
-import { BATCH_PROVIDERS, JUDGE_FORMS } from '../stages/annotate/providers/index.ts';
+import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS } from '../stages/annotate/providers/index.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
 import { integerFlag, numberFlag, recordFlags } from './flags.ts';
 import type { RunContext } from './run-context.ts';
+
+const LOCAL_CALLS = 64;
 
 export const annotateFlags = {
   judge: Flags.string({
@@ -14,6 +16,10 @@ export const annotateFlags = {
     summary: JUDGE_FORMS,
   }),
   guide: Flags.string({ default: 'helpsteer', helpValue: 'NAME|FILE', summary: 'what the judge is asked' }),
+  claims: Flags.string({
+    helpValue: 'exec:CMD',
+    summary: 'guide claims: a command that splits answers into claims, in place of the judge',
+  }),
   runs: integerFlag({ min: 1, default: 1, helpValue: 'N', summary: 'judge each record N times, one entry each' }),
   order: Flags.option({ options: ['shuffled', 'given'] as const })({
     default: 'shuffled',
@@ -36,7 +42,13 @@ export const annotateFlags = {
     summary: 'tokens on top for a model that reasons first; default: 8192 for those known to, else 0',
   }),
   'no-schema': Flags.boolean({ summary: 'ask for the form in words alone: for servers without JSON schemas' }),
-  concurrency: integerFlag({ min: 1, max: 4096, default: 16, helpValue: 'N', summary: 'calls at a time at most' }),
+  concurrency: integerFlag({
+    min: 1,
+    max: 4096,
+    default: 16,
+    helpValue: 'N',
+    summary: `calls at a time at most; ${LOCAL_CALLS} for a local judge unless given`,
+  }),
   rpm: numberFlag({ min: 0.001, helpValue: 'N', summary: 'requests a minute at most' }),
   tpm: numberFlag({ min: 1, helpValue: 'N', summary: 'tokens a minute at most' }),
   timeout: numberFlag({ min: 0.001, default: 120, helpValue: 'SECONDS', summary: 'longest time for one call' }),
@@ -79,8 +91,12 @@ export const annotateFlags = {
 type AnnotateFlags = Interfaces.InferredFlags<typeof annotateFlags>;
 
 /** Of --summary; cost_usd is null where the judge's price is not known. */
-export function annotateFigures({ judge, guide }: AnnotateFlags, { rows: _rows, cost, ...counts }: Tally): object {
-  return { judge, guide, ...counts, cost_usd: cost ?? null };
+export function annotateFigures(
+  { judge, guide }: AnnotateFlags,
+  { rows: _rows, cost, mass, ...counts }: Tally,
+): object {
+  const meanMass = mass.n > 0 && { mean_mass: mass.sum / mass.n };
+  return { judge, guide, ...counts, ...meanMass, cost_usd: cost ?? null };
 }
 
 /** What the flags ask for. */
@@ -89,6 +105,7 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
   return {
     judge: flags.judge,
     guide: flags.guide,
+    claims: flags.claims,
     runs: flags.runs,
     seed: flags.seed,
     shuffle: flags.order === 'shuffled',
@@ -103,7 +120,7 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
       keyVariable: flags['key-env'],
       reasoningTokens: flags['reasoning-tokens'],
       timeoutMs: flags.timeout * 1000,
-      concurrency: flags.concurrency,
+      concurrency: callsAtATime(run),
       environment: process.env,
       warn: (message) => run.warn(message),
       openModel: (directory) => openJudgeModel(run, directory),
@@ -119,6 +136,11 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
     batchFolder: flags.batch === undefined ? undefined : flags['batch-dir'],
     signal: stop,
   };
+}
+
+/** What our own engine is asked at a time it puts into its batches: more questions share what they begin with. */
+function callsAtATime({ flags, given }: RunContext<AnnotateFlags, unknown>): number {
+  return computesHere(flags.judge) && !given.has('concurrency') ? LOCAL_CALLS : flags.concurrency;
 }
 
 /** Loads the engine only for a judge that runs on it. */

@@ -93,6 +93,11 @@ const annotation = object(
   {
     order: arrayOf(count),
     scores: arrayOf(either(mapOf(number), nothing), 'an array with one object of numbers, or null, per response'),
+    mass: arrayOf(either(mapOf(number), nothing), 'an array with one object of numbers, or null, per response'),
+    claims: arrayOf(
+      arrayOf(object({ text: string, p_yes: number, mass: number }, {}, 'a claim {text, p_yes, mass}')),
+      'an array with the list of claims of each response',
+    ),
     verdict: anything,
     own_response: string,
     text: string,
