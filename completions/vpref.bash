@@ -43,7 +43,7 @@ _vpref() {
         --beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--allow-missing --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --resamples --response --seed --split --tables --test --view --help'
-      first='alpaca-eval amber consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench pope rewards scienceqa seed-bench shr compare'
+      first='alpaca-eval amber chair consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench objhal pope rewards scienceqa seed-bench shr compare'
       ;;
     export)
       case $prev in
@@ -65,7 +65,7 @@ _vpref() {
         --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--summary|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --summary --threads --turns --help'
-      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records alpaca-eval amber gqa hallusionbench judge-agreement llava-bench mmbench mmhal mmvet mt-bench pope scienceqa seed-bench shr'
+      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records alpaca-eval amber chair gqa hallusionbench judge-agreement llava-bench mmbench mmhal mmvet mt-bench objhal pope scienceqa seed-bench shr'
       ;;
     mix)
       case $prev in

@@ -5,6 +5,7 @@ import { choiceReply } from './choice.ts';
 import { gradeReply } from './grade.ts';
 import { jsonReply } from './json.ts';
 import { judgementReply } from './judgement.ts';
+import { namesReply } from './names.ts';
 import { rankingReply } from './ranking.ts';
 import { ratingReply } from './rating.ts';
 import type { ReplyReader } from './reading.ts';
@@ -20,6 +21,7 @@ export const replyReaders = {
   ranking: afterReasoning(rankingReply),
   choice: afterReasoning(choiceReply),
   judgement: afterReasoning(judgementReply),
+  names: afterReasoning(namesReply),
 } satisfies Record<string, ReplyReader>;
 
 /** What a judge thinks on its way is no reply. */
