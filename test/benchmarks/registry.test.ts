@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { benchmarks } from '../../src/benchmarks/by-name.ts';
-import { loadGuide } from '../../src/stages/annotate/guide.ts';
+import { guideNames, loadGuide } from '../../src/stages/annotate/guide.ts';
 import { importFormats } from '../../src/stages/import/index.ts';
 import { root, runCli, temporaryFolder } from '../support/run-cli.ts';
 
@@ -128,6 +128,10 @@ test('a name that is none of them: the error lists them, exit 2', async () => {
     [
       ['eval', 'compare', answers, answers],
       `vpref eval: --on: expected the benchmark that scores both runs (${names}), got nothing\n`,
+    ],
+    [
+      ['annotate', '--judge', 'openai:m', '--guide', 'nowhere.md', '-'],
+      `vpref annotate: --guide: expected one of ${guideNames().join(', ')}, or a file, got "nowhere.md"\n`,
     ],
     [
       ['import', 'coco'],
