@@ -10,8 +10,9 @@ setup:
 
 build: setup
 	node scripts/build.mjs
-	scripts/build-native.sh
+	scripts/build-native.sh --no-tests
 
+# With the native tests, which `make test` runs.
 native:
 	scripts/build-native.sh
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images a second of `augment` on 640x480 JPEGs, decode to PNG on disk, on all cores. With --python PYTHON the same by torchvision and
+// Records a second of `augment` without image files, then images a second on 640x480 JPEGs, decode to PNG on disk, on all cores. With --python PYTHON the same by torchvision and
 // Pillow (bench/augment.py) in the same run, at Pillow's default PNG level and at its fastest.
 //   node --import tsx bench/augment.ts [--images 200] [--rounds 3] [--python PYTHON] [--out bench/results/augment.ndjson]
 import { execFileSync } from 'node:child_process';
@@ -8,11 +8,11 @@ import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
+import type { Row } from '../src/flow/stage.ts';
 import { createPixelPool } from '../src/pixels/pool.ts';
 import { randomStream } from '../src/records/random.ts';
 import { augment } from '../src/stages/augment/index.ts';
 import { parseViewSpecs } from '../src/stages/augment/view-spec.ts';
-import type { Row } from '../src/stages/stage.ts';
 
 /** cpu_ms_per_image says what a busy machine does not: cores * 1000 / cpu_ms_per_image images a second when it is idle. */
 interface Result {
@@ -84,6 +84,24 @@ async function ours(recipe: string): Promise<Result> {
   };
 }
 
+/** Records a second of `augment` without files: operations drawn from the headers. */
+async function recipesOnly(recipe: string): Promise<number> {
+  const names = readdirSync(source).sort();
+  const numRecords = numImages * 50;
+  async function* rows(): AsyncGenerator<Row> {
+    for (let i = 0; i < numRecords; i++)
+      yield {
+        record: { id: `${i}`, images: [join(source, names[i % numImages]!)], prompt: 'p' },
+        source: 'b',
+        line: i,
+      };
+  }
+  const stage = augment({ views: parseViewSpecs([recipe]), seed: 1, createPool: () => createPixelPool(1) });
+  const start = performance.now();
+  for await (const { error } of stage(rows())) if (error) throw new Error(error.message);
+  return tenths(numRecords / ((performance.now() - start) / 1000));
+}
+
 function torchvision(recipe: string, level: number): Result {
   const out = mkdtempSync(join(work, 'torchvision-'));
   const script = new URL('augment.py', import.meta.url).pathname;
@@ -98,6 +116,11 @@ const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floo
 try {
   for (let i = 0; i < numImages; i++) await writePhoto(join(source, `${String(i).padStart(4, '0')}.jpg`), i);
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+  for (const recipe of ['rrcrop', 'moco', 'diffusion']) {
+    await recipesOnly(recipe);
+    const row = { bench: 'augment', task: 'recipes', recipe, records_per_second: await recipesOnly(recipe), threads };
+    console.log(JSON.stringify({ ...row, load_average: tenths(loadavg()[0]!), node: process.version, commit }));
+  }
   for (const recipe of ['flip', 'rrcrop', 'autoaugment', 'moco']) {
     const runs: Record<string, Result[]> = {};
     for (let round = 0; round < Number(flags.rounds); round++) {

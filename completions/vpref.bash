@@ -81,11 +81,12 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --rule) COMPREPLY=($(compgen -W 'seva score best-of-n steerlm sft kto given' -- "$cur")); return ;;
+        --rule) COMPREPLY=($(compgen -W 'seva gap score best-of-n steerlm sft kto given' -- "$cur")); return ;;
         --ties) COMPREPLY=($(compgen -W 'first random drop' -- "$cur")); return ;;
-        --flip|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--summary|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --weight-by) COMPREPLY=($(compgen -W 'gap' -- "$cur")); return ;;
+        --flip|--gap|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--summary|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--balance --faithful --finished --flip --from --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --summary --threads --threshold --ties --views --help'
+      words='--balance --faithful --finished --flip --from --gap --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --summary --threads --threshold --ties --views --weight-by --help'
       ;;
     precompute-ref)
       case $prev in
@@ -125,9 +126,10 @@ _vpref() {
         --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --view) COMPREPLY=($(compgen -W 'original' -- "$cur")); return ;;
         --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
       ;;
     train)
       case $prev in

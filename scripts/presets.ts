@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of METHODS.md under "Presets": what each sets for each command, and where that is written.
 import { readFileSync } from 'node:fs';
-import { type Preset, type PresetSetting, type PresetVerb, presets } from '../src/stages/presets.ts';
+import { type Preset, type PresetSetting, type PresetVerb, presets } from '../src/cli/presets.ts';
 import { emit } from './manifest.ts';
 
 const VERBS: PresetVerb[] = ['sample', 'pair', 'precompute-ref', 'train'];

@@ -4,8 +4,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Annotation, VprefRecord } from '../src/records/record.ts';
+import { STEER_ATTRIBUTES } from '../src/records/steerlm.ts';
 import { newPairReport, pair } from '../src/stages/pair/index.ts';
-import { STEER_ATTRIBUTES } from '../src/stages/steerlm.ts';
 import { root } from './manifest.ts';
 
 interface Graded {

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { test } from 'node:test';
+import type { Row } from '../src/flow/stage.ts';
 import { placeImages, promptMessages, trimAroundImages } from '../src/records/prompt.ts';
 import { type RandomStream, randomStream } from '../src/records/random.ts';
 import type { ContentPart, Message, VprefRecord } from '../src/records/record.ts';
 import { imagePaths } from '../src/stages/export/image-path.ts';
 import { exportLines, newExportCounts } from '../src/stages/export/index.ts';
-import type { Row } from '../src/stages/stage.ts';
 import { importItems } from './support/import-stage.ts';
 
 const WORDS = [

@@ -52,13 +52,13 @@ template <class Result, class Send>
 Time timed(Engine& engine, int32_t count, Send send) {
   std::vector<std::future<Outcome<Result>>> futures;
   const Time begin = now();
-  engine.hold(true);
+  engine.pace(true);
   for (int32_t i = 0; i < count; ++i) {
     auto promise = std::make_shared<std::promise<Outcome<Result>>>();
     futures.push_back(promise->get_future());
     send(i, [promise](Outcome<Result> outcome) { promise->set_value(std::move(outcome)); });
   }
-  engine.hold(false);
+  engine.pace(false);
   for (auto& f : futures) {
     const Outcome<Result> outcome = f.get();
     if (const Error* e = std::get_if<Error>(&outcome)) throw *e;

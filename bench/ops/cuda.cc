@@ -247,9 +247,9 @@ void rows(Context& ctx) {
     for (int64_t i = 0; i < kRows; ++i) at[size_t(i)] = int32_t(i % 750);
     const Data positions({1, kRows}, at), frequencies(DType::f32, {kHead / 2});
     const Tensor heads(x.view().data, DType::bf16, {kRows, kHeads, kHead});
-    report(ctx,
-           {"rope", shape, "bf16", median_seconds([&] { rope(ctx, heads, positions.view(), frequencies.view()); }, 0.1),
-            0, 2 * row_bytes});
+    report(ctx, {"rope", shape, "bf16",
+                 median_seconds([&] { rope(ctx, heads, {positions.view(), frequencies.view(), {}}); }, 0.1), 0,
+                 2 * row_bytes});
   });
   attempt("gather_rows", [&] {
     std::vector<int32_t> index(kRows);

@@ -33,9 +33,8 @@ void streamed(Context& ctx, int64_t t, DType x_dtype, DType w_dtype) {
 
 void built_in(Context& ctx, int64_t t, int64_t k, int64_t n) {
   const Data x(DType::f32, {t, k}), w(DType::f32, {n, k}), y(DType::f32, {t, n});
-  const cpu::Matmul p{t,          n, k, x.view().data, DType::f32, k, 1,       w.view().data,
-                      DType::f32, 1, k, y.view().data, DType::f32, n, nullptr, 1,
-                      0};
+  const cpu::Matmul p{t,          n, k, x.view().data, DType::f32, k, 1, w.view().data,
+                      DType::f32, 1, k, y.view().data, DType::f32, n, 1, 0};
   const double s =
       median_seconds([&] { cpu::matmul_builtin(ctx, p, ctx.workspace.get(cpu::matmul_builtin_bytes(ctx, p))); }, 0.3);
   report(ctx, {"built-in product", std::to_string(t) + "x" + std::to_string(k) + "x" + std::to_string(n), "f32", s,

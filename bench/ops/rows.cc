@@ -28,8 +28,15 @@ void bench_rows(Context& ctx) {
     for (int64_t i = 0; i < t; ++i) positions[size_t(i)] = int32_t(i);
     Data frequencies(DType::f32, {64});
     const Tensor heads(x.view().data, dtype, {t, 32, 128}), at(positions.data(), DType::i32, {1, t});
-    report(ctx, {"rope", "700x32x128", dtype_name(dtype),
-                 median_seconds([&] { rope(ctx, heads, at, frequencies.view()); }, 0.2), 0, 2 * size * double(t * d)});
+    report(ctx,
+           {"rope", "700x32x128", dtype_name(dtype),
+            median_seconds([&] { rope(ctx, heads, {at, frequencies.view(), {}}); }, 0.2), 0, 2 * size * double(t * d)});
+    std::vector<int32_t> three(size_t(3 * t), 1), axis(64);
+    for (size_t i = 0; i < axis.size(); ++i) axis[i] = int32_t(i % 3);
+    const Rotation axes{Tensor(three.data(), DType::i32, {3, t}), frequencies.view(),
+                        Tensor(axis.data(), DType::i32, {64})};
+    report(ctx, {"rope, 3 axes", "700x32x128", dtype_name(dtype), median_seconds([&] { rope(ctx, heads, axes); }, 0.2),
+                 0, 2 * size * double(t * d)});
     const int64_t r = 60, v = 32000;
     const Data logits(dtype, {r, v}), logp(DType::f32, {r});
     std::vector<int32_t> target(r, 7);

@@ -25,10 +25,7 @@ std::vector<SessionRow> make_rows(const bench::Shape& shape, int32_t pairs, int3
     SessionRow s;
     s.row.id = std::to_string(i);
     s.row.num_rejected = 1;
-    SegmentInput prompt{
-        .parent = -1, .token_ids = prompt_ids(shape, i), .images = {0}, .image_rows = {shape.image_rows}};
-    std::replace(prompt.token_ids.begin(), prompt.token_ids.end(), shape.image_token, -1);
-    s.row.segments = {prompt,
+    s.row.segments = {{.parent = -1, .token_ids = prompt_ids(shape, i), .images = {0}},
                       {.parent = 0, .token_ids = answer_ids(shape, 2 * i), .branch = 0},
                       {.parent = 0, .token_ids = answer_ids(shape, 2 * i + 1), .branch = 1}};
     s.images = {picture(shape, i + 100 * round)};

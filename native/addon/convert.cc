@@ -169,7 +169,6 @@ Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
   to.Set("imageTokenId", facts.image_token_id);
   to.Set("vocabSize", facts.vocab_size);
   to.Set("maxPositionEmbeddings", facts.max_position_embeddings);
-  to.Set("bosTokenId", facts.bos_token_id);
   to.Set("eosTokenIds", typed_array(env, facts.eos_token_ids));
   to.Set("device", facts.device == Device::cuda ? "cuda" : "cpu");
   to.Set("dtype", dtype_name(facts.dtype));

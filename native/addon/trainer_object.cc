@@ -13,8 +13,7 @@
 namespace vpref::addon {
 namespace {
 
-// The image token once per image row -> runs of -1, one run an image.
-SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
+SegmentInput segment_of(const Napi::Object& from) {
   SegmentInput s;
   s.parent = int32_t(number_field(from, "parent"));
   s.branch = int32_t(number_field(from, "branch"));
@@ -26,18 +25,10 @@ SegmentInput segment_of(const Napi::Object& from, const EngineFacts& facts) {
     s.scored.assign(mask.Data(), mask.Data() + mask.ElementLength());
   }
   s.images = int32_list(from.Get("images"), "images");
-  s.image_rows.assign(s.images.size(), facts.num_image_rows);
-  if (facts.has_vision) std::replace(s.token_ids.begin(), s.token_ids.end(), facts.image_token_id, -1);
-  for (int32_t id : s.token_ids)
-    check(id >= -1 && id < facts.vocab_size, "request", "token id ", id, " is not in the vocabulary of ",
-          facts.vocab_size);
-  const auto image_rows = std::count(s.token_ids.begin(), s.token_ids.end(), -1);
-  check(image_rows == int64_t(s.images.size()) * facts.num_image_rows, "request", "expected ", s.images.size(),
-        " images of ", facts.num_image_rows, " rows, got ", image_rows, " image rows");
   return s;
 }
 
-std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& facts) {
+std::vector<SessionRow> rows_of(const Napi::Array& from) {
   std::vector<SessionRow> rows(from.Length());
   for (uint32_t i = 0; i < from.Length(); ++i) {
     const Napi::Object object = from.Get(i).As<Napi::Object>();
@@ -48,7 +39,7 @@ std::vector<SessionRow> rows_of(const Napi::Array& from, const EngineFacts& fact
     row.label = bool_field(object, "label");
     const Napi::Array segments = array_field(object, "segments");
     for (uint32_t k = 0; k < segments.Length(); ++k)
-      row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>(), facts));
+      row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>()));
     if (const Napi::Value ref = object.Get("ref"); ref.IsTypedArray()) {
       auto sums = ref.As<Napi::Float64Array>();
       row.ref.assign(sums.Data(), sums.Data() + sums.ElementLength());
@@ -226,7 +217,7 @@ Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     return on_engine<StepResult>(
         env, [rows](TrainSession& s) { return s.step(*rows); },
         [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
@@ -236,7 +227,7 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     const bool on = info[1].As<Napi::Boolean>().Value();
     return on_engine<std::vector<RowResult>>(
         env, [rows, on](TrainSession& s) { return s.score(*rows, on); },
@@ -247,7 +238,7 @@ Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::save_gradients(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>(), shared_->engine->facts()));
+    auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     const std::string file = info[1].As<Napi::String>().Utf8Value();
     return on_engine<StepResult>(
         env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },

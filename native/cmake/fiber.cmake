@@ -39,7 +39,8 @@ endforeach()
 
 # The whole engine on device cuda. In a CUDA build the same test runs on the GPU instead (tests.cmake).
 if(NOT VPREF_CUDA)
-  fiber_test(fiber_device ${test_root}/device/whole_model_test.cc)
+  fiber_test(fiber_device ${test_root}/device/whole_model_test.cc ${test_root}/device/memory_test.cc
+    ${test_root}/device/families_test.cc)
   # Their own objects of core and ops stand before these archives, which give only what lies above.
   target_link_libraries(fiber_device_tests PRIVATE vpref_infer vpref_train)
   add_test(NAME fiber_device COMMAND fiber_device_tests)

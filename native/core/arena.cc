@@ -30,13 +30,37 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
   return *this;
 }
 
+namespace {
+
+constexpr uintptr_t kNoMemory = uintptr_t(1) << 48;  // aligned, not null, and no process's memory
+
+}  // namespace
+
 Tensor Arena::tensor(DType dtype, std::initializer_list<int64_t> shape) {
-  Tensor t(static_cast<char*>(buffer_.data()) + used_, dtype, shape);
+  Tensor t(measuring_ ? reinterpret_cast<char*>(kNoMemory + used_) : static_cast<char*>(buffer_.data()) + used_, dtype,
+           shape);
   const size_t end = used_ + aligned(t.bytes());
-  check(end <= buffer_.bytes(), "memory", "arena of ", buffer_.bytes(), " bytes is too small for ", end);
+  check(measuring_ || end <= buffer_.bytes(), "memory", "arena of ", buffer_.bytes(), " bytes is too small for ", end);
   used_ = end;
   if (used_ > peak_) peak_ = used_;
   return t;
+}
+
+Arena Arena::measuring() {
+  Arena arena;
+  arena.measuring_ = true;
+  return arena;
+}
+
+Measure::Measure(Context& ctx, Arena& arena) : ctx_(ctx), arena_(arena), before_(Arena::measuring()) {
+  check(!ctx.measuring_, "internal", "a measurement within another");
+  std::swap(arena_, before_);
+  ctx.measuring_ = true;
+}
+
+Measure::~Measure() {
+  std::swap(arena_, before_);
+  ctx_.measuring_ = false;
 }
 
 Workspace::~Workspace() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One slab, planned before the first step: buffers are named and sized first, then the slab is allocated once and
+// One slab, planned before the first step: the step's own code is measured first, then the slab is allocated once and
 // handed out.
 #pragma once
 #include <cstddef>
@@ -41,11 +41,30 @@ class Arena {
   size_t peak() const { return peak_; }
   size_t capacity() const { return buffer_.bytes(); }
   const void* data() const { return buffer_.data(); }
+  // Hands out addresses of no memory, as many as are asked for: peak() is what the code that asked needs.
+  static Arena measuring();
 
  private:
   Buffer buffer_;
+  bool measuring_ = false;
   size_t used_ = 0;
   size_t peak_ = 0;
+};
+
+// What code takes from an arena, found by going through it: while this lives, ops of `ctx` and copies do nothing and
+// `arena` measures. Afterwards both are as before. What such code computes is not meaningful.
+class Measure {
+ public:
+  Measure(Context& ctx, Arena& arena);
+  ~Measure();
+  Measure(const Measure&) = delete;
+  Measure& operator=(const Measure&) = delete;
+  size_t bytes() const { return arena_.peak(); }
+
+ private:
+  Context& ctx_;
+  Arena& arena_;
+  Arena before_;
 };
 
 constexpr size_t aligned(size_t bytes) { return (bytes + 63) & ~size_t(63); }

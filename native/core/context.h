@@ -44,9 +44,13 @@ struct Context {
     workspace.hold(on);
   }
   bool recording() const { return recording_; }
+  // While a Measure lives (arena.h): ops check their operands and do no more, copies do nothing.
+  bool measuring() const { return measuring_; }
 
  private:
+  friend class Measure;
   bool recording_ = false;
+  bool measuring_ = false;
 };
 
 }  // namespace vpref

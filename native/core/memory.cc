@@ -36,27 +36,31 @@ void device_zero(Device device, void* data, size_t bytes) {
 }
 
 void copy_to_device(Context& ctx, void* device_data, const void* host, size_t bytes) {
+  if (ctx.measuring()) return;
   VPREF_ON_CUDA(ctx.device, copy_to_device(ctx, device_data, host, bytes));
   std::memcpy(device_data, host, bytes);
 }
 
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes) {
+  if (ctx.measuring()) return;
   VPREF_ON_CUDA(ctx.device, copy_to_host(ctx, host, device_data, bytes));
   std::memcpy(host, device_data, bytes);
 }
 
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes) {
+  if (ctx.measuring()) return;
   VPREF_ON_CUDA(ctx.device, copy_on_device(ctx, to, from, bytes));
   std::memmove(to, from, bytes);
 }
 
 void synchronize([[maybe_unused]] Context& ctx) {
-  if (ctx.device == Device::cpu) return;
+  if (ctx.device == Device::cpu || ctx.measuring()) return;
   VPREF_ON_CUDA(ctx.device, synchronize(ctx));
 }
 
 void write_to_device(Context& ctx, void* device_data, size_t bytes, [[maybe_unused]] size_t unit,
                      const std::function<void(void* to, size_t begin, size_t count)>& write) {
+  if (ctx.measuring()) return;
   VPREF_ON_CUDA(ctx.device, write_to_device(ctx, device_data, bytes, unit, write));
   write(device_data, 0, bytes);
 }
@@ -71,6 +75,7 @@ Download::~Download() {
 }
 
 void Download::start(Context& ctx, const void* device_data, size_t bytes) {
+  if (ctx.measuring()) return;
   const bool cpu = device_ == Device::cpu;
   if (bytes > capacity_) {
     if (host_) cpu ? std::free(host_) : cuda::pinned_free(host_);
@@ -94,7 +99,8 @@ const void* Download::wait() {
 #else
 Download::~Download() { std::free(host_); }
 
-void Download::start(Context&, const void* device_data, size_t bytes) {
+void Download::start(Context& ctx, const void* device_data, size_t bytes) {
+  if (ctx.measuring()) return;
   if (bytes > capacity_) {
     std::free(host_);
     host_ = device_alloc(Device::cpu, bytes);

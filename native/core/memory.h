@@ -13,8 +13,9 @@ void* device_alloc(Device device, size_t bytes);  // 64-byte aligned; throws Err
 void device_free(Device device, void* data);
 void device_zero(Device device, void* data, size_t bytes);
 
-// Copies between host and device, in order with the ops of ctx.stream. Into the device: the host bytes may be changed
-// on return, the copy may still be under way. Into the host: complete on return, and with it every op queued before.
+// Copies between host and device, none while ctx measures, in order with the ops of ctx.stream. Into the device: the
+// host bytes may be changed on return, the copy may still be under way. Into the host: complete on return, and with it
+// every op queued before.
 void copy_to_device(Context& ctx, void* device_data, const void* host, size_t bytes);
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes);
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes);

@@ -29,17 +29,18 @@ void Generator::decode() {
     Branch* branch;
   };
   const auto gather = [&](StepRows& step, std::vector<Place>& places) {
+    KvRanges seen;
     for (const auto& g : groups_) {
-      const std::vector<KvRange> prefix = ranges(*g->prompt, g->prompt->size());
       for (Branch& b : g->branches) {
         const int32_t length = b.length();
         if (b.finished || length >= g->max_new_tokens) continue;
         const int32_t row = b.region->begin + length - 1;
-        std::vector<KvRange> seen = prefix;
-        seen.push_back({b.region->begin, length});
+        seen = g->prompt->ranges;
+        append(seen, {b.region->begin, length});
         const int32_t ids[] = {b.drawn >= 0 ? 0 : b.out.token_ids.back()},
                       wanted[] = {0};  // what was drawn is known to the device alone
-        step.add_segment(ids, g->prompt->size() + length - 1, seen, wanted);
+        step.positions.add(g->prompt->rows.next_position + length - 1);
+        step.add_segment(ids, seen, wanted);
         step.kv_rows.push_back(row);
         step.drawn_index.push_back(b.drawn);
         places.push_back({g.get(), &b});
@@ -48,7 +49,7 @@ void Generator::decode() {
   };
   const bool beams = std::any_of(groups_.begin(), groups_.end(), [](const auto& g) { return g->beam.has_value(); });
   if (beams) settle();  // they choose on the host
-  StepRows step;
+  StepRows step(model_.config.text.num_position_axes);
   step.plan.is_decode = true;
   std::vector<Place> places;
   gather(step, places);
@@ -63,14 +64,16 @@ void Generator::decode() {
   DrawnTokens& after = drawn_[1 - current_];
   Tensor residual;
   if (beams) {
-    residual = forward_.run(step, slab_.get());
+    const StepOutputs outputs = {.drawn = int64_t(rows.size()), .read = int64_t(places.size())};
+    residual = forward_.run(step, slab_.get(), outputs);
     forward_.sample(residual, params, rows, after);
   } else {
     // Rows of no branch see one key, write none, and nobody reads what they draw.
     const KvRange any[] = {{step.plan.ranges.front().begin, 1}};
     const int32_t id[] = {0}, wanted[] = {0};
     while (ctx_.device == Device::cuda && step.token_ids.size() < step_rows(places.size())) {
-      step.add_segment(id, 0, any, wanted);
+      step.positions.add(0);
+      step.add_segment(id, any, wanted);
       step.kv_rows.push_back(-1);
       step.drawn_index.push_back(-1);
       params.emplace_back();

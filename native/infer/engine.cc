@@ -1,51 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "infer/engine.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
-#include <fstream>
 #include <mutex>
 #include <new>
 #include <set>
 #include <thread>
+#include <tuple>
 
-#include "core/memory.h"
+#include "core/cores.h"
+#include "infer/capacity.h"
 #include "infer/generate.h"
+#include "infer/queue.h"
 #include "infer/score.h"
 #include "model/load.h"
 
 namespace vpref {
 
 namespace {
-
-// Physical cores among the processors this process may use: two threads of one core share its vector units.
-int physical_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-    return int(std::max(1u, std::thread::hardware_concurrency()));
-  std::set<std::string> cores;
-  int count = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    ++count;
-    std::ifstream in(cat("/sys/devices/system/cpu/cpu", cpu, "/topology/thread_siblings_list"));
-    std::string siblings;
-    if (std::getline(in, siblings)) cores.insert(siblings);
-  }
-  return std::max(1, cores.empty() ? count : int(cores.size()));
-}
-
-// On CUDA: what libraries, image encoder and attention take beside the plan; the smallest and largest slab.
-constexpr size_t kCudaReserve = size_t(512) << 20;
-constexpr int64_t kLeastKvRows = 1024, kMostKvRows = 262144;
-
-std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
 
 // What f threw, if it threw.
 template <class F>
@@ -96,12 +70,7 @@ struct Engine::State {
         model(options.model_dir, options.device, compute) {
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
     const ModelConfig& c = model.config;
-    const bool cuda = options.device == Device::cuda;
-    if (options.batch_tokens <= 0) options.batch_tokens = cuda ? 8192 : 1024;
-    if (options.kv_tokens <= 0 && !cuda) {
-      const int64_t fits = int64_t(memory_size(Device::cpu).total / 4 / KvSlab::bytes_a_row(c, compute));
-      options.kv_tokens = std::clamp<int64_t>(fits, 1024, 16384);
-    }
+    if (options.batch_tokens <= 0) options.batch_tokens = options.device == Device::cuda ? 8192 : 1024;
     facts = {.model_type = c.model_type,
              .has_vision = c.has_vision,
              .image_height = c.has_vision ? c.vision.image_size : 0,
@@ -110,7 +79,6 @@ struct Engine::State {
              .image_token_id = c.image_token_id,
              .vocab_size = c.text.vocab_size,
              .max_position_embeddings = c.text.max_position_embeddings,
-             .bos_token_id = c.bos_token_id,
              .eos_token_ids = c.eos_token_ids,
              .device = options.device,
              .dtype = compute,
@@ -131,7 +99,7 @@ struct Engine::State {
   }
 
   template <class Item>
-  uint64_t push(std::deque<Item>& queue, Item item) {
+  uint64_t push(Queue<Item>& queue, Item item) {
     uint64_t id = 0;
     {
       const std::lock_guard lock(mutex);
@@ -140,15 +108,11 @@ struct Engine::State {
             " requests)");
       ++num_pending;
       id = item.id = next_id++;
-      queue.push_back(std::move(item));
+      queue.push(std::move(item));
     }
     wake.notify_all();
     return id;
   }
-
-  // Rows of the KV slab in what the GPU has left beside weights and step. Throws Error{"memory"} when that is too
-  // little for anything.
-  int64_t kv_rows_that_fit(const Forward& forward) const;
 
   // The compute thread.
   void loop();
@@ -156,10 +120,11 @@ struct Engine::State {
   void cancel_marked(Generator& generator);
   void admit(Generator& generator);
   void score(Scorer& scorer);
-  void run_job(Generator& generator, ImageCache& images);
+  void run_job(Generator& generator, Forward& forward, ImageCache& images);
   void pause_if_due(uint64_t ended_before);
   template <class Done, class T>
   void complete(Done& done, T outcome) {
+    if (update_plan) update_plan();  // who is called may ask
     {
       const std::lock_guard lock(mutex);
       --num_pending;
@@ -167,7 +132,14 @@ struct Engine::State {
     }
     done(std::move(outcome));
   }
-  void update_plan(const Generator& generator, const Forward& forward, const ImageCache& images);
+  // Ends requests that wait and will never run.
+  template <class... Items>
+  void end(std::tuple<std::deque<Items>...> waiting, const Error& error) {
+    const auto end_each = [&](auto& items) {
+      for (auto& item : items) complete(item.done, error);
+    };
+    std::apply([&](auto&... items) { (end_each(items), ...); }, waiting);
+  }
 
   EngineOptions options;
   DType compute;
@@ -177,95 +149,39 @@ struct Engine::State {
 
   std::mutex mutex;
   std::condition_variable wake;
-  std::deque<GenerateItem> to_generate;
-  std::deque<Scorer::Item> to_score;
-  std::deque<JobItem> jobs;
+  Queue<GenerateItem> to_generate;
+  Queue<Scorer::Item> to_score;
+  Queue<JobItem> jobs;
   std::set<uint64_t> cancelled;
   uint64_t next_id = 1;
   size_t num_pending = 0;
   uint64_t num_ended = 0;
-  bool held = false;
   bool paced = false;                         // only what an advance() asks for is computed
   std::vector<std::function<void()>> paused;  // whom the running advance() tells that it is over; empty: none runs
   std::atomic<bool> closing = false;
+  std::function<void()> update_plan;  // of the compute thread, once it has what is planned
   std::string plan;
   std::thread thread;
 };
 
-void Engine::State::update_plan(const Generator& generator, const Forward& forward, const ImageCache& images) {
-  const KvSlab* slab = generator.slab();
-  std::string text = cat(
-      "weights read in place: ", mebibytes(model.mapped_bytes()),
-      "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV slab: ",
-      slab ? cat(mebibytes(slab->bytes()), " for ", slab->num_rows(), " rows, ", slab->rows_touched(), " used so far")
-           : std::string("not planned yet"),
-      "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", options.batch_tokens, " rows of ",
-      dtype_name(compute), "\nimage rows: ", mebibytes(images.bytes()), " (", images.num_encoded(), " images encoded)",
-      "\nprompt rows: ", generator.rows_prefilled(), " computed, ", generator.rows_shared(), " shared");
-  if (options.device == Device::cuda) {
-    const LaunchGraphs::Counts& c = forward.graphs().counts();
-    text += cat("\ndecoding steps: ", c.steps, ", ", c.recorded, " recorded, ", c.replayed, " replayed");
-    if (!forward.graphs().refusal().empty()) text += cat("; none more are recorded: ", forward.graphs().refusal());
-  }
-  const std::lock_guard lock(mutex);
-  plan = std::move(text);
-}
-
-int64_t Engine::State::kv_rows_that_fit(const Forward& forward) const {
-  const MemorySize memory = memory_size(options.device);
-  const size_t row = KvSlab::bytes_a_row(model.config, compute),
-               step = forward.step_bytes(options.batch_tokens, options.batch_tokens);
-  const size_t taken = step + std::max(memory.total / 16, kCudaReserve);
-  const int64_t rows = memory.free > taken ? int64_t((memory.free - taken) / row) : 0;
-  check(rows >= kLeastKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
-        options.batch_tokens, " rows takes ", mebibytes(step), " and ", kLeastKvRows, " cached tokens ",
-        mebibytes(kLeastKvRows * row), ": lower --batch-tokens, or use a GPU with more memory");
-  return std::min<int64_t>(rows, kMostKvRows);
-}
-
 void Engine::State::cancel_marked(Generator& generator) {
   std::set<uint64_t> marked;
-  std::deque<GenerateItem> generate;
-  std::deque<Scorer::Item> score;
-  std::deque<JobItem> job;
-  {
+  auto waiting = [&] {
     const std::lock_guard lock(mutex);
-    const auto move_out = [&](auto& from, auto& to) {
-      for (auto at = from.begin(); at != from.end();) {
-        if (cancelled.contains(at->id)) {
-          to.push_back(std::move(*at));
-          at = from.erase(at);
-        } else {
-          ++at;
-        }
-      }
-    };
-    move_out(to_generate, generate);
-    move_out(to_score, score);
-    move_out(jobs, job);
     marked.swap(cancelled);
-  }
-  const Error error("cancelled", "the request was cancelled");
-  for (auto& item : generate) complete(item.done, Outcome<GenerateResult>(error));
-  for (auto& item : score) complete(item.done, Outcome<ScoreResult>(error));
-  for (auto& item : job) complete(item.done, Outcome<std::monostate>(error));
+    return std::tuple(to_generate.take(marked), to_score.take(marked), jobs.take(marked));
+  }();
+  end(std::move(waiting), Error("cancelled", "the request was cancelled"));
   for (const uint64_t id : marked) generator.cancel(id);
 }
 
 void Engine::State::fail_queued(const Error& error) {
-  std::deque<GenerateItem> generate;
-  std::deque<Scorer::Item> score;
-  std::deque<JobItem> job;
-  {
+  auto waiting = [&] {
     const std::lock_guard lock(mutex);
-    generate.swap(to_generate);
-    score.swap(to_score);
-    job.swap(jobs);
     cancelled.clear();
-  }
-  for (auto& item : generate) complete(item.done, Outcome<GenerateResult>(error));
-  for (auto& item : score) complete(item.done, Outcome<ScoreResult>(error));
-  for (auto& item : job) complete(item.done, Outcome<std::monostate>(error));
+    return std::tuple(to_generate.take_all(), to_score.take_all(), jobs.take_all());
+  }();
+  end(std::move(waiting), error);
 }
 
 void Engine::State::admit(Generator& generator) {
@@ -273,9 +189,8 @@ void Engine::State::admit(Generator& generator) {
     GenerateItem item;
     {
       const std::lock_guard lock(mutex);
-      if (to_generate.empty() || held || closing) return;
-      item = std::move(to_generate.front());
-      to_generate.pop_front();
+      if (to_generate.empty() || closing) return;
+      item = to_generate.pop();
     }
     // The generator calls back itself from here on.
     GenerateDone counted = [this, done = item.done](Outcome<GenerateResult> outcome) mutable {
@@ -289,7 +204,7 @@ void Engine::State::admit(Generator& generator) {
     }
     if (admitted) continue;
     const std::lock_guard lock(mutex);
-    to_generate.push_front(std::move(item));
+    to_generate.put_back(std::move(item));
     return;
   }
 }
@@ -298,14 +213,13 @@ void Engine::State::score(Scorer& scorer) {
   std::vector<Scorer::Item> items;
   {
     const std::lock_guard lock(mutex);
-    if (held || closing) return;
+    if (closing) return;
     int64_t rows = 0;
     while (!to_score.empty()) {
       const int64_t more = Scorer::num_rows(to_score.front().request);
       if (!items.empty() && rows + more > options.batch_tokens) break;
       rows += more;
-      items.push_back(std::move(to_score.front()));
-      to_score.pop_front();
+      items.push_back(to_score.pop());
     }
   }
   if (items.empty()) return;
@@ -315,16 +229,16 @@ void Engine::State::score(Scorer& scorer) {
     complete(items[i].done, error ? Outcome<ScoreResult>(*error) : Outcome<ScoreResult>(std::move(results[i])));
 }
 
-void Engine::State::run_job(Generator& generator, ImageCache& images) {
+void Engine::State::run_job(Generator& generator, Forward& forward, ImageCache& images) {
   JobItem item;
   {
     const std::lock_guard lock(mutex);
     if (jobs.empty() || closing) return;
-    item = std::move(jobs.front());
-    jobs.pop_front();
+    item = jobs.pop();
   }
   const std::optional<Error> error = caught([&] { item.job(ctx, model); });
   generator.forget();  // it may have changed the weights
+  forward.forget_plan();
   images.clear();
   complete(item.done, error ? Outcome<std::monostate>(*error) : Outcome<std::monostate>(std::monostate()));
 }
@@ -349,7 +263,7 @@ void Engine::State::loop() {
     if (!paused.empty() && num_pending == 0) return true;
     if (paced && paused.empty()) return false;
     if (generator && !generator->idle()) return true;
-    return !held && (!to_generate.empty() || !to_score.empty());
+    return !to_generate.empty() || !to_score.empty();
   };
   for (;;) {
     uint64_t ended_before = 0;
@@ -366,22 +280,27 @@ void Engine::State::loop() {
         forward = std::make_unique<Forward>(ctx, model, options.batch_tokens, options.launch_graphs);
         images = std::make_unique<ImageCache>(
             model, std::clamp<size_t>((model.mapped_bytes() + model.owned_bytes()) / 64, 16 << 20, 256 << 20));
-        if (options.kv_tokens <= 0) options.kv_tokens = kv_rows_that_fit(*forward);
+        if (options.kv_tokens <= 0) options.kv_tokens = kv_rows_that_fit(model, *forward, options.batch_tokens);
         generator = std::make_unique<Generator>(
             ctx, model, *forward, *images,
             Generator::Options{options.batch_tokens, options.kv_tokens,
                                int32_t(std::min<int64_t>(options.batch_tokens, 256)), &options.token_bytes});
         scorer = std::make_unique<Scorer>(ctx, model, *forward, *images);
+        update_plan = [&] {
+          std::string text = plan_text(model, *generator, *forward, *images, options.batch_tokens);
+          const std::lock_guard lock(mutex);
+          plan = std::move(text);
+        };
       }
       cancel_marked(*generator);
       if (closing) return;
-      run_job(*generator, *images);
+      run_job(*generator, *forward, *images);
       if (computes) {
         admit(*generator);
         if (!generator->idle()) generator->step();
         score(*scorer);
       }
-      update_plan(*generator, *forward, *images);
+      update_plan();
     });
     if (closing) break;
     if (error && generator) {
@@ -412,11 +331,9 @@ std::string Engine::memory_plan() {
 
 Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome<GenerateResult>)> done) {
   const ModelConfig& c = state_->model.config;
-  const int32_t found = count_images(c, r.prompt, "prompt");
-  check(size_t(found) == r.images.size(), "request", "prompt: images: expected ", found, " for its image tokens, got ",
-        r.images.size());
-  check(int64_t(r.prompt.size()) < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
-        c.text.max_position_embeddings, " tokens (max_position_embeddings), got ", r.prompt.size());
+  const int32_t next = prompt_rows(c, r, {}).next_position;
+  check(next < c.text.max_position_embeddings, "request", "prompt: expected fewer than ",
+        c.text.max_position_embeddings, " positions (max_position_embeddings), got ", next);
   check(r.num_branches >= 1 && r.num_branches <= 4096, "request", "num_branches: expected 1..4096, got ",
         r.num_branches);
   check(r.max_new_tokens >= 1, "request", "max_new_tokens: expected at least 1, got ", r.max_new_tokens);
@@ -453,14 +370,6 @@ Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<Score
 Engine::RequestId Engine::run(std::function<void(Context&, Model&)> job,
                               std::function<void(Outcome<std::monostate>)> done) {
   return state_->push(state_->jobs, JobItem{0, std::move(job), std::move(done)});
-}
-
-void Engine::hold(bool held) {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->held = held;
-  }
-  state_->wake.notify_all();
 }
 
 void Engine::pace(bool paced) {

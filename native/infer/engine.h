@@ -47,7 +47,6 @@ struct EngineFacts {
   int32_t image_token_id = -1;
   int32_t vocab_size = 0;
   int32_t max_position_embeddings = 0;
-  int32_t bos_token_id = -1;
   std::vector<int32_t> eos_token_ids;
   Device device = Device::cpu;
   DType dtype = DType::f32;
@@ -147,9 +146,6 @@ class Engine {
   RequestId score(ScoreRequest request, std::function<void(Outcome<ScoreResult>)> done);
   // Runs `job` alone on the compute thread, between steps (training).
   RequestId run(std::function<void(Context&, Model&)> job, std::function<void(Outcome<std::monostate>)> done);
-  // While held, nothing new is started (what runs goes on): requests queued meanwhile form one batch, whatever the
-  // timing of their arrival.
-  void hold(bool held);
   // Paced, the engine computes only when told to: each advance() goes on until a request ends, or none is left, and
   // calls `paused` after that request's own callback. What is queued between two advances makes the same batches
   // whatever the timing of its arrival.

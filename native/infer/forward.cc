@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
+#include <set>
 
 #include "core/memory.h"
 #include "model/linear.h"
@@ -51,11 +53,10 @@ class WeightState {
 
 }  // namespace
 
-void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position, std::span<const KvRange> ranges,
+void StepRows::add_segment(std::span<const int32_t> ids, std::span<const KvRange> ranges,
                            std::span<const int32_t> wanted_rows) {
   const int32_t begin = int32_t(token_ids.size()), count = int32_t(ids.size());
   token_ids.insert(token_ids.end(), ids.begin(), ids.end());
-  for (int32_t i = 0; i < count; ++i) positions.push_back(first_position + i);
   const int32_t first_range = int32_t(plan.ranges.size()), num_ranges = int32_t(ranges.size());
   plan.ranges.insert(plan.ranges.end(), ranges.begin(), ranges.end());
   plan.spans.push_back({begin, count, first_range, num_ranges, /*causal=*/true});
@@ -74,46 +75,92 @@ void StepRows::add_segment(std::span<const int32_t> ids, int32_t first_position,
   }
 }
 
+StepRows::StepRows(const TreeBatch& tree) : positions(tree.positions) {
+  const std::set<int32_t> predictors(tree.target_rows.begin(), tree.target_rows.end());
+  for (const Segment& s : tree.segments) {
+    if (s.row_count == 0) continue;
+    KvRanges seen;
+    for (const KvRange& r : s.ranges) append(seen, r);
+    std::vector<int32_t> own;
+    const auto end = predictors.lower_bound(s.row_begin + s.row_count);
+    for (auto row = predictors.lower_bound(s.row_begin); row != end; ++row) own.push_back(*row - s.row_begin);
+    add_segment(std::span(tree.token_ids).subspan(size_t(s.row_begin), size_t(s.row_count)), seen, own);
+  }
+}
+
 Forward::Forward(Context& ctx, const Model& model, int64_t max_rows, bool launch_graphs)
     : ctx_(ctx),
       model_(model),
       head_rows_(model.device() == Device::cpu ? 64 : 512),
       max_rows_(max_rows),
+      rope_(ctx, model.config.text),
       graphs_(model.device(), launch_graphs) {
-  const std::vector<float>& f = model.config.text.inv_freq;
-  inv_freq_ = Buffer(model.device(), aligned(f.size() * 4));
-  copy_to_device(ctx, inv_freq_.data(), f.data(), f.size() * 4);
   drawn_memory_ = Buffer(model.device(), size_t(kMostDrawn) * 2 * sizeof(int32_t));
 }
 
-size_t Forward::step_bytes(int64_t rows, int64_t wanted) const {
-  const TextConfig& t = model_.config.text;
-  const DType dtype = model_.compute();
-  const size_t residuals = 2 * aligned(size_t(rows) * size_t(t.hidden_size) * dtype_size(dtype)) +
-                           aligned(size_t(wanted) * size_t(t.hidden_size) * dtype_size(dtype));
-  const size_t indices = 8 * aligned(size_t(std::max(rows, 2 * wanted)) * 4);
-  const size_t whole = decoder_scratch_bytes(model_.config, model_.weights, rows, dtype, /*backward=*/false);
-  const size_t last = last_layer_scratch_bytes(model_.config, rows, wanted, dtype) +
-                      aligned(size_t(rows) * size_t(max_rank()) * dtype_size(dtype));
-  const size_t params = aligned(size_t(kMostDrawn) * sizeof(SampleParams));
-  const int64_t head_rows = head_rows_;
-  const size_t head = 3 * aligned(size_t(head_rows) * size_t(t.hidden_size) * dtype_size(dtype)) +
-                      aligned(size_t(head_rows) * size_t(t.vocab_size) * 4) +
-                      aligned(size_t(head_rows) * size_t(max_rank()) * dtype_size(dtype)) +
-                      4 * aligned(size_t(2 * wanted) * 4);
-  return residuals + indices + params + std::max({whole, last, head}) + 64 * 64;
-}
+// Any rows and addresses do: what a step takes follows from its size alone.
+size_t Forward::measure(const StepSize& size) {
+  const std::vector<int32_t> ids(size_t(size.rows), 0);
+  std::vector<int32_t> wanted(size_t(size.wanted), 0);
+  std::iota(wanted.begin(), wanted.end(), 0);
+  const KvRange all[] = {{0, int32_t(size.rows)}};
+  StepRows step(model_.config.text.num_position_axes);
+  for (int64_t i = 0; i < size.rows; ++i) step.positions.add(0);
+  step.add_segment(ids, all, wanted);
+  step.kv_rows = ids;
+  DrawnTokens drawn(model_.device());
+  std::vector<float> logps;
 
-int64_t Forward::max_rank() const {
-  int64_t rank = saved_rank(model_.weights.lm_head);
-  for (const DecoderLayer& l : model_.weights.layers) {
-    for (const Linear& linear : l.linears) rank = std::max(rank, saved_rank(linear));
+  const Measure measured(ctx_, arena_);
+  const KvSlab slab = KvSlab::measuring(model_.config, model_.compute(), size.rows);
+  const auto zeros = [](int64_t count) { return std::vector<int32_t>(size_t(count), 0); };
+  if (size.decodes) {
+    draw_next(step, slab, std::vector<SampleParams>(size_t(size.rows)), drawn);
+    return measured.bytes();
   }
-  return rank;
+  const Tensor residual = walk(step, size.cached ? &slab : nullptr);
+  const auto [num_drawn, num_scored, num_read] = size.outputs;
+  sample(residual, std::vector<SampleParams>(size_t(num_drawn)), zeros(num_drawn), drawn);
+  score(residual, zeros(num_scored), zeros(num_scored), logps);
+  if (num_read > 0) head(residual.rows(0, std::min(num_read, head_rows_)));  // logits() at its largest
+  return measured.bytes();
 }
 
-void Forward::reserve(int64_t rows, int64_t wanted) {
-  const size_t bytes = step_bytes(rows, wanted);
+size_t Forward::measure_plan(int64_t rows) {
+  const int64_t drawn = std::min(rows, kMostDrawn);
+  const StepOutputs outputs = {.drawn = drawn, .scored = rows, .read = rows};
+  const StepSize all = {.rows = rows, .wanted = rows, .cached = true, .outputs = outputs};
+  StepSize most = all;  // the wanted rows have a stream of their own in the last layer
+  most.wanted = most.outputs.read = std::max<int64_t>(1, rows - 1);
+  return std::max({measure(all), measure(most), measure({.rows = drawn, .wanted = drawn, .decodes = true})});
+}
+
+// From below: measuring takes the longer the more rows there are.
+size_t Forward::plan_bytes() {
+  if (plan_bytes_ > 0) return plan_bytes_;
+  const size_t total = memory_size(model_.device()).total;
+  for (int64_t rows = std::min<int64_t>(max_rows_, 1 << 16); plan_bytes_ == 0; rows = std::min(max_rows_, 2 * rows)) {
+    const size_t bytes = measure_plan(rows);
+    if (rows == max_rows_) plan_bytes_ = bytes;
+    check(bytes <= total, "memory", "a step of ", max_rows_, " rows takes ", bytes, " bytes",
+          rows < max_rows_ ? " and more" : "", ", there are ", total, ": lower --batch-tokens");
+  }
+  return plan_bytes_;
+}
+
+void Forward::forget_plan() {
+  plan_bytes_ = 0;
+  larger_ = {};
+}
+
+void Forward::reserve(const StepSize& size) {
+  size_t bytes = plan_bytes();
+  const auto [drawn, scored, read] = size.outputs;
+  if (std::max({size.rows, drawn, scored, read}) > max_rows_) {
+    if (size != larger_) larger_bytes_ = measure(size);
+    larger_ = size;
+    bytes = std::max(bytes, larger_bytes_);
+  }
   if (arena_.capacity() < bytes) {
     arena_ = Arena();  // give the old slab back before taking the new one
     arena_ = Arena(model_.device(), bytes);
@@ -121,11 +168,14 @@ void Forward::reserve(int64_t rows, int64_t wanted) {
   arena_.release(0);
 }
 
-Tensor Forward::upload(const std::vector<int32_t>& values, bool as_row) {
-  const int64_t n = int64_t(values.size());
-  const Tensor t = as_row ? arena_.tensor(DType::i32, {1, n}) : arena_.tensor(DType::i32, {n});
+Tensor Forward::upload(const std::vector<int32_t>& values) {
+  const Tensor t = arena_.tensor(DType::i32, {int64_t(values.size())});
   copy_to_device(ctx_, t.data, values.data(), t.bytes());
   return t;
+}
+
+Tensor Forward::upload(const Positions& positions) {
+  return upload(positions.by_axis()).reshaped({positions.num_axes(), positions.size()});
 }
 
 // One copy brings all of them.
@@ -160,28 +210,29 @@ void Forward::place_drawn(const std::vector<int32_t>& index, const Tensor& ids) 
   }
 }
 
-Tensor Forward::inv_freq() const {
-  return Tensor(inv_freq_.data(), DType::f32, {int64_t(model_.config.text.inv_freq.size())});
+Tensor Forward::run(const StepRows& rows, const KvSlab* slab, const StepOutputs& outputs) {
+  // The first step takes the whole plan, so that a run that only trains takes nothing.
+  reserve(
+      {.rows = rows.num_rows(), .wanted = int64_t(rows.wanted.size()), .cached = slab != nullptr, .outputs = outputs});
+  return walk(rows, slab);
 }
 
-Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
+Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
   const ModelConfig& config = model_.config;
   const Weights& weights = model_.weights;
   const DType dtype = model_.compute();
   const int64_t num_rows = rows.num_rows(), num_wanted = int64_t(rows.wanted.size()), d = config.text.hidden_size;
-  // The first step takes the whole plan, so that a run that only trains takes nothing.
-  reserve(std::max(num_rows, max_rows_), std::max(num_wanted, max_rows_));
   const Tensor out = num_wanted ? arena_.tensor(dtype, {num_wanted, d}) : Tensor();
   const size_t keep = arena_.mark();  // what stays valid after this call
 
   const Tensor x = arena_.tensor(dtype, {num_rows, d});
   const Tensor ids = upload(rows.token_ids);
   embed(ctx_, weights, ids, ids, Tensor(), x);
-  for (const ImagePiece& p : rows.images) {
-    const Tensor to = x.rows(p.row, p.count);
-    copy_on_device(ctx_, to.data, p.image->rows.rows(p.first, p.count).data, to.bytes());
+  for (const PlacedPiece& p : rows.images) {
+    const Tensor to = x.rows(p.at.row, p.at.count);
+    copy_on_device(ctx_, to.data, p.image->rows.rows(p.at.first, p.at.count).data, to.bytes());
   }
-  const DecoderCall call{upload(rows.positions, true), inv_freq(), &rows.plan};
+  const DecoderCall call{rope_.at(upload(rows.positions)), &rows.plan};
   DecoderSink sink;
   if (slab)
     sink.kv = [slab, kv_rows = upload(rows.kv_rows)](size_t l) {
@@ -190,10 +241,8 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab) {
   AttentionPlan wanted_plan;
   WantedRows wanted{.plan = &wanted_plan};
   if (num_wanted > 0 && num_wanted < num_rows) {  // of a chunk of a long prompt only keys and values are of use
-    std::vector<int32_t> positions;
-    for (const int32_t r : rows.wanted) positions.push_back(rows.positions[size_t(r)]);
     wanted.rows = upload(rows.wanted);
-    wanted.positions = upload(positions, true);
+    wanted.positions = upload(rows.positions.gathered(rows.wanted));
     wanted_plan = {rows.wanted_spans, rows.plan.ranges};
     sink.wanted = &wanted;
   }
@@ -254,7 +303,7 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
 LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvSlab& slab,
                                            const std::vector<uint64_t>& attention) const {
   LaunchGraphs::Signature s{uint64_t(num_rows), uint64_t(slab.num_rows()), WeightState(model_.weights).value()};
-  for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), inv_freq_.data(),
+  for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), rope_.data(),
                                                                ctx_.workspace.data(), slab.keys(0).data})
     s.push_back(reinterpret_cast<uintptr_t>(memory));
   s.insert(s.end(), attention.begin(), attention.end());
@@ -263,19 +312,31 @@ LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvSlab& slab,
 
 void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params,
                      DrawnTokens& drawn) {
-  const TextConfig& text = model_.config.text;
   const int64_t num_rows = rows.num_rows();
   check(num_rows <= kMostDrawn, "internal", "a draw of ", num_rows, " tokens");
-  reserve(std::max(num_rows, max_rows_), std::max(num_rows, max_rows_));
+  reserve({.rows = num_rows, .wanted = num_rows, .decodes = true});
+  draw_next(rows, slab, params, drawn);
+}
+
+void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params,
+                        DrawnTokens& drawn) {
+  const TextConfig& text = model_.config.text;
+  const int64_t num_rows = rows.num_rows();
   // What differs from step to step lies at fixed addresses before the step begins.
   const std::vector<int32_t> drawing = sample_words(params);
-  const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &rows.positions, &rows.kv_rows, &drawing});
+  const std::vector<int32_t> positions = rows.positions.by_axis();
+  const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &positions, &rows.kv_rows, &drawing});
   const Tensor &ids = inputs[0], words = inputs[3].reshaped({num_rows, kSampleWords});
   place_drawn(rows.drawn_index, ids);
-  const DecoderCall call{inputs[1].reshaped({1, num_rows}), inv_freq(), &rows.plan};
+  const DecoderCall call{rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
   const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
-  const std::vector<uint64_t> attention = prepare_attention(ctx_, rows.plan, model_.compute(), text.num_attention_heads,
-                                                            text.num_key_value_heads, text.head_dim);
+  std::vector<uint64_t> attention;
+  for (const int32_t window : std::set<int32_t>(text.windows.begin(), text.windows.end())) {
+    const std::vector<uint64_t> words =
+        prepare_attention(ctx_, windowed(rows.plan, window), model_.compute(), text.num_attention_heads,
+                          text.num_key_value_heads, text.head_dim);
+    attention.insert(attention.end(), words.begin(), words.end());
+  }
 
   const size_t mark = arena_.mark();
   graphs_.run(ctx_, signature(num_rows, slab, attention), [&] {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "model/fixed_layout.h"
+
 namespace vpref {
 
 namespace {
@@ -13,6 +15,17 @@ constexpr size_t kRecentPrompts = 4;
 constexpr int32_t kLeastShare = 8;
 
 }  // namespace
+
+SegmentRows prompt_rows(const ModelConfig& config, const GenerateRequest& request,
+                        std::span<const std::shared_ptr<ImageRows>> entries) {
+  SegmentInput in{.token_ids = request.prompt};
+  std::vector<TreeImage> images;
+  for (size_t i = 0; i < request.images.size(); ++i) {
+    in.images.push_back(int32_t(i));
+    images.push_back({layout_of(config, request.images[i]), entries.empty() ? 0 : entries[i]->uid});
+  }
+  return expand_segment(config, in, images, 0, "prompt");
+}
 
 Generator::Generator(Context& ctx, const Model& model, Forward& forward, ImageCache& images, Options options)
     : ctx_(ctx),
@@ -41,40 +54,50 @@ std::shared_ptr<KvSlab::Region> Generator::take(int32_t count) {
   return region;
 }
 
-// Finds the longest prefix that stands in the slab already, and places for the rest and for the branches. Null when
-// there is no room.
-std::shared_ptr<Generator::Prompt> Generator::place_prompt(PromptRows rows, int32_t branch_rows, int32_t num_regions,
-                                                           std::vector<std::shared_ptr<KvSlab::Region>>& regions) {
-  auto prompt = std::make_shared<Prompt>();
-  prompt->rows = std::move(rows);
+// Finds the longest prefix that stands in the slab already, and places for the rest and for the branches. False when
+// there is no room: then nothing was taken.
+bool Generator::place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_regions,
+                             std::vector<std::shared_ptr<KvSlab::Region>>& regions) {
+  prompt.pieces.clear();
+  prompt.ranges.clear();
+  prompt.shared = 0;
+  regions.clear();
   std::shared_ptr<const Prompt> donor;
   const auto consider = [&](const std::shared_ptr<Prompt>& other) {
-    const int32_t common = common_prefix(prompt->rows.keys, other->rows.keys);
+    const int32_t common = common_prefix(prompt.rows.keys, other->rows.keys);
     // A few leading tokens are computed again sooner than they keep a whole prompt in memory.
-    if (common > prompt->shared && common >= prompt->size() / kLeastShare) {
-      prompt->shared = common;
+    if (common > prompt.shared && common >= prompt.size() / kLeastShare) {
+      prompt.shared = common;
       donor = other;
     }
   };
   for (const auto& g : groups_) consider(g->prompt);
   for (const auto& r : recent_) consider(r);
-  prompt->shared = std::min(prompt->shared, prompt->size() - 1);  // the last row is needed for its logits
-  int32_t left = prompt->shared;
+  prompt.shared = std::min(prompt.shared, prompt.size() - 1);  // the last row is needed for its logits
+  if (donor) prompt.ranges = cut(donor->ranges, 0, prompt.shared);
+  int32_t left = prompt.shared;
   for (size_t i = 0; left > 0; ++i) {
     const Piece& piece = donor->pieces[i];
-    prompt->pieces.push_back({piece.region, std::min(piece.count, left)});
-    left -= prompt->pieces.back().count;
+    prompt.pieces.push_back({piece.region, std::min(piece.count, left)});
+    left -= prompt.pieces.back().count;
   }
   donor.reset();
-  const int32_t own = prompt->size() - prompt->shared;
-  auto region = take(own);
-  if (!region) return nullptr;
-  prompt->pieces.push_back({region, own});
-  for (int32_t i = 0; i < num_regions; ++i) {
-    regions.push_back(branch_rows > 0 ? take(branch_rows) : nullptr);
-    if (branch_rows > 0 && !regions.back()) return nullptr;
+  const int32_t own = prompt.size() - prompt.shared;
+  bool placed = true;
+  const auto take_region = [&](int32_t count) {
+    std::shared_ptr<KvSlab::Region> region = placed && count > 0 ? take(count) : nullptr;
+    placed = placed && (region || count == 0);
+    return region;
+  };
+  if (auto region = take_region(own)) {
+    append(prompt.ranges, {region->begin, own});
+    prompt.pieces.push_back({std::move(region), own});
   }
-  return prompt;
+  for (int32_t i = 0; i < num_regions; ++i) regions.push_back(take_region(branch_rows));
+  if (placed) return true;
+  prompt.pieces.clear();
+  regions.clear();
+  return false;
 }
 
 bool Generator::admit(uint64_t id, GenerateRequest& request, GenerateDone& done) {
@@ -84,25 +107,25 @@ bool Generator::admit(uint64_t id, GenerateRequest& request, GenerateDone& done)
   if (!idle() && active + num_regions > options_.max_branches) return false;
 
   auto group = std::make_unique<Group>();
+  auto prompt = std::make_shared<Prompt>();
+  for (const Image& image : request.images) prompt->images.push_back(images_.find(image));
+  prompt->rows = prompt_rows(model_.config, request, prompt->images);
   group->max_new_tokens =
-      std::min(request.max_new_tokens, model_.config.text.max_position_embeddings - int32_t(request.prompt.size()));
+      std::min(request.max_new_tokens, model_.config.text.max_position_embeddings - prompt->rows.next_position);
   const int32_t branch_rows = group->max_new_tokens - 1;  // nothing follows the last token, so it needs no row
   const int64_t needed = int64_t(request.prompt.size()) + int64_t(branch_rows) * num_regions;
   if (!slab_) make_slab(std::max(options_.kv_tokens, needed));
 
-  std::vector<std::shared_ptr<ImageRows>> images;
-  for (const Image& image : request.images) images.push_back(images_.find(image));
-  PromptRows rows = make_prompt_rows(model_.config, request.prompt, images, "prompt");
   std::vector<std::shared_ptr<KvSlab::Region>> regions;
-  group->prompt = place_prompt(rows, branch_rows, num_regions, regions);
-  if (!group->prompt && idle()) {
-    regions.clear();
+  bool placed = place_prompt(*prompt, branch_rows, num_regions, regions);
+  if (!placed && idle()) {
     forget();
     if (slab_->num_rows() < needed) make_slab(needed);
-    group->prompt = place_prompt(std::move(rows), branch_rows, num_regions, regions);
-    check(group->prompt != nullptr, "internal", "a request of ", needed, " rows does not fit an empty slab");
+    placed = place_prompt(*prompt, branch_rows, num_regions, regions);
+    check(placed, "internal", "a request of ", needed, " rows does not fit an empty slab");
   }
-  if (!group->prompt) return false;
+  if (!placed) return false;
+  group->prompt = std::move(prompt);
 
   group->id = id;
   group->request = std::move(request);
@@ -141,22 +164,6 @@ void Generator::step() {
     prefill(fresh);
   }
   collect_finished();
-}
-
-std::vector<KvRange> Generator::ranges(const Prompt& prompt, int32_t num_rows) const {
-  std::vector<KvRange> out;
-  for (const Piece& p : prompt.pieces) {
-    const int32_t count = std::min(p.count, num_rows);
-    if (count == 0) break;
-    num_rows -= count;
-    // Pieces that happen to touch read as one.
-    if (!out.empty() && out.back().begin + out.back().count == p.region->begin) {
-      out.back().count += count;
-    } else {
-      out.push_back({p.region->begin, count});
-    }
-  }
-  return out;
 }
 
 SampleParams Generator::draw(const Group& g, const Branch& b) const {

@@ -6,17 +6,22 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "infer/beam.h"
 #include "infer/engine.h"
 #include "infer/forward.h"
-#include "infer/prompt.h"
 #include "infer/stop.h"
 
 namespace vpref {
 
 using GenerateDone = std::function<void(Outcome<GenerateResult>)>;
+
+// The rows of a request's prompt. Throws Error{"request"} when ids and images disagree. entries: its images', for keys;
+// empty where no keys are needed.
+SegmentRows prompt_rows(const ModelConfig& config, const GenerateRequest& request,
+                        std::span<const std::shared_ptr<ImageRows>> entries);
 
 class Generator {
  public:
@@ -49,10 +54,12 @@ class Generator {
     int32_t count;
   };
   struct Prompt {
-    PromptRows rows;
+    SegmentRows rows;
+    std::vector<std::shared_ptr<ImageRows>> images;
     std::vector<Piece> pieces;  // where its keys and values stand, in order
+    KvRanges ranges;            // the same, joined
     int32_t shared = 0;         // leading rows taken from other prompts
-    int32_t size() const { return int32_t(rows.ids.size()); }
+    int32_t size() const { return rows.size(); }
   };
   struct Branch {
     uint32_t number;
@@ -75,8 +82,8 @@ class Generator {
     bool prefilled = false;
   };
 
-  std::shared_ptr<Prompt> place_prompt(PromptRows rows, int32_t branch_rows, int32_t num_regions,
-                                       std::vector<std::shared_ptr<KvSlab::Region>>& regions);
+  bool place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_regions,
+                    std::vector<std::shared_ptr<KvSlab::Region>>& regions);
   std::shared_ptr<KvSlab::Region> take(int32_t count);
   void make_slab(int64_t rows);
   void prefill(const std::vector<Group*>& groups);
@@ -87,7 +94,6 @@ class Generator {
   void accept(Group& group, Branch& branch, int32_t token, float logp);
   void finish(Group& group);
   void collect_finished();
-  std::vector<KvRange> ranges(const Prompt& prompt, int32_t num_rows) const;
   SampleParams draw(const Group& group, const Branch& branch) const;
 
   Context& ctx_;

@@ -2,27 +2,39 @@
 #include "infer/kv_slab.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/memory.h"
 
 namespace vpref {
 
 KvSlab::KvSlab(const ModelConfig& config, Device device, DType dtype, int64_t num_rows)
-    : num_rows_(num_rows), buffer_(device, bytes_a_row(config, dtype) * size_t(num_rows) + 64) {
+    : KvSlab(config, dtype, num_rows, Arena(device, bytes_of(config, dtype, num_rows))) {}
+
+KvSlab::KvSlab(const ModelConfig& config, DType dtype, int64_t num_rows, Arena arena)
+    : num_rows_(num_rows), arena_(std::move(arena)) {
   const int64_t width = int64_t(config.text.num_key_value_heads) * config.text.head_dim;
-  char* at = static_cast<char*>(buffer_.data());
   for (int32_t l = 0; l < config.text.num_hidden_layers; ++l) {
-    for (std::vector<Tensor>* side : {&keys_, &values_}) {
-      side->push_back(Tensor(at, dtype, {num_rows, width}));
-      at += side->back().bytes();
-    }
+    for (std::vector<Tensor>* side : {&keys_, &values_}) side->push_back(arena_.tensor(dtype, {num_rows, width}));
   }
   free_.emplace(0, int32_t(num_rows));
 }
 
-size_t KvSlab::bytes_a_row(const ModelConfig& config, DType dtype) {
-  return 2 * size_t(config.text.num_hidden_layers) * size_t(config.text.num_key_value_heads) *
-         size_t(config.text.head_dim) * dtype_size(dtype);
+KvSlab KvSlab::measuring(const ModelConfig& config, DType dtype, int64_t num_rows) {
+  return KvSlab(config, dtype, num_rows, Arena::measuring());
+}
+
+size_t KvSlab::bytes_of(const ModelConfig& config, DType dtype, int64_t num_rows) {
+  return measuring(config, dtype, num_rows).arena_.peak();
+}
+
+int64_t KvSlab::rows_within(size_t bytes, const ModelConfig& config, DType dtype, int64_t most) {
+  int64_t fits = 0;
+  for (int64_t too_many = most + 1; too_many - fits > 1;) {
+    const int64_t rows = fits + (too_many - fits) / 2;
+    (bytes_of(config, dtype, rows) <= bytes ? fits : too_many) = rows;
+  }
+  return fits;
 }
 
 std::shared_ptr<KvSlab::Region> KvSlab::take(int32_t count, bool may_grow) {

@@ -16,6 +16,8 @@ class KvSlab {
  public:
   KvSlab() = default;
   KvSlab(const ModelConfig& config, Device device, DType dtype, int64_t num_rows);
+  // One without memory, for code that is measured.
+  static KvSlab measuring(const ModelConfig& config, DType dtype, int64_t num_rows);
 
   // Consecutive rows that return to the slab with their last owner.
   struct Region {
@@ -31,19 +33,22 @@ class KvSlab {
   int64_t num_rows() const { return num_rows_; }
   int64_t rows_used() const { return used_; }
   int64_t rows_touched() const { return touched_; }
-  size_t bytes() const { return buffer_.bytes(); }
+  size_t bytes() const { return arena_.capacity(); }
   const Tensor& keys(size_t layer) const { return keys_[layer]; }      // [N, G*E]
   const Tensor& values(size_t layer) const { return values_[layer]; }  // [N, G*E]
   // Copies rows within every layer (a beam that two others continue).
   void copy_rows(Context& ctx, int32_t from, int32_t to, int32_t count) const;
-  static size_t bytes_a_row(const ModelConfig& config, DType dtype);
+  static size_t bytes_of(const ModelConfig& config, DType dtype, int64_t num_rows);
+  // The most rows, up to `most`, that `bytes` hold.
+  static int64_t rows_within(size_t bytes, const ModelConfig& config, DType dtype, int64_t most);
 
  private:
+  KvSlab(const ModelConfig& config, DType dtype, int64_t num_rows, Arena arena);
   void release(int32_t begin, int32_t count);
 
   int64_t num_rows_ = 0, used_ = 0;
   int32_t touched_ = 0;  // memory below it is the process's own, above it nobody's yet
-  Buffer buffer_;
+  Arena arena_;
   std::vector<Tensor> keys_, values_;
   std::map<int32_t, int32_t> free_;  // begin -> count, never adjacent
 };

@@ -10,8 +10,8 @@ namespace vpref {
 void Generator::prefill(const std::vector<Group*>& groups) {
   std::vector<std::shared_ptr<ImageRows>> images;
   for (const Group* g : groups) {
-    for (const PromptRows::ImageRun& run : g->prompt->rows.images) {
-      if (run.row + model_.config.num_image_rows() > g->prompt->shared) images.push_back(run.image);
+    for (const ImagePiece& p : g->prompt->rows.images) {
+      if (p.row + p.count > g->prompt->shared) images.push_back(g->prompt->images[size_t(p.image)]);
     }
   }
   images_.encode(ctx_, images);
@@ -19,7 +19,7 @@ void Generator::prefill(const std::vector<Group*>& groups) {
   size_t next = 0;
   int32_t done = groups.empty() ? 0 : groups[0]->prompt->shared;  // rows of groups[next] that stand in the slab
   while (next < groups.size()) {
-    StepRows step;
+    StepRows step(model_.config.text.num_position_axes);
     std::vector<Group*> ready;
     while (next < groups.size() && step.num_rows() < options_.batch_tokens) {
       const Prompt& p = *groups[next]->prompt;
@@ -27,10 +27,12 @@ void Generator::prefill(const std::vector<Group*>& groups) {
       const bool whole = done + count == p.size();
       const int32_t last[] = {count - 1};
       const int32_t at = int32_t(step.num_rows()), kv_begin = p.pieces.back().region->begin - p.shared;
-      step.add_segment(std::span(p.rows.ids).subspan(size_t(done), size_t(count)), done, ranges(p, done + count),
+      step.positions.add(p.rows.positions, done, count);
+      step.add_segment(std::span(p.rows.token_ids).subspan(size_t(done), size_t(count)), cut(p.ranges, 0, done + count),
                        std::span(last, whole ? 1 : 0));
       for (int32_t i = 0; i < count; ++i) step.kv_rows.push_back(kv_begin + done + i);
-      add_image_pieces(p.rows, done, count, at, model_.config.num_image_rows(), step.images);
+      for (const ImagePiece& piece : cut(p.rows.images, done, count, at))
+        step.images.push_back({piece, p.images[size_t(piece.image)].get()});
       rows_prefilled_ += count;
       done += count;
       if (!whole) continue;
@@ -38,7 +40,9 @@ void Generator::prefill(const std::vector<Group*>& groups) {
       ready.push_back(groups[next]);
       if (++next < groups.size()) done = groups[next]->prompt->shared;
     }
-    const Tensor residual = forward_.run(step, slab_.get());
+    StepOutputs outputs;
+    for (const Group* g : ready) (g->beam ? outputs.read : outputs.drawn) += g->beam ? 1 : int64_t(g->branches.size());
+    const Tensor residual = forward_.run(step, slab_.get(), outputs);
     if (!ready.empty()) first_tokens(ready, residual);
   }
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "infer/engine.h"
-#include "infer/prompt.h"
+#include "infer/forward.h"
 
 namespace vpref {
 

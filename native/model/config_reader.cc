@@ -75,6 +75,18 @@ std::string ConfigReader::string(const char* key, const char* fallback) const {
   return j->string();
 }
 
+std::vector<std::string> ConfigReader::strings(const char* key) const {
+  std::vector<std::string> values;
+  const Json* j = raw(key);
+  if (!j) return values;
+  if (j->kind() != Json::Kind::array) fail(key, "an array of strings");
+  for (const Json& v : j->array()) {
+    if (!v.is_string()) fail(key, "an array of strings");
+    values.push_back(v.string());
+  }
+  return values;
+}
+
 std::vector<int32_t> ConfigReader::integers(const char* key, std::vector<int32_t> fallback) const {
   const Json* j = raw(key);
   if (!j) return fallback;

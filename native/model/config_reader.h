@@ -20,6 +20,7 @@ class ConfigReader {
   double number(const char* key, double fallback) const;  // finite
   bool boolean(const char* key, bool fallback) const;
   std::string string(const char* key, const char* fallback) const;
+  std::vector<std::string> strings(const char* key) const;  // an array of strings; [] when absent or null
   std::vector<int32_t> integers(const char* key,
                                 std::vector<int32_t> fallback) const;  // one number or an array of them
   ConfigReader object(const char* key) const;                          // an absent key reads as {}

@@ -2,6 +2,7 @@
 #include "model/decoder.h"
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "ops/rows.h"
 
 namespace vpref {
@@ -17,6 +18,17 @@ void add_rows(Context& ctx, const AddedRows& added, Residual& stream) {
 
 }  // namespace
 
+RopeTables::RopeTables(Context& ctx, const TextConfig& text) {
+  const int64_t n = int64_t(text.inv_freq.size());
+  const size_t frequencies = aligned(size_t(n) * sizeof(float));
+  buffer_ = Buffer(ctx.device, 2 * frequencies);
+  inv_freq_ = Tensor(buffer_.data(), DType::f32, {n});
+  copy_to_device(ctx, inv_freq_.data, text.inv_freq.data(), inv_freq_.bytes());
+  if (text.rope_axis.empty()) return;
+  axis_ = Tensor(static_cast<char*>(buffer_.data()) + frequencies, DType::i32, {n});
+  copy_to_device(ctx, axis_.data, text.rope_axis.data(), axis_.bytes());
+}
+
 void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index,
            const Tensor& image_features, const Tensor& x) {
   gather_rows(ctx, weights.embed_tokens, token_ids, x);
@@ -28,10 +40,11 @@ void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& wei
   const size_t num_layers = weights.layers.size(), begin = arena.mark();
   check(sink.added.size() < num_layers, "internal", "rows are added after ", sink.added.size(), " of ", num_layers,
         " layers");
-  // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum.
+  // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum. Else the wanted rows'
+  // stream stands where the last layer left nothing to add.
   const bool narrows = sink.wanted != nullptr;
   Residual stream(x, out && !narrows ? out : arena.tensor(x.dtype, {x.dim(0), x.dim(1)}));
-  Residual narrow(narrows ? arena.tensor(x.dtype, {out.dim(0), out.dim(1)}) : Tensor(), out);
+  Residual narrow(narrows ? stream.delta.rows(0, out.dim(0)) : Tensor(), out);
   for (size_t l = 0; l < num_layers; ++l) {
     if (sink.before) sink.before(l);
     const KvTarget kv = sink.kv ? sink.kv(l) : KvTarget{};

@@ -10,6 +10,18 @@
 
 namespace vpref {
 
+// The frequencies of a model's rope, and the axis of positions that each reads, on the device.
+class RopeTables {
+ public:
+  RopeTables(Context& ctx, const TextConfig& text);
+  Rotation at(const Tensor& positions) const { return {positions, inv_freq_, axis_}; }
+  const void* data() const { return buffer_.data(); }
+
+ private:
+  Buffer buffer_;
+  Tensor inv_freq_, axis_;
+};
+
 // x[t] = embedding of token_ids[t], or the image row where token_ids[t] is -1: image_index[t] is its row of
 // image_features (-1 elsewhere).
 //   token_ids, image_index: [T] i32 on the device; image_features: [rows, D] or empty.

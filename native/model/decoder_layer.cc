@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/decoder_layer.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "ops/elementwise.h"
 #include "ops/rms_norm.h"
-#include "ops/rope.h"
 #include "ops/rows.h"
 #include "ops/swiglu.h"
 
@@ -23,22 +21,6 @@ struct Sizes {
         f(c.text.intermediate_size),
         heads(c.text.num_attention_heads) {}
 };
-
-size_t bytes_of(int64_t rows, int64_t cols, DType dtype) {
-  return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype));
-}
-
-int64_t total_rank(const DecoderLayer& layer) {
-  int64_t rank = 0;
-  for (const Linear& l : layer.linears) rank += saved_rank(l);
-  return rank;
-}
-
-int64_t largest_rank(const DecoderLayer& layer) {
-  int64_t rank = 0;
-  for (const Linear& l : layer.linears) rank = std::max(rank, saved_rank(l));
-  return rank;
-}
 
 float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
 
@@ -63,7 +45,7 @@ Heads norm_and_rotate(Context& ctx, const ModelConfig& c, const DecoderLayer& la
     rms_norm(ctx, from.q, layer.q_norm, c.text.rms_norm_eps, to.q, q_rstd ? &q_rstd : nullptr);
     rms_norm(ctx, from.k, layer.k_norm, c.text.rms_norm_eps, to.k, k_rstd ? &k_rstd : nullptr);
   }
-  if (rotate) rope(ctx, to.qk, call.positions, call.inv_freq);
+  if (rotate) rope(ctx, to.qk, call.rotation);
   return to;
 }
 
@@ -108,21 +90,6 @@ void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Ar
 
 }  // namespace
 
-size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype,
-                        RecomputeLevel level) {
-  const Sizes s(config);
-  size_t total = bytes_of(rows, s.d, dtype);
-  if (level >= 3) return total;
-  total += 2 * bytes_of(rows, 1, DType::f32) + bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) + bytes_of(rows, s.d, dtype) +
-           2 * bytes_of(rows, s.f, dtype);
-  if (level < 1) total += 2 * bytes_of(rows, s.d, dtype) + bytes_of(rows, s.f, dtype);
-  if (level < 1 && layer.q_norm)
-    total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
-  if (level < 2) total += bytes_of(rows, total_rank(layer), dtype) + 7 * 64;
-  return total;
-}
-
 LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype,
                                   RecomputeLevel level, Arena& arena) {
   const Sizes s(config);
@@ -148,35 +115,6 @@ LayerActivations make_activations(const ModelConfig& config, const DecoderLayer&
     }
   }
   return a;
-}
-
-size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t rows, DType dtype,
-                             bool backward) {
-  const Sizes s(config);
-  int64_t rank = 0;
-  for (const DecoderLayer& l : weights.layers) rank = std::max(rank, largest_rank(l));
-  if (!backward) {  // attention's tensors and the MLP's take turns in one place
-    const size_t attention = 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype);
-    return bytes_of(rows, s.d, dtype) + std::max(attention, 2 * bytes_of(rows, s.f, dtype)) +
-           2 * bytes_of(rows, rank, dtype) + 64 * 64;
-  }
-  // Everything a layer makes, plus one x A^T at a time.
-  size_t total = 4 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) +
-                 3 * bytes_of(rows, s.f, dtype) + 2 * bytes_of(rows, rank, dtype) + 2 * bytes_of(rows, 1, DType::f32) +
-                 bytes_of(rows, s.heads, DType::f32);
-  total += 2 * bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.q, dtype) + 2 * bytes_of(rows, s.kv, dtype) +
-           2 * bytes_of(rows, s.f, dtype);
-  if (config.text.qk_norm)
-    total += bytes_of(rows, s.q + s.kv, dtype) + bytes_of(rows, s.heads + config.text.num_key_value_heads, DType::f32);
-  return total + 64 * 64;
-}
-
-size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t rows, int64_t wanted, DType dtype) {
-  const Sizes s(config);
-  return 2 * bytes_of(wanted, s.d, dtype) +
-         std::max(bytes_of(rows, s.d, dtype) + 2 * bytes_of(rows, s.kv, dtype) + 2 * bytes_of(wanted, s.q, dtype),
-                  2 * bytes_of(wanted, s.f, dtype)) +
-         16 * 64;
 }
 
 Tensor Residual::sum(Context& ctx) const {
@@ -212,7 +150,7 @@ Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLaye
   const Heads h = norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/!kv);
   if (!kv) return {h.q, h.k, h.v};
   const Projected to{h.q, kv->k.heads(h.k.dim(1)), kv->v.heads(h.k.dim(1))};
-  rope_to_cache(ctx, a.qkv.heads(h.q.dim(1) + 2 * h.k.dim(1)), call.positions, call.inv_freq, kv->rows, to.k, to.v);
+  rope_to_cache(ctx, a.qkv.heads(h.q.dim(1) + 2 * h.k.dim(1)), call.rotation, kv->rows, to.k, to.v);
   return to;
 }
 
@@ -229,14 +167,14 @@ Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderL
   if (sink.kv) {
     to.k = sink.kv->k.heads(kv_heads);
     to.v = sink.kv->v.heads(kv_heads);
-    rope_to_cache(ctx, own.heads(2 * kv_heads), call.positions, call.inv_freq, sink.kv->rows, to.k, to.v);
+    rope_to_cache(ctx, own.heads(2 * kv_heads), call.rotation, sink.kv->rows, to.k, to.v);
   } else {
-    rope(ctx, to.k, call.positions, call.inv_freq);
+    rope(ctx, to.k, call.rotation);
   }
   gather_rows(ctx, normed, sink.wanted->rows, wanted_normed);
   linear_forward(ctx, layer.linears[kQProj], wanted_normed, to.q.joined(), scratch);
   if (layer.q_norm) rms_norm(ctx, to.q, layer.q_norm, config.text.rms_norm_eps, to.q, nullptr);
-  rope(ctx, to.q, sink.wanted->positions, call.inv_freq);
+  rope(ctx, to.q, {sink.wanted->positions, call.rotation.inv_freq, call.rotation.axis});
   return to;
 }
 
@@ -261,8 +199,8 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   if (sink.saved && layer.q_norm) need(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
   const Projected p = sink.wanted ? project_wanted(ctx, config, layer, call, sink, a.normed, a.normed2, scratch)
                                   : project_all(ctx, config, layer, call, sink.kv, a, scratch);
-  attention(ctx, p.q, p.k, p.v, sink.wanted ? *sink.wanted->plan : *call.plan, attention_scale(config),
-            a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
+  const AttentionPlan& plan = windowed(sink.wanted ? *sink.wanted->plan : *call.plan, layer.window);
+  attention(ctx, p.q, p.k, p.v, plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
   if (sink.wanted) gather_rows(ctx, all.x, sink.wanted->rows, stream.x);
   project(ctx, kAttentionOut, layer, a, a.attention, stream.delta, scratch);
   stream.pending = true;
@@ -287,6 +225,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   const int64_t rows = dx.dim(0);
   const DType dtype = dx.dtype;
   const size_t mark = scratch.mark();
+  const AttentionPlan& plan = windowed(*call.plan, layer.window);
 
   // What was dropped comes back from what was kept.
   LayerActivations a = saved;
@@ -303,7 +242,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   if (whole) {
     project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
     norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/true);
-    attention(ctx, h.q, h.k, h.v, *call.plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
+    attention(ctx, h.q, h.k, h.v, plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
     project(ctx, kAttentionOut, layer, a, a.attention, a.residual2, scratch);
     add(ctx, a.residual, a.residual2);
   }
@@ -335,9 +274,9 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
     backward(kAttentionOut, dx, a.attention, &dattention);
     const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
     const Heads d(config, s, dqkv, dqkv);
-    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, *call.plan,
+    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, plan,
                        attention_scale(config), d.q, d.k, d.v);
-    rope(ctx, d.qk, call.positions, call.inv_freq, /*inverse=*/true);
+    rope(ctx, d.qk, call.rotation, /*inverse=*/true);
     if (layer.q_norm) {
       const Heads before(config, s, a.qkv, a.qkv);
       rms_norm_backward(ctx, d.q, before.q, layer.q_norm, a.qk_rstd.rows(0, s.heads), d.q, /*accumulate=*/false,

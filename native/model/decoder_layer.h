@@ -7,6 +7,7 @@
 #include "model/linear.h"
 #include "model/model.h"
 #include "ops/attention.h"
+#include "ops/rope.h"
 
 namespace vpref {
 
@@ -32,18 +33,8 @@ struct LayerActivations {
 // layer's input only.
 using RecomputeLevel = int;
 
-// Bytes that make_activations takes from the arena for one layer of `num_rows` rows.
-size_t activation_bytes(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
-                        RecomputeLevel level);
 LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
                                   RecomputeLevel level, Arena& arena);
-
-// Scratch bytes that one layer's forward (backward = false) or backward needs at most.
-size_t decoder_scratch_bytes(const ModelConfig& config, const Weights& weights, int64_t num_rows, DType dtype,
-                             bool backward);
-
-// Scratch bytes of a layer with wanted rows, but for the x A^T of adapters.
-size_t last_layer_scratch_bytes(const ModelConfig& config, int64_t num_rows, int64_t num_wanted, DType dtype);
 
 // Where new keys and values go: the cache of one layer and the cache row of each new row.
 struct KvTarget {
@@ -66,8 +57,7 @@ struct Residual {
 
 // What every layer of one call shares.
 struct DecoderCall {
-  Tensor positions;           // [1,T] i32
-  Tensor inv_freq;            // [E/2] f32 on the device
+  Rotation rotation;          // positions [P,T]
   const AttentionPlan* plan;  // ranges are rows of the cache, or of this call where there is none
 };
 
@@ -75,7 +65,7 @@ struct DecoderCall {
 // go through the rest. Scoring and prefill want a few rows of hundreds.
 struct WantedRows {
   Tensor rows;                // [R] i32, ascending
-  Tensor positions;           // [1,R] i32
+  Tensor positions;           // [P,R] i32
   const AttentionPlan* plan;  // queries are the wanted rows in order, ranges as the call's
 };
 
@@ -87,7 +77,8 @@ struct LayerSink {
   Residual* narrow = nullptr;  // with `wanted`: their stream
 };
 
-// Adds the layer to the stream; with `wanted` to their stream, which begins here.
+// Adds the layer to the stream; with `wanted` to their stream, which begins here and may stand in the delta of the
+// other.
 void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
                    Residual& stream, const LayerSink& sink, Arena& scratch);
 

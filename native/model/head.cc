@@ -12,32 +12,12 @@
 
 namespace vpref {
 
-namespace {
-
-size_t bytes_of(int64_t rows, int64_t cols, DType dtype) {
-  return aligned(size_t(rows) * size_t(cols) * dtype_size(dtype));
-}
-
-}  // namespace
-
-size_t head_activation_bytes(const ModelConfig& config, int64_t num_targets, DType dtype) {
-  return 3 * bytes_of(num_targets, config.text.hidden_size, dtype) + bytes_of(num_targets, 1, DType::f32);
-}
-
 HeadActivations make_head_activations(const ModelConfig& config, int64_t num_targets, DType dtype, Arena& arena) {
   const int64_t d = config.text.hidden_size;
   return {.residual = arena.tensor(dtype, {num_targets, d}),
           .rstd = arena.tensor(DType::f32, {num_targets}),
           .normed = arena.tensor(dtype, {num_targets, d}),
           .dnormed = arena.tensor(dtype, {num_targets, d})};
-}
-
-size_t head_scratch_bytes(const ModelConfig& config, const Linear& lm_head, int64_t num_targets, int64_t chunk_rows,
-                          DType dtype) {
-  const int64_t rows = std::min(chunk_rows, num_targets), rank = saved_rank(lm_head);
-  return (rank > 0 ? bytes_of(rows, rank, dtype) : 0) + 2 * bytes_of(num_targets, config.text.hidden_size, dtype) +
-         bytes_of(rows, config.text.vocab_size, DType::f32) + bytes_of(rows, config.text.vocab_size, dtype) +
-         bytes_of(num_targets, 1, DType::f32) + 8 * 64;
 }
 
 void head_logps(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& x,

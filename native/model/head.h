@@ -15,10 +15,7 @@ struct HeadActivations {
   Tensor dnormed;   // [R,D] d logp / d normed: one row each, not yet weighted
 };
 
-size_t head_activation_bytes(const ModelConfig& config, int64_t num_targets, DType dtype);
 HeadActivations make_head_activations(const ModelConfig& config, int64_t num_targets, DType dtype, Arena& arena);
-size_t head_scratch_bytes(const ModelConfig& config, const Linear& lm_head, int64_t num_targets, int64_t chunk_rows,
-                          DType dtype);
 
 // logps[i] = log p(targets[i] | row target_rows[i]) of x[T,D]. Only these rows meet the final norm and the head,
 // `chunk_rows` at a time: full logits are never kept. saved: also prepares the backward (dnormed), so the head is read

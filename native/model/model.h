@@ -12,6 +12,7 @@
 #include "core/arena.h"
 #include "core/tensor.h"
 #include "input/pixels.h"
+#include "model/image_layout.h"
 #include "ops/gelu.h"
 
 namespace vpref {
@@ -44,8 +45,11 @@ struct TextConfig {
   float rms_norm_eps;
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
-  bool qk_norm = false;         // query and key heads are normed before they are rotated
-  std::vector<float> inv_freq;  // [E/2], rope_theta and rope scaling applied
+  bool qk_norm = false;            // query and key heads are normed before they are rotated
+  std::vector<int32_t> windows;    // [L] keys that a query of the layer sees at most, itself with them; 0: all
+  std::vector<float> inv_freq;     // [E/2], rope_theta and rope scaling applied
+  int32_t num_position_axes = 1;   // P; 3 with M-RoPE: time, height, width
+  std::vector<int32_t> rope_axis;  // [E/2] which of them a frequency reads; empty where P is 1
   int64_t hidden_width() const { return hidden_size; }
   int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
   int64_t kv_width() const { return int64_t(num_key_value_heads) * head_dim; }
@@ -81,13 +85,14 @@ struct VisionConfig {
 };
 
 struct ModelConfig {
-  std::string model_type;  // "llava" or "llama"
+  std::string model_type;  // as in config.json
   TextConfig text;
   bool has_vision = false;
   VisionConfig vision;
   Gelu projector_hidden_act = Gelu::exact;
   bool projector_bias = true;
   int32_t image_token_id = -1;
+  ImageLayout image_layout;  // of every image, while all have one size
   std::vector<int32_t> eos_token_ids;
   int32_t bos_token_id = -1;
   // Rows that one image takes among the tokens.
@@ -113,6 +118,7 @@ struct DecoderLayer {
   Tensor input_layernorm, post_attention_layernorm;  // [D]
   Tensor q_norm, k_norm;                             // [E], both or neither
   PerLinear<Linear> linears;
+  int32_t window = 0;  // as of TextConfig::windows
 };
 
 struct VisionLayer {

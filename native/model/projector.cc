@@ -5,11 +5,6 @@
 
 namespace vpref {
 
-size_t projector_activation_bytes(const ModelConfig& config, int64_t num_rows, DType dtype) {
-  const auto bytes = [&](int64_t cols) { return aligned(size_t(num_rows) * size_t(cols) * dtype_size(dtype)); };
-  return bytes(config.vision.hidden_size) + 2 * bytes(config.text.hidden_size);
-}
-
 ProjectorActivations make_projector_activations(const ModelConfig& config, int64_t num_rows, DType dtype,
                                                 Arena& arena) {
   const int64_t c = config.vision.hidden_size, d = config.text.hidden_size;

@@ -14,7 +14,6 @@ struct ProjectorActivations {
   Tensor active;    // [M,D] after GELU
 };
 
-size_t projector_activation_bytes(const ModelConfig& config, int64_t num_rows, DType dtype);
 ProjectorActivations make_projector_activations(const ModelConfig& config, int64_t num_rows, DType dtype, Arena& arena);
 
 // rows[M,D] = linear_2(gelu(linear_1(features[M,C]))). saved: the features are taken from saved->features when that is

@@ -9,73 +9,219 @@ namespace vpref {
 
 namespace {
 
-// Ancestors of segment s, oldest first.
-template <class Segments>
-std::vector<int32_t> ancestors(const Segments& segments, int32_t s) {
-  std::vector<int32_t> path;
-  for (int32_t p = segments[s].parent; p >= 0; p = segments[p].parent) path.push_back(p);
-  std::reverse(path.begin(), path.end());
-  return path;
+// Keys of image rows, apart from those of tokens.
+uint64_t row_key(const TreeImage& image, int32_t row) {
+  return uint64_t(1) << 63 | image.key << 24 | uint64_t(uint32_t(row));
 }
 
-void place_images(const SegmentInput& input, int32_t row_begin, std::vector<ImageSlot>& slots) {
-  const int32_t count = int32_t(input.token_ids.size());
-  size_t run = 0;
-  for (int32_t row = 0; row < count;) {
-    if (input.token_ids[row] >= 0) {
-      ++row;
-      continue;
-    }
-    check(run < input.images.size(), "internal", "more image rows than images in a segment");
-    const int32_t end = row + input.image_rows[run];
-    check(end > row && end <= count, "internal", "an image of ", end - row, " rows does not fit its segment");
-    for (int32_t r = row; r < end; ++r)
-      check(input.token_ids[r] < 0, "internal", "a token stands among the rows of an image");
-    slots.push_back({input.images[run++], row_begin + row, end - row});
-    row = end;
+// Writes the rows of a segment, token by token and run by run.
+class Expansion {
+ public:
+  Expansion(const ModelConfig& config, const SegmentInput& input, std::span<const TreeImage> images,
+            const std::string& what)
+      : config_(config), in_(input), images_(images), what_(what) {
+    rows_.positions = Positions(config.text.num_position_axes);
   }
-  check(run == input.images.size(), "internal", "more images than image rows in a segment");
+
+  SegmentRows run(int32_t position) {
+    const bool has_images = config_.has_vision && in_.branch < 0;
+    rows_.next_position = position;
+    for (size_t at = 0; at < in_.token_ids.size();) {
+      if (has_images && in_.token_ids[at] == config_.image_token_id) {
+        at += add_run(at);
+      } else {
+        add_token(in_.token_ids[at++]);
+      }
+    }
+    if (image_ < in_.images.size()) fail_run(0);
+    return std::move(rows_);
+  }
+
+ private:
+  void add_token(int32_t id) {
+    rows_.token_ids.push_back(id);
+    rows_.keys.push_back(uint64_t(id));
+    rows_.positions.add(rows_.next_position++);
+  }
+
+  const TreeImage& image() const { return images_[size_t(in_.images[image_])]; }
+  int32_t run_length() const { return image().layout.runs[run_]; }
+
+  // The next run of the next image. Returns how many ids it takes.
+  size_t add_run(size_t at) {
+    if (image_ == in_.images.size()) fail_surplus();
+    const ImageLayout& layout = image().layout;
+    const int32_t length = run_length();
+    int32_t found = 0;
+    while (found < length && at + size_t(found) < in_.token_ids.size() &&
+           in_.token_ids[at + size_t(found)] == config_.image_token_id)
+      ++found;
+    if (found < length) fail_run(found);
+    if (first_ == 0) begin_ = rows_.next_position;
+    rows_.images.push_back({in_.images[image_], first_, rows_.size(), length});
+    for (int32_t row = first_; row < first_ + length; ++row) add_image_row(layout, row);
+    first_ += length;
+    if (++run_ == layout.runs.size()) {
+      if (!layout.offsets.empty()) rows_.next_position = begin_ + layout.position_span;
+      ++image_;
+      run_ = 0;
+      first_ = 0;
+    }
+    return size_t(length);
+  }
+
+  void add_image_row(const ImageLayout& layout, int32_t row) {
+    rows_.token_ids.push_back(-1);
+    rows_.keys.push_back(row_key(image(), row));
+    if (layout.offsets.empty()) return rows_.positions.add(rows_.next_position++);
+    auto [t, h, w] = layout.offsets[size_t(row)];
+    rows_.positions.add({begin_ + t, begin_ + h, begin_ + w});
+  }
+
+  [[noreturn]] void fail_run(int32_t found) const {
+    const size_t runs = image().layout.runs.size();
+    throw Error("request", cat(what_, ": image ", image_, ": expected ", run_length(), " image tokens in a row",
+                               runs > 1 ? cat(" (run ", run_ + 1, " of ", runs, ")") : std::string(), ", got ", found));
+  }
+
+  [[noreturn]] void fail_surplus() const {
+    int64_t expected = 0;
+    for (const int32_t i : in_.images) expected += images_[size_t(i)].layout.num_rows();
+    throw Error("request",
+                cat(what_, ": image tokens: expected ", expected, " for ", in_.images.size(), " images, got ",
+                    std::count(in_.token_ids.begin(), in_.token_ids.end(), config_.image_token_id)));
+  }
+
+  const ModelConfig& config_;
+  const SegmentInput& in_;
+  std::span<const TreeImage> images_;
+  const std::string& what_;
+  SegmentRows rows_;
+  size_t image_ = 0, run_ = 0;  // the next run
+  int32_t first_ = 0;           // its first row of the image
+  int32_t begin_ = 0;           // the counter at the image's first row
+};
+
+void check_input(const ModelConfig& config, const SegmentInput& in, std::span<const TreeImage> images,
+                 const std::string& what) {
+  check(!in.token_ids.empty(), "request", what, ": expected token ids, got none");
+  for (const int32_t id : in.token_ids)
+    check(id >= 0 && id < config.text.vocab_size, "request", what, ": token id: expected 0..",
+          config.text.vocab_size - 1, ", got ", id);
+  check(in.branch < 0 || in.images.empty(), "request", what, ": images: expected none in a response, got ",
+        in.images.size());
+  check(in.images.empty() || config.has_vision, "request", what, ": images: expected none (the model reads text), got ",
+        in.images.size());
+  for (const int32_t image : in.images) {
+    check(image >= 0 && size_t(image) < images.size(), "request", what, ": images: expected an index below ",
+          images.size(), ", got ", image);
+    const ImageLayout& layout = images[size_t(image)].layout;
+    check(!layout.runs.empty(), "internal", what, ": an image without rows");
+    // What text between two runs counts from is no family's to say yet.
+    check(layout.offsets.empty() || (layout.runs.size() == 1 && config.text.num_position_axes == 3 &&
+                                     int32_t(layout.offsets.size()) == layout.num_rows()),
+          "internal", what, ": offsets that are not one per row of one run, or without 3 axes");
+  }
+  check(in.scored.empty() || in.scored.size() == in.token_ids.size(), "request", what, ": scored: expected ",
+        in.token_ids.size(), " values, one per token, got ", in.scored.size());
 }
 
 }  // namespace
 
-TreeBatch pack_tree(const std::vector<SegmentInput>& inputs) {
-  TreeBatch batch;
-  std::vector<int32_t> next_position(inputs.size());  // position after a segment's last row
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const SegmentInput& in = inputs[i];
-    const int32_t count = int32_t(in.token_ids.size());
-    check(in.parent < int32_t(i), "internal", "segment ", i, " stands before its parent ", in.parent);
-    check(count > 0, "internal", "segment ", i, " is empty");
-    const int32_t row_begin = batch.num_rows();
-    const int32_t position = in.parent >= 0 ? next_position[in.parent] : 0;
-    batch.segments.push_back({in.parent, row_begin, count});
-    place_images(in, row_begin, batch.images);
-    batch.token_ids.insert(batch.token_ids.end(), in.token_ids.begin(), in.token_ids.end());
-    for (int32_t k = 0; k < count; ++k) batch.positions.push_back(position + k);
-    next_position[i] = position + count;
-    if (in.branch < 0) continue;
-    batch.num_branches = std::max(batch.num_branches, in.branch + 1);
-    for (int32_t k = 0; k < count; ++k) {
-      if (!in.scored.empty() && !in.scored[k]) continue;
-      check(k > 0 || in.parent >= 0, "internal", "the first token of a tree cannot be scored");
-      const Segment* parent = k == 0 ? &batch.segments[in.parent] : nullptr;
-      batch.target_rows.push_back(k > 0 ? row_begin + k - 1 : parent->row_begin + parent->row_count - 1);
-      batch.targets.push_back(in.token_ids[k]);
-      batch.target_branch.push_back(in.branch);
-    }
+std::vector<ImagePiece> cut(std::span<const ImagePiece> pieces, int32_t first, int32_t count, int32_t at) {
+  std::vector<ImagePiece> out;
+  for (const ImagePiece& p : pieces) {
+    const int32_t begin = std::max(p.row, first), end = std::min(p.row + p.count, first + count);
+    if (begin < end) out.push_back({p.image, p.first + begin - p.row, at + begin - first, end - begin});
   }
-  return batch;
+  return out;
 }
 
-AttentionPlan tree_attention_plan(const std::vector<Segment>& segments) {
+SegmentRows expand_segment(const ModelConfig& config, const SegmentInput& input, std::span<const TreeImage> images,
+                           int32_t position, const std::string& what) {
+  check_input(config, input, images, what);
+  SegmentRows rows = Expansion(config, input, images, what).run(position);
+  check(rows.next_position <= config.text.max_position_embeddings, "request", what, ": expected at most ",
+        config.text.max_position_embeddings, " positions (max_position_embeddings), got ", rows.next_position);
+  return rows;
+}
+
+int32_t common_prefix(std::span<const uint64_t> a, std::span<const uint64_t> b) {
+  return int32_t(std::mismatch(a.begin(), a.begin() + std::ptrdiff_t(std::min(a.size(), b.size())), b.begin()).first -
+                 a.begin());
+}
+
+TreePacker::TreePacker(const ModelConfig& config, bool shares_prefixes)
+    : config_(config), shares_prefixes_(shares_prefixes) {
+  batch_.positions = Positions(config.text.num_position_axes);
+}
+
+void TreePacker::add(std::span<const SegmentInput> segments, std::span<const TreeImage> images,
+                     const std::string& what) {
+  check(!segments.empty(), "request", what, "segments: expected at least one, got none");
+  const int32_t first = int32_t(batch_.segments.size()), first_branch = batch_.num_branches,
+                first_image = batch_.num_images;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const SegmentInput& in = segments[i];
+    const std::string name = cat(what, "segments[", i, "]");
+    check(in.parent >= -1 && in.parent < int32_t(i), "request", name,
+          ": parent: expected an earlier segment or -1, got ", in.parent);
+    Segment s{in.parent >= 0 ? first + in.parent : -1, batch_.num_rows(), 0, {}};
+    SegmentRows rows = expand_segment(config_, in, images, s.parent >= 0 ? next_position_[size_t(s.parent)] : 0, name);
+    if (s.parent >= 0) s.ranges = batch_.segments[size_t(s.parent)].ranges;
+    const int32_t shared = s.parent < 0 && in.branch < 0 && shares_prefixes_ ? share(rows.keys, s.ranges) : 0;
+    s.row_count = rows.size() - shared;
+    if (s.row_count > 0) s.ranges.push_back({s.row_begin, s.row_count});
+    for (ImagePiece p : cut(rows.images, shared, s.row_count, s.row_begin)) {
+      p.image += first_image;
+      batch_.images.push_back(p);
+    }
+    batch_.token_ids.insert(batch_.token_ids.end(), rows.token_ids.begin() + shared, rows.token_ids.end());
+    batch_.positions.add(rows.positions, shared, s.row_count);
+    batch_.segments.push_back(std::move(s));
+    next_position_.push_back(rows.next_position);
+    root_keys_.push_back(in.parent < 0 && in.branch < 0 && shares_prefixes_ ? std::move(rows.keys)
+                                                                            : std::vector<uint64_t>());
+    if (in.branch < 0) continue;
+    batch_.num_branches = std::max(batch_.num_branches, first_branch + in.branch + 1);
+    add_targets(in, first_branch, name);
+  }
+  batch_.num_images += int32_t(images.size());
+}
+
+// Gives a root the rows that it begins with like an earlier one, the longest such. Returns how many.
+int32_t TreePacker::share(const std::vector<uint64_t>& keys, KvRanges& ranges) const {
+  int32_t shared = 0;
+  size_t donor = 0;
+  for (size_t i = 0; i < root_keys_.size(); ++i) {
+    const int32_t common = common_prefix(keys, root_keys_[i]);
+    if (common <= shared) continue;
+    shared = common;
+    donor = i;
+  }
+  if (shared > 0) ranges = cut(batch_.segments[donor].ranges, 0, shared);
+  return shared;
+}
+
+// Of the segment packed last.
+void TreePacker::add_targets(const SegmentInput& in, int32_t first_branch, const std::string& what) {
+  const Segment& s = batch_.segments.back();
+  for (int32_t k = 0; k < s.row_count; ++k) {
+    if (!in.scored.empty() && !in.scored[size_t(k)]) continue;
+    check(k > 0 || s.parent >= 0, "request", what, ": expected a parent, since its first token is scored");
+    batch_.target_rows.push_back(k > 0 ? s.row_begin + k - 1 : batch_.segments[size_t(s.parent)].last_row());
+    batch_.targets.push_back(in.token_ids[size_t(k)]);
+    batch_.target_branch.push_back(first_branch + in.branch);
+  }
+}
+
+AttentionPlan tree_attention_plan(const TreeBatch& batch) {
   AttentionPlan plan;
-  for (int32_t s = 0; s < int32_t(segments.size()); ++s) {
-    const int32_t first = int32_t(plan.ranges.size());
-    for (int32_t a : ancestors(segments, s)) plan.ranges.push_back({segments[a].row_begin, segments[a].row_count});
-    plan.ranges.push_back({segments[s].row_begin, segments[s].row_count});
+  for (const Segment& s : batch.segments) {
+    if (s.row_count == 0) continue;  // all of it stands in an earlier root
     plan.spans.push_back(
-        {segments[s].row_begin, segments[s].row_count, first, int32_t(plan.ranges.size()) - first, true});
+        {s.row_begin, s.row_count, int32_t(plan.ranges.size()), int32_t(s.ranges.size()), /*causal=*/true});
+    plan.ranges.insert(plan.ranges.end(), s.ranges.begin(), s.ranges.end());
   }
   return plan;
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/attention.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "ops/check.h"
 
 namespace vpref {
@@ -29,9 +32,12 @@ void check_span(const char* op, const AttentionPlan& plan, size_t i, int64_t q_r
   const KvRange& last = plan.ranges[size_t(s.first_range + s.num_ranges - 1)];
   check(!s.causal || last.count >= s.q_count, "shape", "[", op, "] span ", i, ": expected a last range of at least ",
         s.q_count, " rows, got ", last.count);
+  check(s.causal || plan.window == 0, "shape", "[", op, "] span ", i, ": expected a causal span, for a window of ",
+        plan.window, " keys");
 }
 
 void check_plan(const char* op, const AttentionPlan& plan, int64_t q_rows, int64_t kv_rows) {
+  check(plan.window >= 0, "shape", "[", op, "] window: expected 0 or more keys, got ", plan.window);
   std::vector<char> covered(size_t(q_rows), 0);
   int64_t total = 0;
   for (size_t i = 0; i < plan.spans.size(); ++i) {
@@ -65,6 +71,19 @@ void check_lse(const char* op, const Tensor& lse, const Tensor& q) {
 }
 
 }  // namespace
+
+const AttentionPlan& windowed(const AttentionPlan& plan, int32_t window) {
+  if (window == 0) return plan;
+  std::shared_ptr<const AttentionPlan>& kept = plan.cache.windowed;
+  if (kept && kept->window == window) return *kept;
+  const bool hides = std::any_of(plan.spans.begin(), plan.spans.end(),
+                                 [&](const AttentionSpan& s) { return num_keys(plan, s) > window; });
+  if (!hides) return plan;
+  auto made = std::make_shared<AttentionPlan>(plan);
+  made->window = window;
+  kept = std::move(made);
+  return *kept;
+}
 
 std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan, DType dtype, int64_t heads,
                                         int64_t kv_heads, int64_t head_dim) {

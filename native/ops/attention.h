@@ -8,14 +8,9 @@
 
 #include "core/tensor.h"
 #include "ops/dispatch.h"
+#include "ops/kv_ranges.h"
 
 namespace vpref {
-
-// Rows [begin, begin + count) of k and v.
-struct KvRange {
-  int32_t begin;
-  int32_t count;
-};
 
 // Query rows [q_begin, q_begin + q_count) see the ranges [first_range, first_range + num_ranges) of
 // AttentionPlan::ranges, in that order. With `causal` the last range ends with the span's own rows: query i sees its
@@ -29,16 +24,20 @@ struct AttentionSpan {
   bool causal;
 };
 
-// What a backend derived from a plan (its copy on the device, tile lists), kept for the next layer's call. It belongs
-// to one object: copies start empty.
+struct AttentionPlan;
+
+// What was derived from a plan (its copy on the device, tile lists; the same plan with a window), kept for the next
+// layer's call. It belongs to one object: copies start empty.
 struct PlanCache {
   PlanCache() = default;
   PlanCache(const PlanCache&) {}
   PlanCache& operator=(const PlanCache&) {
     derived.reset();
+    windowed.reset();
     return *this;
   }
   std::shared_ptr<void> derived;
+  std::shared_ptr<const AttentionPlan> windowed;
 };
 
 // Lives on the host and does not change once an op has seen it.
@@ -48,8 +47,29 @@ struct AttentionPlan {
   // A step of decoding, each span one row. The CPU sums those in an order of their own, so it must not follow from the
   // sizes of the spans.
   bool is_decode = false;
+  // A query sees this many keys at most, itself with them: the last ones of its ranges, which are its path. 0: all.
+  // Only causal spans have one.
+  int32_t window = 0;
   mutable PlanCache cache = {};
 };
+
+// The plan with a window: `plan` itself where no query sees more keys than that, else kept in its cache (of one window
+// at a time).
+const AttentionPlan& windowed(const AttentionPlan& plan, int32_t window);
+
+// All keys of a span's ranges.
+inline int64_t num_keys(const AttentionPlan& plan, const AttentionSpan& span) {
+  int64_t keys = 0;
+  for (int32_t r = 0; r < span.num_ranges; ++r) keys += plan.ranges[size_t(span.first_range + r)].count;
+  return keys;
+}
+
+// How many keys at the front of a span's ranges its query `query` does not see.
+inline int64_t hidden_keys(const AttentionPlan& plan, const AttentionSpan& span, int64_t query) {
+  if (plan.window == 0) return 0;
+  const int64_t seen = num_keys(plan, span) - span.q_count + query + 1;
+  return seen > plan.window ? seen - plan.window : 0;
+}
 
 // Brings to the device what attention() derives from a plan, for q [T,H,D] and k [R,Hkv,D] of `dtype` with dense heads;
 // else the first call does. What is returned stands for all that the launches of attention() depend on beside their

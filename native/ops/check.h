@@ -44,9 +44,12 @@ inline void expect_dense_rows(const char* op, const char* name, const Tensor& t)
   check(t.rank != 1 || t.shape[0] <= 1 || t.stride[0] == 1, "shape", "[", op, "] ", name, ": expected a dense vector");
 }
 
+// Whether an op may read its operands here: they are the host's memory and hold what they stand for.
+inline bool readable(const Context& ctx) { return ctx.device == Device::cpu && !ctx.measuring(); }
+
 // Indices of rows, or -1. On the CPU a wrong one would read or write elsewhere; on the GPU the kernel skips it.
 inline void expect_rows(Context& ctx, const char* op, const Tensor& index, int64_t rows) {
-  if (ctx.device != Device::cpu) return;
+  if (!readable(ctx)) return;
   const int32_t* at = index.as<int32_t>();
   for (int64_t i = 0; i < index.dim(0); ++i)
     check(at[i] >= -1 && at[i] < rows, "shape", "[", op, "] index[", i, "]: expected -1 or [0, ", rows, "), got ",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one place where the device selects the backend. Every op header declares its kernels as
+// The one place where the device selects the backend; a context that measures calls none, and what an op returns is
+// then empty. Every op header declares its kernels as
 // `namespace cpu { void op(...); }` and `namespace cuda { void op(...); }` with the op's own signature; ops/<op>.cc
 // checks and then calls VPREF_DISPATCH. Dtypes are selected inside the backend, per operand.
 //
@@ -11,13 +12,15 @@
 #include "core/error.h"
 
 #ifdef VPREF_CUDA
-#define VPREF_DISPATCH(ctx, op, ...)                                 \
-  ((ctx).device != ::vpref::Device::cuda ? cpu::op(ctx, __VA_ARGS__) \
-   : cuda::op ? cuda::op(ctx, __VA_ARGS__)                           \
+#define VPREF_DISPATCH(ctx, op, ...)                                               \
+  ((ctx).measuring()                       ? decltype(cpu::op(ctx, __VA_ARGS__))() \
+   : (ctx).device != ::vpref::Device::cuda ? cpu::op(ctx, __VA_ARGS__)             \
+   : cuda::op ? cuda::op(ctx, __VA_ARGS__)                                         \
               : throw ::vpref::Error("device", "[" #op "] device cuda: this op has no CUDA kernel yet"))
 #else
 #define VPREF_DISPATCH(ctx, op, ...)                                                                 \
-  ((ctx).device == ::vpref::Device::cuda                                                             \
+  ((ctx).measuring() ? decltype(cpu::op(ctx, __VA_ARGS__))()                                         \
+   : (ctx).device == ::vpref::Device::cuda                                                           \
        ? throw ::vpref::Error("device", "[" #op "] device cuda: this engine was built without CUDA") \
        : cpu::op(ctx, __VA_ARGS__))
 #endif

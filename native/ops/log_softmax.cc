@@ -15,7 +15,7 @@ void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target
   expect_dtype(op, "target", target, {DType::i32});
   expect_shape(op, "logp", logp, {logits.dim(0)});
   expect_dtype(op, "logp", logp, {DType::f32});
-  if (ctx.device == Device::cpu) {
+  if (readable(ctx)) {
     for (int64_t r = 0; r < target.dim(0); ++r) {
       const int32_t id = target.as<int32_t>()[r];
       check(id >= 0 && id < logits.dim(1), "shape", "[", op, "] target[", r, "]: expected [0, ", logits.dim(1),

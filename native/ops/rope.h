@@ -6,21 +6,26 @@
 
 namespace vpref {
 
-// Rotates x in place: pairs (i, i + D/2) of each head by angle position * inv_freq[i].
-//   x: [T,H,D] f32 or bf16, rows may be strided; positions: [1,T] i32 (families with several position rows name their
-//   sections when they come); inv_freq: [D/2] f32, scaling already applied; angles in f32 as transformers computes
-//   them. inverse: rotate by the negative angle, which is the backward.
-void rope(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, bool inverse = false);
-VPREF_KERNELS(void, rope, Context&, const Tensor&, const Tensor&, const Tensor&, bool)
+// How far each row of a call is turned: frequency i by positions[axis[i]] * inv_freq[i], in f32 as transformers does.
+struct Rotation {
+  Tensor positions;  // [P,T] i32, dense: one row of positions per axis
+  Tensor inv_freq;   // [D/2] f32, scaling already applied
+  Tensor axis;       // [D/2] i32 in [0, P); empty where P is 1
+};
+
+// Rotates x in place: pairs (i, i + D/2) of each head by the angle of frequency i.
+//   x: [T,H,D] f32 or bf16, rows may be strided. inverse: rotate by the negative angle, which is the backward.
+void rope(Context& ctx, const Tensor& x, const Rotation& rotation, bool inverse = false);
+VPREF_KERNELS(void, rope, Context&, const Tensor&, const Rotation&, bool)
 
 // What a step that writes the cache does with its projections: a row of qkv holds query heads, then G key heads, then G
 // value heads. Queries (there may be none) are rotated in place; keys are rotated into row kv_rows[t] of the cache and
 // values copied into it, qkv's own key and value heads are undefined afterwards.
 //   qkv: [T,H+2G,D] f32 or bf16, rows may be strided; kv_rows: [T] i32 in [0, N), -1 writes no cache row; keys, values:
 //   [N,G,D] of qkv's dtype.
-void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq,
-                   const Tensor& kv_rows, const Tensor& keys, const Tensor& values);
-VPREF_KERNELS(void, rope_to_cache, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+void rope_to_cache(Context& ctx, const Tensor& qkv, const Rotation& rotation, const Tensor& kv_rows, const Tensor& keys,
+                   const Tensor& values);
+VPREF_KERNELS(void, rope_to_cache, Context&, const Tensor&, const Rotation&, const Tensor&, const Tensor&,
               const Tensor&)
 
 }  // namespace vpref

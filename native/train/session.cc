@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "model/fixed_layout.h"
 #include "model/safetensors.h"
 
 namespace vpref {
@@ -14,6 +15,8 @@ namespace vpref {
 namespace {
 
 constexpr const char* kPeftPrefix = "base_model.model.";
+// Whose pixels are there at once: of the step in the engine, the one ready for it, the one being made ready.
+constexpr size_t kStepsOfPixels = 3;
 
 // With the adapter to go on from as its last.
 Model& prepared(Context& ctx, Model& model, const std::string& init_adapter) {
@@ -108,7 +111,7 @@ std::vector<TrainRow> TrainSession::tree_rows(const std::vector<SessionRow>& row
   std::vector<TrainRow> out;
   for (const SessionRow& r : rows) {
     out.push_back(r.row);
-    out.back().num_images = int32_t(r.images.size());
+    out.back().images = layouts_of(model_.config, r.images);
   }
   return out;
 }
@@ -129,7 +132,10 @@ MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int
     most_images = std::max(most_images, images);
   }
   if (most_images > 0) images_.reserve(most_images);
-  const size_t taken = model_.mapped_bytes() + images_.planned_bytes();
+  const size_t image = model_.config.has_vision
+                           ? 3 * size_t(model_.config.vision.image_size) * size_t(model_.config.vision.image_size)
+                           : 0;
+  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_images) * image;
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 

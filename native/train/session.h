@@ -14,7 +14,7 @@
 
 namespace vpref {
 
-// A row with its pixels; TrainRow::num_images is set from them.
+// A row with its pixels; TrainRow::images is set from them.
 struct SessionRow {
   TrainRow row;
   std::vector<Image> images;
@@ -29,8 +29,8 @@ class TrainSession {
   TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter,
                std::unique_ptr<Collective> world = single_process());
 
-  // Trainer::plan within what `free_bytes` (or kNoLimit) leaves after the weights that are read in place and the image
-  // encoder.
+  // Trainer::plan within what `free_bytes` (or kNoLimit) leaves after the weights that are read in place, the image
+  // encoder and the pixels.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes);
   StepResult step(const std::vector<SessionRow>& rows);
   std::vector<RowResult> score(const std::vector<SessionRow>& rows, bool adapter_on);

@@ -29,7 +29,7 @@ int64_t scored_tokens(const SegmentInput& s) {
 }
 
 RowSize size_of(const TrainRow& row) {
-  RowSize size{.images = row.num_images};
+  RowSize size{.images = int64_t(row.images.size())};
   for (const SegmentInput& s : row.segments) {
     size.rows += int64_t(s.token_ids.size());
     if (s.branch >= 0) size.targets += scored_tokens(s);
@@ -55,6 +55,23 @@ TrainableOptions with_shares(TrainableOptions options, int shares) {
   return options;
 }
 
+TrainerOptions for_device(TrainerOptions options, Device device) {
+  if (device != Device::cpu)  // fewer, larger products; 0.4 GiB of logits at most
+    options.head_chunk_rows = std::max<int64_t>(options.head_chunk_rows, 2048);
+  return options;
+}
+
+bool is_covered(const RowSize& size, std::span<const RowSize> by) {
+  return std::any_of(by.begin(), by.end(), [&](const RowSize& other) { return size.is_within(other); });
+}
+
+// Keeps only sizes that may need the most.
+void add_size(std::vector<RowSize>& largest, const RowSize& size) {
+  if (is_covered(size, largest)) return;
+  std::erase_if(largest, [&](const RowSize& other) { return other.is_within(size); });
+  largest.push_back(size);
+}
+
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 constexpr int kMostRecompute = 3;
 // On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
@@ -77,7 +94,8 @@ struct Trainer::MicroBatch {
   TreeBatch tree;
   std::vector<ImageRef> images;        // in the order of their features
   std::vector<int32_t> branch_of_row;  // first branch of each row
-  std::vector<int32_t> image_index;    // [T] row of the features, or -1
+  std::vector<int32_t> image_index;    // [T] row of the images' rows, or -1
+  int64_t num_image_rows = 0;
 };
 
 // Everything the backward of a micro-batch needs; lives in the arena until the next forward.
@@ -99,52 +117,50 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
       config_(config),
       weights_(weights),
       compute_(compute),
-      options_(std::move(options)),
+      options_(for_device(std::move(options), ctx.device)),
       alone_(world ? nullptr : single_process()),
       world_(world ? *world : *alone_),
       trainable_(ctx, config, weights, compute,
                  with_shares(options_.trainable, options_.zero == 0 ? 1 : world_.size())),
+      rope_(ctx, config.text),
       exchange_(world_, trainable_, choose_zero(), options_.bucket_bytes),
-      inv_freq_(ctx.device, config.text.inv_freq.size() * sizeof(float)),
       level_(std::max(options_.recompute, 0)) {
   check(!options_.loss.empty(), "config", "loss: expected at least one term");
   check_loss_options(options_.loss, options_.loss_options);
   std::vector<std::pair<int64_t, int64_t>> kept;
   for (const Part& part : exchange_.owned()) kept.emplace_back(part.begin, part.end);
   trainable_.store.allocate_state(ctx, kept);
-  copy_to_device(ctx, inv_freq_.data(), config.text.inv_freq.data(), inv_freq_.bytes());
   if (ctx.device != Device::cpu) plan_device_memory();
 }
 
 // Takes the slab for a whole micro-batch before the first step: on the GPU nothing is allocated between steps, and what
 // does not fit is said now.
 void Trainer::plan_device_memory() {
-  options_.head_chunk_rows =
-      std::max<int64_t>(options_.head_chunk_rows, 2048);  // fewer, larger products; 0.4 GiB of logits at most
   const MemorySize memory = memory_size(ctx_.device);
   const size_t reserve = std::max(memory.total / 32, kLibraryBytes);
   if (options_.memory_budget == 0) options_.memory_budget = memory.free > reserve ? memory.free - reserve : 0;
-  const auto needed = [&](int64_t rows, int level) {
-    return activation_slab_bytes(dense_batch(rows), level, /*backward=*/true);
-  };
   const int64_t rows = options_.micro_batch_tokens;
   const bool fixed = options_.recompute >= 0;
-  for (level_ = fixed ? options_.recompute : 0;
-       !fixed && level_ < kMostRecompute && needed(rows, level_) > options_.memory_budget;)
-    ++level_;
-  if (needed(rows, level_) > options_.memory_budget) {
+  Fit fit;
+  for (level_ = fixed ? options_.recompute : 0;; ++level_) {
+    fit = fit_dense(rows, level_, options_.memory_budget);
+    if (fit.fits || fixed || level_ == kMostRecompute) break;
+  }
+  if (!fit.fits) {
     int64_t fits = 0;
-    for (int64_t more = rows; more > 0; more /= 2) {
-      if (needed(fits + more, kMostRecompute) <= options_.memory_budget) fits += more;
+    for (int64_t more = fit_dense(rows, kMostRecompute, options_.memory_budget).rows; more > 0; more /= 2) {
+      if (measure(dense_batch(fits + more), kMostRecompute) <= options_.memory_budget) fits += more;
     }
-    throw Error("memory", cat("activations of ", rows, " packed tokens need ", binary_size(needed(rows, level_)),
-                              " at recompute level ", level_, ", the GPU has ", binary_size(options_.memory_budget),
-                              " for them (", binary_size(memory.free), " free of ", binary_size(memory.total), ")",
+    throw Error("memory", cat("activations of ", rows, " packed tokens need ", fit.rows < rows ? "more than " : "",
+                              binary_size(fit.bytes), " at recompute level ", level_, ", the GPU has ",
+                              binary_size(options_.memory_budget), " for them (", binary_size(memory.free), " free of ",
+                              binary_size(memory.total), ")",
                               fits > 0 ? cat("; with --recompute auto --batch-tokens ", fits, " would fit")
                                        : std::string("; lower --lora-r")));
   }
   largest_batch_ = rows;
-  arena_ = Arena(ctx_.device, needed(rows, level_));
+  planned_ = {dense_batch(rows)};
+  take_slab(fit.bytes);
 }
 
 // A micro-batch with as many images as fit. Answers are the smaller part of what preference data packs; a batch that
@@ -154,17 +170,24 @@ RowSize Trainer::dense_batch(int64_t rows) const {
   return {rows, rows / 2, image_rows > 0 ? (rows + image_rows - 1) / image_rows : 0};
 }
 
+// From below: measuring takes the longer the more rows there are, and where few do not fit, more do not either.
+Trainer::Fit Trainer::fit_dense(int64_t rows, RecomputeLevel level, size_t budget) {
+  for (int64_t some = std::min<int64_t>(rows, 4096);; some = std::min(rows, 2 * some)) {
+    const size_t bytes = measure(dense_batch(some), level);
+    if (bytes > budget || some == rows) return {bytes <= budget, some, bytes};
+  }
+}
+
 void Trainer::check_cancelled() const {
+  if (ctx_.measuring()) return;
   check((!is_cancelled || !is_cancelled()) && !world_.notified(), "cancelled",
         "the step was cancelled; no parameter was changed");
 }
 
 // Optimizer state is split where all of it would not fit beside the smallest activations.
-bool Trainer::choose_zero() const {
+bool Trainer::choose_zero() {
   if (world_.size() == 1 || options_.zero >= 0) return world_.size() > 1 && options_.zero == 1;
   const int64_t n = trainable_.store.numel();
-  const size_t moments = 8 * size_t(n),
-               activations = activation_slab_bytes(dense_batch(options_.micro_batch_tokens), kMostRecompute, true);
   size_t free = options_.memory_budget == 0
                     ? SIZE_MAX
                     : options_.memory_budget - std::min(options_.memory_budget, ParameterStore::bytes(n, 0, compute_));
@@ -172,7 +195,10 @@ bool Trainer::choose_zero() const {
     const MemorySize memory = memory_size(ctx_.device);  // values and gradients are there already
     free = memory.free - std::min(memory.free, std::max(memory.total / 32, kLibraryBytes));
   }
-  std::vector<double> too_large = {moments + activations > free ? 1.0 : 0.0};
+  const size_t moments = 8 * size_t(n);
+  const bool fits = free == SIZE_MAX ||
+                    (moments <= free && fit_dense(options_.micro_batch_tokens, kMostRecompute, free - moments).fits);
+  std::vector<double> too_large = {fits ? 0.0 : 1.0};
   world_.all_reduce(too_large, Reduce::max);
   return too_large[0] > 0;
 }
@@ -216,60 +242,72 @@ std::vector<Trainer::MicroBatch> Trainer::micro_batches(std::span<const TrainRow
   for (const TrainRow& row : rows) sizes.push_back(size_of(row));
   for (size_t begin = 0; begin < rows.size();) {
     const size_t end = micro_batch_end(sizes, begin);
-    MicroBatch b;
-    b.rows = rows.subspan(begin, end - begin);
-    b.first_row = int64_t(begin);
-    std::vector<SegmentInput> segments;
-    int32_t branches = 0;
-    for (size_t r = 0; r < b.rows.size(); ++r) {
-      const TrainRow& row = b.rows[r];
-      const int32_t first_segment = int32_t(segments.size()), first_image = int32_t(b.images.size());
-      for (SegmentInput s : row.segments) {
-        if (s.parent >= 0) s.parent += first_segment;
-        if (s.branch >= 0) s.branch += branches;
-        for (int32_t& image : s.images) image += first_image;
-        segments.push_back(std::move(s));
-      }
-      for (int32_t i = 0; i < row.num_images; ++i) b.images.push_back({int32_t(begin + r), i});
-      b.branch_of_row.push_back(branches);
-      branches += row.num_branches();
-    }
-    b.tree = pack_tree(segments);
-    b.tree.num_branches = branches;
-    b.image_index.assign(b.tree.token_ids.size(), -1);
-    const int32_t patches = b.images.empty() ? 0 : config_.num_image_rows();
-    for (const ImageSlot& slot : b.tree.images) {
-      for (int32_t k = 0; k < slot.row_count; ++k) b.image_index[slot.row_begin + k] = slot.image * patches + k;
-    }
-    batches.push_back(std::move(b));
+    batches.push_back(micro_batch(rows.subspan(begin, end - begin), begin));
     begin = end;
   }
   return batches;
 }
 
-size_t Trainer::activation_slab_bytes(const RowSize& size, RecomputeLevel level, bool backward) const {
-  const auto bytes = [&](int64_t n, int64_t cols, DType t) {
-    return aligned(size_t(n) * size_t(cols) * dtype_size(t));
-  };
-  const auto [rows, targets, images] = size;
-  const int64_t d = config_.text.hidden_size, image_rows = images > 0 ? images * config_.num_image_rows() : 0;
-  size_t total =
-      4 * bytes(rows, 1, DType::i32) + 3 * bytes(targets, 1, DType::f32) + 2 * bytes(rows, d, compute_) + 16 * 64;
-  if (image_rows > 0)
-    total += projector_activation_bytes(config_, image_rows, compute_) + 2 * bytes(image_rows, d, compute_);
-  if (backward) {
-    for (const DecoderLayer& l : weights_.layers)
-      total += activation_bytes(config_, l, rows, compute_, level) + 24 * 64;
-    total += head_activation_bytes(config_, targets, compute_) + bytes(rows, d, compute_);
+Trainer::MicroBatch Trainer::micro_batch(std::span<const TrainRow> rows, size_t first_row) const {
+  MicroBatch b;
+  b.rows = rows;
+  b.first_row = int64_t(first_row);
+  std::vector<int32_t> first_image_row;
+  TreePacker packer(config_, /*shares_prefixes=*/false);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const TrainRow& row = rows[r];
+    std::vector<TreeImage> images;
+    for (const ImageLayout& layout : row.images) {
+      b.images.push_back({int32_t(first_row + r), int32_t(images.size())});
+      images.push_back({layout});
+      first_image_row.push_back(int32_t(b.num_image_rows));
+      b.num_image_rows += layout.num_rows();
+    }
+    b.branch_of_row.push_back(packer.batch().num_branches);
+    packer.add(row.segments, images, cat("row ", row.id, ": "));
+    const int32_t branches = packer.batch().num_branches - b.branch_of_row.back();
+    check(branches == row.num_branches(), "request", "row ", row.id, ": expected ", row.num_branches(),
+          " branches, got ", branches);
   }
-  return total + std::max(decoder_scratch_bytes(config_, weights_, rows, compute_, backward),
-                          head_scratch_bytes(config_, weights_.lm_head, targets, options_.head_chunk_rows, compute_));
+  b.tree = packer.take();
+  b.image_index.assign(b.tree.token_ids.size(), -1);
+  for (const ImagePiece& p : b.tree.images)
+    std::iota(b.image_index.begin() + p.row, b.image_index.begin() + p.row + p.count,
+              first_image_row[size_t(p.image)] + p.first);
+  return b;
+}
+
+// One whose passes take what any of this size does; its ids and targets mean nothing.
+Trainer::MicroBatch Trainer::batch_of(const RowSize& size) const {
+  const auto zeros = [](int64_t count) { return std::vector<int32_t>(size_t(count), 0); };
+  const int32_t rows = int32_t(size.rows);
+  MicroBatch b;
+  b.tree.segments = {{-1, 0, rows, {{0, rows}}}};
+  b.tree.token_ids = zeros(rows);
+  b.tree.positions = Positions(config_.text.num_position_axes);
+  for (int32_t i = 0; i < rows; ++i) b.tree.positions.add(i);
+  b.tree.target_rows = b.tree.targets = b.tree.target_branch = zeros(size.targets);
+  b.tree.num_branches = 1;
+  b.images.resize(size_t(size.images));
+  b.num_image_rows = size.images * config_.num_image_rows();
+  b.image_index = zeros(rows);
+  return b;
+}
+
+// Bytes of the slab for a micro-batch of this size: of a forward, and where activations are kept of the backward.
+size_t Trainer::measure(const RowSize& size, std::optional<RecomputeLevel> keep) {
+  const MicroBatch batch = batch_of(size);
+  const Measure measured(ctx_, arena_);
+  Forward f = walk(batch, [](auto, const Tensor&) {}, keep);
+  const double weight[] = {0};
+  if (keep) backward(f, weight, /*is_last=*/false);
+  return measured.bytes();
 }
 
 MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
   if (ctx_.device != Device::cpu)
     return {level_, arena_.capacity(), options_.micro_batch_tokens, int64_t(options_.memory_budget)};
-  std::vector<RowSize> batches;
+  std::vector<RowSize> largest;
   int64_t step_begin = 0;
   for (int64_t step_end : step_ends) {
     const std::span<const RowSize> step = rows.subspan(size_t(step_begin), size_t(step_end - step_begin));
@@ -280,7 +318,7 @@ MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t>
         batch.targets += step[begin].targets;
         batch.images += step[begin].images;
       }
-      batches.push_back(batch);
+      add_size(largest, batch);
     }
     step_begin = step_end;
   }
@@ -288,8 +326,8 @@ MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t>
   const bool is_free = options_.recompute < 0;
   for (plan.level = is_free ? 0 : options_.recompute;; ++plan.level) {
     plan.activations = 0;
-    for (const RowSize& batch : batches) {
-      const size_t bytes = activation_slab_bytes(batch, plan.level, /*backward=*/true);
+    for (const RowSize& batch : largest) {
+      const size_t bytes = measure(batch, plan.level);
       if (bytes <= plan.activations) continue;
       plan.activations = bytes;
       plan.largest_batch = batch.rows;
@@ -298,11 +336,12 @@ MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t>
   }
   level_ = plan.level;
   largest_batch_ = plan.largest_batch;
-  reserve(plan.activations);
+  planned_ = std::move(largest);
+  take_slab(plan.activations);
   return plan;
 }
 
-void Trainer::reserve(size_t bytes) {
+void Trainer::take_slab(size_t bytes) {
   if (bytes > arena_.capacity()) {
     arena_ = Arena();  // give the old slab back first
     arena_ = Arena(ctx_.device, bytes);
@@ -324,26 +363,38 @@ std::string Trainer::memory_plan() const {
   return plan + cat("; ", binary_size(memory.free), " of the GPU's ", binary_size(memory.total), " left");
 }
 
+// A micro-batch that was not planned for still finds its memory, but on CUDA only what is left.
+void Trainer::reserve(const MicroBatch& b, bool keep) {
+  const RowSize size = {b.tree.num_rows(), int64_t(b.tree.targets.size()), int64_t(b.images.size())};
+  if (is_covered(size, planned_)) return;
+  const size_t need = measure(size, keep ? std::optional(level_) : std::nullopt);
+  check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ",
+        b.rows.front().id, ": ", size.rows, " packed tokens need ", binary_size(need), " at recompute level ", level_,
+        ", the GPU has ", binary_size(options_.memory_budget), " for activations");
+  take_slab(need);
+  if (keep) add_size(planned_, size);
+}
+
 Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encode, bool keep) {
+  reserve(b, keep);
+  arena_.release(0);
+  return walk(b, encode, keep ? std::optional(level_) : std::nullopt);
+}
+
+// keep: a backward follows, at this recompute level.
+Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, std::optional<RecomputeLevel> keep) {
   const TreeBatch& tree = b.tree;
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
-  const int64_t image_rows = int64_t(b.images.size()) * (b.images.empty() ? 0 : config_.num_image_rows());
-  const size_t need = activation_slab_bytes({t, num_targets, int64_t(b.images.size())}, level_, keep);
-  check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ",
-        b.rows.front().id, ": ", t, " packed tokens need ", binary_size(need), " at recompute level ", level_,
-        ", the GPU has ", binary_size(options_.memory_budget), " for activations");
-  reserve(need);
-  arena_.release(0);
+  const int64_t image_rows = b.num_image_rows;
 
   Forward f;
   f.batch = &b;
   f.token_ids = upload(ctx_, arena_, tree.token_ids, {t});
   f.image_index = upload(ctx_, arena_, b.image_index, {t});
-  f.call.positions = upload(ctx_, arena_, tree.positions, {1, t});
+  f.call.rotation = rope_.at(upload(ctx_, arena_, tree.positions.by_axis(), {tree.positions.num_axes(), t}));
   f.target_rows = upload(ctx_, arena_, tree.target_rows, {num_targets});
   f.targets = upload(ctx_, arena_, tree.targets, {num_targets});
-  f.call.inv_freq = Tensor(inv_freq_.data(), DType::f32, {int64_t(config_.text.inv_freq.size())});
-  f.plan = std::make_unique<AttentionPlan>(tree_attention_plan(tree.segments));
+  f.plan = std::make_unique<AttentionPlan>(tree_attention_plan(tree));
   f.call.plan = f.plan.get();
   const Tensor logps = arena_.tensor(DType::f32, {num_targets});
 
@@ -359,7 +410,7 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
                       keep_projector ? &f.projector : nullptr, arena_);
   }
   embed(ctx_, weights_, f.token_ids, f.image_index, image_features, x);
-  DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = level_};
+  DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = keep.value_or(0)};
   if (keep) sink.activations = &f.layers;
   decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
@@ -533,10 +584,11 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
   trainable_.store.zero_grad(ctx_);
   StepResult result;
   result.rows.resize(rows.size());
-  const std::vector<MicroBatch> batches = micro_batches(rows);
+  std::vector<MicroBatch> batches;
   std::optional<Forward> last;
   std::vector<double> weight;
   together([&] {
+    batches = micro_batches(rows);
     for (const MicroBatch& b : batches) {
       if (last) backward(*last, weight, /*is_last=*/false);
       last.emplace(forward(b, encode, /*keep=*/true));

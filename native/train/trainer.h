@@ -30,7 +30,7 @@ namespace vpref {
 struct TrainRow {
   std::string id;
   std::vector<SegmentInput> segments;
-  int32_t num_images = 0;           // images that the segments number 0..num_images-1
+  std::vector<ImageLayout> images;  // that the segments number from 0 on
   int32_t num_rejected = 0;         // K
   int32_t num_rejected_images = 0;  // J
   bool label = true;                // kto
@@ -70,6 +70,8 @@ struct RowSize {
   int64_t rows = 0;  // of the decoder: tokens and image rows
   int64_t targets = 0;
   int64_t images = 0;
+  // Then it needs no more memory either.
+  bool is_within(const RowSize& o) const { return rows <= o.rows && targets <= o.targets && images <= o.images; }
 };
 
 // What a run will take, known before its first step.
@@ -133,12 +135,11 @@ class Trainer {
   bool zero() const { return exchange_.zero(); }
   int64_t steps_done() const { return steps_done_; }
   void set_steps_done(int64_t steps) { steps_done_ = steps; }
-  // Bytes of the activation slab for a micro-batch of this size.
-  size_t activation_slab_bytes(const RowSize& size, RecomputeLevel level, bool backward) const;
   // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of
   // a run, once it is planned.
   std::string memory_plan() const;
-  size_t activation_peak() const { return arena_.peak(); }  // bytes of the slab in use at most
+  size_t activation_bytes() const { return arena_.capacity(); }  // of the slab
+  size_t activation_peak() const { return arena_.peak(); }       // of it in use at most, since it was taken
   size_t peak_bytes() const { return arena_.capacity() + trainable_.store.bytes(); }
 
  private:
@@ -146,14 +147,26 @@ class Trainer {
   struct Forward;
   void plan_device_memory();
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
+  MicroBatch micro_batch(std::span<const TrainRow> rows, size_t first_row) const;
   size_t micro_batch_end(std::span<const RowSize> rows, size_t begin) const;
-  void reserve(size_t bytes);
+  MicroBatch batch_of(const RowSize& size) const;
+  size_t measure(const RowSize& size, std::optional<RecomputeLevel> keep);
+  void reserve(const MicroBatch& batch, bool keep);
+  void take_slab(size_t bytes);
   RowSize dense_batch(int64_t rows) const;
+  // Whether a dense micro-batch fits a budget, and what it takes: where it does not, it or a smaller one of `rows`.
+  struct Fit {
+    bool fits = false;
+    int64_t rows = 0;
+    size_t bytes = 0;
+  };
+  Fit fit_dense(int64_t rows, RecomputeLevel level, size_t budget);
   Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
+  Forward walk(const MicroBatch& batch, const EncodeImages& encode, std::optional<RecomputeLevel> keep);
   void backward(Forward& f, std::span<const double> branch_weight, bool is_last);
   std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, double num_records,
                                  double num_tokens, StepResult& result);
-  bool choose_zero() const;
+  bool choose_zero();
   template <class F>
   void together(F work);
   void update(StepResult& result, std::span<const TrainRow> rows);
@@ -168,11 +181,12 @@ class Trainer {
   std::unique_ptr<Collective> alone_;
   Collective& world_;
   Trainable trainable_;
-  GradientExchange exchange_;
   Arena arena_;
-  Buffer inv_freq_;
+  RopeTables rope_;
+  GradientExchange exchange_;  // after all that a pass reads: what to split is decided by measuring one
   int level_ = 0;
-  int64_t largest_batch_ = 0;  // decoder rows, as planned
+  int64_t largest_batch_ = 0;     // decoder rows, as planned
+  std::vector<RowSize> planned_;  // none within another: the slab has room for each, and a backward at level_
   int64_t steps_done_ = 0;
 };
 

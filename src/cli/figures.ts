@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each command's progress line shows beside rows, rate and time left.
+
+import type { RowResult, Stage } from '../flow/stage.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
-import type { RowResult, Stage } from '../stages/stage.ts';
-import { type Counts, type Figures, formatRate, group } from './progress.ts';
+import { type Figures, formatRate, group, type RunCounts } from './progress.ts';
 
 /** The stage, with `see` told of every result on its way out. */
 function observed(stage: Stage, see: (result: RowResult) => void): Stage {
@@ -53,7 +54,7 @@ export function augmentProgress(stage: Stage): { stage: Stage; figures: Figures 
 }
 
 /** pair: rows that were kept; those that were dropped stand in every line. */
-export function pairProgress(counts: Counts): Figures {
+export function pairProgress(counts: RunCounts): Figures {
   return { parts: () => [`${group(counts.written)} kept`], areInSummary: true };
 }
 

@@ -21,7 +21,7 @@ import { createGunzip } from 'node:zlib';
 import { RunError, UsageError } from '../records/error.ts';
 import type { ImportFile } from '../stages/import/format.ts';
 import { checkFiles, readBytes, totalBytes } from './input.ts';
-import type { Counts } from './progress.ts';
+import type { RunCounts } from './progress.ts';
 import { isFolder, savedDatasetFiles } from './saved-dataset.ts';
 
 /**
@@ -31,7 +31,7 @@ import { isFolder, savedDatasetFiles } from './saved-dataset.ts';
 export function openImportFiles(
   paths: readonly string[],
   stop: AbortSignal,
-  { rereads, counts }: { rereads: boolean; counts: Counts },
+  { rereads, counts }: { rereads: boolean; counts: RunCounts },
 ): ImportFile[] {
   const names = paths.length === 0 ? ['-'] : paths;
   if (names.filter((name) => name === '-').length > 1) throw new UsageError('-: expected once, got twice');

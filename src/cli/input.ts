@@ -2,14 +2,14 @@
 // Records in: files or stdin, as one stream of rows.
 import { createReadStream, fstatSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import type { Row } from '../flow/stage.ts';
 import { RecordError, RunError, UsageError } from '../records/error.ts';
 import { describeValue } from '../records/field.ts';
 import { IdSet } from '../records/id-set.ts';
 import { type Line, readLines } from '../records/lines.ts';
 import { parseRecord, verbatimFields } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { Row } from '../stages/stage.ts';
-import type { Counts } from './progress.ts';
+import type { RunCounts } from './progress.ts';
 import type { Shard } from './shard.ts';
 
 export type InputRow = Row;
@@ -32,7 +32,7 @@ export interface InputOptions {
   isDone?: (id: string) => boolean;
   /** Ends the input when it aborts. */
   stop: AbortSignal;
-  counts: Counts;
+  counts: RunCounts;
 }
 
 const CHUNK_BYTES = 256 * 1024;
@@ -116,7 +116,7 @@ function freeze(value: unknown): void {
 }
 
 /** The bytes of a file or stdin; ends early, without an error, when `stop` aborts. */
-export async function* readBytes(file: string, stop: AbortSignal, counts?: Counts): AsyncGenerator<Buffer> {
+export async function* readBytes(file: string, stop: AbortSignal, counts?: RunCounts): AsyncGenerator<Buffer> {
   const stream = openStream(file);
   const end = () => stream.destroy();
   stop.addEventListener('abort', end, { once: true });

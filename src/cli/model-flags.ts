@@ -22,6 +22,9 @@ export interface ModelFlagValues {
   verbose?: boolean;
 }
 
+/** What a model is opened with where a command has no flags for it. */
+export const MODEL_DEFAULTS = { device: 'auto', dtype: 'auto', template: 'auto', 'image-mode': 'auto' } as const;
+
 /** The writer of a live pipe may wait for an answer before it goes on. */
 const LIVE_INPUT_PATIENCE_MS = 100;
 

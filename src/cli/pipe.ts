@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows through a stage into a sink: order, failures, counts.
+
+import type { Row, RowResult, Stage } from '../flow/stage.ts';
 import { BAD_RECORD, RecordError, RunError } from '../records/error.ts';
 import { formatLine } from '../records/lines.ts';
 import { formatRecord } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { Row, RowResult, Stage } from '../stages/stage.ts';
 import type { OnError } from './flags.ts';
 import type { BadRow, InputRow } from './input.ts';
-import type { Counts, Reporter } from './progress.ts';
+import type { Reporter, RunCounts } from './progress.ts';
 import type { Sink } from './sink.ts';
 
 export interface PipeOptions {
@@ -15,7 +16,7 @@ export interface PipeOptions {
   onError: OnError;
   /** Name of the stage in `error.stage`. */
   stage: string;
-  counts: Counts;
+  counts: RunCounts;
   reporter: Reporter;
 }
 

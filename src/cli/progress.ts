@@ -4,7 +4,7 @@ import type { ProgressMode } from './flags.ts';
 import { messageLine, visible } from './terminal.ts';
 
 /** What a run has done so far. */
-export interface Counts {
+export interface RunCounts {
   read: number;
   written: number;
   /** Input rows that are over, in whatever way. */
@@ -26,7 +26,7 @@ export interface Counts {
   rowsTotal?: (() => number | undefined) | undefined;
 }
 
-export function newCounts(): Counts {
+export function newCounts(): RunCounts {
   const counts = {
     read: 0,
     written: 0,
@@ -113,7 +113,7 @@ export class Reporter {
     this.#draw({ share, parts: [name] });
   }
 
-  start(counts: Counts): void {
+  start(counts: RunCounts): void {
     counts.isWatched = this.#isWanted();
     this.#started = performance.now();
     this.showLine((seconds) => progressState(counts, seconds, this.#figures));
@@ -137,7 +137,7 @@ export class Reporter {
   }
 
   /** Ends the progress line; says the summary when there was a line, or something else than plain success. */
-  finish(counts: Counts, { isTable = false } = {}): void {
+  finish(counts: RunCounts, { isTable = false } = {}): void {
     const hadLine = this.#timer !== undefined;
     const seconds = this.#seconds();
     this.endLine();
@@ -188,7 +188,7 @@ export interface ProgressState {
 }
 
 /** How far a run is: "1,200 of 2,860 rows", "2:10 left", "1 failed", "40 rows/s", the command's figures, "12 dropped". */
-export function progressState(counts: Counts, seconds: number, figures: Figures = {}): ProgressState {
+export function progressState(counts: RunCounts, seconds: number, figures: Figures = {}): ProgressState {
   const { unit = 'rows' } = figures;
   const finished = figures.finished?.() ?? counts.finished;
   const total = figures.total === undefined ? counts.rowsTotal?.() : figures.total();
@@ -255,7 +255,7 @@ function clamp(share: number | undefined): number | undefined {
 }
 
 /** "1,200 in, 1,188 out, 12 dropped (equal answers 10, tie 2)" */
-export function summaryLine(counts: Counts): string {
+export function summaryLine(counts: RunCounts): string {
   const parts = [`${group(counts.read)} in`, `${group(counts.written)} out`];
   const dropped = sum(counts.dropped.values());
   if (dropped > 0) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every command is: oclif parses the flags, one of the run methods joins input, stage and output.
 import { Command, type Interfaces } from '@oclif/core';
+import type { RowResult, Stage } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
-import type { RowResult, Stage } from '../stages/stage.ts';
 import type { OutputFlagValues, RecordFlagValues } from './flags.ts';
 import { pipeResults, pipeRows, pipeTable } from './pipe.ts';
 import { Run } from './run.ts';

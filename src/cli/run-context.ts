@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a command sees of its run.
+
+import type { Row } from '../flow/stage.ts';
 import type { RecordError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { Row } from '../stages/stage.ts';
-import type { Counts, Figures, ProgressState } from './progress.ts';
+import type { Figures, ProgressState, RunCounts } from './progress.ts';
 
 /** A command line after parsing. */
 export interface Parsed<F, A> {
@@ -44,7 +45,7 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   /** What the output depends on besides flags and arguments: a resumed run must share it. */
   addSettings(settings: object): void;
   /** The run's counts, for commands that read their files themselves. */
-  readonly counts: Counts;
+  readonly counts: RunCounts;
   /** Says so when the command line gives a common flag that changes nothing here. */
   noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void;
   /** Makes this run the one writer of the directory of -o, for commands that write it themselves; `isNew`: it must not be there yet. */

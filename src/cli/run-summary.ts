@@ -5,7 +5,7 @@ import { RunError } from '../records/error.ts';
 import { formatLine } from '../records/lines.ts';
 import { withoutLogins } from '../records/server-url.ts';
 import type { Done } from './journal.ts';
-import type { Counts } from './progress.ts';
+import type { RunCounts } from './progress.ts';
 
 // Flags that change how a run goes but not what a row becomes: a resumed run may have others.
 const passingFlags = new Set(
@@ -25,7 +25,7 @@ export function settingsOf(flags: object): Record<string, unknown> {
 
 /** What came of a run that wrote records, or of one that wrote other rows; with what an earlier, resumed start dropped and wrote. */
 export function summaryCounts(
-  { read, written, skipped, kept, passed, done, dropped: droppedNow }: Counts,
+  { read, written, skipped, kept, passed, done, dropped: droppedNow }: RunCounts,
   earlier: Pick<Done, 'rows' | 'dropped'>,
   areRecords: boolean,
 ): object {

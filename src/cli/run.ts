@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
+
+import type { Row, RowResult } from '../flow/stage.ts';
 import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
-import type { Row, RowResult } from '../stages/stage.ts';
 import { isDevice } from './device-sink.ts';
 import { BrokenPipeError, exitCode, StoppedError, stoppedError } from './exit.ts';
 import { FailedRows } from './failed-rows.ts';

@@ -6,7 +6,6 @@ import { RecordCommand } from '../cli/record-command.ts';
 import { createPixelPool } from '../pixels/pool.ts';
 import { UsageError } from '../records/error.ts';
 import { augment, replay } from '../stages/augment/index.ts';
-import { changesPixels } from '../stages/augment/make-view.ts';
 import { recipeHelp } from '../stages/augment/recipe-help.ts';
 import { parseViewSpecs } from '../stages/augment/view-spec.ts';
 
@@ -21,7 +20,7 @@ ${recipeHelp()}`;
   static override usage = 'augment --op NAME[:k=v,...] [FILE...]';
   static override examples = [
     '<%= config.bin %> augment --op diffusion:step=800 prompts.ndjson',
-    '<%= config.bin %> augment --op moco --op rrcrop+rotate:degrees=-30..30,fill=122/116/104 --image-dir views prompts.ndjson',
+    '<%= config.bin %> augment --op moco --op rrcrop+rotate:degrees=-30..30,fill=122/116/104 prompts.ndjson',
     '<%= config.bin %> augment --op diffusion:step=500,name=weak --op diffusion:step=900,name=strong --preview look --limit 20 prompts.ndjson',
     '<%= config.bin %> augment --replay --image-dir again augmented.ndjson',
   ];
@@ -32,7 +31,10 @@ ${recipeHelp()}`;
       helpValue: 'NAME[:k=v,...]',
       summary: 'a view to add; may be repeated, and chained with + into one view',
     }),
-    'image-dir': Flags.string({ helpValue: 'DIR', summary: 'where image files of views go, as PNG' }),
+    'image-dir': Flags.string({
+      helpValue: 'DIR',
+      summary: 'also write the images of views as PNG files, for other tools',
+    }),
     preview: Flags.string({ helpValue: 'DIR', summary: 'write every view as a PNG to look at, noise clipped' }),
     replay: Flags.boolean({ summary: 'make the image files of recorded views again from their parameters' }),
   };
@@ -53,9 +55,6 @@ ${recipeHelp()}`;
       if (texts.length === 0)
         throw new UsageError('--op: expected at least one view to add (see vpref augment --help)');
       const views = parseViewSpecs(texts);
-      const needsDir = views.find(changesPixels);
-      if (needsDir && imageDir === undefined)
-        throw new UsageError(`--image-dir: expected a folder for the images of view ${needsDir.name}`);
       const { stage, figures } = augmentProgress(augment({ views, seed, ...shared }));
       run.showFigures(figures);
       return stage;

@@ -1,23 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { Args, Flags, type Interfaces } from '@oclif/core';
-import { recordFlags } from '../cli/flags.ts';
-import { openImportFiles } from '../cli/import-files.ts';
-import { checkOncePerSource, listFlag, parseLimits, splitSource } from '../cli/list-flags.ts';
+import { Args } from '@oclif/core';
+import { openNamedFiles } from '../cli/dataset-info.ts';
+import { importFlags, importOptions, tellCounts } from '../cli/import-options.ts';
 import { warnNoQuirk } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run-context.ts';
-import { createPixelPool } from '../pixels/pool.ts';
-import { UsageError } from '../records/error.ts';
-import type { Cleaning } from '../stages/import/dialogue.ts';
-import {
-  type ImportCounts,
-  type ImportOptions,
-  importFiles,
-  importFormats,
-  newImportCounts,
-} from '../stages/import/index.ts';
+import { importFiles, importFormats, newImportCounts } from '../stages/import/index.ts';
 
 const FORMATS = Object.keys(importFormats);
 const FORMAT_LINES = Object.entries(importFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`);
@@ -29,7 +16,8 @@ ${FORMAT_LINES.join('\n')}
 
 Files are JSON arrays, JSON lines, Parquet or Arrow, known by their first
 bytes and also gzipped, or folders that the datasets library saved; items are
-read one by one. The source of an item is the first folder of its image path, or the format's name.
+read one by one. For llama-factory, FILE may be dataset_info.json#NAME: the
+entry's file, its columns and tags as the entry says. The source of an item is the first folder of its image path, or the format's name.
 
 --faithful keeps what SeVa's published code does and this command mends
 otherwise:
@@ -44,44 +32,7 @@ otherwise:
   static override args = {
     format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'what FILE... are' }),
   };
-  static override flags = {
-    ...recordFlags,
-    source: listFlag({ helpValue: 'NAME,...', summary: 'only items of these sources; text: those without an image' }),
-    turns: Flags.string({
-      helpValue: 'N|all',
-      summary: 'draw N questions of each dialogue, one record each; the whole dialogue unless given',
-    }),
-    limit: Flags.string({
-      multiple: true,
-      helpValue: '[SOURCE=]N',
-      summary: 'draw N records, of one source or in all; may be repeated; files are read twice',
-    }),
-    'image-root': Flags.string({
-      multiple: true,
-      helpValue: '[SOURCE=]DIR',
-      summary: 'folder that image paths start from, of one source or of all; may be repeated',
-    }),
-    'check-images': Flags.boolean({
-      summary: 'a row with an image that does not decode fails (see --on-error)',
-    }),
-    clean: Flags.option({ options: ['none', 'seva'] as const })({
-      summary:
-        'questions taken one by one: as written, or without image mark and request for a one-word answer; seva with --turns',
-    }),
-    protocol: Flags.option({ options: ['llava', 'plain'] as const })({
-      summary:
-        "benchmarks: prompts end as in LLaVA-1.5's scripts, or are as the files write them; default: llava, for pope plain",
-    }),
-    'noisy-images': Flags.string({
-      helpValue: 'DIR|FILE',
-      summary: 'mt-bench: draw an unrelated image for each turn from a folder, or from a list of paths',
-    }),
-    'literal-marker': Flags.boolean({
-      dependsOn: ['noisy-images'],
-      summary: 'mt-bench: as the published noisy-image runs, the mark <image> is text and no image goes with it',
-    }),
-    faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
-  };
+  static override flags = importFlags;
 
   async run(): Promise<void> {
     await this.runSource(Import, (run) => {
@@ -93,90 +44,7 @@ otherwise:
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
       run.atEnd(() => tellCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
-      return importFiles(openImportFiles(files, stop, { rereads, counts: run.counts }), options, counts);
+      return importFiles(openNamedFiles(args.format, files, stop, { rereads, counts: run.counts }), options, counts);
     });
   }
-}
-
-type ImportFlags = Interfaces.InferredFlags<typeof Import.flags>;
-
-function importOptions(format: string, flags: ImportFlags): ImportOptions {
-  const { source: sources, faithful, seed, turns: turnsText, 'image-root': roots = [], clean } = flags;
-  const turns = turnsText === undefined || turnsText === 'all' ? turnsText : Number(turnsText);
-  if (typeof turns === 'number' && !(Number.isSafeInteger(turns) && turns > 0))
-    throw new UsageError(`--turns: expected an integer of at least 1, or all, got ${JSON.stringify(turnsText)}`);
-  if (clean === 'seva' && turns === undefined)
-    throw new UsageError('--clean: expected --turns beside it, whole dialogues are kept as written');
-  const cleaning: Cleaning =
-    (clean ?? (turns === undefined ? 'none' : 'seva')) === 'none' ? 'none' : faithful ? 'seva-faithful' : 'seva';
-  const imageRoots = roots.map((text) => {
-    const { key: source, value: directory } = splitSource(text);
-    if (directory === '') throw new UsageError(`--image-root: expected [SOURCE=]DIR, got ${JSON.stringify(text)}`);
-    return { directory, ...(source !== undefined && { source }) };
-  });
-  checkOncePerSource('--image-root', imageRoots);
-  const limits = parseLimits('--limit', flags.limit ?? []);
-  return {
-    format,
-    selection: {
-      limits,
-      limitDialogues: faithful,
-      seed,
-      ...(sources && { sources }),
-      ...(turns !== undefined && { turns }),
-    },
-    cleaning,
-    imageRoots,
-    ...(flags['check-images'] && { createPool: () => createPixelPool(flags.threads) }),
-    setting: {
-      protocol: flags.protocol,
-      noisyImages: listNoisyImages(flags['noisy-images']),
-      literalMarker: flags['literal-marker'],
-    },
-  };
-}
-
-/** Image files of a folder in order of name, or the lines of a list. */
-function listNoisyImages(path: string | undefined): string[] | undefined {
-  if (path === undefined) return undefined;
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) throw new UsageError(`--noisy-images: expected a folder or a list, got nothing at ${path}`);
-  const images = stats.isDirectory()
-    ? readdirSync(path)
-        .filter((name) => /\.(?:jpe?g|png|webp)$/i.test(name))
-        .sort()
-        .map((name) => join(path, name))
-    : readFileSync(path, 'utf8')
-        .split(/\r?\n/)
-        .filter((line) => line.trim() !== '');
-  if (images.length === 0) throw new UsageError(`--noisy-images: expected images, got none in ${path}`);
-  return images;
-}
-
-function tellCounts(
-  counts: ImportCounts,
-  options: ImportOptions,
-  run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>,
-): void {
-  const { items, sources, otherSource, overLimit, badImages, markTexts } = counts;
-  const parts = [`${items} items read`];
-  if (otherSource > 0) parts.push(`${otherSource} of other sources`);
-  if (overLimit > 0) parts.push(`${overLimit} over the limit`);
-  if (parts.length > 1) run.note(parts.join(', '));
-  for (const source of namedSources(options))
-    if (items > 0 && !sources.has(source)) run.warn(`no item of source ${source}; there are: ${listCounts(sources)}`);
-  if (markTexts > 0) run.note(`${markTexts} records without images have <image> in their text: kept as text`);
-  const total = [...badImages.values()].reduce((sum, count) => sum + count, 0);
-  if (total > 0) run.note(`${total} images missing or unreadable: ${listCounts(badImages)}`);
-}
-
-/** Sources that flags name: one that no item has is a slip, most likely. */
-function namedSources({ selection, imageRoots }: ImportOptions): Set<string> {
-  const named = [...selection.limits, ...imageRoots].flatMap(({ source }) => source ?? []);
-  return new Set([...(selection.sources ?? []), ...named]);
-}
-
-function listCounts(counts: ReadonlyMap<string, number>): string {
-  const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 20);
-  return `${most.map((pair) => pair.join(' ')).join(', ')}${counts.size > most.length ? ', ...' : ''}` || 'none';
 }

@@ -4,9 +4,9 @@ import { integerFlag, recordFlags } from '../cli/flags.ts';
 import { checkFiles, isWholeInput, readRows } from '../cli/input.ts';
 import { newCounts } from '../cli/progress.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import type { RowResult } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
 import { type MixFile, mix, mixShares } from '../stages/mix.ts';
-import type { RowResult } from '../stages/stage.ts';
 
 export default class Mix extends RecordCommand {
   static override summary = 'mix rows of several files in given proportions';

@@ -1,48 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Flags, type Interfaces } from '@oclif/core';
 import { pairProgress } from '../cli/figures.ts';
-import { integerFlag, numberFlag, recordFlags } from '../cli/flags.ts';
-import { listFlag, parseLimits } from '../cli/list-flags.ts';
-import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
+import { FAITHFUL_RULES, figuresOf, pairFlags, pairOptions, tellReport } from '../cli/pair-options.ts';
+import { warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run-context.ts';
-import { UsageError } from '../records/error.ts';
-import type { PairReport } from '../stages/pair/index.ts';
-import { newPairReport, type PairOptions, pair, pairRules, type RuleName } from '../stages/pair/index.ts';
-import { describeLean } from '../stages/pair/lean.ts';
-
-const RULES = Object.keys(pairRules) as RuleName[];
-const PAIRING: RuleName[] = ['seva', 'score', 'best-of-n', 'given'];
-const SCORING: RuleName[] = ['score', 'best-of-n', 'sft', 'kto'];
-
-/** Rules that the published code does otherwise. */
-const FAITHFUL_RULES: RuleName[] = ['seva', 'score'];
-
-/** Rules that a flag means something to; flags that are not here go with every rule. */
-const FLAG_RULES: Record<string, RuleName[]> = {
-  metrics: SCORING,
-  guide: [...SCORING, 'steerlm'],
-  judge: [...SCORING, 'steerlm'],
-  run: [...SCORING, 'steerlm'],
-  margin: ['score', 'best-of-n', 'kto'],
-  ties: SCORING,
-  negatives: PAIRING,
-  views: ['seva'],
-  label: ['seva', ...SCORING, 'steerlm'],
-  finished: ['seva', ...SCORING, 'steerlm'],
-  from: ['sft'],
-  'min-score': ['sft'],
-  threshold: ['kto'],
-  'image-negatives': PAIRING,
-  flip: [...PAIRING, 'kto'],
-  'max-length-ratio': PAIRING,
-  balance: PAIRING,
-};
+import { newPairReport, pair } from '../stages/pair/index.ts';
 
 export default class Pair extends RecordCommand {
   static override summary = 'make preference data out of answers';
   static override description = `Rules:
   seva       clean image's answer against each distorted view's, unless equal
+  gap        clean image's answer against those of views within --gap of it
   score      best sum of metrics against one drawn from --margin below
   best-of-n  best sum against the lowest
   steerlm    every graded answer, its grades told in the prompt
@@ -59,71 +26,12 @@ Only annotations with outcome ok count; several judge runs are averaged.
   static override usage = 'pair --rule RULE|--preset NAME [FILE...]';
   static override examples = [
     '<%= config.bin %> pair --rule seva sampled.ndjson',
+    '<%= config.bin %> score --view original --model llava sampled.ndjson | <%= config.bin %> pair --rule gap --gap 2..20 --negatives 3',
     '<%= config.bin %> pair --rule score --margin 2 annotated.ndjson',
     '<%= config.bin %> pair --rule sft --from best --min-score 12 annotated.ndjson',
     '<%= config.bin %> pair --rule given --flip 0.25 --seed 1 pairs.ndjson',
   ];
-  static override flags = {
-    ...recordFlags,
-    ...presetFlags,
-    rule: Flags.option({ options: RULES })({ helpValue: 'RULE', summary: `how to choose: ${RULES.join(', ')}` }),
-    metrics: listFlag({
-      helpValue: 'NAME[=W],...',
-      summary: 'metrics to sum, with weights; helpfulness,correctness,coherence unless given',
-    }),
-    guide: Flags.string({ helpValue: 'NAME', summary: 'only annotations of this guide' }),
-    judge: Flags.string({ helpValue: 'NAME', summary: 'only annotations by this judge' }),
-    run: integerFlag({ helpValue: 'N', summary: 'only judge run N, in place of the average of all' }),
-    margin: numberFlag({
-      min: 0,
-      helpValue: 'X',
-      summary: 'how much lower rejected must score; 2 unless given, 0 for best-of-n',
-    }),
-    ties: Flags.option({ options: ['first', 'random', 'drop'] as const })({
-      summary: 'which of several best answers is chosen; first unless given',
-    }),
-    negatives: integerFlag({
-      min: 1,
-      helpValue: 'K',
-      summary: 'up to K different rejected answers in one row, as a list',
-    }),
-    views: listFlag({ helpValue: 'NAME,...', summary: 'views whose answers are rejected; all unless given' }),
-    label: Flags.string({ helpValue: 'NAME', summary: 'only responses with this label' }),
-    finished: Flags.boolean({ summary: 'only responses that ended by themselves (finish_reason stop)' }),
-    from: Flags.option({ options: ['reference', 'judge', 'best'] as const })({
-      summary: 'sft: where the answer comes from; reference unless given',
-    }),
-    'min-score': numberFlag({ helpValue: 'X', summary: 'sft --from best: least score' }),
-    threshold: numberFlag({ helpValue: 'X', summary: 'kto: desirable from this score on, undesirable below' }),
-    'image-negatives': Flags.string({
-      multiple: true,
-      helpValue: 'VIEW',
-      summary: "rejected_images from this view's image files; repeated: several sets",
-    }),
-    flip: numberFlag({
-      min: 0,
-      max: 1,
-      helpValue: 'SHARE',
-      summary: 'turn the preference of this share of rows round (label noise)',
-    }),
-    'min-length': integerFlag({ helpValue: 'N', summary: 'least characters of an answer' }),
-    'max-length': integerFlag({ helpValue: 'N', summary: 'most characters of an answer' }),
-    'max-length-ratio': numberFlag({ min: 1, helpValue: 'X', summary: 'how much longer one answer of a pair may be' }),
-    'max-repetition': numberFlag({
-      min: 0,
-      max: 1,
-      helpValue: 'SHARE',
-      summary: "most of an answer's 4-word runs said before",
-    }),
-    balance: Flags.boolean({
-      summary: 'leave out pairs until chosen answers lean to no short answer; holds all pairs in memory',
-    }),
-    'max-pairs': Flags.string({
-      multiple: true,
-      helpValue: '[SOURCE=]N',
-      summary: 'draw at most N rows, of one source or in all; may be repeated; holds all rows in memory',
-    }),
-  };
+  static override flags = pairFlags;
 
   async run(): Promise<void> {
     await this.runStage(Pair, (run) => {
@@ -141,88 +49,4 @@ Only annotations with outcome ok count; several judge runs are averaged.
       return pair(options, report);
     });
   }
-}
-
-type PairFlags = Interfaces.InferredFlags<typeof Pair.flags>;
-
-/** What the flags ask for. Throws UsageError for flags that mean nothing together. */
-function pairOptions(flags: PairFlags): PairOptions {
-  const { rule, from = 'reference', 'min-score': minScore, threshold } = flags;
-  if (rule === undefined) throw new UsageError(`--rule: expected one of ${RULES.join(', ')}, got nothing`);
-  for (const [name, rules] of Object.entries(FLAG_RULES)) {
-    const value = flags[name as keyof PairFlags];
-    if (value !== undefined && value !== false && !rules.includes(rule))
-      throw new UsageError(`--${name}: expected --rule ${rules.join(', ')}, got --rule ${rule}`);
-  }
-  if (minScore !== undefined && from !== 'best')
-    throw new UsageError(`--min-score: expected --from best, got --from ${from}`);
-  if (threshold !== undefined && flags.margin !== undefined)
-    throw new UsageError('--margin: expected no --threshold beside it, they are two ways to mark answers');
-  const { seed, faithful, negatives, views, label, finished: finishedOnly = false } = flags;
-  const {
-    margin = rule === 'best-of-n' ? 0 : 2,
-    ties = 'first',
-    flip = 0,
-    'image-negatives': imageNegatives = [],
-  } = flags;
-  const whole = wholeFilters(flags);
-  return {
-    rule,
-    rules: {
-      scoring: scoring(flags),
-      margin,
-      ties,
-      from,
-      finishedOnly,
-      seed,
-      faithful,
-      ...defined({ negatives, views, label, minScore, threshold }),
-    },
-    imageNegatives,
-    flip,
-    filters: defined({
-      minLength: flags['min-length'],
-      maxLength: flags['max-length'],
-      maxLengthRatio: flags['max-length-ratio'],
-      maxRepetition: flags['max-repetition'],
-    }),
-    ...(whole && { whole }),
-  };
-}
-
-function scoring({ metrics = ['helpfulness', 'correctness', 'coherence'], guide, judge, run }: PairFlags) {
-  const weights = metrics.map((text) => {
-    const [name = '', weight = '1', ...more] = text.split('=');
-    if (name === '' || weight.trim() === '' || !Number.isFinite(Number(weight)) || more.length > 0)
-      throw new UsageError(`--metrics: expected NAME or NAME=WEIGHT, got ${JSON.stringify(text)}`);
-    return [name, Number(weight)] as const;
-  });
-  return { metrics: Object.fromEntries(weights), ...defined({ guide, judge, run }) };
-}
-
-function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFlags) {
-  const limits = parseLimits('--max-pairs', texts);
-  if (!balance && limits.length === 0) return undefined;
-  return { balance, limits, seed };
-}
-
-function tellReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
-  if (report.left.size > 0) {
-    const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
-    run.note(`answers left out of records that gave other rows: ${reasons.join(', ')}`);
-  }
-  if (report.flipped > 0) run.note(`${report.flipped} preferences turned round`);
-  for (const lean of report.lean.leans().slice(0, 3))
-    run.warn(`${describeLean(lean)}; a model can learn the word in place of the picture (--balance evens it out)`);
-}
-
-/** Of --summary: the rule, and what it left of records that gave other rows. */
-function figuresOf(rule: RuleName, { left, flipped, lean }: PairReport): object {
-  const leans = lean.leans().map(describeLean);
-  return { rule, answers_left_out: Object.fromEntries(left), flipped, ...(leans.length > 0 && { leans }) };
-}
-
-/** The members that are not undefined. */
-function defined<T extends object>(members: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;
 }

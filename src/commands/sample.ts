@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Flags, type Interfaces } from '@oclif/core';
 import { sampleProgress } from '../cli/figures.ts';
-import { integerFlag, modelFlags, numberFlag, recordFlags } from '../cli/flags.ts';
-import { openModelOf } from '../cli/model-flags.ts';
-import { presetFlags, warnNoQuirk, withPreset } from '../cli/preset.ts';
+import { warnNoQuirk, withPreset } from '../cli/preset.ts';
+import { hasQuirk } from '../cli/presets.ts';
 import { RecordCommand } from '../cli/record-command.ts';
-import type { RunContext } from '../cli/run-context.ts';
+import { openSample, sampleFlags } from '../cli/sample-options.ts';
 import { UsageError } from '../records/error.ts';
-import { hasQuirk } from '../stages/presets.ts';
-import type { Stage } from '../stages/stage.ts';
-import { STEER_ATTRIBUTES } from '../stages/steerlm.ts';
 
 export default class Sample extends RecordCommand {
   static override summary = "answer each record's prompt with a model";
@@ -27,72 +22,7 @@ assistant turns with content null are generated one after the other.
     '<%= config.bin %> sample --model llava -n 4 --temperature 0.7 --top-p 0.9 questions.ndjson -o sampled.ndjson',
     '<%= config.bin %> sample --endpoint http://localhost:8000/v1 --model qwen questions.ndjson',
   ];
-  static override flags = {
-    ...recordFlags,
-    ...modelFlags,
-    ...presetFlags,
-    model: Flags.string({
-      required: true,
-      helpValue: 'DIR',
-      summary: 'model directory, Hugging Face layout; with --endpoint the name the server knows',
-    }),
-    n: integerFlag({ char: 'n', min: 1, max: 4096, default: 1, helpValue: 'N', summary: 'answers per view' }),
-    temperature: numberFlag({ min: 0, default: 0, helpValue: 'T', summary: '0 is greedy' }),
-    'top-p': numberFlag({
-      min: 1e-6,
-      max: 1,
-      default: 1,
-      helpValue: 'P',
-      summary: 'draw from the likeliest tokens that make up P',
-    }),
-    'top-k': integerFlag({ default: 0, helpValue: 'K', summary: 'draw from the K likeliest tokens; 0: from all' }),
-    'max-new-tokens': integerFlag({ min: 1, default: 512, helpValue: 'N', summary: 'longest answer' }),
-    stop: Flags.string({
-      multiple: true,
-      helpValue: 'TEXT',
-      summary: 'end an answer before this text; may be repeated',
-    }),
-    'stop-repeats': integerFlag({
-      default: 0,
-      helpValue: 'N',
-      summary: 'end an answer that repeats a pattern of at most N tokens 8 times; 0: never',
-    }),
-    beams: integerFlag({ min: 1, max: 64, default: 1, helpValue: 'N', summary: 'beam search with N beams' }),
-    views: Flags.string({
-      default: 'original',
-      helpValue: 'original|all|NAME',
-      summary: "answer to the record's own images, to these and every view, or to one view",
-    }),
-    label: Flags.string({
-      helpValue: 'NAME',
-      summary: 'whose answers they are, when a record gets those of several models',
-    }),
-    logps: Flags.boolean({ summary: 'add the log-probability of each answer' }),
-    steer: Flags.string({
-      helpValue: 'NAME=0..4,...',
-      summary: 'ask for answers with these attributes, as SteerLM: helpfulness=4,verbosity=2',
-    }),
-    verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
-    endpoint: Flags.string({ helpValue: 'URL', summary: 'ask an OpenAI-compatible server: http://host:8000/v1' }),
-    'key-env': Flags.string({
-      helpValue: 'NAME',
-      summary: "--endpoint: environment variable that holds the server's key",
-    }),
-    concurrency: integerFlag({
-      min: 1,
-      max: 4096,
-      default: 16,
-      helpValue: 'N',
-      summary: '--endpoint: calls at a time at most',
-    }),
-    timeout: numberFlag({
-      min: 0.001,
-      default: 600,
-      helpValue: 'SECONDS',
-      summary: '--endpoint: longest time for one call',
-    }),
-    attempts: integerFlag({ min: 1, default: 6, helpValue: 'N', summary: '--endpoint: attempts a call at most' }),
-  };
+  static override flags = sampleFlags;
 
   async run(): Promise<void> {
     await this.runStage(Sample, async (run) => {
@@ -103,116 +33,9 @@ assistant turns with content null are generated one after the other.
         throw new UsageError('--beams: expected greedy search of one answer, got --temperature or -n beside it');
       if (flags.n > 1 && flags.temperature === 0 && flags.beams === 1)
         run.warn(`-n ${flags.n} without --temperature: greedy answers to one prompt are all the same`);
-      const opened = flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
-      const { stage, figures } = sampleProgress(await opened);
+      const { stage, figures } = sampleProgress(await openSample(run, flags));
       run.showFigures(figures);
       return stage;
     });
   }
-}
-
-type SampleFlags = Interfaces.InferredFlags<typeof Sample.flags>;
-
-// What the engine and a server are asked alike.
-function drawOf(flags: SampleFlags) {
-  return {
-    n: flags.n,
-    temperature: flags.temperature,
-    topP: flags['top-p'],
-    topK: flags['top-k'],
-    maxNewTokens: flags['max-new-tokens'],
-    stop: flags.stop ?? [],
-    views: flags.views,
-    seed: flags.seed,
-  };
-}
-
-async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
-  for (const name of ENDPOINT_FLAGS)
-    if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint beside it`);
-  const steer = flags.steer === undefined ? undefined : parseSteer(flags.steer);
-  const { sample } = await import('../stages/sample.ts');
-  const { context } = await openModelOf(run, flags);
-  return sample(
-    {
-      ...drawOf(flags),
-      beams: flags.beams,
-      repetitionMaxPeriod: flags['stop-repeats'],
-      ...(flags.label !== undefined && { label: flags.label }),
-      logps: flags.logps,
-      ...(steer && { steer }),
-    },
-    context,
-  );
-}
-
-function parseSteer(text: string): Record<string, number> {
-  const names: readonly string[] = STEER_ATTRIBUTES;
-  const entries = text.split(',').map((item) => {
-    const [, name, value] = /^([a-z]+)=([0-4])$/.exec(item) ?? [];
-    if (name === undefined || !names.includes(name))
-      throw new UsageError(`--steer: expected NAME=0..4 with NAME of ${names.join(', ')}, got ${JSON.stringify(item)}`);
-    return [name, Number(value)] as const;
-  });
-  return Object.fromEntries(entries);
-}
-
-const ENDPOINT_FLAGS = ['key-env', 'concurrency', 'timeout', 'attempts'] as const;
-
-// What a server cannot be told: it loads its own model, template and images.
-const ENGINE_FLAGS = [
-  'adapter',
-  'device',
-  'dtype',
-  'batch-tokens',
-  'template',
-  'template-arg',
-  'image-mode',
-  'beams',
-  'steer',
-  'stop-repeats',
-  'verbose',
-] as const;
-
-async function openEndpoint(
-  run: RunContext<SampleFlags, unknown>,
-  flags: SampleFlags,
-  baseUrl: string,
-): Promise<Stage> {
-  for (const name of ENGINE_FLAGS)
-    if (run.given.has(name))
-      throw new UsageError(`--${name}: expected no --endpoint beside it, the server decides that`);
-  const { splitLogin, withoutLogins } = await import('../records/server-url.ts');
-  const server = splitLogin(baseUrl);
-  if (server === undefined)
-    throw new UsageError(
-      `--endpoint: expected a URL such as http://host:8000/v1, got ${JSON.stringify(withoutLogins(baseUrl))}`,
-    );
-  const { endpointFlow, sampleEndpoint } = await import('../stages/sample-endpoint.ts');
-  const { openHttpClient } = await import('../http/client.ts');
-  const keyName = flags['key-env'];
-  const key = keyName === undefined ? undefined : process.env[keyName];
-  if (keyName !== undefined && !key) throw new UsageError(`--key-env: expected a key in $${keyName}, got nothing`);
-  if (key !== undefined && server.login.authorization !== undefined)
-    throw new UsageError('--endpoint: expected no login in the URL beside --key-env, both go into one header');
-  const client = await openHttpClient({ timeoutMs: flags.timeout * 1000, connections: flags.concurrency });
-  run.atEnd(() => client.close());
-  return sampleEndpoint({
-    client,
-    baseUrl: server.url,
-    login: server.login,
-    key,
-    warn: (message) => run.warn(message),
-    sampling: {
-      model: flags.model,
-      ...drawOf(flags),
-      logprobs: flags.logps,
-      label: flags.label,
-    },
-    flow: endpointFlow(flags.concurrency),
-    maxAttempts: flags.attempts,
-    maxDelayMs: 600_000,
-    window: flags.concurrency,
-    signal: run.stop,
-  });
 }

@@ -10,7 +10,10 @@ export default class Score extends RecordCommand {
   static override description =
     `Scores what is there: \`logps\` and \`num_tokens\` of each of \`responses\` (with the images of its view), \`choice_logps\` of
 \`choices\`, \`policy_chosen_logps\` and \`policy_rejected_logps\` of a pair, \`policy_response_logps\` of \`response\`. A log-probability is
-summed over the response's tokens and its end token, full vocabulary, temperature 1, in nats.`;
+summed over the response's tokens and its end token, full vocabulary, temperature 1, in nats.
+
+--view original writes \`logps_original\` of all \`responses\` instead: how likely each answer is under the clean image, whatever view it
+was given to (pair --rule gap).`;
   static override usage = 'score --model DIR [FILE...]';
   static override examples = [
     '<%= config.bin %> score --model llava-1.5-7b-hf --adapter runs/seva pairs.ndjson',
@@ -19,14 +22,21 @@ summed over the response's tokens and its end token, full vocabulary, temperatur
   static override flags = {
     ...recordFlags,
     ...modelFlags,
+    view: Flags.option({ options: ['original'] as const })({
+      helpValue: 'original',
+      summary: 'score all responses under the clean image, as logps_original',
+    }),
     verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
   };
 
   async run(): Promise<void> {
     await this.runStage(Score, async (run) => {
       run.noteIdle({ seed: 'nothing is drawn at random here' });
-      const { score } = await import('../stages/score.ts');
-      const { stage, figures } = scoreProgress(score((await openModelOf(run, run.flags)).context));
+      const { score, scoreOnOriginal } = await import('../stages/score.ts');
+      const { context } = await openModelOf(run, run.flags);
+      const { stage, figures } = scoreProgress(
+        run.flags.view === undefined ? score(context) : scoreOnOriginal(context),
+      );
       run.showFigures(figures);
       return stage;
     });

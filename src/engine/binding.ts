@@ -70,7 +70,6 @@ export interface NativeFacts {
   imageTokenId: number;
   vocabSize: number;
   maxPositionEmbeddings: number;
-  bosTokenId: number;
   eosTokenIds: Int32Array;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';

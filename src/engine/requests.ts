@@ -62,7 +62,7 @@ export type Scored = Float32Array;
 
 /** What a loaded model is. */
 export interface PolicyInfo {
-  /** "llava" or "llama". */
+  /** As in config.json. */
   modelType: string;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';

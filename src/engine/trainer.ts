@@ -98,10 +98,6 @@ function limitTooSmall(limit: number, { activationBytes, largestBatch, level, bu
   );
 }
 
-function sumOf<T>(items: readonly T[], of: (item: T) => number): number {
-  return items.reduce((sum, item) => sum + of(item), 0);
-}
-
 function fullDtype({ info }: Policy): 'f32' | 'f16' {
   return info.storedDtype === 'f16' ? 'f16' : 'f32';
 }
@@ -164,29 +160,19 @@ export class Trainer implements TrainerEngine {
       end += rows.length;
       return end;
     });
-    const mostImages = steps.reduce(
-      (most, rows) =>
-        Math.max(
-          most,
-          sumOf(rows, ({ images }) => images),
-        ),
-      0,
-    );
-    const plan = await fromEngine(() => this.#native.plan(Int32Array.from(sizes), ends, this.#freeBytes(mostImages)));
+    const plan = await fromEngine(() => this.#native.plan(Int32Array.from(sizes), ends, this.#freeBytes()));
     const { memoryLimit } = this.#options;
     if (memoryLimit !== undefined && plan.activationBytes > plan.budget) throw limitTooSmall(memoryLimit, plan);
     return plan;
   }
 
-  // What is left for activations and weights that are read in place. Pixels of three steps: in the engine, ready for it, being made ready.
-  #freeBytes(mostImages: number): number {
-    const { info } = this.#policy;
-    if (info.device !== 'cpu') return Number.POSITIVE_INFINITY;
-    const pixels = 3 * mostImages * 3 * (info.vision?.imageSize ?? 0) ** 2;
+  // What is left for all that the engine plans.
+  #freeBytes(): number {
+    if (this.#policy.info.device !== 'cpu') return Number.POSITIVE_INFINITY;
     const { memoryLimit, ranks } = this.#options;
     const free =
       memoryLimit === undefined ? spareMemory(ranks?.localSize ?? 1) : memoryLimit - process.memoryUsage.rss();
-    return free - pixels - LATER_BYTES;
+    return free - LATER_BYTES;
   }
 
   async step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Crops, flips, borders, rotation, shear and perspective as torchvision does them on Pillow images.
 import { type TransformFilter, transformAffine, transformPerspective } from './affine.ts';
-import { BLACK, type Color, createImage, type Image } from './image.ts';
+import { BLACK, type Color, createImage, type Image, type Size } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 
 /** The part from (left, top); what lies outside the image is black. */
@@ -115,27 +115,43 @@ export function rotateImage(
   if (angle === 180) return flipVertical(flipHorizontal(image));
   if ((angle === 90 || angle === 270) && (expand || width === height)) return quarterTurn(image, angle);
 
+  const { cos, sin, place } = rotation(angle);
+  const out = expand ? rotatedSize(image, degrees) : image;
+  let [c, f] = originOf(image, place);
+  if (expand) [c, f] = place(-(out.width - width) / 2, -(out.height - height) / 2, c, f);
+  return transformAffine(image, out.width, out.height, [cos, sin, c, -sin, cos, f], filter, fill);
+}
+
+/** The canvas that holds all of a turned image. */
+export function rotatedSize(image: Size, degrees: number): Size {
+  const { width, height } = image;
+  const angle = ((degrees % 360) + 360) % 360;
+  if (angle === 0 || angle === 180) return { width, height };
+  if (angle === 90 || angle === 270) return { width: height, height: width };
+  const { place } = rotation(angle);
+  const [c, f] = originOf(image, place);
+  const corners = [place(0, 0, c, f), place(width, 0, c, f), place(width, height, c, f), place(0, height, c, f)];
+  const xs = corners.map(([x]) => x);
+  const ys = corners.map(([, y]) => y);
+  return {
+    width: Math.ceil(Math.max(...xs)) - Math.floor(Math.min(...xs)),
+    height: Math.ceil(Math.max(...ys)) - Math.floor(Math.min(...ys)),
+  };
+}
+
+type Place = (x: number, y: number, c: number, f: number) => [number, number];
+
+function rotation(angle: number): { cos: number; sin: number; place: Place } {
   const radians = -angle * (Math.PI / 180);
   const cos = roundTo15(Math.cos(radians));
   const sin = roundTo15(Math.sin(radians));
-  const place = (x: number, y: number, c: number, f: number): [number, number] => [
-    cos * x + sin * y + c,
-    -sin * x + cos * y + f,
-  ];
-  let [c, f] = place(-width / 2, -height / 2, 0, 0);
-  c += width / 2;
-  f += height / 2;
-  let outWidth = width;
-  let outHeight = height;
-  if (expand) {
-    const corners = [place(0, 0, c, f), place(width, 0, c, f), place(width, height, c, f), place(0, height, c, f)];
-    const xs = corners.map(([x]) => x);
-    const ys = corners.map(([, y]) => y);
-    outWidth = Math.ceil(Math.max(...xs)) - Math.floor(Math.min(...xs));
-    outHeight = Math.ceil(Math.max(...ys)) - Math.floor(Math.min(...ys));
-    [c, f] = place(-(outWidth - width) / 2, -(outHeight - height) / 2, c, f);
-  }
-  return transformAffine(image, outWidth, outHeight, [cos, sin, c, -sin, cos, f], filter, fill);
+  return { cos, sin, place: (x, y, c, f) => [cos * x + sin * y + c, -sin * x + cos * y + f] };
+}
+
+// Where the turned image's first pixel comes from when it turns about its centre.
+function originOf({ width, height }: Size, place: Place): [number, number] {
+  const [c, f] = place(-width / 2, -height / 2, 0, 0);
+  return [c + width / 2, f + height / 2];
 }
 
 function quarterTurn(image: Image, angle: 90 | 270): Image {

@@ -8,6 +8,12 @@ export interface Image {
   data: Uint8Array;
 }
 
+/** Width and height in pixels. */
+export interface Size {
+  width: number;
+  height: number;
+}
+
 /** Red, green, blue, 0..255 each. */
 export type Color = readonly [number, number, number];
 

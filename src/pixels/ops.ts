@@ -25,10 +25,11 @@ import {
   flipVertical,
   padImage,
   perspectiveImage,
+  rotatedSize,
   rotateImage,
   type TransformOptions,
 } from './geometry.ts';
-import type { Color, Image } from './image.ts';
+import type { Color, Image, Size } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 import { RESIZE_FILTERS, resizeImage } from './resize.ts';
 
@@ -44,6 +45,8 @@ export interface PixelOp {
   parameters: Record<string, Parameter>;
   /** `op` has every parameter, checked. */
   apply(image: Image, op: ViewOp): Image;
+  /** Size of the result, where it is not the image's. */
+  size?(image: Size, op: ViewOp): Size;
 }
 
 const SIDE = 65_535;
@@ -65,11 +68,13 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
     summary: 'a part; black where it lies outside',
     parameters: { left: offset, top: offset, width: pixels, height: pixels },
     apply: (image, op) => cropImage(image, num(op, 'left'), num(op, 'top'), num(op, 'width'), num(op, 'height')),
+    size: (_image, op) => ({ width: num(op, 'width'), height: num(op, 'height') }),
   },
   resize: {
     summary: 'to width x height',
     parameters: { width: pixels, height: pixels, filter: { kind: 'word', words: RESIZE_FILTERS, default: 'bilinear' } },
     apply: (image, op) => resizeImage(image, num(op, 'width'), num(op, 'height'), word(op, 'filter')),
+    size: (_image, op) => ({ width: num(op, 'width'), height: num(op, 'height') }),
   },
   pad: {
     summary: 'add a border',
@@ -85,11 +90,16 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
       const sides = { left: num(op, 'left'), top: num(op, 'top'), right: num(op, 'right'), bottom: num(op, 'bottom') };
       return padImage(image, sides, word(op, 'mode'), op.fill as Color);
     },
+    size: ({ width, height }, op) => ({
+      width: width + num(op, 'left') + num(op, 'right'),
+      height: height + num(op, 'top') + num(op, 'bottom'),
+    }),
   },
   rotate: {
     summary: 'counter-clockwise about the centre; expand=1 keeps the corners',
     parameters: { degrees, expand: { kind: 'number', min: 0, max: 1, whole: true, default: 0 }, ...transform },
     apply: (image, op) => rotateImage(image, num(op, 'degrees'), { ...sampling(op), expand: op.expand === 1 }),
+    size: (image, op) => (op.expand === 1 ? rotatedSize(image, num(op, 'degrees')) : image),
   },
   // AutoAugment's shears: `magnitude` is the shift per pixel, the first row or column stays.
   'shear-x': {
@@ -198,6 +208,18 @@ const STILL = { degrees: 0, translateX: 0, translateY: 0, scale: 1, shearX: 0, s
 
 /** The image after one recorded operation. Throws PixelError naming a parameter that is not what it should be. */
 export function applyPixelOp(image: Image, op: ViewOp): Image {
+  const { known, full } = checkedOp(op);
+  return known.apply(image, full);
+}
+
+/** The size of the image after one recorded operation. Throws as applyPixelOp does. */
+export function sizeAfter(image: Size, op: ViewOp): Size {
+  const { known, full } = checkedOp(op);
+  return known.size?.(image, full) ?? image;
+}
+
+/** The operation with its defaults. Throws PixelError for one that is unknown or has a wrong parameter. */
+export function checkedOp(op: ViewOp): { known: PixelOp; full: ViewOp } {
   const known = Object.hasOwn(PIXEL_OPS, op.op) ? PIXEL_OPS[op.op] : undefined;
   if (known === undefined) {
     throw new PixelError('op', 'op', `one of ${Object.keys(PIXEL_OPS).join(' ')}`, JSON.stringify(op.op));
@@ -211,7 +233,7 @@ export function applyPixelOp(image: Image, op: ViewOp): Image {
     }
     full[name] = value;
   }
-  return known.apply(image, full);
+  return { known, full };
 }
 
 /** What the parameter should be, if `value` is not that. */

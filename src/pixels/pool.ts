@@ -10,36 +10,24 @@ import { PixelError } from './pixel-error.ts';
 
 /** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
 export interface PixelJobs {
-  modelInput: { job: { source: string; plan: ModelInputPlan }; result: Image };
+  /** `ops`: recorded operations of a view, applied first. */
+  modelInput: { job: { source: string; plan: ModelInputPlan; ops?: readonly ViewOp[] }; result: Image };
   /** Whether the image decodes; resolves when it does. */
   check: { job: { source: string }; result: undefined };
-  augment: { job: AugmentJob; result: AugmentResult };
-  replay: { job: ReplayJob; result: ReplayResult };
+  views: { job: ViewsJob; result: ViewsResult };
 }
 
-/** All views of a record's images, drawn. Structured-cloneable; `views` are the stage's own specs. */
-export interface AugmentJob {
+/** Views of a record's images as files: under imageDir those that have files, under previewDir all. */
+export interface ViewsJob {
   id: string;
-  seed: number;
-  images: string[];
-  views: { name: string; steps: unknown[] }[];
-  imageDir?: string;
-  previewDir?: string;
-}
-
-export type AugmentResult = { ops: ViewOp[]; images?: string[] }[];
-
-/** Recorded views made again; those without image files only for the preview. */
-export interface ReplayJob {
-  id: string;
-  images: string[];
-  views: { name: string; ops: ViewOp[]; images?: string[] }[];
+  images: readonly string[];
+  views: { name: string; ops: readonly ViewOp[]; hasFiles: boolean }[];
   imageDir?: string;
   previewDir?: string;
 }
 
 /** The image files of each view, as far as it has any. */
-export type ReplayResult = (string[] | undefined)[];
+export type ViewsResult = (string[] | undefined)[];
 
 export type PixelRequest = { [K in keyof PixelJobs]: { kind: K; job: PixelJobs[K]['job'] } }[keyof PixelJobs];
 

@@ -2,7 +2,6 @@
 // NDJSON in and out. readLines is the hot path, with a splitter of its own; readNdjson is the `ndjson` package
 // with what it lacks, for side files and live pipes. Both give the same lines; bench/ndjson has the ratio.
 import { constants, isUtf8 } from 'node:buffer';
-import { once } from 'node:events';
 import type { Transform } from 'node:stream';
 import { RecordError, RunError } from './error.ts';
 import { stringifyExact } from './exact.ts';
@@ -67,20 +66,6 @@ export async function* readNdjson(chunks: Chunks, source: string): AsyncGenerato
   } finally {
     bytes.destroy();
   }
-}
-
-/**
- * A writer of rows through the `ndjson` package, for streams where rows go one at a time. Resolves when the stream
- * takes more. A value that refers back to itself is an error here, not the package's "[Circular ~]".
- */
-export async function ndjsonWriter(stream: NodeJS.WritableStream): Promise<(row: object) => Promise<void>> {
-  const { default: ndjson } = await import('ndjson');
-  const rows = ndjson.stringify();
-  rows.pipe(stream);
-  return async (row) => {
-    checkCircles(row);
-    if (!rows.write(row)) await once(rows, 'drain');
-  };
 }
 
 /** One row as a line of JSON without its newline. Throws RunError on a value that JSON has no form for. */

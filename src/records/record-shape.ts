@@ -44,6 +44,7 @@ const response = object(
     view: string,
     label: string,
     logps: number,
+    logps_original: number,
     num_tokens: count,
     finish_reason: oneOf('stop', 'length', 'repetition', 'error'),
     stop: string,

@@ -37,6 +37,8 @@ export interface Response {
   label?: string;
   /** Sum of log p over response tokens, end token included, full vocabulary, temperature 1, nats. */
   logps?: number;
+  /** The same under the clean image, whatever the view was; written by score --view original. */
+  logps_original?: number;
   num_tokens?: number;
   finish_reason?: 'stop' | 'length' | 'repetition' | 'error';
   /** What ended the answer where it was not the template's end token: a text or token of --stop, another end token of the model. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Views of a record as later stages read them: which image files, and which noise the engine adds to the normalised tensor.
 import { FieldError } from './error.ts';
-import type { View, VprefRecord } from './record.ts';
+import type { View, ViewOp, VprefRecord } from './record.ts';
 
 /** The name under which the clean images are known among the views. */
 export const ORIGINAL_VIEW = 'original';
@@ -14,6 +14,8 @@ export interface DiffusionNoise {
 
 export interface ViewInputs {
   images: string[];
+  /** Pixel operations of each image that are still to be applied; absent where the files have them or there are none. */
+  ops?: ViewOp[][];
   noise?: DiffusionNoise;
 }
 
@@ -27,16 +29,23 @@ export function viewInputs(record: VprefRecord, name: string): ViewInputs {
     throw new FieldError('view', 'views', `one named ${JSON.stringify(name)}`, names);
   }
   const noise = viewNoise(view);
-  // Without its files a view of pixel operations would pass for the clean image.
-  if (view.images === undefined && view.ops.some(({ op }) => op !== 'diffusion')) {
-    throw new FieldError(
-      'view',
-      `views: ${name}`,
-      'image files of its pixel operations (augment --replay makes them)',
-      'none',
-    );
-  }
-  return { images: view.images ?? clean, ...(noise && { noise }) };
+  return { ...viewImages(view, clean), ...(noise && { noise }) };
+}
+
+/** The view's image files, or the clean images with the operations that make them the view's. */
+export function viewImages(view: View, clean: string[]): Pick<ViewInputs, 'images' | 'ops'> {
+  if (view.images !== undefined) return { images: view.images };
+  return { images: clean, ...(hasPixelOps(view) && { ops: clean.map((_, index) => pixelOps(view, index)) }) };
+}
+
+/** Whether the view changes pixels before the engine adds noise. */
+export function hasPixelOps({ ops }: View): boolean {
+  return ops.some(({ op }) => op !== 'diffusion');
+}
+
+// Of several images each has its own operations, marked with its number.
+function pixelOps({ ops }: View, image: number): ViewOp[] {
+  return ops.filter((op) => op.op !== 'diffusion' && (op.image === undefined || op.image === image));
 }
 
 /** The view's diffusion recipe, if it has one. */

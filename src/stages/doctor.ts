@@ -14,7 +14,7 @@ import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
 import { promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
-import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
+import { cudaRemedy, describeCudaParts, findCudaParts } from './doctor/cuda-parts.ts';
 import { checkFolders, modelInputPlan } from './load-model.ts';
 
 export interface Check {
@@ -89,9 +89,9 @@ export async function* examineModel({ model, adapters, device, dtype }: ModelToE
     yield tokenizerFits(tokenizer, policy);
     yield await template(model, tokenizer, policy);
     if (info.vision) yield await images(model, info.vision);
-    yield await memory(policy);
     yield await finite(model, adapters);
     yield await forward(policy, tokenizer);
+    yield await memory(policy); // what is planned is known once something has run
   } finally {
     await policy.close();
   }

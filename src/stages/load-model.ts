@@ -10,7 +10,7 @@ import { CLIP_MEAN, type ModelInputPlan } from '../pixels/model-input.ts';
 import { createPixelPool, type PixelPool } from '../pixels/pool.ts';
 import type { ResizeFilter } from '../pixels/resize.ts';
 import { FieldError, RunError } from '../records/error.ts';
-import type { TemplateArgs } from '../records/record.ts';
+import type { TemplateArgs, ViewOp } from '../records/record.ts';
 import { type ChatTemplate, DATE_ARGUMENT, loadChatTemplate, today } from '../text/chat-template.ts';
 import { readJsonObject } from '../text/json-file.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
@@ -145,11 +145,11 @@ const MAX_KEPT_IMAGES = 64;
 
 function pixelLoader(pool: PixelPool, plan: ProcessorPlan | undefined) {
   const kept = new Map<string, Promise<Uint8Array>>();
-  return (source: string, mode: ImageMode): Promise<Uint8Array> => {
+  return (source: string, mode: ImageMode, ops: readonly ViewOp[] = []): Promise<Uint8Array> => {
     if (plan === undefined) throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
-    const key = `${mode} ${source}`;
+    const key = JSON.stringify([mode, source, ops]);
     const pixels =
-      kept.get(key) ?? pool.run('modelInput', { source, plan: inputPlan(plan, mode) }).then((image) => image.data);
+      kept.get(key) ?? pool.run('modelInput', { source, plan: inputPlan(plan, mode), ops }).then((image) => image.data);
     kept.delete(key);
     kept.set(key, pixels);
     pixels.catch(() => kept.delete(key));

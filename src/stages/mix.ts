@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // mix: rows of several files in given proportions. Which rows, and in which order, depends on the seed, the weights and the files' sizes alone.
+
+import { type Row, type RowResult, rowError } from '../flow/stage.ts';
 import { RecordError, UsageError } from '../records/error.ts';
 import { IdSet } from '../records/id-set.ts';
 import { randomStream } from '../records/random.ts';
-import { type Row, type RowResult, rowError } from './stage.ts';
 
 export interface MixFile {
   /** For messages. */

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sample, score and precompute-ref share: from a record to the engine's requests, the same way in all three.
 import type { ImageInput, PolicyEngine } from '../engine/requests.ts';
-import { PixelError } from '../pixels/pixel-error.ts';
+import type { Row } from '../flow/stage.ts';
 import { FieldError, RecordError, RunError } from '../records/error.ts';
 import { IMAGE_MARK } from '../records/prompt.ts';
-import type { ContentPart, TemplateArgs } from '../records/record.ts';
+import type { ContentPart, TemplateArgs, ViewOp } from '../records/record.ts';
 import type { ViewInputs } from '../records/view.ts';
 import { type ChatTemplate, DATE_ARGUMENT, promptTurns, type Turn } from '../text/chat-template.ts';
 import { expandImages, type ImageTokens, type PromptIds, promptIds, responseIds } from '../text/prompt-ids.ts';
 import { isDate } from '../text/strftime.ts';
 import type { ModelTokenizer } from '../text/tokenizer.ts';
-import type { Row } from './stage.ts';
+import { pixelFault } from './pixel-fault.ts';
 
 export type ImageMode = 'pad' | 'crop';
 
@@ -28,8 +28,8 @@ export interface ModelContext {
   imageMode: Choice<ImageMode>;
   /** Called when an image's mode comes from no flag, preset or record. */
   onFamilyImageMode?: (mode: ImageMode) => void;
-  /** RGB pixels of an image at the model's size. */
-  loadPixels(image: string, mode: ImageMode): Promise<Uint8Array>;
+  /** RGB pixels of an image at the model's size, after the operations of a view. */
+  loadPixels(image: string, mode: ImageMode, ops?: readonly ViewOp[]): Promise<Uint8Array>;
   /** Digest of an image file's bytes. */
   imageDigest(image: string): Promise<string>;
   /** How the checkpoint's processor makes pixels; absent for a text-only model. */
@@ -139,11 +139,10 @@ export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context
   return Promise.all(
     view.images.map(async (source, index): Promise<ImageInput> => {
       try {
-        const pixels = await context.loadPixels(source, plan.imageMode);
+        const pixels = await context.loadPixels(source, plan.imageMode, view.ops?.[index]);
         return view.noise === undefined ? { pixels } : { pixels, noise: view.noise };
       } catch (cause) {
-        if (!(cause instanceof PixelError)) throw cause;
-        throw new RecordError(row, `images[${index}]`, cause.expected, `${cause.subject}: ${cause.got}`);
+        throw pixelFault(row, cause, index);
       }
     }),
   );

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Log-probabilities under the reference, stored in the data with a fingerprint of what computed them.
 import type { ImageInput } from '../engine/requests.ts';
+import { mapRowsInFlight } from '../flow/in-flight.ts';
+import type { Row, Stage } from '../flow/stage.ts';
 import { RecordError } from '../records/error.ts';
 import type { RefFingerprint, VprefRecord } from '../records/record.ts';
-import { mapRowsInFlight } from './in-flight.ts';
 import {
   loadImages,
   type ModelContext,
@@ -15,14 +16,13 @@ import {
 } from './model-context.ts';
 import { checkInputs, referenceInputs } from './reference-inputs.ts';
 import { pairFields, pairTexts } from './score.ts';
-import type { Row, Stage } from './stage.ts';
 
 /**
  * Adds `ref_*` and `ref`. A record that has them from this very model passes through; from another, it is an error: a file must not
  * mix references. Image-side negatives are scored with `chosen`.
  */
 export function precomputeRef(context: ModelContext): Stage {
-  return mapRowsInFlight(async (row, context, signal) => {
+  return mapRowsInFlight(async (row, signal) => {
     const { record } = row;
     const plan = await planRecord(row, context);
     const ref: RefFingerprint = provenance(plan, context);
@@ -48,21 +48,23 @@ export function precomputeRef(context: ModelContext): Stage {
       );
       return scored.map(({ logps }) => logps);
     };
-    const [logps, ...onRejected] = await Promise.all([
-      scoreTexts(images!, texts),
-      ...rejectedImages.map((loaded) => scoreTexts(loaded, [record.chosen!])),
-    ]);
-    const sums = onRejected.map(([sum]) => sum!);
-    return [
-      {
-        ...record,
-        ...pairFields(record, logps, 'ref'),
-        ...(sums.length > 0 && {
-          ref_chosen_logps_rejected_images: Array.isArray(record.rejected_images![0]) ? sums : sums[0]!,
-        }),
-        ref: { ...ref, inputs },
-      },
-    ];
+    return async () => {
+      const [logps, ...onRejected] = await Promise.all([
+        scoreTexts(images!, texts),
+        ...rejectedImages.map((loaded) => scoreTexts(loaded, [record.chosen!])),
+      ]);
+      const sums = onRejected.map(([sum]) => sum!);
+      return [
+        {
+          ...record,
+          ...pairFields(record, logps, 'ref'),
+          ...(sums.length > 0 && {
+            ref_chosen_logps_rejected_images: Array.isArray(record.rejected_images![0]) ? sums : sums[0]!,
+          }),
+          ref: { ...ref, inputs },
+        },
+      ];
+    };
   }, context);
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ref.inputs`: a digest of what reference sums were computed for, in named sections, so that a later stage can say which of them has changed.
 import { createHash } from 'node:crypto';
+import type { Row } from '../flow/stage.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import { RecordError } from '../records/error.ts';
 import { promptIds } from '../text/prompt-ids.ts';
 import { answerIds, imageTokens, type ModelContext, type RecordPlan, writtenTurns } from './model-context.ts';
-import type { Row } from './stage.ts';
 
 /** Hex digits kept of a section's SHA-256. */
 const DIGITS = 32;

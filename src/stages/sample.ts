@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers to each record's prompt: to its own images and to the views of them.
 import type { Generated, ImageInput } from '../engine/requests.ts';
+import { mapRowsInFlight } from '../flow/in-flight.ts';
+import type { Row, Stage } from '../flow/stage.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
+import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import { promptTurns, type Turn } from '../text/chat-template.ts';
-import { type DrawOptions, recordDraw } from './draw.ts';
-import { mapRowsInFlight } from './in-flight.ts';
 import {
   loadImages,
   type ModelContext,
@@ -15,8 +16,7 @@ import {
   provenance,
   type RecordPlan,
 } from './model-context.ts';
-import type { Row, Stage } from './stage.ts';
-import { steerRequest, withRequest } from './steerlm.ts';
+import { type DrawOptions, recordDraw } from './sample/draw.ts';
 
 /** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
 export interface SampleOptions extends DrawOptions {
@@ -42,7 +42,7 @@ interface Job {
   signal: AbortSignal;
 }
 
-interface Answer {
+interface GeneratedAnswer {
   text: string;
   generated: Generated;
   /** What ended it, where that was not its end token. */
@@ -53,23 +53,25 @@ interface Answer {
 
 /** Adds `responses` and `sampling`. The n answers of a view share the computation of its prompt. */
 export function sample(options: SampleOptions, context: ModelContext): Stage {
-  return mapRowsInFlight(async (row, context, signal) => {
+  return mapRowsInFlight(async (row, signal) => {
     const draw = recordDraw(row, options);
     const plan = await planRecord(row, context);
     const views = viewNames(row, options.views);
     const images = await Promise.all(views.map((view) => loadImages(row, viewInputs(row.record, view), plan, context)));
-    const perView = await Promise.all(
-      views.map(async (view, index) => {
-        const job = { row, view, plan, images: images[index]!, draw, options, context, signal };
-        return (await answerView(job)).map((answer) => responseOf(answer, view, options));
-      }),
-    );
-    const responses = [...(row.record.responses ?? []), ...perView.flat()];
-    return [{ ...row.record, responses, sampling: samplingOf(draw, options, plan, context) }];
+    return async () => {
+      const perView = await Promise.all(
+        views.map(async (view, index) => {
+          const job = { row, view, plan, images: images[index]!, draw, options, context, signal };
+          return (await answerView(job)).map((answer) => responseOf(answer, view, options));
+        }),
+      );
+      const responses = [...(row.record.responses ?? []), ...perView.flat()];
+      return [{ ...row.record, responses, sampling: samplingOf(draw, options, plan, context) }];
+    };
   }, context);
 }
 
-async function answerView(job: Job): Promise<Answer[]> {
+async function answerView(job: Job): Promise<GeneratedAnswer[]> {
   const turns = openDialogue(job.row, job.images.length, job.options.steer);
   const { n } = job.draw;
   if (turns.indexOf(null) === turns.length - 1)
@@ -78,10 +80,10 @@ async function answerView(job: Job): Promise<Answer[]> {
 }
 
 // Generates the open turns one after the other: each sees what was generated before.
-async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<Answer> {
+async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<GeneratedAnswer> {
   const written: Turn[] = [];
   const texts: string[] = [];
-  let last: Answer | undefined;
+  let last: GeneratedAnswer | undefined;
   for (const turn of turns) {
     if (turn === null) {
       [last] = await generateTurn(written, job, { n: 1, branch, turn: texts.length });
@@ -96,7 +98,7 @@ async function generateTurn(
   turns: Turn[],
   { row, view, plan, images, draw, options, context, signal }: Job,
   { n, branch, turn }: { n: number; branch: number; turn: number },
-): Promise<Answer[]> {
+): Promise<GeneratedAnswer[]> {
   const { tokenizer, engine } = context;
   const { promptIds } = preparePrompt(turns, images, plan, context);
   const { strings, bytes, ids } = stops(draw.stop, context);
@@ -121,7 +123,7 @@ async function generateTurn(
   };
   const key = [row.record.id, view, turn].join('\n');
   const all = await engine.generate({ ...request, seed: options.seed, key, firstBranch: branch }, signal);
-  return all.map((generated): Answer => {
+  return all.map((generated): GeneratedAnswer => {
     const whole = tokenizer.decode([...generated.ids]);
     const stop = generated.finishReason === 'stop' ? stopOf(generated, whole, { strings, end, context }) : undefined;
     return { text: cutAtStop(whole, strings), generated, ...(stop !== undefined && { stop }) };
@@ -171,7 +173,7 @@ function cutAtStop(text: string, stop: string[]): string {
   return ends.length === 0 ? text : text.slice(0, Math.min(...ends));
 }
 
-function responseOf({ text, turns, stop, generated }: Answer, view: string, options: SampleOptions): Response {
+function responseOf({ text, turns, stop, generated }: GeneratedAnswer, view: string, options: SampleOptions): Response {
   return {
     text,
     ...(turns && { turns }),

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Log-probabilities under the policy of the texts that a record holds: responses, choices, chosen and rejected.
+
+import { mapRowsInFlight } from '../flow/in-flight.ts';
+import type { Row, Stage } from '../flow/stage.ts';
 import { RecordError } from '../records/error.ts';
 import type { Response, VprefRecord } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
-import { mapRowsInFlight } from './in-flight.ts';
 import {
   loadImages,
   type ModelContext,
@@ -14,35 +16,52 @@ import {
   scoreResponses,
   writtenTurns,
 } from './model-context.ts';
-import type { Row, Stage } from './stage.ts';
+
+/** `logps_original` of every response: its log-probability under the clean image. A record without responses is an error of the record. */
+export function scoreOnOriginal(context: ModelContext): Stage {
+  return mapRowsInFlight(async (row, signal) => {
+    const { responses = [] } = row.record;
+    if (responses.length === 0) throw new RecordError(row, 'responses', 'at least one to score', 'none');
+    const plan = await planRecord(row, context);
+    const onOriginal = responses.map(({ view: _, ...response }): Response => response);
+    const scoreView = await scorer({ ...row, record: { ...row.record, responses: onOriginal } }, plan, context, signal);
+    return async () => {
+      const scored = await scoreResponsesByView(onOriginal, scoreView, context);
+      const withSums = responses.map((response, index) => ({ ...response, logps_original: scored[index]!.logps! }));
+      return [{ ...row.record, responses: withSums }];
+    };
+  }, context);
+}
 
 /** Scores what is there. A record with nothing to score is an error of the record. */
 export function score(context: ModelContext): Stage {
-  return mapRowsInFlight(async (row, context, signal) => {
+  return mapRowsInFlight(async (row, signal) => {
     const { record } = row;
     const plan = await planRecord(row, context);
     const texts = pairTexts(record);
     const scoreView = await scorer(row, plan, context, signal);
-    const [original, responses] = await Promise.all([
-      scoreView(
-        ORIGINAL_VIEW,
-        [],
-        [...texts, ...(record.choices ?? [])].map((text) => ({ text })),
-      ),
-      scoreResponsesByView(record.responses ?? [], scoreView, context),
-    ]);
-    if (original.length + responses.length === 0) {
-      throw new RecordError(row, 'record', 'responses, choices, chosen and rejected, or response', 'none of them');
-    }
-    const sums = original.map(({ logps }) => logps);
-    return [
-      {
-        ...record,
-        ...(responses.length > 0 && { responses }),
-        ...pairFields(record, sums.slice(0, texts.length), 'policy'),
-        ...(record.choices && { choice_logps: sums.slice(texts.length) }),
-      },
-    ];
+    return async () => {
+      const [original, responses] = await Promise.all([
+        scoreView(
+          ORIGINAL_VIEW,
+          [],
+          [...texts, ...(record.choices ?? [])].map((text) => ({ text })),
+        ),
+        scoreResponsesByView(record.responses ?? [], scoreView, context),
+      ]);
+      if (original.length + responses.length === 0) {
+        throw new RecordError(row, 'record', 'responses, choices, chosen and rejected, or response', 'none of them');
+      }
+      const sums = original.map(({ logps }) => logps);
+      return [
+        {
+          ...record,
+          ...(responses.length > 0 && { responses }),
+          ...pairFields(record, sums.slice(0, texts.length), 'policy'),
+          ...(record.choices && { choice_logps: sums.slice(texts.length) }),
+        },
+      ];
+    };
   }, context);
 }
 

@@ -5,7 +5,8 @@ import { loadImage } from '../pixels/decode.ts';
 import { modelInput } from '../pixels/model-input.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import type { PixelReply, PixelRequest } from '../pixels/pool.ts';
-import { augmentImages, replayImages } from '../stages/augment/image-files.ts';
+import { writeViews } from '../stages/augment/image-files.ts';
+import { replayView } from '../stages/augment/make-view.ts';
 
 const port = parentPort!;
 
@@ -23,14 +24,14 @@ port.on('message', async (request: PixelRequest) => {
 
 async function perform(request: PixelRequest): Promise<unknown> {
   switch (request.kind) {
-    case 'modelInput':
-      return modelInput(await loadImage(request.job.source), request.job.plan);
+    case 'modelInput': {
+      const { source, plan, ops = [] } = request.job;
+      return modelInput(replayView(await loadImage(source), ops), plan);
+    }
     case 'check':
       await loadImage(request.job.source);
       return undefined;
-    case 'augment':
-      return augmentImages(request.job);
-    case 'replay':
-      return replayImages(request.job);
+    case 'views':
+      return writeViews(request.job);
   }
 }

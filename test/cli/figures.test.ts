@@ -9,9 +9,9 @@ import {
   scoreProgress,
 } from '../../src/cli/figures.ts';
 import { newCounts } from '../../src/cli/progress.ts';
+import type { Stage } from '../../src/flow/stage.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { newTally } from '../../src/stages/annotate/tally.ts';
-import type { Stage } from '../../src/stages/stage.ts';
 
 /** Runs a stage that gives `out` for the record `from`. */
 async function pass(wrap: (stage: Stage) => { stage: Stage; figures: object }, from: object, out: object) {

@@ -6,9 +6,9 @@ import type { BadRow, InputRow } from '../../src/cli/input.ts';
 import { type JournalEntry, nothingDone } from '../../src/cli/journal.ts';
 import { type PipeOptions, pipeResults, pipeRows, pipeTable } from '../../src/cli/pipe.ts';
 import { newCounts, Reporter } from '../../src/cli/progress.ts';
+import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../../src/flow/stage.ts';
 import { RecordError, RunError } from '../../src/records/error.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
-import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../../src/stages/stage.ts';
 
 function harness(onError: PipeOptions['onError'] = 'fail') {
   const lines: string[] = [];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/presets.ts
+// Covers src/cli/presets.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withPreset } from '../../src/cli/preset.ts';

@@ -3,16 +3,16 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import {
-  type Counts,
   type Figures,
   newCounts,
   progressState,
   Reporter,
+  type RunCounts,
   summaryLine,
   terminalLine,
 } from '../../src/cli/progress.ts';
 
-const state = (counts: Partial<Counts>, seconds: number, figures?: Figures) =>
+const state = (counts: Partial<RunCounts>, seconds: number, figures?: Figures) =>
   progressState({ ...newCounts(), ...counts }, seconds, figures);
 
 test('progress has share, rows, time left, failures, rate, the figures of the command, drops', () => {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/annotate-options.ts
 // The command as a process: killed and resumed, stopped by signals and by fatal failures, and what it says.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Covers src/commands/import.ts src/commands/pair.ts src/commands/export.ts src/cli/import-files.ts
+// Covers src/cli/import-options.ts src/cli/pair-options.ts src/cli/export-options.ts
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

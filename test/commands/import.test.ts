@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/dataset-info.ts
 // Covers src/cli/import-files.ts
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -112,4 +113,19 @@ test('an export of our rows as Parquet comes back through import records', async
   assert.match(again.stderr, /stdin:2: id: expected an id not seen before, got "a"/);
   const toStdout = await runShell('vpref export parquet own.ndjson', { cwd: folder });
   assert.match(toStdout.stderr, /-o: expected a file for the Parquet rows, got nothing/);
+});
+
+test("dataset_info.json#NAME reads the entry's file, as the entry says", async () => {
+  const columns = { messages: 'talk', chosen: 'good', rejected: 'bad' };
+  const entry = { file_name: 'talks.json', formatting: 'sharegpt', ranking: true, columns };
+  const talk = [{ from: 'human', value: 'Which bird?' }];
+  const row = { talk, good: { from: 'gpt', value: 'A heron.' }, bad: { from: 'gpt', value: 'A duck.' } };
+  writeFileSync(join(folder, 'dataset_info.json'), JSON.stringify({ mine: entry }));
+  writeFileSync(join(folder, 'talks.json'), JSON.stringify([row]));
+  const read = await runShell('vpref import llama-factory dataset_info.json#mine', { cwd: folder });
+  const [{ prompt, chosen, rejected }] = rows(read.stdout);
+  assert.deepEqual([prompt, chosen, rejected], ['Which bird?', 'A heron.', 'A duck.'], read.stderr);
+  const other = await runShell('vpref import llama-factory dataset_info.json#other', { cwd: folder });
+  assert.equal(other.code, 2);
+  assert.match(other.stderr, /dataset_info\.json: expected an entry "other"/);
 });

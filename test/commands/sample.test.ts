@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The demo model through the real binary: every answer and score that its makers' PyTorch scripts gave (scripts/demo/reference.py).
 // Covers src/cli/model-flags.ts src/cli/preset.ts
+// Covers src/cli/sample-options.ts
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/cli/train-run.ts
 // Training through the real binary on the demo model: what holds between runs that must agree, and what a user sees when something is wrong.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

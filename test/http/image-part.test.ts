@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import sharp from 'sharp';
-import { imageHeader, limitsOf, loadImagePart, loadImageParts, readImageBytes } from '../../src/http/image-part.ts';
+import { limitsOf, loadImagePart, loadImageParts, readImageBytes } from '../../src/http/image-part.ts';
+import { imageHeader } from '../../src/records/image-header.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vpref-parts-'));
 after(() => rmSync(folder, { recursive: true }));

@@ -46,8 +46,8 @@ test('a bad image fails its own job with what was expected and what came', async
 });
 
 test('a bad recorded operation fails its job by name', async () => {
-  const views = [{ name: 'v', ops: [{ op: 'rotate' }], images: [] }];
-  const job = pool.run('replay', { id: 'a', images: [fixtureImage('photo.png')], views, imageDir: '/nonexistent' });
+  const views = [{ name: 'v', ops: [{ op: 'rotate' }], hasFiles: true }];
+  const job = pool.run('views', { id: 'a', images: [fixtureImage('photo.png')], views, imageDir: '/nonexistent' });
   await assert.rejects(
     job,
     (error) => error instanceof RunError && error.code === 'op' && /degrees/.test(error.message),

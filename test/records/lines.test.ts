@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { PassThrough } from 'node:stream';
-import { text as readText } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
-import { formatLine, type Line, ndjsonWriter, readLines, readNdjson } from '../../src/records/lines.ts';
+import { formatLine, type Line, readLines, readNdjson } from '../../src/records/lines.ts';
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
@@ -138,15 +136,5 @@ describe('writing', () => {
   test('the same object twice is not a circle', () => {
     const shared = { x: 1 };
     assert.equal(formatLine({ a: shared, b: shared }), '{"a":{"x":1},"b":{"x":1}}');
-  });
-
-  test('ndjsonWriter writes lines, and refuses circles as formatLine does', async () => {
-    const stream = new PassThrough();
-    const write = await ndjsonWriter(stream);
-    await write({ id: 'a', text: 'two\nlines' });
-    await assert.rejects(write(circle), complaint);
-    await write({ id: 'b' });
-    setImmediate(() => stream.end());
-    assert.equal(await readText(stream), '{"id":"a","text":"two\\nlines"}\n{"id":"b"}\n');
   });
 });

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
+import type { Row, RowResult, Stage } from '../../src/flow/stage.ts';
 import { decodeImage, loadImage } from '../../src/pixels/decode.ts';
-import { PIXEL_OPS } from '../../src/pixels/ops.ts';
+import { imageSize } from '../../src/pixels/image-size.ts';
+import { CLIP_MEAN } from '../../src/pixels/model-input.ts';
+import { PIXEL_OPS, sizeAfter } from '../../src/pixels/ops.ts';
 import { createPixelPool } from '../../src/pixels/pool.ts';
 import { RecordError, UsageError } from '../../src/records/error.ts';
 import { randomStream } from '../../src/records/random.ts';
 import type { ViewOp, VprefRecord } from '../../src/records/record.ts';
 import { viewInputs } from '../../src/records/view.ts';
 import { augment, replay } from '../../src/stages/augment/index.ts';
-import { drawStep, drawView, replayView } from '../../src/stages/augment/make-view.ts';
+import { drawStep, drawView, drawViewOps, replayView } from '../../src/stages/augment/make-view.ts';
 import { IMAGENET_POLICY, magnitudeBins, RANDAUGMENT_OPS } from '../../src/stages/augment/policy.ts';
 import { recipeHelp } from '../../src/stages/augment/recipe-help.ts';
 import { RECIPES } from '../../src/stages/augment/recipes.ts';
+import { renderedImages } from '../../src/stages/augment/render.ts';
 import { parseViewSpecs } from '../../src/stages/augment/view-spec.ts';
-import type { Row, RowResult, Stage } from '../../src/stages/stage.ts';
 import { fixtureImage, readGolden } from '../pixels/golden.ts';
 import { temporaryFolder } from '../support/run-cli.ts';
 
@@ -90,6 +93,62 @@ test('recorded operations, through JSON, give the same pixels again', async () =
         assert.ok(made.ops.every(({ op }) => op === 'diffusion' || op in PIXEL_OPS));
       }
     }
+  }
+});
+
+test('operations are drawn from the size alone, and sizes follow them', async () => {
+  for (const name of ['photo.png', 'wide.png', 'tiny.png', 'exif-6.jpg', 'animated.gif']) {
+    const source = fixtureImage(name);
+    const image = await loadImage(source);
+    const size = await imageSize(source);
+    assert.deepEqual(size, { width: image.width, height: image.height }, name);
+    for (const text of [...SPECS, 'rotate:degrees=0..360,expand=1+crop:size=9,at=random', 'pad:all=3+rrcrop:size=7']) {
+      const made = drawView(image, specOf(text), randomStream(1, 'a', text));
+      const ops = drawViewOps(size, specOf(text), randomStream(1, 'a', text));
+      assert.deepEqual(ops, made.ops, `${name} ${text}`);
+      const after = ops.filter(({ op }) => op !== 'diffusion').reduce(sizeAfter, size);
+      assert.deepEqual(after, { width: made.image.width, height: made.image.height }, `${name} ${text}`);
+    }
+  }
+});
+
+test('the header tells the size of every kind of image', async () => {
+  for (const name of readdirSync(dirname(fixtureImage('photo.png')))) {
+    const source = fixtureImage(name);
+    const image = await loadImage(source).catch(() => undefined);
+    if (image === undefined) continue;
+    assert.deepEqual(await imageSize(source), { width: image.width, height: image.height }, name);
+  }
+});
+
+test('a view without files is the same pixels as its file', async () => {
+  const pool = createPixelPool(1);
+  try {
+    const record = { id: 'a', prompt: 'q', images: [fixtureImage('photo.png'), fixtureImage('exif-6.jpg')] };
+    const views = parseViewSpecs(['moco:size=20', 'rotate:degrees=30,expand=1+diffusion']);
+    const folder = temporaryFolder();
+    const [recipes, files] = await Promise.all(
+      [{}, { imageDir: folder }].map(async (where) => {
+        const results = await run(augment({ views, seed: 4, createPool: () => createPixelPool(1), ...where }), [
+          record,
+        ]);
+        return results[0]!.records[0]!;
+      }),
+    );
+    const plan = { mode: 'pad' as const, size: 24, cropSize: { width: 24, height: 24 }, imageMean: CLIP_MEAN };
+    for (const { name } of views) {
+      const [recipe, file] = [viewInputs(recipes!, name), viewInputs(files!, name)];
+      assert.equal(recipes!.views!.find((view) => view.name === name)!.images, undefined);
+      assert.deepEqual(recipe.noise, file.noise);
+      const rendered = await renderedImages(recipe);
+      for (const [index, source] of recipe.images.entries()) {
+        const applied = await pool.run('modelInput', { source, plan, ops: recipe.ops![index]! });
+        assert.deepEqual(applied, await pool.run('modelInput', { source: file.images[index]!, plan }));
+        assert.deepEqual(await loadImage(rendered[index]!), await loadImage(file.images[index]!));
+      }
+    }
+  } finally {
+    await pool.close();
   }
 });
 

@@ -50,3 +50,11 @@ test('doctor finds NaN in weights that no forward pass reads', { skip: withoutEn
     rmSync(dir, { recursive: true });
   }
 });
+
+test('doctor says what is planned beside the weights', { skip: withoutEngine }, async () => {
+  const { code, stdout } = await runCli(['doctor', '--model', 'fixtures/tiny-text']);
+  assert.equal(code, 0);
+  const rows = stdout.trimEnd().split('\n');
+  const { detail } = rows.map((line) => JSON.parse(line)).find(({ check }) => check === 'weights');
+  assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*step arena: [1-9]\d* MiB for \d+ rows of f32/);
+});

@@ -4,13 +4,13 @@ import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Row } from '../../src/flow/stage.ts';
 import type { RecordError } from '../../src/records/error.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { Float, formatRow } from '../../src/stages/export/format.ts';
 import { imagePaths } from '../../src/stages/export/image-path.ts';
 import { type ExportOptions, exportLines, newExportCounts } from '../../src/stages/export/index.ts';
 import { datasetEntry } from '../../src/stages/export/llama-factory.ts';
-import type { Row } from '../../src/stages/stage.ts';
 
 async function run(format: string, records: Partial<VprefRecord>[], more: Partial<ExportOptions> = {}) {
   async function* rows(): AsyncGenerator<Row> {

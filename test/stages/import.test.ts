@@ -12,11 +12,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { RowResult } from '../../src/flow/stage.ts';
 import { createPixelPool } from '../../src/pixels/pool.ts';
 import { formatLine } from '../../src/records/lines.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type ImportOptions, importFiles, newImportCounts } from '../../src/stages/import/index.ts';
-import type { RowResult } from '../../src/stages/stage.ts';
 
 const llavaFile = readFileSync('fixtures/records/import/llava.json', 'utf8');
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/steerlm.ts
+// Covers src/records/steerlm.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Row } from '../../src/flow/stage.ts';
 import type { Annotation, Response, VprefRecord } from '../../src/records/record.ts';
 import { repetition } from '../../src/stages/pair/filters.ts';
 import { newPairReport, type PairOptions, pair, type RuleName } from '../../src/stages/pair/index.ts';
 import { describeLean, LeanCounter, shortAnswer } from '../../src/stages/pair/lean.ts';
 import type { RuleOptions } from '../../src/stages/pair/rule.ts';
-import type { Row } from '../../src/stages/stage.ts';
 
 type Wanted = Partial<Omit<PairOptions, 'rules'>> & { rules?: Partial<RuleOptions> };
 
@@ -361,7 +361,7 @@ test('--image-negatives: one set, several sets, and what is missing', async () =
   );
   assert.equal(
     await failure('given', record, { imageNegatives: ['noise'] }),
-    'f:1: views[2].images: expected image files for --image-negatives, got a recipe without files',
+    'f:1: views[2].images: expected image files for --image-negatives (augment --image-dir, or augment --replay --image-dir, writes them), got a recipe without files',
   );
 });
 
@@ -470,4 +470,54 @@ test('--max-pairs draws by source and in all, in input order', async () => {
     places,
     [...places].sort((x, y) => x - y),
   );
+});
+
+const ladder = (sums: Record<string, number>, texts: Record<string, string> = {}): Partial<VprefRecord> => ({
+  responses: Object.entries(sums).map(([view, logps]): Response => {
+    return { text: texts[view] ?? `answer to ${view}`, view, logps_original: logps };
+  }),
+});
+const band = (low: number, high: number, more: Partial<RuleOptions> = {}) => ({
+  rules: { gap: { low, high }, ...more },
+});
+
+test('gap: the nearest answer within the band below the chosen one', async () => {
+  const record = ladder({ original: -5, weak: -5.5, middle: -8, strong: -30 });
+  const made = await one('gap', record, band(1, 10));
+  assert.equal(made.chosen, 'answer to original');
+  assert.equal(made.rejected, 'answer to middle');
+  assert.deepEqual(made.pair, { rule: 'gap', view: 'middle', gap: 3 });
+  assert.equal((await one('gap', record, band(3, 3))).rejected, 'answer to middle');
+  assert.equal((await one('gap', record, band(0.1, 99))).rejected, 'answer to weak');
+  assert.equal(await drop('gap', record, band(26, 99)), 'no answer within --gap');
+  // An answer that the model prefers to its own lies above: a negative gap.
+  assert.equal((await one('gap', ladder({ original: -5, weak: -2 }), band(-9, -1))).rejected, 'answer to weak');
+});
+
+test('gap: K negatives, equal answers once, and the weight', async () => {
+  const texts = { original: 'a', weak: 'a', middle: 'b', strong: 'b' };
+  const record = ladder({ original: -5, weak: -5, middle: -8, strong: -9, blur: -11 }, texts);
+  const made = await one('gap', record, band(1, 10, { negatives: 3, weightBy: 'gap' }));
+  assert.deepEqual(made.rejected, ['b', 'answer to blur']);
+  assert.deepEqual(made.pair, { rule: 'gap', view: ['middle', 'blur'], gap: [3, 6], weight_by: 'gap' });
+  assert.equal(made.weight, 4.5);
+  // Another rule takes the weight of these negatives out again, and leaves a weight of the user's own.
+  assert.equal((await one('seva', { ...made, ...ladder({ original: -1, d: -2 }) })).weight, undefined);
+  assert.equal((await one('seva', { weight: 2, ...ladder({ original: -1, d: -2 }) })).weight, 2);
+});
+
+test('gap: what is missing, and what the report says', async () => {
+  assert.equal(await drop('gap', ladder({ weak: -1 }), band(1, 2)), 'no answer to the clean image');
+  assert.equal(await drop('gap', ladder({ original: -1 }), band(1, 2)), 'no other answer to a view');
+  assert.equal(
+    await failure('gap', { responses: [{ text: 'a' }, { text: 'b', view: 'd', logps_original: -1 }] }, band(1, 2)),
+    'f:1: responses[0].logps_original: expected a number (score --view original writes it), got nothing',
+  );
+  const records = [
+    ladder({ original: 0, weak: -2 }),
+    ladder({ original: 0, weak: -4 }),
+    ladder({ original: 0, d: -3 }),
+  ];
+  const { report } = await run('gap', records, band(1, 9));
+  assert.equal(report.gaps.describe(), 'weak 2, d 1; gaps 2.00 to 4.00 nats, median 3.00');
 });

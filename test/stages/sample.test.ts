@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/in-flight.ts src/stages/model-context.ts src/stages/draw.ts
+// Covers src/flow/in-flight.ts src/stages/model-context.ts src/stages/sample/draw.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RecordError } from '../../src/records/error.ts';
@@ -258,11 +258,18 @@ test('--steer asks in the last user turn, and says so', async () => {
   assert.deepEqual(record.sampling!.steer, steer);
 });
 
-test('a view of pixel operations without its files is an error, not the clean image', async () => {
+test('a view that is a recipe is the clean image and the operations on it', async () => {
   const views = [{ name: 'flip', ops: [{ op: 'hflip' }], seed: 1 }];
-  await assert.rejects(
-    recordFrom(sample({ ...OPTIONS, views: 'flip' }, await fakeContext()), rowOf({ images: ['a.png'], views })),
-    (error) =>
-      error instanceof RecordError && /views: flip: expected image files of its pixel operations/.test(error.message),
-  );
+  const loaded: unknown[] = [];
+  const context = await fakeContext(undefined, {
+    loadPixels: async (...image) => {
+      loaded.push(image);
+      return new Uint8Array();
+    },
+  });
+  await recordFrom(sample({ ...OPTIONS, views: 'all' }, context), rowOf({ images: ['a.png'], views }));
+  assert.deepEqual(loaded, [
+    ['a.png', 'pad', undefined],
+    ['a.png', 'pad', [{ op: 'hflip' }]],
+  ]);
 });

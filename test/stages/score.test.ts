@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VprefRecord } from '../../src/records/record.ts';
-import { score } from '../../src/stages/score.ts';
-import { fakeContext, recordFrom, rowOf, sum } from '../support/fake-engine.ts';
+import { score, scoreOnOriginal } from '../../src/stages/score.ts';
+import { fakeContext, recordFrom, rowOf, runStage, sum } from '../support/fake-engine.ts';
 
 const context = await fakeContext();
 // The fake engine gives a token minus its id over 1000; the end token is 2.
@@ -92,4 +92,27 @@ test('a response that does not fit is an error of its row', async () => {
     recordFrom(score(context), rowOf({ response: 'word '.repeat(600) })),
     /prompt and response: expected at most 512 tokens/,
   );
+});
+
+test('--view original: every response under the clean image, in one request; its own sum stays', async () => {
+  context.engine.scored.length = 0;
+  const views = [{ name: 'noisy', ops: [{ op: 'diffusion', step: 500, seed: 3 }], seed: 3 }];
+  const responses: VprefRecord['responses'] = [
+    { text: 'Yes.', view: 'original' },
+    { text: 'No.', view: 'noisy', logps: -7, finish_reason: 'length' },
+  ];
+  const record = await recordFrom(scoreOnOriginal(context), rowOf({ images: ['a.png'], views, responses }));
+  assert.deepEqual(record.responses, [
+    { ...responses[0], logps_original: logpsOf('Yes.') },
+    { ...responses[1], logps_original: logpsOf('No.', false) },
+  ]);
+  assert.deepEqual(
+    context.engine.scored.map(({ images, branches }) => [images[0]!.noise, branches.length]),
+    [[undefined, 2]],
+  );
+});
+
+test('--view original needs responses', async () => {
+  const [result] = await runStage(scoreOnOriginal(context), [rowOf({ chosen: 'Yes.', rejected: 'No.' })]);
+  assert.equal(result!.error!.message, 'test:1: responses: expected at least one to score, got none');
 });

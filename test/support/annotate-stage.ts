@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The annotate stage with everything real, options small.
 
+import type { RowResult, Stage } from '../../src/flow/stage.ts';
 import { type Clock, monotonicClock } from '../../src/http/flow.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type AnnotateSettings, openAnnotate } from '../../src/stages/annotate/open.ts';
 import { describeTally } from '../../src/stages/annotate/tally.ts';
-import type { RowResult, Stage } from '../../src/stages/stage.ts';
 import { runStage } from './fake-engine.ts';
 
 /** Waits that are twenty times as short. */

@@ -8,9 +8,9 @@ import type {
   Scored,
   ScoreRequest,
 } from '../../src/engine/requests.ts';
+import type { Row, RowResult, Stage } from '../../src/flow/stage.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import type { ModelContext } from '../../src/stages/model-context.ts';
-import type { Row, RowResult, Stage } from '../../src/stages/stage.ts';
 import { loadChatTemplate } from '../../src/text/chat-template.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
 

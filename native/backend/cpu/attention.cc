@@ -74,10 +74,14 @@ void pack_queries(const Kernels& kn, const Tensor& x, const QueryTile& tile, int
   }
 }
 
-void mask(float* scores, const QueryTile& tile, int64_t keys, int64_t lanes, int64_t visible, float value) {
+// Scores of keys that a query does not see become -inf; `visible` and `hidden` as of the block's first key.
+void mask(float* scores, const QueryTile& tile, int64_t keys, int64_t lanes, int64_t visible, int64_t hidden) {
   for (int64_t key = std::max<int64_t>(visible, 0); key < keys; ++key)
     for (int64_t i = 0; i < tile.count(); ++i)
-      if (key >= visible + i % tile.rows) scores[key * lanes + i] = value;
+      if (key >= visible + i % tile.rows) scores[key * lanes + i] = kNothing;
+  for (int64_t key = 0; key < std::min(keys, hidden + tile.rows - 1); ++key)
+    for (int64_t i = 0; i < tile.count(); ++i)
+      if (key < hidden + i % tile.rows) scores[key * lanes + i] = kNothing;
 }
 
 struct TileScratch {
@@ -119,7 +123,7 @@ void attend_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
     const int64_t n = block.rows;
     kn.gemm_tile(n, lanes, d, block_rows(block, rows, keys, ld, s.keys), ld, 1, s.query, lanes, s.scores, lanes,
                  /*accumulate=*/false);
-    if (block.visible < n) mask(s.scores, tile, n, lanes, block.visible, kNothing);
+    mask(s.scores, tile, n, lanes, block.visible, block.hidden);
     if (kn.softmax_step(s.scores, n, lanes, s.max, s.sum, s.correction))
       for (int64_t i = 0; i < count; ++i) kn.scale(s.correction[i], s.out + i * d, d);
     kn.gemm_tile(count, d, n, s.scores, 1, lanes, block_rows(block, rows, values, ld, s.values), ld, s.out, d,
@@ -212,6 +216,7 @@ void attend_part(const Kernels& kn, const Heads& h, const AttentionPlan& plan, c
       const int64_t visible =
           span.causal ? std::clamp<int64_t>(part.keys - span.q_count + i % span.q_count + 1 - b, 0, n) : n;
       std::fill(scores + visible, scores + n, kNothing);
+      std::fill_n(scores, std::clamp<int64_t>(hidden_keys(plan, span, i % span.q_count) - b, 0, n), kNothing);
       const float max = std::max(state[0], kn.max(scores, n));
       if (max == kNothing) {
         std::fill(scores, scores + n, 0.0f);
@@ -265,11 +270,11 @@ void attend_decode(Context& ctx, const Heads& h, const AttentionPlan& plan,
   int64_t keys_in_all = 0;
   for (int64_t head = 0; head < h.kv_heads(); ++head)
     for (const AttentionSpan* span : spans) {
-      const int64_t keys = num_keys(plan, *span);
-      const int64_t each = std::max(kSmallestPart, up((keys + wanted - 1) / wanted, kKeys));
+      const int64_t keys = num_keys(plan, *span), begin = hidden_keys(plan, *span, 0);
+      const int64_t each = std::max(kSmallestPart, up((keys - begin + wanted - 1) / wanted, kKeys));
       first_part.push_back(int64_t(parts.size()));
-      for (int64_t b = 0; b < keys; b += each) parts.push_back({span, head, keys, b, std::min(keys, b + each)});
-      keys_in_all += keys;
+      for (int64_t b = begin; b < keys; b += each) parts.push_back({span, head, keys, b, std::min(keys, b + each)});
+      keys_in_all += keys - begin;
     }
   first_part.push_back(int64_t(parts.size()));
   const int64_t num_parts = int64_t(parts.size()), stride = up(kDecodeQueries * (h.d + 2), 16);
@@ -344,10 +349,10 @@ void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan,
     s.lse[i] = g.lse.as<float>()[query_row(i) * h.q.dim(1) + query_head(i)];
   }
   std::memset(s.dq, 0, size_t(count * d) * sizeof(float));
-  const auto add_keys = [&](const KvRange& piece, int64_t visible) {
+  const auto add_keys = [&](const KvRange& piece, int64_t visible, int64_t hidden) {
     const int64_t at = rows.at(piece.begin), n = piece.count;
     kn.gemm_tile(n, lanes, d, keys + at * ld, ld, 1, s.query_t, lanes, s.scores, lanes, false);
-    if (visible < n) mask(s.scores, tile, n, lanes, visible, kNothing);
+    mask(s.scores, tile, n, lanes, visible, hidden);
     kn.gemm_tile(n, lanes, d, values + at * ld, ld, 1, s.dout_t, lanes, s.dscores, lanes, false);
     kn.softmax_backward(s.scores, s.dscores, n, lanes, s.lse, s.delta);
     kn.gemm_tile(n, d, count, s.scores, lanes, 1, s.dout, d, dv + at * ld, ld, true);
@@ -355,10 +360,10 @@ void backward_tile(const Kernels& kn, const Heads& h, const AttentionPlan& plan,
     kn.gemm_tile(count, d, n, s.dscores, 1, lanes, keys + at * ld, ld, s.dq, d, true);
   };
   for_key_blocks(plan, tile, [&](const KeyBlock& block) {
-    int64_t visible = block.visible;
+    int64_t before = 0;
     for (const KvRange& piece : block.pieces) {
-      add_keys(piece, visible);
-      visible -= piece.count;
+      add_keys(piece, block.visible - before, block.hidden - before);
+      before += piece.count;
     }
   });
   for (int64_t i = 0; i < count; ++i) {

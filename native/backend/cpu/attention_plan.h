@@ -36,14 +36,34 @@ inline std::vector<QueryTile> query_tiles(const std::vector<const AttentionSpan*
   return tiles;
 }
 
+// Keys [begin, end) of all in the span's ranges.
+inline void take_keys(const AttentionPlan& plan, const AttentionSpan& span, int64_t begin, int64_t end,
+                      std::vector<KvRange>& pieces) {
+  pieces.clear();
+  int64_t before = 0;
+  for (int r = 0; r < span.num_ranges && before < end; ++r) {
+    const KvRange& range = plan.ranges[size_t(span.first_range + r)];
+    const int64_t first = std::max<int64_t>(begin - before, 0), last = std::min<int64_t>(end - before, range.count);
+    if (first < last) pieces.push_back({int32_t(range.begin + first), int32_t(last - first)});
+    before += range.count;
+  }
+}
+
+// Where the first block of keys that a query of the span sees begins: blocks are counted from the first key of all.
+inline int64_t first_block(const AttentionPlan& plan, const AttentionSpan& span, int64_t query) {
+  return hidden_keys(plan, span, query) / kKeys * kKeys;
+}
+
 // The key/value rows that some span sees, as disjoint rising intervals laid side by side.
 class PackedRows {
  public:
   PackedRows(const AttentionPlan& plan, const std::vector<const AttentionSpan*>& spans) {
     std::vector<KvRange> seen;
-    for (const AttentionSpan* s : spans)
-      seen.insert(seen.end(), plan.ranges.begin() + s->first_range,
-                  plan.ranges.begin() + s->first_range + s->num_ranges);
+    std::vector<KvRange> of_span;
+    for (const AttentionSpan* s : spans) {
+      take_keys(plan, *s, first_block(plan, *s, 0), num_keys(plan, *s), of_span);
+      seen.insert(seen.end(), of_span.begin(), of_span.end());
+    }
     std::sort(seen.begin(), seen.end(), [](const KvRange& a, const KvRange& b) { return a.begin < b.begin; });
     for (const KvRange& r : seen) {
       if (!intervals_.empty() && r.begin <= intervals_.back().begin + intervals_.back().count) {
@@ -80,26 +100,8 @@ struct KeyBlock {
   std::vector<KvRange> pieces;  // where they lie
   int64_t rows, visible;  // query i (row within the tile) sees the keys before visible + i: below 0 where the first see
                           // none, at least `rows` where all see all
+  int64_t hidden;         // and with a window none of those before hidden + i
 };
-
-// Keys [begin, end) of all that the span sees.
-inline void take_keys(const AttentionPlan& plan, const AttentionSpan& span, int64_t begin, int64_t end,
-                      std::vector<KvRange>& pieces) {
-  pieces.clear();
-  int64_t before = 0;
-  for (int r = 0; r < span.num_ranges && before < end; ++r) {
-    const KvRange& range = plan.ranges[size_t(span.first_range + r)];
-    const int64_t first = std::max<int64_t>(begin - before, 0), last = std::min<int64_t>(end - before, range.count);
-    if (first < last) pieces.push_back({int32_t(range.begin + first), int32_t(last - first)});
-    before += range.count;
-  }
-}
-
-inline int64_t num_keys(const AttentionPlan& plan, const AttentionSpan& span) {
-  int64_t keys = 0;
-  for (int r = 0; r < span.num_ranges; ++r) keys += plan.ranges[size_t(span.first_range + r)].count;
-  return keys;
-}
 
 // body(block): the keys a tile sees, in blocks that are counted from the first key, wherever the keys lie and whatever
 // the tile: so a query's sums have one order.
@@ -109,9 +111,10 @@ void for_key_blocks(const AttentionPlan& plan, const QueryTile& tile, Body body)
   const int64_t keys = num_keys(plan, s), first_visible = s.causal ? keys - s.q_count + tile.row + 1 : keys;
   const int64_t end = s.causal ? first_visible + tile.rows - 1 : keys;
   KeyBlock block;
-  for (int64_t b = 0; b < end; b += kKeys) {
+  for (int64_t b = first_block(plan, s, tile.row); b < end; b += kKeys) {
     block.rows = std::min(kKeys, end - b);
     block.visible = first_visible - b;
+    block.hidden = plan.window > 0 ? block.visible - plan.window : -tile.rows;
     take_keys(plan, s, b, b + block.rows, block.pieces);
     body(block);
   }

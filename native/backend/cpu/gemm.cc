@@ -69,7 +69,6 @@ bool matmul_converted(Context& ctx, const Matmul& p) {
     }
     char* c = static_cast<char*>(p.c) + j * int64_t(dtype_size(p.c_dtype));
     float* wide = reinterpret_cast<float*>(memory + a_bytes + b_bytes);
-    part.bias = p.bias ? p.bias + j : nullptr;
     part.c = c;
     if (wide_c) {
       part.c = wide;
@@ -101,8 +100,8 @@ Matmul product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpos
           a.data,   a.dtype,     a_row,
           a_col,    b.data,      b.dtype,
           b_row,    b_col,       c.data,
-          c.dtype,  c.stride[0], nullptr,
-          alpha,    beta};
+          c.dtype,  c.stride[0], alpha,
+          beta};
 }
 
 }  // namespace

@@ -11,19 +11,19 @@
 
 namespace vpref::cpu {
 
-// y = x w^T over panels: a handful of rows, one register of each in turn, the last one filled up with zeros. Every
-// element is the sum over lanes that each sum every lanes-th product, k no longer than `depth` at a time: the same
-// bytes whatever rows and columns stand beside it.
+// y = x w^T over panels: k after k, the elements (or pairs) of a handful of rows side by side, filled up with the last
+// row. Every element of y is summed alone along k, `depth` of them at a time: the same bytes whatever rows and columns
+// stand beside it.
 struct ProductKernels {
   int rows, cols;  // the most rows of a panel of x; the rows of a panel of w
+  int few_rows;    // the most rows of x that `few` takes
   int64_t depth;   // of one sum; longer k are sums of these, in order
-  int64_t step;    // elements of one register
+  int64_t step;    // a panel's k is filled up with zeros to a multiple of it
   size_t size;     // of an element of a panel
-  void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k,
-               void* panel);  // count rows and width - count of zeros
+  void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k, void* panel);
   // y[t, 0..cols) (+)= the products of a panel of x of so many rows.
   void (*tile)(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate);
-  // The same sums without panels, for few rows: y[t, n0..n1) for t < rows <= 8; x: f32, or bf16 where panels are.
+  // The same sums without panels, for few rows: y[t, n0..n1) for t < rows; x: f32, or bf16 where panels are.
   void (*few)(const void* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0,
               int64_t n1, float* y, int64_t ldy);
 };

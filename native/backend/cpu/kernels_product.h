@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of linear layers (ProductKernels). An element's lanes sum along k; how many rows and columns a kernel serves
-// at once changes no order.
+// Kernels of linear layers (ProductKernels). A register holds the sums of kLanes columns, and each sums along k alone:
+// how many rows and columns a kernel serves at once changes no order.
 #pragma once
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd.h"
 
 namespace vpref::cpu::VPREF_ISA {
 
-// The arithmetic of a kernel: a register of elements, and c + the products of two of them, lane by lane.
+// The arithmetic of a kernel. A unit is what one lane multiplies in one instruction: one element, or a pair of them.
+// read: kLanes units side by side. add_products: c + the products of two registers, lane by lane.
 struct F32 {
   using Element = float;
   using Register = F;
-  static constexpr int64_t step = kLanes, depth = 1024;
+  static constexpr int64_t unit = 1, step = unit * kLanes, depth = 512;
   template <class T>
   static Register read(const T* p) {
     return load(p);
@@ -20,116 +21,156 @@ struct F32 {
   static Register read_part(const T* p, int64_t n) {
     return load_part(p, n);
   }
+  static Register everywhere(const float* p) { return splat(*p); }
   static F add_products(Register a, Register b, F c) { return fma(a, b, c); }
 };
 
-typedef float F4 __attribute__((vector_size(16)));
-
-static inline void put_sums(float* y, F4 sums, bool accumulate) {
-  F4 old;
-  if (accumulate) {
-    std::memcpy(&old, y, sizeof old);
-    sums = old + sums;
-  }
-  std::memcpy(y, &sums, sizeof sums);
-}
-
-// y[t, 0..4) (+)= reduce_add of acc[t][0..4), in its order, for t < T.
-template <int T>
-static inline void put_reduced(const F (&acc)[T][4], float* y, int64_t ldy, bool accumulate) {
 #if defined(__AVX512F__)
-  const auto halves = [](F a, F b) {
-    return _mm512_add_ps(_mm512_shuffle_f32x4((__m512)a, (__m512)b, 0x44),
-                         _mm512_shuffle_f32x4((__m512)a, (__m512)b, 0xee));
-  };
-  const auto quarters = [&](const F* row) {  // a block of 4 lanes for each of the row's four
-    const __m512 ab = halves(row[0], row[1]), cd = halves(row[2], row[3]);
-    return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
-  };
-  const __m512i first_lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13);
-#pragma GCC unroll 4
-  for (int t = 0; t < T; t += 2) {
-    const __m512 one = quarters(acc[t]), other = t + 1 < T ? quarters(acc[t + 1]) : one;
-    const __m512 two = _mm512_add_ps(_mm512_shuffle_ps(one, other, 0x44), _mm512_shuffle_ps(one, other, 0xee));
-    const __m512 sums = _mm512_permutexvar_ps(
-        first_lanes, _mm512_add_ps(_mm512_shuffle_ps(two, two, 0x88), _mm512_shuffle_ps(two, two, 0xdd)));
-    put_sums(y + t * ldy, (F4)_mm512_castps512_ps128(sums), accumulate);
-    if (t + 1 < T) put_sums(y + (t + 1) * ldy, (F4)_mm512_extractf32x4_ps(sums, 1), accumulate);
+static inline void transpose(F (&row)[16]) {
+  __m512 two[16], four[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    two[i] = _mm512_unpacklo_ps((__m512)row[i], (__m512)row[i + 1]);
+    two[i + 1] = _mm512_unpackhi_ps((__m512)row[i], (__m512)row[i + 1]);
   }
-#elif defined(__AVX2__)
-  const auto halves = [](F a, F b) {
-    return _mm256_add_ps(_mm256_permute2f128_ps((__m256)a, (__m256)b, 0x20),
-                         _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x31));
-  };
 #pragma GCC unroll 4
-  for (int t = 0; t < T; ++t) {
-    const __m256 ab = halves(acc[t][0], acc[t][1]), cd = halves(acc[t][2], acc[t][3]);
-    const __m256 two = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
-    const __m256 sums =
-        _mm256_add_ps(_mm256_shuffle_ps(two, two, 0x88), _mm256_shuffle_ps(two, two, 0xdd));  // a, c, ... and b, d, ...
-    put_sums(y + t * ldy, (F4)_mm_unpacklo_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1)),
-             accumulate);
+  for (int i = 0; i < 16; i += 4) {
+    four[i] = _mm512_shuffle_ps(two[i], two[i + 2], 0x44);
+    four[i + 1] = _mm512_shuffle_ps(two[i], two[i + 2], 0xee);
+    four[i + 2] = _mm512_shuffle_ps(two[i + 1], two[i + 3], 0x44);
+    four[i + 3] = _mm512_shuffle_ps(two[i + 1], two[i + 3], 0xee);
   }
-#else
-  for (int t = 0; t < T; ++t)
-    put_sums(y + t * ldy,
-             F4{reduce_add(acc[t][0]), reduce_add(acc[t][1]), reduce_add(acc[t][2]), reduce_add(acc[t][3])},
-             accumulate);
-#endif
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512 even = _mm512_shuffle_f32x4(four[i], four[i + 4], 0x88),
+                 odd = _mm512_shuffle_f32x4(four[i], four[i + 4], 0xdd),
+                 even_high = _mm512_shuffle_f32x4(four[i + 8], four[i + 12], 0x88),
+                 odd_high = _mm512_shuffle_f32x4(four[i + 8], four[i + 12], 0xdd);
+    row[i] = (F)_mm512_shuffle_f32x4(even, even_high, 0x88);
+    row[i + 4] = (F)_mm512_shuffle_f32x4(odd, odd_high, 0x88);
+    row[i + 8] = (F)_mm512_shuffle_f32x4(even, even_high, 0xdd);
+    row[i + 12] = (F)_mm512_shuffle_f32x4(odd, odd_high, 0xdd);
+  }
 }
+#elif defined(__AVX2__)
+static inline void transpose(F (&row)[8]) {
+  __m256 two[8], four[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    two[i] = _mm256_unpacklo_ps((__m256)row[i], (__m256)row[i + 1]);
+    two[i + 1] = _mm256_unpackhi_ps((__m256)row[i], (__m256)row[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    four[i] = _mm256_shuffle_ps(two[i], two[i + 2], 0x44);
+    four[i + 1] = _mm256_shuffle_ps(two[i], two[i + 2], 0xee);
+    four[i + 2] = _mm256_shuffle_ps(two[i + 1], two[i + 3], 0x44);
+    four[i + 3] = _mm256_shuffle_ps(two[i + 1], two[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    row[i] = (F)_mm256_permute2f128_ps(four[i], four[i + 4], 0x20);
+    row[i + 4] = (F)_mm256_permute2f128_ps(four[i], four[i + 4], 0x31);
+  }
+}
+#else
+static inline void transpose(F (&row)[4]) {
+  float lanes[4][4];
+  for (int i = 0; i < 4; ++i)
+    for (int j = 0; j < 4; ++j) lanes[j][i] = row[i][j];
+  for (int i = 0; i < 4; ++i) row[i] = load(lanes[i]);
+}
+#endif
+
+static inline void add_sums(float* y, F sums, bool accumulate) { store(y, accumulate ? load(y) + sums : sums); }
+
+constexpr int kPanelVectors = kProductCols / kLanes;
 
 template <class A, int T>
 static void product_rows(const typename A::Element* x, const typename A::Element* w, int64_t k, float* y, int64_t ldy,
                          bool accumulate) {
-  F acc[T][4] = {};
-  for (int64_t i = 0; i < k; i += A::step) {
-    typename A::Register in[T];
-#pragma GCC unroll 8
-    for (int t = 0; t < T; ++t) in[t] = A::read(x + t * A::step);
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) {
-      const typename A::Register weight = A::read(w + r * A::step);
-#pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) acc[t][r] = A::add_products(weight, in[t], acc[t][r]);
+  F acc[T][kPanelVectors] = {};
+  for (int64_t i = 0; i < k; i += A::unit) {
+    typename A::Register weight[kPanelVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kPanelVectors; ++v) weight[v] = A::read(w + v * A::step);
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+      const typename A::Register value = A::everywhere(x + t * A::unit);
+#pragma GCC unroll 2
+      for (int v = 0; v < kPanelVectors; ++v) acc[t][v] = A::add_products(value, weight[v], acc[t][v]);
     }
-    x += T * A::step;
-    w += 4 * A::step;
+    x += T * A::unit;
+    w += kPanelVectors * A::step;
   }
-  put_reduced(acc, y, ldy, accumulate);
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+    for (int v = 0; v < kPanelVectors; ++v) add_sums(y + t * ldy + v * kLanes, acc[t][v], accumulate);
 }
 
 template <class A>
-static void product_tile(int rows, const void* x_any, const void* w_any, int64_t k, float* y, int64_t ldy,
-                         bool accumulate) {
-  const auto *x = static_cast<const typename A::Element*>(x_any), *w = static_cast<const typename A::Element*>(w_any);
-  switch (rows) {
-    case 1:
-      return product_rows<A, 1>(x, w, k, y, ldy, accumulate);
-    case 2:
-      return product_rows<A, 2>(x, w, k, y, ldy, accumulate);
-    case 3:
-      return product_rows<A, 3>(x, w, k, y, ldy, accumulate);
+static void product_tile(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate) {
+  using E = typename A::Element;
+  using Tile = void (*)(const E*, const E*, int64_t, float*, int64_t, bool);
+  static constexpr Tile of[] = {
+      nullptr,
+      product_rows<A, 1>,
+      product_rows<A, 2>,
+      product_rows<A, 3>,
+      product_rows<A, 4>,
+      product_rows<A, 5>,
+      product_rows<A, 6>,
 #if defined(__AVX512F__)
-    case 4:
-      return product_rows<A, 4>(x, w, k, y, ldy, accumulate);
-    case 5:
-      return product_rows<A, 5>(x, w, k, y, ldy, accumulate);
-    case 6:
-      return product_rows<A, 6>(x, w, k, y, ldy, accumulate);
+      product_rows<A, 7>,
+      product_rows<A, 8>,
+      product_rows<A, 9>,
+      product_rows<A, 10>,
+      product_rows<A, 11>,
+      product_rows<A, 12>,
+      product_rows<A, 13>,
+      product_rows<A, 14>,
 #endif
+  };
+  static_assert(sizeof of / sizeof *of == kProductRows + 1);
+  of[rows](static_cast<const E*>(x), static_cast<const E*>(w), k, y, ldy, accumulate);
+}
+
+// Units [i, i + step) of kLanes rows, and zeros beyond k, as one register for each unit.
+template <class A, class W>
+static inline void read_columns(const W* const (&row)[kLanes], int64_t i, int64_t k, F (&columns)[kLanes]) {
+  if (i + A::step <= k) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) columns[r] = (F)A::read(row[r] + i);
+  } else {
+    for (int r = 0; r < kLanes; ++r) columns[r] = (F)A::read_part(row[r] + i, k - i);
   }
+  transpose(columns);
+}
+
+// Pointers to rows [first, first + kLanes) of `count`; the last one stands in for those beyond it.
+template <class W>
+static inline void row_pointers(const W* from, int64_t stride, int64_t first, int64_t count, const W* (&row)[kLanes]) {
+  for (int r = 0; r < kLanes; ++r) row[r] = from + (first + r < count ? first + r : count - 1) * stride;
 }
 
 template <class A, class W>
 static void pack_rows_of(const W* from, int64_t stride, int count, int width, int64_t k, typename A::Element* panel) {
-  for (int64_t i = 0; i < k; i += A::step, panel += width * A::step) {
-    for (int r = 0; r < count; ++r) {
-      __builtin_prefetch(from + (r + count) * stride + i);  // the next panel's, which begins on other pages
-      const typename A::Register v =
-          i + A::step <= k ? A::read(from + r * stride + i) : A::read_part(from + r * stride + i, k - i);
-      std::memcpy(panel + r * A::step, &v, sizeof v);
+  const int64_t units = (k + A::step - 1) / A::step * kLanes;
+  for (int g = 0; g < width; g += kLanes) {
+    const W* row[kLanes];
+    row_pointers(from, stride, g, count, row);
+    const int lanes = width - g < kLanes ? width - g : kLanes;
+    for (int64_t u = 0; u < units; u += kLanes) {
+      F columns[kLanes];
+      read_columns<A>(row, u * A::unit, k, columns);
+      typename A::Element* to = panel + (u * width + g) * A::unit;
+      // What a whole register puts beyond a narrow panel's width the next store mends, but for the last ones.
+      const bool whole = lanes == kLanes || (g == 0 && u + 2 * kLanes <= units);
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j)
+        std::memcpy(to + j * width * A::unit, &columns[j], whole ? sizeof(F) : size_t(lanes) * sizeof(float));
     }
-    if (count < width) std::memset(panel + count * A::step, 0, size_t((width - count) * A::step) * sizeof *panel);
   }
 }
 
@@ -143,69 +184,75 @@ static void pack_panel(const void* from, DType dtype, int64_t stride, int count,
     pack_rows_of<A>(static_cast<const float*>(from), stride, count, width, k, panel);
 }
 
-// R weight rows against T rows of x: each weight register is loaded once and used T times.
-template <class A, int R, int T, class W>
-static inline void few_block(const typename A::Element* x, int64_t ldx, const W* w, int64_t ldw, int64_t k, float* y,
-                             int64_t ldy) {
+// Rows no longer than this are over before the processor has found that they are read in order: the next ones are
+// fetched beforehand. On longer ones that costs more than it gains.
+constexpr int64_t kShortRowBytes = 8192;
+
+// kLanes rows of weights against T rows of x, straight from memory. ahead: where the rows after these begin, from
+// these; 0: they are not fetched.
+template <class A, int T, class W>
+static inline void few_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes], int64_t ahead,
+                               int64_t k, F (&sums)[T]) {
   for (int64_t first = 0; first == 0 || first < k; first += A::depth) {
     const int64_t end = k - first < A::depth ? k : first + A::depth;
-    F acc[R][T] = {};
+    F acc[T] = {};
     int64_t i = first;
+    F columns[kLanes];
     for (; i + A::step <= end; i += A::step) {
-      typename A::Register in[T];
-#pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) in[t] = A::read(x + t * ldx + i);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-        const typename A::Register weight = A::read(w + r * ldw + i);
-#pragma GCC unroll 8
-        for (int t = 0; t < T; ++t) acc[r][t] = A::add_products(weight, in[t], acc[r][t]);
-      }
-    }
-    if (i < end)
-      for (int r = 0; r < R; ++r)
+      if (ahead != 0)
+        for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + i, 0, 2);
+      read_columns<A>(row, i, k, columns);
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j)
+#pragma GCC unroll 16
         for (int t = 0; t < T; ++t)
-          acc[r][t] = A::add_products(A::read_part(w + r * ldw + i, end - i), A::read_part(x + t * ldx + i, end - i),
-                                      acc[r][t]);
-    for (int r = 0; r < R; ++r)
-      for (int t = 0; t < T; ++t) {
-        float& to = y[t * ldy + r];
-        const float sum = reduce_add(acc[r][t]);
-        to = first == 0 ? sum : to + sum;
-      }
+          acc[t] =
+              A::add_products(A::everywhere(x + t * ldx + i + j * A::unit), (typename A::Register)columns[j], acc[t]);
+    }
+    if (i < end) {
+      typename A::Element rest[T][A::step] = {};
+      for (int t = 0; t < T; ++t) std::memcpy(rest[t], x + t * ldx + i, size_t(end - i) * sizeof rest[0][0]);
+      read_columns<A>(row, i, end, columns);
+      for (int j = 0; j < kLanes; ++j)
+        for (int t = 0; t < T; ++t)
+          acc[t] = A::add_products(A::everywhere(rest[t] + j * A::unit), (typename A::Register)columns[j], acc[t]);
+    }
+    for (int t = 0; t < T; ++t) sums[t] = first == 0 ? acc[t] : sums[t] + acc[t];
   }
 }
 
 template <class A, int T, class W>
 static void few_rows(const typename A::Element* x, int64_t ldx, const W* w, int64_t ldw, int64_t k, int64_t n0,
                      int64_t n1, float* y, int64_t ldy) {
-  constexpr int R = T <= 2 ? 4 : (kLanes >= 16 && T <= 6) ? 4 : 2;
-  int64_t n = n0;
-  for (; n + R <= n1; n += R) few_block<A, R, T>(x, ldx, w + n * ldw, ldw, k, y + n, ldy);
-  for (; n < n1; ++n) few_block<A, 1, T>(x, ldx, w + n * ldw, ldw, k, y + n, ldy);
+  const int64_t ahead = k * int64_t(sizeof(W)) <= kShortRowBytes ? kLanes * ldw : 0;
+  for (int64_t n = n0; n < n1; n += kLanes) {
+    const W* row[kLanes];
+    row_pointers(w, ldw, n, n1, row);
+    F sums[T];
+    few_columns<A, T>(x, ldx, row, ahead, k, sums);
+    for (int t = 0; t < T; ++t) {
+      if (n + kLanes <= n1)
+        store(y + t * ldy + n, sums[t]);
+      else
+        store_part(y + t * ldy + n, sums[t], n1 - n);
+    }
+  }
 }
 
 template <class A, class W>
 static void few_of(const typename A::Element* x, int64_t ldx, int rows, const W* w, int64_t ldw, int64_t k, int64_t n0,
                    int64_t n1, float* y, int64_t ldy) {
-  switch (rows) {
-    case 1:
-      return few_rows<A, 1>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 2:
-      return few_rows<A, 2>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 3:
-      return few_rows<A, 3>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 4:
-      return few_rows<A, 4>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 5:
-      return few_rows<A, 5>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 6:
-      return few_rows<A, 6>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 7:
-      return few_rows<A, 7>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-    case 8:
-      return few_rows<A, 8>(x, ldx, w, ldw, k, n0, n1, y, ldy);
-  }
+  using Few =
+      void (*)(const typename A::Element*, int64_t, const W*, int64_t, int64_t, int64_t, int64_t, float*, int64_t);
+  static constexpr Few of[] = {
+      nullptr,           few_rows<A, 1, W>,  few_rows<A, 2, W>,  few_rows<A, 3, W>,  few_rows<A, 4, W>,
+      few_rows<A, 5, W>, few_rows<A, 6, W>,  few_rows<A, 7, W>,  few_rows<A, 8, W>,
+#if defined(__AVX512F__)
+      few_rows<A, 9, W>, few_rows<A, 10, W>, few_rows<A, 11, W>, few_rows<A, 12, W>,
+#endif
+  };
+  static_assert(sizeof of / sizeof *of == kFewRows + 1);
+  of[rows](x, ldx, w, ldw, k, n0, n1, y, ldy);
 }
 
 template <class A>

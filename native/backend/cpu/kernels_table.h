@@ -46,6 +46,7 @@ const Kernels table = {
     .adamw = adamw,
     .product = {.rows = kProductRows,
                 .cols = kProductCols,
+                .few_rows = kFewRows,
                 .depth = F32::depth,
                 .step = F32::step,
                 .size = sizeof(float),

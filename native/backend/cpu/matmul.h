@@ -9,7 +9,7 @@
 
 namespace vpref::cpu {
 
-// c[m,n] = alpha * sum_k a[m,k] b[k,n] (+ bias[n]) + beta * c. Strides in elements; c's columns lie side by side.
+// c[m,n] = alpha * sum_k a[m,k] b[k,n] + beta * c. Strides in elements; c's columns lie side by side.
 struct Matmul {
   int64_t m, n, k;
   const void* a;
@@ -21,7 +21,6 @@ struct Matmul {
   void* c;
   DType c_dtype;
   int64_t c_row;
-  const float* bias;  // or null; only with alpha 1
   float alpha, beta;
 };
 

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "backend/cpu/kernels.h"
 #include "backend/cpu/parallel.h"
 #endif
 
@@ -28,8 +27,6 @@ bool matmul_blas(Context& ctx, const Matmul& p) {
   cblas_sgemm(CblasRowMajor, a_plain ? CblasNoTrans : CblasTrans, b_plain ? CblasNoTrans : CblasTrans, int(p.m),
               int(p.n), int(p.k), p.alpha, static_cast<const float*>(p.a), lda, static_cast<const float*>(p.b), ldb,
               p.beta, c, int(std::max(p.c_row, p.n)));
-  if (p.bias)
-    for (int64_t i = 0; i < p.m; ++i) kernels().add_scaled(p.bias, 1.0f, c + i * p.c_row, p.n);
   return true;
 }
 #else

@@ -119,9 +119,9 @@ void matmul_builtin(Context& ctx, const Matmul& p, void* scratch) {
       const bool direct = p.c_dtype == DType::f32;
       float* c = direct ? static_cast<float*>(p.c) + i0 * p.c_row + j0 : wide;
       const int64_t ldc = direct ? p.c_row : n;
-      // c starts as beta c + bias; products are then added.
-      const bool starts = p.beta != 0.0f || p.bias != nullptr || p.k == 0;
-      if (starts && !(direct && p.beta == 1.0f && !p.bias))
+      // c starts as beta c; products are then added.
+      const bool starts = p.beta != 0.0f || p.k == 0;
+      if (starts && !(direct && p.beta == 1.0f))
         parallel_ranges(threads_for(ctx, m, n), m, 1, [&](int, int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i) {
             float* row = c + i * ldc;
@@ -131,7 +131,6 @@ void matmul_builtin(Context& ctx, const Matmul& p, void* scratch) {
               k.to_f32(element(p.c, p.c_dtype, (i0 + i) * p.c_row + j0), p.c_dtype, row, n);
               if (p.beta != 1.0f) k.scale(p.beta, row, n);
             }
-            if (p.bias) k.add_scaled(p.bias + j0, 1.0f, row, n);
           }
         });
       for (int64_t p0 = 0; p0 < p.k; p0 += s.depth) {

@@ -71,13 +71,11 @@ dnnl::primitive_attr attributes(const Matmul& p) {
 }
 
 dnnl::matmul make(const dnnl::engine& engine, const Matmul& p, const dnnl::memory::desc& a, const dnnl::memory::desc& b,
-                  const dnnl::memory::desc& bias, const dnnl::memory::desc& c) {
+                  const dnnl::memory::desc& c) {
 #if DNNL_VERSION_MAJOR >= 3
-  return dnnl::matmul(p.bias ? dnnl::matmul::primitive_desc(engine, a, b, bias, c, attributes(p))
-                             : dnnl::matmul::primitive_desc(engine, a, b, c, attributes(p)));
+  return dnnl::matmul(dnnl::matmul::primitive_desc(engine, a, b, c, attributes(p)));
 #else
-  const dnnl::matmul::desc desc = p.bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
-  return dnnl::matmul(dnnl::matmul::primitive_desc(desc, attributes(p), engine));
+  return dnnl::matmul(dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes(p), engine));
 #endif
 }
 
@@ -102,8 +100,7 @@ bool matmul_dnnl(Context& ctx, const Matmul& p) {
   State& s = state();
   const auto a = describe(p.m, p.k, p.a_dtype, p.a_row, p.a_col), b = describe(p.k, p.n, p.b_dtype, p.b_row, p.b_col);
   const auto c = describe(p.m, p.n, p.c_dtype, p.c_row, 1);
-  const dnnl::memory::desc bias({1, p.n}, dnnl::memory::data_type::f32, dnnl::memory::dims{p.n, 1});
-  const int64_t kinds = int64_t(p.a_dtype) | int64_t(p.c_dtype) << 8 | int64_t(p.bias != nullptr) << 16;
+  const int64_t kinds = int64_t(p.a_dtype) | int64_t(p.c_dtype) << 8;
   const Key key = {p.m,     p.n,     p.k,   p.a_row,          p.a_col,         p.b_row,
                    p.b_col, p.c_row, kinds, bits_of(p.alpha), bits_of(p.beta), threads};
   try {
@@ -114,7 +111,7 @@ bool matmul_dnnl(Context& ctx, const Matmul& p) {
           return x.second.used < y.second.used;
         }));
       }
-      found = s.primitives.emplace(key, Kept{make(s.engine, p, a, b, bias, c), 0}).first;
+      found = s.primitives.emplace(key, Kept{make(s.engine, p, a, b, c), 0}).first;
     }
     found->second.used = ++s.calls;
     const auto memory = [&](const dnnl::memory::desc& d, const void* data) {
@@ -122,7 +119,6 @@ bool matmul_dnnl(Context& ctx, const Matmul& p) {
     };
     std::unordered_map<int, dnnl::memory> arguments = {
         {DNNL_ARG_SRC, memory(a, p.a)}, {DNNL_ARG_WEIGHTS, memory(b, p.b)}, {DNNL_ARG_DST, memory(c, p.c)}};
-    if (p.bias) arguments.emplace(DNNL_ARG_BIAS, memory(bias, p.bias));
     found->second.primitive.execute(s.stream, arguments);
     s.stream.wait();
   } catch (const dnnl::error& e) {

@@ -9,7 +9,7 @@ namespace {
 struct Bf16 {
   using Element = bf16_t;
   using Register = __m512bh;
-  static constexpr int64_t step = 32, depth = 2048;
+  static constexpr int64_t unit = 2, step = unit * kLanes, depth = 1024;
   static Register read(const bf16_t* p) { return (__m512bh)_mm512_loadu_si512(p); }
   static Register read(const f16_t* p) { return _mm512_cvtne2ps_pbh((__m512)load(p + 16), (__m512)load(p)); }
   template <class T>
@@ -17,6 +17,11 @@ struct Bf16 {
     T lanes[step] = {};
     std::memcpy(lanes, p, size_t(n) * sizeof(T));
     return read(lanes);
+  }
+  static Register everywhere(const bf16_t* p) {
+    int32_t pair;
+    std::memcpy(&pair, p, sizeof pair);
+    return (__m512bh)_mm512_set1_epi32(pair);
   }
   static F add_products(Register a, Register b, F c) { return (F)_mm512_dpbf16_ps((__m512)c, a, b); }
 };
@@ -26,6 +31,7 @@ struct Bf16 {
 extern const ProductKernels product;
 const ProductKernels product = {.rows = kProductRows,
                                 .cols = kProductCols,
+                                .few_rows = kFewRows,
                                 .depth = Bf16::depth,
                                 .step = Bf16::step,
                                 .size = sizeof(bf16_t),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Few rows stream the weights once. More go through panels: a block of weights, packed, stays in the second-level cache
-// while the rows of x pass by it, a panel of them at a time in the first. Both sum an element in the same order
+// while the packed rows of x pass by it, a panel of them at a time in the first. Both sum an element in the same order
 // (ProductKernels).
 #include "backend/cpu/row_products.h"
 
@@ -14,7 +14,7 @@
 namespace vpref::cpu {
 namespace {
 
-constexpr int64_t kFewRows = 8;  // of x that one pass over a weight row serves
+constexpr int64_t kMostPasses = 2;  // over the weights as they are; for more rows packing them pays
 
 struct Product {
   const Tensor &x, &weight;
@@ -24,7 +24,9 @@ struct Product {
   int64_t rows() const { return x.dim(0); }
   int64_t cols() const { return weight.dim(0); }
   int64_t k() const { return weight.dim(1); }
-  bool direct() const { return y.dtype == DType::f32 && alpha == 1.0f && beta == 0.0f && !bias; }
+  bool in_place() const { return y.dtype == DType::f32 && beta == 0.0f; }  // the sums stand in y
+  bool bare() const { return alpha == 1.0f && beta == 0.0f && !bias; }     // y takes the sums as they are
+  bool direct() const { return in_place() && bare(); }
 };
 
 // Columns [begin, end) of row t of y from their sums.
@@ -32,6 +34,10 @@ void finish_sums(const Kernels& k, const Product& p, const float* sums, int64_t 
   alignas(64) float piece[kPiece], old[kPiece];
   for (int64_t c = begin; c < end; c += kPiece) {
     const int64_t n = std::min(kPiece, end - c);
+    if (p.bare()) {
+      k.from_f32(sums + c - begin, row_address(p.y, t, c), p.y.dtype, n);
+      continue;
+    }
     std::copy_n(sums + c - begin, n, piece);
     if (p.alpha != 1.0f) k.scale(p.alpha, piece, n);
     if (p.bias) k.add_scaled(p.bias + c, 1.0f, piece, n);
@@ -55,12 +61,14 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
   float* out = direct ? p.y.as<float>() : reinterpret_cast<float*>(memory + input);
   const int64_t ldy = direct ? p.y.stride[0] : n;
   parallel_ranges(threads_for(ctx, (n + 15) / 16, 16 * depth), n, 16, [&](int, int64_t begin, int64_t end) {
-    // Rows beyond one pass find the weights in cache: a few weight rows at a time.
-    const int64_t step = rows > kFewRows ? 16 : end - begin;
+    // A second pass finds the weights in cache: a few weight rows at a time.
+    const int64_t passes = (rows + kernel.few_rows - 1) / kernel.few_rows, step = passes > 1 ? 16 : end - begin;
     for (int64_t n0 = begin; n0 < end; n0 += step)
-      for (int64_t t = 0; t < rows; t += kFewRows)
-        kernel.few(in + t * ldx * int64_t(kernel.size), ldx, int(std::min(kFewRows, rows - t)), p.weight.data,
-                   p.weight.dtype, p.weight.stride[0], depth, n0, std::min(end, n0 + step), out + t * ldy, ldy);
+      for (int64_t pass = 0; pass < passes; ++pass) {
+        const int64_t t = rows * pass / passes, count = rows * (pass + 1) / passes - t;
+        kernel.few(in + t * ldx * int64_t(kernel.size), ldx, int(count), p.weight.data, p.weight.dtype,
+                   p.weight.stride[0], depth, n0, std::min(end, n0 + step), out + t * ldy, ldy);
+      }
     if (!direct)
       for (int64_t t = 0; t < rows; ++t) finish_sums(k, p, out + t * n + begin, t, begin, end);
   });
@@ -70,18 +78,15 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
 struct Cut {
   int64_t cols, col_blocks, panels, row_blocks;
   Cut(const Context& ctx, const ProductKernels& kernel, const Product& p) {
-    constexpr int64_t kBlockBytes = 384 << 10, kMostCols = 128, kMostRows = 256, kShares = 4;
-    const int64_t depth = std::min(kernel.depth, (p.k() + kernel.step - 1) / kernel.step * kernel.step),
-                  threads = std::max(ctx.num_threads, 1);
-    const int64_t most = std::clamp<int64_t>(kBlockBytes / (depth * int64_t(kernel.size)), 16, kMostCols);
-    const int64_t needed = (p.cols() + most - 1) / most, even = (needed + threads - 1) / threads * threads;
-    const int64_t wanted = p.cols() / even >= 32 ? even : needed;
+    constexpr int64_t kMostCols = 128, kShares = 4;
+    const int64_t threads = std::max(ctx.num_threads, 1);
+    const int64_t needed = (p.cols() + kMostCols - 1) / kMostCols, even = (needed + threads - 1) / threads * threads;
+    const int64_t wanted = p.cols() / even >= kernel.cols ? even : needed;
     cols = ((p.cols() + wanted - 1) / wanted + kernel.cols - 1) / kernel.cols * kernel.cols;
     col_blocks = (p.cols() + cols - 1) / cols;
     panels = (p.rows() + kernel.rows - 1) / kernel.rows;
-    row_blocks =
-        p.direct() ? 1 : (p.rows() + kMostRows - 1) / kMostRows;  // else the sums of a block wait for the end of k
-    if (col_blocks % threads != 0) row_blocks = std::max(row_blocks, (kShares * threads + col_blocks - 1) / col_blocks);
+    row_blocks = 1;
+    if (col_blocks % threads != 0) row_blocks = (kShares * threads + col_blocks - 1) / col_blocks;
     row_blocks = std::min(row_blocks, panels);
   }
   int64_t first_panel(int64_t row_block) const { return panels * row_block / row_blocks; }
@@ -90,74 +95,92 @@ struct Cut {
   }
 };
 
-// One thread's panels and, where y takes more than the bare sums, its sums.
+// One thread's panels of a block of weights and, where y cannot hold them itself, its sums.
 struct Scratch {
-  char *weights, *x;
+  char* weights;
   float* sums;
 };
 
 // Rows of panel i: as even as can be.
 int64_t panel_row(const Product& p, const Cut& cut, int64_t i) { return p.rows() * i / cut.panels; }
 
-// One panel of x against all of a block's columns [n0, n1): to[t, n - n0].
-void multiply_panel(const ProductKernels& kernel, int rows, const Scratch& s, int64_t depth, int64_t padded_depth,
+int64_t whole_steps(const ProductKernels& kernel, int64_t k) {
+  return (k + kernel.step - 1) / kernel.step * kernel.step;
+}
+
+// One panel of x against all of a block's columns: to[t, 0..cols).
+void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const char* weights, int64_t depth,
                     int64_t cols, float* to, int64_t ldy, bool accumulate) {
   const int64_t width = kernel.cols;
   int64_t n = 0;
   for (; n + width <= cols; n += width)
-    kernel.tile(rows, s.x, s.weights + n * padded_depth * int64_t(kernel.size), depth, to + n, ldy, accumulate);
+    kernel.tile(rows, x, weights + n * depth * int64_t(kernel.size), depth, to + n, ldy, accumulate);
   if (n == cols) return;
-  alignas(64) float edge[16 * 4];
-  kernel.tile(rows, s.x, s.weights + n * padded_depth * int64_t(kernel.size), depth, edge, width, false);
+  alignas(64) float edge[16 * 32];
+  kernel.tile(rows, x, weights + n * depth * int64_t(kernel.size), depth, edge, width, false);
   for (int t = 0; t < rows; ++t)
     for (int64_t c = n; c < cols; ++c)
       to[t * ldy + c] = accumulate ? to[t * ldy + c] + edge[t * width + c - n] : edge[t * width + c - n];
 }
 
+// x: all panels, each with its depths one after the other.
 void multiply_block(const Kernels& k, const ProductKernels& kernel, const Product& p, const Cut& cut, int64_t item,
-                    int64_t& packed, const Scratch& s) {
+                    int64_t& packed, const char* x, const Scratch& s) {
   const int64_t block = item / cut.row_blocks, share = item % cut.row_blocks;
   const int64_t n0 = block * cut.cols, n1 = std::min(p.cols(), n0 + cut.cols);
   const int64_t q0 = cut.first_panel(share), q1 = cut.first_panel(share + 1), r0 = panel_row(p, cut, q0);
-  const bool direct = p.direct();
-  float* out = direct ? reinterpret_cast<float*>(row_address(p.y, r0, n0)) : s.sums;
-  const int64_t ldy = direct ? p.y.stride[0] : cut.cols;
+  const int64_t size = int64_t(kernel.size), wide = whole_steps(kernel, p.k());
+  float* out = p.in_place() ? reinterpret_cast<float*>(row_address(p.y, r0, n0)) : s.sums;
+  const int64_t ldy = p.in_place() ? p.y.stride[0] : cut.cols;
   for (int64_t first = 0; first < p.k(); first += kernel.depth) {
-    const int64_t depth = std::min(kernel.depth, p.k() - first),
-                  wide = (depth + kernel.step - 1) / kernel.step * kernel.step;
+    const int64_t depth = std::min(kernel.depth, p.k() - first), padded_depth = whole_steps(kernel, depth);
     if (packed != block || p.k() > kernel.depth)
       for (int64_t n = n0; n < n1; n += kernel.cols)
         kernel.pack(row_address(p.weight, n, first), p.weight.dtype, p.weight.stride[0],
                     int(std::min<int64_t>(kernel.cols, n1 - n)), kernel.cols, depth,
-                    s.weights + (n - n0) * wide * int64_t(kernel.size));
+                    s.weights + (n - n0) * padded_depth * size);
     packed = block;
     for (int64_t q = q0; q < q1; ++q) {
       const int64_t row = panel_row(p, cut, q);
       const int rows = int(panel_row(p, cut, q + 1) - row);
-      kernel.pack(row_address(p.x, row, first), p.x.dtype, p.x.stride[0], rows, rows, depth, s.x);
-      multiply_panel(kernel, rows, s, depth, wide, n1 - n0, out + (row - r0) * ldy, ldy, first > 0);
+      multiply_panel(kernel, rows, x + (row * wide + rows * first) * size, s.weights, padded_depth, n1 - n0,
+                     out + (row - r0) * ldy, ldy, first > 0);
+      if (first + depth < p.k() || p.direct()) continue;
+      for (int64_t t = row; t < row + rows; ++t) finish_sums(k, p, out + (t - r0) * ldy, t, n0, n1);
     }
   }
-  if (direct) return;
-  for (int64_t row = r0; row < panel_row(p, cut, q1); ++row)
-    finish_sums(k, p, s.sums + (row - r0) * cut.cols, row, n0, n1);
 }
 
 void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Product& p) {
   const Cut cut(ctx, kernel, p);
-  const int64_t items = cut.col_blocks * cut.row_blocks, depth = std::min(kernel.depth, p.k() + kernel.step);
+  const int64_t items = cut.col_blocks * cut.row_blocks, wide = whole_steps(kernel, p.k());
   const int threads = threads_for(ctx, items, p.rows() * cut.cols / cut.row_blocks * p.k());
-  const size_t weights = aligned(size_t(cut.cols * depth) * kernel.size),
-               x = aligned(size_t(kernel.rows * depth) * kernel.size);
-  const size_t sums = p.direct() ? 0 : aligned(size_t(cut.most_rows(kernel) * cut.cols) * sizeof(float));
-  char* memory = static_cast<char*>(ctx.workspace.get(size_t(threads) * (weights + x + sums)));
+  const size_t x_bytes = aligned(size_t(p.rows() * wide) * kernel.size);
+  const size_t weights = aligned(size_t(cut.cols * std::min(kernel.depth, wide)) * kernel.size);
+  const size_t sums = p.in_place() ? 0 : aligned(size_t(cut.most_rows(kernel) * cut.cols) * sizeof(float));
+  char* x = static_cast<char*>(ctx.workspace.get(x_bytes + size_t(threads) * (weights + sums)));
+  parallel_ranges(std::min(threads, int(cut.panels)), cut.panels, 1, [&](int, int64_t begin, int64_t end) {
+    for (int64_t q = begin; q < end; ++q) {
+      const int64_t row = panel_row(p, cut, q), rows = panel_row(p, cut, q + 1) - row;
+      for (int64_t first = 0; first < p.k(); first += kernel.depth)
+        kernel.pack(row_address(p.x, row, first), p.x.dtype, p.x.stride[0], int(rows), int(rows),
+                    std::min(kernel.depth, p.k() - first), x + (row * wide + rows * first) * int64_t(kernel.size));
+    }
+  });
   parallel_ranges(threads, items, 1, [&](int thread, int64_t begin, int64_t end) {
-    char* mine = memory + size_t(thread) * (weights + x + sums);
+    char* mine = x + x_bytes + size_t(thread) * (weights + sums);
     int64_t packed = -1;
     for (int64_t i = begin; i < end; ++i)
-      multiply_block(k, kernel, p, cut, i, packed,
-                     {mine, mine + weights, reinterpret_cast<float*>(mine + weights + x)});
+      multiply_block(k, kernel, p, cut, i, packed, x, {mine, reinterpret_cast<float*>(mine + weights)});
   });
+}
+
+// Packed, that many rows of x stay in the last-level cache, and are enough to make packing the weights cheap.
+int64_t rows_at_once(const ProductKernels& kernel, const Product& p) {
+  constexpr int64_t kBytes = 8 << 20, kLeast = 256, kMost = 512;
+  const int64_t most = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kLeast, kMost);
+  const int64_t groups = (p.rows() + most - 1) / most;
+  return (p.rows() + groups - 1) / groups;
 }
 
 }  // namespace
@@ -168,8 +191,13 @@ void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const flo
   const bool pairs = k.product_bf16 && x.dtype == DType::bf16 && weight.dtype != DType::f32;
   const ProductKernels& kernel = pairs ? *k.product_bf16 : k.product;
   const Product p{x, weight, bias, y, alpha, beta};
-  if (p.k() == 0 || p.rows() <= kFewRows) return stream_weights(ctx, k, kernel, p);
-  multiply_panels(ctx, k, kernel, p);
+  if (p.k() == 0 || p.rows() <= kMostPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
+  const int64_t step = rows_at_once(kernel, p);
+  for (int64_t t = 0; t < p.rows(); t += step) {
+    const int64_t rows = std::min(step, p.rows() - t);
+    const Tensor x_rows = x.rows(t, rows), y_rows = y.rows(t, rows);
+    multiply_panels(ctx, k, kernel, {x_rows, weight, bias, y_rows, alpha, beta});
+  }
 }
 
 }  // namespace vpref::cpu

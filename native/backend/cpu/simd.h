@@ -16,19 +16,22 @@ namespace vpref::cpu::VPREF_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kTileRows = 12;    // of the matrix micro-kernel: accumulators fill the register file
-constexpr int kProductRows = 6;  // of x in the kernel of linear layers, beside kProductCols rows of weights: likewise
+constexpr int kTileRows = 12;     // of the matrix micro-kernel: accumulators fill the register file
+constexpr int kProductRows = 14;  // of x in the kernel of linear layers, beside kProductCols rows of weights: likewise
+constexpr int kFewRows = 12;      // of x in the one that takes weights as they are
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 6;
-constexpr int kProductRows = 3;
+constexpr int kProductRows = 6;
+constexpr int kFewRows = 8;
 #else
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 6;
-constexpr int kProductRows = 3;
+constexpr int kProductRows = 6;
+constexpr int kFewRows = 8;
 #endif
-constexpr int kProductCols = 4;
 constexpr int kLanes = kVectorBytes / 4;
+constexpr int kProductCols = 2 * kLanes;
 
 typedef float F __attribute__((vector_size(kVectorBytes)));
 typedef int32_t I __attribute__((vector_size(kVectorBytes)));

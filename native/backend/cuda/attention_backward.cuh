@@ -18,7 +18,7 @@ constexpr int kBackwardStep =
 template <int D>
 constexpr size_t kBackwardTileBytes = size_t(2 * 64 + 4 * kBackwardStep) * kRowLength<D> * sizeof(bf16);
 template <int D>
-constexpr size_t kKeyTileBytes = kBackwardTileBytes<D> + 2 * kBackwardStep * (sizeof(float2) + sizeof(int));
+constexpr size_t kKeyTileBytes = kBackwardTileBytes<D> + 2 * kBackwardStep * (sizeof(float2) + sizeof(int2));
 
 // A warp's 16 rows of a result, times `factor`; source as of load_tile.
 template <int D, class Target>
@@ -74,12 +74,13 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
   const auto row_of = [&](int r) { return int64_t(a.rows[tile.first_row + row_part(r, pack.pack)].row); };
   const auto head_of = [&](int r) { return int64_t(pack.first + head_part(r, pack.pack)); };
 
-  int visible[2];
+  int visible[2], hidden[2];
   float2 stats[2];
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int r = warp * 16 + lane / 4 + 8 * h;
     visible[h] = r < num_rows ? a.rows[tile.first_row + row_part(r, pack.pack)].visible : 0;
+    hidden[h] = r < num_rows ? a.rows[tile.first_row + row_part(r, pack.pack)].hidden : 0;
     stats[h] = r < num_rows ? a.stats[row_of(r) * a.heads + head_of(r)] : make_float2(0.0f, 0.0f);
   }
   const auto load_keys = [&](int stage, const KeyWalk<kStep>& walk) {
@@ -115,7 +116,9 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
     float p[1][kNTiles][4], ds[1][kNTiles][4];
     differentiate<D>(p, ds, queries + warp * 16 * kRowLength<D>, keys + stage * kTile,
                      gradients + warp * 16 * kRowLength<D>, values + stage * kTile, a.scale, [&](int n, int e) {
-                       return ScoreOf{n * 8 + lane % 4 * 2 + e % 2 < walk.seen(visible[e / 2]), stats[e / 2]};
+                       const int key = n * 8 + lane % 4 * 2 + e % 2;
+                       return ScoreOf{key < walk.seen(visible[e / 2]) && key >= walk.hidden(hidden[e / 2]),
+                                      stats[e / 2]};
                      });
     add_product<D>(dq, ds, keys + stage * kTile);
     __syncthreads();  // before the next step's copies land here
@@ -136,7 +139,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
   bf16 *values = keys + kKeyTileRows * kRowLength<D>, *queries = values + kKeyTileRows * kRowLength<D>,
        *gradients = queries + 2 * kTile;
   float2* stats = reinterpret_cast<float2*>(gradients + 2 * kTile);
-  int* visible = reinterpret_cast<int*>(stats + 2 * kStep);
+  int2* seen = reinterpret_cast<int2*>(stats + 2 * kStep);  // keys [x, y) of the tile
   const KeyTile tile = a.key_tiles[blockIdx.x];
   const int64_t kv_head = blockIdx.y;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, num_queries = tile.num_rows * a.group;
@@ -155,7 +158,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
     if (threadIdx.x < kStep) {
       const int i = first + threadIdx.x;
       const TileRow row = i < num_queries ? rows[row_part(i, a.group)] : TileRow{0, 0};
-      visible[stage * kStep + threadIdx.x] = row.visible;
+      seen[stage * kStep + threadIdx.x] = make_int2(row.hidden, row.visible);
       cp_async<8>(stats + stage * kStep + threadIdx.x, a.stats + int64_t(row.row) * a.heads + head_of(i),
                   i < num_queries);
     }
@@ -188,7 +191,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
                      values + warp * 16 * kRowLength<D>, gradients + stage * kTile, a.scale, [&](int n, int e) {
                        const int query = stage * kStep + n * 8 + lane % 4 * 2 + e % 2,
                                  key = warp * 16 + lane / 4 + e / 2 * 8;
-                       return ScoreOf{key < visible[query], stats[query]};
+                       return ScoreOf{key < seen[query].y && key >= seen[query].x, stats[query]};
                      });
     add_product<D>(dv, p, gradients + stage * kTile);
     add_product<D>(dk, ds, queries + stage * kTile);

@@ -102,6 +102,19 @@ __device__ void hide_scores(float (&s)[MTiles][NTiles][4], const int (&seen)[MTi
         if (column + n * 8 + e % 2 >= seen[m][e / 2]) s[m][n][e] = -INFINITY;
 }
 
+// Keys before `hidden[m][h]` are hidden from the thread's rows, by a window.
+template <int MTiles, int NTiles>
+__device__ void hide_front(float (&s)[MTiles][NTiles][4], const int (&hidden)[MTiles][2], int first) {
+  const int column = first + threadIdx.x % 4 * 2;
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+    for (int n = 0; n < NTiles; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        if (column + n * 8 + e % 2 < hidden[m][e / 2]) s[m][n][e] = -INFINITY;
+}
+
 // Gathers in warp 0 what the warps have of the same 16 rows; `shared` holds 4 x 16 x (D + 2) floats.
 template <int D, int Warps>
 __device__ void merge_warps(OnlineSoftmax<1, D>& x, float* shared) {
@@ -224,6 +237,17 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) attention_for
 #pragma unroll
         for (int h = 0; h < 2; ++h) seen[m][h] = walk.seen(visible[m][h]);
       hide_scores(scores, seen, first_key);
+    }
+    if (walk.hidden(tile.hidden_from_some) > 0) {
+      int hidden[kMTiles][2];
+#pragma unroll
+      for (int m = 0; m < kMTiles; ++m)
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const int r = first_row + m * 16 + lane / 4 + 8 * h;
+          hidden[m][h] = r < num_rows ? walk.hidden(a.rows[tile.first_row + row_part(r, pack.pack)].hidden) : 0;
+        }
+      hide_front(scores, hidden, first_key);
     }
     walk.advance();
     cp_async_wait<0>();

@@ -92,7 +92,9 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_forward_kernel(
       const int r = warp * kPlainWarpRows + j;
       if (r >= num_rows) continue;  // the whole warp
       const float product = dot(queries + r * d, keys + lane * (d + 1), d) * a.scale;
-      const float score = lane < walk.seen(row_of(r).visible) ? product : -INFINITY;
+      const TileRow row = row_of(r);
+      const bool seen = lane < walk.seen(row.visible) && lane >= walk.hidden(row.hidden);
+      const float score = seen ? product : -INFINITY;
       const float highest = fmaxf(max[j], warp_max(score)), base = highest == -INFINITY ? 0.0f : highest;
       const float correction = exp2f(max[j] - base), p = exp2f(score - base);
       max[j] = highest;
@@ -155,7 +157,8 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_querie
       const TileRow row = row_of(r);
       const float2 stats = a.stats[int64_t(row.row) * a.heads + head_of(r)];
       const float score = dot(queries + r * d, keys + lane * (d + 1), d) * (a.scale * kLog2E);
-      const float p = lane < walk.seen(row.visible) ? exp2f(score - stats.x) : 0.0f;
+      const bool seen = lane < walk.seen(row.visible) && lane >= walk.hidden(row.hidden);
+      const float p = seen ? exp2f(score - stats.x) : 0.0f;
       add_rows(dq[j], p * (dot(gradients + r * d, values + lane * (d + 1), d) - stats.y), keys, d + 1, d);
     }
   }
@@ -203,7 +206,8 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_keys_k
     for (int j = 0; j < kPlainWarpRows; ++j) {
       const int key = warp * kPlainWarpRows + j;
       const float score = dot(keys + key * d, queries + lane * (d + 1), d) * (a.scale * kLog2E);
-      const float p = first_key + key < row.visible ? exp2f(score - stats.x) : 0.0f;
+      const bool seen = first_key + key < row.visible && first_key + key >= row.hidden;
+      const float p = seen ? exp2f(score - stats.x) : 0.0f;
       add_rows(dv[j], p, gradients, d + 1, d);
       add_rows(dk[j], p * (dot(values + key * d, gradients + lane * (d + 1), d) - stats.y), queries, d + 1, d);
     }

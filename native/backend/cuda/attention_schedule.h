@@ -10,6 +10,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "ops/attention.h"
@@ -25,9 +26,9 @@ constexpr int32_t kDecodeBlocks = 512;  // wanted of a decode step: two to four 
                                         // H100; a constant, so that the order of sums does not depend on the card
 
 // Query row, and how many keys of its tile's last range it sees (it sees all of the others); in a key tile, of the
-// tile.
+// tile. With a window it sees none of the first `hidden` keys of its tile.
 struct TileRow {
-  int32_t row, visible;
+  int32_t row, visible, hidden = 0;
 };
 
 struct QueryTile {
@@ -35,6 +36,7 @@ struct QueryTile {
   int32_t first_range, num_ranges;  // in `ranges`; at least one
   int32_t visible_to_all;           // of the last range: up to here no row needs a mask
   int32_t slot;  // -1: the tile writes the result; else its rows write partial results slot, slot + 1, ...
+  int32_t hidden_from_some = 0;  // from this key on (of all ranges) no row needs a window's mask
 };
 
 // The partial results of one query row are slots[first_slot .. first_slot + num_slots).
@@ -76,6 +78,33 @@ inline int32_t visible_keys(const AttentionSpan& span, const KvRange& last, int3
   return span.causal ? last.count - span.q_count + query + 1 : last.count;
 }
 
+// What query `query` of a span with a window sees, neighbouring ranges joined.
+inline std::vector<KvRange> seen_keys(const AttentionPlan& plan, const AttentionSpan& span, int32_t query) {
+  std::vector<KvRange> keys;
+  for (int32_t r = 0; r < span.num_ranges; ++r) append(keys, plan.ranges[size_t(span.first_range + r)]);
+  return cut(keys, int32_t(hidden_keys(plan, span, query)), count_keys(keys) - (span.q_count - 1 - query));
+}
+
+// Leaves out of a tile that was just added (rows from `begin` on of the span) what the window hides from all of its
+// rows, and says of each row what is hidden from it besides.
+inline void hide_front(const AttentionPlan& plan, const AttentionSpan& span, int32_t begin, QueryTile& tile,
+                       std::vector<TileRow>& rows, std::vector<KvRange>& ranges) {
+  const int32_t all = int32_t(hidden_keys(plan, span, begin));
+  const std::vector<KvRange> whole(ranges.begin() + tile.first_range, ranges.end());
+  const std::vector<KvRange> kept = cut(whole, all, count_keys(whole));
+  const int32_t behind = whole.back().count - kept.back().count;  // negative where neighbours were joined
+  ranges.resize(size_t(tile.first_range));
+  ranges.insert(ranges.end(), kept.begin(), kept.end());
+  tile.num_ranges = int32_t(kept.size());
+  tile.visible_to_all -= behind;
+  for (int32_t i = 0; i < tile.num_rows; ++i) {
+    TileRow& row = rows[size_t(tile.first_row + i)];
+    row.visible -= behind;
+    row.hidden = int32_t(hidden_keys(plan, span, begin + i)) - all;
+    tile.hidden_from_some = row.hidden;
+  }
+}
+
 // Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` when it has small_rows or
 // fewer.
 inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, int32_t small_rows,
@@ -84,41 +113,15 @@ inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span,
   const KvRange* seen = plan.ranges.data() + span.first_range;
   const KvRange last = seen[span.num_ranges - 1];
   for (int32_t begin = (span.q_count - 1) / tile_rows * tile_rows; begin >= 0; begin -= tile_rows) {
-    const int32_t count = std::min(tile_rows, span.q_count - begin);
+    const int32_t count = std::min(tile_rows, span.q_count - begin), last_query = begin + count - 1;
     std::vector<QueryTile>& tiles = count <= small_rows ? small : large;
     tiles.push_back(
         {int32_t(rows.size()), count, int32_t(ranges.size()), span.num_ranges, visible_keys(span, last, begin), -1});
     for (int32_t i = 0; i < count; ++i) rows.push_back({span.q_begin + begin + i, visible_keys(span, last, begin + i)});
     ranges.insert(ranges.end(), seen, seen + span.num_ranges);
-    ranges.back().count = visible_keys(span, last, begin + count - 1);
+    ranges.back().count = visible_keys(span, last, last_query);
+    if (hidden_keys(plan, span, last_query) > 0) hide_front(plan, span, begin, tiles.back(), rows, ranges);
   }
-}
-
-inline int32_t count_keys(const std::vector<KvRange>& keys) {
-  int32_t n = 0;
-  for (const KvRange& r : keys) n += r.count;
-  return n;
-}
-
-inline void append(std::vector<KvRange>& keys, KvRange r) {
-  if (r.count == 0) return;
-  if (!keys.empty() && keys.back().begin + keys.back().count == r.begin) {
-    keys.back().count += r.count;
-  } else {
-    keys.push_back(r);
-  }
-}
-
-// Keys [begin, end) of a list.
-inline std::vector<KvRange> cut(const std::vector<KvRange>& keys, int32_t begin, int32_t end) {
-  std::vector<KvRange> part;
-  int32_t before = 0;
-  for (const KvRange& r : keys) {
-    const int32_t from = std::max(begin - before, 0), to = std::min(end - before, r.count);
-    if (from < to) append(part, {r.begin + from, to - from});
-    before += r.count;
-  }
-  return part;
 }
 
 // How many keys two lists have in common at their beginning; both with neighbouring ranges joined.
@@ -144,9 +147,26 @@ class PrefixTree {
 
   PrefixTree() : nodes_{Node{{}, 0, {}, {}}} {}
 
+  // With a window that hides keys each row has a list of its own, which is all that it sees.
   void insert(const AttentionPlan& plan, const AttentionSpan& span) {
+    if (hidden_keys(plan, span, span.q_count - 1) == 0) return insert_whole(plan, span);
+    for (int32_t i = 0; i < span.q_count; ++i) {
+      const std::vector<KvRange> keys = seen_keys(plan, span, i);
+      rows_.push_back({span.q_begin + i, 1, 0, int32_t(keys.size()), true});
+      add(keys, rows_.back());
+    }
+  }
+
+  const Node& operator[](size_t i) const { return nodes_[i]; }
+
+ private:
+  void insert_whole(const AttentionPlan& plan, const AttentionSpan& span) {
     std::vector<KvRange> keys;
     for (int32_t r = 0; r < span.num_ranges; ++r) append(keys, plan.ranges[size_t(span.first_range + r)]);
+    add(std::move(keys), span);
+  }
+
+  void add(std::vector<KvRange> keys, const AttentionSpan& span) {
     const int32_t hidden = span.causal ? span.q_count - 1 : 0;
     size_t at = 0;
     while (!keys.empty()) {
@@ -162,9 +182,6 @@ class PrefixTree {
     nodes_[at].spans.push_back(&span);
   }
 
-  const Node& operator[](size_t i) const { return nodes_[i]; }
-
- private:
   // The child whose keys all begin `keys`, after cutting it to what is common; 0 if there is none.
   size_t shared_child(size_t parent, const std::vector<KvRange>& keys, int32_t hidden) {
     for (const size_t child : nodes_[parent].children) {
@@ -186,6 +203,7 @@ class PrefixTree {
   }
 
   std::vector<Node> nodes_;
+  std::deque<AttentionSpan> rows_;  // of spans with a window
 };
 
 // Rows of spans below a node, each with the keys at the node's end that it does not see.
@@ -261,14 +279,17 @@ class DecodeTiles {
   std::vector<std::vector<int32_t>> row_slots_;
 };
 
-// The rows of one span that see, by one of its ranges, keys of a tile. A tile begins where the range does or later.
-inline void add_key_rows(const AttentionSpan& span, const KvRange& range, bool last, const KeyTile& tile,
-                         std::vector<TileRow>& rows) {
+// The rows of one span that see keys of a tile by its range r, before which are `before` keys. A tile begins where the
+// range does or later.
+inline void add_key_rows(const AttentionPlan& plan, const AttentionSpan& span, int32_t r, int32_t before,
+                         const KeyTile& tile, std::vector<TileRow>& rows) {
+  const KvRange& range = plan.ranges[size_t(span.first_range + r)];
   if (tile.begin < range.begin || tile.begin >= range.begin + range.count) return;
   for (int32_t i = 0; i < span.q_count; ++i) {
-    const int32_t seen = last ? visible_keys(span, range, i) : range.count;
+    const int32_t seen = r + 1 == span.num_ranges ? visible_keys(span, range, i) : range.count;
     const int32_t visible = std::min(tile.count, range.begin + seen - tile.begin);
-    if (visible > 0) rows.push_back({span.q_begin + i, visible});
+    const int32_t hidden = std::max(0, int32_t(hidden_keys(plan, span, i)) - (before + tile.begin - range.begin));
+    if (visible > hidden) rows.push_back({span.q_begin + i, visible, hidden});
   }
 }
 
@@ -328,10 +349,13 @@ inline BackwardSchedule schedule_backward(const AttentionPlan& plan, int64_t hea
   s.key_tiles = schedule::cut_keys(plan, kv_rows);
   for (KeyTile& tile : s.key_tiles) {
     tile.first_row = int32_t(s.key_rows.size());
-    for (const AttentionSpan& span : plan.spans)
-      for (int32_t r = 0; r < span.num_ranges; ++r)
-        schedule::add_key_rows(span, plan.ranges[size_t(span.first_range + r)], r == span.num_ranges - 1, tile,
-                               s.key_rows);
+    for (const AttentionSpan& span : plan.spans) {
+      int32_t before = 0;
+      for (int32_t r = 0; r < span.num_ranges; ++r) {
+        schedule::add_key_rows(plan, span, r, before, tile, s.key_rows);
+        before += plan.ranges[size_t(span.first_range + r)].count;
+      }
+    }
     tile.num_rows = int32_t(s.key_rows.size()) - tile.first_row;
   }
   return s;

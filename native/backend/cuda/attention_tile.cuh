@@ -159,10 +159,14 @@ class KeyWalk {
   __device__ bool done() const { return left_ == 0; }
   __device__ int row() const { return range_.begin + offset_; }
   __device__ int count() const { return min(Step, range_.count - offset_); }
+  // The first `hidden` keys of the walk are hidden: how many of this block's are; may be negative, or more than the
+  // block has.
+  __device__ int hidden(int hidden) const { return hidden - before_; }
   // How many keys of this block a row sees that sees `visible` of the last range; may be negative, or more than the
   // block has.
   __device__ int seen(int visible) const { return (left_ == 1 ? visible : range_.count) - offset_; }
   __device__ void advance() {
+    before_ += count();
     offset_ += Step;
     if (offset_ < range_.count) return;
     offset_ = 0;
@@ -174,6 +178,7 @@ class KeyWalk {
   int left_;
   KvRange range_;
   int offset_ = 0;
+  int before_ = 0;  // keys that were walked over
 };
 
 }  // namespace vpref::cuda

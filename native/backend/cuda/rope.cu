@@ -11,6 +11,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// axis null: one row of positions.
+struct Angles {
+  const int32_t* positions;
+  const float* inv_freq;
+  const int32_t* axis;
+};
+
 // Where key and value heads go instead of their own place; keys null: they stay.
 template <class X>
 struct Cache {
@@ -24,15 +31,14 @@ struct Cache {
 // copied there.
 template <class X>
 __global__ void __launch_bounds__(kThreads)
-    rope_kernel(X* x, const int32_t* positions, const float* inv_freq, Cache<X> cache, int heads, int half,
-                int64_t stride, bool inverse, bool wide) {
+    rope_kernel(X* x, Angles angles, Cache<X> cache, int heads, int half, int64_t stride, bool inverse, bool wide) {
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
   wait_for_launch_before();
-  const float position = float(positions[blockIdx.x]);
   for (int i = int(threadIdx.x); i < half; i += kThreads) {
+    const int64_t row = angles.axis ? int64_t(angles.axis[i]) * gridDim.x : 0;
     float s, c;
-    sincosf(position * inv_freq[i], &s, &c);
+    sincosf(float(angles.positions[row + blockIdx.x]) * angles.inv_freq[i], &s, &c);
     cosine[i] = c;
     sine[i] = inverse ? -s : s;
   }
@@ -67,32 +73,32 @@ __global__ void __launch_bounds__(kThreads)
 
 // heads: those that stay in x.
 template <class X>
-void run(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, const Cache<X>& cache,
-         int heads, bool inverse, bool wide) {
+void run(Context& ctx, const Tensor& x, const Rotation& rotation, const Cache<X>& cache, int heads, bool inverse,
+         bool wide) {
+  const Angles angles{rotation.positions.as<int32_t>(), rotation.inv_freq.as<float>(),
+                      rotation.axis ? rotation.axis.as<int32_t>() : nullptr};
   const int half = int(x.dim(2) / 2);
   wide = wide && wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
   launch_early(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx),
-               x.as<X>(), positions.as<int32_t>(), inv_freq.as<float>(), cache, heads, half, x.stride[0], inverse,
-               wide);
+               x.as<X>(), angles, cache, heads, half, x.stride[0], inverse, wide);
 }
 
 }  // namespace
 
-void rope(Context& ctx, const Tensor& x, const Tensor& positions, const Tensor& inv_freq, bool inverse) {
+void rope(Context& ctx, const Tensor& x, const Rotation& rotation, bool inverse) {
   with_activation_type("rope", x.dtype, [&](auto* t) {
-    run(ctx, x, positions, inv_freq, Cache<std::remove_pointer_t<decltype(t)>>{}, int(x.dim(1)), inverse, true);
+    run(ctx, x, rotation, Cache<std::remove_pointer_t<decltype(t)>>{}, int(x.dim(1)), inverse, true);
   });
 }
 
-void rope_to_cache(Context& ctx, const Tensor& qkv, const Tensor& positions, const Tensor& inv_freq,
-                   const Tensor& kv_rows, const Tensor& keys, const Tensor& values) {
+void rope_to_cache(Context& ctx, const Tensor& qkv, const Rotation& rotation, const Tensor& kv_rows, const Tensor& keys,
+                   const Tensor& values) {
   with_activation_type("rope_to_cache", qkv.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
     const int kv_heads = int(keys.dim(1));
     const Cache<X> cache{keys.as<X>(),     values.as<X>(), kv_rows.as<int32_t>(), keys.dim(0), keys.stride[0],
                          values.stride[0], kv_heads};
-    run(ctx, qkv, positions, inv_freq, cache, int(qkv.dim(1)) - 2 * kv_heads, /*inverse=*/false,
-        all_wide_rows(keys, values));
+    run(ctx, qkv, rotation, cache, int(qkv.dim(1)) - 2 * kv_heads, /*inverse=*/false, all_wide_rows(keys, values));
   });
 }
 

@@ -47,14 +47,36 @@ struct Family {
   FamilyTensors (*list_tensors)(const ModelConfig& config, Weights& weights);
 };
 
-// The family of a config.json's model_type. Throws Error{"config"} naming the supported ones.
+// The family of a config.json's model_type. Throws Error{"config"} naming the supported ones and the nearest of them.
 const Family& find_family(const ConfigReader& config);
 
 extern const Family llama_family;
 extern const Family llava_family;
+extern const Family mistral_family;
+extern const Family qwen2_family;
+extern const Family qwen3_family;
 
-// Shared by every family with a Llama decoder.
+// What transformers' class of a decoder takes where config.json leaves a key out, as hub files do with what equals it.
+// Where they all agree parse_text knows it.
+struct TextDefaults {
+  const char* model_type;
+  int32_t vocab_size, intermediate_size;
+  int32_t num_key_value_heads = 0;  // 0: one a query head
+  int32_t head_dim = 0;             // 0: hidden_size / num_attention_heads
+  int32_t max_position_embeddings;
+};
+
+// Shared by every family with a decoder of Llama's shape: all but its biases, q/k norm and windows. The keys stand in
+// `config` itself: config.json, or its text_config.
+TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults);
 TextConfig parse_llama_text(const ConfigReader& config);
+TextConfig parse_mistral_text(const ConfigReader& config);
+TextConfig parse_qwen2_text(const ConfigReader& config);
+TextConfig parse_qwen3_text(const ConfigReader& config);
+// [L], of the Qwens: use_sliding_window, sliding_window, max_window_layers, layer_types.
+std::vector<int32_t> parse_qwen_windows(const ConfigReader& config, int32_t num_layers);
+// The tensors of a text-only family.
+FamilyTensors list_decoder_tensors(const ModelConfig& config, Weights& weights);
 // Adds the decoder's tensors: group `text` holds embed_tokens, layers and norm; group `head` holds lm_head.
 void list_llama_tensors(const TextConfig& config, Weights& weights, int text, int head, FamilyTensors& out);
 // Adds weight and bias of one linear layer.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Llama and Vicuna: the text-only family, and the decoder that llava shares.
+// Llama and Vicuna; and what every decoder of that shape shares: its keys in config.json, its tensors.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -89,13 +89,6 @@ ModelConfig parse_config(const ConfigReader& config) {
   return c;
 }
 
-FamilyTensors list_tensors(const ModelConfig& config, Weights& weights) {
-  FamilyTensors out;
-  out.groups = {{{"model.", ""}, "model.", {}}, {{""}, "", {}}};
-  list_llama_tensors(config.text, weights, 0, 1, out);
-  return out;
-}
-
 // The weights of a stack follow each other, then its biases: in that order they are laid on a GPU.
 void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& layer, int group, const std::string& at,
                 FamilyTensors& out) {
@@ -111,33 +104,51 @@ void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& lay
 
 }  // namespace
 
-const Family llama_family = {"llama", parse_config, list_tensors};
+const Family llama_family = {"llama", parse_config, list_decoder_tensors};
 
-TextConfig parse_llama_text(const ConfigReader& config) {
-  if (config.string("model_type", "llama") != "llama") config.fail("model_type", "\"llama\"");
+FamilyTensors list_decoder_tensors(const ModelConfig& config, Weights& weights) {
+  FamilyTensors out;
+  out.groups = {{{"model.", ""}, "model.", {}}, {{""}, "", {}}};
+  list_llama_tensors(config.text, weights, 0, 1, out);
+  return out;
+}
+
+TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults) {
+  const std::string type = config.string("model_type", defaults.model_type);
+  if (type != defaults.model_type) config.fail("model_type", json_quote(defaults.model_type));
   if (config.string("hidden_act", "silu") != "silu") config.fail("hidden_act", "\"silu\"");
   if (config.has("quantization_config"))
     config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   TextConfig t{};
-  // Defaults are LlamaConfig's own: hub files leave out what equals them.
-  t.vocab_size = config.integer("vocab_size", 32000, 1, 1 << 24);
+  t.vocab_size = config.integer("vocab_size", defaults.vocab_size, 1, 1 << 24);
   t.hidden_size = config.integer("hidden_size", 4096, 1, kMaxSize);
-  t.intermediate_size = config.integer("intermediate_size", 11008, 1, kMaxSize);
+  t.intermediate_size = config.integer("intermediate_size", defaults.intermediate_size, 1, kMaxSize);
   t.num_hidden_layers = config.integer("num_hidden_layers", 32, 1, 1024);
   t.num_attention_heads = config.integer("num_attention_heads", 32, 1, 4096);
-  t.num_key_value_heads = config.integer("num_key_value_heads", t.num_attention_heads, 1, 4096);
+  const bool as_heads = defaults.num_key_value_heads == 0 || config.has_null("num_key_value_heads");
+  t.num_key_value_heads =
+      config.integer("num_key_value_heads", as_heads ? t.num_attention_heads : defaults.num_key_value_heads, 1, 4096);
   if (t.num_attention_heads % t.num_key_value_heads != 0)
     config.fail("num_key_value_heads", cat("a divisor of ", t.num_attention_heads, " heads"));
-  if (!config.has("head_dim") && t.hidden_size % t.num_attention_heads != 0)
+  if (!config.has("head_dim") && defaults.head_dim == 0 && t.hidden_size % t.num_attention_heads != 0)
     config.fail("num_attention_heads", cat("a divisor of hidden_size ", t.hidden_size));
-  t.head_dim = config.integer("head_dim", t.hidden_size / t.num_attention_heads, 2, 4096);
+  t.head_dim = config.integer("head_dim", defaults.head_dim ? defaults.head_dim : t.hidden_size / t.num_attention_heads,
+                              2, 4096);
   if (t.head_dim % 2 != 0) config.fail("head_dim", "an even number");
-  t.max_position_embeddings = config.integer("max_position_embeddings", 2048, 1, INT32_MAX);
+  t.max_position_embeddings = config.integer("max_position_embeddings", defaults.max_position_embeddings, 1, INT32_MAX);
   t.rms_norm_eps = float(config.number("rms_norm_eps", 1e-6));
   t.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
+  t.windows.assign(size_t(t.num_hidden_layers), 0);
+  t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings);
+  return t;
+}
+
+TextConfig parse_llama_text(const ConfigReader& config) {
+  TextConfig t = parse_text(
+      config,
+      {.model_type = "llama", .vocab_size = 32000, .intermediate_size = 11008, .max_position_embeddings = 2048});
   const bool attention_bias = config.boolean("attention_bias", false), mlp_bias = config.boolean("mlp_bias", false);
   t.bias = {attention_bias, attention_bias, attention_bias, attention_bias, mlp_bias, mlp_bias, mlp_bias};
-  t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings);
   return t;
 }
 
@@ -147,6 +158,7 @@ void list_llama_tensors(const TextConfig& c, Weights& weights, int text, int hea
   weights.layers.resize(size_t(c.num_hidden_layers));
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     DecoderLayer& l = weights.layers[i];
+    l.window = c.windows[i];
     const std::string at = "layers." + std::to_string(i) + ".";
     out.tensors.push_back({&l.input_layernorm, {d}, {d}, text, at + "input_layernorm.weight"});
     list_stack(c, kQkv, l, text, at, out);

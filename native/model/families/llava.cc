@@ -76,6 +76,7 @@ ModelConfig parse_config(const ConfigReader& config) {
   const char* image_key = config.has("image_token_id") ? "image_token_id" : "image_token_index";
   c.image_token_id = config.integer(image_key, 32000, 0, INT32_MAX);
   if (c.image_token_id >= c.text.vocab_size) config.fail(image_key, cat("an id below vocab_size ", c.text.vocab_size));
+  c.image_layout = {.runs = {c.num_image_rows()}, .offsets = {}, .position_span = c.num_image_rows()};
   c.eos_token_ids = config.integers("eos_token_id", text.integers("eos_token_id", {2}));
   c.bos_token_id = text.integer("bos_token_id", 1, 0, INT32_MAX);
   return c;

@@ -35,11 +35,11 @@ export interface Asking {
   /** One line for each request sent. */
   log?: ((entry: Record<string, unknown>) => void) | undefined;
   /** Questions under way by key: rows that ask the same share one call. */
-  open: Map<string, Promise<Answer>>;
+  open: Map<string, Promise<JudgeAnswer>>;
 }
 
 /** How a question ended. */
-export interface Answer {
+export interface JudgeAnswer {
   outcome: Outcome;
   attempt: Attempt;
   reading?: Reading;
@@ -48,7 +48,7 @@ export interface Answer {
 }
 
 /** The answer, from the cache, from a call under way, or from the judge. Throws FatalCallError and FlowStopped. */
-export function askJudge(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+export function askJudge(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<JudgeAnswer> {
   const { key } = question.request;
   asking.tally.questions += 1;
   const underWay = asking.open.get(key);
@@ -61,7 +61,11 @@ export function askJudge(asking: Asking, question: Question, read: (text: string
   return answer;
 }
 
-async function recallOrAsk(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+async function recallOrAsk(
+  asking: Asking,
+  question: Question,
+  read: (text: string) => ReadResult,
+): Promise<JudgeAnswer> {
   const cached = await asking.cache.get(question.request.key);
   const known = cached && understood(cached.attempt, read);
   if (known === undefined) return askAndKeep(asking, question, read);
@@ -69,7 +73,11 @@ async function recallOrAsk(asking: Asking, question: Question, read: (text: stri
   return cached?.unrepairedText === undefined ? known : { ...known, unrepairedText: cached.unrepairedText };
 }
 
-async function askAndKeep(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+async function askAndKeep(
+  asking: Asking,
+  question: Question,
+  read: (text: string) => ReadResult,
+): Promise<JudgeAnswer> {
   const answer = await askWithRepair(asking, question, read);
   if (answer.outcome === 'ok') {
     const { key } = question.request;
@@ -80,12 +88,16 @@ async function askAndKeep(asking: Asking, question: Question, read: (text: strin
   return answer;
 }
 
-function understood(attempt: Attempt, read: (text: string) => ReadResult): Answer | undefined {
+function understood(attempt: Attempt, read: (text: string) => ReadResult): JudgeAnswer | undefined {
   const result = read(attempt.text);
   return 'reading' in result ? { outcome: 'ok', attempt, reading: result.reading } : undefined;
 }
 
-async function askWithRepair(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<Answer> {
+async function askWithRepair(
+  asking: Asking,
+  question: Question,
+  read: (text: string) => ReadResult,
+): Promise<JudgeAnswer> {
   const first = await callJudge(asking, question, question.request, '');
   if (first.outcome === 'empty' && asking.repair) {
     return readOrState(await callJudge(asking, question, question.request, 'again'), read, first);
@@ -101,7 +113,7 @@ async function askWithRepair(asking: Asking, question: Question, read: (text: st
 const MAX_UNREPAIRED = 20_000;
 
 /** The state an attempt leaves the question in. `first` is the attempt that this one was to mend. */
-function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): Answer {
+function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): JudgeAnswer {
   const usage = addUsage(first?.usage, attempt.usage);
   const whole = usage === undefined ? attempt : { ...attempt, usage };
   const before = first?.text ? { unrepairedText: first.text.slice(0, MAX_UNREPAIRED) } : {};

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // annotate: asks a judge about the responses of each record and appends one entry a run to `annotations`.
+
+import { mapOrdered } from '../../flow/ordered.ts';
+import { type Row, type RowResult, rowError, type Stage } from '../../flow/stage.ts';
 import { type RunSignals, runSignals } from '../../http/flow.ts';
 import { placed, RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
-import { mapOrdered } from '../ordered.ts';
-import { type Row, type RowResult, rowError, type Stage } from '../stage.ts';
-import { type Answer, type Asking, askJudge } from './ask.ts';
+import { type Asking, askJudge, type JudgeAnswer } from './ask.ts';
 import { combineReadings } from './combine.ts';
 import { BudgetSpent } from './cost.ts';
 import { type PlannedCall, planRun } from './plan.ts';
@@ -120,7 +121,7 @@ class AnnotateRun {
 }
 
 interface Asked {
-  answer: Answer;
+  answer: JudgeAnswer;
   promptSha256?: string;
 }
 

@@ -4,10 +4,10 @@
 import { appendFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { Row, Stage } from '../../flow/stage.ts';
 import { type HttpClient, openHttpClient } from '../../http/client.ts';
 import { type Clock, FlowControl, monotonicClock } from '../../http/flow.ts';
 import { RunError, UsageError } from '../../records/error.ts';
-import type { Row, Stage } from '../stage.ts';
 import { BATCH_PRICE_FACTOR, collectedJudge, submitBatch } from './batch/index.ts';
 import { folderCache, noCache } from './cache.ts';
 import { Budget, judgePrice, loadPrices, type Price } from './cost.ts';

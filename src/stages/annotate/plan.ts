@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one judge run over a record asks, in which order the answers are shown.
+
+import type { Row } from '../../flow/stage.ts';
 import { generatedSpans, type SpokenTurn, spokenTurns, transcript } from '../../records/dialogue.ts';
 import { RecordError } from '../../records/error.ts';
 import { countImageMarks, placeImages } from '../../records/prompt.ts';
 import { randomStream } from '../../records/random.ts';
-import type { Row } from '../stage.ts';
 import type { Guide } from './guide.ts';
 import { plainLetter } from './replies/choice.ts';
 import { shrSentences } from './replies/judgement.ts';
@@ -51,7 +52,7 @@ export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
 }
 
 /** A record as guides see it. */
-interface Item {
+interface JudgedRecord {
   row: Row;
   /** What a model is shown before its first answer, what follows up to its second, ...; one span for each answer. */
   spans: SpokenTurn[][];
@@ -63,7 +64,7 @@ interface Item {
   letters: string[];
 }
 
-function readItem(row: Row, guide: Guide): Item {
+function readItem(row: Row, guide: Guide): JudgedRecord {
   const { record } = row;
   const fail = (field: string, expected: string, got: string): never => {
     throw new RecordError(row, field, expected, got);
@@ -116,12 +117,12 @@ function responseTurns(row: Row, index: number, numTurns: number): string[] {
   throw new RecordError(row, `responses[${index}].turns`, expected, String(turns.length));
 }
 
-function planAll(item: Item, guide: Guide, options: PlanOptions): Plan {
+function planAll(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan {
   const order = drawOrder(item, item.answers.length, options);
   return { order, calls: [plannedCall(item, guide, order)] };
 }
 
-function planEach(item: Item, guide: Guide): PlannedCall[] {
+function planEach(item: JudgedRecord, guide: Guide): PlannedCall[] {
   const anchor = anchorIndex(item, guide);
   const calls: PlannedCall[] = [];
   for (const [response, turns] of item.answers.entries()) {
@@ -136,7 +137,7 @@ function planEach(item: Item, guide: Guide): PlannedCall[] {
 }
 
 /** Index of the response that the others are judged against; -1 when the guide has none. */
-function anchorIndex(item: Item, guide: Guide): number {
+function anchorIndex(item: JudgedRecord, guide: Guide): number {
   if (guide.anchor === undefined) return -1;
   if (item.answers.length < 2) {
     throw new RecordError(item.row, 'responses', `two or more (guide ${guide.name} compares with one of them)`, '1');
@@ -145,13 +146,13 @@ function anchorIndex(item: Item, guide: Guide): number {
   return Math.max(0, labelled);
 }
 
-function knownReading(item: Item, guide: Guide, response: number): { known?: Reading } {
+function knownReading(item: JudgedRecord, guide: Guide, response: number): { known?: Reading } {
   const answer = item.answers[response]!.at(-1)!;
   const letter = guide.skip === 'letter' ? plainLetter(answer, item.letters) : undefined;
   return letter === undefined ? {} : { known: { verdicts: [{ choice: letter, judged: false }] } };
 }
 
-function planPair(item: Item, guide: Guide, options: PlanOptions): Plan {
+function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan {
   // An imported reference answer is the other side when there is only one response; its index is responses.length.
   if (item.answers.length === 1 && item.references.length > 0) item.answers.push(referenceTurns(item));
   if (item.answers.length !== 2) {
@@ -180,17 +181,17 @@ function planPair(item: Item, guide: Guide, options: PlanOptions): Plan {
   return guide.games === 1 ? { order: orders[0]!, calls } : { calls };
 }
 
-function referenceTurns(item: Item): string[] {
+function referenceTurns(item: JudgedRecord): string[] {
   const numTurns = item.answers[0]!.length;
   return item.references.length === numTurns ? item.references : [item.references[0]!];
 }
 
-function areEqual(item: Item): boolean {
+function areEqual(item: JudgedRecord): boolean {
   return item.answers[0]!.join('\n') === item.answers[1]!.join('\n');
 }
 
 /** A permutation from (seed, record id, run) alone, so that it is the same however the file is cut. */
-function drawOrder(item: Item, size: number, options: PlanOptions): number[] {
+function drawOrder(item: JudgedRecord, size: number, options: PlanOptions): number[] {
   const order = Array.from({ length: size }, (_, index) => index);
   if (!options.shuffle) return order;
   const random = randomStream(options.seed, item.row.record.id, 'annotate-order', String(options.run));
@@ -201,7 +202,7 @@ function drawOrder(item: Item, size: number, options: PlanOptions): number[] {
   return order;
 }
 
-function plannedCall(item: Item, guide: Guide, order: number[], turn?: number, anchor = -1): PlannedCall {
+function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: number, anchor = -1): PlannedCall {
   const { record } = item.row;
   const numTurns = turn ?? Number.POSITIVE_INFINITY;
   const shown = order.map((response, place) => {

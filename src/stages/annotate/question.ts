@@ -2,8 +2,9 @@
 // A planned call as the judge will get it, with the key under which its reply is cached.
 import { createHash } from 'node:crypto';
 import type { Template } from '@huggingface/jinja';
-import { type ImageLimits, imageHeader, limitsOf, pictureChange, readImageBytes } from '../../http/image-part.ts';
+import { type ImageLimits, limitsOf, pictureChange, readImageBytes } from '../../http/image-part.ts';
 import { RunError } from '../../records/error.ts';
+import { imageHeader } from '../../records/image-header.ts';
 import { randomStream } from '../../records/random.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { Guide } from './guide.ts';

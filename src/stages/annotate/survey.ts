@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The questions of a run without asking them: for --dry-run and for batch files.
+
+import type { Row } from '../../flow/stage.ts';
 import { placed, RecordError, RunError } from '../../records/error.ts';
-import type { Row } from '../stage.ts';
 import type { ReplyCache } from './cache.ts';
 import { costOf, type Price } from './cost.ts';
 import type { Judge } from './judge.ts';

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The augmentations of contrastive learning: random resized crop, colour jitter and blur, put together as each method does.
+import type { Size } from '../../pixels/image.ts';
 import type { RandomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
-import { drawChance, drawUniform, type Range, type Recipe, type RecipeParameter, type Size } from './recipe.ts';
+import { drawChance, drawUniform, type Range, type Recipe, type RecipeParameter } from './recipe.ts';
 
 const size: RecipeParameter = { kind: 'number', min: 1, max: 4096, whole: true, default: 224 };
 const ratio: Range = { low: 3 / 4, high: 4 / 3 };

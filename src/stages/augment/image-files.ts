@@ -7,58 +7,22 @@ import { encodePng, loadImage } from '../../pixels/decode.ts';
 import { addDiffusionNoise } from '../../pixels/diffusion.ts';
 import type { Image } from '../../pixels/image.ts';
 import { CLIP_MEAN, CLIP_STD, modelInput } from '../../pixels/model-input.ts';
-import type { AugmentJob, AugmentResult, ReplayJob, ReplayResult } from '../../pixels/pool.ts';
-import { randomStream } from '../../records/random.ts';
+import { writePicture } from '../../pixels/picture-file.ts';
+import type { ViewsJob, ViewsResult } from '../../pixels/pool.ts';
 import type { ViewOp } from '../../records/record.ts';
 import { ORIGINAL_VIEW } from '../../records/view.ts';
-import { writePicture } from '../picture-file.ts';
-import { changesPixels, drawView, replayView } from './make-view.ts';
-import type { ViewSpec } from './view-spec.ts';
+import { isNoise, opsOfImage, replayView } from './make-view.ts';
 
-/** Draws every view; views that change pixels are written under imageDir, all of them under previewDir. */
-export async function augmentImages(job: AugmentJob): Promise<AugmentResult> {
-  const { id, seed, imageDir, previewDir } = job;
-  const views = (job.views as ViewSpec[]).map((spec) => ({
-    spec,
-    random: randomStream(seed, id, spec.name),
-    ops: [] as ViewOp[],
-    noise: [] as ViewOp[],
-    files: [] as string[],
-  }));
-  for (const [index, source] of job.images.entries()) {
-    const original = await loadImage(source);
-    const label = imageLabel(id, index, job.images.length);
-    const preview = previewDir === undefined ? undefined : previewStem(previewDir, id, label);
-    if (preview !== undefined) await writePreview(preview, ORIGINAL_VIEW, original, []);
-    for (const view of views) {
-      const { name } = view.spec;
-      const { ops, image } = drawView(original, view.spec, view.random);
-      // Noise is one recipe for all images of the view: the first draw counts.
-      if (index === 0) view.noise = ops.filter(isNoise);
-      const own = ops.filter((op) => !isNoise(op));
-      view.ops.push(...own.map((op) => (job.images.length > 1 ? { ...op, image: index } : op)));
-      if (imageDir !== undefined && changesPixels(view.spec)) {
-        view.files.push(await writeImage(imageDir, `${label}.${fileName(name)}`, image));
-      }
-      if (preview !== undefined) await writePreview(preview, name, image, view.noise);
-    }
-  }
-  return views.map(({ spec, ops, noise, files }) => ({
-    ops: [...ops, ...noise],
-    ...(changesPixels(spec) && { images: files }),
-  }));
-}
-
-/** Applies recorded operations again: the same bytes, under the same names unless imageDir is another folder. */
-export async function replayImages({ id, images, views, imageDir, previewDir }: ReplayJob): Promise<ReplayResult> {
-  const written = views.map((view) => (view.images === undefined ? undefined : ([] as string[])));
+/** Applies the operations of every view: the same operations give the same bytes under the same names. */
+export async function writeViews({ id, images, views, imageDir, previewDir }: ViewsJob): Promise<ViewsResult> {
+  const written = views.map(({ hasFiles }) => (hasFiles && imageDir !== undefined ? ([] as string[]) : undefined));
   for (const [index, source] of images.entries()) {
     const original = await loadImage(source);
     const label = imageLabel(id, index, images.length);
     const preview = previewDir === undefined ? undefined : previewStem(previewDir, id, label);
     if (preview !== undefined) await writePreview(preview, ORIGINAL_VIEW, original, []);
     for (const [i, view] of views.entries()) {
-      const ops = view.ops.filter((op) => op.image === undefined || op.image === index);
+      const ops = opsOfImage(view.ops, index);
       const image = replayView(original, ops);
       if (imageDir !== undefined)
         await written[i]?.push(await writeImage(imageDir, `${label}.${fileName(view.name)}`, image));
@@ -66,10 +30,6 @@ export async function replayImages({ id, images, views, imageDir, previewDir }: 
     }
   }
   return written;
-}
-
-function isNoise(op: ViewOp): boolean {
-  return op.op === 'diffusion';
 }
 
 /** The id as the start of a file name; with several images their number follows. */

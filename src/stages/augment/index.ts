@@ -2,47 +2,44 @@
 // `augment`: adds distorted views of a record's images; `replay`: makes the image files of recorded views again.
 import { mkdir } from 'node:fs/promises';
 import { dirname, isAbsolute, relative } from 'node:path';
-import type { Image } from '../../pixels/image.ts';
-import { PixelError } from '../../pixels/pixel-error.ts';
+import { mapRowsConcurrently, type Row, type Stage } from '../../flow/stage.ts';
+import type { Size } from '../../pixels/image.ts';
+import { imageSize } from '../../pixels/image-size.ts';
+import { clearLeftovers } from '../../pixels/picture-file.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError, RunError } from '../../records/error.ts';
-import { sourceName } from '../../records/image-source.ts';
-import { randomStream } from '../../records/random.ts';
 import type { View, VprefRecord } from '../../records/record.ts';
-import { clearLeftovers } from '../picture-file.ts';
-import { mapRowsConcurrently, type Row, type Stage } from '../stage.ts';
-import { changesPixels, drawView } from './make-view.ts';
+import { hasPixelOps } from '../../records/view.ts';
+import { pixelFault } from '../pixel-fault.ts';
+import { changesPixels, drawViews } from './make-view.ts';
 import type { ViewSpec } from './view-spec.ts';
 
 export interface AugmentOptions {
   views: readonly ViewSpec[];
   seed: number;
-  /** Where image files of views go; needed when a view changes pixels. */
+  /** Where image files of views go; without it a view is its recorded operations. */
   imageDir?: string;
   /** Where to write every view to look at. */
   previewDir?: string;
-  /** Makes the worker threads; not called when there is no pixel work. */
+  /** Makes the worker threads; not called when no file is written. */
   createPool: () => PixelPool;
 }
 
 /** Adds the views to each record. A record without images, or with a view of that name, is a RecordError. */
 export function augment({ views, seed, imageDir, previewDir, createPool }: AugmentOptions): Stage {
-  const hasPixelWork = previewDir !== undefined || views.some(changesPixels);
-  if (!hasPixelWork) return mapRowsConcurrently(async (row) => [withViews(row, noiseOnlyViews(row, views, seed))], 1);
-  return withPool({ imageDir, previewDir, createPool }, async (row, pool) => {
+  const arePixelsChanged = views.some(changesPixels);
+  const drawn = async (row: Row): Promise<View[]> => {
     const images = imagesOf(row, views);
-    const { id } = row.record;
-    const job = {
-      id,
-      seed,
-      images,
-      views: [...views],
-      ...(imageDir && { imageDir }),
-      ...(previewDir && { previewDir }),
-    };
-    const made = await pool.run('augment', job).catch((error) => Promise.reject(atRow(row, error)));
-    const added = made.map(({ ops, ...files }, i): View => ({ name: views[i]!.name, ops, seed, ...files }));
-    return [withViews(row, added)];
+    // Noise does not depend on the image, so nothing is read.
+    const sizes = arePixelsChanged ? await sizesOf(row, images) : images.map(() => NO_SIZE);
+    return drawViews(sizes, views, { id: row.record.id, seed }).map((ops, i) => ({ name: views[i]!.name, ops, seed }));
+  };
+  if (previewDir === undefined && (imageDir === undefined || !arePixelsChanged))
+    return mapRowsConcurrently(async (row) => [withViews(row, await drawn(row))], arePixelsChanged ? 16 : 1);
+  return withPool({ imageDir, previewDir, createPool }, async (row, pool) => {
+    const added = await drawn(row);
+    const files = added.map((view, i) => ({ ...view, hasFiles: changesPixels(views[i]!) }));
+    return [withViews(row, await written(row, { views: files, imageDir, previewDir }, pool))];
   });
 }
 
@@ -57,16 +54,35 @@ export interface ReplayOptions {
 export function replay({ imageDir, previewDir, createPool }: ReplayOptions): Stage {
   const made = new Set<string>();
   return withPool({ imageDir, previewDir, createPool }, async (row, pool) => {
-    const { id, images = [], views = [] } = row.record;
+    const { views = [] } = row.record;
     if (views.length === 0) throw new RecordError(row, 'views', 'at least one to make again', 'none');
     const folder = imageDir ?? recordedFolder(row, views);
+    if (folder === undefined && previewDir === undefined && views.some(hasPixelOps))
+      throw new RecordError(row, 'views', 'image files to make again (--image-dir makes those of recipes)', 'recipes');
     if (folder !== undefined && !made.has(folder)) await makeFolder(folder);
     if (folder !== undefined) made.add(folder);
-    const job = { id, images, views, ...(folder && { imageDir: folder }), ...(previewDir && { previewDir }) };
-    const files = await pool.run('replay', job).catch((error) => Promise.reject(atRow(row, error)));
-    const again = views.map((view, i): View => ({ ...view, ...(files[i] && { images: files[i] }) }));
-    return [{ ...row.record, views: again }];
+    // A view that has files keeps them, though its chances left the image as it was.
+    const files = views.map((view) => ({ ...view, hasFiles: view.images !== undefined || hasPixelOps(view) }));
+    return [{ ...row.record, views: await written(row, { views: files, imageDir: folder, previewDir }, pool) }];
   });
+}
+
+interface ViewFiles {
+  views: (View & { hasFiles: boolean })[];
+  imageDir: string | undefined;
+  previewDir: string | undefined;
+}
+
+// The views with the image files that were written for them.
+async function written(row: Row, { views, imageDir, previewDir }: ViewFiles, pool: PixelPool): Promise<View[]> {
+  const { id, images = [] } = row.record;
+  const job = { id, images, views, ...(imageDir && { imageDir }), ...(previewDir && { previewDir }) };
+  const files = await pool.run('views', job).catch((error) => Promise.reject(pixelFault(row, error)));
+  return views.map(({ hasFiles: _, ...view }, i) => ({ ...view, ...(files[i] && { images: files[i] }) }));
+}
+
+async function sizesOf(row: Row, images: readonly string[]): Promise<Size[]> {
+  return Promise.all(images.map(imageSize)).catch((error) => Promise.reject(pixelFault(row, error)));
 }
 
 // A record may come from anywhere: what it says is no leave to write anywhere.
@@ -116,16 +132,7 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-// Nothing is decoded: noise does not depend on the image.
-function noiseOnlyViews(row: Row, views: readonly ViewSpec[], seed: number): View[] {
-  imagesOf(row, views);
-  return views.map((spec): View => {
-    const { ops } = drawView(NO_IMAGE, spec, randomStream(seed, row.record.id, spec.name));
-    return { name: spec.name, ops, seed };
-  });
-}
-
-const NO_IMAGE: Image = { width: 0, height: 0, data: new Uint8Array(0) };
+const NO_SIZE: Size = { width: 0, height: 0 };
 
 /** The record's images, once it is sure that the views can be added. */
 function imagesOf(row: Row, views: readonly ViewSpec[]): string[] {
@@ -141,13 +148,4 @@ function imagesOf(row: Row, views: readonly ViewSpec[]): string[] {
 
 function withViews({ record }: Row, added: View[]): VprefRecord {
   return { ...record, views: [...(record.views ?? []), ...added] };
-}
-
-// A file that is no image, or a recorded operation that is none, is what is wrong with the record; a full disk is not.
-function atRow(row: Row, error: unknown): unknown {
-  if (!(error instanceof PixelError)) return error;
-  const { code, subject, expected, got } = error;
-  if (code === 'op') return new RecordError(row, `views: ${subject}`, expected, got);
-  const index = row.record.images?.findIndex((image) => sourceName(image) === subject) ?? 0;
-  return new RecordError(row, `images[${Math.max(index, 0)}]`, expected, `${subject}: ${got}`);
 }

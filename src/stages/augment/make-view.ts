@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One view of one image: operations drawn and applied, or applied again as recorded.
-import type { Image } from '../../pixels/image.ts';
-import { applyPixelOp } from '../../pixels/ops.ts';
-import type { RandomStream } from '../../records/random.ts';
+import type { Image, Size } from '../../pixels/image.ts';
+import { applyPixelOp, sizeAfter } from '../../pixels/ops.ts';
+import { type RandomStream, randomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
-import { drawChance, type Size } from './recipe.ts';
+import { drawChance } from './recipe.ts';
 import { RECIPES } from './recipes.ts';
 import { drawRanges } from './single.ts';
 import type { StepSpec, ViewSpec } from './view-spec.ts';
@@ -17,15 +17,48 @@ export interface MadeView {
 }
 
 /** Draws the view's operations for this image and applies them. */
-export function drawView(image: Image, { steps }: ViewSpec, random: RandomStream): MadeView {
+export function drawView(image: Image, spec: ViewSpec, random: RandomStream): MadeView {
+  const ops = drawViewOps(image, spec, random);
+  return { ops, image: replayView(image, ops) };
+}
+
+/** The view's operations for an image of this size: no pixel is looked at. */
+export function drawViewOps(image: Size, { steps }: ViewSpec, random: RandomStream): ViewOp[] {
   const ops: ViewOp[] = [];
-  let current = image;
+  let size = image;
   for (const step of steps) {
-    const drawn = drawStep(current, step, random);
+    const drawn = drawStep(size, step, random);
     ops.push(...drawn);
-    current = replayView(current, drawn);
+    for (const op of drawn) if (op.op !== 'diffusion') size = sizeAfter(size, op);
   }
-  return { ops, image: current };
+  return ops;
+}
+
+/** The operations of all views for images of these sizes, in the order of the views. Of several images each has its own, marked with its number. */
+export function drawViews(
+  sizes: readonly Size[],
+  views: readonly ViewSpec[],
+  { id, seed }: { id: string; seed: number },
+): ViewOp[][] {
+  return views.map((spec) => {
+    const random = randomStream(seed, id, spec.name);
+    const perImage = sizes.map((size) => drawViewOps(size, spec, random));
+    // Noise is one recipe for all images of the view: the first draw counts.
+    const noise = perImage[0]?.filter(isNoise) ?? [];
+    const own = perImage.flatMap((ops, index) =>
+      ops.filter((op) => !isNoise(op)).map((op) => (sizes.length > 1 ? { ...op, image: index } : op)),
+    );
+    return [...own, ...noise];
+  });
+}
+
+/** The recorded operations that are for one image of several. */
+export function opsOfImage(ops: readonly ViewOp[], index: number): ViewOp[] {
+  return ops.filter((op) => op.image === undefined || op.image === index);
+}
+
+export function isNoise({ op }: ViewOp): boolean {
+  return op === 'diffusion';
 }
 
 /** The operations of one recipe for an image of this size. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // AutoAugment (Cubuk et al., 1805.09501) and RandAugment (1909.13719) with torchvision's tables and magnitudes.
+import type { Size } from '../../pixels/image.ts';
 import { roundHalfEven } from '../../python/numpy.ts';
 import type { RandomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
-import type { Recipe, Size } from './recipe.ts';
+import type { Recipe } from './recipe.ts';
 
 /** Operation, probability, bin of its magnitude; null for those without one. */
 type PolicyStep = readonly [op: string, probability: number, bin: number | null];

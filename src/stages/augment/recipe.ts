@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What --op can name: parameters with their meaning, and a draw that turns them into operations on one image.
+import type { Size } from '../../pixels/image.ts';
 import type { Parameter } from '../../pixels/ops.ts';
 import type { RandomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
@@ -17,12 +18,6 @@ export interface Range {
 
 export type RecipeValue = number | string | readonly number[] | Range;
 export type RecipeValues = Readonly<Record<string, RecipeValue>>;
-
-/** Width and height in pixels. */
-export interface Size {
-  width: number;
-  height: number;
-}
 
 export interface Recipe {
   summary: string;

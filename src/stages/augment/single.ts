@@ -2,10 +2,11 @@
 // Single operations as recipes: parameters as given, or drawn from a range; some can be said in a shorter way.
 
 import { type Corners, isPerspective } from '../../pixels/geometry.ts';
+import type { Size } from '../../pixels/image.ts';
 import { PIXEL_OPS } from '../../pixels/ops.ts';
 import { shortestEdgeSize } from '../../pixels/resize.ts';
 import type { RandomStream } from '../../records/random.ts';
-import { isRange, type Recipe, type RecipeParameter, type RecipeValues, type Size } from './recipe.ts';
+import { isRange, type Recipe, type RecipeParameter, type RecipeValues } from './recipe.ts';
 
 /** One recipe for each pixel operation, parameters as the operation's own. */
 export function singleRecipes(): Record<string, Recipe> {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every export format writes, taken out of a record: a conversation with image slots, and what to learn from it.
+
+import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 import { countImageMarks, IMAGE_MARK, placeImages, promptMessages, trimAroundImages } from '../../records/prompt.ts';
 import type { ContentPart, VprefRecord } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 
-export interface Turn {
+export interface ExportTurn {
   role: 'system' | 'user' | 'assistant';
   content: ContentPart[];
   /** The record has it as a text with marks: line breaks around them belong to the marks. */
@@ -25,7 +26,7 @@ export interface Preference {
 export interface Example {
   id: string;
   images: string[];
-  turns: Turn[];
+  turns: ExportTurn[];
   /** The prompt says itself where images go; else they lead its first user turn. */
   hasWrittenSlots: boolean;
   /** A pair of answers, or one answer (marked good or bad under KTO). */
@@ -79,9 +80,9 @@ function preference(
 }
 
 /** Turns with one image part per image. Throws RecordError for turns yet to be generated. */
-function promptTurns(row: Row, numImages: number): Turn[] {
+function promptTurns(row: Row, numImages: number): ExportTurn[] {
   const written = promptMessages(row.record.prompt);
-  const turns = placeImages(row.record.prompt, numImages).map(({ role, content }, index): Turn => {
+  const turns = placeImages(row.record.prompt, numImages).map(({ role, content }, index): ExportTurn => {
     if (content === null || typeof content === 'string')
       throw new RecordError(row, `prompt[${index}].content`, 'a turn with text', 'null: sample has not filled it');
     if (role !== 'user' && content.some((part) => part.type === 'image'))
@@ -94,12 +95,12 @@ function promptTurns(row: Row, numImages: number): Turn[] {
 }
 
 /** The turn's parts, without the line breaks that only part a mark from its text. */
-export function turnParts({ content, isText }: Turn): ContentPart[] {
+export function turnParts({ content, isText }: ExportTurn): ContentPart[] {
   return isText ? trimAroundImages(content) : content;
 }
 
 /** Throws RecordError unless user and assistant take turns after a system turn, user first and last. */
-export function checkAlternation(row: Row, turns: readonly Turn[]): void {
+export function checkAlternation(row: Row, turns: readonly ExportTurn[]): void {
   const first = turns[0]?.role === 'system' ? 1 : 0;
   for (const [index, { role }] of turns.slice(first).entries()) {
     const expected = index % 2 === 0 ? 'user' : 'assistant';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an export format is. To add one: a file with an ExportFormat, and a line in index.ts.
-import type { Row } from '../stage.ts';
+import type { Row } from '../../flow/stage.ts';
 import type { Example } from './example.ts';
 
 export interface ExportFormat {

@@ -3,6 +3,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import type { Row } from '../../flow/stage.ts';
+import { clearLeftovers, writePicture } from '../../pixels/picture-file.ts';
 import { RecordError } from '../../records/error.ts';
 import {
   dataUriBytes,
@@ -13,8 +15,6 @@ import {
   localPath,
   sourceName,
 } from '../../records/image-source.ts';
-import { clearLeftovers, writePicture } from '../picture-file.ts';
-import type { Row } from '../stage.ts';
 
 /** The path to write for one of a record's images. Throws RecordError. */
 export type ImagePath = (path: string, row: Row, field: string) => string;

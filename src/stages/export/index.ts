@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // export: preference records -> other trainers' files, row by row. Every format by its name on the command line.
 import { basename } from 'node:path';
+import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 import { type Example, recordExamples } from './example.ts';
 import { type ExportFormat, formatRow } from './format.ts';
 import type { ImagePath } from './image-path.ts';

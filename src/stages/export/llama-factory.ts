@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LLaMA-Factory's sharegpt form, ranking, KTO or plain; and the entry of dataset_info.json that tells it so.
 //   Source: hiyouga/LLaMA-Factory data/README.md, src/llamafactory/data/converter.py.
+
+import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
-import type { Row } from '../stage.ts';
 import { checkAlternation, type Example, MEDIA_MARKS, plainText, turnText } from './example.ts';
 import type { ExportFormat } from './format.ts';
 

@@ -2,6 +2,7 @@
 // Our own rows as a Parquet file with the images' bytes in it, which `import records` reads back. Columns are the record's
 // fields: texts, numbers and booleans as such, images as the datasets library keeps them, all else as JSON.
 import type { SchemaElement } from 'hyparquet';
+import type { Row } from '../../flow/stage.ts';
 import { RecordError, type RunError } from '../../records/error.ts';
 import { parseExact, stringifyExact, withNumbersOf } from '../../records/exact.ts';
 import {
@@ -14,7 +15,6 @@ import {
   sourceName,
 } from '../../records/image-source.ts';
 import { optionalFields, requiredFields } from '../../records/record-shape.ts';
-import type { Row } from '../stage.ts';
 
 /** Column of the fields that records have beyond those of man 5 vpref-records, as a JSON object. */
 export const OTHER_FIELDS = 'vpref.other_fields';

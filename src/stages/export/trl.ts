@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // TRL: conversational prompt, chosen and rejected (or completion and label), images as paths for List(Image()).
 //   Source: huggingface/trl docs/source/dataset_formats.md, trl/data_utils.py prepare_multimodal_messages (1.13).
+
+import type { Row } from '../../flow/stage.ts';
 import type { ContentPart } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
-import { plainText, type Turn, turnParts } from './example.ts';
+import { type ExportTurn, plainText, turnParts } from './example.ts';
 import { type ExportFormat, Float } from './format.ts';
 
 export const trl: ExportFormat = {
@@ -28,7 +29,7 @@ export const trl: ExportFormat = {
     return {
       id,
       ...(!isText && { images }),
-      prompt: turns.map((turn: Turn, index) => ({
+      prompt: turns.map((turn: ExportTurn, index) => ({
         role: turn.role,
         content: content(turnParts(turn), `prompt[${index}]`),
       })),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of Arrow IPC data, stream or file form, a record batch at a time, as the JSON that the same rows would be.
 // A file is a stream with a mark before it and an index after it; it is read as the stream that it holds.
-import type { DataType, Table } from '@uwdata/flechette';
+import type { Batch, DataType, Table } from '@uwdata/flechette';
 import { RecordError, RunError } from '../../records/error.ts';
 import { joinPath } from '../../records/field.ts';
 import {
@@ -9,9 +9,11 @@ import {
   CellError,
   dateCell,
   decimalCell,
+  readText,
   setCell,
   structCell,
   type TimeUnit,
+  textCell,
   timeCell,
   timestampCell,
 } from './cells.ts';
@@ -28,6 +30,7 @@ export async function* readArrowItems(chunks: Chunks, source: string): AsyncGene
     // A copy: its values begin at a multiple of 8 bytes.
     decode: (bytes) => new Uint8Array(decompressZstd(bytes)),
   });
+  readTextStrictly(arrow);
   const bad = (message: string, cause?: unknown) =>
     new RunError('bad-arrow', `${source}: cannot be read as Arrow: ${message}`, { cause });
   const convert = new Converter(arrow.Type, source);
@@ -64,6 +67,19 @@ function read(arrow: Arrow, parts: Uint8Array[], bad: Bad): Table {
       (cause as Error).message.replace(/^Missing compression codec/, 'there is no reader for compression'),
       cause,
     );
+  }
+}
+
+/** The package puts replacement characters where bytes are not UTF-8, and takes a byte order mark away. */
+function readTextStrictly({ batchType, utf8, largeUtf8, binary, largeBinary }: Arrow): void {
+  for (const [text, bytes] of [
+    [utf8(), binary()],
+    [largeUtf8(), largeBinary()],
+  ] as const) {
+    const bytesAt = (batchType(bytes).prototype as Batch<Uint8Array>).value;
+    (batchType(text).prototype as Batch<string>).value = function value(index) {
+      return readText(bytesAt.call(this as unknown as Batch<Uint8Array>, index));
+    };
   }
 }
 
@@ -119,10 +135,11 @@ class Converter {
       case Type.Bool:
       case Type.Int:
       case Type.Float:
+        return value;
       case Type.Utf8:
       case Type.LargeUtf8:
       case Type.Utf8View:
-        return value;
+        return textCell(value as string);
       case Type.Binary:
       case Type.LargeBinary:
       case Type.BinaryView:
@@ -177,7 +194,7 @@ class Converter {
     const map: Record<string, unknown> = {};
     for (const [key, value] of entries) {
       if (typeof key !== 'string') throw new CellError('', 'a map with text keys', `one with a ${typeof key}`);
-      setCell(map, key, this.cell(value, member!.type, joinPath(path, key)));
+      setCell(map, textCell(key), this.cell(value, member!.type, joinPath(path, key)));
     }
     return map;
   }

@@ -24,6 +24,25 @@ export class CellError extends Error {
   }
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** In place of a text whose bytes are not UTF-8: half a surrogate pair, to which no UTF-8 decodes. */
+const NOT_UTF8 = '\ud800';
+
+/** The text of the bytes, which textCell checks where row and column are known. */
+export function readText(bytes: Uint8Array): string {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    return NOT_UTF8;
+  }
+}
+
+/** The text as it is. Throws CellError where its bytes were not UTF-8. */
+export function textCell(text: string): string {
+  if (text === NOT_UTF8) throw new CellError('', 'UTF-8', 'bytes that are not');
+  return text;
+}
+
 /** A value whose digits a JavaScript number would not keep: a decimal or a large integer. */
 export class Digits {
   readonly text: string;

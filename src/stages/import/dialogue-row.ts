@@ -4,14 +4,12 @@
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
-import { type Draft, field, type ItemFacts, idField, imageSource, type Turn } from './format.ts';
-import { isGiven, oneOfColumns, otherFields } from './item-fields.ts';
+import { type Draft, field, type ImportTurn, type ItemFacts, idField, imageSource } from './format.ts';
+import { type ItemFields, isGiven, oneOfColumns, otherFields } from './item-fields.ts';
 import { lessonKeys, readLesson } from './lesson.ts';
 import { conversationTurns } from './llava.ts';
 import { imageTag } from './marks.ts';
 import { checkAnswer, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
-
-type Item = Record<string, unknown>;
 
 /** Names of columns; several in a list mean the same thing. */
 export interface DialogueColumns {
@@ -84,14 +82,14 @@ export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path
 }
 
 interface Dialogue {
-  turns: Turn[];
+  turns: ImportTurn[];
   system?: string;
   /** Images that stand in the messages. */
   images: string[];
   used: string[];
 }
 
-function readConversation(item: Item, key: string, at: Place, path: string): Dialogue {
+function readConversation(item: ItemFields, key: string, at: Place, path: string): Dialogue {
   const place = joinPath(path, key);
   const messages = readMessages(pairsAsMessages(item[key]), at, place);
   return { ...messagesDialogue(messages, at, place), used: [key] };
@@ -125,7 +123,7 @@ function pairsAsMessages(list: unknown): unknown {
 }
 
 /** A question in columns of its own, with the dialogue before it in `history`. */
-function readColumns(item: Item, form: DialogueForm, at: Place, path: string): Dialogue {
+function readColumns(item: ItemFields, form: DialogueForm, at: Place, path: string): Dialogue {
   const questionKeys = form.question.map((names) => oneOfColumns(item, names, at, path));
   const texts = questionKeys.flatMap((key) => (key === undefined ? [] : [textColumn(item, key, at, path)]));
   if (texts.length === 0) {
@@ -150,7 +148,7 @@ function readColumns(item: Item, form: DialogueForm, at: Place, path: string): D
 }
 
 /** LLaMA-Factory's older pairs, an `output` of two texts, as chosen and rejected. */
-function splitRankedAnswer(item: Item, form: DialogueForm): Item {
+function splitRankedAnswer(item: ItemFields, form: DialogueForm): ItemFields {
   const key = form.answer.find((name) => isGiven(item, name));
   const answer = key === undefined ? undefined : item[key];
   const isPair = Array.isArray(answer) && answer.length === 2 && answer.every((text) => typeof text === 'string');
@@ -158,13 +156,13 @@ function splitRankedAnswer(item: Item, form: DialogueForm): Item {
   return withNumbersOf(item, { ...item, [key!]: null, chosen: answer[0], rejected: answer[1] });
 }
 
-function textColumn(item: Item, key: string, at: Place, path: string): string {
+function textColumn(item: ItemFields, key: string, at: Place, path: string): string {
   const text = item[key];
   if (typeof text === 'string') return text;
   throw new RecordError(at, joinPath(path, key), 'a string', describeValue(text));
 }
 
-function historyTurns(value: unknown, at: Place, path: string): Turn[] {
+function historyTurns(value: unknown, at: Place, path: string): ImportTurn[] {
   const isPair = (pair: unknown): pair is [string, string] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string');
   if (Array.isArray(value) && value.every(isPair)) return value.map(([question, answer]) => ({ question, answer }));
@@ -179,7 +177,7 @@ function historyTurns(value: unknown, at: Place, path: string): Turn[] {
 }
 
 /** The system text of the column or of the first turn; throws RecordError when they differ. */
-function oneSystem(said: string | undefined, key: string | undefined, item: Item, at: Place, path: string) {
+function oneSystem(said: string | undefined, key: string | undefined, item: ItemFields, at: Place, path: string) {
   const column = key === undefined ? '' : textColumn(item, key, at, path);
   if (column === '') return said === '' ? undefined : said;
   if (said === undefined || said === '' || said === column) return column;
@@ -192,7 +190,7 @@ function oneSystem(said: string | undefined, key: string | undefined, item: Item
 }
 
 /** Images of the column or of the messages; throws RecordError when both have them. */
-export function oneImageList(item: Item, inMessages: string[], at: Place, path: string): string[] | undefined {
+export function oneImageList(item: ItemFields, inMessages: string[], at: Place, path: string): string[] | undefined {
   const column = imagePaths(item, at, path);
   if (inMessages.length === 0) return column;
   if (column === undefined || column.length === 0 || column.join('\n') === inMessages.join('\n')) return inMessages;

@@ -2,7 +2,7 @@
 // From a dialogue to records: the whole of it with its last answer as reference, or its questions one by one.
 import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { Message, VprefRecord } from '../../records/record.ts';
-import type { Draft, Turn } from './format.ts';
+import type { Draft, ImportTurn } from './format.ts';
 
 /** How questions that are taken one by one are cleaned. */
 export type Cleaning = 'none' | 'seva' | 'seva-faithful';
@@ -24,7 +24,7 @@ function cleanQuestion(question: string, cleaning: Cleaning, source: string | un
 }
 
 /** Messages of a whole dialogue without its last answer, which is the reference; a string when it is one question. */
-export function dialoguePrompt(turns: readonly Turn[], system?: string): VprefRecord['prompt'] {
+export function dialoguePrompt(turns: readonly ImportTurn[], system?: string): VprefRecord['prompt'] {
   if (turns.length === 1 && system === undefined) return turns[0]!.question;
   const messages: Message[] = system === undefined ? [] : [{ role: 'system', content: system }];
   for (const [index, { question, answer }] of turns.entries()) {
@@ -35,7 +35,12 @@ export function dialoguePrompt(turns: readonly Turn[], system?: string): VprefRe
 }
 
 /** Prompt of one question alone. Marks of several images say which comes where, and stay; without one they are text. */
-export function questionPrompt(draft: Draft, turn: Turn, cleaning: Cleaning, source?: string): VprefRecord['prompt'] {
+export function questionPrompt(
+  draft: Draft,
+  turn: ImportTurn,
+  cleaning: Cleaning,
+  source?: string,
+): VprefRecord['prompt'] {
   const question = draft.images?.length !== 1 ? turn.question : cleanQuestion(turn.question, cleaning, source);
   return dialoguePrompt([{ question }], draft.system);
 }

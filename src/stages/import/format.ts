@@ -16,6 +16,8 @@ export interface ImportFile {
    * one. Without it such readers hold the bytes.
    */
   onDisk?(bytes: AsyncIterable<Uint8Array>): Promise<string>;
+  /** What an item of the file is to the format, where a description of the file says so. Throws RecordError. */
+  convert?(value: unknown, at: Place, path: string): unknown;
 }
 
 /** What the command line says of benchmarks. */
@@ -41,7 +43,7 @@ export interface ItemFacts {
 }
 
 /** A question of a dialogue with the answer that followed it. */
-export interface Turn {
+export interface ImportTurn {
   question: string;
   answer?: string;
 }
@@ -50,7 +52,7 @@ export interface Turn {
 export interface Draft extends Partial<VprefRecord> {
   /** For dialogues, in place of `prompt` and `reference`: both are made from the turns that are asked for. */
   system?: string;
-  turns?: Turn[];
+  turns?: ImportTurn[];
   /** Where the dialogue's last answer goes: what is known, or what is to be learned from. */
   answerField?: 'reference' | 'response';
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // HelpSteer and HelpSteer2: one row per response with five graded attributes; rows of a prompt stand together.
 import { checkShape, number, object, string } from '../../records/field.ts';
-import { STEER_ATTRIBUTES } from '../steerlm.ts';
+import { STEER_ATTRIBUTES } from '../../records/steerlm.ts';
 import { field, type ImportFormat } from './format.ts';
 import { otherFields } from './item-fields.ts';
 import { readItems } from './items.ts';

@@ -2,6 +2,7 @@
 // import: items of other tools' files -> prompt records. Every format by its name on the command line.
 
 import { benchmarks } from '../../benchmarks/by-name.ts';
+import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../../flow/stage.ts';
 import { PixelError } from '../../pixels/pixel-error.ts';
 import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError } from '../../records/error.ts';
@@ -9,7 +10,6 @@ import { withNumbersOf } from '../../records/exact.ts';
 import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
-import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../stage.ts';
 import { type Cleaning, dialoguePrompt, questionPrompt } from './dialogue.ts';
 import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
 import { helpsteer } from './helpsteer.ts';
@@ -177,7 +177,18 @@ async function* identifiedItems(
 }
 
 async function* itemsOfEach(files: readonly ImportFile[], format: ImportFormat): AsyncGenerator<JsonItem> {
-  for (const file of files) yield* format.items?.(file) ?? readItems(file);
+  for (const file of files)
+    for await (const item of format.items?.(file) ?? readItems(file)) yield file.convert ? converted(item, file) : item;
+}
+
+function converted(item: JsonItem, { convert }: ImportFile): JsonItem {
+  if (item.error !== undefined) return item;
+  try {
+    return { ...item, value: convert!(item.value, item, item.path) };
+  } catch (error) {
+    if (!(error instanceof RecordError)) throw error;
+    return { ...item, error };
+  }
 }
 
 /** The records of one item; ids of a dialogue's questions are `id#turn`, their group is `id`. */

@@ -5,15 +5,16 @@ import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 
-type Item = Record<string, unknown>;
+/** An item of a foreign file that is an object. */
+export type ItemFields = Record<string, unknown>;
 
 /** The member is there: JSON that went through a table has nulls for what a row lacks. */
-export function isGiven(item: Item, key: string): boolean {
+export function isGiven(item: ItemFields, key: string): boolean {
   return item[key] !== undefined && item[key] !== null;
 }
 
 /** The one of these names that the item has, for columns with several names; throws RecordError when it has two. */
-export function oneOfColumns(item: Item, names: readonly string[], at: Place, path: string): string | undefined {
+export function oneOfColumns(item: ItemFields, names: readonly string[], at: Place, path: string): string | undefined {
   const [first, second] = names.filter((name) => isGiven(item, name));
   if (second === undefined) return first;
   throw new RecordError(at, joinPath(path, second), `nothing beside ${first}, which means the same`, 'both');
@@ -23,7 +24,7 @@ export function oneOfColumns(item: Item, names: readonly string[], at: Place, pa
  * The item's other members but nulls, kept under `meta`; a `meta` of its own is merged. Throws RecordError for a member
  * that looks like a preference, a text of the prompt, an image, a video or audio.
  */
-export function otherFields(item: Item, used: readonly string[], at: Place, path: string): { meta?: Item } {
+export function otherFields(item: ItemFields, used: readonly string[], at: Place, path: string): { meta?: ItemFields } {
   const rest = Object.entries(item).filter(([key, member]) => member !== null && !used.includes(key));
   const meta: [string, unknown][] = [];
   const imageKey = used.find((key) => /^images?$|^image_(?:id|file)$/.test(key) && isGiven(item, key));

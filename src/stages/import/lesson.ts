@@ -2,11 +2,9 @@
 // What a row teaches besides its dialogue: a pair of answers, or one answer marked good or bad.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, joinPath, type Place } from '../../records/field.ts';
-import type { Draft, Turn } from './format.ts';
-import { isGiven } from './item-fields.ts';
+import type { Draft, ImportTurn } from './format.ts';
+import { type ItemFields, isGiven } from './item-fields.ts';
 import { answerText, imageList, markedText, readAnswer, readMessages } from './messages.ts';
-
-type Item = Record<string, unknown>;
 
 export interface Lesson {
   fields: Partial<Draft>;
@@ -19,7 +17,7 @@ export interface Lesson {
 /** The dialogue that the lesson belongs to. */
 export interface LessonDialogue {
   answer: string | undefined;
-  turns: readonly Turn[];
+  turns: readonly ImportTurn[];
   system: string | undefined;
   images: readonly string[] | undefined;
 }
@@ -32,7 +30,7 @@ const SWIFT = ['rejected_response', 'rejected_messages', 'rejected_images'] as c
 export const lessonKeys = ['chosen', 'rejected', ...SWIFT, ...LABELS];
 
 /** Throws RecordError for half a pair, for a pair that is also labelled, and for what no record can hold. */
-export function readLesson(item: Item, dialogue: LessonDialogue, at: Place, path: string): Lesson {
+export function readLesson(item: ItemFields, dialogue: LessonDialogue, at: Place, path: string): Lesson {
   const given = lessonKeys.filter((key) => isGiven(item, key));
   const kinds = [
     given.filter((key) => key === 'chosen' || key === 'rejected'),
@@ -53,7 +51,7 @@ const isLabel = (keys: readonly string[]) => keys.some((key) => (LABELS as reado
 
 type Read = Omit<Lesson, 'used'>;
 
-function chosenRejected(item: Item, _dialogue: LessonDialogue, at: Place, path: string): Read {
+function chosenRejected(item: ItemFields, _dialogue: LessonDialogue, at: Place, path: string): Read {
   for (const key of ['chosen', 'rejected'])
     if (!isGiven(item, key))
       throw new RecordError(at, joinPath(path, key), 'an answer (chosen and rejected)', 'nothing');
@@ -61,7 +59,7 @@ function chosenRejected(item: Item, _dialogue: LessonDialogue, at: Place, path: 
   return { fields: { chosen: answer('chosen'), rejected: answer('rejected'), ...PAIR }, takesAnswer: false };
 }
 
-function labelled(item: Item, { answer }: LessonDialogue, at: Place, path: string): Read {
+function labelled(item: ItemFields, { answer }: LessonDialogue, at: Place, path: string): Read {
   const [key, other] = LABELS.filter((key) => isGiven(item, key));
   if (other !== undefined)
     throw new RecordError(at, joinPath(path, other), `nothing beside ${key}`, describeValue(item[other]));
@@ -80,7 +78,7 @@ export function readLabel(value: unknown, at: Place, path: string): boolean {
 }
 
 /** ms-swift: the messages end in the chosen answer. */
-function swift(item: Item, dialogue: LessonDialogue, at: Place, path: string): Read {
+function swift(item: ItemFields, dialogue: LessonDialogue, at: Place, path: string): Read {
   const { answer: chosen } = dialogue;
   if (chosen === undefined)
     throw new RecordError(at, joinPath(path, 'messages'), 'the chosen answer as last message', 'none');
@@ -115,7 +113,12 @@ function rejectedResponse(value: unknown, at: Place, path: string): string | str
 }
 
 /** The last answer of `rejected_messages`, which must say the same before it, about the same images. */
-function rejectedConversation(item: Item, { turns, system, images }: LessonDialogue, at: Place, path: string): string {
+function rejectedConversation(
+  item: ItemFields,
+  { turns, system, images }: LessonDialogue,
+  at: Place,
+  path: string,
+): string {
   const place = joinPath(path, 'rejected_messages');
   const messages = readMessages(item.rejected_messages, at, place);
   const last = messages.at(-1);

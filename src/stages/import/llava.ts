@@ -2,7 +2,7 @@
 // LLaVA instruction files: {id, image?, conversations: [{from: human|gpt, value}]}.
 import { RecordError } from '../../records/error.ts';
 import { arrayOf, checkShape, object, oneOf, type Place, string } from '../../records/field.ts';
-import { field, type ImportFormat, idField, imageSource, type Turn } from './format.ts';
+import { field, type ImportFormat, type ImportTurn, idField, imageSource } from './format.ts';
 import { otherFields } from './item-fields.ts';
 import { imagePaths } from './messages.ts';
 
@@ -54,9 +54,9 @@ export function conversationTurns(
   utterances: readonly Utterance[],
   at: Place,
   path: string,
-): { system?: string; turns: Turn[] } {
+): { system?: string; turns: ImportTurn[] } {
   const hasSystem = utterances[0]?.from === 'system';
-  const turns: Turn[] = [];
+  const turns: ImportTurn[] = [];
   for (const [index, { from, value, roleKey = 'from' }] of utterances.entries()) {
     if (index === 0 && hasSystem) continue;
     const last = turns.at(-1);

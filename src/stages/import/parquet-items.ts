@@ -10,10 +10,12 @@ import {
   CellError,
   dateCell,
   decimalCell,
+  readText,
   setCell,
   signedBytes,
   structCell,
   type TimeUnit,
+  textCell,
   timeCell,
   timestampCell,
 } from './cells.ts';
@@ -80,12 +82,10 @@ function inMemory(bytes: Uint8Array): AsyncBuffer {
   return { byteLength: buffer.byteLength, slice: (start, end) => buffer.slice(start, end) };
 }
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
 // INT96 is a time to hyparquet whatever else it is told.
 const RAW = {
   timestampFromNanoseconds: (nanos: bigint) => nanos as unknown as Date,
-  stringFromBytes: (bytes: Uint8Array) => bytes && UTF8.decode(bytes),
+  stringFromBytes: (bytes: Uint8Array) => bytes && readText(bytes),
 };
 
 /** Turns a cell into what setCell takes. Throws CellError. */
@@ -193,7 +193,8 @@ function mapOf(entry: SchemaTree, source: string): Convert {
   const convert = conversion(member!, source);
   return orNull((value) => {
     const map: Record<string, unknown> = {};
-    for (const [name, found] of Object.entries(value as object)) within(name, () => setCell(map, name, convert(found)));
+    for (const [name, found] of Object.entries(value as object))
+      within(name, () => setCell(map, textCell(name), convert(found)));
     return map;
   });
 }
@@ -221,7 +222,7 @@ function leafConversion({ element, path }: SchemaTree, source: string): Convert 
   switch (logical?.type ?? converted) {
     case 'UTF8':
     case 'STRING':
-      return (value) => value;
+      return (value) => textCell(value as string);
     case 'ENUM':
       return (value) => text(value);
     case 'JSON':
@@ -284,11 +285,7 @@ function halfFloat(bits: number): number {
 }
 
 function text(value: unknown): string {
-  try {
-    return UTF8.decode(value as Uint8Array);
-  } catch {
-    throw new CellError('', 'UTF-8', 'bytes that are not');
-  }
+  return textCell(readText(value as Uint8Array));
 }
 
 function jsonCell(json: string): unknown {

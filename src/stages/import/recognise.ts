@@ -3,14 +3,13 @@
 import { RecordError } from '../../records/error.ts';
 import { isObject } from '../../records/field.ts';
 import { field } from './format.ts';
+import type { ItemFields } from './item-fields.ts';
 
-type Item = Record<string, unknown>;
-
-const has = (item: Item, ...keys: string[]) => keys.every((key) => item[key] !== undefined && item[key] !== null);
-const messagesOf = (item: Item) => (Array.isArray(item.messages) ? item.messages : []);
+const has = (item: ItemFields, ...keys: string[]) => keys.every((key) => item[key] !== undefined && item[key] !== null);
+const messagesOf = (item: ItemFields) => (Array.isArray(item.messages) ? item.messages : []);
 
 // The most special first: an item is what its first match says. After the name, other formats that read such items too.
-const LOOKS: readonly [string, readonly string[], (item: Item) => boolean][] = [
+const LOOKS: readonly [string, readonly string[], (item: ItemFields) => boolean][] = [
   ['openai', [], (item) => has(item, 'preferred_output', 'input') || isObject(field(item.body, 'messages'))],
   ['openai', ['trl'], hasImageUrl],
   ['ms-swift', [], (item) => has(item, 'query', 'response')],
@@ -41,7 +40,7 @@ const LOOKS: readonly [string, readonly string[], (item: Item) => boolean][] = [
 ];
 const LESSONS = ['chosen', 'rejected', 'kto_tag'];
 
-function hasImageUrl(item: Item): boolean {
+function hasImageUrl(item: ItemFields): boolean {
   return messagesOf(item).some((message) => {
     const content = field(message, 'content');
     return Array.isArray(content) && content.some((part) => field(part, 'type') === 'image_url');
@@ -66,7 +65,7 @@ function likelyHint(likely: string): string {
 }
 
 /** An object around the items, most likely: `{"train": [...]}`, `{"0": {...}, "1": {...}}`. */
-function missingHint(error: RecordError, item: Item): string {
+function missingHint(error: RecordError, item: ItemFields): string {
   if (error.got !== 'nothing') return '';
   const keys = Object.keys(item);
   const wrapped = keys.find(

@@ -12,7 +12,7 @@ import {
   type Shape,
   string,
 } from '../../records/field.ts';
-import { field, type ImportFormat, idField, type Turn } from './format.ts';
+import { field, type ImportFormat, type ImportTurn, idField } from './format.ts';
 import { isGiven, otherFields } from './item-fields.ts';
 import { conversationTurns, dropNull } from './llava.ts';
 
@@ -69,7 +69,7 @@ function itemTurns(
   item: { q_a_pairs?: [string, string][]; conversations?: { from: string; value: string }[] },
   at: Place,
   path: string,
-): Turn[] {
+): ImportTurn[] {
   if (item.q_a_pairs !== undefined && item.q_a_pairs.length > 0)
     return item.q_a_pairs.map(([question, answer]) => ({ question, answer }));
   if (item.conversations !== undefined && item.conversations.length > 0)

@@ -9,11 +9,10 @@ import { checkShape, describeValue, isObject, joinPath, number, type Place } fro
 import type { Message } from '../../records/record.ts';
 import { imageInParts, oneImageList } from './dialogue-row.ts';
 import { type Draft, field, type ImportFormat, idField, imageSource } from './format.ts';
-import { isGiven, oneOfColumns, otherFields } from './item-fields.ts';
+import { type ItemFields, isGiven, oneOfColumns, otherFields } from './item-fields.ts';
 import { readLabel } from './lesson.ts';
 import { answerText, type ForeignMessage, readAnswer, readMessage, readMessages } from './messages.ts';
 
-type Item = Record<string, unknown>;
 /** A text, or the messages of a conversation. */
 type Texts = string | ForeignMessage[];
 
@@ -49,7 +48,7 @@ export const trl: ImportFormat = {
 };
 
 /** The prompt with the text of a `system` column, as Orca's pairs have it; throws RecordError when it says another. */
-function withSystem(prompt: Texts, item: Item, at: Place, path: string): Texts {
+function withSystem(prompt: Texts, item: ItemFields, at: Place, path: string): Texts {
   const { system } = item;
   if (!isGiven(item, 'system') || system === '') return prompt;
   if (typeof system !== 'string')
@@ -71,7 +70,7 @@ function withSystem(prompt: Texts, item: Item, at: Place, path: string): Texts {
 }
 
 /** RLHF-V keeps question, chosen and rejected as JSON in one column, `text`. */
-function openPairText(item: Item): Item {
+function openPairText(item: ItemFields): ItemFields {
   const { text, ...rest } = item;
   if (typeof text !== 'string' || !text.startsWith('{') || isGiven(item, 'chosen')) return item;
   let inside: unknown;
@@ -87,7 +86,7 @@ interface Answers {
   used: string[];
 }
 
-function answers(item: Item, at: Place, path: string): Answers {
+function answers(item: ItemFields, at: Place, path: string): Answers {
   if (isGiven(item, 'chosen') || isGiven(item, 'rejected')) return pair(item, at, path);
   const promptKey = oneOfColumns(item, PROMPTS, at, path);
   if (promptKey === undefined && isGiven(item, 'messages')) {
@@ -110,7 +109,7 @@ function answers(item: Item, at: Place, path: string): Answers {
   return { prompt, fields: { response, label: readLabel(item.label, at, joinPath(path, 'label')) }, used };
 }
 
-function pair(item: Item, at: Place, path: string): Answers {
+function pair(item: ItemFields, at: Place, path: string): Answers {
   const [chosen, rejected] = ['chosen', 'rejected'].map((key) => {
     if (!isGiven(item, key)) throw new RecordError(at, joinPath(path, key), 'chosen and rejected', 'nothing');
     return readTexts(item[key], at, joinPath(path, key));

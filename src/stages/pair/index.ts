@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // pair: responses -> preference data. Every rule by its name on the command line.
+
+import { mapRows, type Row, type Stage } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { VprefRecord } from '../../records/record.ts';
-import { mapRows, type Row, type Stage } from '../stage.ts';
 import { type Filters, filterRow } from './filters.ts';
+import { GapCounter, gap } from './gap.ts';
 import { given, PER_REJECTED } from './given.ts';
 import { kto } from './kto.ts';
 import { LeanCounter } from './lean.ts';
@@ -15,7 +17,10 @@ import { sft } from './sft.ts';
 import { steerlm } from './steerlm.ts';
 import { filterWhole, type WholeFilters } from './whole.ts';
 
-export const pairRules = { seva, score, 'best-of-n': bestOfN, steerlm, sft, kto, given } satisfies Record<string, Rule>;
+export const pairRules = { seva, gap, score, 'best-of-n': bestOfN, steerlm, sft, kto, given } satisfies Record<
+  string,
+  Rule
+>;
 export type RuleName = keyof typeof pairRules;
 
 export interface PairOptions {
@@ -36,10 +41,12 @@ export interface PairReport {
   left: Map<string, number>;
   lean: LeanCounter;
   flipped: number;
+  /** Rule gap: the negatives that were chosen. */
+  gaps: GapCounter;
 }
 
 export function newPairReport(): PairReport {
-  return { left: new Map(), lean: new LeanCounter(), flipped: 0 };
+  return { left: new Map(), lean: new LeanCounter(), flipped: 0, gaps: new GapCounter() };
 }
 
 /** Rows of `pair`. */
@@ -49,6 +56,7 @@ export function pair(options: PairOptions, report: PairReport): Stage {
   const count = (records: readonly VprefRecord[]) => {
     for (const record of records) {
       report.lean.add(record);
+      if (options.rule === 'gap') report.gaps.add(record);
       if (record.pair?.flipped) report.flipped += 1;
     }
   };
@@ -115,7 +123,7 @@ function withoutStale(record: VprefRecord): VprefRecord {
   const kept: Record<string, unknown> = {};
   let isStale = false;
   for (const field in record) {
-    if (STALE_FIELDS.has(field)) isStale = true;
+    if (STALE_FIELDS.has(field) || (field === 'weight' && record.pair?.weight_by !== undefined)) isStale = true;
     else kept[field] = record[field];
   }
   return isStale ? (kept as VprefRecord) : record;
@@ -135,7 +143,7 @@ function negativeImages(row: Row, names: readonly string[]): string[] | string[]
       throw new RecordError(
         row,
         `views[${found}].images`,
-        'image files for --image-negatives',
+        'image files for --image-negatives (augment --image-dir, or augment --replay --image-dir, writes them)',
         'a recipe without files',
       );
     return images;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // KTO: single answers, each marked desirable or not; out of a pair, or out of scores.
-import type { Row } from '../stage.ts';
+import type { Row } from '../../flow/stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
 import { bestAndWorse, countedRuns, noRuns, scoredResponses } from './scores.ts';
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a pairing rule is. To add one: a file with a Rule, and a line in index.ts.
+
+import type { Row } from '../../flow/stage.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 
 /** How a response's scores become one number. */
 export interface Scoring {
@@ -23,6 +24,10 @@ export interface RuleOptions {
   ties: Ties;
   /** Rejected answers of a pair; absent: one, and a pair for each distorted view. */
   negatives?: number;
+  /** gap: how far below the chosen answer a rejected one may lie. */
+  gap?: { low: number; high: number };
+  /** gap: what becomes the weight of a pair. */
+  weightBy?: 'gap';
   /** Views whose answers are rejected; every view when absent. */
   views?: readonly string[];
   /** Only responses with this label. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pairs from a judge's scores: the best answer against one that is clearly worse.
+
+import type { Row } from '../../flow/stage.ts';
 import { randomStream } from '../../records/random.ts';
-import type { Row } from '../stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
 import { bestAndWorse, countedRuns, noRuns, type ScoredResponse } from './scores.ts';
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scores of responses from the record's annotations. Only judge runs that came out well count.
+
+import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Annotation, Response } from '../../records/record.ts';
-import type { Row } from '../stage.ts';
 import { type RuleOptions, type Scoring, usableResponses } from './rule.ts';
 
 export interface ScoredResponse {

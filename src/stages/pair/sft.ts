@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One answer to learn from: the data set's, the judge's own, or the best sampled one (rejection sampling).
-import type { Row } from '../stage.ts';
+import type { Row } from '../../flow/stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
 import { bestResponse, countedRuns, noRuns, scoredResponses } from './scores.ts';
 

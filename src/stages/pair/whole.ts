@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Filters that need all pairs at once: balance between chosen and rejected, and a most number of pairs.
+
+import type { RowResult } from '../../flow/stage.ts';
 import { randomStream } from '../../records/random.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import { type Limit, limitCandidates } from '../import/select.ts';
-import type { RowResult } from '../stage.ts';
 import { LeanCounter, shortAnswer } from './lean.ts';
 
 export interface WholeFilters {

@@ -2,7 +2,7 @@
 // What a report shows, gathered from NDJSON rows of any kind: metric rows of train, score rows of eval, records of every stage.
 import type { VprefRecord } from '../../records/record.ts';
 import { CurveSection } from './curves.ts';
-import type { JsonObject, ReportData, RowSection, ScoreRow } from './data.ts';
+import type { JsonObject, ReportData, RowSection, ScoreLine } from './data.ts';
 import { FileSection } from './files.ts';
 import { JudgeSection } from './judges.ts';
 import { PairSection } from './pairs.ts';
@@ -46,8 +46,8 @@ export class ReportCollector {
 }
 
 /** Score rows of eval, as they are. */
-class ScoreSection implements RowSection<ScoreRow[]> {
-  readonly #scores: ScoreRow[] = [];
+class ScoreSection implements RowSection<ScoreLine[]> {
+  readonly #scores: ScoreLine[] = [];
 
   take(run: string, row: JsonObject): boolean {
     if (typeof row.benchmark !== 'string' || !('split' in row)) return false;
@@ -55,7 +55,7 @@ class ScoreSection implements RowSection<ScoreRow[]> {
     return true;
   }
 
-  data(): ScoreRow[] {
+  data(): ScoreLine[] {
     return this.#scores;
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page shows, section by section, and what gathers a section.
 import type { VprefRecord } from '../../records/record.ts';
+import type { Picture } from './thumbnails.ts';
 
 /** One run's curves: a column per metric, as uPlot wants them. */
 export interface Curves {
@@ -11,7 +12,7 @@ export interface Curves {
 }
 
 /** One score row with the file it stands in. */
-export interface ScoreRow {
+export interface ScoreLine {
   run: string;
   benchmark: string;
   split: string;
@@ -91,13 +92,13 @@ export interface JudgePair {
 /** By metric: share of equal scores, mean absolute difference, scores compared. */
 export type Agreement = Record<string, { equal: number; meanDifference: number; n: number }>;
 
-/** Everything the page needs; images are paths until thumbnails.ts has made pictures of them. */
+/** Everything the page needs; images are not read before thumbnails.ts makes pictures of them. */
 export interface ReportData {
   title: string;
   curves: Curves[];
-  scores: ScoreRow[];
+  scores: ScoreLine[];
   pairs: PairItem[];
-  images: string[];
+  images: Picture[];
   files: FileCounts[];
   judges: JudgeSummary[];
   judgePairs: JudgePair[];

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pairs: the first of each file, for reading one by one, and the pictures that they show.
-import type { VprefRecord } from '../../records/record.ts';
+import type { ViewOp, VprefRecord } from '../../records/record.ts';
+import { hasPixelOps, type ViewInputs, viewImages } from '../../records/view.ts';
 import type { PairItem, RecordSection } from './data.ts';
+import type { Picture } from './thumbnails.ts';
 
 export interface PairData {
   pairs: PairItem[];
-  images: string[];
+  images: Picture[];
   numPairsLeftOut: number;
 }
 
 export class PairSection implements RecordSection<PairData> {
   readonly #maxPairs: number;
   readonly #pairs: PairItem[] = [];
-  readonly #images = new Map<string, number>();
+  /** By image and operations. */
+  readonly #images = new Map<string, { place: number; picture: Picture }>();
   #numLeftOut = 0;
 
   constructor(maxPairs: number) {
@@ -26,19 +29,23 @@ export class PairSection implements RecordSection<PairData> {
   }
 
   data(): PairData {
-    return { pairs: this.#pairs, images: [...this.#images.keys()], numPairsLeftOut: this.#numLeftOut };
+    return {
+      pairs: this.#pairs,
+      images: [...this.#images.values()].map(({ picture }) => picture),
+      numPairsLeftOut: this.#numLeftOut,
+    };
   }
 
   #pairOf(run: string, record: VprefRecord): PairItem {
     const ok = record.annotations?.findLast(({ outcome }) => outcome === 'ok');
-    const image = (source: string) => {
-      const known = this.#images.get(source);
-      if (known !== undefined) return known;
-      this.#images.set(source, this.#images.size);
-      return this.#images.size - 1;
+    const image = (source: string, ops?: readonly ViewOp[]) => {
+      const key = JSON.stringify([source, ops]);
+      const known = this.#images.get(key) ?? { place: this.#images.size, picture: { source, ops } };
+      this.#images.set(key, known);
+      return known.place;
     };
     const view = record.views?.[0];
-    const rejectedImages = record.rejected_images?.flat() ?? view?.images ?? [];
+    const shown = rejectedPictures(record);
     return {
       id: record.id,
       run,
@@ -49,8 +56,8 @@ export class PairSection implements RecordSection<PairData> {
       ...(record.rejected_score !== undefined && { rejectedScore: record.rejected_score }),
       rule: record.pair?.rule ?? '',
       view: view === undefined ? '' : view.ops.map((op) => describeOp(op)).join(' + '),
-      images: (record.images ?? []).map(image),
-      rejectedImages: rejectedImages.map(image),
+      images: (record.images ?? []).map((source) => image(source)),
+      rejectedImages: shown.images.map((source, index) => image(source, shown.ops?.[index])),
       ...(ok?.scores && { scores: ok.scores, responses: (record.responses ?? []).map(({ text }) => text) }),
     };
   }
@@ -58,6 +65,14 @@ export class PairSection implements RecordSection<PairData> {
 
 export function isPair({ chosen, rejected }: VprefRecord): boolean {
   return chosen !== undefined && rejected !== undefined;
+}
+
+/** What the rejected answer was given to: image-side negatives, else the first view where it changes pixels. */
+function rejectedPictures(record: VprefRecord): Pick<ViewInputs, 'images' | 'ops'> {
+  const { rejected_images: negatives, views: [view] = [], images = [] } = record;
+  if (negatives !== undefined) return { images: negatives.flat() };
+  const isChanged = view?.images !== undefined || (view !== undefined && hasPixelOps(view));
+  return isChanged ? viewImages(view, images) : { images: [] };
 }
 
 function promptText({ prompt }: VprefRecord): string {

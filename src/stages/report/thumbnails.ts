@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small pictures for the page, as data: URIs, so that the file needs nothing beside it.
+import { encodePng, loadImage } from '../../pixels/decode.ts';
 import { imageBytes } from '../../records/image-source.ts';
+import type { ViewOp } from '../../records/record.ts';
+import { replayView } from '../augment/make-view.ts';
+
+/** An image, and the operations of a view that are to be applied to it. */
+export interface Picture {
+  source: string;
+  ops?: readonly ViewOp[] | undefined;
+}
 
 const SIDE = 256;
 
 /** A data: URI of the picture, at most SIDE wide and high, or undefined when it cannot be read. */
-async function thumbnail(source: string): Promise<string | undefined> {
+async function thumbnail({ source, ops }: Picture): Promise<string | undefined> {
   const { default: sharp } = await import('sharp');
   try {
-    const small = await sharp(await imageBytes(source))
+    const bytes = ops === undefined ? imageBytes(source) : encodePng(replayView(await loadImage(source), ops));
+    const small = await sharp(await bytes)
       .rotate()
       .resize(SIDE, SIDE, { fit: 'inside', withoutEnlargement: true })
       .webp({ quality: 75 })
@@ -20,7 +30,7 @@ async function thumbnail(source: string): Promise<string | undefined> {
 }
 
 /** Pictures of the first `max` sources; the others, and those that cannot be read, stay null. */
-export async function makeThumbnails(sources: readonly string[], max: number): Promise<(string | null)[]> {
+export async function makeThumbnails(sources: readonly Picture[], max: number): Promise<(string | null)[]> {
   const pictures: (string | null)[] = new Array(sources.length).fill(null);
   let next = 0;
   const work = async () => {

@@ -2,9 +2,9 @@
 // Before a run: every row is made ready but for its pixels, so that a bad one does not end it half-way; stored references are checked; rows that are too
 // long fail or are left out.
 import type { RowSize } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
 import { UsageError } from '../../records/error.ts';
 import type { ModelContext } from '../model-context.ts';
-import type { Row } from '../stage.ts';
 import { checkReference, type ReferenceSource } from './reference.ts';
 import { isTooLong, measureTrainRow, type RowOptions } from './rows.ts';
 

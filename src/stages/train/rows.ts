@@ -2,6 +2,7 @@
 // From a preference or single-answer record to the trainer's row: one prefix tree with the branches that the loss reads.
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
 import { checkImageFile } from '../../pixels/decode.ts';
 import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -18,7 +19,6 @@ import {
   type RecordPlan,
   writtenTurns,
 } from '../model-context.ts';
-import type { Row } from '../stage.ts';
 import { rowSize } from './memory.ts';
 
 export interface RowOptions {

@@ -2,8 +2,8 @@
 // What the numbers of a run depend on: a resumed run must agree, and is told by name where it does not.
 import { createHash } from 'node:crypto';
 import type { TrainerSettings } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../model-context.ts';
-import type { Row } from '../stage.ts';
 
 export interface RunIdentity {
   /** Not how a step is cut into micro-batches, nor what is recomputed. */

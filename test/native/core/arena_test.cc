@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -31,6 +33,47 @@ TEST(Arena, TooSmallAPlanIsAnError) {
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), "memory");
   }
+}
+
+TEST(Measure, CountsWhatIsAskedForAndTouchesNothing) {
+  Context ctx(Device::cpu);
+  Arena arena(Device::cpu, 128);
+  const Tensor before = arena.tensor(DType::u8, {4});
+  std::memset(before.data, 7, 4);
+  {
+    const Measure measured(ctx, arena);
+    EXPECT_TRUE(ctx.measuring());
+    const size_t start = arena.mark();
+    const Tensor a = arena.tensor(DType::f32, {1 << 20, 1 << 10});  // 4 GiB of nothing
+    EXPECT_TRUE(a);
+    copy_to_host(ctx, before.data, a.data, 4);
+    copy_to_device(ctx, a.data, before.data, 4);
+    copy_on_device(ctx, a.data, before.data, 4);
+    write_to_device(ctx, a.data, 4, 4, [](void*, size_t, size_t) { FAIL() << "written"; });
+    Download download(Device::cpu);
+    download.start(ctx, a.data, size_t(4) << 30);
+    arena.release(start);
+    arena.tensor(DType::u8, {65});
+    EXPECT_EQ(measured.bytes(), size_t(4) << 30);
+    EXPECT_THROW(Measure(ctx, arena), Error);
+  }
+  EXPECT_FALSE(ctx.measuring());
+  EXPECT_EQ(before.as<uint8_t>()[3], 7);
+  EXPECT_EQ(arena.capacity(), 128u);
+  EXPECT_EQ(arena.used(), 64u);
+  EXPECT_EQ(arena.peak(), 64u);
+}
+
+TEST(Measure, AnErrorEndsItToo) {
+  Context ctx(Device::cpu);
+  Arena arena(Device::cpu, 64);
+  try {
+    const Measure measured(ctx, arena);
+    throw Error("shape", "as an op says");
+  } catch (const Error&) {
+  }
+  EXPECT_FALSE(ctx.measuring());
+  EXPECT_EQ(arena.capacity(), 64u);
 }
 
 TEST(Workspace, GrowsAndKeepsItsSize) {

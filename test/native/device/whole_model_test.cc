@@ -16,6 +16,7 @@
 #include "model/json.h"
 #include "model/linear.h"
 #include "support/golden.h"
+#include "support/three_axes.h"
 #include "train/session.h"
 #ifdef VPREF_FIBER
 #include "fiber/stream.h"
@@ -366,6 +367,22 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Weights that do not fit are named before anything is read.
+// Three rows of positions, other than row counts: prefill, steps that are recorded and replayed, and scoring.
+TEST_F(DeviceRequests, PositionsOnThreeAxesEqualTheCpus) {
+  golden::ThreeAxes cpu, device(Device::cuda);
+  std::vector<GenerateRequest> requests = golden::sampled(cpu);
+  requests.erase(requests.begin(), requests.end() - 2);
+  for (GenerateRequest& r : requests) r.temperature = 0;
+  const std::vector<GenerateResult> expected = cpu.generate(requests, 256), got = device.generate(requests, 256);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const GeneratedBranch &a = got[i].branches[0], &b = expected[i].branches[0];
+    EXPECT_EQ(a.token_ids, b.token_ids);
+    expect_close(a.per_token_logps, b.per_token_logps, kF32, cat("sampled, prompt ", i));
+    expect_close(device.score(requests[i], expected[i]).segments[0].per_token_logps, b.per_token_logps, kF32,
+                 cat("scored, prompt ", i));
+  }
+}
+
 TEST_F(DeviceRequests, SaysWhatItTakes) {
   EngineOptions o = options("tiny-mha");
   o.kv_tokens = 0;
@@ -406,9 +423,7 @@ std::vector<SessionRow> golden_rows(size_t count) {
     SessionRow s;
     s.row.id = at(from, "id").string();
     s.row.num_rejected = 1;
-    std::vector<int32_t> prompt = ids_of(at(from, "prompt"));
-    std::replace(prompt.begin(), prompt.end(), int32_t(at(json, "image_token_id").number()), -1);
-    s.row.segments = {{.parent = -1, .token_ids = prompt, .images = {0}, .image_rows = {64}},
+    s.row.segments = {{.parent = -1, .token_ids = ids_of(at(from, "prompt")), .images = {0}},
                       {.parent = 0, .token_ids = ids_of(at(from, "chosen")), .branch = 0},
                       {.parent = 0, .token_ids = ids_of(at(from, "rejected").array()[0]), .branch = 1}};
     for (size_t k = 0; k < 2; ++k) s.row.ref.push_back(at(json, "reference").array()[n].array()[k].number());

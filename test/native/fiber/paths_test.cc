@@ -137,25 +137,23 @@ std::vector<Named> cases() {
       {"rope",
        [](Operands& o, DType type, int64_t d) {
          const int64_t half = std::max<int64_t>(1, std::min<int64_t>(d, 256) / 4), heads = 2;
-         const Tensor x = o.tensor(type, t, heads * 2 * half), frequency = o.vector(DType::f32, half);
-         Tensor at = o.index({0, 5, 630});
-         at.rank = 2;
-         at.shape = {1, t, 0, 0};
-         at.stride = {t, 1, 0, 0};
-         rope(o.ctx, x.heads(heads), at, frequency);
-         return o.bytes(x);
+         const Tensor x = o.tensor(type, t, heads * 2 * half), y = o.tensor(type, t, heads * 2 * half),
+                      frequency = o.vector(DType::f32, half);
+         std::vector<int32_t> axis;
+         for (int64_t i = 0; i < half; ++i) axis.push_back(int32_t(i % 3));
+         rope(o.ctx, x.heads(heads), {o.index({0, 5, 630}).reshaped({1, t}), frequency, {}});
+         rope(o.ctx, y.heads(heads),
+              {o.index({0, 5, 630, 1, 6, 9, 2, 7, 8}).reshaped({3, t}), frequency, o.index(axis)});
+         return o.bytes(x) + o.bytes(y);
        }},
       {"rope_to_cache",
        [](Operands& o, DType type, int64_t d) {
          const int64_t half = std::max<int64_t>(1, std::min<int64_t>(d, 256) / 4), heads = 2, kv_heads = 1;
          const Tensor x = o.tensor(type, t, (heads + 2 * kv_heads) * 2 * half),
                       keys = o.tensor(type, 7, kv_heads * 2 * half), values = o.tensor(type, 7, kv_heads * 2 * half);
-         Tensor at = o.index({0, 5, 630});
-         at.rank = 2;
-         at.shape = {1, t, 0, 0};
-         at.stride = {t, 1, 0, 0};
-         rope_to_cache(o.ctx, x.heads(heads + 2 * kv_heads), at, o.vector(DType::f32, half), o.index({6, 0, 3}),
-                       keys.heads(kv_heads), values.heads(kv_heads));
+         const Rotation rotation{o.index({0, 5, 630}).reshaped({1, t}), o.vector(DType::f32, half), {}};
+         rope_to_cache(o.ctx, x.heads(heads + 2 * kv_heads), rotation, o.index({6, 0, 3}), keys.heads(kv_heads),
+                       values.heads(kv_heads));
          return o.bytes(x.cols(0, heads * 2 * half)) + o.bytes(keys) + o.bytes(values);
        }},
       {"elementwise",

@@ -89,11 +89,11 @@ TEST_F(EngineTest, QueueIsBounded) {
   options.queue_limit = 2;
   Engine engine(options);
   std::atomic<int> done = 0;
-  engine.hold(true);
+  engine.pace(true);
   engine.generate(request(), [&](auto) { ++done; });
   engine.generate(request(), [&](auto) { ++done; });
   EXPECT_EQ(error_code([&] { engine.generate(request(), [&](auto) { ++done; }); }), "busy");
-  engine.hold(false);
+  engine.pace(false);
   while (done < 2) std::this_thread::yield();
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
@@ -101,13 +101,13 @@ TEST_F(EngineTest, QueueIsBounded) {
 TEST_F(EngineTest, CancelWaitingAndRunning) {
   Engine engine(golden::options("tiny-mha"));
   std::promise<Outcome<GenerateResult>> waiting, running;
-  engine.hold(true);
+  engine.pace(true);
   const auto id = engine.generate(request(), [&](auto o) { waiting.set_value(std::move(o)); });
   engine.cancel(id);
   const auto outcome = waiting.get_future().get();
   ASSERT_TRUE(std::holds_alternative<Error>(outcome));
   EXPECT_EQ(std::get<Error>(outcome).code(), "cancelled");
-  engine.hold(false);
+  engine.pace(false);
 
   GenerateRequest endless = request(400);
   endless.eos_token_ids = {100000};
@@ -150,7 +150,7 @@ TEST_F(EngineTest, ClosingCancelsWhatIsLeft) {
   std::atomic<int> cancelled = 0;
   {
     Engine engine(golden::options("tiny-mha"));
-    engine.hold(true);
+    engine.pace(true);
     for (int i = 0; i < 3; ++i) {
       engine.generate(request(),
                       [&](Outcome<GenerateResult> o) { cancelled += std::get<Error>(o).code() == "cancelled"; });

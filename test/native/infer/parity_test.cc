@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "infer/forward.h"
-#include "infer/prompt.h"
+#include "infer/generate.h"
 #include "model/image_encoder.h"
 #include "support/golden.h"
 
@@ -53,17 +53,19 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
   Forward forward(ctx, model, 64);
   ImageCache cache(model, 1 << 20);
   for (int64_t i = 0; i < cases.size(); ++i) {
+    const GenerateRequest request = cases.generate_request(i, 1);
     std::vector<std::shared_ptr<ImageRows>> images;
-    for (const Image& image : cases.images(i)) images.push_back(cache.find(image));
+    for (const Image& image : request.images) images.push_back(cache.find(image));
     cache.encode(ctx, images);
-    const PromptRows rows = make_prompt_rows(model.config, cases.prompt(i), images, "prompt");
-    const int32_t count = int32_t(rows.ids.size()), last[] = {count - 1};
-    const KvRange range[] = {{0, count}};
+    const SegmentRows rows = prompt_rows(model.config, request, images);
+    const int32_t last[] = {rows.size() - 1};
+    const KvRange range[] = {{0, rows.size()}};
     StepRows step;
-    step.add_segment(rows.ids, 0, range, last);
-    add_image_pieces(rows, 0, count, 0, model.config.num_image_rows(), step.images);
+    step.positions = rows.positions;
+    step.add_segment(rows.token_ids, range, last);
+    for (const ImagePiece& piece : rows.images) step.images.push_back({piece, images[size_t(piece.image)].get()});
     std::vector<float> logits;
-    forward.logits(forward.run(step, nullptr), 0, 1, logits);
+    forward.logits(forward.run(step, nullptr, {.read = 1}), 0, 1, logits);
     expect_close(logits, golden::floats(cases["logits"], i, logits.size()), kTolerance,
                  cat(name(), " logits of prompt ", i));
   }

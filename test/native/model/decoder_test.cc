@@ -29,7 +29,8 @@ struct Walk {
     model.prepare(ctx);
     std::iota(positions.begin(), positions.end(), 0);
     std::vector<float>& f = model.config.text.inv_freq;
-    call = {Tensor(positions.data(), DType::i32, {1, kRows}), Tensor(f.data(), DType::f32, {int64_t(f.size())}), &plan};
+    call = {{Tensor(positions.data(), DType::i32, {1, kRows}), Tensor(f.data(), DType::f32, {int64_t(f.size())}), {}},
+            &plan};
   }
   int64_t width() const { return model.config.text.hidden_size; }
   Tensor input() {

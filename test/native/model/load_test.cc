@@ -133,7 +133,15 @@ TEST_F(LoadTest, ConfigurationErrorsNameTheKey) {
     expect_message(part);
   };
   config("\"model_type\": \"llava\"", "\"model_type\": \"llava_next\"",
-         "config.json: model_type: expected \"llava\" or \"llama\", got \"llava_next\"");
+         "config.json: model_type: expected \"llama\", \"llava\", \"mistral\", \"qwen2\" or \"qwen3\", got "
+         "\"llava_next\" (the nearest family is llava; sample --endpoint takes");
+  const std::vector<std::pair<std::string, std::string>> near = {
+      {"mixtral", "nearest family is mistral;"}, {"ministral", "nearest family is mistral;"},
+      {"qwen3_moe", "nearest family is qwen3;"}, {"qwen2_moe", "nearest family is qwen2;"},
+      {"qwen3_vl", "nearest family is qwen3;"},  {"gemma3", "nearest family is llama;"},
+      {"", "expected \"llama\", \"llava\""}};
+  for (const auto& [type, part] : near)
+    config("\"model_type\": \"llava\"", cat("\"model_type\": \"", type, "\""), part);
   config("\"model_type\": \"llama\"", "\"model_type\": \"mistral\"", "text_config: model_type");
   config("\"model_type\": \"clip_vision_model\"", "\"model_type\": \"siglip_vision_model\"",
          "vision_config: model_type");

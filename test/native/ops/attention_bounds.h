@@ -104,6 +104,8 @@ inline AttentionBounds attention_bounds(const AttentionOperands& a, const Attent
         const int seen = s.causal && n + 1 == s.num_ranges ? range.count - s.q_count + i + 1 : range.count;
         for (int j = 0; j < seen; ++j) keys.push_back(range.begin + j);
       }
+      if (a.plan.window > 0 && int64_t(keys.size()) > a.plan.window)
+        keys.erase(keys.begin(), keys.end() - a.plan.window);
       for (int64_t head = 0; head < a.heads; ++head) bounds::add_row(a, r, s.q_begin + i, head, keys, b);
     }
   return b;

@@ -19,12 +19,15 @@ using Pairs = std::map<std::pair<int, int>, int>;  // (query row, key row) -> ti
 Pairs pairs_of(const AttentionPlan& plan) {
   Pairs pairs;
   for (const AttentionSpan& s : plan.spans)
-    for (int r = 0; r < s.num_ranges; ++r) {
-      const KvRange& range = plan.ranges[size_t(s.first_range + r)];
-      for (int i = 0; i < s.q_count; ++i)
-        for (int j = 0; j < range.count; ++j)
-          if (!s.causal || r + 1 < s.num_ranges || j < range.count - s.q_count + i + 1)
-            ++pairs[{s.q_begin + i, range.begin + j}];
+    for (int i = 0; i < s.q_count; ++i) {
+      std::vector<int> path;
+      for (int r = 0; r < s.num_ranges; ++r) {
+        const KvRange& range = plan.ranges[size_t(s.first_range + r)];
+        for (int j = 0; j < range.count; ++j) path.push_back(range.begin + j);
+      }
+      if (s.causal) path.resize(path.size() - size_t(s.q_count - 1 - i));
+      const size_t seen = plan.window > 0 ? std::min(path.size(), size_t(plan.window)) : path.size();
+      for (size_t j = path.size() - seen; j < path.size(); ++j) ++pairs[{s.q_begin + i, path[j]}];
     }
   return pairs;
 }
@@ -41,11 +44,15 @@ void walk_tile(const QueryTile& tile, const std::vector<TileRow>& rows, const st
     EXPECT_LE(tile.visible_to_all, row.visible);
     EXPECT_GE(row.visible, 0);
     EXPECT_LE(row.visible, last.count);
+    EXPECT_LE(row.hidden, tile.hidden_from_some);
+    EXPECT_GE(row.hidden, 0);
+    int before = 0;
     for (int r = 0; r < tile.num_ranges; ++r) {
       const KvRange& range = ranges[size_t(tile.first_range + r)];
       ASSERT_GT(range.count, 0);
       for (int j = 0; j < (r + 1 < tile.num_ranges ? range.count : row.visible); ++j)
-        ++pairs[{row.row, range.begin + j}];
+        if (before + j >= row.hidden) ++pairs[{row.row, range.begin + j}];
+      before += range.count;
     }
   }
 }
@@ -106,7 +113,9 @@ void check_backward(const AttentionPlan& plan, int heads, int kv_heads, int kv_r
     for (int i = 0; i < t.num_rows; ++i) {
       const TileRow row = s.key_rows[size_t(t.first_row + i)];
       EXPECT_LE(row.visible, t.count);
-      for (int j = 0; j < row.visible; ++j) ++by_keys[{row.row, t.begin + j}];
+      EXPECT_GE(row.hidden, 0);
+      EXPECT_LT(row.hidden, row.visible);
+      for (int j = row.hidden; j < row.visible; ++j) ++by_keys[{row.row, t.begin + j}];
     }
   }
   EXPECT_EQ(next, kv_rows);
@@ -125,6 +134,38 @@ TEST(AttentionSchedule, EveryVisiblePairOnce) {
     check_backward(r.plan, heads, kv_heads, r.kv_rows, kDecodeRows);
     if (HasFailure()) return;
   }
+}
+
+TEST(AttentionSchedule, EveryPairWithinTheWindowOnce) {
+  std::mt19937 random(12);
+  for (int trial = 0; trial < 60; ++trial) {
+    RandomPlan r = random_plan(random, trial % 2);
+    r.plan.window = 1 + int(random() % unsigned(trial % 3 ? 20 : 200));
+    SCOPED_TRACE(::testing::Message() << trial << " window " << r.plan.window);
+    const int kv_heads = 1 + trial % 3, heads = kv_heads * (trial % 7 == 0 ? 7 : 1 << trial % 4);
+    for (const TileSizes sizes : {TileSizes{kWideRows, kTileRows}, TileSizes{kDecodeRows, kDecodeRows}})
+      check_forward(r.plan, heads, kv_heads, sizes);
+    check_backward(r.plan, heads, kv_heads, r.kv_rows, kTileRows);
+    check_backward(r.plan, heads, kv_heads, r.kv_rows, kDecodeRows);
+    if (HasFailure()) return;
+  }
+}
+
+// No tile reads keys that the window hides from all of its rows.
+TEST(AttentionSchedule, TilesBeginWithTheirWindow) {
+  AttentionPlan plan;
+  plan.ranges = {{0, 4000}, {0, 4000}, {5000, 8}};
+  plan.spans = {{0, 4000, 0, 1, true}, {4000, 1, 1, 2, true}};
+  plan.window = 256;
+  const ForwardSchedule s = schedule_forward(plan, 32, 32, {kWideRows, kTileRows});
+  for (const auto* tiles : {&s.wide, &s.tiles, &s.decode})
+    for (const QueryTile& t : *tiles) {
+      int keys = 0;
+      for (int r = 0; r < t.num_ranges; ++r) keys += s.ranges[size_t(t.first_range + r)].count;
+      EXPECT_LE(keys, 256 + t.num_rows - 1);
+    }
+  for (const KeyTile& t : schedule_backward(plan, 32, 32, 6000, kTileRows).key_tiles)
+    EXPECT_LE(t.num_rows, 256 + kKeyTileRows);
 }
 
 // 16 groups of 4 branches on 630 rows: the prompt's tiles hold the four rows, and each key of it is read once a group.

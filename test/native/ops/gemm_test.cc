@@ -211,8 +211,8 @@ TEST_P(GemmTest, BuiltInProductOverSeveralBlocks) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t m = 61, n = 3100, k = 400;
   Operand a = operand({m, k}, normal(m * k)), b = operand({n, k}, normal(n * k)), c = operand({m, n}, normal(m * n));
-  const cpu::Matmul p{m,       n, k,       a.view().data, dtype(), k, 1, b.view().data, dtype(), 1, k, c.view().data,
-                      dtype(), n, nullptr, 0.5f,          2.0f};
+  const cpu::Matmul p{m,       n, k, a.view().data, dtype(), k, 1,    b.view().data,
+                      dtype(), 1, k, c.view().data, dtype(), n, 0.5f, 2.0f};
   const Values expected = reference::gemm(a.values(), false, b.values(), true, c.values(), m, n, k, 0.5, 2);
   cpu::matmul_builtin(ctx, p, ctx.workspace.get(cpu::matmul_builtin_bytes(ctx, p)));
   expect_close("c", c, expected, double(k), 4.0);
@@ -227,9 +227,8 @@ TEST_P(GemmTest, SameBytesWhateverTheThreads) {
     Values first;
     for (int threads : {1, 2, 1, 2}) {
       ctx.num_threads = threads;
-      const cpu::Matmul p{t,       n, k, x.view().data, dtype(), k, 1,       w.view().data,
-                          dtype(), 1, k, y.view().data, dtype(), n, nullptr, 1,
-                          0};
+      const cpu::Matmul p{t,       n, k, x.view().data, dtype(), k, 1, w.view().data,
+                          dtype(), 1, k, y.view().data, dtype(), n, 1, 0};
       cpu::matmul_builtin(ctx, p, ctx.workspace.get(cpu::matmul_builtin_bytes(ctx, p)));
       const Values now = y.read();
       if (first.empty()) first = now;

@@ -92,15 +92,17 @@ NormGradients layer_norm_backward(const Values& dy, const Values& x, const Value
   return g;
 }
 
-Values rope(const Values& x, const std::vector<int32_t>& positions, const Values& inv_freq, int64_t heads, int64_t d,
-            bool inverse) {
+Values rope(const Values& x, const Rotation& rotation, int64_t heads, int64_t d, bool inverse) {
   Values y = x;
-  for (size_t t = 0; t < positions.size(); ++t)
+  const int64_t rows = int64_t(x.size()) / (heads * d);
+  for (int64_t t = 0; t < rows; ++t)
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t i = 0; i < d / 2; ++i) {
+        const int64_t axis = rotation.axis.empty() ? 0 : rotation.axis[size_t(i)];
         // The angle is an f32 product by contract.
-        const double angle = double(float(positions[t]) * float(inv_freq[size_t(i)])) * (inverse ? -1 : 1);
-        double* head = &y[t * size_t(heads * d) + size_t(h * d)];
+        const float position = float(rotation.positions[size_t(axis * rows + t)]);
+        const double angle = double(position * float(rotation.inv_freq[size_t(i)])) * (inverse ? -1 : 1);
+        double* head = &y[size_t(t * heads * d + h * d)];
         const double a = head[i], b = head[i + d / 2];
         head[i] = a * std::cos(angle) - b * std::sin(angle);
         head[i + d / 2] = b * std::cos(angle) + a * std::sin(angle);
@@ -151,6 +153,7 @@ std::vector<int64_t> seen_rows(const AttentionPlan& plan, const AttentionSpan& s
     const int64_t count = causal ? range.count - s.q_count + i + 1 : range.count;
     for (int64_t j = 0; j < count; ++j) rows.push_back(range.begin + j);
   }
+  if (plan.window > 0 && int64_t(rows.size()) > plan.window) rows.erase(rows.begin(), rows.end() - plan.window);
   return rows;
 }
 

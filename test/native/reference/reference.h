@@ -26,8 +26,12 @@ Values layer_norm(const Values& x, const Values& weight, const Values& bias, int
 NormGradients layer_norm_backward(const Values& dy, const Values& x, const Values& weight, int64_t t, int64_t d,
                                   double eps);
 
-Values rope(const Values& x, const std::vector<int32_t>& positions, const Values& inv_freq, int64_t heads, int64_t d,
-            bool inverse);
+struct Rotation {
+  std::vector<int32_t> positions;  // [P,T]
+  Values inv_freq;                 // [D/2]
+  std::vector<int32_t> axis;       // [D/2], or empty: the first
+};
+Values rope(const Values& x, const Rotation& rotation, int64_t heads, int64_t d, bool inverse);
 
 Values swiglu(const Values& gate, const Values& up);
 struct SwigluGradients {

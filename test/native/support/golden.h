@@ -95,16 +95,16 @@ T value(Outcome<T> outcome) {
   return std::get<T>(std::move(outcome));
 }
 
-// All requests as one batch: queued while the engine is held, results in request order.
+// All requests as one batch: queued while the engine waits, results in request order.
 inline std::vector<GenerateResult> generate(Engine& engine, const std::vector<GenerateRequest>& requests) {
   std::vector<std::future<Outcome<GenerateResult>>> futures;
-  engine.hold(true);
+  engine.pace(true);
   for (const auto& request : requests) {
     auto promise = std::make_shared<std::promise<Outcome<GenerateResult>>>();
     futures.push_back(promise->get_future());
     engine.generate(request, [promise](auto outcome) { promise->set_value(std::move(outcome)); });
   }
-  engine.hold(false);
+  engine.pace(false);
   std::vector<GenerateResult> out;
   std::vector<Outcome<GenerateResult>> outcomes;
   for (auto& f : futures) outcomes.push_back(f.get());
@@ -114,13 +114,13 @@ inline std::vector<GenerateResult> generate(Engine& engine, const std::vector<Ge
 
 inline std::vector<ScoreResult> score(Engine& engine, const std::vector<ScoreRequest>& requests) {
   std::vector<std::future<Outcome<ScoreResult>>> futures;
-  engine.hold(true);
+  engine.pace(true);
   for (const auto& request : requests) {
     auto promise = std::make_shared<std::promise<Outcome<ScoreResult>>>();
     futures.push_back(promise->get_future());
     engine.score(request, [promise](auto outcome) { promise->set_value(std::move(outcome)); });
   }
-  engine.hold(false);
+  engine.pace(false);
   std::vector<Outcome<ScoreResult>> outcomes;
   for (auto& f : futures) outcomes.push_back(f.get());
   std::vector<ScoreResult> out;

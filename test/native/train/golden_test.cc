@@ -2,9 +2,8 @@
 // Training on the demo model against transformers + peft (scripts/goldens/train.py): losses, every gradient, five AdamW
 // steps.
 // Covers native/model/head.cc
-// Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's largest; losses 2e-5, over five steps
-// 5e-5. The two ipo losses are squares of about 150 and 30: 4e-4 and 3e-4. The golden ipo, in f32 itself, is 1.3e-4
-// from its value in f64, ours on the other side 1.1e-4 (avx512) to 2.2e-4 (plain).
+// Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's largest; losses (golden in f64) 2e-5,
+// over five steps 5e-5. The two ipo losses are squares of about 150 and 30: 1e-4.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -49,7 +48,6 @@ struct Golden {
   std::vector<GoldenRow> rows;
   Golden() {
     const Safetensors images(kGolden + "/images.safetensors");
-    const int32_t image_token = int32_t(at(json, "image_token_id").number());
     for (size_t n = 0; n < at(json, "rows").array().size(); ++n) {
       const Json& row = at(json, "rows").array()[n];
       GoldenRow r{.id = at(row, "id").string(),
@@ -57,7 +55,6 @@ struct Golden {
                   .answers = {ids_of(at(row, "chosen"))},
                   .reference = {},
                   .image = {}};
-      std::replace(r.prompt.begin(), r.prompt.end(), image_token, -1);
       for (const Json& rejected : at(row, "rejected").array()) r.answers.push_back(ids_of(rejected));
       for (const Json& ref : at(json, "reference").array()[n].array()) r.reference.push_back(ref.number());
       const Tensor pixels = images.view("image." + std::to_string(n));
@@ -82,7 +79,7 @@ std::vector<SessionRow> rows_with(size_t num_rejected) {
     SessionRow s;
     s.row.id = g.id;
     s.row.num_rejected = int32_t(num_rejected);
-    s.row.segments.push_back({.parent = -1, .token_ids = g.prompt, .images = {0}, .image_rows = {64}});
+    s.row.segments.push_back({.parent = -1, .token_ids = g.prompt, .images = {0}});
     for (size_t k = 0; k <= num_rejected; ++k) {
       s.row.segments.push_back({.parent = 0, .token_ids = g.answers[k], .branch = int32_t(k)});
       s.row.ref.push_back(g.reference[k]);
@@ -160,8 +157,8 @@ TEST_P(GoldenGradients, LossAndEveryGradient) {
 INSTANTIATE_TEST_SUITE_P(All, GoldenGradients,
                          testing::Values(Variant{"sigmoid", "sigmoid", 1, 2e-5},
                                          Variant{"cdpo", "sigmoid", 1, 2e-5, 0.1}, Variant{"hinge", "hinge", 1, 2e-5},
-                                         Variant{"ipo", "ipo", 1, 4e-4},
-                                         Variant{"ipo-token-mean", "ipo-token-mean", 1, 3e-4},
+                                         Variant{"ipo", "ipo", 1, 1e-4},
+                                         Variant{"ipo-token-mean", "ipo-token-mean", 1, 1e-4},
                                          Variant{"softmax", "softmax", 3, 2e-5}, Variant{"sft", "sft", 0, 2e-5},
                                          Variant{"sum", "sigmoid:1,sft:0.1", 1, 2e-5}),
                          [](const auto& param) {
@@ -221,7 +218,7 @@ RowSize size_of(const SessionRow& s) {
   return size;
 }
 
-// The plan, made from sizes alone, is what a step then takes: never less, and not much more.
+// The plan, made from sizes alone, is what a step then takes, to the byte.
 TEST(GoldenTraining, ThePlanIsWhatAStepTakes) {
   const auto rows = rows_with(1);
   std::vector<RowSize> sizes;
@@ -239,9 +236,7 @@ TEST(GoldenTraining, ThePlanIsWhatAStepTakes) {
                                                   [](int64_t n, const RowSize& s) { return n + s.rows; }));
     EXPECT_LT(plan.activations, before);
     run.session.step(rows);
-    const double used = double(run.session.trainer().activation_peak());
-    EXPECT_LE(used, double(plan.activations)) << "level " << level;
-    EXPECT_GE(used, 0.7 * double(plan.activations)) << "level " << level;
+    EXPECT_EQ(run.session.trainer().activation_peak(), plan.activations) << "level " << level;
     before = plan.activations;
     needed.push_back(plan.activations);
   }

@@ -86,11 +86,7 @@ test('a key that the server repeats does not get into the message', async () => 
 
 test('the engine as a judge: system and turns in the template, the reply with its end', async () => {
   const context = await fakeContext(() => 'Rating: [[7]]');
-  let closed = 0;
-  const close = async () => {
-    closed += 1;
-  };
-  const judge = localJudge('local:dir', { context, close });
+  const judge = localJudge('local:dir', { context });
   const request = judgeRequest({ temperature: 0, maxTokens: 50 });
   request.turns.push({ role: 'assistant', text: 'No.' }, { role: 'user', text: 'Again.' });
   request.images = ['cat.png'];
@@ -102,8 +98,6 @@ test('the engine as a judge: system and turns in the template, the reply with it
   const text = context.tokenizer.decode([...asked!.promptIds]);
   for (const part of ['You judge.', 'Grade it.', 'No.', 'Again.']) assert.ok(text.includes(part), part);
   assert.deepEqual(judge.identity, { provider: 'local', model: 'sha256:m' });
-  await judge.close();
-  assert.equal(closed, 1);
 });
 
 test('what the engine cannot take is the state of one row', async () => {
@@ -112,7 +106,7 @@ test('what the engine cannot take is the state of one row', async () => {
       throw new Error('unexpected');
     },
   });
-  const judge = localJudge('local:dir', { context, close: async () => {} });
+  const judge = localJudge('local:dir', { context });
   const long = judgeRequest();
   long.turns[0]!.text = 'word '.repeat(20_000);
   const reply = await judge.ask(long, signal);

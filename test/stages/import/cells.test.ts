@@ -54,6 +54,15 @@ test('large and view types of Arrow', async () => {
   assert.deepEqual(row, { id: 'a', prompt: 'q', image: `data:image/png;base64,${png}`, list: [1, 2] });
 });
 
+for (const name of ['stream.arrow', 'file.arrow', 'none.parquet'])
+  test(`text that is not UTF-8 names row and column, ${name}`, async () => {
+    const bytes = readFileSync(`${FOLDER}/${name}`);
+    for (let at = bytes.indexOf('What is it'); at !== -1; at = bytes.indexOf('What is it', at)) bytes[at] = 0xff;
+    const [bad, ...others] = (await itemsOf(bytes)) as [string, ...unknown[]];
+    assert.equal(bad, 'f:1: prompt: expected UTF-8, got bytes that are not');
+    assert.ok(others.length === 2 && others.every((value) => typeof value === 'object'), 'the other rows are read');
+  });
+
 test('what is not read is refused by name', async () => {
   await assert.rejects(items('lz4.arrow'), /no reader for compression "LZ4_FRAME"/);
   await assert.rejects(items('duration.arrow'), /column "took": expected text, .*got Duration/);

@@ -40,7 +40,10 @@ test('pairs keep their texts, pictures are listed once, and the rest is counted'
   const { data } = collect([pair('1'), pair('2'), pair('3')], 2);
   assert.equal(data.pairs.length, 2);
   assert.equal(data.numPairsLeftOut, 1);
-  assert.deepEqual(data.images, ['a.png']);
+  assert.deepEqual(
+    data.images.map(({ source }) => source),
+    ['a.png'],
+  );
   assert.equal(data.pairs[0]!.prompt, 'user: <image>What?');
   assert.equal(data.pairs[0]!.view, 'diffusion (step=500)');
   assert.deepEqual(data.pairs[1]!.rejected, ['no', 'maybe']);

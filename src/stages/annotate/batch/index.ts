@@ -5,11 +5,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Row } from '../../../flow/stage.ts';
 import { type Attempt, cutAtStop, failed } from '../../../http/attempt.ts';
 import { parseJson } from '../../../http/chat.ts';
 import type { HttpClient } from '../../../http/client.ts';
 import { RunError, UsageError } from '../../../records/error.ts';
-import type { Row } from '../../stage.ts';
 import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
 import { apiBody, type JudgeApi } from '../providers/http-judge.ts';

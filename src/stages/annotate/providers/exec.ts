@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // exec:CMD: a judge that is any command. One child for the whole run: one JSON request a line on its stdin, one JSON
-// reply a line on its stdout, in any order, joined by id. Its stderr is ours.
+// reply a line on its stdout, in any order, joined by id. What it writes to stderr is a warning a line.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { type Attempt, failed, readUsage } from '../../../http/attempt.ts';
 import { fieldsOf } from '../../../http/chat.ts';
 import { TransportError } from '../../../http/client.ts';
@@ -14,7 +15,7 @@ import type { Judge, JudgeRequest } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
 import type { JudgeOptions, OwnProvider } from './provider.ts';
 
-/** The time limit of a request, and who hears of replies that belong to none. */
+/** The time limit of a request, and who hears of replies that belong to none and of the lines of its stderr. */
 type ExecOptions = Pick<JudgeOptions, 'timeoutMs' | 'warn'>;
 
 /** A child that dies this often without one reply in between is not started again. */
@@ -125,12 +126,14 @@ class JudgeChild {
   #start(): ChildProcess {
     if (this.#child) return this.#child;
     // Its own group, so that what the shell started ends with it.
-    const child = spawn('/bin/sh', ['-c', this.#command], { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
+    const child = spawn('/bin/sh', ['-c', this.#command], { stdio: 'pipe', detached: true });
     this.#child = child;
     child.stdin!.on('error', () => {});
     child.on('error', (cause) => this.#break(new RunError('exec', `cannot start the judge: ${cause.message}`)));
     child.on('close', (code, signal) => this.#onClose(child, code, signal));
     this.#readLines(child);
+    // Its words reach the terminal as all others do: a line at a time, without what would steer it.
+    eachLine(child.stderr!, (line) => this.#options.warn(`judge: ${line}`));
     return child;
   }
 
@@ -198,6 +201,23 @@ class JudgeChild {
   #failAll(cause: unknown): void {
     for (const pending of [...this.#pending.values()]) pending.reject(cause);
   }
+}
+
+const MAX_SHOWN = 16 * 1024;
+
+/** Hears the lines of a stream, also the last one without an end; a very long one in pieces. */
+function eachLine(stream: Readable, hear: (line: string) => void): void {
+  let held = '';
+  stream.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (held + text).split(/\r?\n|\r/);
+    held = lines.pop()!;
+    if (held.length > MAX_SHOWN) lines.push(held.slice(0, MAX_SHOWN));
+    if (held.length > MAX_SHOWN) held = held.slice(MAX_SHOWN);
+    for (const line of lines) if (line.trim() !== '') hear(line);
+  });
+  stream.on('end', () => {
+    if (held.trim() !== '') hear(held);
+  });
 }
 
 /** The object on a line of stdout, or undefined when it is none. */

@@ -13,7 +13,7 @@ export const local: OwnProvider = {
   open: async (directory, { openModel }) => localJudge(`local:${directory}`, await openModel(directory)),
 };
 
-/** The model as a judge, which closes it. `name` is what the user wrote. */
+/** The model as a judge. `name` is what the user wrote. */
 export function localJudge(name: string, model: LoadedModel): Judge {
   return {
     name,
@@ -23,14 +23,16 @@ export function localJudge(name: string, model: LoadedModel): Judge {
     reasoningTokens: 0,
     facts: modelFacts(''),
     ask: (request, signal) => askModel(model, request, signal),
-    close: () => model.close(),
+    close: async () => {},
   };
 }
 
 async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
   const { sample } = await import('../../sample.ts');
   const record: VprefRecord = { id: 'judge', prompt: messagesOf(request), images: request.images };
-  const stage = sample(sampleOptions(request.parameters), { ...context, stop: signal });
+  // What a judge reads is no data to train on: special tokens in it are not told.
+  const { onSpecialText: _, ...quiet } = context;
+  const stage = sample(sampleOptions(request.parameters), { ...quiet, stop: signal });
   for await (const { records, error } of stage(oneRow(record))) {
     // A prompt that is too long, an image that cannot be read: the row's own.
     if (error) return failed('invalid', error.message);

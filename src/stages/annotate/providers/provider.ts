@@ -6,8 +6,8 @@ import type { Price } from '../cost.ts';
 import type { Judge } from '../judge.ts';
 import type { JudgeApi, JudgeApiOptions } from './http-judge.ts';
 
-/** A model in memory. */
-export type LoadedModel = Pick<OpenModel, 'context' | 'close'>;
+/** A model in memory, which the run closes. */
+export type LoadedModel = Pick<OpenModel, 'context'>;
 
 /** What a user may set for a judge, and what opening one needs of the run. */
 export interface JudgeOptions {

@@ -192,3 +192,18 @@ test('a script that was edited is another judge to the cache', async () => {
   assert.notDeepEqual(await identity('echo 2'), first);
   rmSync(folder, { recursive: true });
 });
+
+test('what the judge writes to stderr is a warning a line, the last one too', async () => {
+  const script = `process.stderr.write('loading\\n50 %\\r100 %\\n\\nlong ' + 'x'.repeat(20000) + '\\n');
+    for await (const line of lines) put({ id: JSON.parse(line).id, text: 'yes' });
+    process.stderr.write('\\u001b[2Jbye');`;
+  let heard: string[] = [];
+  await withJudge(script, async (judge, warnings) => {
+    heard = warnings;
+    assert.equal((await judge.ask(judgeRequest(), signal)).text, 'yes');
+  });
+  assert.deepEqual(heard.slice(0, 3), ['judge: loading', 'judge: 50 %', 'judge: 100 %']);
+  const long = heard.slice(3, -1).map((line) => line.slice('judge: '.length));
+  assert.equal(long.join(''), `long ${'x'.repeat(20000)}`);
+  assert.equal(heard.at(-1), 'judge: \u001b[2Jbye');
+});

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "infer/capacity.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+
+namespace vpref {
+
+namespace {
+
+constexpr int64_t kLeastKvRows = 1024, kMostKvRowsCpu = 16384, kMostKvRowsCuda = 262144;
+// On CUDA: what libraries, image encoder and attention take beside the plan.
+constexpr size_t kCudaReserve = size_t(512) << 20;
+
+std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
+
+}  // namespace
+
+int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tokens) {
+  const MemorySize memory = memory_size(model.device());
+  if (model.device() == Device::cpu)
+    return std::max(kLeastKvRows, KvSlab::rows_within(memory.total / 4, model.config, model.compute(), kMostKvRowsCpu));
+  const size_t step = forward.plan_bytes(), taken = step + std::max(memory.total / 16, kCudaReserve);
+  const size_t left = memory.free - std::min(memory.free, taken);
+  const int64_t rows = KvSlab::rows_within(left, model.config, model.compute(), kMostKvRowsCuda);
+  check(rows >= kLeastKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
+        batch_tokens, " rows takes ", mebibytes(step), " and ", kLeastKvRows, " cached tokens ",
+        mebibytes(KvSlab::bytes_of(model.config, model.compute(), kLeastKvRows)),
+        ": lower --batch-tokens, or use a GPU with more memory");
+  return rows;
+}
+
+std::string plan_text(const Model& model, const Generator& generator, const Forward& forward, const ImageCache& images,
+                      int64_t batch_tokens) {
+  const KvSlab* slab = generator.slab();
+  std::string text = cat(
+      "weights read in place: ", mebibytes(model.mapped_bytes()),
+      "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV slab: ",
+      slab ? cat(mebibytes(slab->bytes()), " for ", slab->num_rows(), " rows, ", slab->rows_touched(), " used so far")
+           : std::string("not planned yet"),
+      "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", batch_tokens, " rows of ",
+      dtype_name(model.compute()), "\nimage rows: ", mebibytes(images.bytes()), " (", images.num_encoded(),
+      " images encoded)", "\nprompt rows: ", generator.rows_prefilled(), " computed, ", generator.rows_shared(),
+      " shared");
+  if (model.device() == Device::cuda) {
+    const LaunchGraphs::Counts& c = forward.graphs().counts();
+    text += cat("\ndecoding steps: ", c.steps, ", ", c.recorded, " recorded, ", c.replayed, " replayed");
+    if (!forward.graphs().refusal().empty()) text += cat("; none more are recorded: ", forward.graphs().refusal());
+  }
+  return text;
+}
+
+}  // namespace vpref

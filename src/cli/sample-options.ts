@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flags of sample, and the stage that they ask for: on the engine, or at a server.
+import { Flags, type Interfaces } from '@oclif/core';
+import type { Stage } from '../flow/stage.ts';
+import { UsageError } from '../records/error.ts';
+import { STEER_ATTRIBUTES } from '../records/steerlm.ts';
+import { integerFlag, modelFlags, numberFlag, recordFlags } from './flags.ts';
+import { openModelOf } from './model-flags.ts';
+import { presetFlags } from './preset.ts';
+import type { RunContext } from './run-context.ts';
+
+export const sampleFlags = {
+  ...recordFlags,
+  ...modelFlags,
+  ...presetFlags,
+  model: Flags.string({
+    required: true,
+    helpValue: 'DIR',
+    summary: 'model directory, Hugging Face layout; with --endpoint the name the server knows',
+  }),
+  n: integerFlag({ char: 'n', min: 1, max: 4096, default: 1, helpValue: 'N', summary: 'answers per view' }),
+  temperature: numberFlag({ min: 0, default: 0, helpValue: 'T', summary: '0 is greedy' }),
+  'top-p': numberFlag({
+    min: 1e-6,
+    max: 1,
+    default: 1,
+    helpValue: 'P',
+    summary: 'draw from the likeliest tokens that make up P',
+  }),
+  'top-k': integerFlag({ default: 0, helpValue: 'K', summary: 'draw from the K likeliest tokens; 0: from all' }),
+  'max-new-tokens': integerFlag({ min: 1, default: 512, helpValue: 'N', summary: 'longest answer' }),
+  stop: Flags.string({
+    multiple: true,
+    helpValue: 'TEXT',
+    summary: 'end an answer before this text; may be repeated',
+  }),
+  'stop-repeats': integerFlag({
+    default: 0,
+    helpValue: 'N',
+    summary: 'end an answer that repeats a pattern of at most N tokens 8 times; 0: never',
+  }),
+  beams: integerFlag({ min: 1, max: 64, default: 1, helpValue: 'N', summary: 'beam search with N beams' }),
+  views: Flags.string({
+    default: 'original',
+    helpValue: 'original|all|NAME',
+    summary: "answer to the record's own images, to these and every view, or to one view",
+  }),
+  label: Flags.string({
+    helpValue: 'NAME',
+    summary: 'whose answers they are, when a record gets those of several models',
+  }),
+  logps: Flags.boolean({ summary: 'add the log-probability of each answer' }),
+  steer: Flags.string({
+    helpValue: 'NAME=0..4,...',
+    summary: 'ask for answers with these attributes, as SteerLM: helpfulness=4,verbosity=2',
+  }),
+  verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
+  endpoint: Flags.string({ helpValue: 'URL', summary: 'ask an OpenAI-compatible server: http://host:8000/v1' }),
+  'key-env': Flags.string({
+    helpValue: 'NAME',
+    summary: "--endpoint: environment variable that holds the server's key",
+  }),
+  concurrency: integerFlag({
+    min: 1,
+    max: 4096,
+    default: 16,
+    helpValue: 'N',
+    summary: '--endpoint: calls at a time at most',
+  }),
+  timeout: numberFlag({
+    min: 0.001,
+    default: 600,
+    helpValue: 'SECONDS',
+    summary: '--endpoint: longest time for one call',
+  }),
+  attempts: integerFlag({ min: 1, default: 6, helpValue: 'N', summary: '--endpoint: attempts a call at most' }),
+};
+
+type SampleFlags = Interfaces.InferredFlags<typeof sampleFlags>;
+
+/** Opens the model or the server. Throws UsageError for flags that mean nothing there. */
+export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
+  return flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
+}
+
+// What the engine and a server are asked alike.
+function drawOf(flags: SampleFlags) {
+  return {
+    n: flags.n,
+    temperature: flags.temperature,
+    topP: flags['top-p'],
+    topK: flags['top-k'],
+    maxNewTokens: flags['max-new-tokens'],
+    stop: flags.stop ?? [],
+    views: flags.views,
+    seed: flags.seed,
+  };
+}
+
+async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
+  for (const name of ENDPOINT_FLAGS)
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint beside it`);
+  const steer = flags.steer === undefined ? undefined : parseSteer(flags.steer);
+  const { sample } = await import('../stages/sample.ts');
+  const { context } = await openModelOf(run, flags);
+  return sample(
+    {
+      ...drawOf(flags),
+      beams: flags.beams,
+      repetitionMaxPeriod: flags['stop-repeats'],
+      ...(flags.label !== undefined && { label: flags.label }),
+      logps: flags.logps,
+      ...(steer && { steer }),
+    },
+    context,
+  );
+}
+
+function parseSteer(text: string): Record<string, number> {
+  const names: readonly string[] = STEER_ATTRIBUTES;
+  const entries = text.split(',').map((item) => {
+    const [, name, value] = /^([a-z]+)=([0-4])$/.exec(item) ?? [];
+    if (name === undefined || !names.includes(name))
+      throw new UsageError(`--steer: expected NAME=0..4 with NAME of ${names.join(', ')}, got ${JSON.stringify(item)}`);
+    return [name, Number(value)] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+const ENDPOINT_FLAGS = ['key-env', 'concurrency', 'timeout', 'attempts'] as const;
+
+// What a server cannot be told: it loads its own model, template and images.
+const ENGINE_FLAGS = [
+  'adapter',
+  'device',
+  'dtype',
+  'batch-tokens',
+  'template',
+  'template-arg',
+  'image-mode',
+  'beams',
+  'steer',
+  'stop-repeats',
+  'verbose',
+] as const;
+
+async function openEndpoint(
+  run: RunContext<SampleFlags, unknown>,
+  flags: SampleFlags,
+  baseUrl: string,
+): Promise<Stage> {
+  for (const name of ENGINE_FLAGS)
+    if (run.given.has(name))
+      throw new UsageError(`--${name}: expected no --endpoint beside it, the server decides that`);
+  const { splitLogin, withoutLogins } = await import('../records/server-url.ts');
+  const server = splitLogin(baseUrl);
+  if (server === undefined)
+    throw new UsageError(
+      `--endpoint: expected a URL such as http://host:8000/v1, got ${JSON.stringify(withoutLogins(baseUrl))}`,
+    );
+  const { endpointFlow, sampleEndpoint } = await import('../stages/sample/endpoint.ts');
+  const { openHttpClient } = await import('../http/client.ts');
+  const keyName = flags['key-env'];
+  const key = keyName === undefined ? undefined : process.env[keyName];
+  if (keyName !== undefined && !key) throw new UsageError(`--key-env: expected a key in $${keyName}, got nothing`);
+  if (key !== undefined && server.login.authorization !== undefined)
+    throw new UsageError('--endpoint: expected no login in the URL beside --key-env, both go into one header');
+  const client = await openHttpClient({ timeoutMs: flags.timeout * 1000, connections: flags.concurrency });
+  run.atEnd(() => client.close());
+  return sampleEndpoint({
+    client,
+    baseUrl: server.url,
+    login: server.login,
+    key,
+    warn: (message) => run.warn(message),
+    sampling: {
+      model: flags.model,
+      ...drawOf(flags),
+      logprobs: flags.logps,
+      label: flags.label,
+    },
+    flow: endpointFlow(flags.concurrency),
+    maxAttempts: flags.attempts,
+    maxDelayMs: 600_000,
+    window: flags.concurrency,
+    signal: run.stop,
+  });
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run of train: flags to plan, rows and model to a trainer, and what its end means.
+import type { NativeVolume } from '../engine/binding.ts';
+import type { LossNeeds } from '../engine/train-requests.ts';
+import type { Row } from '../flow/stage.ts';
+import { RunError, UsageError } from '../records/error.ts';
+import { ensureEngine } from './engine.ts';
+import { StoppedError, type StopSignal } from './exit.ts';
+import { lossFlags } from './loss-flags.ts';
+import { openModelOf } from './model-flags.ts';
+import { warnNoQuirk } from './preset.ts';
+import { hasQuirk } from './presets.ts';
+import { type Ranks, whenFailing } from './ranks.ts';
+import type { RunContext } from './run-context.ts';
+import type { TrainFlags } from './train-flags.ts';
+import { trainPlan } from './train-plan.ts';
+import { TrainProgressLine } from './train-progress.ts';
+
+/** The metric rows; files go to the directory of -o. Throws StoppedError when it was stopped and has saved. */
+export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFlags, ranks: Ranks) {
+  const plan = trainPlan(flags, run.given);
+  // Ranks of one run share the directory, which rank 0 writes.
+  if (ranks.rank === 0) await run.holdFolder(plan.options.dir);
+  const rows: Row[] = [];
+  for await (const row of run.records()) rows.push(row);
+  // The input ended early: nothing is done that could be saved.
+  if (run.stop.aborted) throw run.stop.reason;
+  const hasQuirks = hasQuirk(flags.preset, 'train');
+  if (flags.faithful && !hasQuirks)
+    warnNoQuirk(run, flags.preset === undefined ? 'training without a preset' : `training as ${flags.preset}`);
+  const [{ train }, { measureRows }, { createTrainer, lossNeeds, readAdapterShape }, { fingerprintAdapter }, order] =
+    await Promise.all([
+      import('../stages/train/index.ts'),
+      import('../stages/train/measure.ts'),
+      import('../engine/trainer.ts'),
+      import('../engine/fingerprint.ts'),
+      import('../stages/train/order.ts'),
+    ]);
+  await ensureEngine(run, flags);
+  const needs = await lossNeeds(plan.settings.loss).catch(settingsError);
+  checkLoss(plan.settings.loss, needs, flags, run.given);
+  const { context: opened, policy } = await openModelOf(run, flags);
+  const maxLength = flags['max-length'];
+  const context = maxLength === undefined ? opened : { ...opened, maxLength };
+  const initAdapter = flags['init-adapter'];
+  const frozen = context.fingerprint.adapter;
+  const started = initAdapter === undefined ? undefined : await fingerprintAdapter(initAdapter);
+  const measured = await measureRows(
+    rows,
+    {
+      needs,
+      lossOn: flags['loss-on'],
+      onLong: flags['on-long'],
+      ...(!flags['allow-ref-mismatch'] && {
+        referenceSource: {
+          model: context.fingerprint.model,
+          dtype: policy.info.dtype,
+          adapters: started === undefined ? [frozen] : [frozen, started],
+        },
+      }),
+      stop: run.stop,
+      warn: (message) => ranks.rank === 0 && run.warn(message),
+    },
+    context,
+  );
+  if (flags.faithful && hasQuirks) {
+    run.note('--faithful: every record is taken twice an epoch');
+    measured.rows.push(...measured.rows);
+    measured.sizes.push(...measured.sizes);
+  }
+  const { totalSteps } = order.trainingLength(
+    measured.rows.length,
+    flags['batch-size'],
+    flags.epochs,
+    flags['max-steps'],
+  );
+  const shape = initAdapter === undefined ? {} : await readAdapterShape(initAdapter);
+  const settings = { ...plan.settings, ...shape, totalSteps };
+  const trainer = await createTrainer(policy, {
+    settings,
+    baseModel: flags.model,
+    ranks: { ...ranks, zero: flags.zero === 'auto' ? -1 : Number(flags.zero) },
+    ...(flags['memory-limit'] !== undefined && { memoryLimit: flags['memory-limit'] }),
+    ...(initAdapter !== undefined && { initAdapter }),
+  }).catch(settingsError);
+  if (trainer.numFixed > 0)
+    run.note(
+      `--init-adapter ${initAdapter}: ${trainer.numFixed} of its tensors are not trained here; they stay as they are and are written along`,
+    );
+  const progress = new TrainProgressLine();
+  run.showLine(() => progress.state());
+  // With an adapter to start from, sums of the model below it are no 0.
+  const isOther = ({ record: { ref } }: Row) =>
+    ref !== undefined && JSON.stringify(ref.adapter) !== JSON.stringify(started);
+  const stopped = yield* train(measured, trainer, needs, context, {
+    ...plan.options,
+    settings,
+    resume: run.resumes,
+    startsAtReference: started === undefined || !measured.rows.some(isOther),
+    ...(started !== undefined && { initAdapter: started }),
+    stop: run.stop,
+    stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),
+    note: run.note.bind(run),
+    warn: run.warn.bind(run),
+    onProgress: progress.tell.bind(progress),
+  });
+  if (flags.verbose) run.note(communicationLine(trainer.communication()));
+  await trainer.leave();
+  whenFailing(undefined);
+  const signal = stopSignals[stopped - 1];
+  if (signal === undefined) return;
+  const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
+  // One rank says it for all.
+  throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
+}
+
+/** Throws UsageError for a hyperparameter that the loss would ignore, and for what does not go with it. */
+function checkLoss(loss: string, needs: LossNeeds, flags: TrainFlags, given: ReadonlySet<string>): void {
+  for (const name of Object.keys(lossFlags))
+    if (given.has(name) && !needs.hyperparameters.includes(name))
+      throw new UsageError(`--${name}: loss ${loss} does not read it`);
+  if (!needs.referencePoint) return;
+  for (const name of ['train-projector', 'train-language-model', 'init-adapter'] as const)
+    if (flags[name])
+      throw new UsageError(
+        `--${name}: does not go with loss ${loss}, whose reference point needs the starting model beside the trained one (export merge makes a model to start from)`,
+      );
+}
+
+// What the engine says about settings is about the command line.
+function settingsError(cause: unknown): never {
+  if (cause instanceof RunError && cause.code === 'config') throw new UsageError(cause.message, { cause });
+  throw cause;
+}
+
+// As the stop codes of ranks: the largest counts, and SIGUSR1 says that there is a time limit.
+const stopSignals: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGUSR1'];
+
+function communicationLine({ calls, payloadBytes, waitSeconds }: NativeVolume): string {
+  return `ranks: ${calls} collectives of ${(payloadBytes / 2 ** 20).toFixed(1)} MiB in all, ${waitSeconds.toFixed(2)} s of waiting`;
+}

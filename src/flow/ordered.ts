@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows worked on side by side, results in input order, each handed on as soon as all before it are done.
+import type { Row, RowResult } from './stage.ts';
+
+export interface OrderedWork {
+  /** Unfinished rows at a time. */
+  window: number;
+  /** Finished rows that may wait for an earlier one; without it, none beyond the window. */
+  held?: HeldRows | undefined;
+  /** Works on one row. Rejecting means that going on is pointless: the run stops. */
+  start(row: Row): Promise<RowResult>;
+  /** The run has to stop: let nothing new begin. */
+  stop(): void;
+  /** The run is over, whole or not: end what is still under way. */
+  abort(): void;
+  /** How long, after a stop, results may still come in. */
+  graceMs: number;
+  /** The user asks to stop: as a failure, with the signal's reason as cause. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How many rows may stand between the first unfinished one and the last, and how much of them may be finished. */
+export interface HeldRows {
+  rows: number;
+  bytes: number;
+}
+
+interface OrderedRow {
+  result?: RowResult;
+  bytes: number;
+  isUnfinished?: boolean;
+}
+
+/** Yields the results. After a failure: those that are finished without a gap, then it throws the first cause. */
+export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): AsyncGenerator<RowResult> {
+  const slots: OrderedRow[] = [];
+  const bell = new Bell();
+  const input = readAhead(rows, bell);
+  let failure: { cause: unknown } | undefined;
+  let running = 0;
+  let heldBytes = 0;
+  const hasRoom = () =>
+    running < work.window && slots.length < (work.held?.rows ?? work.window) && heldBytes <= (work.held?.bytes ?? 0);
+  const fail = (cause: unknown) => {
+    if (failure === undefined) work.stop();
+    failure ??= { cause };
+    bell.ring();
+  };
+  const onSignal = () => fail(work.signal?.reason);
+  if (work.signal?.aborted) onSignal();
+  work.signal?.addEventListener('abort', onSignal);
+  const launch = (row: Row) => {
+    const slot: OrderedRow = { bytes: 0 };
+    slots.push(slot);
+    running += 1;
+    work.start(row).then(
+      (result) => {
+        running -= 1;
+        slot.result = result;
+        if (work.held && slot !== slots[0]) slot.bytes = roughBytes(result.records);
+        heldBytes += slot.bytes;
+        bell.ring();
+      },
+      (cause) => {
+        running -= 1;
+        slot.isUnfinished = true;
+        fail(cause);
+      },
+    );
+  };
+  try {
+    while (failure === undefined) {
+      const head = slots[0];
+      if (head?.result) {
+        slots.shift();
+        heldBytes -= head.bytes;
+        yield head.result;
+        continue;
+      }
+      const row = hasRoom() ? input.take() : undefined;
+      if (row) launch(row);
+      else if (input.isOver() && head === undefined) return;
+      else await bell.wait();
+    }
+    yield* finishedHead(slots, bell, work.graceMs);
+    throw (failure as { cause: unknown }).cause;
+  } finally {
+    work.signal?.removeEventListener('abort', onSignal);
+    work.abort();
+    input.close();
+  }
+}
+
+/** What a value takes, about: the texts in it. */
+function roughBytes(value: unknown): number {
+  if (typeof value === 'string') return 2 * value.length;
+  if (typeof value !== 'object' || value === null) return 8;
+  let bytes = 16;
+  for (const item of Object.values(value)) bytes += 16 + roughBytes(item);
+  return bytes;
+}
+
+/** The results at the front of the line, waiting for late ones until the time is over or one will not come. */
+async function* finishedHead(slots: OrderedRow[], bell: Bell, graceMs: number): AsyncGenerator<RowResult> {
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    bell.ring();
+  }, graceMs);
+  try {
+    while (slots[0] && !slots[0].isUnfinished) {
+      if (slots[0].result) yield slots.shift()!.result!;
+      else if (isLate) return;
+      else await bell.wait();
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Wakes the one who waits. Unlike Promise.race over long-lived promises it leaves nothing behind. */
+class Bell {
+  #wake: (() => void) | undefined;
+  #hasRung = false;
+
+  ring(): void {
+    this.#hasRung = true;
+    this.#wake?.();
+  }
+
+  async wait(): Promise<void> {
+    if (!this.#hasRung) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    this.#wake = undefined;
+    this.#hasRung = false;
+  }
+}
+
+/** At most one row is asked for before it is needed, and none is asked for twice. */
+function readAhead(rows: AsyncIterable<Row>, bell: Bell) {
+  const iterator = rows[Symbol.asyncIterator]();
+  let ready: Row | undefined;
+  let isOver = false;
+  let isAsking = false;
+  let failure: { cause: unknown } | undefined;
+  const ask = () => {
+    isAsking = true;
+    iterator.next().then(
+      (step) => {
+        if (step.done) isOver = true;
+        else ready = step.value;
+        isAsking = false;
+        bell.ring();
+      },
+      (cause) => {
+        failure = { cause };
+        isAsking = false;
+        bell.ring();
+      },
+    );
+  };
+  return {
+    /** The next row if it has arrived; asks for it otherwise. */
+    take(): Row | undefined {
+      const row = ready;
+      ready = undefined;
+      if (failure) throw failure.cause;
+      if (row === undefined && !isOver && !isAsking) ask();
+      return row;
+    },
+    isOver: () => isOver && ready === undefined,
+    close: () => {
+      iterator.return?.()?.catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers from an OpenAI-compatible server: what is sent, what a whole answer is, and how often it is asked for.
+import type { Row } from '../../flow/stage.ts';
+import { cutAtStop, failed, withoutSecrets } from '../../http/attempt.ts';
+import {
+  type ChatChoice,
+  type ChatMessage,
+  type ChatParameters,
+  type ChatReply,
+  chatBody,
+  endOf,
+  readChatReply,
+} from '../../http/chat.ts';
+import { type HttpClient, MAX_RESPONSE_BYTES } from '../../http/client.ts';
+import { type Clock, type FlowControl, monotonicClock, type RunSignals, runSignals } from '../../http/flow.ts';
+import { type ModelFacts, modelFacts } from '../../http/model-facts.ts';
+import { RefusedParameters } from '../../http/refused-parameters.ts';
+import { callWithRetries } from '../../http/retry.ts';
+import { RunError } from '../../records/error.ts';
+import { randomStream } from '../../records/random.ts';
+import { headerSecrets, versionHint } from '../../records/server-url.ts';
+import type { DrawOptions } from './draw.ts';
+
+/** How to draw; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
+export interface EndpointSampling extends Omit<DrawOptions, 'beams' | 'repetitionMaxPeriod'> {
+  model: string;
+  seed: number;
+  /** Ask for log-probabilities; they go into `endpoint_logps`. */
+  logprobs?: boolean | undefined;
+  /** `original`, `all` (original and every view), or one view's name. */
+  views: string;
+  label?: string | undefined;
+}
+
+export interface EndpointOptions {
+  client: HttpClient;
+  /** With its version part: http://host:8000/v1. */
+  baseUrl: string;
+  /** Sent as a bearer token when there is one. */
+  key?: string | undefined;
+  /** Of a URL with a login in it. */
+  login?: { authorization?: string } | undefined;
+  sampling: EndpointSampling;
+  flow: FlowControl;
+  clock?: Clock | undefined;
+  maxAttempts: number;
+  maxDelayMs: number;
+  /** Rows under way at a time. */
+  window: number;
+  signal?: AbortSignal | undefined;
+  /** Hears of what the server refuses and leaves out. */
+  warn(message: string): void;
+}
+
+/** The server with what it refuses; one for a run. */
+export class EndpointServer {
+  readonly #options: EndpointOptions;
+  readonly #clock: Clock;
+  readonly #url: string;
+  readonly #headers: Record<string, string>;
+  readonly #secrets: string[];
+  readonly #facts: ModelFacts;
+  readonly #refused: RefusedParameters;
+  readonly signals: RunSignals;
+
+  constructor(options: EndpointOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? monotonicClock;
+    this.signals = runSignals(options.flow);
+    const { baseUrl, key, login = {}, sampling } = options;
+    this.#url = `${baseUrl.replace(/\/+$/, '').replace(/\/chat\/completions$/, '')}/chat/completions`;
+    this.#headers = {
+      'content-type': 'application/json',
+      ...login,
+      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+    };
+    this.#secrets = headerSecrets(this.#headers);
+    this.#facts = modelFacts(sampling.model);
+    this.#refused = new RefusedParameters(options.warn);
+  }
+
+  /** Whether the server has refused a parameter, so that it did not draw by it. */
+  refuses(parameter: string): boolean {
+    return this.#refused.has(parameter);
+  }
+
+  /** n answers to one prompt. Servers that give fewer than were asked for are asked again for the rest. */
+  async choices(row: Row, messages: ChatMessage[], sampling: EndpointSampling, draw: { n: number; seed: number }) {
+    const choices: ChatChoice[] = [];
+    while (choices.length < draw.n) {
+      const seed = (draw.seed + choices.length) % 2 ** 31;
+      const reply = await this.#call(row, messages, { ...chatParameters(sampling), n: draw.n - choices.length, seed });
+      if (reply.choices.length === 0) throw new RunError(reply.outcome, reply.message ?? 'no answer');
+      choices.push(...reply.choices.slice(0, draw.n - choices.length).map((choice) => usable(choice, sampling)));
+    }
+    return choices;
+  }
+
+  async #call(row: Row, messages: ChatMessage[], parameters: ChatParameters): Promise<ChatReply> {
+    const { baseUrl, client, flow, maxAttempts, maxDelayMs } = this.#options;
+    const asked = chatBody(messages, {
+      ...parameters,
+      maxTokensField: this.#facts.maxTokensField ?? 'max_tokens',
+      stop: this.#facts.stop ? parameters.stop : undefined,
+    });
+    const backoff = randomStream(this.#options.sampling.seed, row.record.id, 'backoff', String(parameters.seed));
+    let last: ChatReply = { ...failed('transport', 'never sent'), choices: [] };
+    const attempt = await callWithRetries(
+      0,
+      async () => {
+        const sent = this.#refused.apply(asked);
+        const reply = await client.send({
+          ...{ url: this.#url, headers: this.#headers, body: JSON.stringify(sent), signal: this.signals.aborted },
+          maxResponseBytes: bodyLimit(parameters),
+        });
+        last = withoutSecrets(readChatReply(reply), this.#secrets);
+        if (reply.status === 404) last.message += versionHint(baseUrl, '--endpoint');
+        return this.#refused.learn(last, reply, sent);
+      },
+      {
+        ...{ who: baseUrl, flow, clock: this.#clock, maxAttempts, maxDelayMs, signal: this.signals.stopped },
+        nextFloat: backoff.nextFloat,
+      },
+    );
+    // A cut, empty or filtered answer is an answer: the response says how it ended.
+    if (last.choices.length > 0 && attempt.outcome === last.outcome) return last;
+    throw new RunError(attempt.outcome === 'ok' ? 'empty' : attempt.outcome, attempt.message ?? 'no answer');
+  }
+}
+
+function chatParameters(sampling: EndpointSampling): ChatParameters {
+  return {
+    model: sampling.model,
+    maxTokens: sampling.maxNewTokens,
+    temperature: sampling.temperature,
+    // At their neutral values they are not sent: OpenAI's own server knows no top_k.
+    topP: sampling.topP === 1 ? undefined : sampling.topP,
+    topK: sampling.topK === 0 ? undefined : sampling.topK,
+    stop: sampling.stop,
+    logprobs: sampling.logprobs,
+  };
+}
+
+/** Room for a token's log-probability in JSON, and for its text. */
+const LOGPROB_BYTES = 512;
+const TOKEN_BYTES = 16;
+
+function bodyLimit({ n = 1, maxTokens = 0, logprobs }: ChatParameters): number {
+  return MAX_RESPONSE_BYTES + n * maxTokens * (logprobs ? LOGPROB_BYTES : TOKEN_BYTES);
+}
+
+/**
+ * The answer as a response stores it. Throws RunError where there is none: no text, or an end that says it is not whole.
+ * A server may leave in the blank that the template writes before an answer; the one is taken off, as the engine does.
+ */
+function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
+  const end = endOf(choice);
+  if (choice.refusal === undefined && end !== 'filtered') {
+    const why = `finish_reason ${choice.finishReason}`;
+    if (end === 'broken') throw new RunError('transport', `the server broke off (${why})`);
+    if (choice.isMissing || (end === 'none' && choice.text === ''))
+      throw new RunError(end === 'length' ? 'truncated' : 'empty', `no text in the answer (${why})`);
+    if (end === 'other')
+      throw new RunError(
+        'invalid',
+        `finish_reason: expected stop or length, got ${JSON.stringify(choice.finishReason)}`,
+      );
+  }
+  const whole = { ...choice, text: choice.text.replace(/^ /, '') };
+  const cut = cutAtStop(whole, stop);
+  if (cut === whole) return whole;
+  // The sum is of more than what is left.
+  const { logps: _, numTokens: __, ...rest } = cut;
+  return { ...rest, finishReason: 'stop' };
+}

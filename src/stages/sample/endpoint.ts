@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
+
+import { mapOrdered } from '../../flow/ordered.ts';
+import { type Row, type RowResult, rowError, type Stage } from '../../flow/stage.ts';
+import { CHAT_IMAGES, type ChatChoice, type ChatMessage, endOf } from '../../http/chat.ts';
+import { FlowControl, type RunSignals } from '../../http/flow.ts';
+import { type ImagePart, loadImageParts } from '../../http/image-part.ts';
+import { FatalCallError } from '../../http/retry.ts';
+import { generatedSpans } from '../../records/dialogue.ts';
+import { FieldError, placed, RecordError, RunError } from '../../records/error.ts';
+import { placeImages } from '../../records/prompt.ts';
+import { randomStream } from '../../records/random.ts';
+import type { Message, Response, VprefRecord } from '../../records/record.ts';
+import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../../records/view.ts';
+import { renderedImages } from '../augment/render.ts';
+import { pixelFault } from '../pixel-fault.ts';
+import { recordDraw } from './draw.ts';
+import { type EndpointOptions, type EndpointSampling, EndpointServer } from './endpoint-server.ts';
+
+/** The flow of an endpoint run. */
+export function endpointFlow(concurrency: number): FlowControl {
+  return new FlowControl({ concurrency });
+}
+
+/** Calls under way at a stop may still come in for this long. */
+const GRACE_MS = 5000;
+
+/** Adds responses to each record. A key or model that the server refuses stops the run; other failures are the row's. */
+export function sampleEndpoint(options: EndpointOptions): Stage {
+  return async function* (rows) {
+    const sampler = new EndpointSampler(options);
+    try {
+      yield* mapOrdered(rows, {
+        window: options.window,
+        held: HELD,
+        graceMs: GRACE_MS,
+        signal: options.signal,
+        start: (row) => sampler.row(row),
+        stop: sampler.signals.stop,
+        abort: sampler.signals.abort,
+      });
+    } finally {
+      if (sampler.numWithoutLogps > 0)
+        options.warn(
+          `${sampler.numWithoutLogps} responses have no endpoint_logps: the server gave no number for some of their tokens`,
+        );
+    }
+  };
+}
+
+/** A call that hangs to its time limit holds up its own row's place, and no other call, over so many rows. */
+const HELD = { rows: 1024, bytes: 64 * 1024 * 1024 };
+
+/** One sample's way through the turns of its conversation. */
+interface Branch {
+  view: string;
+  index: number;
+  messages: ChatMessage[];
+  turns: string[];
+  choice?: ChatChoice;
+  /** Of all turns; undefined once one has none. */
+  logps: number | undefined;
+  seed: number;
+}
+
+class EndpointSampler {
+  readonly #options: EndpointOptions;
+  readonly #server: EndpointServer;
+  /** Responses whose log-probabilities were asked for and are not whole. */
+  numWithoutLogps = 0;
+
+  constructor(options: EndpointOptions) {
+    this.#options = options;
+    this.#server = new EndpointServer(options);
+  }
+
+  get signals(): RunSignals {
+    return this.#server.signals;
+  }
+
+  async row(row: Row): Promise<RowResult> {
+    try {
+      return { row, records: [await this.#sample(row)] };
+    } catch (cause) {
+      const isRowsOwn = cause instanceof RecordError || cause instanceof RunError;
+      if (cause instanceof FatalCallError || !isRowsOwn) throw cause;
+      return { row, records: [], error: rowError(placed(row, cause)) };
+    }
+  }
+
+  async #sample(row: Row): Promise<VprefRecord> {
+    const sampling = withRecordParams(row, this.#options.sampling);
+    const views = wantedViews(row, sampling.views);
+    const branches = await Promise.all(views.map((view) => this.#sampleView(row, view, sampling)));
+    const responses = branches.flat().map((branch) => response(branch, sampling));
+    if (sampling.logprobs) this.numWithoutLogps += branches.flat().filter(({ logps }) => logps === undefined).length;
+    const { record } = row;
+    return {
+      ...record,
+      responses: [...(record.responses ?? []), ...responses],
+      sampling: {
+        model: sampling.model,
+        // What the server refused it did not draw by.
+        ...(this.#server.refuses('temperature') ? {} : { temperature: sampling.temperature }),
+        ...(this.#server.refuses('top_p') ? {} : { top_p: sampling.topP }),
+        ...(this.#server.refuses('top_k') ? {} : { top_k: sampling.topK }),
+        max_new_tokens: sampling.maxNewTokens,
+        seed: sampling.seed,
+      },
+    };
+  }
+
+  /** n samples of one view, turn by turn: the first open turn in one request, the later ones each on its own. */
+  async #sampleView(row: Row, view: WantedView, sampling: EndpointSampling): Promise<Branch[]> {
+    const images = await loadImageParts(
+      await renderedImages(view).catch((cause) => Promise.reject(pixelFault(row, cause))),
+      CHAT_IMAGES,
+    );
+    const spans = generatedSpans(placeImages(row.record.prompt, images.length), (message) => message.content === null);
+    const random = randomStream(sampling.seed, row.record.id, 'sample-endpoint', view.name);
+    const messages = fillImages(spans, images);
+    const first = messages[0]!;
+    const seed = random.nextInt(2 ** 31);
+    const choices = await this.#server.choices(row, first, sampling, { n: sampling.n, seed });
+    const branches = choices.map((choice, index): Branch => {
+      const branch: Branch = { view: view.name, index, messages: first, turns: [], logps: 0, seed };
+      return answered(branch, choice);
+    });
+    for (const more of messages.slice(1)) {
+      await Promise.all(
+        branches.map(async (branch) => {
+          branch.messages = [...branch.messages, { role: 'assistant', content: branch.turns.at(-1)! }, ...more];
+          const turnSeed = randomStream(
+            sampling.seed,
+            row.record.id,
+            'sample-endpoint',
+            view.name,
+            `${branch.index}`,
+            `${branch.turns.length}`,
+          );
+          const [choice] = await this.#server.choices(row, branch.messages, sampling, {
+            n: 1,
+            seed: turnSeed.nextInt(2 ** 31),
+          });
+          answered(branch, choice!);
+        }),
+      );
+    }
+    return branches;
+  }
+}
+
+function answered(branch: Branch, choice: ChatChoice): Branch {
+  branch.turns.push(choice.text);
+  branch.choice = choice;
+  branch.logps = branch.logps === undefined || choice.logps === undefined ? undefined : branch.logps + choice.logps;
+  return branch;
+}
+
+function response(branch: Branch, sampling: EndpointSampling): Response {
+  const { choice, turns } = branch;
+  const made: Response & { endpoint_logps?: number } = {
+    text: turns.at(-1)!,
+    ...(turns.length > 1 ? { turns } : {}),
+    view: branch.view,
+    ...(sampling.label === undefined ? {} : { label: sampling.label }),
+    ...finishReason(choice!),
+    seed: branch.seed,
+  };
+  // Not `logps`: a server leaves the end token out, and its own temperature may be in.
+  if (branch.logps !== undefined) made.endpoint_logps = branch.logps;
+  if (choice!.numTokens !== undefined) made.num_tokens = choice!.numTokens;
+  return made;
+}
+
+/** A server that does not say how an answer ended leaves it unsaid in the record too. */
+function finishReason(choice: ChatChoice): Pick<Response, 'finish_reason'> {
+  const end = endOf(choice);
+  if (choice.refusal !== undefined || end === 'filtered') return { finish_reason: 'error' };
+  if (end === 'none') return {};
+  return { finish_reason: end === 'length' ? 'length' : 'stop' };
+}
+
+interface WantedView extends ViewInputs {
+  name: string;
+}
+
+/** The images of each wanted view. Throws RecordError for a view that only the engine can make. */
+function wantedViews(row: Row, wanted: string): WantedView[] {
+  const { record } = row;
+  const names = wanted === 'all' ? [ORIGINAL_VIEW, ...(record.views ?? []).map((view) => view.name)] : [wanted];
+  return names.map((name) => {
+    const { noise, ...inputs } = viewInputs(record, name);
+    if (noise === undefined) return { name, ...inputs };
+    throw new RecordError(row, `views.${name}`, 'image files (an endpoint cannot apply a recipe)', 'diffusion');
+  });
+}
+
+/** The command line's parameters under the record's own sampling_params. */
+function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSampling {
+  const { beams, repetitionMaxPeriod: _, ...draw } = recordDraw(row, { ...sampling, beams: 1, repetitionMaxPeriod: 0 });
+  if (beams > 1)
+    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(beams));
+  return { ...sampling, ...draw };
+}
+
+/** Image slots filled in order. */
+function fillImages(spans: Message[][], images: ImagePart[]): ChatMessage[][] {
+  let next = 0;
+  return spans.map((span) =>
+    span.map((message): ChatMessage => {
+      const { content } = message;
+      if (content === null || typeof content === 'string') return { role: message.role, content: content ?? '' };
+      const parts = content.map((part) => {
+        return part.type === 'text' ? part : { type: 'image' as const, image: imageAt(images, next++) };
+      });
+      return { role: message.role, content: parts };
+    }),
+  );
+}
+
+function imageAt(images: ImagePart[], index: number): ImagePart {
+  const image = images[index];
+  if (image === undefined)
+    throw new FieldError('image', 'images', 'one for each <image> of the prompt', String(images.length));
+  return image;
+}

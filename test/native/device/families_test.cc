@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Windows and q/k norm through the whole engine on device cuda, against transformers: scoring, greedy decoding with its
+// launch graphs, a DPO step's gradients. On the GPU in a CUDA build, else over the fiber executor.
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "core/memory.h"
+#include "support/families.h"
+#ifdef VPREF_FIBER
+#include "fiber/stream.h"
+#endif
+
+namespace vpref {
+namespace {
+
+class DeviceFamilies : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+#ifdef VPREF_FIBER
+    fiber::set_deferred(true);
+    fiber::set_compares_graphs(true);
+#else
+    try {
+      device_free(Device::cuda, device_alloc(Device::cuda, 64));
+    } catch (const Error& e) {
+      GTEST_SKIP() << "no CUDA device: " << e.what();
+    }
+#endif
+    checkpoint.rows.resize(2);
+  }
+#ifdef VPREF_FIBER
+  void TearDown() override {
+    fiber::set_compares_graphs(false);
+    fiber::set_deferred(false);
+  }
+#endif
+  EngineOptions options() const {
+    EngineOptions o = checkpoint.options();
+    o.device = Device::cuda;
+    o.batch_tokens = 256;
+    o.kv_tokens = 512;
+    return o;
+  }
+  golden::Checkpoint checkpoint{GetParam()};
+};
+
+// As whole_model_test.cc: another order of sums, and the GPU's exp and rsqrt.
+constexpr float kTolerance = 1e-3f;
+
+TEST_P(DeviceFamilies, TokenLogps) {
+  Engine engine(options());
+  const std::vector<ScoreResult> results = golden::score(engine, checkpoint.score_requests());
+  for (size_t i = 0; i < checkpoint.rows.size(); ++i)
+    for (size_t a = 0; a < checkpoint.rows[i].answers.size(); ++a)
+      golden::expect_close(results[i].segments.at(a).per_token_logps, checkpoint.rows[i].answers[a].logps, kTolerance,
+                           cat("row ", i, " answer ", a));
+}
+
+TEST_P(DeviceFamilies, GreedyIds) {
+  Engine engine(options());
+  const std::vector<GenerateResult> results = golden::generate(engine, checkpoint.greedy_requests());
+  for (size_t i = 0; i < checkpoint.rows.size(); ++i) {
+    ASSERT_GT(checkpoint.rows[i].margin, 1e-2);
+    EXPECT_EQ(results[i].branches.at(0).token_ids, checkpoint.rows[i].greedy) << "row " << i;
+  }
+}
+
+TEST_P(DeviceFamilies, Gradients) {
+  const std::string on_cpu = cat(testing::TempDir(), "/families-cpu-", getpid(), ".safetensors"),
+                    on_gpu = cat(testing::TempDir(), "/families-cuda-", getpid(), ".safetensors");
+  const std::vector<SessionRow> pairs = checkpoint.pairs();
+  double losses[2];
+  for (const Device device : {Device::cpu, Device::cuda}) {
+    Context ctx(device, 2);
+    Model model(checkpoint.file("ckpt"), device, DType::f32);
+    TrainerOptions trainer = golden::Checkpoint::trainer_options(device == Device::cpu ? 0 : 1);
+    trainer.micro_batch_tokens = 256;
+    trainer.memory_budget = size_t(64) << 20;
+    TrainSession session(ctx, model, trainer, checkpoint.file("adapter"));
+    losses[device == Device::cuda] = session.save_gradients(pairs, device == Device::cpu ? on_cpu : on_gpu).loss;
+  }
+  EXPECT_NEAR(losses[0], losses[1], 1e-5);
+  golden::expect_gradients(on_gpu, on_cpu, 2e-4);
+  std::filesystem::remove(on_cpu);
+  std::filesystem::remove(on_gpu);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DeviceFamilies, testing::Values("own/qwen3-biases", "own/mistral-wide"),
+                         [](const auto& param) { return std::string(param.param).substr(4, 5); });
+
+}  // namespace
+}  // namespace vpref
