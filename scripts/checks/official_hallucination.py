@@ -163,7 +163,26 @@ def mmhal():
         compare("mmhal, informativeness", [("informativeness", float(informative), rows["all"]["informativeness"])])
         merged = [dict(r, gpt4_review=reply["choices"][0]["message"]["content"]) for r, reply in zip(template, replies)]
         again = {row["split"]: row for row in vpref("mmhal", write("merged.json", merged))}
-        compare("mmhal, merged with the questions", [(s, rows[s]["score"], again[s]["score"]) for s in rows])
+        compare("mmhal, merged with the questions (both ours)", [(s, rows[s]["score"], again[s]["score"]) for s in rows])
+
+
+MMHAL_STRINGS = ["Rating: 6", "rating: 0", "RATING: 5", "**Rating: 4**", "**Rating:** 4", "Rating:4", "Rating : 4", "Rating: 4.5", "Rating: 10", "Rating: 7", "Rating: -1", "Rating: 4. Rating: 4", "Rating: 4 or Rating: 5", "Overrating: 2", "rating: \u0664", "Rating: 3/6", "4", "", "no", "Rating:  5", "Rating: 1\nRating: 1", "<think>Rating: 2</think>\nRating: 6"]
+
+
+def mmhal_strings():
+    """One string among replies of 3: the mean of its question type tells what the script took it for."""
+    official = definitions(script("RLAIF-V", "eval", "summarize_gpt_mmhal_review.py"), extra={"json": json, "np": np})
+    pairs = []
+    for text in MMHAL_STRINGS:
+        path = write("s.mmhal_test_eval.json", [{"choices": [{"message": {"content": text if k == 0 else "Rating: 3"}}]} for k in range(96)])
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            official["cal_mmhalscore"](path)
+        mean = float(re.search(r"question type: ([\d.]+)", out.getvalue()).group(1))
+        # A call without any reply is no hallucination here, unless told so.
+        row = next(row for row in vpref("mmhal", path, "--include-failed") if row["split"] == "attribute")
+        pairs.append((repr(text), round(mean * 12 - 33), round(row["score"] * 12 - 33)))
+    compare("mmhal, hard strings", pairs)
 
 
 SUBJECTS = ["The image", "A man", "Two dogs", "Dr. Smith", "He", "There", "It", "The U.S. flag", "Mr. and Mrs. Jones", "J. R. Tolkien", "A woman in a red dress", "Children", "No. 5", "They", "Some people (three of them)", "The cat's tail", "In the background, a bus", "iPhones", "The 3.5 ft. wall", "Boats, ships and a plane"]
@@ -328,7 +347,7 @@ def objhal():
     compare("objhal, records and COCO's files", [(name, value, row[name]) for name, value in figures.items()])
 
 
-ALL = {"amber": amber, "chair": chair, "objhal": objhal, "hallusionbench": hallusionbench, "mmhal": mmhal, "english": english}
+ALL = {"amber": amber, "chair": chair, "objhal": objhal, "hallusionbench": hallusionbench, "mmhal": mmhal, "mmhal-strings": mmhal_strings, "english": english}
 for part in PARTS or ALL:
     ALL[part]()
 print("all equal" if failures == 0 else f"{failures} differ")
