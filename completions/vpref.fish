@@ -81,7 +81,7 @@ complete -c vpref -n '__fish_seen_subcommand_from eval' -l resamples -r -d 'comp
 complete -c vpref -n '__fish_seen_subcommand_from eval' -l response -r -d 'which of several responses of a record, from 0'
 complete -c vpref -n '__fish_seen_subcommand_from eval' -l seed -r -d 'compare: seed of the bootstrap'
 complete -c vpref -n '__fish_seen_subcommand_from eval' -l split -r -d 'scienceqa: split of problems.json'
-complete -c vpref -n '__fish_seen_subcommand_from eval' -l tables -r -d 'side tables: AlpacaEval\'s df_gamed.csv (length-controlled), synonyms for hallucination'
+complete -c vpref -n '__fish_seen_subcommand_from eval' -l tables -r -d 'side tables that a benchmark reads: df_gamed.csv (alpaca-eval), synonyms.txt (chair, objhal), relation.json (amber)'
 complete -c vpref -n '__fish_seen_subcommand_from eval' -l test -x -a 'exact bootstrap' -d 'compare: sign test on wins and losses, or bootstrap by image; else by image where questions share one'
 complete -c vpref -n '__fish_seen_subcommand_from eval' -l view -r -d 'score the responses to this view; else the original image'
 complete -c vpref -n __fish_use_subcommand -f -a export -d 'write preference data in other trainers\' formats'

@@ -51,9 +51,9 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
       );
     return { answers, labels: asked };
   },
-  mark(joined, { tables: files, options }) {
+  mark(joined, { tables: files, options }, notes) {
     const tables = joined.some(({ label }) => label.kind === GENERATIVE) ? readAmberTables(files) : undefined;
-    return joined.map((question) => {
+    const questions = joined.map((question): AmberQuestion => {
       const { label, answer } = question;
       const isScored = answer !== undefined && answer.failed === undefined;
       const isText = isScored && label.kind === GENERATIVE;
@@ -65,6 +65,12 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
         hasSimilar: tables?.similar !== undefined,
       };
     });
+    const others = questions.filter((one) => one.isScored && isQuestion(one) && one.said === undefined).length;
+    if (others > 0 && options.parse === 'official')
+      notes.push(
+        `${others} answers are not exactly Yes or No, and count as neither, as in the script (--parse strict reads them)`,
+      );
+    return questions;
   },
   parts(questions) {
     const part = (split: string, kinds: readonly string[]) =>
