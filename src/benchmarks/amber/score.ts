@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // AMBER: yes-no questions, where no is the positive class, and descriptions. Source: junyangwang0410/AMBER inference.py,
 // whose counters start at 0.001 and whose F1 is made of rounded figures; `--parse strict` has neither.
+
 import { pythonRound } from '../../python/number.ts';
 import { parsePopeStrict } from '../pope/score.ts';
-import {
-  type Answer,
-  countStates,
-  type Joined,
-  labelsOfRecords,
-  readAnswers,
-  withoutUnasked,
-} from '../scoring/answers.ts';
+import { type Answer, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
+import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { type EvalOptions, finite } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { clusteredInterval } from '../scoring/statistics.ts';

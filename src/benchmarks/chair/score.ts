@@ -5,8 +5,9 @@ import { type English, isEnglishTables, readEnglish } from '../../python/nltk/en
 import { pythonRound } from '../../python/number.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
-import { type Answer, countStates, type Joined, type Label, readAnswers } from '../scoring/answers.ts';
+import { type Answer, type Label, readAnswers } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
+import { countStates, type Joined } from '../scoring/join.ts';
 import { type EvalInput, finite } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { clusteredInterval } from '../scoring/statistics.ts';

@@ -4,8 +4,9 @@
 import { pythonSplit } from '../../python/text.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
-import { type Answer, countStates, type Joined, type Label, readAnswers } from '../scoring/answers.ts';
+import { type Answer, type Label, readAnswers } from '../scoring/answers.ts';
 import { type EvalFile, type JsonObject, objectEntries } from '../scoring/file.ts';
+import { countStates, type Joined } from '../scoring/join.ts';
 import { accuracy, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { meanOf } from '../scoring/statistics.ts';

@@ -6,16 +6,9 @@ import { pythonSplit } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import { parsePopeStrict } from '../pope/score.ts';
-import {
-  type Answer,
-  countStates,
-  isRecord,
-  type Joined,
-  labelsOfRecords,
-  readAnswers,
-  withoutUnasked,
-} from '../scoring/answers.ts';
+import { type Answer, isRecord, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
 import type { EvalFile, FileRow } from '../scoring/file.ts';
+import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { holdGuide, readJudged, scoreOf } from '../scoring/judged.ts';
 import { accuracy, type EvalOptions, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';

@@ -5,9 +5,7 @@ import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import {
   type Answer,
-  countStates,
   isRecord,
-  type Joined,
   type Label,
   labelsOfRecords,
   type OwnLabel,
@@ -16,6 +14,7 @@ import {
   rowId,
 } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
+import { countStates, type Joined } from '../scoring/join.ts';
 import { type EvalInput, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { type Contribution, clusteredInterval } from '../scoring/statistics.ts';
