@@ -134,7 +134,7 @@ struct Floor {
   double flops = 0, bytes = 0;
 };
 Floor floor_of(const ModelConfig& c, const Shape& s, const Task& task, DType dtype) {
-  const bench::Sizes n = bench::sizes_of(c);
+  const bench::Sizes n = bench::sizes_of(c, s);
   const double image = 2 * n.vision * (s.image_rows + 1), size = double(dtype_size(dtype));
   if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + image, 0};
   if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + image, 0};
@@ -235,6 +235,7 @@ int main(int argc, char** argv) {
     }
     EngineOptions options;
     options.model_dir = args[1];
+    options.normalisation = kClipNormalisation;
     options.device = cuda ? Device::cuda : Device::cpu;
     options.dtype = dtype == "bf16" ? DType::bf16 : DType::f32;
     options.threads = args.size() > 2 ? std::stoi(args[2]) : cuda ? 0 : 2;

@@ -35,15 +35,18 @@ TEST_F(EngineTest, FactsComeFromTheCheckpoint) {
   Engine engine(golden::options("tiny-llama3"));
   const EngineFacts& f = engine.facts();
   EXPECT_EQ(f.model_type, "llava");
-  EXPECT_EQ(f.image_width, 50);
-  EXPECT_EQ(f.num_image_rows, 17);  // 4 x 4 patches and the class row
+  const ImageShape shape{70, 90, {{50, 50}}};
+  EXPECT_EQ(engine.layout(shape).runs, std::vector<int32_t>{17});  // 4 x 4 patches and the class row
+  EXPECT_EQ(engine.layout(shape).position_span, 17);
+  EXPECT_EQ(error_code([&] { engine.layout({50, 50, {{50, 56}}}); }), "request");
+  EXPECT_EQ(error_code([&] { engine.layout({50, 50, {{50, 50}, {50, 50}}}); }), "request");
   EXPECT_EQ(f.image_token_id, 787);
   EXPECT_EQ(f.vocab_size, 832);
   EXPECT_EQ(f.eos_token_ids, std::vector<int32_t>{2});
   EXPECT_EQ(f.stored_dtype, DType::f16);
   Engine text(golden::options("tiny-text"));
   EXPECT_FALSE(text.facts().has_vision);
-  EXPECT_EQ(text.facts().num_image_rows, 0);
+  EXPECT_EQ(error_code([&] { text.layout(shape); }), "request");
 }
 
 TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
@@ -58,8 +61,8 @@ TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
   EXPECT_EQ(refused([](auto& r) { r.prompt[0] = -1; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.images.clear(); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.images.push_back(r.images[0]); }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.images[0].width = 55; }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.images[0].pixels.pop_back(); }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.images[0].crops[0].width = 55; }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.images[0].crops[0].pixels.pop_back(); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.prompt.erase(r.prompt.begin() + 5); }), "request");  // one image row short
   EXPECT_EQ(refused([](auto& r) { r.prompt.resize(512, 5); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.max_new_tokens = 0; }), "request");

@@ -12,6 +12,7 @@
 
 #include "infer/engine.h"
 #include "model/safetensors.h"
+#include "support/clip.h"
 
 namespace vpref::golden {
 
@@ -33,13 +34,10 @@ inline std::vector<float> floats(const Tensor& t, int64_t r, size_t count) {
 }
 
 inline Image image(const Tensor& images, int64_t i) {
-  Image out;
-  out.height = int32_t(images.dim(1));
-  out.width = int32_t(images.dim(2));
+  const int32_t height = int32_t(images.dim(1)), width = int32_t(images.dim(2));
   const size_t bytes = size_t(images.dim(1) * images.dim(2) * images.dim(3));
   const uint8_t* p = static_cast<const uint8_t*>(images.data) + size_t(i) * bytes;
-  out.pixels.assign(p, p + bytes);
-  return out;
+  return {height, width, {{height, width, {p, p + bytes}}}, {}};
 }
 
 inline void expect_close(std::span<const float> actual, std::span<const float> expected, float tolerance,
@@ -132,6 +130,7 @@ inline EngineOptions options(const std::string& model, DType dtype = DType::f32)
   EngineOptions o;
   o.model_dir = fixture(model);
   o.dtype = dtype;
+  o.normalisation = kClipNormalisation;
   o.threads = 1;
   return o;
 }

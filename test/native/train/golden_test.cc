@@ -15,6 +15,7 @@
 
 #include "model/json.h"
 #include "model/safetensors.h"
+#include "support/golden.h"
 #include "train/session.h"
 
 namespace vpref {
@@ -58,9 +59,7 @@ struct Golden {
       for (const Json& rejected : at(row, "rejected").array()) r.answers.push_back(ids_of(rejected));
       for (const Json& ref : at(json, "reference").array()[n].array()) r.reference.push_back(ref.number());
       const Tensor pixels = images.view("image." + std::to_string(n));
-      r.image = {.height = 128,
-                 .width = 128,
-                 .pixels = std::vector<uint8_t>(pixels.as<uint8_t>(), pixels.as<uint8_t>() + 128 * 128 * 3)};
+      r.image = golden::image(pixels.reshaped({1, 128, 128, 3}), 0);
       rows.push_back(std::move(r));
     }
   }
@@ -100,7 +99,7 @@ TrainerOptions options_for(const std::string& loss) {
 
 struct GoldenRun {
   Context ctx{Device::cpu, 2};
-  Model model{kFixtures + "/demo/tiny-llava", Device::cpu, DType::f32};
+  Model model{kFixtures + "/demo/tiny-llava", Device::cpu, DType::f32, kClipNormalisation};
   TrainSession session;
   explicit GoldenRun(TrainerOptions options) : session(ctx, model, std::move(options), kGolden + "/adapter") {}
 };
@@ -210,7 +209,8 @@ TEST(GoldenTraining, MicroBatchesAndRecomputeLevelsAgree) {
 }
 
 RowSize size_of(const SessionRow& s) {
-  RowSize size{.images = int64_t(s.images.size())};
+  const int64_t image_rows = 64 * int64_t(s.images.size());
+  RowSize size{.image_rows = image_rows, .features = image_rows};
   for (const SegmentInput& segment : s.row.segments) {
     size.rows += int64_t(segment.token_ids.size());
     if (segment.branch >= 0) size.targets += int64_t(segment.token_ids.size());
@@ -341,7 +341,7 @@ TEST(GoldenTraining, ResumedRunIsTheStraightRunBitForBit) {
 TEST(GoldenTraining, AtTheStartRewardsAreZeroAndSwappingFlipsTheMargin) {
   TrainerOptions options = options_for("sigmoid");
   Context ctx{Device::cpu, 2};
-  Model model{kFixtures + "/demo/tiny-llava", Device::cpu, DType::f32};
+  Model model{kFixtures + "/demo/tiny-llava", Device::cpu, DType::f32, kClipNormalisation};
   TrainSession fresh(ctx, model, options, "");
   auto rows = rows_with(1);
   const auto start = fresh.score(rows, true);
