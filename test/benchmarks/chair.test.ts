@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+// Covers src/benchmarks/coco-questions.ts src/benchmarks/scoring/mentions.ts src/benchmarks/scoring/coco.ts
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { cocoId, joinPairs, mentionsOf, readCocoObjects } from '../../src/benchmarks/chair/objects.ts';
+import { cocoId, joinPairs, mentionsOf, readCocoObjects } from '../../src/benchmarks/scoring/coco.ts';
 import { parseEvalFile } from '../../src/benchmarks/scoring/file.ts';
 import { englishTables } from '../support/english.ts';
 import { evaluateContents } from '../support/evaluate.ts';

@@ -3,12 +3,12 @@
 // whose counters start at 0.001 and whose F1 is made of rounded figures; `--parse strict` has neither.
 
 import { pythonRound } from '../../python/number.ts';
-import { parsePopeStrict } from '../pope/score.ts';
 import { type Answer, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
 import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { type EvalOptions, finite } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { clusteredInterval } from '../scoring/statistics.ts';
+import { strictYesNo } from '../scoring/yes-no.ts';
 import { describe, type Named, readAmberTables } from './describe.ts';
 import { type AmberLabel, annotationLabels, GENERATIVE, ownLabel } from './label.ts';
 
@@ -118,7 +118,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
 
 // The official files hold Yes or No and nothing else: strings are compared.
 function readYesNo(text: string, { parse }: EvalOptions): 'yes' | 'no' | undefined {
-  if (parse === 'strict') return parsePopeStrict(text);
+  if (parse === 'strict') return strictYesNo(text);
   return text === 'Yes' ? 'yes' : text === 'No' ? 'no' : undefined;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Object HalBench: questions about 300 images of COCO.
-import { cocoQuestions } from '../chair/import.ts';
+import { cocoQuestions } from '../coco-questions.ts';
 
 export const objhalQuestions = cocoQuestions(
   'objhal',

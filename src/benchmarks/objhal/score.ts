@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Object HalBench: a judge lists the objects that an answer names, each counts once, against COCO's. Source: RLAIF-V
 // eval/eval_gpt_obj_halbench.py (extraction, rules, review file) and summarize_gpt_obj_halbench_review.py.
+
 import type { English } from '../../python/nltk/english.ts';
 import { pythonSplit } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
-import { type CocoObjects, cocoId, joinPairs, type Mention, mentionsOf, readCocoObjects } from '../chair/objects.ts';
-import { chairFigures, englishOf, type ImageLabel, imageLabels, mentionInterval } from '../chair/score.ts';
 import type { Answer } from '../scoring/answers.ts';
+import { type CocoObjects, cocoId, joinPairs, type Mention, mentionsOf, readCocoObjects } from '../scoring/coco.ts';
 import type { EvalFile } from '../scoring/file.ts';
 import type { Joined } from '../scoring/join.ts';
 import { holdRecords, readJudged } from '../scoring/judged.ts';
+import { chairFigures, englishOf, type ImageLabel, imageLabels, mentionInterval } from '../scoring/mentions.ts';
 import { type EvalInput, finite } from '../scoring/score-row.ts';
 import { benchmarkScorer } from '../scoring/scorer.ts';
 

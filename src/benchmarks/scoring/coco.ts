@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // COCO's 80 classes as captions name them: synonyms, pairs of words that are one, and what is true of an image by its
 // instances and captions. Source: LisaAnne/Hallucination utils/chair.py.
+
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
-import type { EvalFile } from '../scoring/file.ts';
+import type { EvalFile } from './file.ts';
 
 export interface CocoObjects {
   /** Name or synonym -> class. */
