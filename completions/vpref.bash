@@ -66,7 +66,7 @@ _vpref() {
         --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--summary|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --summary --threads --turns --help'
-      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records alpaca-eval amber gqa hallusionbench judge-agreement llava-bench mmbench mmhal mmvet mt-bench pope scienceqa seed-bench shr'
+      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records alpaca-eval amber chair gqa hallusionbench judge-agreement llava-bench mmbench mmhal mmvet mt-bench objhal pope scienceqa seed-bench shr'
       ;;
     mix)
       case $prev in

@@ -59,7 +59,9 @@ export default class Eval extends RecordCommand {
   static override flags = {
     labels: filesFlag("the benchmark's own label files; records that carry `reference` need none"),
     questions: filesFlag("the benchmark's question file, where ids or categories stand in it"),
-    tables: filesFlag("side tables: AlpacaEval's df_gamed.csv (length-controlled), synonyms for hallucination"),
+    tables: filesFlag(
+      'side tables that a benchmark reads: df_gamed.csv (alpaca-eval), synonyms.txt (chair, objhal), relation.json (amber)',
+    ),
     parse: Flags.option({ options: ['official', 'strict'] as const })({
       default: 'official',
       summary: 'read answers as the official script, accidents included, or as a careful reader',

@@ -35,7 +35,7 @@ describe('questions', () => {
     // existence: Yes No No Yes of yes no no no: right 3 / 4.001 = 75.0, precision 2 / 2.001 = 100.0 (99.95), recall 2 / 3.001 = 66.6
     // F1 = 2 x 1 x 0.666 / (1.666 + 0.001) = 79.9.  state: No of no: 1 / 1.001 = 99.9 thrice, F1 = 2 x 0.999^2 / (1.998 + 0.0001) = 99.9
     // relation: "Yes." is neither: 0, no No said: 0 / 0.001
-    const { rows } = await evaluateContents(
+    const { rows, notes } = await evaluateContents(
       'amber',
       { 'a.json': JSON.stringify(answersTo(['Yes', 'No', 'No', 'Yes', 'No', 'Yes.'])) },
       { 'annotations.json': JSON.stringify(labels) },
@@ -50,6 +50,7 @@ describe('questions', () => {
     });
     assertFigures(rowOf(rows, 'state'), { accuracy: 99.9, precision: 99.9, recall: 99.9, f1: 99.9 });
     assertFigures(rowOf(rows, 'relation'), { n: 1, accuracy: 0, precision: 0, recall: 0, f1: 0, unparsed: 1 });
+    assert.match(notes.join('\n'), /^1 answers are not exactly Yes or No/m);
     // all: right 4 / 6.001 = 66.7, precision 3 / 3.001 = 100.0, recall 3 / 4.001 = 75.0, F1 = 1.5 / 1.7501 = 85.7
     assertFigures(rowOf(rows), { n: 6, accuracy: 66.7, precision: 100, recall: 75, f1: 85.7, score: 150 / 1.7501 });
   });

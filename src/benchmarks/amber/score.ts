@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // AMBER: yes-no questions, where no is the positive class, and descriptions. Source: junyangwang0410/AMBER inference.py,
 // whose counters start at 0.001 and whose F1 is made of rounded figures; `--parse strict` has neither.
+
 import { pythonRound } from '../../python/number.ts';
-import { parsePopeStrict } from '../pope/score.ts';
-import {
-  type Answer,
-  countStates,
-  type Joined,
-  labelsOfRecords,
-  readAnswers,
-  withoutUnasked,
-} from '../scoring/answers.ts';
+import { type Answer, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
+import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { type EvalOptions, finite } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { clusteredInterval } from '../scoring/statistics.ts';
+import { strictYesNo } from '../scoring/yes-no.ts';
 import { describe, type Named, readAmberTables } from './describe.ts';
 import { type AmberLabel, annotationLabels, GENERATIVE, ownLabel } from './label.ts';
 
@@ -51,9 +46,9 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
       );
     return { answers, labels: asked };
   },
-  mark(joined, { tables: files, options }) {
+  mark(joined, { tables: files, options }, notes) {
     const tables = joined.some(({ label }) => label.kind === GENERATIVE) ? readAmberTables(files) : undefined;
-    return joined.map((question) => {
+    const questions = joined.map((question): AmberQuestion => {
       const { label, answer } = question;
       const isScored = answer !== undefined && answer.failed === undefined;
       const isText = isScored && label.kind === GENERATIVE;
@@ -65,6 +60,12 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
         hasSimilar: tables?.similar !== undefined,
       };
     });
+    const others = questions.filter((one) => one.isScored && isQuestion(one) && one.said === undefined).length;
+    if (others > 0 && options.parse === 'official')
+      notes.push(
+        `${others} answers are not exactly Yes or No, and count as neither, as in the script (--parse strict reads them)`,
+      );
+    return questions;
   },
   parts(questions) {
     const part = (split: string, kinds: readonly string[]) =>
@@ -117,7 +118,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
 
 // The official files hold Yes or No and nothing else: strings are compared.
 function readYesNo(text: string, { parse }: EvalOptions): 'yes' | 'no' | undefined {
-  if (parse === 'strict') return parsePopeStrict(text);
+  if (parse === 'strict') return strictYesNo(text);
   return text === 'Yes' ? 'yes' : text === 'No' ? 'no' : undefined;
 }
 

@@ -6,6 +6,7 @@ import { claimsReply } from './claims.ts';
 import { gradeReply } from './grade.ts';
 import { jsonReply } from './json.ts';
 import { judgementReply } from './judgement.ts';
+import { namesReply } from './names.ts';
 import { probabilityReply } from './probability.ts';
 import { rankingReply } from './ranking.ts';
 import { ratingReply } from './rating.ts';
@@ -22,6 +23,7 @@ export const replyReaders = {
   ranking: afterReasoning(rankingReply),
   choice: afterReasoning(choiceReply),
   judgement: afterReasoning(judgementReply),
+  names: afterReasoning(namesReply),
   probability: probabilityReply,
 } satisfies Record<string, ReplyReader>;
 
