@@ -44,7 +44,7 @@ _vpref() {
         --baseline|--beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--require|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--allow-missing --baseline --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --require --resamples --response --seed --split --tables --test --view --help'
-      first='alpaca-eval amber consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench pope rewards scienceqa seed-bench shr compare gate'
+      first='alpaca-eval amber chair consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench objhal pope rewards scienceqa seed-bench shr compare gate'
       ;;
     export)
       case $prev in
