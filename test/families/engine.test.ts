@@ -62,14 +62,13 @@ for (const name of ['qwen2', 'qwen3', 'mistral', ...VISION]) {
           for (const [index, { id, answers }] of rows.entries())
             for (const [k, { text, sum }] of answers.entries())
               assertNear(scored[index]!.choice_logps![k]!, sum, `${id}: ${JSON.stringify(text)}`);
-          // Greedy answers, as far as rounding cannot turn them.
+          const ends = stopList(name, layout);
+          assert.deepEqual([...model.policy.info.eosIds].sort(), ends);
+          // Greedy answers of the same stop list, as far as rounding cannot turn them.
+          if (String(ends) !== String(stopList(name, 'ckpt'))) return;
           const sampled = await stageOver(sample(GREEDY, model.context), records);
           for (const [index, { id, greedy }] of rows.entries())
             if (greedy.min_margin > 1e-3) assert.equal(sampled[index]!.responses![0]!.text, greedy.text, id);
-          const { eos_token_id: ends } = JSON.parse(
-            readFileSync(`${FAMILY_FIXTURES}/${name}/ckpt/generation_config.json`, 'utf8'),
-          );
-          assert.deepEqual([...model.policy.info.eosIds].sort(), [ends].flat().sort());
         }),
     );
 
@@ -131,6 +130,13 @@ function savedAgain(name: string): string {
   rmSync(join(dir, 'preprocessor_config.json'), { force: true });
   cpSync(`${FAMILY_FIXTURES}/${name}/alt-v5`, dir, { recursive: true });
   return dir;
+}
+
+/** Of generation_config.json, which transformers 5 writes anew with the end token alone. */
+function stopList(name: string, layout: string): number[] {
+  const file = `${FAMILY_FIXTURES}/${name}/${layout}/generation_config.json`;
+  const { eos_token_id: ends } = JSON.parse(readFileSync(file, 'utf8'));
+  return [ends].flat().sort();
 }
 
 const scoreAll = (records: VprefRecord[], { context }: OpenModel) => stageOver(score(context), records);

@@ -44,7 +44,7 @@ interface Spelled {
 
 /** Spellings of the same ids are one. Throws RunError{"guide"} where one begins another: then the shorter holds the longer one's probability too. */
 export function spelledReplies(
-  prepared: Pick<PreparedPrompt, 'prompt' | 'numPositions'>,
+  prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds' | 'numPositions'>,
   replies: readonly AllowedReply[],
   context: ModelContext,
 ): Spelled[] {
