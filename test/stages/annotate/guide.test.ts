@@ -31,6 +31,7 @@ test('every guide that comes with the program loads, has its own name and render
     'mmhal',
     'mt-bench',
     'mt-bench-pair',
+    'reward',
     'shr',
     'yes-no',
   ];

@@ -10,6 +10,7 @@ import { probabilityReply } from './probability.ts';
 import { rankingReply } from './ranking.ts';
 import { ratingReply } from './rating.ts';
 import type { ReplyReader } from './reading.ts';
+import { rewardReply } from './reward.ts';
 import { twoScoresReply } from './two-scores.ts';
 import { verdictReply } from './verdict.ts';
 
@@ -23,6 +24,7 @@ export const replyReaders = {
   choice: afterReasoning(choiceReply),
   judgement: afterReasoning(judgementReply),
   probability: probabilityReply,
+  reward: rewardReply,
 } satisfies Record<string, ReplyReader>;
 
 /** What is read of a call that splits an answer, whatever the guide's reply is. */
