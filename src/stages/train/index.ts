@@ -2,8 +2,8 @@
 // The training run: rows in, one metric row a step out, checkpoints on the way.
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, StepResult, TrainerEngine, TrainerSettings, TrainRow } from '../../engine/train-requests.ts';
+import type { ModelContext } from '../../model/context.ts';
 import { RunError, UsageError } from '../../records/error.ts';
-import type { ModelContext } from '../model-context.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CollapseWatch } from './collapse.ts';
 import { firstRewardsWarning } from './first-rewards.ts';
