@@ -2,18 +2,12 @@
 // The log-probabilities of a question's allowed replies: all spellings are branches behind one prompt, in one request.
 import type { PolicyEngine } from '../../../engine/requests.ts';
 import { type Attempt, failed } from '../../../http/attempt.ts';
+import type { ModelContext, PreparedPrompt } from '../../../model/context.ts';
+import { answerIds, loadImages, preparePrompt, writtenTurns } from '../../../model/prompt.ts';
+import { planRecord } from '../../../model/record-plan.ts';
 import { FieldError, RunError } from '../../../records/error.ts';
 import type { VprefRecord } from '../../../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../../../records/view.ts';
-import {
-  answerIds,
-  loadImages,
-  type ModelContext,
-  type PreparedPrompt,
-  planRecord,
-  preparePrompt,
-  writtenTurns,
-} from '../../model-context.ts';
 import { type AllowedReply, logSumExp } from '../allowed-replies.ts';
 
 /** What ends the run: the engine is gone, or the guide asks this model what it cannot answer. */
@@ -30,7 +24,7 @@ export async function askProbabilities(
   try {
     const plan = await planRecord(row, context);
     const images = await loadImages(row, viewInputs(record, ORIGINAL_VIEW), plan, context);
-    const prepared = preparePrompt(writtenTurns(row, images.length), images, plan, context);
+    const prepared = preparePrompt(writtenTurns(row, images.length, context), images, plan, context);
     const logps = await replyLogps(context.engine, prepared, spelledReplies(prepared, replies, context), signal);
     const usage = { input_tokens: prepared.promptIds.length, output_tokens: 0 };
     return { outcome: 'ok', text: JSON.stringify(logps), usage };
@@ -50,7 +44,7 @@ interface Spelled {
 
 /** Spellings of the same ids are one. Throws RunError{"guide"} where one begins another: then the shorter holds the longer one's probability too. */
 export function spelledReplies(
-  prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds'>,
+  prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds' | 'numPositions'>,
   replies: readonly AllowedReply[],
   context: ModelContext,
 ): Spelled[] {

@@ -110,7 +110,7 @@ export function checkRendered(text: string, numImages: number, isVision: boolean
   if (numImages > 0 && !isVision)
     throw new RunError(
       'image',
-      `images: expected none for the served model, whose config has no vision part, got ${numImages}`,
+      `images: expected none for the served model (its config is of no family known to take them), got ${numImages}`,
     );
   if (text === '') throw new RunError('template', 'the chat template of the served model renders nothing');
 }

@@ -9,6 +9,7 @@ import { modelFacts } from '../../../http/model-facts.ts';
 import { RunError, UsageError } from '../../../records/error.ts';
 import { splitLogin, withoutLogins } from '../../../records/server-url.ts';
 import type { Turn } from '../../../text/chat-template.ts';
+import type { ImageMarks } from '../../../text/content-kind.ts';
 import { type Judge, type JudgeRequest, turnParts } from '../judge.ts';
 import { httpJudge, trimSlash } from './http-judge.ts';
 import type { JudgeOptions, OwnProvider } from './provider.ts';
@@ -145,11 +146,23 @@ async function servedTemplate(folder: string | undefined): Promise<ServedTemplat
     );
   const { loadTokenizer } = await import('../../../text/tokenizer.ts');
   const { loadChatTemplate } = await import('../../../text/chat-template.ts');
-  const { readJsonObject } = await import('../../../text/json-file.ts');
-  const isVision = (await readJsonObject(join(folder, 'config.json'), 'template'))?.vision_config !== undefined;
-  const template = await loadChatTemplate('auto', folder, await loadTokenizer(folder), { hasVision: isVision });
+  const image = await imageMarksOf(folder);
+  const template = await loadChatTemplate('auto', folder, await loadTokenizer(folder), image ? { image } : {});
   const render = (turns: readonly Turn[]) => template.renderWhole!(turns);
-  return { render, isVision, digest: render(PROBE) };
+  return { render, isVision: image !== undefined, digest: render(PROBE) };
+}
+
+/** Undefined where the folder's config is of no family that we know to take images: its texts are rendered, and records with images refused. */
+async function imageMarksOf(folder: string): Promise<ImageMarks | undefined> {
+  const { readFamilyPlan } = await import('../../../model/images.ts');
+  const { imageMarks } = await import('../../../model/load.ts');
+  try {
+    const { vision } = (await readFamilyPlan(folder)).family;
+    return vision && imageMarks(vision);
+  } catch (cause) {
+    if (cause instanceof RunError) return undefined;
+    throw cause;
+  }
 }
 
 const PROBE: readonly Turn[] = [

@@ -34,7 +34,11 @@ test('spellings of the same tokens count once; one that begins another is no gui
   const context = await fakeContext();
   const template = await context.loadTemplate('auto');
   const text = template.render([{ role: 'user', content: [{ type: 'text', text: 'Well?' }] }]);
-  const prepared = { prompt: { text, ids: context.tokenizer.encode(text), template }, promptIds: new Int32Array(4) };
+  const prepared = {
+    prompt: { text, ids: context.tokenizer.encode(text), template },
+    promptIds: new Int32Array(4),
+    numPositions: 4,
+  };
   const spelled = (table: string) => spelledReplies(prepared, parseReplies(table)!, context);
   assert.deepEqual(
     spelled('{"a": [1, "Yes"], "b": [0, "No"]}').map(({ spelling }) => spelling),
