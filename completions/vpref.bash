@@ -12,9 +12,10 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --order) COMPREPLY=($(compgen -W 'shuffled given' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --attempts|--base-url|--batch-dir|--cache|--claims|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --reward-api) COMPREPLY=($(compgen -W 'vllm-pooling vllm-classify sglang' -- "$cur")); return ;;
+        --attempts|--base-url|--batch-dir|--cache|--claims|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--reward-template|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--attempts --base-url --batch --batch-dir --cache --claims --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
+      words='--attempts --base-url --batch --batch-dir --cache --claims --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --reward-api --reward-template --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
       ;;
     augment)
       case $prev in

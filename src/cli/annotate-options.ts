@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of annotate, and the settings that they come to.
 import { Flags, type Interfaces } from '@oclif/core';
+import { UsageError } from '../records/error.ts';
 import type { AnnotateSettings } from '../stages/annotate/open.ts';
-import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS } from '../stages/annotate/providers/index.ts';
+import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS, ownGuide } from '../stages/annotate/providers/index.ts';
+import { rewardApiNames } from '../stages/annotate/providers/reward-apis.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
 import { integerFlag, numberFlag, recordFlags } from './flags.ts';
 import type { RunContext } from './run-context.ts';
@@ -32,6 +34,13 @@ export const annotateFlags = {
   'key-env': Flags.string({
     helpValue: 'NAME',
     summary: "environment variable that holds the key, instead of the provider's",
+  }),
+  'reward-api': Flags.option({ options: rewardApiNames })({
+    summary: 'reward: what the server speaks; else it is asked',
+  }),
+  'reward-template': Flags.string({
+    helpValue: 'DIR',
+    summary: "reward: folder of the served model's tokenizer and chat template, for SGLang",
   }),
   temperature: numberFlag({ min: 0, helpValue: 'T', summary: "judge's temperature; default: the guide's" }),
   'top-p': numberFlag({ min: 0, max: 1, helpValue: 'P', summary: "judge's top-p; default: the guide's" }),
@@ -92,7 +101,7 @@ type AnnotateFlags = Interfaces.InferredFlags<typeof annotateFlags>;
 
 /** Of --summary; cost_usd is null where the judge's price is not known. */
 export function annotateFigures(
-  { judge, guide }: AnnotateFlags,
+  { judge, guide }: Pick<AnnotateSettings, 'judge' | 'guide'>,
   { rows: _rows, cost, mass, ...counts }: Tally,
 ): object {
   const meanMass = mass.n > 0 && { mean_mass: mass.sum / mass.n };
@@ -102,9 +111,10 @@ export function annotateFigures(
 /** What the flags ask for. */
 export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   const { flags, stop } = run;
+  checkRewardFlags(run);
   return {
     judge: flags.judge,
-    guide: flags.guide,
+    guide: run.given.has('guide') ? flags.guide : (ownGuide(flags.judge) ?? flags.guide),
     claims: flags.claims,
     runs: flags.runs,
     seed: flags.seed,
@@ -119,6 +129,8 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
       baseUrl: flags['base-url'],
       keyVariable: flags['key-env'],
       reasoningTokens: flags['reasoning-tokens'],
+      rewardApi: flags['reward-api'],
+      rewardTemplate: flags['reward-template'],
       timeoutMs: flags.timeout * 1000,
       concurrency: callsAtATime(run),
       environment: process.env,
@@ -136,6 +148,15 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
     batchFolder: flags.batch === undefined ? undefined : flags['batch-dir'],
     signal: stop,
   };
+}
+
+/** Flags of reward judges go with no other; a reward judge's server is in its name. */
+function checkRewardFlags({ flags, given }: RunContext<AnnotateFlags, unknown>): void {
+  const isReward = ownGuide(flags.judge) === 'reward';
+  for (const name of ['reward-api', 'reward-template'])
+    if (given.has(name) && !isReward) throw new UsageError(`--${name}: expected --judge reward:URL`);
+  for (const name of ['base-url', 'reasoning-tokens', 'no-schema'])
+    if (given.has(name) && isReward) throw new UsageError(`--${name}: expected none with --judge reward:URL`);
 }
 
 /** What our own engine is asked at a time it puts into its batches: more questions share what they begin with. */

@@ -25,7 +25,8 @@ export default class Annotate extends RecordCommand {
     if (flags.batch === 'submit')
       return this.runTable(Annotate, (run) => submitAnnotate(run.records(), annotateSettings(run)));
     await this.runStage(Annotate, async (run) => {
-      const { stage, tally } = await openAnnotate(annotateSettings(run));
+      const settings = annotateSettings(run);
+      const { stage, tally } = await openAnnotate(settings);
       run.atEnd(() => {
         run.note(describeTally(tally));
         const doubt = describeMass(tally);
@@ -33,7 +34,7 @@ export default class Annotate extends RecordCommand {
       });
       run.showFigures(annotateProgress(tally));
       if (!computesHere(run.flags.judge)) run.noteIdle({ threads: 'only a local judge computes here' });
-      run.addFigures(() => annotateFigures(flags, tally));
+      run.addFigures(() => annotateFigures(settings, tally));
       return stage;
     });
   }

@@ -83,6 +83,8 @@ export interface Judge {
   seesRecord?: boolean;
   /** It answers requests with `replies`. */
   readsProbabilities?: boolean;
+  /** It is shown the dialogue with an answer, and gives a number. */
+  scoresDialogues?: boolean;
   /** Asks once. Throws TransportError when no whole answer arrived; everything else is an attempt's outcome. */
   ask(request: JudgeRequest, signal: AbortSignal): Promise<Attempt>;
   close(): Promise<void>;

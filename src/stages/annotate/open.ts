@@ -114,7 +114,7 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   const { runs, seed, shuffle, overrides, judgeOptions } = settings;
   const ready = await readyGuide(loadGuide(settings.guide));
   const judge = await openJudge(settings.judge, judgeOptions);
-  checkProbabilities(ready.guide, judge, settings);
+  checkUndrawn(ready.guide, judge, settings);
   checkSampling(judge, overrides);
   const leftOut = leftOutOfGuide(ready.guide, judge, overrides);
   if (leftOut.length > 0)
@@ -126,13 +126,17 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   return { ready, judge, cache, runs, seed, shuffle, overrides, onBadRow: judgeOptions.warn };
 }
 
-/** Replies that are read from the model are the same each time, and nobody else can give them. */
-function checkProbabilities({ name, reply, claims }: Guide, judge: Judge, settings: AnnotateSettings): void {
-  if (reply !== 'probability') return;
-  if (judge.readsProbabilities !== true)
+/** Replies that are no text are the same each time, and only some judges give them. */
+function checkUndrawn({ name, reply, claims }: Guide, judge: Judge, settings: AnnotateSettings): void {
+  if ((reply === 'reward') !== (judge.scoresDialogues === true))
+    throw new UsageError(
+      `--guide ${name}: guide reward goes with --judge reward:URL and with no other, got ${judge.name}`,
+    );
+  if (reply !== 'probability' && reply !== 'reward') return;
+  if (reply === 'probability' && judge.readsProbabilities !== true)
     throw new UsageError(`--guide ${name}: asks for probabilities: expected --judge local:DIR, got ${judge.name}`);
   const { runs, overrides } = settings;
-  if (runs > 1) throw new UsageError(`--runs: expected 1 with guide ${name} (probabilities are the same each time)`);
+  if (runs > 1) throw new UsageError(`--runs: expected 1 with guide ${name} (its scores are the same each time)`);
   const drawn = {
     '--temperature': overrides.temperature,
     '--top-p': overrides.topP,
@@ -140,7 +144,7 @@ function checkProbabilities({ name, reply, claims }: Guide, judge: Judge, settin
   };
   for (const [flag, value] of Object.entries(drawn))
     if (value !== undefined && !claims)
-      throw new UsageError(`${flag}: expected none with guide ${name}, which reads probabilities and draws no text`);
+      throw new UsageError(`${flag}: expected none with guide ${name}, which draws no text`);
 }
 
 /** Two wishes of the user that the model takes only one of. */

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Template } from '@huggingface/jinja';
 import { type ImageLimits, limitsOf, pictureChange, readImageBytes } from '../../http/image-part.ts';
+import type { SpokenTurn } from '../../records/dialogue.ts';
 import { RunError } from '../../records/error.ts';
 import { imageHeader } from '../../records/image-header.ts';
 import { randomStream } from '../../records/random.ts';
@@ -60,7 +61,7 @@ export async function askQuestion(
   const { record, call, run, overrides } = item;
   // The claims of an answer are in its words.
   const images = guide.images && !call.isSplit ? (record.images ?? []) : [];
-  const system = ready.system?.render(call.variables).trim();
+  const system = guide.reply === 'reward' ? String(call.variables.system) : ready.system?.render(call.variables).trim();
   const user = (call.isSplit ? ready.split! : ready.user).render(call.variables).trim();
   const reader = replyReader(guide, call);
   const replies = call.isSplit || guide.replies.length === 0 ? undefined : guide.replies;
@@ -69,12 +70,12 @@ export async function askQuestion(
   const facts = await Promise.all(images.map((image, index) => imageFacts(image, limits, `images[${index}]`)));
   const request: Omit<JudgeRequest, 'key'> = {
     ...(system ? { system } : {}),
-    turns: [{ role: 'user', text: user }],
+    turns: guide.reply === 'reward' ? dialogueTurns(call) : [{ role: 'user', text: user }],
     images,
     ...(call.numberImages && images.length > 0 ? { numberImages: true } : {}),
     ...(schema ? { schema } : {}),
     ...(replies ? { replies } : {}),
-    parameters: replies ? NOTHING_DRAWN : judgeParameters(guide, judge, item),
+    parameters: replies || guide.reply === 'reward' ? NOTHING_DRAWN : judgeParameters(guide, judge, item),
     about: {
       record,
       guide: guide.name,
@@ -99,6 +100,14 @@ export async function askQuestion(
     promptSha256,
     inputTokens: textTokens(`${system ?? ''}${user}`) + imageTokens,
   };
+}
+
+/** The dialogue as it was, with the answer at its end. */
+function dialogueTurns({ variables, answers }: PlannedCall): JudgeRequest['turns'] {
+  const turns = (variables.conversation as SpokenTurn[]).flatMap(({ role, content }) =>
+    role === 'system' ? [] : [{ role, text: content }],
+  );
+  return [...turns, { role: 'assistant', text: answers[0]!.text }];
 }
 
 /** What reads the reply to a call of this guide. */

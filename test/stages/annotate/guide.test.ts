@@ -27,6 +27,7 @@ test('every guide that comes with the program loads, has its own name and render
     'mmhal',
     'mt-bench-pair',
     'objects',
+    'reward',
     'yes-no',
   ])
     assert.ok(names.includes(name), name);

@@ -11,6 +11,7 @@ import { probabilityReply } from './probability.ts';
 import { rankingReply } from './ranking.ts';
 import { ratingReply } from './rating.ts';
 import type { ReplyReader } from './reading.ts';
+import { rewardReply } from './reward.ts';
 import { twoScoresReply } from './two-scores.ts';
 import { verdictReply } from './verdict.ts';
 
@@ -25,6 +26,7 @@ export const replyReaders = {
   judgement: afterReasoning(judgementReply),
   names: afterReasoning(namesReply),
   probability: probabilityReply,
+  reward: rewardReply,
 } satisfies Record<string, ReplyReader>;
 
 /** What is read of a call that splits an answer, whatever the guide's reply is. */
