@@ -251,7 +251,7 @@ def amber():
         answers = [{"id": r["id"], "response": caption(r) if r["type"] == "generative" else rng.choice(["Yes", "No", "No", "yes", "No."]) if rng.random() < 0.4 else r["truth"].capitalize()} for r in annotations]
         path = write("answers.json", answers)
         ours = {row["split"]: row for row in vpref("amber", path, "--labels", script("AMBER", "data", "annotations.json"), *tables, *extra)}
-        pairs = [(f"{split} {figure}", value, ours[split][figure]) for split, block in official(path, near).items() for figure, value in block.items()]
+        pairs = [(f"{split} {figure}", value, ours[split][figure if extra or split != "generative" else f"exact_{figure}"]) for split, block in official(path, near).items() for figure, value in block.items()]
         compare(f"amber, {name}", pairs)
     exact = ["Yes", "No", "yes", "no", "YES", "Yes.", " Yes", "No ", "", "Y", "No\n", "Yes, it is", "\u662f"]
     yes, no = next(r for r in annotations if r["truth"] == "yes"), next(r for r in annotations if r["truth"] == "no")

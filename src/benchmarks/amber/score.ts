@@ -91,18 +91,14 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
       return { ...{ n: 0, score: null }, ...(yesNo ?? described), ...states };
     const { ci95, clusters, ...questionFigures } = yesNo;
     // The paper's sum of both: (100 - CHAIR + F1) / 2.
-    const score = finite((100 - (described.chair ?? Number.NaN) + (yesNo.f1 ?? Number.NaN)) / 2);
+    const chair = described.printed ?? described.score ?? Number.NaN;
+    const score = finite((100 - chair + (yesNo.f1 ?? Number.NaN)) / 2);
     return {
       ...questionFigures,
       ...described,
-      ...{
-        n: scored.length,
-        score,
-        printed: undefined,
-        amber_score: score,
-        ci95: null,
-        clusters: clusterCount(scored),
-      },
+      ...{ n: scored.length, score, printed: undefined },
+      ...officialNames({ amber_score: score }, texts[0]!.hasSimilar),
+      ...{ ci95: null, clusters: clusterCount(scored) },
       ...states,
     };
   },
@@ -159,6 +155,12 @@ function yesNoFigures(part: readonly AmberQuestion[], split: string, { parse }: 
   };
 }
 
+/** Without near words a figure is not the official one, and does not go by its name. */
+function officialNames(figures: Readonly<Record<string, number | null>>, hasSimilar: boolean) {
+  if (hasSimilar) return figures;
+  return Object.fromEntries(Object.entries(figures).map(([name, value]) => [`exact_${name}`, value]));
+}
+
 /** CHAIR, cover, Hal and Cog. */
 function descriptionFigures(part: readonly AmberQuestion[], { parse }: EvalOptions) {
   const named = part.map((question) => question.named!);
@@ -168,25 +170,21 @@ function descriptionFigures(part: readonly AmberQuestion[], { parse }: EvalOptio
   const count = (key: keyof Named) => sumOf(named, (one) => one[key]);
   const chair = raw(count('hallucinated'), count('nouns'));
   const clean = named.filter(({ hallucinated }) => hallucinated === 0).length;
+  const numTruths = sumOf(part, ({ label }) => label.truth.length);
+  const numImagined = sumOf(part, ({ label }) => label.hallu.length);
+  const hasSimilar = part[0]!.hasSimilar;
+  const figures = {
+    chair: printed(chair),
+    cover: printed(raw(count('covered'), numTruths)),
+    hal: printed(100 - raw(clean, part.length)),
+    cog: printed(raw(count('imagined'), numImagined)),
+  };
   return {
     n: part.length,
     score: finite(chair),
     ...(isOfficial && { printed: printed(chair) }),
-    chair: printed(chair),
-    cover: printed(
-      raw(
-        count('covered'),
-        sumOf(part, ({ label }) => label.truth.length),
-      ),
-    ),
-    hal: printed(100 - raw(clean, part.length)),
-    cog: printed(
-      raw(
-        count('imagined'),
-        sumOf(part, ({ label }) => label.hallu.length),
-      ),
-    ),
-    similar: part[0]!.hasSimilar ? 'table' : 'none',
+    ...officialNames(figures, hasSimilar),
+    similar: hasSimilar ? 'table' : 'none',
     ...clusteredInterval(
       part.map(({ label, named }) => ({ cluster: label.cluster, sums: [named!.hallucinated, named!.nouns] })),
       ([hallucinated, nouns]) => (100 * hallucinated!) / nouns!,
