@@ -20,6 +20,7 @@ import {
   writtenTurns,
 } from '../model-context.ts';
 import { rowSize } from './memory.ts';
+import { weightAndBeta } from './row-weight.ts';
 
 export interface RowOptions {
   needs: LossNeeds;
@@ -58,7 +59,7 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   const prepared = preparePrompt(turns, clean, plan, context);
   if (options.needs.label && row.record.label === undefined)
     throw new RecordError(row, 'label', 'true or false (pair --rule kto)', 'nothing');
-  const base = { id: row.record.id, label: row.record.label ?? true };
+  const base = { id: row.record.id, label: row.record.label ?? true, ...weightAndBeta(row) };
   const ref = referenceSums(row, options.needs);
   const shared = ref === undefined ? base : { ...base, ref };
   if (!options.needs.rejected) {
