@@ -165,6 +165,10 @@ export interface VprefRecord {
   rejected_images?: string[] | string[][];
   response?: string;
   label?: boolean;
+  /** Used by train where it is a number; of 0.1 it may be a user's own field. */
+  weight?: unknown;
+  /** Likewise. */
+  beta?: unknown;
   ref_chosen_logps?: number;
   ref_rejected_logps?: number | number[];
   ref_chosen_logps_rejected_images?: number | number[];
