@@ -28,10 +28,11 @@ _vpref() {
       case $prev in
         --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--model|-o|--output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--image|--max-pixels|--min-pixels|--model|-o|--output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --device --dtype --model -o --output --progress -q --quiet --help'
+      words='--adapter --device --dtype --image --image-mode --max-pixels --min-pixels --model -o --output --progress -q --quiet --help'
       ;;
     eval)
       case $prev in
@@ -92,13 +93,13 @@ _vpref() {
       case $prev in
         --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
-        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --help'
       ;;
     report)
       case $prev in
@@ -111,31 +112,31 @@ _vpref() {
       case $prev in
         --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
-        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--summary|--temperature|--template|--template-arg|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--max-pixels|--min-pixels|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--summary|--temperature|--template|--template-arg|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --model -n --n --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --steer --stop --stop-repeats --summary --temperature --template --template-arg --threads --timeout --top-k --top-p --verbose --views --help'
+      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --max-pixels --min-pixels --model -n --n --on-error -o --output --preset --progress -q --quiet --requeue --resume --seed --shard --steer --stop --stop-repeats --summary --temperature --template --template-arg --threads --timeout --top-k --top-p --verbose --views --help'
       ;;
     score)
       case $prev in
         --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
-        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --view) COMPREPLY=($(compgen -W 'original' -- "$cur")); return ;;
-        --adapter|--batch-tokens|--limit|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
       ;;
     train)
       case $prev in
         --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
-        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop' -- "$cur")); return ;;
+        --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --keep-best) COMPREPLY=($(compgen -W 'eval/loss eval/rewards/accuracies eval/rewards/margins eval/rewards/chosen eval/rewards/rejected eval/logps/chosen eval/logps/rejected' -- "$cur")); return ;;
         --loss-on) COMPREPLY=($(compgen -W 'last all' -- "$cur")); return ;;
         --lr-schedule) COMPREPLY=($(compgen -W 'cosine linear constant' -- "$cur")); return ;;
@@ -145,9 +146,9 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --recompute) COMPREPLY=($(compgen -W 'auto 0 1 2 3' -- "$cur")); return ;;
         --zero) COMPREPLY=($(compgen -W 'auto 0 1' -- "$cur")); return ;;
-        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-steps|--memory-limit|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-steps --memory-limit --method --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --ranks --recompute --requeue --resume --rslora --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
+      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --ranks --recompute --requeue --resume --rslora --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

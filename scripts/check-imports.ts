@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps the import rule of ARCHITECTURE.md: which folder of src/ may import which, and no cycles between files.
+// Keeps the import rule of ARCHITECTURE.md: which folder of src/ may import which, and no cycles between files; a family is known to families/index.ts alone.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,35 +8,58 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Folder -> folders it may import beside itself. */
 const allowed: Record<string, string[]> = {
-  commands: ['flow', 'cli', 'stages', 'benchmarks', 'engine', 'records', 'pixels', 'text', 'http'],
-  stages: ['flow', 'benchmarks', 'engine', 'records', 'pixels', 'text', 'http', 'python'],
+  commands: ['flow', 'cli', 'stages', 'benchmarks', 'model', 'engine', 'records', 'pixels', 'text', 'http'],
+  stages: ['flow', 'benchmarks', 'model', 'engine', 'records', 'pixels', 'text', 'http', 'python', 'families'],
   benchmarks: ['flow', 'stages', 'records', 'text', 'python'],
+  model: ['flow', 'engine', 'records', 'pixels', 'text', 'families'],
+  families: ['pixels', 'records'],
   engine: ['records', 'text'],
-  cli: ['flow', 'records', 'stages', 'engine', 'pixels', 'http'],
+  cli: ['flow', 'records', 'stages', 'model', 'engine', 'pixels', 'http', 'families'],
   pixels: ['records'],
   text: ['records'],
   http: ['records'],
   python: ['records'],
-  workers: ['pixels', 'records', 'stages'],
-  flow: ['engine', 'records'],
+  workers: ['families', 'pixels', 'records', 'stages'],
+  flow: ['engine', 'records', 'pixels'],
   records: [],
 };
 
 const imports = new Map<string, string[]>();
 const problems: string[] = [];
-for (const entry of readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })) {
-  if (!entry.name.endsWith('.ts')) continue;
-  const file = join(entry.parentPath, entry.name).slice(root.length);
+/** The folder of src/ that a file is in; families/ stands beside src/. */
+const folderOf = (file: string) => (file.startsWith('families/') ? 'families' : file.split('/')[1]!);
+const files = ['src', 'families'].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length)),
+);
+for (const file of files) {
   const targets: string[] = [];
   const text = readFileSync(join(root, file), 'utf8');
   for (const [, type, target] of text.matchAll(/^(?:import|export) (type )?[^;]*?from '(\.[^']+)';/gms)) {
     const path = join(dirname(file), target!);
     if (!existsSync(join(root, path))) problems.push(`${file}: imports ${path}, which does not exist`);
-    const [from, to] = [file.split('/')[1]!, path.split('/')[1]!];
+    const [from, to] = [folderOf(file), folderOf(path)];
+    if (from !== 'families' && /^families\/\w+\//.test(path))
+      problems.push(`${file}: a family is asked for in families/index.ts, not imported (${path})`);
     if (from !== to && !allowed[from]?.includes(to)) problems.push(`${file}: ${from} may not import ${to} (${path})`);
     if (type === undefined) targets.push(path);
   }
+  // What differs between families is in their folders.
+  const compares = /\bmodel_?types?(\[0\])?\s*[!=]==?/i.test(text);
+  if (compares && folderOf(file) !== 'families') problems.push(`${file}: compares a model's type; ask its family`);
   imports.set(file, targets);
+}
+
+// What families differ in is theirs, in C++ too: elsewhere none is asked for by its name, and none's header is read.
+for (const entry of readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })) {
+  if (!/\.(cc|h|cu|cuh)$/.test(entry.name)) continue;
+  const file = join(entry.parentPath, entry.name).slice(root.length);
+  const text = readFileSync(join(root, file), 'utf8');
+  if (/model_type\s*(==|!=)|(==|!=)\s*[\w.\->]*model_type\b/.test(text))
+    problems.push(`${file}: compares model_type; what families differ in is asked of the family`);
+  for (const [, path] of text.matchAll(/#include "(families\/[^"/]+\/[^"]+)"/g))
+    problems.push(`${file}: includes ${path}; only families/ may`);
 }
 
 const finished = new Set<string>();

@@ -23,7 +23,7 @@ const declared = new Set<string>();
 const named = new Set<string>();
 const problems: string[] = [];
 for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu|\.h)$/)) {
-  for (const [, imported] of read(test).matchAll(/(?:from|import\() ?'([./]+\/src\/[^']+\.ts)'/g))
+  for (const [, imported] of read(test).matchAll(/(?:from|import\() ?'([./]+\/(?:src|families)\/[^']+\.ts)'/g))
     declared.add(join(dirname(test), imported!));
   for (const [, verb] of read(test).matchAll(/\[\s*'([a-z-]+)'|vpref ([a-z-]+)/g)) if (verb) named.add(verb);
   for (const [, header] of read(test).matchAll(/#include "([^"]+)\.(?:h|cuh)"/g))
@@ -42,7 +42,7 @@ for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu|\.h)$/)) {
 
 // A folder's inner files are tested through the file that others import.
 for (const source of declared)
-  if (source.startsWith('src/') && existsSync(join(root, source)))
+  if (/^(src|families)\//.test(source) && existsSync(join(root, source)))
     for (const [, imported] of read(source).matchAll(/(?:from|import\() ?'(\.[^']+\.ts)'/g)) {
       const inner = join(dirname(source), imported!);
       if (inner.startsWith(`${dirname(source)}/`) && dirname(source).split('/').length > 2) declared.add(inner);
@@ -88,7 +88,11 @@ function hasTest(source: string): boolean {
 const hasCode = (source: string) =>
   !source.endsWith('.ts') || /^(export )?(default |async |abstract )*(function|const|class|let)\b/m.test(read(source));
 
-const sources = [...listFiles('src', /\.ts$/), ...listFiles('native', /\.(cc|cu)$/)].sort();
+const sources = [
+  ...listFiles('src', /\.ts$/),
+  ...listFiles('families', /\.(ts|cc)$/),
+  ...listFiles('native', /\.(cc|cu)$/),
+].sort();
 for (const source of sources) if (hasCode(source) && !hasTest(source)) problems.push(`${source}: has no test`);
 
 for (const problem of problems) console.error(problem);

@@ -98,7 +98,7 @@ describe('the package', () => {
         .map((entry) => join(entry.parentPath, entry.name).slice(root.length));
     const wanted = [
       ...pages.map((name) => `man/${name}`),
-      ...['guides', 'assets', 'completions', 'schema', 'native', 'dist', 'scripts/tables'].flatMap(below),
+      ...['guides', 'assets', 'completions', 'schema', 'native', 'families', 'dist', 'scripts/tables'].flatMap(below),
       ...below('src/benchmarks').filter((path) => path.endsWith('.guide.md')),
       ...['bin/run.js', 'oclif.manifest.json', 'scripts/build-native.sh', 'package.json', 'README.md', 'LICENSE'],
     ];

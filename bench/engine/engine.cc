@@ -52,13 +52,13 @@ template <class Result, class Send>
 Time timed(Engine& engine, int32_t count, Send send) {
   std::vector<std::future<Outcome<Result>>> futures;
   const Time begin = now();
-  engine.hold(true);
+  engine.pace(true);
   for (int32_t i = 0; i < count; ++i) {
     auto promise = std::make_shared<std::promise<Outcome<Result>>>();
     futures.push_back(promise->get_future());
     send(i, [promise](Outcome<Result> outcome) { promise->set_value(std::move(outcome)); });
   }
-  engine.hold(false);
+  engine.pace(false);
   for (auto& f : futures) {
     const Outcome<Result> outcome = f.get();
     if (const Error* e = std::get_if<Error>(&outcome)) throw *e;
@@ -134,7 +134,7 @@ struct Floor {
   double flops = 0, bytes = 0;
 };
 Floor floor_of(const ModelConfig& c, const Shape& s, const Task& task, DType dtype) {
-  const bench::Sizes n = bench::sizes_of(c);
+  const bench::Sizes n = bench::sizes_of(c, s);
   const double image = 2 * n.vision * (s.image_rows + 1), size = double(dtype_size(dtype));
   if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + image, 0};
   if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + image, 0};
@@ -235,6 +235,7 @@ int main(int argc, char** argv) {
     }
     EngineOptions options;
     options.model_dir = args[1];
+    options.normalisation = kClipNormalisation;
     options.device = cuda ? Device::cuda : Device::cpu;
     options.dtype = dtype == "bf16" ? DType::bf16 : DType::f32;
     options.threads = args.size() > 2 ? std::stoi(args[2]) : cuda ? 0 : 2;

@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
                   "usage: bench_scale DIR [--ranks N] [--threads N] [--steps N] [--lora-r N] [--pairs N] [--zero 0|1]");
     const bench::Shape shape = bench::shape_named("157m");
     Context ctx(Device::cpu, threads);
-    Model model(args[0], Device::cpu, DType::f32);
+    Model model(args[0], Device::cpu, DType::f32, kClipNormalisation);
     TrainerOptions options;
     options.loss = parse_losses("sigmoid");
     options.trainable.lora_r = lora_r;

@@ -10,10 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/memory.h"
 #include "core/philox.h"
+#include "families/family.h"
 #include "input/image.h"
 #include "model/load.h"
+#include "support/clip.h"
 
 namespace vpref::bench {
 
@@ -108,9 +111,9 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
   const Json json = Json::parse(shape.config, "config");
   const ConfigReader reader(json, "config");
   const Family& family = find_family(reader);
-  const ModelConfig config = family.parse_config(reader);
+  ModelConfig config = family.parse_config(reader);
   Weights weights;
-  const FamilyTensors list = family.list_tensors(config, weights);
+  const FamilyTensors list = set_up(family, reader, config, weights);
   const std::string path = dir + "/model.safetensors";
   const auto name = [&](const TensorSpec& spec) {
     return list.groups[size_t(spec.group)].prefixes.front() + spec.name;
@@ -200,9 +203,9 @@ inline std::vector<int32_t> answer_ids(const Shape& s, int32_t i) {
   return ids;
 }
 inline Image picture(const Shape& s, int32_t i) {
-  Image image{.height = s.side, .width = s.side, .pixels = std::vector<uint8_t>(size_t(s.side) * size_t(s.side) * 3)};
-  for (size_t k = 0; k < image.pixels.size(); ++k) image.pixels[k] = uint8_t((k * 7 + size_t(i) * 13) % 251);
-  return image;
+  std::vector<uint8_t> pixels(size_t(s.side) * size_t(s.side) * 3);
+  for (size_t k = 0; k < pixels.size(); ++k) pixels[k] = uint8_t((k * 7 + size_t(i) * 13) % 251);
+  return {s.side, s.side, {{s.side, s.side, std::move(pixels)}}, {}};
 }
 
 // Weights of one pass through the decoder, and of its head.
@@ -211,14 +214,17 @@ struct Sizes {
   double lora(double r) const { return r * lora_width; }
   double lora_width;  // sum of inputs + outputs over the adapted linears
 };
-inline Sizes sizes_of(const ModelConfig& c) {
+inline Sizes sizes_of(const ModelConfig& c, const Shape& shape) {
   const double d = c.text.hidden_size, f = c.text.intermediate_size,
                kv = double(c.text.num_key_value_heads) * c.text.head_dim,
                q = double(c.text.num_attention_heads) * c.text.head_dim;
-  const double l = c.text.num_hidden_layers, v = c.vision.hidden_size;
+  const Json json = Json::parse(shape.config, "config");
+  const ConfigReader vision = ConfigReader(json, "config").object("vision_config");
+  const auto number = [&](const char* key) { return double(vision.integer(key, 0, 0, INT32_MAX)); };
+  const double l = c.text.num_hidden_layers, v = number("hidden_size");
   return {.linears = l * (2 * d * q + 2 * d * kv + 3 * d * f),
           .head = d * c.text.vocab_size,
-          .vision = double(c.vision.num_layers_used) * (4 * v * v + 2 * v * c.vision.intermediate_size),
+          .vision = (number("num_hidden_layers") - 1) * (4 * v * v + 2 * v * number("intermediate_size")),
           .kv_row = 2 * l * kv,
           .lora_width = l * (2 * (d + q) + 2 * (d + kv) + 3 * (d + f))};
 }

@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
     }
     const int threads = args.size() > 1 ? std::stoi(args[1]) : 2, rounds = args.size() > 2 ? std::stoi(args[2]) : 3;
     Context ctx(device, threads);
-    Model model(args[0], device, device == Device::cuda ? DType::bf16 : DType::f32);
+    Model model(args[0], device, device == Device::cuda ? DType::bf16 : DType::f32, kClipNormalisation);
     if (shape.holes) bench::randomise(ctx, model);
     TrainerOptions options;
     options.loss = parse_losses("sigmoid");
@@ -99,7 +99,7 @@ int main(int argc, char** argv) {
     if (device == Device::cuda) {
       // Forward and backward of frozen weights 2N each, of LoRA 2R and 4R; the reference 2N; the tower once a pass; the
       // head each way on answer rows.
-      const bench::Sizes n = bench::sizes_of(model.config);
+      const bench::Sizes n = bench::sizes_of(model.config, shape);
       const double image = 2 * n.vision * (shape.image_rows + 1), head = 2 * n.head * 2 * shape.answer;
       const double flops =
           pair_rows * (4 * n.linears + 6 * n.lora(double(rank)) + 2 * n.linears) + 2 * image + 3 * head;

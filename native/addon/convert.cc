@@ -30,21 +30,59 @@ std::optional<DType> dtype_of(const std::string& name) {
   return std::nullopt;
 }
 
+CropSize crop_size(const Napi::Object& from) {
+  const CropSize size{int32_t(number_field(from, "height")), int32_t(number_field(from, "width"))};
+  if (size.height <= 0 || size.width <= 0) expected(from.Env(), "crops", "heights and widths above 0");
+  return size;
+}
+
+template <class Take>
+void for_each_crop(const Napi::Object& image, Take take) {
+  const Napi::Array crops = array_field(image, "crops");
+  for (uint32_t i = 0; i < crops.Length(); ++i) {
+    const Napi::Value value = crops.Get(i);
+    if (!value.IsObject()) expected(image.Env(), "crops", "objects");
+    const Napi::Object crop = value.As<Napi::Object>();
+    take(crop, crop_size(crop));
+  }
+}
+
 Image image_of(const Napi::Object& from) {
-  Image image;
-  image.height = int32_t(number_field(from, "height"));
-  image.width = int32_t(number_field(from, "width"));
-  const Napi::Value pixels = from.Get("pixels");
-  if (!pixels.IsTypedArray()) expected(from.Env(), "pixels", "a Uint8Array");
-  auto bytes = pixels.As<Napi::Uint8Array>();
-  if (image.height <= 0 || image.width <= 0 || bytes.ElementLength() != size_t(image.height) * size_t(image.width) * 3)
-    expected(from.Env(), "pixels", "height * width * 3 bytes");
-  image.pixels.assign(bytes.Data(), bytes.Data() + bytes.ElementLength());
+  Image image{int32_t(number_field(from, "height")), int32_t(number_field(from, "width")), {}, {}};
+  for_each_crop(from, [&](const Napi::Object& crop, CropSize size) {
+    const Napi::Value pixels = crop.Get("pixels");
+    if (!pixels.IsTypedArray()) expected(from.Env(), "pixels", "a Uint8Array");
+    auto bytes = pixels.As<Napi::Uint8Array>();
+    if (bytes.ElementLength() != size_t(size.height) * size_t(size.width) * 3)
+      expected(from.Env(), "pixels", "height * width * 3 bytes");
+    image.crops.push_back({size.height, size.width, {bytes.Data(), bytes.Data() + bytes.ElementLength()}});
+  });
   if (const Napi::Value recipe = from.Get("diffusion"); recipe.IsObject()) {
     const Napi::Object object = recipe.As<Napi::Object>();
     image.diffusion = DiffusionRecipe{int32_t(number_field(object, "step")), uint64_field(object, "seed")};
   }
   return image;
+}
+
+void three_numbers(const Napi::Object& from, const char* name, float (&out)[3]) {
+  const Napi::Array list = array_field(from, name);
+  if (list.Length() != 3) expected(from.Env(), name, "three numbers");
+  for (uint32_t i = 0; i < 3; ++i) out[i] = list.Get(i).ToNumber().FloatValue();
+}
+
+std::optional<Normalisation> normalisation_of(const Napi::Value& from) {
+  if (!from.IsObject()) return std::nullopt;
+  const Napi::Object object = from.As<Napi::Object>();
+  Normalisation n{.scale = number_field(object, "scale")};
+  three_numbers(object, "mean", n.mean);
+  three_numbers(object, "std", n.std);
+  return n;
+}
+
+Napi::Array text_list(Napi::Env env, const std::vector<std::string>& from) {
+  Napi::Array to = Napi::Array::New(env, from.size());
+  for (uint32_t i = 0; i < from.size(); ++i) to.Set(i, from[i]);
+  return to;
 }
 
 template <class T>
@@ -107,6 +145,12 @@ std::vector<Image> image_list(const Napi::Array& from) {
   return images;
 }
 
+ImageShape image_shape_of(const Napi::Object& from) {
+  ImageShape shape{int32_t(number_field(from, "height")), int32_t(number_field(from, "width")), {}};
+  for_each_crop(from, [&](const Napi::Object&, CropSize size) { shape.crops.push_back(size); });
+  return shape;
+}
+
 EngineOptions engine_options(const Napi::Object& from) {
   EngineOptions options;
   options.model_dir = string_field(from, "modelDir");
@@ -118,6 +162,7 @@ EngineOptions engine_options(const Napi::Object& from) {
   options.threads = int(number_field(from, "threads"));
   options.batch_tokens = int64_t(number_field(from, "batchTokens"));
   options.token_bytes = bytes_list(array_field(from, "tokenBytes"), "tokenBytes");
+  options.normalisation = normalisation_of(from.Get("normalisation"));
   return options;
 }
 
@@ -163,22 +208,30 @@ Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
   Napi::Object to = Napi::Object::New(env);
   to.Set("modelType", facts.model_type);
   to.Set("hasVision", facts.has_vision);
-  to.Set("imageHeight", facts.image_height);
-  to.Set("imageWidth", facts.image_width);
-  to.Set("numImageRows", facts.num_image_rows);
   to.Set("imageTokenId", facts.image_token_id);
+  to.Set("textModule", facts.modules.text);
+  to.Set("connectorModules", text_list(env, facts.modules.connector));
+  to.Set("connectorParts", text_list(env, facts.connector_parts));
   to.Set("vocabSize", facts.vocab_size);
   to.Set("maxPositionEmbeddings", facts.max_position_embeddings);
-  to.Set("bosTokenId", facts.bos_token_id);
   to.Set("eosTokenIds", typed_array(env, facts.eos_token_ids));
   to.Set("device", facts.device == Device::cuda ? "cuda" : "cpu");
   to.Set("dtype", dtype_name(facts.dtype));
   to.Set("storedDtype", dtype_name(facts.stored_dtype));
   to.Set("numParameters", double(facts.num_parameters));
   to.Set("threads", facts.threads);
-  Napi::Array notes = Napi::Array::New(env, facts.notes.size());
-  for (uint32_t i = 0; i < facts.notes.size(); ++i) notes.Set(i, facts.notes[i]);
-  to.Set("notes", notes);
+  to.Set("notes", text_list(env, facts.notes));
+  return to;
+}
+
+Napi::Value layout_value(Napi::Env env, const ImageLayout& layout, int64_t num_features) {
+  Napi::Object to = Napi::Object::New(env);
+  Napi::Array runs = Napi::Array::New(env, layout.runs.size());
+  for (uint32_t i = 0; i < layout.runs.size(); ++i) runs.Set(i, layout.runs[i]);
+  to.Set("runs", runs);
+  to.Set("numRows", layout.num_rows());
+  to.Set("positionSpan", layout.offsets.empty() ? layout.num_rows() : layout.position_span);
+  to.Set("numFeatures", double(num_features));
   return to;
 }
 

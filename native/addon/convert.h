@@ -12,7 +12,11 @@ EngineOptions engine_options(const Napi::Object& from);
 GenerateRequest generate_request(const Napi::Object& from);
 ScoreRequest score_request(const Napi::Object& from);
 
+ImageShape image_shape_of(const Napi::Object& from);
+
 Napi::Value facts_value(Napi::Env env, const EngineFacts& facts);
+// {runs, numRows, numFeatures}
+Napi::Value layout_value(Napi::Env env, const ImageLayout& layout, int64_t num_features);
 Napi::Value generate_value(Napi::Env env, const GenerateResult& result);
 Napi::Value score_value(Napi::Env env, const ScoreResult& result);
 

@@ -41,6 +41,7 @@ Napi::Function PolicyObject::define(Napi::Env env) {
                                            {
                                                StaticMethod("load", &PolicyObject::load),
                                                InstanceMethod("facts", &PolicyObject::facts),
+                                               InstanceMethod("layout", &PolicyObject::layout),
                                                InstanceMethod("memoryPlan", &PolicyObject::memory_plan),
                                                InstanceMethod("generate", &PolicyObject::generate),
                                                InstanceMethod("score", &PolicyObject::score),
@@ -85,6 +86,13 @@ Napi::Value PolicyObject::load(const Napi::CallbackInfo& info) {
 
 Napi::Value PolicyObject::facts(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] { return facts_value(info.Env(), engine()->facts()); });
+}
+
+Napi::Value PolicyObject::layout(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const ImageShape shape = image_shape_of(request_object(info));
+    return layout_value(info.Env(), engine()->layout(shape), engine()->num_features(shape));
+  });
 }
 
 Napi::Value PolicyObject::memory_plan(const Napi::CallbackInfo& info) {

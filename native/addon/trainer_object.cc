@@ -39,6 +39,7 @@ std::vector<SessionRow> rows_of(const Napi::Array& from) {
     row.label = bool_field(object, "label");
     row.weight = number_field(object, "weight");
     row.beta = number_field(object, "beta");
+    rows[i].images = image_list(array_field(object, "images"));
     const Napi::Array segments = array_field(object, "segments");
     for (uint32_t k = 0; k < segments.Length(); ++k)
       row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>()));
@@ -46,7 +47,6 @@ std::vector<SessionRow> rows_of(const Napi::Array& from) {
       auto sums = ref.As<Napi::Float64Array>();
       row.ref.assign(sums.Data(), sums.Data() + sums.ElementLength());
     }
-    rows[i].images = image_list(array_field(object, "images"));
   }
   return rows;
 }
@@ -218,7 +218,8 @@ Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     const std::vector<int32_t> sizes = int32_list(info[0], "sizes"), ends = int32_list(info[1], "step ends");
     auto rows = std::make_shared<std::vector<RowSize>>();
-    for (size_t i = 0; i + 3 <= sizes.size(); i += 3) rows->push_back({sizes[i], sizes[i + 1], sizes[i + 2]});
+    for (size_t i = 0; i + 5 <= sizes.size(); i += 5)
+      rows->push_back({sizes[i], sizes[i + 1], sizes[i + 2], sizes[i + 3], sizes[i + 4]});
     auto step_ends = std::make_shared<std::vector<int64_t>>(ends.begin(), ends.end());
     const double free = info[2].As<Napi::Number>().DoubleValue();
     const int64_t free_bytes = std::isfinite(free) ? int64_t(free) : kNoLimit;

@@ -44,7 +44,8 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   };
 
   static Napi::Value create(const Napi::CallbackInfo& info);  // (policy, settings, initAdapter) -> Promise<Trainer>
-  // (sizes: Int32Array of [rows, targets, images] a row, stepEnds: Int32Array, freeBytes) -> Promise<MemoryPlan>
+  // (sizes: Int32Array of [rows, targets, image rows, features] a row, stepEnds: Int32Array, freeBytes) ->
+  // Promise<MemoryPlan>
   Napi::Value plan(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);            // (rows) -> Promise<StepResult>
   Napi::Value score(const Napi::CallbackInfo& info);           // (rows, adapterOn) -> Promise<RowSums[]>

@@ -67,19 +67,16 @@ struct Engine::State {
       : options(std::move(o)),
         compute(options.dtype.value_or(options.device == Device::cuda ? DType::bf16 : DType::f32)),
         ctx(options.device, options.threads > 0 ? options.threads : physical_cores()),
-        model(options.model_dir, options.device, compute) {
+        model(options.model_dir, options.device, compute, options.normalisation) {
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
     const ModelConfig& c = model.config;
     if (options.batch_tokens <= 0) options.batch_tokens = options.device == Device::cuda ? 8192 : 1024;
     facts = {.model_type = c.model_type,
              .has_vision = c.has_vision,
-             .image_height = c.has_vision ? c.vision.image_size : 0,
-             .image_width = c.has_vision ? c.vision.image_size : 0,
-             .num_image_rows = c.num_image_rows(),
              .image_token_id = c.image_token_id,
+             .modules = c.modules,
              .vocab_size = c.text.vocab_size,
              .max_position_embeddings = c.text.max_position_embeddings,
-             .bos_token_id = c.bos_token_id,
              .eos_token_ids = c.eos_token_ids,
              .device = options.device,
              .dtype = compute,
@@ -87,6 +84,9 @@ struct Engine::State {
              .num_parameters = model.num_parameters(),
              .threads = ctx.num_threads,
              .notes = model.notes()};
+    if (model.weights.vision) {
+      for (const ConnectorPart& part : model.weights.vision->connector()) facts.connector_parts.push_back(part.name);
+    }
     thread = std::thread([this] { loop(); });
   }
 
@@ -157,7 +157,6 @@ struct Engine::State {
   uint64_t next_id = 1;
   size_t num_pending = 0;
   uint64_t num_ended = 0;
-  bool held = false;
   bool paced = false;                         // only what an advance() asks for is computed
   std::vector<std::function<void()>> paused;  // whom the running advance() tells that it is over; empty: none runs
   std::atomic<bool> closing = false;
@@ -191,7 +190,7 @@ void Engine::State::admit(Generator& generator) {
     GenerateItem item;
     {
       const std::lock_guard lock(mutex);
-      if (to_generate.empty() || held || closing) return;
+      if (to_generate.empty() || closing) return;
       item = to_generate.pop();
     }
     // The generator calls back itself from here on.
@@ -215,7 +214,7 @@ void Engine::State::score(Scorer& scorer) {
   std::vector<Scorer::Item> items;
   {
     const std::lock_guard lock(mutex);
-    if (held || closing) return;
+    if (closing) return;
     int64_t rows = 0;
     while (!to_score.empty()) {
       const int64_t more = Scorer::num_rows(to_score.front().request);
@@ -265,7 +264,7 @@ void Engine::State::loop() {
     if (!paused.empty() && num_pending == 0) return true;
     if (paced && paused.empty()) return false;
     if (generator && !generator->idle()) return true;
-    return !held && (!to_generate.empty() || !to_score.empty());
+    return !to_generate.empty() || !to_score.empty();
   };
   for (;;) {
     uint64_t ended_before = 0;
@@ -326,6 +325,9 @@ Engine::~Engine() = default;
 
 const EngineFacts& Engine::facts() const { return state_->facts; }
 
+ImageLayout Engine::layout(const ImageShape& shape) const { return state_->model.vision().layout(shape); }
+int64_t Engine::num_features(const ImageShape& shape) const { return state_->model.vision().num_features(shape); }
+
 std::string Engine::memory_plan() {
   const std::lock_guard lock(state_->mutex);
   return state_->plan;
@@ -349,37 +351,17 @@ Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome
         "stop_strings: expected token_bytes for the whole vocabulary at load");
   for (const std::string& s : r.stop_strings)
     check(!s.empty(), "request", "stop_strings: expected text, got an empty string");
-  for (const Image& image : r.images) {
-    check(image.height == state_->facts.image_height && image.width == state_->facts.image_width &&
-              image.pixels.size() == 3 * size_t(image.height) * size_t(image.width),
-          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height,
-          " RGB pixels, got ", image.width, " x ", image.height);
-  }
   return state_->push(state_->to_generate, GenerateItem{0, std::move(r), std::move(done)});
 }
 
 Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<ScoreResult>)> done) {
   check_score_request(state_->model.config, r);
-  for (const Image& image : r.images) {
-    check(image.height == state_->facts.image_height && image.width == state_->facts.image_width &&
-              image.pixels.size() == 3 * size_t(image.height) * size_t(image.width),
-          "request", "image: expected ", state_->facts.image_width, " x ", state_->facts.image_height,
-          " RGB pixels, got ", image.width, " x ", image.height);
-  }
   return state_->push(state_->to_score, Scorer::Item{0, std::move(r), std::move(done)});
 }
 
 Engine::RequestId Engine::run(std::function<void(Context&, Model&)> job,
                               std::function<void(Outcome<std::monostate>)> done) {
   return state_->push(state_->jobs, JobItem{0, std::move(job), std::move(done)});
-}
-
-void Engine::hold(bool held) {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->held = held;
-  }
-  state_->wake.notify_all();
 }
 
 void Engine::pace(bool paced) {

@@ -18,6 +18,9 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "input/image.h"
+#include "input/pixels.h"
+#include "model/image_layout.h"
+#include "model/model.h"
 
 namespace vpref {
 
@@ -33,8 +36,9 @@ struct EngineOptions {
       0;  // packed rows of one forward; 0: 1024 on the CPU, 8192 on CUDA. A larger single tree still goes alone.
   int64_t kv_tokens = 0;  // rows of the KV slab; 0: what a quarter of the memory holds, at most 16384 (CUDA: what is
                           // left of the GPU's, at most 262144)
-  size_t queue_limit = 4096;             // requests waiting or running
-  bool launch_graphs = true;             // CUDA: decoding steps whose launches repeat are recorded and replayed
+  std::optional<Normalisation> normalisation;  // of images; a text-only model needs none
+  size_t queue_limit = 4096;                   // requests waiting or running
+  bool launch_graphs = true;                   // CUDA: decoding steps whose launches repeat are recorded and replayed
   std::vector<std::string> token_bytes;  // bytes of every token id, for stop strings; may be empty when none are used
 };
 
@@ -42,12 +46,11 @@ struct EngineOptions {
 struct EngineFacts {
   std::string model_type;
   bool has_vision = false;
-  int32_t image_height = 0, image_width = 0;  // the size pixels must have
-  int32_t num_image_rows = 0;                 // image tokens one image takes
   int32_t image_token_id = -1;
+  ModuleNames modules;
+  std::vector<std::string> connector_parts;  // names of Vision::connector()
   int32_t vocab_size = 0;
   int32_t max_position_embeddings = 0;
-  int32_t bos_token_id = -1;
   std::vector<int32_t> eos_token_ids;
   Device device = Device::cpu;
   DType dtype = DType::f32;
@@ -66,7 +69,7 @@ struct RepetitionCheck {
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  // ids, the image token once per image row (canonical expanded ids)
-  std::vector<Image> images;    // in the order of their runs in the prompt; at model size
+  std::vector<Image> images;    // in the order of their runs in the prompt
   int32_t num_branches = 1;     // samples drawn from this one prefix
   uint32_t first_branch =
       0;  // number of the first sample, so that n branches in one request or in n requests draw the same
@@ -138,6 +141,9 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const EngineFacts& facts() const;
+  // As the family's Vision; from any thread. Throw Error{"request"} for a text-only model too.
+  ImageLayout layout(const ImageShape& shape) const;
+  int64_t num_features(const ImageShape& shape) const;
   std::string memory_plan();  // what is planned and used, one item a line; for --verbose
 
   using RequestId = uint64_t;
@@ -147,9 +153,6 @@ class Engine {
   RequestId score(ScoreRequest request, std::function<void(Outcome<ScoreResult>)> done);
   // Runs `job` alone on the compute thread, between steps (training).
   RequestId run(std::function<void(Context&, Model&)> job, std::function<void(Outcome<std::monostate>)> done);
-  // While held, nothing new is started (what runs goes on): requests queued meanwhile form one batch, whatever the
-  // timing of their arrival.
-  void hold(bool held);
   // Paced, the engine computes only when told to: each advance() goes on until a request ends, or none is left, and
   // calls `paused` after that request's own callback. What is queued between two advances makes the same batches
   // whatever the timing of its arrival.

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "model/fixed_layout.h"
-
 namespace vpref {
 
 namespace {

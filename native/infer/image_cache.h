@@ -14,10 +14,11 @@
 
 namespace vpref {
 
-// One image's rows [num_image_rows, D] in the compute dtype; empty until encoded.
+// One image's rows [planes * R, D] in the compute dtype, R as its layout says; empty until encoded.
 struct ImageRows {
   uint64_t uid = 0;  // never reused
   Image image;
+  ImageLayout layout;
   Buffer buffer;
   Tensor rows;
 };
@@ -35,14 +36,17 @@ class ImageCache {
   int64_t num_encoded() const { return num_encoded_; }
 
  private:
-  size_t entry_bytes() const;
+  size_t entry_bytes(const ImageRows& entry) const;
+  size_t row_bytes(int64_t rows) const;
+  void make_room(size_t bytes);
+  Buffer take_buffer(size_t bytes);
   void encode_some(Context& ctx, std::span<ImageRows* const> todo);
 
   const Model& model_;
   ImageEncoder encoder_;
   size_t max_bytes_;
   Buffer staging_;             // several images together
-  std::vector<Buffer> spare_;  // of entries that made room, on CUDA
+  std::vector<Buffer> spare_;  // of entries that made room, on CUDA; a buffer of the wanted size is used again
   size_t bytes_ = 0;
   uint64_t next_uid_ = 1;
   int64_t num_encoded_ = 0;

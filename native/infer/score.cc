@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "model/fixed_layout.h"
 
 namespace vpref {
 

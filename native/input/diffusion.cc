@@ -24,8 +24,8 @@ DiffusionLevel diffusion_level(int32_t step) {
 
 namespace {
 
-std::array<float, 4> normal_block(uint64_t seed, uint32_t block) {
-  const std::array<uint32_t, 4> w = philox4x32(seed, {block, 0, 0, 0});
+std::array<float, 4> normal_block(uint64_t seed, uint32_t crop, uint32_t block) {
+  const std::array<uint32_t, 4> w = philox4x32(seed, {block, 0, crop, 0});
   std::array<float, 4> z;
   for (size_t pair = 0; pair < 2; ++pair) {
     const double a = (w[2 * pair] + 0.5) * 0x1p-32, b = (w[2 * pair + 1] + 0.5) * 0x1p-32;
@@ -38,18 +38,18 @@ std::array<float, 4> normal_block(uint64_t seed, uint32_t block) {
 
 }  // namespace
 
-void standard_normals(uint64_t seed, std::span<float> out) {
+void standard_normals(uint64_t seed, uint32_t crop, std::span<float> out) {
   for (size_t i = 0; i < out.size(); i += 4) {
-    const std::array<float, 4> z = normal_block(seed, uint32_t(i / 4));
+    const std::array<float, 4> z = normal_block(seed, crop, uint32_t(i / 4));
     for (size_t k = 0; k < 4 && i + k < out.size(); ++k) out[i + k] = z[k];
   }
 }
 
-void add_diffusion_noise(const DiffusionRecipe& recipe, std::span<float> x) {
+void add_diffusion_noise(const DiffusionRecipe& recipe, uint32_t crop, std::span<float> x) {
   const DiffusionLevel level = diffusion_level(recipe.step);
   const float signal = float(level.signal), noise = float(level.noise);
   for (size_t i = 0; i < x.size(); i += 4) {
-    const std::array<float, 4> z = normal_block(recipe.seed, uint32_t(i / 4));
+    const std::array<float, 4> z = normal_block(recipe.seed, crop, uint32_t(i / 4));
     for (size_t k = 0; k < 4 && i + k < x.size(); ++k) x[i + k] = signal * x[i + k] + noise * z[k];
   }
 }

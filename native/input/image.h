@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An image as it enters the engine: 8-bit RGB at the model's size, and what the engine itself still has to do to it.
+// An image as it enters the engine: its crops in 8-bit RGB at the sizes that the tower takes, and what the engine
+// itself still has to do to them.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -14,10 +15,16 @@ struct DiffusionRecipe {
   bool operator==(const DiffusionRecipe&) const = default;
 };
 
-struct Image {
+struct Crop {
   int32_t height = 0, width = 0;
   std::vector<uint8_t> pixels;  // [height, width, 3], RGB
-  std::optional<DiffusionRecipe> diffusion;
+  bool operator==(const Crop&) const = default;
+};
+
+struct Image {
+  int32_t height = 0, width = 0;  // of the picture, before it was resized
+  std::vector<Crop> crops;
+  std::optional<DiffusionRecipe> diffusion;  // of every crop, each with noise of its own
   bool operator==(const Image&) const = default;
 };
 

@@ -281,7 +281,7 @@ void Model::untie_head() {
   const auto of_embedding = [&](const auto& at) { return at == &weights.embed_tokens; };
   const auto placed =
       std::find_if(placed_.begin(), placed_.end(), [&](const Placed& p) { return of_embedding(p.slot); });
-  if (!prepared_) placed_.push_back({&weights.lm_head.weight, placed->file});
+  if (!prepared_) placed_.push_back({&weights.lm_head.weight, placed->file, /*summed=*/false});
   const auto head = std::find_if(stored_names_.begin(), stored_names_.end(),
                                  [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
   if (head != stored_names_.end()) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images to vision features: pixels -> patches -> vision tower, a few images at a time.
+// Images to vision features and rows: the family's Vision, a few images at a time.
 #pragma once
 #include <span>
+#include <vector>
 
 #include "core/arena.h"
 #include "input/image.h"
@@ -13,22 +14,25 @@ class ImageEncoder {
  public:
   explicit ImageEncoder(const Model& model) : model_(model) {}
 
-  // features[images * num_image_rows, C] in the compute dtype, before the projector. Throws Error{"request"} when an
-  // image has not the model's size.
+  // features[N, C] in the compute dtype, before the connector: Vision::num_features rows of each image, in order.
+  // Throws Error{"request"} where an image's crops are not what the tower takes.
   void features(Context& ctx, std::span<const Image* const> images, const Tensor& features);
-  // rows[images * num_image_rows, D]: what stands among the tokens.
+  // rows[planes * R, D]: what stands among the tokens, Vision::layout's rows of each image, in order, plane by plane.
   void rows(Context& ctx, std::span<const Image* const> images, const Tensor& rows);
 
-  void check_size(const Image& image) const;
-  // Takes the memory for a call of this many images ahead of it.
-  void reserve(int64_t num_images);
+  // Takes the memory for a call of images with this many features ahead of it, none of them with more than
+  // `largest_image`.
+  void reserve(int64_t num_features, int64_t largest_image);
   size_t planned_bytes() const { return arena_.capacity(); }
 
  private:
-  int64_t images_at_once() const;
+  int64_t features_at_once() const;
+  Tensor staging(int64_t rows, int64_t width);
+  std::vector<std::span<const Image* const>> batches(std::span<const Image* const> images) const;
 
   const Model& model_;
   Arena arena_;
+  Buffer staging_;  // rows of several planes
 };
 
 }  // namespace vpref

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <vector>
 
+#include "input/image.h"
+
 namespace vpref {
 
 struct CropSize {
@@ -20,6 +22,12 @@ struct ImageShape {
   std::vector<CropSize> crops;    // what the tower sees, in order
   bool operator==(const ImageShape&) const = default;
 };
+
+inline ImageShape image_shape(const Image& image) {
+  ImageShape shape{image.height, image.width, {}};
+  for (const Crop& crop : image.crops) shape.crops.push_back({crop.height, crop.width});
+  return shape;
+}
 
 struct ImageLayout {
   std::vector<int32_t> runs;  // lengths of its runs of image tokens, in order; text may stand between two of them

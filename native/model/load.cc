@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "families/family.h"
 #include "model/json.h"
 #include "ops/elementwise.h"
 
@@ -67,42 +68,6 @@ std::vector<std::string> weight_files(const std::string& dir, std::map<std::stri
   return {files.begin(), files.end()};
 }
 
-// Mean, standard deviation and scale of the image processor, in whichever file this version of transformers wrote it.
-void read_image_processor(const std::string& dir, Normalisation& n) {
-  const auto read = [&](const ConfigReader& c) {
-    const auto three = [&](const char* key, float (&out)[3]) {
-      const Json* j = c.raw(key);
-      if (!j) return;
-      if (j->kind() != Json::Kind::array || j->array().size() != 3) c.fail(key, "three numbers");
-      for (size_t i = 0; i < 3; ++i) {
-        if (!j->array()[i].is_number()) c.fail(key, "three numbers");
-        out[i] = float(j->array()[i].number());
-      }
-    };
-    three("image_mean", n.mean);
-    three("image_std", n.std);
-    for (const float s : n.std) {
-      if (!(s > 0)) c.fail("image_std", "positive numbers");
-    }
-    n.scale = c.number("rescale_factor", n.scale);
-    if (!c.boolean("do_rescale", true)) n.scale = 1;
-    if (!c.boolean("do_normalize", true)) {
-      std::fill(std::begin(n.mean), std::end(n.mean), 0.0f);
-      std::fill(std::begin(n.std), std::end(n.std), 1.0f);
-    }
-  };
-  // The nested one of transformers 5 comes before an older file beside it, as in src/stages/load-model.ts.
-  if (const std::string v5 = dir + "/processor_config.json"; file_exists(v5)) {
-    const Json json = read_json_file(v5);
-    const ConfigReader processor(json, v5);
-    if (processor.has("image_processor")) return read(processor.object("image_processor"));
-  }
-  if (const std::string path = dir + "/preprocessor_config.json"; file_exists(path)) {
-    const Json json = read_json_file(path);
-    read(ConfigReader(json, path));
-  }
-}
-
 std::string chosen_prefix(const FamilyTensors& family, int group,
                           const std::map<std::string, const Safetensors*>& stored) {
   const TensorGroup& g = family.groups[size_t(group)];
@@ -120,7 +85,8 @@ std::string chosen_prefix(const FamilyTensors& family, int group,
 
 }  // namespace
 
-Model::Model(const std::string& dir, Device device, DType compute) : device_(device), compute_(compute) {
+Model::Model(const std::string& dir, Device device, DType compute, const std::optional<Normalisation>& normalisation)
+    : normalisation_(normalisation), device_(device), compute_(compute) {
   check(compute == DType::f32 || compute == DType::bf16, "dtype", "compute dtype: expected f32 or bf16, got ",
         dtype_name(compute));
   const std::string path = dir + "/config.json";
@@ -128,17 +94,26 @@ Model::Model(const std::string& dir, Device device, DType compute) : device_(dev
   const Json json = read_json_file(path);
   check(json.is_object(), "config", path, ": expected an object, got ", json.kind_name());
   const ConfigReader reader(json, path);
-  family_ = &find_family(reader);
-  config = family_->parse_config(reader);
+  const Family& family = find_family(reader);
+  config = family.parse_config(reader);
   if (const std::string generation = dir + "/generation_config.json"; file_exists(generation)) {
     const Json g = read_json_file(generation);
     const ConfigReader r(g, generation);
     config.eos_token_ids = r.integers("eos_token_id", config.eos_token_ids);
   }
-  if (config.has_vision) read_image_processor(dir, config.vision.normalisation);
   open_shards(dir);
-  tensors_ = family_->list_tensors(config, weights);
+  tensors_ = set_up(family, reader, config, weights);
   bind_tensors();
+}
+
+const Vision& Model::vision() const {
+  check(weights.vision != nullptr, "request", "image: expected none for a text-only model");
+  return *weights.vision;
+}
+
+const Normalisation& Model::normalisation() const {
+  check(normalisation_.has_value(), "internal", "an image came to a model that was loaded without its normalisation");
+  return *normalisation_;
 }
 
 void Model::open_shards(const std::string& dir) {
@@ -204,7 +179,7 @@ void Model::bind_tensors() {
     *spec.slot = Tensor(view.data, view.dtype, spec.shape);
     if (placed_.empty()) stored_ = view.dtype;
     num_parameters_ += view.numel();
-    placed_.push_back({spec.slot, &shard.file()});
+    placed_.push_back({spec.slot, &shard.file(), spec.summed});
   }
   for (const auto& [name, shard] : stored) {
     check(ignorable(name), "checkpoint", shard->path(), ": ", name, ": expected no such tensor in a ",
@@ -272,14 +247,12 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   return t;
 }
 
-DType Model::placed_dtype(const Tensor* slot) const {
-  const DType stored = slot->dtype;
-  if (slot == &weights.embed_tokens && folded_embedding_.data()) return DType::f32;
-  const bool vector = slot->rank == 1;
-  // add() takes no f16, so the two embeddings that are summed are f32 at least.
-  const bool summed = slot == &weights.position_embedding || slot == &weights.class_embedding;
+DType Model::placed_dtype(const Placed& placed) const {
+  const DType stored = placed.slot->dtype;
+  if (placed.slot == &weights.embed_tokens && folded_embedding_.data()) return DType::f32;
+  const bool vector = placed.slot->rank == 1;
   if (!vector && (compute_ == DType::bf16 || device_ == Device::cuda)) return compute_;
-  return summed && stored == DType::f16 ? DType::f32 : stored;
+  return placed.summed && stored == DType::f16 ? DType::f32 : stored;
 }
 
 void Model::prepare(Context& ctx) {
@@ -287,7 +260,7 @@ void Model::prepare(Context& ctx) {
   fold_embedding_adapters(ctx.num_threads);
   if (device_ != Device::cpu) {
     size_t bytes = 0;
-    for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p.slot)));
+    for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p)));
     for_each_adapter_tensor([&](Tensor& t) { bytes += aligned(size_t(t.numel()) * dtype_size(compute_)); });
     const MemorySize memory = memory_size(device_);
     check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_),
@@ -297,7 +270,7 @@ void Model::prepare(Context& ctx) {
   prepared_ = true;
   for (const Placed& p : placed_) {
     const Tensor stored = *p.slot;
-    const DType dtype = placed_dtype(p.slot);
+    const DType dtype = placed_dtype(p);
     if (device_ == Device::cpu && dtype == stored.dtype) {
       mapped_bytes_ += stored.bytes();
       continue;

@@ -4,11 +4,14 @@
 #pragma once
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/arena.h"
-#include "model/families/family.h"
+#include "input/pixels.h"
+#include "model/family_tensors.h"
+#include "model/image_layout.h"
 #include "model/model.h"
 #include "model/safetensors.h"
 
@@ -35,9 +38,11 @@ struct LoadedAdapter {
 
 class Model {
  public:
-  // Reads config.json, generation_config.json, the image processor's numbers and the headers of every shard; maps the
-  // weights. No weight is read. Throws Error{"io" | "config" | "checkpoint"} naming file and key or tensor.
-  Model(const std::string& dir, Device device, DType compute);
+  // Reads config.json, generation_config.json and the headers of every shard; maps the weights. No weight is read.
+  // normalisation: of images; may be left out where none are encoded. Throws Error{"io" | "config" | "checkpoint"}
+  // naming file and key or tensor.
+  Model(const std::string& dir, Device device, DType compute,
+        const std::optional<Normalisation>& normalisation = std::nullopt);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -68,6 +73,11 @@ class Model {
   const std::vector<StoredName>& stored_names() const { return stored_names_; }
   std::vector<std::string> shard_paths() const;
 
+  // Throws Error{"request"} for a text-only model.
+  const Vision& vision() const;
+  // Throws Error{"internal"} where none was given.
+  const Normalisation& normalisation() const;
+
   ModelConfig config;
   Weights weights;
   Device device() const { return device_; }
@@ -81,6 +91,7 @@ class Model {
   struct Placed {
     Tensor* slot;
     const MappedFile* file;
+    bool summed;  // TensorSpec::summed
   };
   friend class AdapterLoader;
   void open_shards(const std::string& dir);
@@ -89,11 +100,11 @@ class Model {
   void tie_or_untie();
   void bind_tensors();
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
-  DType placed_dtype(const Tensor* slot) const;
+  DType placed_dtype(const Placed& placed) const;
   template <class Body>
   void for_each_adapter_tensor(Body body);
 
-  const Family* family_ = nullptr;
+  std::optional<Normalisation> normalisation_;
   Device device_;
   DType compute_;
   DType stored_ = DType::f32;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The model's picture: Config, Weights. Shape letters: T packed rows, D hidden, H heads, G kv heads, E head size, F
-// mlp, V vocabulary, L layers, S image side, P patches of an image, C vision hidden.
+// mlp, V vocabulary, L layers.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -11,9 +11,7 @@
 
 #include "core/arena.h"
 #include "core/tensor.h"
-#include "input/pixels.h"
-#include "model/image_layout.h"
-#include "ops/gelu.h"
+#include "model/vision.h"
 
 namespace vpref {
 
@@ -73,30 +71,22 @@ inline constexpr PerLinear<LinearInfo> kLinears = {{
     {"down_proj", "mlp.down_proj", &TextConfig::hidden_width, &TextConfig::mlp_width},
 }};
 
-struct VisionConfig {
-  int32_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, image_size, patch_size;
-  float layer_norm_eps;
-  Gelu hidden_act;
-  int32_t num_layers_used;  // vision_feature_layer -2 of 24 layers: 23
-  bool drop_class_token;    // vision_feature_select_strategy "default"
-  Normalisation normalisation;
-  // Patches of an image; pixels beyond the last whole patch are not seen.
-  int32_t num_patches() const { return (image_size / patch_size) * (image_size / patch_size); }
+// Where the parts of a model stand in transformers' module tree, which adapters use.
+struct ModuleNames {
+  std::string text = "model.";         // of the decoder; "layers.N" follows
+  std::vector<std::string> connector;  // names that modules_to_save has for the connector's parts
 };
 
 struct ModelConfig {
   std::string model_type;  // as in config.json
   TextConfig text;
+  ModuleNames modules;
   bool has_vision = false;
-  VisionConfig vision;
-  Gelu projector_hidden_act = Gelu::exact;
-  bool projector_bias = true;
   int32_t image_token_id = -1;
-  ImageLayout image_layout;  // of every image, while all have one size
+  // The weights' own; what an image is among the tokens is asked of it. Null for text-only models.
+  const Vision* vision = nullptr;
   std::vector<int32_t> eos_token_ids;
   int32_t bos_token_id = -1;
-  // Rows that one image takes among the tokens.
-  int32_t num_image_rows() const { return has_vision ? vision.num_patches() + (vision.drop_class_token ? 0 : 1) : 0; }
 };
 
 // y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. Stacked, unmerged and switched-off adapters are one
@@ -121,24 +111,16 @@ struct DecoderLayer {
   int32_t window = 0;  // as of TextConfig::windows
 };
 
-struct VisionLayer {
-  Tensor layer_norm1_weight, layer_norm1_bias, layer_norm2_weight, layer_norm2_bias;  // [C]
-  Linear q_proj, k_proj, v_proj, out_proj;                                            // [C, C] + bias
-  Linear fc1, fc2;                                                                    // [4C, C], [C, 4C] + bias
-};
-
 struct Weights {
   Tensor embed_tokens;  // [V, D]
   std::vector<DecoderLayer> layers;
-  Tensor norm;     // [D]
-  Linear lm_head;  // [V, D]; the embedding's own view when tied
-  // Vision tower (CLIP) and projector; empty for text-only models.
-  Tensor class_embedding;                         // [C]
-  Linear patch_embedding;                         // [C, 3 * patch * patch]
-  Tensor position_embedding;                      // [P + 1, C]
-  Tensor pre_layrnorm_weight, pre_layrnorm_bias;  // [C] (the checkpoint's spelling)
-  std::vector<VisionLayer> vision_layers;
-  Linear projector_1, projector_2;  // [D, C], [D, D] + bias
+  Tensor norm;                     // [D]
+  Linear lm_head;                  // [V, D]; the embedding's own view when tied
+  std::unique_ptr<Vision> vision;  // null for text-only models
 };
+
+// What images are among the tokens. Throw Error{"request"} where the tower does not take them, or pixels are missing.
+ImageLayout layout_of(const ModelConfig& config, const Image& image);
+std::vector<ImageLayout> layouts_of(const ModelConfig& config, std::span<const Image> images);
 
 }  // namespace vpref

@@ -65,8 +65,6 @@ StoredTensor parse_entry(const Json& entry, const std::string& where, size_t dat
   t.dtype = known->dtype;
   t.dtype_name = known->name;
   uint64_t bytes = known->size;
-  check(shape->array().size() <= size_t(Tensor::kMaxRank), "checkpoint", where,
-        ": shape: expected at most 4 dimensions, got ", shape->array().size());
   for (const Json& d : shape->array()) {
     const uint64_t n = size_field(d, where + ": shape");
     check(n == 0 || bytes <= uint64_t(std::numeric_limits<int64_t>::max()) / n, "checkpoint", where,
@@ -176,6 +174,8 @@ Tensor Safetensors::view(const std::string& name) const {
   check(found != tensors_.end(), "checkpoint", path_, ": ", name, ": expected this tensor, got none");
   const StoredTensor& s = found->second;
   check(bool(s.dtype), "checkpoint", path_, ": ", name, ": dtype: expected F32, BF16 or F16, got ", s.dtype_name);
+  check(s.shape.size() <= size_t(Tensor::kMaxRank), "checkpoint", path_, ": ", name, ": shape: expected at most ",
+        Tensor::kMaxRank, " dimensions, got ", s.shape.size());
   // Views are of writable memory by type; nothing writes to a mapped weight (the mapping is read-only).
   std::byte* data = const_cast<std::byte*>(file_.data() + s.begin);
   if (s.begin % dtype_size(*s.dtype) !=

@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "model/fixed_layout.h"
 #include "model/safetensors.h"
 
 namespace vpref {
@@ -111,7 +110,7 @@ std::vector<TrainRow> TrainSession::tree_rows(const std::vector<SessionRow>& row
   std::vector<TrainRow> out;
   for (const SessionRow& r : rows) {
     out.push_back(r.row);
-    out.back().images = layouts_of(model_.config, r.images);
+    for (const Image& image : r.images) out.back().images.push_back(image_shape(image));
   }
   return out;
 }
@@ -125,17 +124,19 @@ EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
 }
 
 MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes) {
-  int64_t most_images = 0, begin = 0;
+  int64_t most_features = 0, largest_row = 0, most_pixel_bytes = 0, begin = 0;
   for (int64_t end : step_ends) {
-    int64_t images = 0;
-    for (; begin < end; ++begin) images += rows[size_t(begin)].images;
-    most_images = std::max(most_images, images);
+    int64_t features = 0, pixel_bytes = 0;
+    for (; begin < end; ++begin) {
+      pixel_bytes += rows[size_t(begin)].pixel_bytes;
+      features += rows[size_t(begin)].features;
+      largest_row = std::max(largest_row, rows[size_t(begin)].features);
+    }
+    most_features = std::max(most_features, features);
+    most_pixel_bytes = std::max(most_pixel_bytes, pixel_bytes);
   }
-  if (most_images > 0) images_.reserve(most_images);
-  const size_t image = model_.config.has_vision
-                           ? 3 * size_t(model_.config.vision.image_size) * size_t(model_.config.vision.image_size)
-                           : 0;
-  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_images) * image;
+  images_.reserve(most_features, largest_row);
+  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_pixel_bytes);
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 

@@ -21,8 +21,9 @@ std::string target_names() {
 }
 
 bool is_projector(const Weights& w, const Tensor* slot) {
-  return slot && (slot == &w.projector_1.weight || slot == &w.projector_1.bias || slot == &w.projector_2.weight ||
-                  slot == &w.projector_2.bias);
+  if (!w.vision || !slot) return false;
+  const std::vector<ConnectorPart> parts = w.vision->connector();
+  return std::any_of(parts.begin(), parts.end(), [slot](const ConnectorPart& p) { return p.value == slot; });
 }
 
 bool has_lora(const LoadedAdapter& adapter, const Linear& linear) {
@@ -36,7 +37,7 @@ bool saves_projector(const Weights& w, const LoadedAdapter* start) {
 }
 
 // What an adapter to go on from must have, so that the result is one adapter again.
-void check_start(const ModelConfig& config, const Weights& weights, const LoadedAdapter& start, bool projector) {
+void check_start(const Weights& weights, const LoadedAdapter& start, bool projector) {
   const bool decoder = std::any_of(weights.layers.begin(), weights.layers.end(), [&](const DecoderLayer& layer) {
     return std::any_of(layer.linears.begin(), layer.linears.end(), [&](const Linear& l) { return has_lora(start, l); });
   });
@@ -44,12 +45,12 @@ void check_start(const ModelConfig& config, const Weights& weights, const Loaded
         ": expected LoRA on the language model's linears or a saved projector to go on from, got neither");
   if (!projector) return;
   for (const LoadedAdapter::Lora& l : start.loras) {
-    check(l.linear != &weights.projector_1 && l.linear != &weights.projector_2, "checkpoint", start.dir, ": ", l.key_a,
+    check(!is_projector(weights, &l.linear->weight), "checkpoint", start.dir, ": ", l.key_a,
           ": expected no LoRA on a projector that is trained itself (leave out --train-projector, and it stays fixed)");
   }
   const auto saved = std::count_if(start.others.begin(), start.others.end(),
                                    [&](const LoadedAdapter::Other& o) { return is_projector(weights, o.slot); });
-  const int64_t all = config.projector_bias ? 4 : 2;
+  const int64_t all = int64_t(weights.vision->connector().size());
   check(saved == 0 || saved == all, "checkpoint", start.dir, ": expected all ", all,
         " tensors of the projector or none, got ", saved);
 }
@@ -99,9 +100,7 @@ void fill_uniform(float* out, int64_t first, int64_t n, double bound, uint64_t s
 
 }  // namespace
 
-std::string layer_path(const ModelConfig& config, size_t layer) {
-  return cat(config.model_type == "llava" ? "model.language_model.layers." : "model.layers.", layer);
-}
+std::string layer_path(const ModelConfig& config, size_t layer) { return cat(config.modules.text, "layers.", layer); }
 
 Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute,
                      const TrainableOptions& options)
@@ -109,8 +108,8 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       trains_projector(options.projector || saves_projector(weights, options.start)),
       trains_language_model(options.language_model) {
   check_options(config, options);
-  if (options.start) check_start(config, weights, *options.start, trains_projector);
-  const std::string lm = config.model_type == "llava" ? "model.language_model." : "model.";
+  if (options.start) check_start(weights, *options.start, trains_projector);
+  const std::string& lm = config.modules.text;
   for (size_t i = 0; i < layers.size(); ++i) {
     const int64_t begin = store.numel();
     for (size_t l = 0; l < kNumLinears; ++l) {
@@ -147,15 +146,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
     }
     add_weight(lm + "norm.weight", weights.norm, norm_grad, kMainNoDecay);
   }
-  if (trains_projector) {
-    const std::string path = "model.multi_modal_projector.linear_";
-    add_weight(path + "1.weight", weights.projector_1.weight, projector.linear_1.weight, kProjector);
-    add_weight(path + "2.weight", weights.projector_2.weight, projector.linear_2.weight, kProjector);
-    if (weights.projector_1.bias)
-      add_weight(path + "1.bias", weights.projector_1.bias, projector.linear_1.bias, kProjectorNoDecay);
-    if (weights.projector_2.bias)
-      add_weight(path + "2.bias", weights.projector_2.bias, projector.linear_2.bias, kProjectorNoDecay);
-  }
+  if (trains_projector) add_connector(*weights.vision);
   check_memory(ctx, compute, options);
   store.allocate(ctx, compute);
   initialise(ctx, options.seed);
@@ -202,6 +193,17 @@ void Trainable::add_started_lora(const std::string& path, Linear& linear, Linear
   adapted_.push_back(&linear);
   add(path + ".lora_A.weight", r, k, kMain, {&pair.a, &grads.adapters.back().a, Tensor(), 0});
   add(path + ".lora_B.weight", n, r, kMain, {&pair.b, &grads.adapters.back().b, Tensor(), 0});
+}
+
+// Matrices first: the store's groups ascend.
+void Trainable::add_connector(Vision& vision) {
+  const std::vector<ConnectorPart> parts = vision.connector();
+  connector.resize(parts.size());
+  for (const auto& [rank, group] : {std::pair(2, kProjector), std::pair(1, kProjectorNoDecay)}) {
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (parts[i].value->rank == rank) add_weight(parts[i].name, *parts[i].value, connector[i], group);
+    }
+  }
 }
 
 void Trainable::add_weight(const std::string& name, Tensor& value, Tensor& grad, int group) {

@@ -7,7 +7,6 @@
 
 #include "model/decoder.h"
 #include "model/load.h"
-#include "model/projector.h"
 #include "train/parameters.h"
 
 namespace vpref {
@@ -56,7 +55,7 @@ class Trainable {
 
   ParameterStore store;
   std::vector<LayerGrads> layers;
-  ProjectorGrads projector;
+  std::vector<Tensor> connector;               // gradients of Vision::connector(), in its order
   Tensor embed_grad, norm_grad, lm_head_grad;  // full fine-tuning; lm_head_grad is embed_grad when tied
   bool trains_projector = false;
   bool trains_language_model = false;
@@ -77,6 +76,7 @@ class Trainable {
   void add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot);
   void add_lora(const std::string& path, Linear& linear, LinearGrads& grads, LoraShape shape, bool use_rslora);
   void add_started_lora(const std::string& path, Linear& linear, LinearGrads& grads);
+  void add_connector(Vision& vision);
   void add_weight(const std::string& name, Tensor& value, Tensor& grad, int group);
   void check_memory(Context& ctx, DType compute, const TrainableOptions& options) const;
   void initialise(Context& ctx, uint64_t seed);
@@ -86,8 +86,8 @@ class Trainable {
   std::vector<std::pair<int64_t, int64_t>> layer_ranges_;
 };
 
-// Module path of decoder layer i as transformers spells it since 4.52: "model.language_model.layers.3" (llava),
-// "model.layers.3" (llama).
+// Module path of decoder layer i as transformers spells it since 4.52: "model.layers.3", or below the family's
+// ModuleNames::text.
 std::string layer_path(const ModelConfig& config, size_t layer);
 
 }  // namespace vpref

@@ -28,15 +28,6 @@ int64_t scored_tokens(const SegmentInput& s) {
   return s.scored.empty() ? int64_t(s.token_ids.size()) : std::count(s.scored.begin(), s.scored.end(), 1);
 }
 
-RowSize size_of(const TrainRow& row) {
-  RowSize size{.images = int64_t(row.images.size())};
-  for (const SegmentInput& s : row.segments) {
-    size.rows += int64_t(s.token_ids.size());
-    if (s.branch >= 0) size.targets += scored_tokens(s);
-  }
-  return size;
-}
-
 // Scored tokens of branch 0: what a token-averaged loss divides by.
 int64_t chosen_tokens(const TrainRow& row) {
   int64_t n = 0;
@@ -72,6 +63,15 @@ void add_size(std::vector<RowSize>& largest, const RowSize& size) {
   largest.push_back(size);
 }
 
+// What a connector takes of the arena: its images' shapes are not known where sizes alone are.
+void measure_connector(Arena& arena, size_t kept, size_t scratch) {
+  const auto take = [&](size_t bytes) { arena.tensor(DType::i32, {int64_t((bytes + 3) / 4)}); };
+  take(kept);
+  const size_t mark = arena.mark();
+  take(scratch);
+  arena.release(mark);
+}
+
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 constexpr int kMostRecompute = 3;
 // On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
@@ -87,15 +87,29 @@ std::string binary_size(size_t bytes) {
 
 }  // namespace
 
+RowSize Trainer::size_of(const TrainRow& row) const {
+  RowSize size;
+  for (const ImageShape& image : row.images) {
+    size.image_rows += weights_.vision->layout(image).num_rows();
+    size.features += weights_.vision->num_features(image);
+  }
+  for (const SegmentInput& s : row.segments) {
+    size.rows += int64_t(s.token_ids.size());
+    if (s.branch >= 0) size.targets += scored_tokens(s);
+  }
+  return size;
+}
+
 // Consecutive rows of a step that go through the model together.
 struct Trainer::MicroBatch {
   std::span<const TrainRow> rows;
   int64_t first_row = 0;  // index of rows[0] in the step
   TreeBatch tree;
-  std::vector<ImageRef> images;        // in the order of their features
+  std::vector<ImageRef> images;    // in the order of their features
+  std::vector<ImageShape> shapes;  // of those
+  int64_t image_rows = 0, num_features = 0;
   std::vector<int32_t> branch_of_row;  // first branch of each row
   std::vector<int32_t> image_index;    // [T] row of the images' rows, or -1
-  int64_t num_image_rows = 0;
 };
 
 // Everything the backward of a micro-batch needs; lives in the arena until the next forward.
@@ -104,7 +118,8 @@ struct Trainer::Forward {
   DecoderCall call;
   std::unique_ptr<AttentionPlan> plan;  // call.plan points here, also after a move
   Tensor token_ids, image_index, target_rows, targets;
-  ProjectorActivations projector;
+  Tensor features;           // of the frozen tower
+  std::vector<Tensor> kept;  // of the connector, where it is trained
   std::vector<LayerActivations> layers;
   HeadActivations head;
   std::vector<double> branch_sums;
@@ -163,11 +178,11 @@ void Trainer::plan_device_memory() {
   take_slab(fit.bytes);
 }
 
-// A micro-batch with as many images as fit. Answers are the smaller part of what preference data packs; a batch that
+// A micro-batch that is all images. Answers are the smaller part of what preference data packs; a batch that
 // has more makes the slab grow.
 RowSize Trainer::dense_batch(int64_t rows) const {
-  const int64_t image_rows = config_.has_vision ? config_.num_image_rows() : 0;
-  return {rows, rows / 2, image_rows > 0 ? (rows + image_rows - 1) / image_rows : 0};
+  if (!weights_.vision) return {rows, rows / 2};
+  return {rows, rows / 2, rows, rows * weights_.vision->features_a_row()};
 }
 
 // From below: measuring takes the longer the more rows there are, and where few do not fit, more do not either.
@@ -257,11 +272,13 @@ Trainer::MicroBatch Trainer::micro_batch(std::span<const TrainRow> rows, size_t 
   for (size_t r = 0; r < rows.size(); ++r) {
     const TrainRow& row = rows[r];
     std::vector<TreeImage> images;
-    for (const ImageLayout& layout : row.images) {
+    for (const ImageShape& shape : row.images) {
       b.images.push_back({int32_t(first_row + r), int32_t(images.size())});
-      images.push_back({layout});
-      first_image_row.push_back(int32_t(b.num_image_rows));
-      b.num_image_rows += layout.num_rows();
+      b.shapes.push_back(shape);
+      images.push_back({config_.vision->layout(shape)});
+      first_image_row.push_back(int32_t(b.image_rows));
+      b.image_rows += images.back().layout.num_rows();
+      b.num_features += config_.vision->num_features(shape);
     }
     b.branch_of_row.push_back(packer.batch().num_branches);
     packer.add(row.segments, images, cat("row ", row.id, ": "));
@@ -277,7 +294,7 @@ Trainer::MicroBatch Trainer::micro_batch(std::span<const TrainRow> rows, size_t 
   return b;
 }
 
-// One whose passes take what any of this size does; its ids and targets mean nothing.
+// One whose passes take what any of this size does; its ids and targets mean nothing, and it has no shapes.
 Trainer::MicroBatch Trainer::batch_of(const RowSize& size) const {
   const auto zeros = [](int64_t count) { return std::vector<int32_t>(size_t(count), 0); };
   const int32_t rows = int32_t(size.rows);
@@ -288,8 +305,8 @@ Trainer::MicroBatch Trainer::batch_of(const RowSize& size) const {
   for (int32_t i = 0; i < rows; ++i) b.tree.positions.add(i);
   b.tree.target_rows = b.tree.targets = b.tree.target_branch = zeros(size.targets);
   b.tree.num_branches = 1;
-  b.images.resize(size_t(size.images));
-  b.num_image_rows = size.images * config_.num_image_rows();
+  b.image_rows = size.image_rows;
+  b.num_features = size.features;
   b.image_index = zeros(rows);
   return b;
 }
@@ -316,7 +333,8 @@ MemoryPlan Trainer::plan(std::span<const RowSize> rows, std::span<const int64_t>
       for (const size_t end = micro_batch_end(step, begin); begin < end; ++begin) {
         batch.rows += step[begin].rows;
         batch.targets += step[begin].targets;
-        batch.images += step[begin].images;
+        batch.image_rows += step[begin].image_rows;
+        batch.features += step[begin].features;
       }
       add_size(largest, batch);
     }
@@ -365,7 +383,7 @@ std::string Trainer::memory_plan() const {
 
 // A micro-batch that was not planned for still finds its memory, but on CUDA only what is left.
 void Trainer::reserve(const MicroBatch& b, bool keep) {
-  const RowSize size = {b.tree.num_rows(), int64_t(b.tree.targets.size()), int64_t(b.images.size())};
+  const RowSize size = {b.tree.num_rows(), int64_t(b.tree.targets.size()), b.image_rows, b.num_features};
   if (is_covered(size, planned_)) return;
   const size_t need = measure(size, keep ? std::optional(level_) : std::nullopt);
   check(ctx_.device == Device::cpu || need <= arena_.capacity() || need <= options_.memory_budget, "memory", "row ",
@@ -385,7 +403,6 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
 Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, std::optional<RecomputeLevel> keep) {
   const TreeBatch& tree = b.tree;
   const int64_t t = tree.num_rows(), num_targets = int64_t(tree.targets.size()), d = config_.text.hidden_size;
-  const int64_t image_rows = b.num_image_rows;
 
   Forward f;
   f.batch = &b;
@@ -401,13 +418,17 @@ Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, 
   const Tensor x = arena_.tensor(compute_, {t, d});
   const Tensor last = arena_.tensor(compute_, {t, d});
   Tensor image_features;
-  if (image_rows > 0) {
-    const bool keep_projector = keep && trainable_.trains_projector;
-    f.projector = make_projector_activations(config_, image_rows, compute_, arena_);
-    encode(b.images, f.projector.features);
-    image_features = arena_.tensor(compute_, {image_rows, d});
-    projector_forward(ctx_, config_, weights_, f.projector.features, image_features,
-                      keep_projector ? &f.projector : nullptr, arena_);
+  if (b.image_rows > 0) {
+    const Vision& vision = *weights_.vision;
+    f.features = arena_.tensor(compute_, {b.num_features, vision.feature_width()});
+    encode(b.images, f.features);
+    image_features = arena_.tensor(compute_, {vision.num_planes() * b.image_rows, d});
+    const bool is_kept = keep && trainable_.trains_projector;
+    if (ctx_.measuring())
+      measure_connector(arena_, is_kept ? vision.kept_bytes(b.num_features, compute_) : 0,
+                        vision.connect_bytes(b.num_features, compute_));
+    else
+      vision.connect(ctx_, f.features, b.shapes, image_features, is_kept ? &f.kept : nullptr, arena_);
   }
   embed(ctx_, weights_, f.token_ids, f.image_index, image_features, x);
   DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = keep.value_or(0)};
@@ -450,11 +471,15 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
   };
   decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
-  if (trainable_.trains_projector && f.projector.features) {
-    const Tensor drows = arena_.tensor(compute_, {f.projector.features.dim(0), d});
+  if (trainable_.trains_projector && f.features) {
+    const Vision& vision = *weights_.vision;
+    const Tensor drows = arena_.tensor(compute_, {vision.num_planes() * f.batch->image_rows, d});
     fill(ctx_, 0, drows);
     scatter_add_rows(ctx_, dx, f.image_index, drows);
-    projector_backward(ctx_, config_, weights_, f.projector, drows, trainable_.projector, arena_);
+    if (ctx_.measuring())
+      measure_connector(arena_, 0, vision.connect_bytes(f.batch->num_features, compute_));
+    else
+      vision.connect_backward(ctx_, f.features, f.batch->shapes, f.kept, drows, trainable_.connector, arena_);
   }
 }
 

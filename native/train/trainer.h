@@ -30,7 +30,7 @@ namespace vpref {
 struct TrainRow {
   std::string id;
   std::vector<SegmentInput> segments;
-  std::vector<ImageLayout> images;  // that the segments number from 0 on
+  std::vector<ImageShape> images;   // that the segments number 0..
   int32_t num_rejected = 0;         // K
   int32_t num_rejected_images = 0;  // J
   bool label = true;                // kto
@@ -41,7 +41,7 @@ struct TrainRow {
 };
 
 // Writes the vision features of image `image` of row `row` (numbers within the span given to the call) for every (row,
-// image) of the call, in order, to features[sum of images * P, C]. The vision tower is frozen, so this has no backward.
+// image) of the call, in order, to features[N, C]. The vision tower is frozen, so this has no backward.
 struct ImageRef {
   int32_t row;
   int32_t image;
@@ -71,9 +71,12 @@ struct TrainerOptions {
 struct RowSize {
   int64_t rows = 0;  // of the decoder: tokens and image rows
   int64_t targets = 0;
-  int64_t images = 0;
+  int64_t image_rows = 0, features = 0;  // of distinct images
+  int64_t pixel_bytes = 0;               // of their crops, on the host
   // Then it needs no more memory either.
-  bool is_within(const RowSize& o) const { return rows <= o.rows && targets <= o.targets && images <= o.images; }
+  bool is_within(const RowSize& o) const {
+    return rows <= o.rows && targets <= o.targets && image_rows <= o.image_rows && features <= o.features;
+  }
 };
 
 // What a run will take, known before its first step.
@@ -151,6 +154,7 @@ class Trainer {
   std::vector<MicroBatch> micro_batches(std::span<const TrainRow> rows) const;
   MicroBatch micro_batch(std::span<const TrainRow> rows, size_t first_row) const;
   size_t micro_batch_end(std::span<const RowSize> rows, size_t begin) const;
+  RowSize size_of(const TrainRow& row) const;
   MicroBatch batch_of(const RowSize& size) const;
   size_t measure(const RowSize& size, std::optional<RecomputeLevel> keep);
   void reserve(const MicroBatch& batch, bool keep);

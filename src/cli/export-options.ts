@@ -92,7 +92,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   const [{ loadPolicy }, { mergeInto }, { checkFolders }] = await Promise.all([
     import('../engine/policy.ts'),
     import('../engine/merge.ts'),
-    import('../stages/load-model.ts'),
+    import('../model/load.ts'),
   ]);
   await checkFolders(model, adapter);
   const { ensureEngine } = await import('./engine.ts');

@@ -107,9 +107,19 @@ export const modelFlags = {
     helpValue: 'K=V',
     summary: "variable of the checkpoint's chat template, V as JSON or a text; strftime_now=YYYY-MM-DD is its date",
   }),
-  'image-mode': Flags.option({ options: ['auto', 'pad', 'crop'] as const })({
+  'image-mode': Flags.option({ options: ['auto', 'pad', 'crop', 'native', 'tiles'] as const })({
     default: 'auto',
-    summary: 'how an image becomes square; auto: as the model family was trained',
+    summary: 'how a picture becomes what the model sees; auto: as the model family was trained',
+  }),
+  'max-pixels': integerFlag({
+    min: 1,
+    helpValue: 'N',
+    summary: "most pixels of a picture after resizing, of families that keep its shape; default: the checkpoint's",
+  }),
+  'min-pixels': integerFlag({
+    min: 1,
+    helpValue: 'N',
+    summary: "fewest pixels of a picture after resizing, of families that keep its shape; default: the checkpoint's",
   }),
 };
 

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the flags of model commands to an open model.
+
+import type { ImageMode } from '../../families/family.ts';
+import type { ImageOptions } from '../model/images.ts';
+import { type OpenModel, openModel } from '../model/load.ts';
 import { UsageError } from '../records/error.ts';
 import type { TemplateArgs } from '../records/record.ts';
-import { type OpenModel, openModel } from '../stages/load-model.ts';
 import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
 import type { RunContext } from './run-context.ts';
 
+/** What the flags about images parse to. */
+export interface ImageFlagValues {
+  'image-mode': 'auto' | ImageMode;
+  'max-pixels'?: number | undefined;
+  'min-pixels'?: number | undefined;
+}
+
 /** What modelFlags, --threads, --verbose and a preset parse to. */
-export interface ModelFlagValues {
+export interface ModelFlagValues extends ImageFlagValues {
   model: string;
   adapter?: string[] | undefined;
   'init-adapter'?: string | undefined;
@@ -17,7 +27,6 @@ export interface ModelFlagValues {
   'batch-tokens'?: number | undefined;
   template: string;
   'template-arg'?: string[] | undefined;
-  'image-mode': 'auto' | 'pad' | 'crop';
   threads?: number | undefined;
   verbose?: boolean;
 }
@@ -31,7 +40,7 @@ const LIVE_INPUT_PATIENCE_MS = 100;
 /** Opens the model and closes it at the end of the run; --verbose tells the memory plan before and the use after. */
 export async function openModelOf(run: RunContext<unknown, unknown>, flags: ModelFlagValues): Promise<OpenModel> {
   await ensureEngine(run, flags);
-  const { template, 'image-mode': imageMode } = flags;
+  const { template } = flags;
   const special = new SpecialTexts();
   const model = await openModel({
     model: flags.model,
@@ -45,10 +54,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     template: { otherwise: template, ...(isAsked('template', template) && { asked: template }) },
     templateArgs: templateArguments(flags['template-arg'] ?? []),
     onSpecialText: (row, token) => special.add(row, token),
-    imageMode:
-      imageMode === 'auto'
-        ? {}
-        : { otherwise: imageMode, ...(isAsked('image-mode', imageMode) && { asked: imageMode }) },
+    images: imageOptions(flags, isAsked),
     stop: run.stop,
     inputPatienceMs: isWholeInput(run.files) ? Number.POSITIVE_INFINITY : LIVE_INPUT_PATIENCE_MS,
     note: (message) => run.note(message),
@@ -64,6 +70,16 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
   function isAsked(name: string, value: string): boolean {
     return run.given.has(name) && value !== 'auto';
   }
+}
+
+/** How pictures are brought to size; `isAsked`: by the user, and not by a preset. */
+export function imageOptions(flags: ImageFlagValues, isAsked: (name: string, value: string) => boolean): ImageOptions {
+  const { 'image-mode': mode, 'max-pixels': maxPixels, 'min-pixels': minPixels } = flags;
+  return {
+    mode: mode === 'auto' ? {} : { otherwise: mode, ...(isAsked('image-mode', mode) && { asked: mode }) },
+    ...(maxPixels !== undefined && { maxPixels }),
+    ...(minPixels !== undefined && { minPixels }),
+  };
 }
 
 /** `K=V` of --template-arg: V is JSON where it can be read as such, else a text. Throws UsageError. */

@@ -138,6 +138,8 @@ const ENGINE_FLAGS = [
   'template',
   'template-arg',
   'image-mode',
+  'max-pixels',
+  'min-pixels',
   'beams',
   'steer',
   'stop-repeats',

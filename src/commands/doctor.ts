@@ -2,14 +2,20 @@
 import { Flags } from '@oclif/core';
 import { exitCode } from '../cli/exit.ts';
 import { modelFlags, outputFlags } from '../cli/flags.ts';
+import type { ImageFlagValues } from '../cli/model-flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import { UsageError } from '../records/error.ts';
 
 export default class Doctor extends RecordCommand {
   static override summary = 'say what this machine can run';
   static override description =
     'One row per check: name, ok, detail, and what to do where ok is false. What the machine lacks leaves the exit code at 0; a model given with --model that cannot run here makes it 1.';
-  static override usage = 'doctor [--model DIR] [-o FILE]';
-  static override examples = ['<%= config.bin %> doctor', '<%= config.bin %> doctor --model llava-1.5-7b-hf'];
+  static override usage = 'doctor [--model DIR [--image FILE]] [-o FILE]';
+  static override examples = [
+    '<%= config.bin %> doctor',
+    '<%= config.bin %> doctor --model llava-1.5-7b-hf',
+    '<%= config.bin %> doctor --model Qwen2.5-VL-3B-Instruct --max-pixels 262144 --image photo.jpg',
+  ];
   static override inapplicable = {
     requeue: 'it ends by itself',
     summary: 'it prints what it finds',
@@ -29,26 +35,47 @@ export default class Doctor extends RecordCommand {
     adapter: modelFlags.adapter,
     device: modelFlags.device,
     dtype: modelFlags.dtype,
+    image: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'FILE',
+      summary: 'how many tokens this picture takes; may be repeated',
+    }),
+    'image-mode': modelFlags['image-mode'],
+    'max-pixels': modelFlags['max-pixels'],
+    'min-pixels': modelFlags['min-pixels'],
   };
 
   async run(): Promise<void> {
-    await this.runTable(Doctor, ({ flags }) => report(flags));
+    await this.runTable(Doctor, ({ flags, given }) => {
+      for (const name of IMAGE_FLAGS)
+        if (given.has(name) && flags.model === undefined)
+          throw new UsageError(`--${name}: expected --model beside it, got none`);
+      return report(flags);
+    });
   }
 }
 
-interface DoctorFlags {
+const IMAGE_FLAGS = ['image', 'image-mode', 'max-pixels', 'min-pixels'];
+
+interface DoctorFlags extends ImageFlagValues {
+  image?: string[] | undefined;
   model?: string | undefined;
   adapter?: string[] | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
 }
 
-async function* report({ model, adapter, device, dtype }: DoctorFlags): AsyncGenerator<object> {
+async function* report(flags: DoctorFlags): AsyncGenerator<object> {
+  const { model, adapter, device, dtype, image } = flags;
   const { examine, examineModel } = await import('../stages/doctor.ts');
   const { userCache } = await import('../stages/annotate/open.ts');
   yield* examine(userCache(process.env));
   if (model === undefined) return;
-  for await (const check of examineModel({ model, adapters: adapter ?? [], device, dtype })) {
+  const { imageOptions } = await import('../cli/model-flags.ts');
+  const images = imageOptions(flags, (_, value) => value !== 'auto');
+  const asked = { model, adapters: adapter ?? [], device, dtype, images, pictures: image ?? [] };
+  for await (const check of examineModel(asked)) {
     if (!check.ok) process.exitCode = exitCode.failed;
     yield check;
   }

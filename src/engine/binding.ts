@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { EngineError } from './engine-error.ts';
 import { addonPath, buildCommand } from './find-addon.ts';
 import type { LoraShapes } from './lora-shapes.ts';
+import type { ImageCrop, ImageLayout, ImageShape, Normalisation } from './requests.ts';
 import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings, TrainRow } from './train-requests.ts';
 
 export interface Binding {
@@ -49,10 +50,13 @@ export interface NativeEngineOptions {
   /** 0: the engine's default. */
   batchTokens: number;
   tokenBytes: Uint8Array[];
+  /** Of images; a text-only model needs none. */
+  normalisation?: Normalisation;
 }
 
 export interface NativePolicy {
   facts(): NativeFacts;
+  layout(shape: ImageShape): ImageLayout;
   memoryPlan(): string;
   generate(request: NativeGenerateRequest): NativePending<NativeGenerated[]>;
   score(request: NativeScoreRequest): NativePending<NativeScored[]>;
@@ -73,13 +77,15 @@ export interface NativePending<T> {
 export interface NativeFacts {
   modelType: string;
   hasVision: boolean;
-  imageHeight: number;
-  imageWidth: number;
-  numImageRows: number;
   imageTokenId: number;
+  /** Where the decoder stands in transformers' module tree, with a dot after it. */
+  textModule: string;
+  /** Names that modules_to_save has for the connector's parts. */
+  connectorModules: string[];
+  /** Names of their tensors. */
+  connectorParts: string[];
   vocabSize: number;
   maxPositionEmbeddings: number;
-  bosTokenId: number;
   eosTokenIds: Int32Array;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
@@ -92,7 +98,7 @@ export interface NativeFacts {
 export interface NativeImage {
   height: number;
   width: number;
-  pixels: Uint8Array;
+  crops: ImageCrop[];
   diffusion?: { step: number; seed: bigint };
 }
 
@@ -179,7 +185,7 @@ export type NativeLossRow = Required<Pick<TrainRow, 'numRejected' | 'label' | 'w
   RowSums;
 
 export interface NativeTrainer {
-  /** sizes: [rows, targets, images] of each row; stepEnds: rows before the end of each step; freeBytes: Infinity for no limit. */
+  /** sizes: [rows, targets, imageRows, features, pixelBytes] of each row; stepEnds: rows before the end of each step; freeBytes: Infinity for no limit. */
   plan(sizes: Int32Array, stepEnds: Int32Array, freeBytes: number): Promise<MemoryPlan>;
   step(rows: NativeTrainRow[]): Promise<StepResult>;
   score(rows: NativeTrainRow[], adapterOn: boolean): Promise<RowSums[]>;
@@ -244,6 +250,7 @@ const POLICY: Record<keyof NativePolicy, true> = {
   close: true,
   facts: true,
   generate: true,
+  layout: true,
   memoryPlan: true,
   pace: true,
   score: true,

@@ -12,8 +12,20 @@ export async function fromEngine<T>(call: () => T | Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (cause) {
-    const { engine, code, message } = cause as { engine?: unknown; code?: unknown; message?: unknown };
-    if (engine !== true || typeof code !== 'string') throw cause;
-    throw new EngineError(code, String(message));
+    throw engineError(cause);
   }
+}
+
+/** The same for a call that answers at once. */
+export function fromEngineNow<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (cause) {
+    throw engineError(cause);
+  }
+}
+
+function engineError(cause: unknown): unknown {
+  const { engine, code, message } = cause as { engine?: unknown; code?: unknown; message?: unknown };
+  return engine === true && typeof code === 'string' ? new EngineError(code, String(message)) : cause;
 }

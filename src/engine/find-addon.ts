@@ -48,10 +48,12 @@ function sourceKey(root: string): string {
   if (knownKey !== undefined) return knownKey;
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   const sum = createHash('sha256');
-  const native = join(root, 'native');
-  const files = existsSync(native) ? readdirSync(native, { recursive: true, withFileTypes: true }) : [];
-  const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
-  for (const name of names.sort()) sum.update(`${relative(native, name)} ${statSync(name).size}\n`);
+  const folders = ['native', 'families'].map((name) => join(root, name)).filter((path) => existsSync(path));
+  const files = folders.flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }));
+  const names = files
+    .filter((file) => file.isFile() && !file.name.endsWith('.ts'))
+    .map((file) => join(file.parentPath, file.name));
+  for (const name of names.sort()) sum.update(`${relative(root, name)} ${statSync(name).size}\n`);
   knownKey = `${version}-${process.platform}-${process.arch}-${sum.digest('hex').slice(0, 12)}`;
   return knownKey;
 }

@@ -2,11 +2,14 @@
 // A loaded model: generates answers and scores texts, many requests at a time.
 import { hashKeys } from '../records/random.ts';
 import { loadBinding, type NativeFacts, type NativeImage, type NativePending, type NativePolicy } from './binding.ts';
-import { EngineError, fromEngine } from './engine-error.ts';
+import { EngineError, fromEngine, fromEngineNow } from './engine-error.ts';
 import type {
   Generated,
   GenerateRequest,
   ImageInput,
+  ImageLayout,
+  ImageShape,
+  Normalisation,
   Pacing,
   PolicyEngine,
   PolicyInfo,
@@ -23,6 +26,8 @@ export interface PolicyOptions {
   batchTokens?: number;
   /** Bytes of every token id; needed for stop strings. */
   tokenBytes: Uint8Array[];
+  /** Of images; a text-only model needs none. */
+  normalisation?: Normalisation;
 }
 
 /** Loads a model. Throws EngineError. */
@@ -37,6 +42,7 @@ export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
       threads: options.threads ?? 0,
       batchTokens: options.batchTokens ?? 0,
       tokenBytes: options.tokenBytes,
+      ...(options.normalisation && { normalisation: options.normalisation }),
     }),
   );
   return new Policy(native);
@@ -76,6 +82,10 @@ export class Policy implements PolicyEngine {
     return this.#native;
   }
 
+  layout(shape: ImageShape): ImageLayout {
+    return fromEngineNow(() => this.#native.layout(shape));
+  }
+
   /** What memory is planned and used, one item a line. */
   memoryPlan(): string {
     return this.#native.memoryPlan();
@@ -88,7 +98,7 @@ export class Policy implements PolicyEngine {
       () =>
         this.#native.generate({
           prompt: promptIds,
-          images: images.map((image) => this.#nativeImage(image)),
+          images: images.map(nativeImage),
           numBranches: n,
           firstBranch: draw.firstBranch,
           temperature: draw.temperature,
@@ -113,7 +123,7 @@ export class Policy implements PolicyEngine {
     const { promptIds, images, branches } = request;
     const prompt = { parent: -1, ids: promptIds, images: Int32Array.from(images.keys()), scored: false };
     const scored = branches.map((ids) => ({ parent: 0, ids, images: new Int32Array(0), scored: true }));
-    const native = images.map((image) => this.#nativeImage(image));
+    const native = images.map(nativeImage);
     const results = await this.#wait(
       () => this.#native.score({ images: native, segments: [prompt, ...scored] }),
       signal,
@@ -138,22 +148,17 @@ export class Policy implements PolicyEngine {
       }
     });
   }
+}
 
-  #nativeImage({ pixels, noise }: ImageInput): NativeImage {
-    const size = this.info.vision?.imageSize ?? 0;
-    const image = { height: size, width: size, pixels };
-    return noise === undefined ? image : { ...image, diffusion: { step: noise.step, seed: BigInt(noise.seed) } };
-  }
+/** An image as the addon takes it. */
+export function nativeImage({ noise, ...image }: ImageInput): NativeImage {
+  return noise === undefined ? image : { ...image, diffusion: { step: noise.step, seed: BigInt(noise.seed) } };
 }
 
 // A pattern that stands this many times in a row is a loop, not an answer.
 const REPETITION_MIN_REPEATS = 8;
 
 function policyInfo(facts: NativeFacts): PolicyInfo {
-  const { imageHeight, imageWidth } = facts;
-  if (imageHeight !== imageWidth)
-    throw new EngineError('config', `image size: expected a square, got ${imageWidth}x${imageHeight}`);
-  const vision = { imageSize: imageHeight, imageRows: facts.numImageRows, imageTokenId: facts.imageTokenId };
   return {
     modelType: facts.modelType,
     device: facts.device,
@@ -165,7 +170,8 @@ function policyInfo(facts: NativeFacts): PolicyInfo {
     numParameters: facts.numParameters,
     threads: facts.threads,
     notes: facts.notes,
-    ...(facts.hasVision && { vision }),
+    modules: { text: facts.textModule, connector: facts.connectorModules, connectorParts: facts.connectorParts },
+    ...(facts.hasVision && { vision: { imageTokenId: facts.imageTokenId } }),
   };
 }
 

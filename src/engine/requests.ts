@@ -1,11 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 // What goes in and out of the engine: ids, pixels and numbers. Each request crosses the addon border once.
 
-/** One image at the model's size, and the noise that the engine adds after normalising. */
-export interface ImageInput {
-  /** RGB, rows from the top, [side * side * 3]. */
-  pixels: Uint8Array;
+/** Everything about an image but its pixels. */
+export interface ImageShape {
+  /** Of the picture, upright, before it was resized. */
+  height: number;
+  width: number;
+  /** What the tower sees, in order. */
+  crops: { height: number; width: number }[];
+}
+
+/** One image as the tower sees it, and the noise that the engine adds to each crop after normalising. */
+export interface ImageInput extends ImageShape {
+  crops: ImageCrop[];
   noise?: NoiseRecipe;
+}
+
+export interface ImageCrop {
+  height: number;
+  width: number;
+  /** RGB, rows from the top, [height * width * 3]. */
+  pixels: Uint8Array;
+}
+
+/** What an image is among the tokens. */
+export interface ImageLayout {
+  /** Lengths of its runs of image tokens, in order; text may stand between two of them. */
+  runs: number[];
+  /** Their sum. */
+  numRows: number;
+  /** Positions that it takes of the model's, which may be fewer than its rows. */
+  positionSpan: number;
+  /** Rows of what the frozen tower makes of it. */
+  numFeatures: number;
+}
+
+/** How 8-bit pixels become the tower's numbers: (pixel * scale - mean) / std of each channel. */
+export interface Normalisation {
+  scale: number;
+  mean: readonly number[];
+  std: readonly number[];
 }
 
 /** x_t = sqrt(abar[step]) x + sqrt(1 - abar[step]) eps on the normalised tensor, unclipped; eps is counter-based. */
@@ -71,10 +105,16 @@ export interface PolicyInfo {
   eosIds: number[];
   /** Absent for a text-only model. */
   vision?: {
-    imageSize: number;
-    /** Rows an image takes among the tokens. */
-    imageRows: number;
     imageTokenId: number;
+  };
+  /** Names in transformers' module tree, for adapters. */
+  modules: {
+    /** The decoder, with a dot after it. */
+    text: string;
+    /** The connector's parts that may be trained. */
+    connector: string[];
+    /** Their tensors. */
+    connectorParts: string[];
   };
   numParameters: number;
   /** How the file stores the weights. */
@@ -87,6 +127,8 @@ export interface PolicyInfo {
 /** A loaded model: generates and scores. */
 export interface PolicyEngine {
   readonly info: PolicyInfo;
+  /** Throws EngineError{"request"} for an image that the tower does not take. */
+  layout(shape: ImageShape): ImageLayout;
   generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]>;
   score(request: ScoreRequest, signal?: AbortSignal): Promise<Scored[]>;
   /** Absent in an engine that has no batches. */

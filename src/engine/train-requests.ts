@@ -70,7 +70,10 @@ export interface RowSize {
   /** Of the decoder: tokens and image rows. */
   rows: number;
   targets: number;
-  images: number;
+  /** Of distinct images: rows among the tokens, rows of what the frozen tower makes of them, bytes of their crops. */
+  imageRows: number;
+  features: number;
+  pixelBytes: number;
 }
 
 /** What a run will take. */

@@ -3,17 +3,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonObject } from '../text/json-file.ts';
-import {
-  loadBinding,
-  type NativeImage,
-  type NativeTrainer,
-  type NativeTrainRow,
-  type NativeVolume,
-} from './binding.ts';
+import { loadBinding, type NativeTrainer, type NativeTrainRow, type NativeVolume } from './binding.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
 import { type LoraPattern, type LoraShapes, loraShapes, targetRegex } from './lora-shapes.ts';
 import { mergeInto } from './merge.ts';
-import type { Policy } from './policy.ts';
+import { nativeImage, type Policy } from './policy.ts';
 import type {
   LossNeeds,
   LossRow,
@@ -169,7 +163,15 @@ export class Trainer implements TrainerEngine {
   }
 
   async plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan> {
-    const sizes = steps.flatMap((rows) => rows.flatMap(({ rows, targets, images }) => [rows, targets, images]));
+    const sizes = steps.flatMap((rows) =>
+      rows.flatMap(({ rows, targets, imageRows, features, pixelBytes }) => [
+        rows,
+        targets,
+        imageRows,
+        features,
+        pixelBytes,
+      ]),
+    );
     let end = 0;
     const ends = Int32Array.from(steps, (rows) => {
       end += rows.length;
@@ -256,56 +258,57 @@ export class Trainer implements TrainerEngine {
     const { baseModel, settings } = this.#options;
     const start = this.#startConfig;
     const trainsProjector = this.#native.facts().trainsProjector;
-    const fresh = newAdapterConfig(settings, this.#options.modules, this.#policy.info.modelType === 'llava');
+    const { modules } = this.#policy.info;
+    const fresh = newAdapterConfig(settings, modules.text, this.#options.modules);
     return {
       ...(start ?? fresh),
       base_model_name_or_path: baseModel,
       inference_mode: true,
-      modules_to_save: savedModules(start?.modules_to_save, trainsProjector),
+      modules_to_save: savedModules(
+        start?.modules_to_save,
+        trainsProjector ? modules.connector : [],
+        modules.connectorParts,
+      ),
     };
   }
 
   #nativeRow({ segments, images, ref, weight = 1, beta = 0, ...row }: TrainRow): NativeTrainRow {
-    const size = this.#policy.info.vision?.imageSize ?? 0;
-    const nativeImages = images.map(({ pixels, noise }): NativeImage => {
-      const image = { height: size, width: size, pixels };
-      return noise === undefined ? image : { ...image, diffusion: { step: noise.step, seed: BigInt(noise.seed) } };
-    });
     return {
       ...row,
       weight,
       beta,
       segments: segments.map((segment) => ({ ...segment, images: Int32Array.from(segment.images) })),
-      images: nativeImages,
+      images: images.map(nativeImage),
       ...(ref && { ref: Float64Array.from(ref) }),
     };
   }
 }
 
-const PROJECTOR = 'multi_modal_projector';
-
-// The projector once, whether it was saved whole or by its layers.
-function savedModules(before: unknown, trainsProjector: boolean): unknown[] | null {
+// What was saved stays; each part of a trained connector once, whether it was saved whole or by its layers.
+function savedModules(before: unknown, trained: readonly string[], parts: readonly string[]): unknown[] | null {
   const modules = Array.isArray(before) ? before.map(String) : [];
-  const isThere = modules.some((name) => [PROJECTOR, 'linear_1', 'linear_2'].includes(name.split('.').at(-1)!));
-  if (trainsProjector && !isThere) modules.push(PROJECTOR);
+  const isThere = (name: string) =>
+    parts
+      .map((part) => part.split('.'))
+      .some((path) => path.includes(name) && modules.some((one) => path.includes(one.split('.').at(-1)!)));
+  modules.push(...trained.filter((name) => !isThere(name)));
   return modules.length === 0 ? null : modules;
 }
 
 // Written so that PEFT finds the language model's linears only: the vision tower has some of the same names. Without LoRA the config is
 // still one: PEFT wants a rank, and has a name for "no module" (its DUMMY_TARGET_MODULES).
-// `modules`: the paths of those that have one, where names do not say it.
+// `adapted`: the paths of the modules that have one, where names do not say it.
 function newAdapterConfig(
   settings: TrainerSettings,
-  modules: readonly string[],
-  isLlava: boolean,
+  textModule: string,
+  adapted: readonly string[],
 ): Record<string, unknown> {
   const { loraR, loraAlpha, loraTargets, loraPatterns = [], rslora } = settings;
   const isRegex = targetRegex(loraTargets) !== undefined;
-  const inLayers = modules.map((path) => path.slice(path.indexOf('layers.')));
-  const names = isRegex ? inLayers : loraTargets;
-  const regex = `.*language_model.*\\.(${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`;
-  const named = isLlava ? regex : names;
+  const names = isRegex ? adapted.map((path) => path.slice(textModule.length)) : loraTargets;
+  const part = textModule.split('.').at(-2)!;
+  const regex = `.*${part}.*\\.(${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`;
+  const named = part === 'model' ? names : regex;
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',

@@ -14,6 +14,13 @@ export interface Size {
   height: number;
 }
 
+/** What a vision tower sees of a picture of height x width. */
+export interface ModelImage {
+  height: number;
+  width: number;
+  crops: Image[];
+}
+
 /** Red, green, blue, 0..255 each. */
 export type Color = readonly [number, number, number];
 

@@ -4,14 +4,16 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { RunError } from '../records/error.ts';
 import type { ViewOp } from '../records/record.ts';
-import type { Image } from './image.ts';
-import type { ModelInputPlan } from './model-input.ts';
+import type { ModelImage } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 
 /** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
 export interface PixelJobs {
-  /** `ops`: recorded operations of a view, applied first. */
-  modelInput: { job: { source: string; plan: ModelInputPlan; ops?: readonly ViewOp[] }; result: Image };
+  /** A picture's crops by the plan of the family of that name. `ops`: recorded operations of a view, applied first. */
+  modelInput: {
+    job: { source: string; modelType: string; plan: object; ops?: readonly ViewOp[] };
+    result: ModelImage;
+  };
   /** Whether the image decodes; resolves when it does. */
   check: { job: { source: string }; result: undefined };
   views: { job: ViewsJob; result: ViewsResult };

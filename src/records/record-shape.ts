@@ -59,6 +59,8 @@ const sampling = object(
     template: string,
     template_args: anyObject,
     image_mode: string,
+    max_pixels: count,
+    min_pixels: count,
     temperature: number,
     top_p: number,
     top_k: number,
@@ -101,7 +103,16 @@ const annotation = object(
 );
 const ref = object(
   { model: string },
-  { adapter, dtype: string, template: string, template_args: anyObject, image_mode: string, inputs: string },
+  {
+    adapter,
+    dtype: string,
+    template: string,
+    template_args: anyObject,
+    image_mode: string,
+    max_pixels: count,
+    min_pixels: count,
+    inputs: string,
+  },
 );
 
 /** Fields that every record has. */

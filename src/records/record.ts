@@ -56,6 +56,9 @@ export interface Sampling {
   template?: string;
   template_args?: TemplateArgs;
   image_mode?: string;
+  /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
+  max_pixels?: number;
+  min_pixels?: number;
   temperature?: number;
   top_p?: number;
   top_k?: number;
@@ -113,6 +116,9 @@ export interface RefFingerprint {
   template?: string;
   template_args?: TemplateArgs;
   image_mode?: string;
+  /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
+  max_pixels?: number;
+  min_pixels?: number;
   /** Digest of what was scored: token ids of prompt and answers, pixel plan, bytes of the images. Absent in files of 0.1. */
   inputs?: string;
 }

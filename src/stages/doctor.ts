@@ -3,19 +3,22 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
+import type { Family } from '../../families/family.ts';
 import { type Binding, loadBinding } from '../engine/binding.ts';
 import { addonRemedy } from '../engine/build-addon.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import { findNonFinite } from '../engine/safetensors.ts';
+import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.ts';
+import { checkFolders, imageMarks } from '../model/load.ts';
 import { RunError } from '../records/error.ts';
 import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
-import { promptIds } from '../text/prompt-ids.ts';
+import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import { cudaRemedy, describeCudaParts, findCudaParts } from './doctor/cuda-parts.ts';
-import { checkFolders, modelInputPlan } from './load-model.ts';
+import { describeImages, describePicture, type ImageModel } from './doctor/examine-images.ts';
 
 export interface Check {
   check: string;
@@ -30,6 +33,9 @@ export interface ModelToExamine {
   adapters: string[];
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
+  images: ImageOptions;
+  /** Pictures whose tokens are wanted. */
+  pictures: readonly string[];
 }
 
 /** The machine's checks, cheapest first. `cacheFolder`: where annotate keeps its replies. */
@@ -57,7 +63,8 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
 }
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
-export async function* examineModel({ model, adapters, device, dtype }: ModelToExamine): AsyncGenerator<Check> {
+export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check> {
+  const { model, adapters, device, dtype } = asked;
   const fingerprints = await attempt('files', 'get the whole directory again', async () => {
     await checkFolders(model, adapters);
     return [await fingerprintModel(model), ...(await Promise.all(adapters.map(fingerprintAdapter)))];
@@ -72,8 +79,18 @@ export async function* examineModel({ model, adapters, device, dtype }: ModelToE
     yield tokenizer;
     return;
   }
+  const own = await attempt('family', 'see the message', () => readFamilyPlan(model));
+  if ('check' in own) {
+    yield own;
+    return;
+  }
+  const { family } = own;
+  const plan = chosenPlan(own, asked.images);
   const policy = await attempt('model', 'see the message', () =>
-    loadPolicy({ model, adapters, device, dtype, tokenBytes: tokenizer.tokenBytes() }),
+    loadPolicy({
+      ...{ model, adapters, device, dtype, tokenBytes: tokenizer.tokenBytes() },
+      ...(plan && { normalisation: plan.normalisation }),
+    }),
   );
   if ('check' in policy) {
     yield policy;
@@ -86,9 +103,10 @@ export async function* examineModel({ model, adapters, device, dtype }: ModelToE
       ok: true,
       detail: `${info.modelType}, ${(info.numParameters / 1e6).toFixed(1)} M parameters stored as ${info.storedDtype}, ${info.dtype} on ${info.device}, ${info.maxPositions} positions${info.notes.map((note) => `; ${note}`).join('')}`,
     };
-    yield tokenizerFits(tokenizer, policy);
-    yield await template(model, tokenizer, policy);
-    if (info.vision) yield await images(model, info.vision);
+    const image = family.vision && info.vision && { id: info.vision.imageTokenId, token: family.vision.imageToken };
+    yield tokenizerFits(tokenizer, policy, image);
+    yield await template(model, tokenizer, policy, family);
+    if (plan) yield* images({ family, plan, policy, tokenizer }, asked.pictures);
     yield await finite(model, adapters);
     yield await forward(policy, tokenizer);
     yield await memory(policy); // what is planned is known once something has run
@@ -161,17 +179,15 @@ function notBuilt(check: string, detail: string, remedy: string): Check {
 
 // --- model ----------------------------------------------------------------------------------------------------------------------
 
-function tokenizerFits(tokenizer: ModelTokenizer, { info }: Policy): Check {
+function tokenizerFits(tokenizer: ModelTokenizer, { info }: Policy, image: ImageTokens | undefined): Check {
   const problems: string[] = [];
   if (tokenizer.size > info.vocabSize)
     problems.push(`ids up to ${tokenizer.size - 1} for a vocabulary of ${info.vocabSize}`);
   if (tokenizer.eosId === undefined) problems.push('no eos_token');
   else if (!info.eosIds.includes(tokenizer.eosId))
     problems.push(`eos_token is ${tokenizer.eosId}, config.json says ${info.eosIds}`);
-  if (info.vision && tokenizer.tokenId('<image>') !== info.vision.imageTokenId)
-    problems.push(
-      `<image> is ${tokenizer.tokenId('<image>') ?? 'no token'}, config.json says ${info.vision.imageTokenId}`,
-    );
+  if (image && tokenizer.tokenId(image.token) !== image.id)
+    problems.push(`${image.token} is ${tokenizer.tokenId(image.token) ?? 'no token'}, config.json says ${image.id}`);
   const ok = problems.length === 0;
   const bos = tokenizer.bosIds.length === 0 ? 'no BOS' : `BOS ${tokenizer.bosIds.join(' ')}`;
   const detail = ok ? `${tokenizer.size} ids, ${bos}, EOS ${tokenizer.eosId}` : problems.join('; ');
@@ -183,31 +199,32 @@ function tokenizerFits(tokenizer: ModelTokenizer, { info }: Policy): Check {
   };
 }
 
-async function template(model: string, tokenizer: ModelTokenizer, { info }: Policy): Promise<Check> {
+async function template(
+  model: string,
+  tokenizer: ModelTokenizer,
+  { info }: Policy,
+  { vision }: Family,
+): Promise<Check> {
   const remedy = `choose one: --template ${BUILT_IN_TEMPLATES.join('|')}`;
   const rendered = await attempt('template', remedy, async () => {
     const own = await loadChatTemplate('auto', model, tokenizer, {
-      hasVision: info.vision !== undefined,
+      ...(vision && { image: imageMarks(vision) }),
       eosIds: info.eosIds,
     });
     own.assistantTurn();
-    const image = info.vision && { id: info.vision.imageTokenId, rows: info.vision.imageRows };
+    const image = vision && info.vision && { id: info.vision.imageTokenId, token: vision.imageToken };
     const content = [...(image ? [{ type: 'image' as const }] : []), { type: 'text' as const, text: 'Q' }];
     return promptIds([{ role: 'user', content }], image ? 1 : 0, own, tokenizer, image);
   });
   return 'check' in rendered ? rendered : { check: 'template', ok: true, detail: JSON.stringify(rendered.text) };
 }
 
-async function images(model: string, vision: NonNullable<Policy['info']['vision']>): Promise<Check> {
-  const plan = await attempt('images', 'give the processor files that belong to the checkpoint', () =>
-    modelInputPlan(model, vision.imageSize),
-  );
-  if ('check' in plan) return plan;
-  return {
-    check: 'images',
-    ok: true,
-    detail: `${vision.imageSize} x ${vision.imageSize}, ${vision.imageRows} rows each, image mode pad unless --image-mode crop`,
-  };
+async function* images(model: ImageModel, pictures: readonly string[]): AsyncGenerator<Check> {
+  yield { check: 'images', ok: true, detail: describeImages(model) };
+  for (const picture of pictures) {
+    const said = await attempt('image', 'give another picture', async () => [await describePicture(picture, model)]);
+    yield 'check' in said ? said : { check: 'image', ok: true, detail: said[0]! };
+  }
 }
 
 async function memory(policy: Policy): Promise<Check> {

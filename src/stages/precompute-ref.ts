@@ -3,17 +3,11 @@
 import type { ImageInput } from '../engine/requests.ts';
 import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
+import type { ModelContext } from '../model/context.ts';
+import { loadImages, preparePrompt, scoreResponses, writtenTurns } from '../model/prompt.ts';
+import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError } from '../records/error.ts';
 import type { RefFingerprint, VprefRecord } from '../records/record.ts';
-import {
-  loadImages,
-  type ModelContext,
-  planRecord,
-  preparePrompt,
-  provenance,
-  scoreResponses,
-  writtenTurns,
-} from './model-context.ts';
 import { checkInputs, referenceInputs } from './reference-inputs.ts';
 import { pairFields, pairTexts } from './score.ts';
 
@@ -39,7 +33,7 @@ export function precomputeRef(context: ModelContext): Stage {
       [record.images ?? [], ...rejectedSets].map((sources) => loadImages(row, { images: sources }, plan, context)),
     );
     const scoreTexts = async (loaded: ImageInput[], responses: string[]) => {
-      const prepared = preparePrompt(writtenTurns(row, loaded.length), loaded, plan, context);
+      const prepared = preparePrompt(writtenTurns(row, loaded.length, context), loaded, plan, context);
       const scored = await scoreResponses(
         prepared,
         responses.map((text) => ({ text })),

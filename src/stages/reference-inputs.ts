@@ -2,10 +2,11 @@
 // `ref.inputs`: a digest of what reference sums were computed for, in named sections, so that a later stage can say which of them has changed.
 import { createHash } from 'node:crypto';
 import type { Row } from '../flow/stage.ts';
+import type { ModelContext, RecordPlan } from '../model/context.ts';
+import { answerIds, writtenTurns } from '../model/prompt.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import { RecordError } from '../records/error.ts';
 import { promptIds } from '../text/prompt-ids.ts';
-import { answerIds, imageTokens, type ModelContext, type RecordPlan, writtenTurns } from './model-context.ts';
 
 /** Hex digits kept of a section's SHA-256. */
 const DIGITS = 32;
@@ -17,10 +18,10 @@ const DIGITS = 32;
 export async function referenceInputs(row: Row, plan: RecordPlan, context: ModelContext): Promise<string> {
   const { record } = row;
   const { images = [], rejected_images: rejectedImages = [], chosen, rejected, response } = record;
-  const turns = writtenTurns(row, images.length);
-  const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, imageTokens(context));
+  const turns = writtenTurns(row, images.length, context);
+  const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, context.vision?.tokens);
   // Lengths are for those who compute.
-  const unbounded = { prompt, promptIds: new Int32Array() };
+  const unbounded = { prompt, promptIds: new Int32Array(), numPositions: 0 };
   const answer = (text: string) => digest(answerIds(unbounded, { text }, context));
   const bytes = (sources: readonly string[]) => Promise.all(sources.map((source) => imageDigest(row, source, context)));
   const hasImages = images.length + rejectedImages.length > 0;
@@ -29,7 +30,7 @@ export async function referenceInputs(row: Row, plan: RecordPlan, context: Model
     ['chosen', chosen === undefined ? undefined : answer(chosen)],
     ['rejected', rejected === undefined ? undefined : [rejected].flat().map(answer).join(',')],
     ['response', response === undefined ? undefined : answer(response)],
-    ['pixels', hasImages ? digest(JSON.stringify([plan.imageMode, context.pixelPlan ?? null])) : undefined],
+    ['pixels', hasImages ? digest(JSON.stringify(pixelSettings(plan, context))) : undefined],
     ['images', images.length > 0 ? digest(JSON.stringify(await bytes(images))) : undefined],
     [
       'rejected_images',
@@ -39,6 +40,13 @@ export async function referenceInputs(row: Row, plan: RecordPlan, context: Model
     ],
   ];
   return sections.flatMap(([name, value]) => (value === undefined ? [] : [`${name}:${value}`])).join(' ');
+}
+
+// The mode and what the processor's settings say.
+function pixelSettings({ images }: RecordPlan, { vision }: ModelContext): unknown[] {
+  if (images === undefined || vision === undefined) return [null];
+  const { mode, ...settings } = images;
+  return [mode, vision.family.identity?.(images) ?? settings];
 }
 
 async function imageDigest(row: Row, source: string, context: ModelContext): Promise<string> {

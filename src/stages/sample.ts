@@ -3,19 +3,14 @@
 import type { Generated, ImageInput } from '../engine/requests.ts';
 import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
+import type { ModelContext, RecordPlan } from '../model/context.ts';
+import { loadImages, openTurns, preparePrompt } from '../model/prompt.ts';
+import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import type { Response, Sampling } from '../records/record.ts';
 import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
-import { promptTurns, type Turn } from '../text/chat-template.ts';
-import {
-  loadImages,
-  type ModelContext,
-  planRecord,
-  preparePrompt,
-  provenance,
-  type RecordPlan,
-} from './model-context.ts';
+import type { Turn } from '../text/chat-template.ts';
 import { type DrawOptions, recordDraw } from './sample/draw.ts';
 
 /** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
@@ -72,7 +67,7 @@ export function sample(options: SampleOptions, context: ModelContext): Stage {
 }
 
 async function answerView(job: Job): Promise<GeneratedAnswer[]> {
-  const turns = openDialogue(job.row, job.images.length, job.options.steer);
+  const turns = openDialogue(job);
   const { n } = job.draw;
   if (turns.indexOf(null) === turns.length - 1)
     return generateTurn(turns.slice(0, -1) as Turn[], job, { n, branch: 0, turn: 0 });
@@ -100,14 +95,14 @@ async function generateTurn(
   { n, branch, turn }: { n: number; branch: number; turn: number },
 ): Promise<GeneratedAnswer[]> {
   const { tokenizer, engine } = context;
-  const { promptIds } = preparePrompt(turns, images, plan, context);
+  const { promptIds, numPositions } = preparePrompt(turns, images, plan, context);
   const { strings, bytes, ids } = stops(draw.stop, context);
   // The template's end token ends an answer, also where the model's configuration does not name it.
   const end = endId(plan, context);
   const stopIds = end === undefined || engine.info.eosIds.includes(end) ? ids : [...ids, end];
   const { temperature, topP, topK, beams, repetitionMaxPeriod } = draw;
   // The answer ends where the positions end; its finish_reason says so.
-  const maxNewTokens = Math.min(draw.maxNewTokens, engine.info.maxPositions - promptIds.length);
+  const maxNewTokens = Math.min(draw.maxNewTokens, engine.info.maxPositions - numPositions);
   const request = {
     promptIds,
     images,
@@ -202,9 +197,10 @@ function samplingOf(draw: DrawOptions, options: SampleOptions, plan: RecordPlan,
 }
 
 // The record's turns, open ones as null, the answer as the last: null.
-function openDialogue(row: Row, numImages: number, steer: SampleOptions['steer']): (Turn | null)[] {
+function openDialogue({ row, images, options: { steer }, context }: Job): (Turn | null)[] {
   const { prompt } = row.record;
-  const turns = promptTurns(steer === undefined ? prompt : withRequest(prompt, steerRequest(steer)), numImages);
+  const asked = steer === undefined ? prompt : withRequest(prompt, steerRequest(steer));
+  const turns = openTurns(asked, images.length, context);
   const last = turns.at(-1);
   if (last === undefined) throw new RecordError(row, 'prompt', 'at least one turn', 'none');
   if (last?.role === 'assistant') {

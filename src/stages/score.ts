@@ -3,19 +3,12 @@
 
 import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
+import type { ModelContext, RecordPlan, ResponseText } from '../model/context.ts';
+import { loadImages, preparePrompt, scoreResponses, writtenTurns } from '../model/prompt.ts';
+import { planRecord } from '../model/record-plan.ts';
 import { RecordError } from '../records/error.ts';
 import type { Response, VprefRecord } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
-import {
-  loadImages,
-  type ModelContext,
-  planRecord,
-  preparePrompt,
-  type RecordPlan,
-  type ResponseText,
-  scoreResponses,
-  writtenTurns,
-} from './model-context.ts';
 
 /** `logps_original` of every response: its log-probability under the clean image. A record without responses is an error of the record. */
 export function scoreOnOriginal(context: ModelContext): Stage {
@@ -84,7 +77,7 @@ async function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal:
   return async (name, earlier, texts) => {
     if (texts.length === 0) return [];
     const images = imagesOf.get(name)!;
-    const prepared = preparePrompt(writtenTurns(row, images.length, earlier), images, plan, context);
+    const prepared = preparePrompt(writtenTurns(row, images.length, context, earlier), images, plan, context);
     return scoreResponses(prepared, texts, context, signal);
   };
 }

@@ -6,7 +6,7 @@ import { placeImages, trimAroundImages } from '../records/prompt.ts';
 import type { ContentPart, Message, TemplateArgs, VprefRecord } from '../records/record.ts';
 import { type AssistantTurn, probeAssistantTurn } from './assistant-turn.ts';
 import { BUILT_IN_TEMPLATES, builtInTemplate } from './built-in-templates.ts';
-import { type ContentKind, probeContentKind, stringContent } from './content-kind.ts';
+import { type ContentKind, type ImageMarks, probeContentKind, stringContent } from './content-kind.ts';
 import { parseTemplate } from './jinja/template.ts';
 import { Callable, TemplateError, text } from './jinja/values.ts';
 import { readJsonObject, readTextFile } from './json-file.ts';
@@ -31,7 +31,8 @@ export interface ChatTemplate {
 }
 
 export interface TemplateOptions {
-  hasVision: boolean;
+  /** How the family writes images; absent for a text-only model. */
+  image?: ImageMarks;
   /** Ids that generation stops at. */
   eosIds?: readonly number[];
   /** Variables of the template; strftime_now is the date that it is given. */
@@ -55,7 +56,7 @@ export async function loadChatTemplate(
     const [argument] = Object.keys(options.args ?? {});
     if (argument !== undefined)
       throw new UsageError(`--template-arg ${argument}: the template ${name} has no arguments`);
-    return builtInTemplate(name, tokenizer.eosToken);
+    return builtInTemplate(name, tokenizer.eosToken, options.image);
   }
   const source = await ownTemplateSource(dir, tokenizer);
   if (source === undefined) {
@@ -68,13 +69,20 @@ export async function loadChatTemplate(
   return ownTemplate(source, tokenizer, options);
 }
 
-/** The record's prompt as turns with one image part per image, and the assistant turns that are still to be generated as null. */
-export function promptTurns(prompt: VprefRecord['prompt'], numImages: number): (Turn | null)[] {
+/**
+ * The record's prompt as turns with one image part per image, and the assistant turns that are still to be generated as null. A line break beside an
+ * image in a text goes where the family's own templates write it.
+ */
+export function promptTurns(
+  prompt: VprefRecord['prompt'],
+  numImages: number,
+  { onOwnLine }: Pick<ImageMarks, 'onOwnLine'>,
+): (Turn | null)[] {
   const original = typeof prompt === 'string' ? [prompt] : prompt.map(({ content }) => content);
   return placeImages(prompt, numImages).map(({ role, content }, index) => {
     if (content === null) return null;
     const parts = content as ContentPart[];
-    return { role, content: typeof original[index] === 'string' ? trimAroundImages(parts) : parts };
+    return { role, content: onOwnLine && typeof original[index] === 'string' ? trimAroundImages(parts) : parts };
   });
 }
 
@@ -103,8 +111,11 @@ export const DATE_ARGUMENT = 'strftime_now';
 /** What the template is given by us. */
 const RESERVED_ARGUMENTS = ['messages', 'add_generation_prompt'];
 
+// No image comes to a text-only model.
+const NO_IMAGES: ImageMarks = { mark: '', onOwnLine: false };
+
 async function ownTemplate(source: string, tokenizer: ModelTokenizer, options: TemplateOptions): Promise<ChatTemplate> {
-  const { hasVision, eosIds = [], date, note } = options;
+  const { image, eosIds = [], date, note } = options;
   const given = checkedArguments(options.args ?? {}, source);
   const hasDate = source.includes(DATE_ARGUMENT);
   const day = given[DATE_ARGUMENT] ?? date ?? today();
@@ -128,10 +139,10 @@ async function ownTemplate(source: string, tokenizer: ModelTokenizer, options: T
   };
   let kind: ContentKind | undefined;
   const render = (turns: readonly Turn[], start: boolean): string => {
-    kind ??= probeContentKind((messages) => renderMessages(messages, true), hasVision);
+    kind ??= probeContentKind((messages) => renderMessages(messages, true), image !== undefined);
     const messages = turns.map(({ role, content }) => ({
       role,
-      content: kind === 'parts' ? content : stringContent(content),
+      content: kind === 'parts' ? content : stringContent(content, image ?? NO_IMAGES),
     }));
     return renderMessages(messages, start);
   };

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whether a template takes contents as texts or as parts: found by rendering, for no pattern on the source tells it.
 import { RunError } from '../records/error.ts';
-import { IMAGE_MARK } from '../records/prompt.ts';
 import type { ContentPart } from '../records/record.ts';
+
+/** How images stand in a text. */
+export interface ImageMarks {
+  /** What stands for one. */
+  mark: string;
+  /** The training put images on lines of their own. */
+  onOwnLine: boolean;
+}
 
 export type ContentKind = 'string' | 'parts';
 
@@ -39,10 +46,10 @@ export function probeContentKind(render: (messages: unknown[]) => string, hasVis
   );
 }
 
-/** Parts as one text: images in front stand on lines of their own, as LLaVA's training put them, others where they are. */
-export function stringContent(content: readonly ContentPart[]): string {
+/** Parts as one text: images in front stand on lines of their own where the training put them so, others where they are. */
+export function stringContent(content: readonly ContentPart[], { mark, onOwnLine }: ImageMarks): string {
   const leading = content.findIndex((part) => part.type !== 'image');
   return content
-    .map((part, index) => (part.type === 'text' ? part.text : index < leading ? `${IMAGE_MARK}\n` : IMAGE_MARK))
+    .map((part, index) => (part.type === 'text' ? part.text : onOwnLine && index < leading ? `${mark}\n` : mark))
     .join('');
 }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Canonical ids: which tokens are the prompt's and which the response's.
-//   prompt   = chat template with the start of the answer, tokenised with BOS; the image token repeated once per image row
+//   prompt   = chat template with the start of the answer, tokenised with BOS; each image token replaced by what its image is among the ids
 //   response = what tokenising `prompt text + joint + response + end` adds; joint and end are the template's (assistant-turn.ts)
 // Everything that generates, scores or trains goes through here, so that a log-probability means the same everywhere.
-import { FieldError } from '../records/error.ts';
-import { IMAGE_MARK } from '../records/prompt.ts';
+import { FieldError, RunError } from '../records/error.ts';
 import type { ChatTemplate, Turn } from './chat-template.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
 
 /** A prompt ready for the engine. */
 export interface PromptIds {
-  /** What the template rendered, one `<image>` per image. */
+  /** What the template rendered, one image token per image. */
   readonly text: string;
   /** Ids before expansion: one image token per image. */
   readonly ids: readonly number[];
@@ -19,10 +18,10 @@ export interface PromptIds {
 
 /** The image part of a model's vocabulary; `undefined` for a text-only model. */
 export interface ImageTokens {
-  /** Id that stands for an image row. */
+  /** Id that stands for an image before expansion, and for a row of it after. */
   id: number;
-  /** Rows one image takes. */
-  rows: number;
+  /** Its text. */
+  token: string;
 }
 
 /** Tokenises what the template made of the turns. Throws FieldError{"image-count"} unless exactly `numImages` image tokens come out. */
@@ -43,7 +42,7 @@ export function promptIds(
     throw new FieldError(
       'image-count',
       'prompt',
-      `as many ${IMAGE_MARK} as images (${numImages})`,
+      `as many ${image?.token} as images (${numImages})`,
       `${found} after the chat template`,
     );
   }
@@ -69,16 +68,37 @@ export function responseIds(
     ? whole.slice(prompt.ids.length)
     : continuationIds(continuation, tokenizer);
   if (image !== undefined && added.includes(image.id)) {
-    throw new FieldError('image-count', 'response', `text without ${IMAGE_MARK}`, 'one');
+    throw new FieldError('image-count', 'response', `text without ${image.token}`, 'one');
   }
   return Int32Array.from(added);
 }
 
-/** Ids with the image token repeated once per image row. */
-export function expandImages(ids: readonly number[], image: ImageTokens | undefined): Int32Array {
-  if (image === undefined) return Int32Array.from(ids);
-  const { id: imageId, rows } = image;
-  return Int32Array.from(ids.flatMap((id) => (id === imageId ? new Array<number>(rows).fill(imageId) : id)));
+/**
+ * What stands for an image in expanded ids: `text` with one image token for each run, which is repeated once per row of the run. Throws
+ * RunError{"tokenizer"} where the tokenizer does not find the runs' tokens in the text.
+ */
+export function imageIds(
+  text: string,
+  runs: readonly number[],
+  image: ImageTokens,
+  tokenizer: Pick<ModelTokenizer, 'encode'>,
+): number[] {
+  const ids = text === image.token ? [image.id] : tokenizer.encode(text);
+  const found = ids.filter((id) => id === image.id).length;
+  if (found !== runs.length)
+    throw new RunError('tokenizer', `an image's text: expected ${runs.length} ${image.token}, got ${found}`);
+  let next = 0;
+  return ids.flatMap((id) => (id === image.id ? new Array<number>(runs[next++]!).fill(id) : id));
+}
+
+/** Ids with each image token replaced by the ids of its image, in order. */
+export function expandImages(
+  ids: readonly number[],
+  image: ImageTokens | undefined,
+  images: readonly (readonly number[])[],
+): Int32Array {
+  let next = 0;
+  return Int32Array.from(ids.flatMap((id) => (id === image?.id ? images[next++]! : id)));
 }
 
 function encodeWithBos(text: string, tokenizer: ModelTokenizer): number[] {

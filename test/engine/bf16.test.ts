@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { loadImages, preparePrompt } from '../../src/model/prompt.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
-import { imageTokens, loadImages, preparePrompt } from '../../src/stages/model-context.ts';
 import type { Turn } from '../../src/text/chat-template.ts';
 import { promptTurns } from '../../src/text/chat-template.ts';
 import { responseIds } from '../../src/text/prompt-ids.ts';
+import { LLAVA_MARKS } from '../support/fake-engine.ts';
 import { openFixture, withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -40,17 +41,20 @@ for (const name of MODELS) {
       assert.equal(policy.info.dtype, 'bf16');
       const differences: number[] = [];
       for (const one of cases) {
-        const plan = { template: await context.loadTemplate('auto'), imageMode: one.mode };
+        const plan = {
+          template: await context.loadTemplate('auto'),
+          ...(context.vision && { images: { ...context.vision.plan, mode: one.mode } }),
+        };
         const row = { record: { id: 'x', prompt: one.prompt }, source: 'golden', line: 1 };
         const images = await loadImages(row, { images: one.images }, plan, context);
         const { prompt, promptIds } = preparePrompt(
-          promptTurns(one.prompt, images.length) as Turn[],
+          promptTurns(one.prompt, images.length, LLAVA_MARKS) as Turn[],
           images,
           plan,
           context,
         );
         const branches = one.responses.map(({ text }) =>
-          responseIds(prompt, text, context.tokenizer, imageTokens(context)),
+          responseIds(prompt, text, context.tokenizer, context.vision?.tokens),
         );
         const scored = await policy.score({ promptIds, images, branches });
         for (const [k, { logps }] of one.responses.entries())

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // From image files and messages to ids and log-probabilities, against transformers in float32 (scripts/goldens/e2e.py).
-// Covers src/engine/policy.ts src/engine/binding.ts src/stages/load-model.ts native/addon/policy_object.cc native/addon/convert.cc
+// Covers src/engine/policy.ts src/engine/binding.ts src/model/load.ts native/addon/policy_object.cc native/addon/convert.cc
 // Covers native/addon/promise_worker.cc native/addon/addon.cc
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { CLIP_MEAN, CLIP_STD } from '../../src/pixels/model-input.ts';
+import type { PreparedPrompt } from '../../src/model/context.ts';
+import type { OpenModel } from '../../src/model/load.ts';
+import { loadImages, preparePrompt } from '../../src/model/prompt.ts';
+import { CLIP_MEAN, CLIP_STD } from '../../src/pixels/square.ts';
 import type { Message } from '../../src/records/record.ts';
-import type { OpenModel } from '../../src/stages/load-model.ts';
-import { imageTokens, loadImages, type PreparedPrompt, preparePrompt } from '../../src/stages/model-context.ts';
 import { promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { responseIds } from '../../src/text/prompt-ids.ts';
+import { LLAVA_MARKS } from '../support/fake-engine.ts';
 import { DEMO, openFixture, withoutEngine } from '../support/native.ts';
 
 interface Case {
@@ -72,8 +74,9 @@ test('images are read by as many threads as were asked for', { skip: withoutEngi
   const model = await openFixture(DEMO, { threads: 1 });
   try {
     const images = readdirSync('fixtures/demo/data/test/images').slice(0, 4);
-    const pixels = images.map((name) => model.context.loadPixels(`fixtures/demo/data/test/images/${name}`, 'pad'));
-    for (const { length } of await Promise.all(pixels)) assert.ok(length > 0);
+    const { plan } = model.context.vision!;
+    const pixels = images.map((name) => model.context.loadImage(`fixtures/demo/data/test/images/${name}`, plan));
+    for (const { crops } of await Promise.all(pixels)) assert.ok(crops[0]!.pixels.length > 0);
     assert.equal(started, 1);
   } finally {
     process.off('worker', count);
@@ -84,17 +87,18 @@ test('images are read by as many threads as were asked for', { skip: withoutEngi
 async function checkCase(one: Case, model: OpenModel): Promise<void> {
   const { context, policy } = model;
   const where = `${one.name}, ${one.mode}`;
-  const plan = { template: await context.loadTemplate('auto'), imageMode: one.mode };
+  const ownMode = context.vision && { images: { ...context.vision.plan, mode: one.mode } };
+  const plan = { template: await context.loadTemplate('auto'), ...ownMode };
   const row = { record: { id: 'x', prompt: one.prompt, images: one.images }, source: 'golden', line: 1 };
   const images = await loadImages(row, { images: one.images }, plan, context);
-  const prepared = preparePrompt(promptTurns(one.prompt, images.length) as Turn[], images, plan, context);
+  const prepared = preparePrompt(promptTurns(one.prompt, images.length, LLAVA_MARKS) as Turn[], images, plan, context);
   assert.equal(prepared.prompt.text, one.text, where);
   assert.deepEqual(prepared.prompt.ids, one.prompt_ids, where);
   assert.equal(prepared.promptIds.length, one.prompt_length, where);
   const isJpeg = one.images.some((path) => path.endsWith('.jpg'));
   await checkGreedy(one, prepared, isJpeg ? CLEAR_JPEG_MARGIN : CLEAR_MARGIN, model);
   const branches = one.responses.map(({ text }) =>
-    responseIds(prepared.prompt, text, context.tokenizer, imageTokens(context)),
+    responseIds(prepared.prompt, text, context.tokenizer, context.vision?.tokens),
   );
   for (const [k, branch] of branches.entries()) assert.deepEqual([...branch], one.responses[k]!.ids, where);
   const { promptIds } = prepared;
@@ -149,14 +153,22 @@ test("the demo model's golden numbers: ids, pixels, next-token logits, answers",
 });
 
 async function checkDemoGolden(one: DemoGolden, { context, policy }: OpenModel): Promise<void> {
-  const plan = { template: await context.loadTemplate('auto'), imageMode: 'pad' as const };
+  const plan = { template: await context.loadTemplate('auto'), images: context.vision!.plan };
   const sources = [`fixtures/demo/data/test/images/${one.image}`];
   const row = { record: { id: 'x', prompt: one.question, images: sources }, source: 'golden', line: 1 };
   const images = await loadImages(row, { images: sources }, plan, context);
-  const { prompt, promptIds } = preparePrompt(promptTurns(one.question, 1) as Turn[], images, plan, context);
+  const { prompt, promptIds } = preparePrompt(
+    promptTurns(one.question, 1, LLAVA_MARKS) as Turn[],
+    images,
+    plan,
+    context,
+  );
   assert.deepEqual(prompt.ids, one.unexpanded_input_ids);
   assert.equal(promptIds.length, one.input_length);
-  const values = Array.from(images[0]!.pixels, (value, i) => (value / 255 - CLIP_MEAN[i % 3]!) / CLIP_STD[i % 3]!);
+  const values = Array.from(
+    images[0]!.crops[0]!.pixels,
+    (value, i) => (value / 255 - CLIP_MEAN[i % 3]!) / CLIP_STD[i % 3]!,
+  );
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
   // Another JPEG decoder: half a level on average is 0.007 here.

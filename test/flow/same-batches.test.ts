@@ -6,8 +6,8 @@ import type { Pacing, PolicyInfo } from '../../src/engine/requests.ts';
 import { mapRowsInFlight } from '../../src/flow/in-flight.ts';
 import { RowWindow, windowFor } from '../../src/flow/same-batches.ts';
 import type { Row, Stage } from '../../src/flow/stage.ts';
+import type { ModelContext } from '../../src/model/context.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
-import type { ModelContext } from '../../src/stages/model-context.ts';
 import { precomputeRef } from '../../src/stages/precompute-ref.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
 import { score } from '../../src/stages/score.ts';
@@ -54,9 +54,9 @@ const PAIRS = RECORDS.filter(({ prompt }) => typeof prompt === 'string').map((re
 function jittery(context: ModelContext, random: () => number): ModelContext {
   return {
     ...context,
-    loadPixels: async (...image) => {
+    loadImage: async (...image) => {
       await sleep(random() * 8);
-      return context.loadPixels(...image);
+      return context.loadImage(...image);
     },
   };
 }

@@ -2,14 +2,17 @@
 // Covers src/workers/pixel-worker.ts src/pixels/pixel-error.ts
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { familyNamed } from '../../families/index.ts';
 import { loadImage } from '../../src/pixels/decode.ts';
-import { CLIP_MEAN, type ModelInputPlan, modelInput } from '../../src/pixels/model-input.ts';
 import { PixelError } from '../../src/pixels/pixel-error.ts';
 import { createPixelPool } from '../../src/pixels/pool.ts';
 import { RunError } from '../../src/records/error.ts';
+import { squarePlan } from '../support/families.ts';
 import { fixtureImage } from './golden.ts';
 
-const plan: ModelInputPlan = { mode: 'pad', size: 28, cropSize: { width: 28, height: 28 }, imageMean: CLIP_MEAN };
+const plan = squarePlan('pad', 28, 28);
+const llava = familyNamed('llava').vision!;
+const modelType = 'llava';
 const pool = createPixelPool(2);
 after(() => pool.close());
 
@@ -24,15 +27,19 @@ test('model input from a worker equals model input made here, many at once', asy
     'gray.png',
     'transparent.gif',
   ];
-  const inputs = await Promise.all(names.map((name) => pool.run('modelInput', { source: fixtureImage(name), plan })));
+  const inputs = await Promise.all(
+    names.map((name) => pool.run('modelInput', { source: fixtureImage(name), modelType, plan })),
+  );
   for (const [i, name] of names.entries()) {
-    assert.deepEqual(inputs[i], modelInput(await loadImage(fixtureImage(name)), plan), name);
+    const image = await loadImage(fixtureImage(name));
+    const { width, height } = image;
+    assert.deepEqual(inputs[i], { height, width, crops: llava.crops(image, plan) }, name);
   }
 });
 
 test('a bad image fails its own job with what was expected and what came', async () => {
   const jobs = ['absent.png', 'photo.png', 'truncated.jpg'].map((name) =>
-    pool.run('modelInput', { source: fixtureImage(name), plan }),
+    pool.run('modelInput', { source: fixtureImage(name), modelType, plan }),
   );
   const [absent, photo, truncated] = await Promise.allSettled(jobs);
   assert.equal(photo!.status, 'fulfilled');
@@ -57,7 +64,7 @@ test('a bad recorded operation fails its job by name', async () => {
 test('an image whose square would not fit in memory is refused, not fatal', async () => {
   const wide = { width: 100_000, height: 1, data: new Uint8Array(300_000) };
   assert.throws(
-    () => modelInput(wide, plan),
+    () => llava.crops(wide, plan),
     (error) => error instanceof RunError && /square/.test(error.message),
   );
 });
@@ -67,7 +74,8 @@ test('a closed pool settles what was running', async () => {
   const source = fixtureImage('wide.png');
   const job = closing.run('modelInput', {
     source,
-    plan: { ...plan, size: 1500, cropSize: { width: 1500, height: 1500 } },
+    modelType,
+    plan: squarePlan('pad', 1500, 1500),
   });
   const outcome = assert.rejects(job, (error) => error instanceof RunError && error.code === 'pixel-worker');
   await closing.close();

@@ -6,7 +6,6 @@ import { test } from 'node:test';
 import type { Row, RowResult, Stage } from '../../src/flow/stage.ts';
 import { decodeImage, loadImage } from '../../src/pixels/decode.ts';
 import { imageSize } from '../../src/pixels/image-size.ts';
-import { CLIP_MEAN } from '../../src/pixels/model-input.ts';
 import { PIXEL_OPS, sizeAfter } from '../../src/pixels/ops.ts';
 import { createPixelPool } from '../../src/pixels/pool.ts';
 import { RecordError, UsageError } from '../../src/records/error.ts';
@@ -21,6 +20,7 @@ import { RECIPES } from '../../src/stages/augment/recipes.ts';
 import { renderedImages } from '../../src/stages/augment/render.ts';
 import { parseViewSpecs } from '../../src/stages/augment/view-spec.ts';
 import { fixtureImage, readGolden } from '../pixels/golden.ts';
+import { squarePlan } from '../support/families.ts';
 import { temporaryFolder } from '../support/run-cli.ts';
 
 /** A spec for every recipe and operation, those without defaults with parameters. */
@@ -135,15 +135,16 @@ test('a view without files is the same pixels as its file', async () => {
         return results[0]!.records[0]!;
       }),
     );
-    const plan = { mode: 'pad' as const, size: 24, cropSize: { width: 24, height: 24 }, imageMean: CLIP_MEAN };
+    const plan = squarePlan('pad', 24, 24);
+    const modelType = 'llava';
     for (const { name } of views) {
       const [recipe, file] = [viewInputs(recipes!, name), viewInputs(files!, name)];
       assert.equal(recipes!.views!.find((view) => view.name === name)!.images, undefined);
       assert.deepEqual(recipe.noise, file.noise);
       const rendered = await renderedImages(recipe);
       for (const [index, source] of recipe.images.entries()) {
-        const applied = await pool.run('modelInput', { source, plan, ops: recipe.ops![index]! });
-        assert.deepEqual(applied, await pool.run('modelInput', { source: file.images[index]!, plan }));
+        const applied = await pool.run('modelInput', { source, modelType, plan, ops: recipe.ops![index]! });
+        assert.deepEqual(applied, await pool.run('modelInput', { source: file.images[index]!, modelType, plan }));
         assert.deepEqual(await loadImage(rendered[index]!), await loadImage(file.images[index]!));
       }
     }

@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-// Covers src/stages/doctor.ts
+// Covers src/stages/doctor.ts src/stages/doctor/examine-images.ts
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -57,4 +57,48 @@ test('doctor says what is planned beside the weights', { skip: withoutEngine }, 
   const rows = stdout.trimEnd().split('\n');
   const { detail } = rows.map((line) => JSON.parse(line)).find(({ check }) => check === 'weights');
   assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*step arena: [1-9]\d* MiB for \d+ rows of f32/);
+});
+
+test('doctor tells the sizes and tokens of pictures', { skip: withoutEngine }, async () => {
+  const run = async (...flags: string[]) => {
+    const { code, stdout, stderr } = await runCli(['doctor', '--model', 'fixtures/tiny-mha', ...flags]);
+    const rows = stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as { check: string; detail: string });
+    const details = rows.filter(({ check }) => check.startsWith('image')).map(({ detail }) => detail);
+    return { code, stderr, details };
+  };
+  const files = ['fixtures/images/wide.png', 'fixtures/images/absent.png'];
+  const { code, details } = await run('--image', files[0]!, '--image', files[1]!, '--image-mode', 'crop');
+  assert.equal(code, 1);
+  assert.deepEqual(details.slice(0, 2), [
+    '56 x 56, image mode crop, 16 tokens each',
+    'fixtures/images/wide.png: 240 x 9 pixels become 56 x 56 (crop): 16 image tokens',
+  ]);
+  assert.match(details[2]!, /absent\.png: expected .*, got no such file/);
+  const limited = await run('--max-pixels', '900');
+  assert.deepEqual([limited.code, limited.stderr.includes('--max-pixels: llava brings')], [2, true]);
+  const alone = await runCli(['doctor', '--image', files[0]!]);
+  assert.deepEqual([alone.code, alone.stderr.includes('--image: expected --model beside it')], [2, true]);
+});
+
+test('doctor names a family that we do not have, and a processor setting that is not honoured', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'vpref-doctor-'));
+  try {
+    cpSync('fixtures/families/qwen3_vl/ckpt', dir, { recursive: true });
+    const config = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8'));
+    const last = async () =>
+      JSON.parse((await runCli(['doctor', '--model', dir])).stdout.trimEnd().split('\n').at(-1)!);
+    writeFileSync(join(dir, 'config.json'), JSON.stringify({ ...config, model_type: 'qwen3_vl_moe' }));
+    const { check, ok, detail } = await last();
+    assert.deepEqual([check, ok], ['family', false]);
+    assert.match(detail, /got "qwen3_vl_moe"; the nearest is qwen3_vl \(its dense models\); `sample --endpoint URL`/);
+    writeFileSync(join(dir, 'config.json'), JSON.stringify(config));
+    const processor = JSON.parse(readFileSync(join(dir, 'preprocessor_config.json'), 'utf8'));
+    writeFileSync(join(dir, 'preprocessor_config.json'), JSON.stringify({ ...processor, do_center_crop: true }));
+    assert.match((await last()).detail, /image processor: do_center_crop: expected false, got true/);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { precomputeRef } from '../../src/stages/precompute-ref.ts';
-import { fakeContext, recordFrom, rowOf, sum } from '../support/fake-engine.ts';
+import { fakeContext, recordFrom, rowOf, sum, textOfPixels } from '../support/fake-engine.ts';
 
 const context = await fakeContext();
 const logpsOf = (text: string) => sum(Float32Array.from([...context.tokenizer.encode(text), 2], (id) => -id / 1000));
@@ -44,7 +44,7 @@ test('image-side negatives: chosen is scored with each set of images', async () 
   context.engine.scored.length = 0;
   const two = await recordFrom(precomputeRef(context), rowOf({ ...pair, rejected_images: [['b.png'], ['c.png']] }));
   assert.deepEqual(two.ref_chosen_logps_rejected_images, [logpsOf('Yes.'), logpsOf('Yes.')]);
-  const images = context.engine.scored.map((request) => new TextDecoder().decode(request.images[0]!.pixels));
+  const images = context.engine.scored.map((request) => textOfPixels(request.images[0]!));
   assert.deepEqual(images.sort(), ['a.png pad', 'b.png pad', 'c.png pad']);
 });
 
@@ -76,7 +76,11 @@ test('a text, a picture, a processor setting or a template that changed since is
   await assert.rejects(again({ chosen: 'Yes!' }), /: chosen: expected the token ids/);
   await assert.rejects(again({ rejected: ['No.', 'maybe.'] }), /: rejected: expected the token ids/);
   await assert.rejects(again({}, { imageDigest: async () => 'other' }), /: images: expected those .* got other bytes/);
-  await assert.rejects(again({}, { pixelPlan: { size: 1 } }), /: pixels: expected those .* processor's settings/);
+  const { vision } = context;
+  for (const changed of [{ size: 1 }, { normalisation: { ...vision!.plan.normalisation, std: [1, 1, 1] as const } }]) {
+    const over = { vision: { ...vision!, plan: { ...vision!.plan, ...changed } } };
+    await assert.rejects(again({}, over), /: pixels: expected those .* processor's settings/);
+  }
 });
 
 test('the arguments of a template are recorded, hold for later stages, and give way to no flag', async () => {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/flow/in-flight.ts src/stages/model-context.ts src/stages/sample/draw.ts
+// Covers src/flow/in-flight.ts src/model/context.ts src/model/record-plan.ts src/model/prompt.ts src/stages/sample/draw.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RecordError } from '../../src/records/error.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
-import { fakeContext, recordFrom, rowOf, runStage } from '../support/fake-engine.ts';
+import { fakeContext, llavaVision, recordFrom, rowOf, runStage, textOfPixels } from '../support/fake-engine.ts';
 
 const OPTIONS: SampleOptions = {
   n: 1,
@@ -45,7 +45,7 @@ test('a record gets responses and what they were drawn with', async () => {
   const text = tokenizer.encode('USER: <image>\nWhat is it? ASSISTANT:');
   const expanded = [1, ...text.flatMap((id) => (id === 787 ? new Array(64).fill(787) : [id]))];
   assert.deepEqual([...request!.promptIds], expanded);
-  assert.equal(new TextDecoder().decode(request!.images[0]!.pixels), 'cat.png pad');
+  assert.equal(textOfPixels(request!.images[0]!), 'cat.png pad');
 });
 
 test('n answers of one prompt are one request; logps and label on request', async () => {
@@ -94,7 +94,7 @@ test('views: all is the original and each view; noise goes to the engine', async
   );
   const inputs = context.engine.generated.map(({ images }) => images[0]!);
   assert.deepEqual(inputs[1]!.noise, { step: 800, seed: 5 });
-  assert.equal(new TextDecoder().decode(inputs[2]!.pixels), 'flipped.png pad');
+  assert.equal(textOfPixels(inputs[2]!), 'flipped.png pad');
   const one = await recordFrom(sample({ ...OPTIONS, views: 'flip' }, context), row);
   assert.deepEqual(
     one.responses!.map(({ view }) => view),
@@ -196,7 +196,7 @@ test('template and image mode of a record hold; a flag that differs is an error'
     recordFrom(sample(OPTIONS, asked), row),
     /sampling\.template: expected "plain" as --template says, got "vicuna_v1"/,
   );
-  const padded = await fakeContext(undefined, { imageMode: { asked: 'pad', otherwise: 'pad' } });
+  const padded = await fakeContext(undefined, { vision: llavaVision({ mode: 'pad' }) });
   await assert.rejects(
     recordFrom(sample(OPTIONS, padded), row),
     /sampling\.image_mode: expected "pad" as --image-mode says, got "crop"/,
@@ -204,13 +204,14 @@ test('template and image mode of a record hold; a flag that differs is an error'
 });
 
 test("the family's image mode is told where nothing else decides it", async () => {
-  const told: string[] = [];
-  const context = await fakeContext(undefined, { onFamilyImageMode: (mode) => told.push(mode) });
+  let told = 0;
+  const vision = { ...llavaVision(), onFamilyMode: () => void told++ };
+  const context = await fakeContext(undefined, { vision });
   const sampling = { model: 'x', image_mode: 'pad' };
   await runStage(sample(OPTIONS, context), [rowOf({}, 1), rowOf({ images: ['a.png'], sampling }, 2)]);
-  assert.deepEqual(told, []);
+  assert.equal(told, 0);
   await runStage(sample(OPTIONS, context), [rowOf({ images: ['a.png'] }, 1)]);
-  assert.deepEqual(told, ['pad']);
+  assert.equal(told, 1);
 });
 
 test('a prompt that does not fit is an error of its row; an answer stays within the positions', async () => {
@@ -261,10 +262,11 @@ test('--steer asks in the last user turn, and says so', async () => {
 test('a view that is a recipe is the clean image and the operations on it', async () => {
   const views = [{ name: 'flip', ops: [{ op: 'hflip' }], seed: 1 }];
   const loaded: unknown[] = [];
+  const own = await fakeContext();
   const context = await fakeContext(undefined, {
-    loadPixels: async (...image) => {
-      loaded.push(image);
-      return new Uint8Array();
+    loadImage: async (source, plan, ops) => {
+      loaded.push([source, plan.mode, ops]);
+      return own.loadImage(source, plan, ops);
     },
   });
   await recordFrom(sample({ ...OPTIONS, views: 'all' }, context), rowOf({ images: ['a.png'], views }));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The commands on tiny qwen2, qwen3 and mistral (fixtures/families) against transformers and peft: greedy answers,
 // log-probabilities, gradients of a DPO step, adapters, merged weights.
-// Covers native/model/families/qwen2.cc native/model/families/qwen3.cc native/model/families/mistral.cc
+// Covers families/qwen2/qwen2.cc families/qwen3/qwen3.cc families/mistral/mistral.cc
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // An engine that answers by rule, and a model context around it with the demo model's own tokenizer and template.
+
+import type { ImagePlan, VisionFamily } from '../../families/family.ts';
+import { familyNamed } from '../../families/index.ts';
 import type {
   Generated,
   GenerateRequest,
+  ImageInput,
   PolicyEngine,
   PolicyInfo,
   Scored,
   ScoreRequest,
 } from '../../src/engine/requests.ts';
 import type { Row, RowResult, Stage } from '../../src/flow/stage.ts';
+import type { ModelContext, ModelVision } from '../../src/model/context.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
-import type { ModelContext } from '../../src/stages/model-context.ts';
 import { loadChatTemplate } from '../../src/text/chat-template.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
 
@@ -23,7 +27,8 @@ const INFO: PolicyInfo = {
   vocabSize: 832,
   maxPositions: 512,
   eosIds: [2],
-  vision: { imageSize: 4, imageRows: 64, imageTokenId: 787 },
+  vision: { imageTokenId: 787 },
+  modules: { text: 'model.language_model.', connector: ['multi_modal_projector'], connectorParts: [] },
   numParameters: 1,
   storedDtype: 'f16',
   threads: 1,
@@ -42,6 +47,12 @@ function fakeEngine(
 ): FakeEngine {
   const engine: FakeEngine = {
     info: INFO,
+    layout: ({ crops }) => ({
+      runs: crops.map(() => 64),
+      numRows: 64 * crops.length,
+      positionSpan: 64 * crops.length,
+      numFeatures: 64 * crops.length,
+    }),
     generated: [],
     scored: [],
     async generate(request) {
@@ -79,15 +90,37 @@ export async function fakeContext(
   return {
     tokenizer,
     engine: fakeEngine(answer, (text) => tokenizer.encode(text)),
-    loadTemplate: (name, args) => loadChatTemplate(name, DEMO, tokenizer, { hasVision: true, ...(args && { args }) }),
+    loadTemplate: (name, args) =>
+      loadChatTemplate(name, DEMO, tokenizer, { image: LLAVA_MARKS, ...(args && { args }) }),
     template: { otherwise: 'auto' },
-    imageMode: { otherwise: 'pad' },
+    vision: llavaVision(),
     // The name and the mode stand for the pixels.
-    loadPixels: async (image, mode) => new TextEncoder().encode(`${image} ${mode}`),
+    loadImage: async (source, { mode }) => pixelsOf(`${source} ${mode}`),
+    imageShape: async () => ({ height: 4, width: 4, crops: [{ height: 4, width: 4 }] }),
     imageDigest: async (image) => `digest of ${image}`,
     fingerprint: { model: 'sha256:m', adapter: null },
     ...overrides,
   } as ModelContext & { engine: FakeEngine };
+}
+
+/** How LLaVA's texts have images. */
+export const LLAVA_MARKS = { mark: '<image>', onOwnLine: true };
+
+/** The image side of the demo model. */
+export function llavaVision(asked: ModelVision['asked'] = {}): ModelVision {
+  const family = familyNamed('llava').vision as VisionFamily;
+  const config = { vision_config: { image_size: 4 } };
+  const plan: ImagePlan = family.readPlan({ dir: DEMO, config, processor: {}, imageProcessor: undefined });
+  return { family, name: 'llava', plan, asked, tokens: { id: 787, token: '<image>' } };
+}
+
+function pixelsOf(text: string): ImageInput {
+  return { height: 4, width: 4, crops: [{ height: 4, width: 4, pixels: new TextEncoder().encode(text) }] };
+}
+
+/** The text that stands for an image's pixels. */
+export function textOfPixels({ crops }: ImageInput): string {
+  return new TextDecoder().decode(crops[0]!.pixels);
 }
 
 export function rowOf(record: Partial<VprefRecord>, line = 1): Row {

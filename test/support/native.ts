@@ -2,7 +2,7 @@
 // The real engine for tests; where it is not built they are skipped with a line that says so.
 import { loadBinding } from '../../src/engine/binding.ts';
 import { EngineError } from '../../src/engine/engine-error.ts';
-import { type ModelOptions, type OpenModel, openModel } from '../../src/stages/load-model.ts';
+import { type ModelOptions, type OpenModel, openModel } from '../../src/model/load.ts';
 
 /** For test(name, {skip: ...}): false, or why the engine is not there. */
 export const withoutEngine: string | false = whyNoEngine();
@@ -29,7 +29,7 @@ export function openFixture(model: string, overrides: Partial<ModelOptions> = {}
     threads: 2,
     batchTokens: undefined,
     template: { otherwise: 'auto' },
-    imageMode: {},
+    images: { mode: {} },
     note: () => undefined,
     ...overrides,
   });

@@ -9,6 +9,7 @@ import type { Message } from '../../src/records/record.ts';
 import { BUILT_IN_TEMPLATES, builtInTemplate } from '../../src/text/built-in-templates.ts';
 import { loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
+import { LLAVA_MARKS } from '../support/fake-engine.ts';
 
 const VICUNA =
   "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.";
@@ -18,7 +19,7 @@ const DIALOGUE: Message[] = [
   { role: 'user', content: 'Is it small?' },
 ];
 const render = (name: string, prompt: string | Message[], images: number) =>
-  builtInTemplate(name).render(promptTurns(prompt, images) as Turn[]);
+  builtInTemplate(name).render(promptTurns(prompt, images, LLAVA_MARKS) as Turn[]);
 
 test('vicuna_v1 and llava_v1 differ in one word', () => {
   const text = `${VICUNA} USER: <image>\nWhat is this? ASSISTANT: A cat.</s>USER: Is it small? ASSISTANT:`;
@@ -73,36 +74,27 @@ test('unknown names say which there are', () => {
 
 test("the checkpoint's template is found in each of its four places, and a broken one is an error", async () => {
   const tokenizer = await loadTokenizer('fixtures/demo/tiny-llava');
-  const turns = promptTurns('Hi', 0) as Turn[];
+  const turns = promptTurns('Hi', 0, LLAVA_MARKS) as Turn[];
   const source = "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}|{% endfor %}";
   const folder = await mkdtemp(join(tmpdir(), 'vpref-template-'));
   try {
     await assert.rejects(
-      loadChatTemplate('auto', folder, tokenizer, { hasVision: false }),
+      loadChatTemplate('auto', folder, tokenizer, {}),
       /expected a chat template .* --template vicuna_v1/,
     );
     const inTokenizer = { ...tokenizer, config: { chat_template: [{ name: 'default', template: source }] } };
-    assert.equal(
-      (await loadChatTemplate('auto', folder, inTokenizer, { hasVision: false })).render(turns),
-      '<s>user: Hi|',
-    );
+    assert.equal((await loadChatTemplate('auto', folder, inTokenizer, {})).render(turns), '<s>user: Hi|');
     for (const file of ['processor_config.json', 'chat_template.json']) {
       await writeFile(join(folder, file), JSON.stringify({ chat_template: `${file}${source}` }));
-      assert.equal(
-        (await loadChatTemplate('auto', folder, tokenizer, { hasVision: false })).render(turns),
-        `${file}<s>user: Hi|`,
-      );
+      assert.equal((await loadChatTemplate('auto', folder, tokenizer, {})).render(turns), `${file}<s>user: Hi|`);
     }
     await writeFile(join(folder, 'chat_template.jinja'), `own ${source}`);
-    assert.equal(
-      (await loadChatTemplate('auto', folder, tokenizer, { hasVision: false })).render(turns),
-      'own <s>user: Hi|',
-    );
+    assert.equal((await loadChatTemplate('auto', folder, tokenizer, {})).render(turns), 'own <s>user: Hi|');
     await writeFile(join(folder, 'chat_template.jinja'), "{{ raise_exception('no system turn') }}");
-    const strict = await loadChatTemplate('auto', folder, tokenizer, { hasVision: false });
+    const strict = await loadChatTemplate('auto', folder, tokenizer, {});
     assert.throws(() => strict.render(turns), /no system turn/);
     await writeFile(join(folder, 'chat_template.jinja'), '{% for %}');
-    await assert.rejects(loadChatTemplate('auto', folder, tokenizer, { hasVision: false }), /chat template: /);
+    await assert.rejects(loadChatTemplate('auto', folder, tokenizer, {}), /chat template: /);
   } finally {
     await rm(folder, { recursive: true });
   }

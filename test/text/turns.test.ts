@@ -10,6 +10,7 @@ import type { Message } from '../../src/records/record.ts';
 import { loadChatTemplate, promptTurns, type TemplateOptions, type Turn } from '../../src/text/chat-template.ts';
 import { promptIds, responseIds } from '../../src/text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../../src/text/tokenizer.ts';
+import { LLAVA_MARKS } from '../support/fake-engine.ts';
 
 interface Golden {
   kinds: {
@@ -49,10 +50,10 @@ async function tokenizerWith(tokens: Partial<Added>[]): Promise<ModelTokenizer> 
 async function templateOf(source: string, options: Partial<TemplateOptions> = {}, tokens: Partial<Added>[] = []) {
   const tokenizer = await tokenizerWith(tokens);
   await writeFile(join(folder, 'chat_template.jinja'), source);
-  return { tokenizer, template: await loadChatTemplate('auto', folder, tokenizer, { hasVision: false, ...options }) };
+  return { tokenizer, template: await loadChatTemplate('auto', folder, tokenizer, { ...options }) };
 }
 
-const turns = (prompt: string | Message[], images = 0) => promptTurns(prompt, images) as Turn[];
+const turns = (prompt: string | Message[], images = 0) => promptTurns(prompt, images, LLAVA_MARKS) as Turn[];
 
 for (const { kind, tokens, template: source, end, rows } of golden.kinds) {
   test(`${kind}: text, prompt ids and answer ids up to the template's end token equal transformers'`, async () => {
@@ -110,7 +111,7 @@ test('what a template writes before an answer beyond white space is left out and
 });
 
 test('contents are parts for a template that loops over them, and texts with marks for one that does not', async () => {
-  const image = { hasVision: true };
+  const image = { image: LLAVA_MARKS };
   const prompt = turns('<image>\nWhat?', 1);
   const concatenates = "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}";
   assert.equal((await templateOf(concatenates, image)).template.render(prompt), 'user: <image>\nWhat?');
@@ -135,7 +136,7 @@ test('a template that asks for the date gets one that is recorded; arguments rea
   await assert.rejects(templateOf(source, { args: { messages: 1 } }), UsageError);
   await assert.rejects(templateOf(source, { args: { strftime_now: '26 Jul' } }), /expected a date YYYY-MM-DD/);
   await assert.rejects(
-    loadChatTemplate('plain', folder, fixed.tokenizer, { hasVision: false, args: { mood: 1 } }),
+    loadChatTemplate('plain', folder, fixed.tokenizer, { args: { mood: 1 } }),
     /template plain has no arguments/,
   );
   const strange = await templateOf("{{ strftime_now('%Q') }}{{ messages[0].content }}");

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { encodePng, loadImage } from '../../pixels/decode.ts';
 import { addDiffusionNoise } from '../../pixels/diffusion.ts';
 import type { Image } from '../../pixels/image.ts';
-import { CLIP_MEAN, CLIP_STD, modelInput } from '../../pixels/model-input.ts';
 import { writePicture } from '../../pixels/picture-file.ts';
 import type { ViewsJob, ViewsResult } from '../../pixels/pool.ts';
+import { resizeImage } from '../../pixels/resize.ts';
+import { CLIP_MEAN, CLIP_STD, padToSquare } from '../../pixels/square.ts';
 import type { ViewOp } from '../../records/record.ts';
 import { ORIGINAL_VIEW } from '../../records/view.ts';
 import { isNoise, opsOfImage, replayView } from './make-view.ts';
@@ -79,13 +80,8 @@ async function writePreview(stem: string, view: string, image: Image, ops: reado
 const PREVIEW_SIZE = 336;
 
 function noisedPreview(image: Image, step: number, seed: number): Image {
-  const cropSize = { width: PREVIEW_SIZE, height: PREVIEW_SIZE };
-  const { width, height, data } = modelInput(image, {
-    mode: 'pad',
-    size: PREVIEW_SIZE,
-    cropSize,
-    imageMean: CLIP_MEAN,
-  });
+  const square = padToSquare(image, CLIP_MEAN);
+  const { width, height, data } = resizeImage(square, PREVIEW_SIZE, PREVIEW_SIZE, 'bicubic');
   const plane = width * height;
   const tensor = Float32Array.from({ length: plane * 3 }, (_, i) => {
     const channel = Math.floor(i / plane);

@@ -2,6 +2,7 @@
 // `augment`: adds distorted views of a record's images; `replay`: makes the image files of recorded views again.
 import { mkdir } from 'node:fs/promises';
 import { dirname, isAbsolute, relative } from 'node:path';
+import { pixelFault } from '../../flow/pixel-fault.ts';
 import { mapRowsConcurrently, type Row, type Stage } from '../../flow/stage.ts';
 import type { Size } from '../../pixels/image.ts';
 import { imageSize } from '../../pixels/image-size.ts';
@@ -10,7 +11,6 @@ import type { PixelPool } from '../../pixels/pool.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { View, VprefRecord } from '../../records/record.ts';
 import { hasPixelOps } from '../../records/view.ts';
-import { pixelFault } from '../pixel-fault.ts';
 import { changesPixels, drawViews } from './make-view.ts';
 import type { ViewSpec } from './view-spec.ts';
 

@@ -2,6 +2,7 @@
 // sample --endpoint: responses from an OpenAI-compatible server instead of the engine.
 
 import { mapOrdered } from '../../flow/ordered.ts';
+import { pixelFault } from '../../flow/pixel-fault.ts';
 import { type Row, type RowResult, rowError, type Stage } from '../../flow/stage.ts';
 import { CHAT_IMAGES, type ChatChoice, type ChatMessage, endOf } from '../../http/chat.ts';
 import { FlowControl, type RunSignals } from '../../http/flow.ts';
@@ -14,7 +15,6 @@ import { randomStream } from '../../records/random.ts';
 import type { Message, Response, VprefRecord } from '../../records/record.ts';
 import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../../records/view.ts';
 import { renderedImages } from '../augment/render.ts';
-import { pixelFault } from '../pixel-fault.ts';
 import { recordDraw } from './draw.ts';
 import { type EndpointOptions, type EndpointSampling, EndpointServer } from './endpoint-server.ts';
 

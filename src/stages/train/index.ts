@@ -3,8 +3,8 @@
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, StepResult, TrainerEngine, TrainerSettings, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
+import type { ModelContext } from '../../model/context.ts';
 import { RunError, UsageError } from '../../records/error.ts';
-import type { ModelContext } from '../model-context.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CollapseWatch } from './collapse.ts';
 import { type Cost, CostCount } from './cost.ts';

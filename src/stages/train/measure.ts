@@ -3,8 +3,8 @@
 // long fail or are left out.
 import type { RowSize } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
+import type { ModelContext } from '../../model/context.ts';
 import { UsageError } from '../../records/error.ts';
-import type { ModelContext } from '../model-context.ts';
 import { checkReference, type ReferenceSource } from './reference.ts';
 import { weightNotes } from './row-weight.ts';
 import { isTooLong, measureTrainRow, type RowOptions } from './rows.ts';

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory of a run, known before its first step: the size of every row, the largest micro-batch they make, the recompute level that fits.
+import type { ImageInput, ImageLayout } from '../../engine/requests.ts';
 import type { MemoryPlan, RowSize, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 
 /** Steps beyond this many rows are not looked at: by then every row has met many others. */
 const MAX_PLANNED_ROWS = 200_000;
 
-export function rowSize({ segments, images }: TrainRow): RowSize {
+export function rowSize({ segments, images }: TrainRow, layoutOf: (image: ImageInput) => ImageLayout): RowSize {
+  const layouts = images.map(layoutOf);
+  const bytes = images.flatMap(({ crops }) => crops.map(({ height, width }) => height * width * 3));
   const targets = segments
     .filter(({ branch }) => branch >= 0)
     .map(({ ids, scored }) => scored?.reduce((sum, value) => sum + value, 0) ?? ids.length);
+  const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
   return {
-    rows: segments.reduce((sum, { ids }) => sum + ids.length, 0),
-    targets: targets.reduce((sum, count) => sum + count, 0),
-    images: images.length,
+    rows: sum(segments.map(({ ids }) => ids.length)),
+    targets: sum(targets),
+    imageRows: sum(layouts.map(({ numRows }) => numRows)),
+    features: sum(layouts.map(({ numFeatures }) => numFeatures)),
+    pixelBytes: sum(bytes),
   };
 }
 

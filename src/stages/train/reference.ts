@@ -4,9 +4,10 @@
 import { open, readFile } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
+import type { ModelContext } from '../../model/context.ts';
+import { planRecord } from '../../model/record-plan.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { RefFingerprint } from '../../records/record.ts';
-import { type ModelContext, planRecord } from '../model-context.ts';
 import { checkInputs, referenceInputs } from '../reference-inputs.ts';
 import { rowsOfRank } from './order.ts';
 import { referenceSums } from './rows.ts';

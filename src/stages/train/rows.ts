@@ -3,22 +3,13 @@
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
-import { checkImageFile } from '../../pixels/decode.ts';
+import type { ModelContext, PreparedPrompt, RecordPlan } from '../../model/context.ts';
+import { answerIds, loadImages, preparePrompt, writtenTurns } from '../../model/prompt.ts';
+import { planRecord } from '../../model/record-plan.ts';
 import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
-import { promptIds, responseIds } from '../../text/prompt-ids.ts';
-import {
-  answerIds,
-  imageTokens,
-  loadImages,
-  type ModelContext,
-  type PreparedPrompt,
-  planRecord,
-  preparePrompt,
-  type RecordPlan,
-  writtenTurns,
-} from '../model-context.ts';
+import { expandImages, promptIds, responseIds } from '../../text/prompt-ids.ts';
 import { rowSize } from './memory.ts';
 import { weightAndBeta } from './row-weight.ts';
 
@@ -43,11 +34,12 @@ export function isTooLong(cause: unknown): cause is Error {
 
 /** The row's size, by everything that making it does but decoding its images. Throws what prepareTrainRow would. */
 export async function measureTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<RowSize> {
-  const unread: ModelContext['loadPixels'] = async (image) => {
-    await checkImageFile(image);
-    return NO_PIXELS;
+  const unread: ModelContext['loadImage'] = async (source, plan, ops) => {
+    const { crops, ...size } = await context.imageShape(source, plan, ops);
+    return { ...size, crops: crops.map((crop) => ({ ...crop, pixels: NO_PIXELS })) };
   };
-  return rowSize(await prepareTrainRow(row, options, { ...context, loadPixels: unread }));
+  const prepared = await prepareTrainRow(row, options, { ...context, loadImage: unread });
+  return rowSize(prepared, (image) => context.engine.layout(image));
 }
 
 const NO_PIXELS = new Uint8Array();
@@ -55,7 +47,7 @@ const NO_PIXELS = new Uint8Array();
 async function buildRow(row: Row, options: RowOptions, context: ModelContext): Promise<TrainRow> {
   const plan = await planRecord(row, context);
   const clean = await loadImages(row, { images: row.record.images ?? [] }, plan, context);
-  const turns = writtenTurns(row, clean.length);
+  const turns = writtenTurns(row, clean.length, context);
   const prepared = preparePrompt(turns, clean, plan, context);
   if (options.needs.label && row.record.label === undefined)
     throw new RecordError(row, 'label', 'true or false (pair --rule kto)', 'nothing');
@@ -137,7 +129,7 @@ function answerSegments(
   const scored = scoredTurns(row, turns, prepared, plan, context);
   const split = scored.indexOf(1);
   const [root, answer] = segments as [TrainSegment, TrainSegment];
-  const isImage = (id: number) => id === imageTokens(context)?.id;
+  const isImage = (id: number) => id === context.vision?.tokens.id;
   if (root.ids.subarray(split).some(isImage))
     throw new RecordError(row, 'prompt', 'images before the first assistant turn (--loss-on all)', 'an image after it');
   const ids = new Int32Array(root.ids.length - split + answer.ids.length);
@@ -159,10 +151,9 @@ function scoredTurns(
   plan: RecordPlan,
   context: ModelContext,
 ): Uint8Array {
-  const image = imageTokens(context);
+  const image = context.vision?.tokens;
   const scored = new Uint8Array(prepared.promptIds.length);
-  const grown = (numIds: number) =>
-    numIds + prepared.prompt.ids.slice(0, numIds).filter((id) => id === image?.id).length * ((image?.rows ?? 1) - 1);
+  const grown = (numIds: number) => expandImages(prepared.prompt.ids.slice(0, numIds), image, prepared.imageIds).length;
   for (const [index, turn] of turns.entries()) {
     if (turn.role !== 'assistant') continue;
     const before = turns.slice(0, index);

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { TrainerSettings } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
-import type { ModelContext } from '../model-context.ts';
+import type { ModelContext } from '../../model/context.ts';
 
 export interface RunIdentity {
   /** Not how a step is cut into micro-batches, nor what is recomputed. */
@@ -32,12 +32,13 @@ export function recordsDigest(rows: readonly Row[]): string {
 /** How records that do not say it themselves are rendered, the date of a template that writes one included. */
 export async function renderingSettings(
   rows: readonly Row[],
-  { template, templateArgs = {}, imageMode, loadTemplate }: ModelContext,
+  { template, templateArgs = {}, vision, loadTemplate }: ModelContext,
 ): Promise<Record<string, unknown>> {
   if (rows.every(({ record: { ref, sampling } }) => (ref?.template ?? sampling?.template) !== undefined)) return {};
   const { name, args } = await loadTemplate(template.asked ?? template.otherwise, templateArgs);
   const given = Object.keys(args).length > 0 ? JSON.stringify(args) : undefined;
-  return { template: name, templateArg: given, imageMode: imageMode.asked ?? imageMode.otherwise };
+  const { mode, maxPixels, minPixels } = vision?.plan ?? {};
+  return { template: name, templateArg: given, imageMode: mode, maxPixels, minPixels };
 }
 
 export function identityDigest(identity: RunIdentity): string {

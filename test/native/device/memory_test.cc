@@ -8,6 +8,8 @@
 
 #include "core/memory.h"
 #include "infer/forward.h"
+#include "model/config_reader.h"
+#include "model/json.h"
 #include "ops/elementwise.h"
 #include "support/golden.h"
 #include "train/trainer.h"
@@ -32,8 +34,10 @@ std::ostream& operator<<(std::ostream& out, const Setting& s) {
 struct Adapted {
   Context ctx;
   Model model;
+  std::string dir;
   std::vector<Buffer> memory;
-  explicit Adapted(const Setting& s) : ctx(s.device, 1), model(golden::fixture(s.model), s.device, s.dtype) {
+  explicit Adapted(const Setting& s)
+      : ctx(s.device, 1), model(golden::fixture(s.model), s.device, s.dtype), dir(golden::fixture(s.model)) {
     model.prepare(ctx);
     int64_t n = 0;
     for (DecoderLayer& layer : model.weights.layers) {
@@ -44,6 +48,10 @@ struct Adapted {
       }
     }
     if (s.adapters == 2) add(model.weights.lm_head, 5, true);
+  }
+  int32_t image_size() const {
+    const Json json = read_json_file(dir + "/config.json");
+    return ConfigReader(json, "config.json").object("vision_config").integer("image_size", 0, 1, 1 << 14);
   }
   void add(Linear& l, int64_t rank, bool enabled) {
     const auto zeros = [&](int64_t rows, int64_t cols) {
@@ -270,10 +278,12 @@ struct Training {
   TrainRow row(int32_t num_images, int32_t prompt, int32_t answer) const {
     const ModelConfig& config = m->model.config;
     TrainRow r{.id = "row", .num_rejected = 1, .ref = {-3, -4}};
-    r.images.assign(size_t(num_images), config.image_layout);
+    const int32_t side = m->image_size();
+    r.images.assign(size_t(num_images), {side, side, {{side, side}}});
     SegmentInput first;
     for (int32_t i = 0; i < num_images; ++i) {
-      first.token_ids.insert(first.token_ids.end(), size_t(config.num_image_rows()), config.image_token_id);
+      first.token_ids.insert(first.token_ids.end(), size_t(config.vision->layout(r.images[0]).num_rows()),
+                             config.image_token_id);
       first.images.push_back(i);
     }
     first.token_ids.insert(first.token_ids.end(), size_t(prompt), 5);
@@ -283,7 +293,11 @@ struct Training {
     return r;
   }
   RowSize size(const TrainRow& r) const {
-    RowSize s{.images = int64_t(r.images.size())};
+    RowSize s;
+    for (const ImageShape& image : r.images) {
+      s.image_rows += m->model.config.vision->layout(image).num_rows();
+      s.features += m->model.config.vision->num_features(image);
+    }
     for (const SegmentInput& g : r.segments) s.rows += int64_t(g.token_ids.size());
     s.targets = int64_t(2 * r.segments[1].token_ids.size());
     return s;

@@ -121,7 +121,7 @@ TEST_F(DeviceMemory, PiecesAreWholeUnits) {
 
 TEST_F(DeviceMemory, WeightsThatAreReadTogetherFollowEachOther) {
   Context ctx(Device::cuda);
-  Model model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", Device::cuda, DType::bf16);
+  Model model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", Device::cuda, DType::bf16, kClipNormalisation);
   model.prepare(ctx);
   for (const DecoderLayer& l : model.weights.layers) {
     EXPECT_TRUE(stacked(ctx, kQkv.of(l.linears)).weight);
@@ -450,7 +450,7 @@ struct Training {
   TrainSession session;
   Training(Device device, DType dtype, TrainerOptions o)
       : ctx(device, 1),
-        model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", device, dtype),
+        model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", device, dtype, kClipNormalisation),
         session(ctx, model, std::move(o), kGolden + "/adapter") {}
 };
 

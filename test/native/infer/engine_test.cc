@@ -35,15 +35,18 @@ TEST_F(EngineTest, FactsComeFromTheCheckpoint) {
   Engine engine(golden::options("tiny-llama3"));
   const EngineFacts& f = engine.facts();
   EXPECT_EQ(f.model_type, "llava");
-  EXPECT_EQ(f.image_width, 50);
-  EXPECT_EQ(f.num_image_rows, 17);  // 4 x 4 patches and the class row
+  const ImageShape shape{70, 90, {{50, 50}}};
+  EXPECT_EQ(engine.layout(shape).runs, std::vector<int32_t>{17});  // 4 x 4 patches and the class row
+  EXPECT_EQ(engine.layout(shape).position_span, 17);
+  EXPECT_EQ(error_code([&] { engine.layout({50, 50, {{50, 56}}}); }), "request");
+  EXPECT_EQ(error_code([&] { engine.layout({50, 50, {{50, 50}, {50, 50}}}); }), "request");
   EXPECT_EQ(f.image_token_id, 787);
   EXPECT_EQ(f.vocab_size, 832);
   EXPECT_EQ(f.eos_token_ids, std::vector<int32_t>{2});
   EXPECT_EQ(f.stored_dtype, DType::f16);
   Engine text(golden::options("tiny-text"));
   EXPECT_FALSE(text.facts().has_vision);
-  EXPECT_EQ(text.facts().num_image_rows, 0);
+  EXPECT_EQ(error_code([&] { text.layout(shape); }), "request");
 }
 
 TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
@@ -58,8 +61,8 @@ TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
   EXPECT_EQ(refused([](auto& r) { r.prompt[0] = -1; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.images.clear(); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.images.push_back(r.images[0]); }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.images[0].width = 55; }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.images[0].pixels.pop_back(); }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.images[0].crops[0].width = 55; }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.images[0].crops[0].pixels.pop_back(); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.prompt.erase(r.prompt.begin() + 5); }), "request");  // one image row short
   EXPECT_EQ(refused([](auto& r) { r.prompt.resize(512, 5); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.max_new_tokens = 0; }), "request");
@@ -89,11 +92,11 @@ TEST_F(EngineTest, QueueIsBounded) {
   options.queue_limit = 2;
   Engine engine(options);
   std::atomic<int> done = 0;
-  engine.hold(true);
+  engine.pace(true);
   engine.generate(request(), [&](auto) { ++done; });
   engine.generate(request(), [&](auto) { ++done; });
   EXPECT_EQ(error_code([&] { engine.generate(request(), [&](auto) { ++done; }); }), "busy");
-  engine.hold(false);
+  engine.pace(false);
   while (done < 2) std::this_thread::yield();
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
@@ -101,13 +104,13 @@ TEST_F(EngineTest, QueueIsBounded) {
 TEST_F(EngineTest, CancelWaitingAndRunning) {
   Engine engine(golden::options("tiny-mha"));
   std::promise<Outcome<GenerateResult>> waiting, running;
-  engine.hold(true);
+  engine.pace(true);
   const auto id = engine.generate(request(), [&](auto o) { waiting.set_value(std::move(o)); });
   engine.cancel(id);
   const auto outcome = waiting.get_future().get();
   ASSERT_TRUE(std::holds_alternative<Error>(outcome));
   EXPECT_EQ(std::get<Error>(outcome).code(), "cancelled");
-  engine.hold(false);
+  engine.pace(false);
 
   GenerateRequest endless = request(400);
   endless.eos_token_ids = {100000};
@@ -150,7 +153,7 @@ TEST_F(EngineTest, ClosingCancelsWhatIsLeft) {
   std::atomic<int> cancelled = 0;
   {
     Engine engine(golden::options("tiny-mha"));
-    engine.hold(true);
+    engine.pace(true);
     for (int i = 0; i < 3; ++i) {
       engine.generate(request(),
                       [&](Outcome<GenerateResult> o) { cancelled += std::get<Error>(o).code() == "cancelled"; });

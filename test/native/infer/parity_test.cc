@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine against transformers and peft on four tiny random checkpoints (scripts/goldens/models.py).
 // Covers native/infer/prefill.cc native/infer/decode.cc native/model/decoder_layer.cc
-// Covers native/model/adapter.cc native/model/families/llama.cc native/model/families/llava.cc
+// Covers native/model/adapter.cc native/model/vit.cc native/model/family_tensors.cc families/index.cc
+// Covers families/llama/llama.cc families/llava/llava.cc families/llava/vision.cc
 #include <gtest/gtest.h>
 
 #include "infer/forward.h"
@@ -29,7 +30,7 @@ TEST_P(Parity, VisionFeaturesAndProjector) {
   const Cases cases(name());
   if (!cases.has("images")) return;
   Context ctx(Device::cpu, 1);
-  Model model(golden::fixture(name()), Device::cpu, DType::f32);
+  Model model(golden::fixture(name()), Device::cpu, DType::f32, kClipNormalisation);
   model.prepare(ctx);
   ImageEncoder encoder(model);
   const Tensor expected = cases["vision_features"], rows = cases["image_rows"];
@@ -48,7 +49,7 @@ TEST_P(Parity, VisionFeaturesAndProjector) {
 TEST_P(Parity, LogitsOfTheLastPromptRow) {
   const Cases cases(name());
   Context ctx(Device::cpu, 1);
-  Model model(golden::fixture(name()), Device::cpu, DType::f32);
+  Model model(golden::fixture(name()), Device::cpu, DType::f32, kClipNormalisation);
   model.prepare(ctx);
   Forward forward(ctx, model, 64);
   ImageCache cache(model, 1 << 20);

@@ -33,7 +33,7 @@ TEST_F(Diffusion, NormalsAreKeyedByElement) {
   for (const Json& row : list("normals")) {
     const size_t element = size_t(row.find("element")->integer());
     std::vector<float> z(element + 1);
-    standard_normals(uint64_t(row.find("seed")->integer()), z);
+    standard_normals(uint64_t(row.find("seed")->integer()), 0, z);
     EXPECT_NEAR(z[element], row.find("value")->number(), 1e-6)
         << "seed " << row.find("seed")->integer() << " element " << element;
   }
@@ -44,14 +44,14 @@ TEST_F(Diffusion, NoisedTensor) {
   for (const Json& row : list("noised")) {
     std::vector<float> x;
     for (const Json& v : tensor.find("values")->array()) x.push_back(float(v.number()));
-    add_diffusion_noise({int32_t(row.find("step")->integer()), uint64_t(row.find("seed")->integer())}, x);
+    add_diffusion_noise({int32_t(row.find("step")->integer()), uint64_t(row.find("seed")->integer())}, 0, x);
     for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], row.find("values")->array()[i].number(), 2e-6) << i;
   }
 }
 
 TEST(DiffusionNoise, IsStandardNormal) {
   std::vector<float> z(200001);
-  standard_normals(5, z);
+  standard_normals(5, 0, z);
   double sum = 0, squares = 0;
   for (const float v : z) {
     sum += v;

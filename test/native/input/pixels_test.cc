@@ -4,30 +4,29 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "support/clip.h"
 
 namespace vpref {
 namespace {
 
-Image ramp(int32_t height, int32_t width) {
-  Image image;
-  image.height = height;
-  image.width = width;
-  for (int32_t i = 0; i < height * width * 3; ++i) image.pixels.push_back(uint8_t(i * 7));
-  return image;
+Crop ramp(int32_t height, int32_t width) {
+  Crop crop{height, width, {}};
+  for (int32_t i = 0; i < height * width * 3; ++i) crop.pixels.push_back(uint8_t(i * 7));
+  return crop;
 }
 
 TEST(Pixels, NormaliseIsScaleMeanStdPerChannel) {
-  const Image image = ramp(3, 5);
-  const Normalisation n;
+  const Crop crop = ramp(3, 5);
+  const Normalisation n = kClipNormalisation;
   std::vector<float> x(45);
-  normalise(image, n, x.data());
+  normalise(crop, n, x.data());
   for (int c = 0; c < 3; ++c) {
     for (int i = 0; i < 15; ++i) {
-      const double expected = (image.pixels[size_t(3 * i + c)] / 255.0 - double(n.mean[c])) / double(n.std[c]);
+      const double expected = (crop.pixels[size_t(3 * i + c)] / 255.0 - double(n.mean[c])) / double(n.std[c]);
       EXPECT_NEAR(x[size_t(15 * c + i)], expected, 1e-6);
     }
   }
-  Image torn = image;
+  Crop torn = crop;
   torn.pixels.pop_back();
   EXPECT_THROW(normalise(torn, n, x.data()), Error);
 }
@@ -39,7 +38,8 @@ TEST(Pixels, PatchesAreInConvolutionOrder) {
   std::vector<float> x(3 * height * width);
   for (size_t i = 0; i < x.size(); ++i) x[i] = float(i);
   std::vector<float> out(2 * 3 * 12);
-  patchify(x.data(), height, width, patch, Tensor(out.data(), DType::f32, {6, 12}));
+  const std::vector<int32_t> order = {0, 1, 2, 3, 4, 5};
+  patchify(x.data(), height, width, patch, 1, order, Tensor(out.data(), DType::f32, {6, 12}));
   size_t at = 0;
   for (int py = 0; py < 2; ++py) {
     for (int px = 0; px < 3; ++px) {
@@ -53,13 +53,27 @@ TEST(Pixels, PatchesAreInConvolutionOrder) {
   }
 }
 
-TEST(Pixels, DiffusionIsAppliedToTheNormalisedTensor) {
-  Image clean = ramp(4, 4), noisy = clean;
+TEST(Pixels, PatchesInAnyOrderWithThePictureInEveryFrame) {
+  std::vector<float> x(3 * 2 * 4);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = float(i);
+  std::vector<float> out(2 * 3 * 2 * 4);
+  const std::vector<int32_t> order = {1, 0};
+  patchify(x.data(), 2, 4, 2, 2, order, Tensor(out.data(), DType::f32, {2, 24}));
+  const std::vector<float> right = {2, 3, 6, 7}, blue_left = {16, 17, 20, 21};
+  EXPECT_EQ(std::vector<float>(out.begin(), out.begin() + 4), right);
+  EXPECT_EQ(std::vector<float>(out.begin() + 4, out.begin() + 8), right);
+  EXPECT_EQ(std::vector<float>(out.end() - 8, out.end() - 4), blue_left);
+  EXPECT_EQ(std::vector<float>(out.end() - 4, out.end()), blue_left);
+}
+
+TEST(Pixels, DiffusionIsAppliedToEachNormalisedCropWithNoiseOfItsOwn) {
+  const Image clean{4, 4, {ramp(4, 4), ramp(4, 4)}, {}};
+  Image noisy = clean;
   noisy.diffusion = DiffusionRecipe{999, 3};
-  std::vector<float> a(48), b(48);
-  image_patches(clean, {}, 4, Tensor(a.data(), DType::f32, {1, 48}));
-  image_patches(noisy, {}, 4, Tensor(b.data(), DType::f32, {1, 48}));
-  EXPECT_NE(a, b);
+  const Normalisation& n = kClipNormalisation;
+  EXPECT_EQ(crop_pixels(clean, 0, n), crop_pixels(clean, 1, n));
+  EXPECT_NE(crop_pixels(noisy, 0, n), crop_pixels(clean, 0, n));
+  EXPECT_NE(crop_pixels(noisy, 0, n), crop_pixels(noisy, 1, n));
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json of the text families in every style: what transformers' classes make of it (transformers 5.18.0).
-// Covers native/model/families/qwen2.cc native/model/families/qwen3.cc native/model/families/mistral.cc
+// Covers families/qwen2/qwen2.cc families/qwen3/qwen3.cc families/mistral/mistral.cc
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "core/error.h"
-#include "model/families/family.h"
+#include "families/mistral/mistral.h"
+#include "families/qwen2/qwen2.h"
+#include "families/qwen3/qwen3.h"
 
 namespace vpref {
 namespace {

@@ -12,6 +12,7 @@
 
 #include "infer/engine.h"
 #include "model/safetensors.h"
+#include "support/clip.h"
 
 namespace vpref::golden {
 
@@ -33,13 +34,10 @@ inline std::vector<float> floats(const Tensor& t, int64_t r, size_t count) {
 }
 
 inline Image image(const Tensor& images, int64_t i) {
-  Image out;
-  out.height = int32_t(images.dim(1));
-  out.width = int32_t(images.dim(2));
+  const int32_t height = int32_t(images.dim(1)), width = int32_t(images.dim(2));
   const size_t bytes = size_t(images.dim(1) * images.dim(2) * images.dim(3));
   const uint8_t* p = static_cast<const uint8_t*>(images.data) + size_t(i) * bytes;
-  out.pixels.assign(p, p + bytes);
-  return out;
+  return {height, width, {{height, width, {p, p + bytes}}}, {}};
 }
 
 inline void expect_close(std::span<const float> actual, std::span<const float> expected, float tolerance,
@@ -95,16 +93,16 @@ T value(Outcome<T> outcome) {
   return std::get<T>(std::move(outcome));
 }
 
-// All requests as one batch: queued while the engine is held, results in request order.
+// All requests as one batch: queued while the engine waits, results in request order.
 inline std::vector<GenerateResult> generate(Engine& engine, const std::vector<GenerateRequest>& requests) {
   std::vector<std::future<Outcome<GenerateResult>>> futures;
-  engine.hold(true);
+  engine.pace(true);
   for (const auto& request : requests) {
     auto promise = std::make_shared<std::promise<Outcome<GenerateResult>>>();
     futures.push_back(promise->get_future());
     engine.generate(request, [promise](auto outcome) { promise->set_value(std::move(outcome)); });
   }
-  engine.hold(false);
+  engine.pace(false);
   std::vector<GenerateResult> out;
   std::vector<Outcome<GenerateResult>> outcomes;
   for (auto& f : futures) outcomes.push_back(f.get());
@@ -114,13 +112,13 @@ inline std::vector<GenerateResult> generate(Engine& engine, const std::vector<Ge
 
 inline std::vector<ScoreResult> score(Engine& engine, const std::vector<ScoreRequest>& requests) {
   std::vector<std::future<Outcome<ScoreResult>>> futures;
-  engine.hold(true);
+  engine.pace(true);
   for (const auto& request : requests) {
     auto promise = std::make_shared<std::promise<Outcome<ScoreResult>>>();
     futures.push_back(promise->get_future());
     engine.score(request, [promise](auto outcome) { promise->set_value(std::move(outcome)); });
   }
-  engine.hold(false);
+  engine.pace(false);
   std::vector<Outcome<ScoreResult>> outcomes;
   for (auto& f : futures) outcomes.push_back(f.get());
   std::vector<ScoreResult> out;
@@ -132,6 +130,7 @@ inline EngineOptions options(const std::string& model, DType dtype = DType::f32)
   EngineOptions o;
   o.model_dir = fixture(model);
   o.dtype = dtype;
+  o.normalisation = kClipNormalisation;
   o.threads = 1;
   return o;
 }

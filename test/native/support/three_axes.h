@@ -4,6 +4,7 @@
 #include "infer/generate.h"
 #include "infer/score.h"
 #include "support/golden.h"
+#include "support/with_layout.h"
 
 namespace vpref::golden {
 
@@ -11,15 +12,17 @@ namespace vpref::golden {
 struct ThreeAxes {
   Context ctx;
   Model model;
+  ImageLayout* image_layout;
   Cases cases{"tiny-gqa"};
   int64_t rows_shared = 0;  // of the last generate()
 
-  explicit ThreeAxes(Device device = Device::cpu) : ctx(device, 1), model(fixture("tiny-gqa"), device, DType::f32) {
+  explicit ThreeAxes(Device device = Device::cpu)
+      : ctx(device, 1), model(fixture("tiny-gqa"), device, DType::f32, kClipNormalisation) {
     TextConfig& text = model.config.text;
     text.num_position_axes = 3;
     for (size_t i = 0; i < text.inv_freq.size(); ++i) text.rope_axis.push_back(int32_t(i % 3));
-    model.config.image_layout = {.runs = {9}, .offsets = {}, .position_span = 3};
-    for (int32_t i = 0; i < 9; ++i) model.config.image_layout.offsets.push_back({0, i / 3, i % 3});
+    image_layout = &WithLayout::put(model, {.runs = {9}, .offsets = {}, .position_span = 3}).fixed;
+    for (int32_t i = 0; i < 9; ++i) image_layout->offsets.push_back({0, i / 3, i % 3});
     model.prepare(ctx);
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text families against transformers and peft: fixtures/families/{qwen2,qwen3,mistral}, and own/ of odd sizes
-// (scripts/goldens/text_families.py). Covers native/model/families/qwen2.cc native/model/families/qwen3.cc
-// native/model/families/mistral.cc
+// (scripts/goldens/text_families.py). Covers families/qwen2/qwen2.cc families/qwen3/qwen3.cc
+// families/mistral/mistral.cc
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model with three axes of positions, whose images span fewer positions than they have rows: sampling (prefill in
 // pieces, shared prefixes, decoding, beams), scoring and training must stand every row at the same place.
-// Covers native/model/fixed_layout.h
+// Covers native/model/model.cc
 #include "model/positions.h"
 
 #include <gtest/gtest.h>
@@ -78,19 +78,19 @@ TEST(Positions, AnImagesOffsetsAndSpanChangeTheNumbers) {
   const GenerateRequest request = sampled(m).front();
   const GenerateResult result = m.generate({request}, 1024).front();
   const float with = m.score(request, result).segments[0].per_token_logps.front();
-  const std::vector<std::array<int32_t, 3>> offsets = m.model.config.image_layout.offsets;
-  m.model.config.image_layout.position_span = 9;
+  const std::vector<std::array<int32_t, 3>> offsets = m.image_layout->offsets;
+  m.image_layout->position_span = 9;
   EXPECT_GT(std::abs(m.score(request, result).segments[0].per_token_logps.front() - with), 1e-3f) << "span";
-  m.model.config.image_layout.position_span = 3;
-  for (auto& [t, h, w] : m.model.config.image_layout.offsets) std::swap(h, w);
+  m.image_layout->position_span = 3;
+  for (auto& [t, h, w] : m.image_layout->offsets) std::swap(h, w);
   EXPECT_GT(std::abs(m.score(request, result).segments[0].per_token_logps.front() - with), 1e-3f) << "h and w";
 }
 
 // Without offsets all three axes count on like text: the numbers of one axis.
 TEST(Positions, PlainPositionsOnThreeAxesAreThoseOfOne) {
   ThreeAxes three, one;
-  three.model.config.image_layout = {.runs = {9}, .offsets = {}, .position_span = 9};
-  one.model.config.image_layout = three.model.config.image_layout;
+  *three.image_layout = {.runs = {9}, .offsets = {}, .position_span = 9};
+  *one.image_layout = *three.image_layout;
   one.model.config.text.num_position_axes = 1;
   one.model.config.text.rope_axis.clear();
   const std::vector<GenerateRequest> requests = sampled(three);

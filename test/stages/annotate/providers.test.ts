@@ -102,7 +102,7 @@ test('the engine as a judge: system and turns in the template, the reply with it
 
 test('what the engine cannot take is the state of one row', async () => {
   const context = await fakeContext(() => 'x', {
-    loadPixels: async () => {
+    loadImage: async () => {
       throw new Error('unexpected');
     },
   });

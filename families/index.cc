@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of families: one name each.
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+
+#include "core/error.h"
+#include "families/family.h"
+
+namespace vpref {
+
+extern const Family idefics3_family, llama_family, llava_family, llava_next_family, mistral_family, qwen2_family,
+    qwen3_family, smolvlm_family;
+
+namespace {
+
+constexpr const Family* kFamilies[] = {
+    &idefics3_family, &llama_family, &llava_family, &llava_next_family,
+    &mistral_family,  &qwen2_family, &qwen3_family, &smolvlm_family,
+};
+
+// Whose name differs from that of the family they are near to.
+constexpr std::pair<std::string_view, std::string_view> kNearest[] = {{"mixtral", "mistral"}, {"ministral", "mistral"}};
+
+// The family whose name has most letters in common with `type` at its beginning: "qwen3_moe" is near to qwen3.
+std::string_view nearest(std::string_view type) {
+  for (const auto& [name, family] : kNearest) {
+    if (type.starts_with(name)) return family;
+  }
+  const auto common = [&](const Family* f) {
+    const std::string_view name = f->model_type;
+    return std::mismatch(name.begin(), name.end(), type.begin(), type.end()).first - name.begin();
+  };
+  const Family* best = *std::max_element(std::begin(kFamilies), std::end(kFamilies),
+                                         [&](const Family* a, const Family* b) { return common(a) < common(b); });
+  return common(best) >= 4 ? best->model_type : llama_family.model_type;
+}
+
+}  // namespace
+
+const Family& find_family(const ConfigReader& config) {
+  const std::string type = config.string("model_type", "");
+  std::string known;
+  for (const Family* f : kFamilies) {
+    if (type == f->model_type) return *f;
+    known += cat(known.empty() ? "" : f == *std::rbegin(kFamilies) ? " or " : ", ", json_quote(f->model_type));
+  }
+  if (type.empty()) config.fail("model_type", known);
+  throw Error("config", cat(config.where("model_type"), ": expected ", known, ", got ", json_quote(type),
+                            " (the nearest family is ", nearest(type),
+                            "; sample --endpoint takes responses from a server that runs this model)"));
+}
+
+FamilyTensors set_up(const Family& family, const ConfigReader& reader, ModelConfig& config, Weights& weights) {
+  if (family.make_vision) weights.vision = family.make_vision(reader, config);
+  config.vision = weights.vision.get();
+  FamilyTensors tensors = family.list_tensors(config, weights);
+  if (weights.vision) weights.vision->list_tensors(tensors);
+  return tensors;
+}
+
+}  // namespace vpref

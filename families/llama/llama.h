@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The decoder of Llama's shape, for every family that has one.
+#pragma once
+#include <vector>
+
+#include "families/family.h"
+
+namespace vpref {
+
+// What transformers' class of a decoder takes where config.json leaves a key out, as hub files do with what equals it.
+// Where they all agree parse_text knows it.
+struct TextDefaults {
+  const char* model_type;
+  int32_t vocab_size, intermediate_size;
+  int32_t num_key_value_heads = 0;  // 0: one a query head
+  int32_t head_dim = 0;             // 0: hidden_size / num_attention_heads
+  int32_t max_position_embeddings;
+};
+
+// Shared by every family with a decoder of Llama's shape: all but its biases, q/k norm and windows. The keys stand in
+// `config` itself: config.json, or its text_config.
+TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults);
+TextConfig parse_llama_text(const ConfigReader& config);
+// The tensors of a text-only family.
+FamilyTensors list_decoder_tensors(const ModelConfig& config, Weights& weights);
+// Adds the decoder's tensors: group `text` holds embed_tokens, layers and norm; group `head` holds lm_head.
+void list_llama_tensors(const TextConfig& config, Weights& weights, int text, int head, FamilyTensors& out);
+
+}  // namespace vpref

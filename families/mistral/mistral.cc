@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mistral: Llama's decoder with one window on every layer, or none.
+#include "families/mistral/mistral.h"
+
+#include "core/error.h"
+
+namespace vpref {
+
+namespace {
+
+// transformers keeps a layer_types of such a file and does not follow it, so one that says something else is refused.
+void check_layer_types(const ConfigReader& config, int32_t window) {
+  const char* expected = window > 0 ? "sliding_attention" : "full_attention";
+  for (const std::string& type : config.strings("layer_types")) {
+    if (type != expected)
+      config.fail("layer_types", cat(json_quote(expected), " on every layer, as sliding_window says"));
+  }
+}
+
+ModelConfig parse_config(const ConfigReader& config) {
+  ModelConfig c;
+  c.model_type = "mistral";
+  c.text = parse_mistral_text(config);
+  c.eos_token_ids = config.integers("eos_token_id", {2});
+  c.bos_token_id = config.integer("bos_token_id", 1, 0, INT32_MAX);
+  return c;
+}
+
+}  // namespace
+
+extern const Family mistral_family;
+const Family mistral_family = {"mistral", parse_config, nullptr, list_decoder_tensors};
+
+TextConfig parse_mistral_text(const ConfigReader& config) {
+  TextConfig t = parse_text(config, {.model_type = "mistral",
+                                     .vocab_size = 32000,
+                                     .intermediate_size = 14336,
+                                     .num_key_value_heads = 8,
+                                     .max_position_embeddings = 4096 * 32});
+  // Null is no window, an absent key the class's 4096.
+  const int32_t window = config.has_null("sliding_window") ? 0 : config.integer("sliding_window", 4096, 1, INT32_MAX);
+  check_layer_types(config, window);
+  t.windows.assign(t.windows.size(), window);
+  return t;
+}
+
+}  // namespace vpref

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mistral: text alone.
+import type { Family } from '../family.ts';
+
+export const mistral: Family = { modelTypes: ['mistral'] };

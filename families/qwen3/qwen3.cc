@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Qwen3 (dense): Llama's decoder with queries and keys normed by heads before they are rotated.
+#include "families/qwen3/qwen3.h"
+
+#include "families/qwen2/qwen2.h"
+
+namespace vpref {
+
+namespace {
+
+ModelConfig parse_config(const ConfigReader& config) {
+  ModelConfig c;
+  c.model_type = "qwen3";
+  c.text = parse_qwen3_text(config);
+  c.eos_token_ids = config.integers("eos_token_id", {});
+  c.bos_token_id = config.integer("bos_token_id", -1, 0, INT32_MAX);
+  return c;
+}
+
+}  // namespace
+
+extern const Family qwen3_family;
+const Family qwen3_family = {"qwen3", parse_config, nullptr, list_decoder_tensors};
+
+TextConfig parse_qwen3_text(const ConfigReader& config) {
+  TextConfig t = parse_text(config, {.model_type = "qwen3",
+                                     .vocab_size = 151936,
+                                     .intermediate_size = 22016,
+                                     .num_key_value_heads = 32,
+                                     .head_dim = 128,
+                                     .max_position_embeddings = 32768});
+  const bool bias = config.boolean("attention_bias", false);
+  t.bias[kQProj] = t.bias[kKProj] = t.bias[kVProj] = t.bias[kOProj] = bias;
+  t.qk_norm = true;
+  t.windows = parse_qwen_windows(config, t.num_hidden_layers);
+  return t;
+}
+
+}  // namespace vpref

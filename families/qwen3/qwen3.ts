@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+// Qwen3, dense: text alone.
+import type { Family } from '../family.ts';
+
+export const qwen3: Family = { modelTypes: ['qwen3'] };

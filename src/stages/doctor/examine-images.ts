@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What doctor says of a model's images: how they are brought to size, and how many tokens a picture takes.
+import type { Family, ImagePlan, Size } from '../../../families/family.ts';
+import type { Policy } from '../../engine/policy.ts';
+import { imageSize } from '../../pixels/image-size.ts';
+import { imageIds } from '../../text/prompt-ids.ts';
+import type { ModelTokenizer } from '../../text/tokenizer.ts';
+
+/** A model that takes images, in memory. */
+export interface ImageModel {
+  family: Family;
+  plan: ImagePlan;
+  policy: Policy;
+  tokenizer: ModelTokenizer;
+}
+
+/** Sizes and limits; the tokens too where every picture takes as many. */
+export function describeImages({ family, plan, policy }: ImageModel): string {
+  const vision = family.vision!;
+  if (!vision.hasOneSize) return vision.describe(plan);
+  const crops = vision.cropSizes({ height: 1, width: 1 }, plan);
+  return `${vision.describe(plan)}, ${policy.layout({ ...crops[0]!, crops }).numRows} tokens each`;
+}
+
+/** The tokens of one picture. Throws PixelError for what is no image or has a shape that the family does not take. */
+export async function describePicture(file: string, { family, plan, policy, tokenizer }: ImageModel): Promise<string> {
+  const { cropSizes, expansion, imageToken } = family.vision!;
+  const size = await imageSize(file);
+  const crops = cropSizes(size, plan);
+  const { runs, numRows } = policy.layout({ ...size, crops });
+  const tokens = { id: policy.info.vision!.imageTokenId, token: imageToken };
+  const numText = imageIds(expansion(size, plan), runs, tokens, tokenizer).length - numRows;
+  const around = numText === 0 ? '' : ` and ${numText} of text between them`;
+  return `${file}: ${sides(size)} pixels become ${cropsText(crops)} (${plan.mode}): ${numRows} image tokens${around}`;
+}
+
+function cropsText(crops: readonly Size[]): string {
+  const kinds = new Map<string, number>();
+  for (const crop of crops) kinds.set(sides(crop), (kinds.get(sides(crop)) ?? 0) + 1);
+  return [...kinds].map(([text, count]) => (count === 1 ? text : `${count} of ${text}`)).join(', ');
+}
+
+const sides = ({ height, width }: Size) => `${width} x ${height}`;

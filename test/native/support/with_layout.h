@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model whose images have another layout than its family gives them, with the rows that the family makes.
+#pragma once
+#include <memory>
+#include <utility>
+
+#include "model/load.h"
+
+namespace vpref::golden {
+
+class WithLayout : public Vision {
+ public:
+  ImageLayout fixed;
+
+  // Puts itself before the model's own tower.
+  static WithLayout& put(Model& model, ImageLayout layout) {
+    auto vision = std::make_unique<WithLayout>(std::move(model.weights.vision), std::move(layout));
+    WithLayout& out = *vision;
+    model.config.vision = vision.get();
+    model.weights.vision = std::move(vision);
+    return out;
+  }
+  WithLayout(std::unique_ptr<Vision> inner, ImageLayout layout) : fixed(std::move(layout)), inner_(std::move(inner)) {}
+
+  ImageLayout layout(const ImageShape&) const override { return fixed; }
+  int64_t num_features(const ImageShape& image) const override { return inner_->num_features(image); }
+  int64_t feature_width() const override { return inner_->feature_width(); }
+  void list_tensors(FamilyTensors& out) override { inner_->list_tensors(out); }
+  std::vector<ConnectorPart> connector() override { return inner_->connector(); }
+  void features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
+                const Tensor& features, Arena& scratch) const override {
+    inner_->features(ctx, images, normalisation, features, scratch);
+  }
+  void connect(Context& ctx, const Tensor& features, std::span<const ImageShape> images, const Tensor& rows,
+               std::vector<Tensor>* kept, Arena& arena) const override {
+    inner_->connect(ctx, features, images, rows, kept, arena);
+  }
+  void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
+                        const std::vector<Tensor>& kept, const Tensor& drows, std::span<const Tensor> grads,
+                        Arena& scratch) const override {
+    inner_->connect_backward(ctx, features, images, kept, drows, grads, scratch);
+  }
+  size_t tower_bytes(int64_t n, DType dtype) const override { return inner_->tower_bytes(n, dtype); }
+  size_t connect_bytes(int64_t n, DType dtype) const override { return inner_->connect_bytes(n, dtype); }
+  size_t kept_bytes(int64_t n, DType dtype) const override { return inner_->kept_bytes(n, dtype); }
+
+ private:
+  std::unique_ptr<Vision> inner_;
+};
+
+}  // namespace vpref::golden
