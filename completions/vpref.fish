@@ -341,6 +341,7 @@ complete -c vpref -n '__fish_seen_subcommand_from train' -l save-every -r -d 'ch
 complete -c vpref -n '__fish_seen_subcommand_from train' -l save-gradients -r -d 'write the next step\'s gradients as safetensors'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l seed -r -d 'seed of everything drawn at random'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l simpo-gamma -r -d 'target margin of simpo'
+complete -c vpref -n '__fish_seen_subcommand_from train' -l summary -r -d 'write what came of the run as one row: settings, rows in and out, dropped by reason, failed; for report'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l template -r -d 'chat template; auto: the checkpoint\'s own'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l template-arg -r -d 'variable of the checkpoint\'s chat template, V as JSON or a text; strftime_now=YYYY-MM-DD is its date'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l threads -r -d 'threads at most, where there is work for more than one'

@@ -249,7 +249,8 @@ export class Run<F, A> implements RunContext<F, A> {
       this.#reporter.finish(this.counts, { isTable });
     }
     const { summary } = this.#common;
-    if (summary === undefined) return;
+    // One process of several writes it.
+    if (summary === undefined || !this.#speaks) return;
     const counts = summaryCounts(this.counts, this.#earlier, !isTable);
     writeSummary(summary, { summary: this.#verb, ...counts, ...this.#figures(), settings: this.#settings() });
   }

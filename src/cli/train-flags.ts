@@ -10,7 +10,7 @@ import { lossFlags } from './loss-flags.ts';
 import { presetFlags } from './preset.ts';
 
 // A training run has no row output to shard, and a bad row ends it before the first step.
-const { shard: _shard, 'on-error': _onError, summary: _summary, ...runFlags } = recordFlags;
+const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
 
 /** Settings of the engine's trainer, which gets each under its name in camel case. */
 export const trainerFlags = {

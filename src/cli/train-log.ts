@@ -38,7 +38,11 @@ export async function openTrainLog(text: string, resumes: boolean): Promise<Trai
     },
     add({ step, ...row }) {
       if ('stop_reason' in row || 'warning' in row) return;
-      const values = Object.entries(row).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
+      // The row of the step has its epoch already.
+      const isOwn = (tag: string) => !('eval/loss' in row) || tag.startsWith('eval/');
+      const values = Object.entries(row).filter(
+        (entry): entry is [string, number] => typeof entry[1] === 'number' && isOwn(entry[0]),
+      );
       file?.add({ step, wallTime: now(), values });
     },
     close: () => file?.close(),

@@ -4,6 +4,7 @@ import type { NativeVolume } from '../engine/binding.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
 import { RunError, UsageError } from '../records/error.ts';
+import type { TrainEnd } from '../stages/train/index.ts';
 import { ensureEngine } from './engine.ts';
 import { StoppedError, type StopSignal } from './exit.ts';
 import { checkFiles, readRows } from './input.ts';
@@ -114,6 +115,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),
     note: run.note.bind(run),
     warn: run.warn.bind(run),
+    onEnd: (end) => run.addFigures(() => endFigures(end, policy.info.device === 'cuda')),
     onStart: (step, hasEvaluated) => log?.start(step, hasEvaluated),
     onProgress: progress.tell.bind(progress),
   });
@@ -174,6 +176,20 @@ function checkLoss(loss: string, needs: LossNeeds, flags: TrainFlags, given: Rea
       throw new UsageError(
         `--${name}: does not go with loss ${loss}, whose reference point needs the starting model beside the trained one (export merge makes a model to start from)`,
       );
+}
+
+/** Members of the row of --summary. */
+function endFigures({ end, ranks, peakBytes, seconds, steps, records, tokens }: TrainEnd, isGpu: boolean) {
+  return {
+    seconds,
+    ranks,
+    ...(isGpu && { gpu_hours: (ranks * seconds) / 3600 }),
+    steps,
+    records_learnt: records,
+    tokens,
+    peak_memory_bytes: peakBytes,
+    ...(end ?? { stop_reason: 'last-step' }),
+  };
 }
 
 // What the engine says about settings is about the command line.

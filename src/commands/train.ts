@@ -21,7 +21,6 @@ Started by mpirun or srun --mpi=pmix, the processes train together: each takes i
 ${presetHelp('train')}`;
   static override inapplicable = {
     shard: 'a run learns from all of its records',
-    summary: 'its metric rows say what came of the run',
     'on-error': 'what a model learns from is not left to chance: a bad record ends the run before its first step',
   };
   static override usage = 'train --model DIR -o DIR [--method dpo|sft] [FILE...]';

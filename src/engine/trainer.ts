@@ -259,7 +259,7 @@ export class Trainer implements TrainerEngine {
     const start = this.#startConfig;
     const trainsProjector = this.#native.facts().trainsProjector;
     const { modules } = this.#policy.info;
-    const fresh = newAdapterConfig(settings, this.#options.modules, modules.text);
+    const fresh = newAdapterConfig(settings, modules.text, this.#options.modules);
     return {
       ...(start ?? fresh),
       base_model_name_or_path: baseModel,
@@ -297,17 +297,16 @@ function savedModules(before: unknown, trained: readonly string[], parts: readon
 
 // Written so that PEFT finds the language model's linears only: the vision tower has some of the same names. Without LoRA the config is
 // still one: PEFT wants a rank, and has a name for "no module" (its DUMMY_TARGET_MODULES).
-// `modules`: the paths of those that have one, where names do not say it.
+// `adapted`: the paths of the modules that have one, where names do not say it.
 function newAdapterConfig(
   settings: TrainerSettings,
-  modules: readonly string[],
   textModule: string,
+  adapted: readonly string[],
 ): Record<string, unknown> {
   const { loraR, loraAlpha, loraTargets, loraPatterns = [], rslora } = settings;
-  const part = textModule.split('.').at(-2)!;
   const isRegex = targetRegex(loraTargets) !== undefined;
-  const inLayers = modules.map((path) => path.slice(path.indexOf('layers.')));
-  const names = isRegex ? inLayers : loraTargets;
+  const names = isRegex ? adapted.map((path) => path.slice(textModule.length)) : loraTargets;
+  const part = textModule.split('.').at(-2)!;
   const regex = `.*${part}.*\\.(${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`;
   const named = part === 'model' ? names : regex;
   return {

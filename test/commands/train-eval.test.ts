@@ -248,3 +248,52 @@ test("a record's beta is used instead of --beta; other kinds of weight and beta 
     assert.match(bad.stderr, new RegExp(`bad\\.ndjson:1: ${field}: expected ${expected}, got ${value}`));
   }
 });
+
+test('the summary says what the run cost, the earlier start of a resumed run included', { skip }, async () => {
+  const summary = path('summary.json');
+  const flags = ['--eval', heldOut, '--keep-best', 'eval/loss', '--summary', summary];
+  await train(
+    trained,
+    'summed',
+    '--max-steps',
+    '3',
+    '--save-every',
+    '1',
+    '--eval',
+    heldOut,
+    '--keep-best',
+    'eval/loss',
+  );
+  const { code, stderr, last } = await train(
+    trained,
+    'summed',
+    '--max-steps',
+    '3',
+    '--save-every',
+    '1',
+    ...flags,
+    '--resume',
+  );
+  assert.equal(code, 0, stderr);
+  const {
+    settings: kept,
+    seconds,
+    peak_memory_bytes: peak,
+    tokens,
+    ...rest
+  } = readRows(readFileSync(summary, 'utf8'))[0]!;
+  assert.ok((seconds as number) > 0 && (peak as number) > 1e6 && (tokens as number) > 100);
+  assert.deepEqual(rest, {
+    summary: 'train',
+    rows_read: 12,
+    dropped: {},
+    failed_left_out: 0,
+    failed_kept: 0,
+    failed_before: 0,
+    ranks: 1,
+    steps: 3,
+    records_learnt: 12,
+    ...last,
+  });
+  assert.equal((kept as { lr: number }).lr, 1e-3);
+});

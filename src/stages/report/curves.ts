@@ -3,19 +3,27 @@
 import type { Curves, JsonObject, RowSection } from './data.ts';
 
 export class CurveSection implements RowSection<Curves[]> {
-  readonly #rows = new Map<string, JsonObject[]>();
+  readonly #rows = new Map<string, Map<number, JsonObject>>();
 
   take(run: string, row: JsonObject): boolean {
-    if (typeof row.step !== 'number' || typeof row.loss !== 'number') return false;
-    const rows = this.#rows.get(run);
-    if (rows === undefined) this.#rows.set(run, [row]);
-    else rows.push(row);
+    if (typeof row.step !== 'number') return false;
+    // What a run warns of, and how it ended, are no points.
+    if (typeof row.warning === 'string' || typeof row.stop_reason === 'string') return true;
+    if (typeof row.loss !== 'number' && typeof row['eval/loss'] !== 'number') return false;
+    const rows = this.#rows.get(run) ?? new Map<number, JsonObject>();
+    this.#rows.set(run, rows);
+    // A step and the evaluation of its state are one point.
+    rows.set(row.step, { ...rows.get(row.step), ...row });
     return true;
   }
 
   data(): Curves[] {
-    return [...this.#rows].map(([name, rows]) => curvesOf(name, rows));
+    return [...this.#rows].map(([name, rows]) => curvesOf(name, [...rows.values()].sort(byStep)));
   }
+}
+
+function byStep(a: JsonObject, b: JsonObject): number {
+  return (a.step as number) - (b.step as number);
 }
 
 /** Columns of every numeric metric but step and epoch, in the order the run first wrote them. */

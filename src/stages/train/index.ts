@@ -7,6 +7,7 @@ import type { ModelContext } from '../../model/context.ts';
 import { RunError, UsageError } from '../../records/error.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CollapseWatch } from './collapse.ts';
+import { type Cost, CostCount } from './cost.ts';
 import { evaluate } from './evaluate.ts';
 import { firstRewardsWarning } from './first-rewards.ts';
 import { HeldOut } from './held-out.ts';
@@ -43,6 +44,14 @@ export interface HeldOutInput {
   metric?: EvalMetric | undefined;
 }
 
+/** What came of a run that was not stopped. */
+export interface TrainEnd extends Cost {
+  ranks: number;
+  /** Of the rank with the most. */
+  peakBytes: number;
+  end: EndRow | undefined;
+}
+
 export interface TrainOptions {
   /** Output directory: the adapter at its top when the run is whole, checkpoints below. */
   dir: string;
@@ -68,6 +77,7 @@ export interface TrainOptions {
   warn(message: string): void;
   /** Called once: the step whose state the run starts in, and whether that state has been evaluated. */
   onStart?(step: number, hasEvaluated: boolean): void;
+  onEnd?(end: TrainEnd): void;
   onProgress(progress: TrainProgress): void;
 }
 
@@ -84,6 +94,7 @@ export async function* train(
 ): AsyncGenerator<TrainOutput, number> {
   const { dir, settings, batchSize, shuffle, lossOn, initAdapter, stop, heldOut: held } = options;
   const { rank, numRanks } = trainer;
+  const costs = new CostCount();
   const rowsOfAll = stepRows({ numRows: rows.length, batchSize, seed: settings.seed, shuffle });
   const rowsOfStep = (step: number) => rowsOfRank(rowsOfAll(step), rank, numRanks);
   const warn = rank === 0 ? options.warn : () => undefined;
@@ -164,7 +175,8 @@ export async function* train(
       warn: warnInRow,
     });
   if (from !== undefined) {
-    const history = await restoreCheckpoint(from, trainer, run);
+    const { history, cost } = await restoreCheckpoint(from, trainer, run);
+    if (cost !== undefined) costs.restore(cost);
     if (history !== undefined) heldOut?.history.restore(history);
     options.note(`going on after step ${trainer.stepsDone} (${from})`);
   }
@@ -179,7 +191,12 @@ export async function* train(
   let saved = trainer.stepsDone;
   const save = async () => {
     if (saved === trainer.stepsDone) return;
-    await saveCheckpoint(dir, trainer, { run, history: heldOut?.history.state }, options.keepCheckpoints);
+    await saveCheckpoint(
+      dir,
+      trainer,
+      { run, history: heldOut?.history.state, cost: costs.cost },
+      options.keepCheckpoints,
+    );
     if (rank === 0) await heldOut?.prune();
     saved = trainer.stepsDone;
   };
@@ -191,7 +208,7 @@ export async function* train(
       const message = isFirst ? firstRewardsWarning(figures, context.engine.info.dtype) : undefined;
       if (message !== undefined) warnInRow('first-rewards', message);
     };
-    const stepping = { isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn: warnInRow };
+    const stepping = { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn: warnInRow };
     stopped = yield* steps(trainer, load, stepping, options);
     isWhole = true;
   } finally {
@@ -202,8 +219,10 @@ export async function* train(
   await save();
   if (stopped > 0) return stopped;
   if (!(await heldOut?.finish(trainer))) await trainer.save(dir, { state: false });
-  if (heldOut !== undefined && rank === 0) {
-    const end = heldOut.endRow(trainer.stepsDone);
+  const peak = await trainer.agree(trainer.peakBytes());
+  const end = heldOut?.endRow(trainer.stepsDone);
+  options.onEnd?.({ ...costs.cost, ranks: numRanks, peakBytes: peak, end });
+  if (end !== undefined && rank === 0) {
     options.note(endNote(end, dir));
     yield end;
   }
@@ -223,6 +242,7 @@ interface Stepping {
   stepsPerEpoch: number;
   /** Looks at the rewards before any update. */
   checkFirst(figures: RowFigures[]): void;
+  costs: CostCount;
   heldOut: HeldOut | undefined;
   /** Rows of what was warned of since the last row; `warn` adds one. */
   warnings: WarningRow[];
@@ -233,7 +253,7 @@ interface Stepping {
 async function* steps(
   trainer: TrainerEngine,
   load: (step: number) => Promise<TrainRow[]>,
-  { isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn }: Stepping,
+  { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn }: Stepping,
   {
     settings: {
       lossOptions: { beta },
@@ -269,6 +289,7 @@ async function* steps(
     });
     if (result === undefined) return Math.max(1, await isStopped());
     const figures = await everyRanks(trainer, rowFigures(batch, result.rows));
+    costs.step(figures.length, result.numTokens);
     if (trainer.stepsDone === 1) checkFirst(figures);
     heldOut?.history.stepped(preferenceMetrics(figures, beta)['rewards/accuracies']);
     if (trainer.rank === 0) {

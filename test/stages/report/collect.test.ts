@@ -27,6 +27,28 @@ test('metric rows become columns, with null where a step lacks a figure', () => 
   ]);
 });
 
+test('a step and the evaluation of its state are one point; warnings and ends are known, and are none', () => {
+  const { known, data } = collect([
+    { step: 0, epoch: 0, 'eval/loss': 0.69 },
+    { step: 1, epoch: 0.5, loss: 0.7 },
+    { step: 1, epoch: 0.5, 'eval/loss': 0.68 },
+    { step: 1, warning: 'eval-worse', message: 'text' },
+    { step: 1, stop_reason: 'last-step', best_step: 1 },
+  ]);
+  assert.ok(known.every(Boolean));
+  assert.deepEqual(data.curves, [
+    {
+      name: 'run',
+      keys: ['eval/loss', 'loss'],
+      columns: [
+        [0, 1],
+        [0.69, 0.68],
+        [null, 0.7],
+      ],
+    },
+  ]);
+});
+
 test('pairs keep their texts, pictures are listed once, and the rest is counted', () => {
   const pair = (id: string) => ({
     id,
