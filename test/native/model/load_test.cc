@@ -132,10 +132,10 @@ TEST_F(LoadTest, ConfigurationErrorsNameTheKey) {
     replace("config.json", from, to);
     expect_message(part);
   };
-  config(
-      "\"model_type\": \"llava\"", "\"model_type\": \"llava_two\"",
-      "config.json: model_type: expected \"idefics3\", \"llama\", \"llava\", \"llava_next\", \"mistral\", "
-      "\"qwen2\", \"qwen3\" or \"smolvlm\", got \"llava_two\" (the nearest family is llava; sample --endpoint takes");
+  config("\"model_type\": \"llava\"", "\"model_type\": \"llava_two\"",
+         "config.json: model_type: expected \"idefics3\", \"llama\", \"llava\", \"llava_next\", \"mistral\", "
+         "\"qwen2\", \"qwen3\" or \"smolvlm\", got \"llava_two\" (the nearest family is llava_next; sample --endpoint "
+         "takes");
   const std::vector<std::pair<std::string, std::string>> near = {
       {"mixtral", "nearest family is mistral;"}, {"ministral", "nearest family is mistral;"},
       {"qwen3_moe", "nearest family is qwen3;"}, {"qwen2_moe", "nearest family is qwen2;"},
