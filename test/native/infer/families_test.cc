@@ -3,12 +3,16 @@
 // log-probabilities.
 // Covers families/smolvlm/smolvlm.cc families/llava_next/llava_next.cc families/qwen2_vl/qwen2_vl.cc
 // families/qwen2_vl/vision.cc families/qwen2_5_vl/qwen2_5_vl.cc
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
 
 #include "infer/engine.h"
 #include "infer/forward.h"
 #include "model/image_encoder.h"
 #include "model/json.h"
+#include "model/merge.h"
 #include "model/tree.h"
 #include "support/vlm.h"
 
@@ -265,6 +269,24 @@ TEST_P(OwnVlm, AnAdapterOnEveryLinearLayerIsPefts) {
   EngineOptions o = own.options();
   o.adapter_dirs = {own.dir + "/adapter"};
   own.expect_logps(o, "adapter_logps", 3e-4f);
+}
+
+TEST_P(OwnVlm, TheMergedModelIsTheAdapters) {
+  const std::string to = cat(testing::TempDir(), "/own-vlm-", getpid());
+  std::filesystem::create_directories(to);
+  Context ctx(Device::cpu, 1);
+  Model model(own.dir + "/ckpt", Device::cpu, DType::f32, kClipNormalisation);
+  model.add_adapter(own.dir + "/adapter");
+  model.prepare(ctx);
+  write_merged(ctx, model, to, DType::f32);
+  for (const char* file : {"config.json", "model.safetensors.index.json"}) {
+    const std::string from = cat(own.dir, "/ckpt/", file);
+    if (file_exists(from)) std::filesystem::copy_file(from, cat(to, "/", file));
+  }
+  EngineOptions o = own.options();
+  o.model_dir = to;
+  own.expect_logps(o, "adapter_logps", 3e-4f);
+  std::filesystem::remove_all(to);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::Values("qwen2_vl", "qwen2_5_vl"),
