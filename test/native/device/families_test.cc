@@ -109,7 +109,7 @@ TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
   own.expect_logps(o, "adapter_logps", kTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_5_vl"),
+INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_vl", "qwen2_5_vl"),
                          [](const auto& param) { return std::string(param.param); });
 
 }  // namespace
