@@ -53,9 +53,10 @@ struct OwnVlm {
     o.normalisation = kClipNormalisation;
     return o;
   }
-  std::vector<ScoreRequest> requests() const {
+  std::vector<ScoreRequest> requests(size_t most = SIZE_MAX) const {
     std::vector<ScoreRequest> all;
     for (const Json& row : rows.array()) {
+      if (all.size() == most) break;
       ScoreRequest& r = all.emplace_back();
       r.images = images(row);
       r.segments = {{-1, integers(*row.find("prompt_ids")), {}, false}};
@@ -65,10 +66,10 @@ struct OwnVlm {
     }
     return all;
   }
-  // All prompts in one call; key: "logps" or "adapter_logps".
-  void expect_logps(const EngineOptions& o, const char* key, float tolerance) const {
+  // All prompts, or the first ones, in one call; key: "logps" or "adapter_logps".
+  void expect_logps(const EngineOptions& o, const char* key, float tolerance, size_t most = SIZE_MAX) const {
     Engine engine(o);
-    const std::vector<ScoreResult> results = score(engine, requests());
+    const std::vector<ScoreResult> results = score(engine, requests(most));
     for (size_t i = 0; i < results.size(); ++i) {
       const std::vector<Json>& answers = rows.array()[i].find("answers")->array();
       for (size_t a = 0; a < answers.size(); ++a) {
