@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Windows and q/k norm through the whole engine on device cuda, against transformers: scoring, greedy decoding with its
-// launch graphs, a DPO step's gradients. On the GPU in a CUDA build, else over the fiber executor.
+// launch graphs, a DPO step's gradients; and a tower with windows and rope of three axes. On the GPU in a CUDA build,
+// else over the fiber executor.
 #include <unistd.h>
 
 #include <filesystem>
 
 #include "core/memory.h"
 #include "support/families.h"
+#include "support/vlm.h"
 #ifdef VPREF_FIBER
 #include "fiber/stream.h"
 #endif
@@ -14,7 +16,8 @@
 namespace vpref {
 namespace {
 
-class DeviceFamilies : public testing::TestWithParam<const char*> {
+template <class Param>
+class OnDevice : public testing::TestWithParam<Param> {
  protected:
   void SetUp() override {
 #ifdef VPREF_FIBER
@@ -27,7 +30,6 @@ class DeviceFamilies : public testing::TestWithParam<const char*> {
       GTEST_SKIP() << "no CUDA device: " << e.what();
     }
 #endif
-    checkpoint.rows.resize(2);
   }
 #ifdef VPREF_FIBER
   void TearDown() override {
@@ -35,6 +37,11 @@ class DeviceFamilies : public testing::TestWithParam<const char*> {
     fiber::set_deferred(false);
   }
 #endif
+};
+
+class DeviceFamilies : public OnDevice<const char*> {
+ protected:
+  DeviceFamilies() { checkpoint.rows.resize(2); }
   EngineOptions options() const {
     EngineOptions o = checkpoint.options();
     o.device = Device::cuda;
@@ -88,6 +95,23 @@ TEST_P(DeviceFamilies, Gradients) {
 
 INSTANTIATE_TEST_SUITE_P(All, DeviceFamilies, testing::Values("own/qwen3-biases", "own/mistral-wide"),
                          [](const auto& param) { return std::string(param.param).substr(4, 5); });
+
+class DeviceVlm : public OnDevice<const char*> {};
+
+TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
+  constexpr size_t kRows = 2;  // the last prompt is long
+  const golden::OwnVlm own(GetParam());
+  EngineOptions o = own.options();
+  o.device = Device::cuda;
+  o.batch_tokens = 256;
+  o.kv_tokens = 512;
+  own.expect_logps(o, "logps", kTolerance, kRows);
+  o.adapter_dirs = {own.dir + "/adapter"};
+  own.expect_logps(o, "adapter_logps", kTolerance, kRows);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_vl", "qwen2_5_vl"),
+                         [](const auto& param) { return std::string(param.param); });
 
 }  // namespace
 }  // namespace vpref
