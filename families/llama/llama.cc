@@ -51,7 +51,8 @@ void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double
 // v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing. Where
 // several stand, as transformers 5 (modeling_rope_utils convert_rope_params_to_dict): rope_scaling before
 // rope_parameters, what is inside before what is beside, rope_type before type.
-std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int32_t max_position_embeddings) {
+std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int32_t max_position_embeddings,
+                              double default_theta) {
   const Json* scaling = config.raw("rope_scaling");
   const bool older = scaling && !(scaling->is_object() && scaling->object().empty());
   const ConfigReader rope = config.object(older ? "rope_scaling" : "rope_parameters");
@@ -60,7 +61,7 @@ std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int3
   }
   if (rope.has_null("rope_theta")) rope.fail("rope_theta", "a number above 1");
   const ConfigReader& owner = rope.has("rope_theta") ? rope : config;
-  const double theta = owner.number("rope_theta", 1e4);
+  const double theta = owner.number("rope_theta", default_theta);
   if (!(theta > 1)) owner.fail("rope_theta", "a number above 1");
   for (const ConfigReader* c : {&config, &rope}) {
     if (c->number("partial_rotary_factor", 1) != 1)
@@ -141,7 +142,7 @@ TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults) 
   t.rms_norm_eps = float(config.number("rms_norm_eps", 1e-6));
   t.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
   t.windows.assign(size_t(t.num_hidden_layers), 0);
-  t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings);
+  t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings, defaults.rope_theta);
   return t;
 }
 

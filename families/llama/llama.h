@@ -15,6 +15,7 @@ struct TextDefaults {
   int32_t num_key_value_heads = 0;  // 0: one a query head
   int32_t head_dim = 0;             // 0: hidden_size / num_attention_heads
   int32_t max_position_embeddings;
+  double rope_theta = 1e4;
 };
 
 // Shared by every family with a decoder of Llama's shape: all but its biases, q/k norm and windows. The keys stand in

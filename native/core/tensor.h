@@ -12,7 +12,7 @@
 namespace vpref {
 
 struct Tensor {
-  static constexpr int kMaxRank = 4;
+  static constexpr int kMaxRank = 5;  // of the weight of a convolution over frames
 
   void* data = nullptr;
   DType dtype = DType::f32;

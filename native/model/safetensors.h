@@ -52,7 +52,7 @@ class Safetensors {
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   bool contains(const std::string& name) const { return tensors_.contains(name); }
-  // The bytes where they stand in the file: rank as stored (at most 4), valid as long as this object.
+  // The bytes where they stand in the file: rank as stored (at most Tensor::kMaxRank), valid as long as this object.
   // Bytes that are not aligned to their dtype are copied.
   // Throws Error{"checkpoint"} when there is no such tensor or its dtype is not readable.
   Tensor view(const std::string& name) const;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Families against transformers on the tiny checkpoints of fixtures/families: layouts, rows of images,
 // log-probabilities.
-// Covers families/smolvlm/smolvlm.cc families/llava_next/llava_next.cc
+// Covers families/smolvlm/smolvlm.cc families/llava_next/llava_next.cc families/qwen3_vl/qwen3_vl.cc
+// families/qwen3_vl/vision.cc
 #include <algorithm>
 
 #include "infer/engine.h"
@@ -34,8 +35,12 @@ std::vector<int32_t> integers(const Json& list) {
   return out;
 }
 
-// [n, 3, H, W] as crops of [H, W, 3].
+// [n, 3, H, W], or one picture [H, W, 3], as crops of [H, W, 3].
 std::vector<Crop> crops_of(const Tensor& t) {
+  if (t.rank == 3) {
+    const uint8_t* pixels = static_cast<const uint8_t*>(t.data);
+    return {{int32_t(t.dim(0)), int32_t(t.dim(1)), {pixels, pixels + t.bytes()}}};
+  }
   const size_t area = size_t(t.dim(2) * t.dim(3));
   std::vector<Crop> crops;
   for (int64_t n = 0; n < t.dim(0); ++n) {
@@ -95,9 +100,16 @@ TEST_P(Families, RowsOfImagesAreTransformers) {
   std::vector<const Image*> pointers;
   for (const Image& image : images) pointers.push_back(&image);
   const int64_t d = model.config.text.hidden_size;
-  std::vector<float> out(expected.size());
+  const size_t plane = expected.size();
+  std::vector<float> out(plane * size_t(model.vision().num_planes()));
   encoder.rows(ctx, pointers, Tensor(out.data(), DType::f32, {int64_t(out.size()) / d, d}));
-  golden::expect_close(out, expected, 1e-3f, "rows");
+  golden::expect_close(std::span(out).first(plane), expected, 1e-3f, "rows");
+  // Of the further planes the golden has the first image's.
+  for (size_t k = 1; k * plane < out.size(); ++k) {
+    const Tensor added = tensors.view(cat("deepstack/", GetParam().ids[0], "/", k - 1));
+    golden::expect_close(std::span(out).subspan(k * plane, size_t(added.numel())),
+                         {added.as<float>(), size_t(added.numel())}, 1e-3f, cat("plane ", k));
+  }
 }
 
 TEST_P(Families, LogProbabilitiesAreTransformers) {
@@ -120,7 +132,8 @@ TEST_P(Families, ConnectorsGradientIsItsSlope) {
   const Image* images[] = {&first, &second};
   const std::vector<ImageShape> shapes = {image_shape(first), image_shape(second)};
   const int64_t num_features = vision.num_features(shapes[0]) + vision.num_features(shapes[1]),
-                num_rows = vision.layout(shapes[0]).num_rows() + vision.layout(shapes[1]).num_rows(),
+                num_rows =
+                    vision.num_planes() * (vision.layout(shapes[0]).num_rows() + vision.layout(shapes[1]).num_rows()),
                 d = model.config.text.hidden_size;
   Arena arena(Device::cpu, 64 << 20);
   const Tensor features = arena.tensor(DType::f32, {num_features, vision.feature_width()});
@@ -173,6 +186,7 @@ TEST_P(Families, ACropTooManyIsRefused) {
 
 INSTANTIATE_TEST_SUITE_P(All, Families,
                          testing::Values(TinyFamily{"smolvlm", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}},
+                                         TinyFamily{"qwen3_vl", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}},
                                          TinyFamily{
                                              "llava_next", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}}),
                          [](const auto& info) { return info.param.name; });
