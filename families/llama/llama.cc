@@ -14,16 +14,6 @@ namespace {
 
 constexpr int64_t kMaxSize = 1 << 20;
 
-// theta^(-2i/E), as transformers rounds it: the exponent in f32, then the power.
-std::vector<float> base_inv_freq(int32_t head_dim, double theta) {
-  std::vector<float> f;
-  for (int32_t i = 0; i < head_dim; i += 2) {
-    const float exponent = float(i) / float(head_dim);
-    f.push_back(1.0f / float(std::pow(theta, double(exponent))));
-  }
-  return f;
-}
-
 // Llama 3.1's banded scaling (transformers modeling_rope_utils _compute_llama3_parameters): long waves are stretched by
 // `factor`, short ones kept, those between blended.
 void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double max_position_embeddings) {
@@ -48,26 +38,22 @@ void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double
   }
 }
 
-// v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing. Where
-// several stand, as transformers 5 (modeling_rope_utils convert_rope_params_to_dict): rope_scaling before
-// rope_parameters, what is inside before what is beside, rope_type before type.
+// rope_type before type, what is inside the rope's object before what is beside (rope_reader).
 std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int32_t max_position_embeddings,
-                              double default_theta) {
-  const Json* scaling = config.raw("rope_scaling");
-  const bool older = scaling && !(scaling->is_object() && scaling->object().empty());
-  const ConfigReader rope = config.object(older ? "rope_scaling" : "rope_parameters");
+                              const TextDefaults& defaults) {
+  const ConfigReader rope = rope_reader(config);
   for (const auto& [key, value] : rope.members()) {
     if (value.is_object()) rope.fail(key.c_str(), "no parameters by kind of layer (not supported)");
   }
   if (rope.has_null("rope_theta")) rope.fail("rope_theta", "a number above 1");
   const ConfigReader& owner = rope.has("rope_theta") ? rope : config;
-  const double theta = owner.number("rope_theta", default_theta);
+  const double theta = owner.number("rope_theta", defaults.rope_theta);
   if (!(theta > 1)) owner.fail("rope_theta", "a number above 1");
   for (const ConfigReader* c : {&config, &rope}) {
     if (c->number("partial_rotary_factor", 1) != 1)
       c->fail("partial_rotary_factor", "1 (partial rotary embedding is not supported)");
   }
-  std::vector<float> inv_freq = base_inv_freq(head_dim, theta);
+  std::vector<float> inv_freq = rope_frequencies(head_dim, theta);
   const char* key = rope.has("rope_type") ? "rope_type" : "type";
   const std::string type = rope.string(key, "default");
   if (type == "llama3") {
@@ -76,7 +62,7 @@ std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int3
     const double factor = rope.number("factor", 0);
     if (!(factor >= 1)) rope.fail("factor", "a number of at least 1");
     for (float& f : inv_freq) f = float(f / factor);
-  } else if (type != "default") {
+  } else if (type != "default" && !(type == "mrope" && defaults.has_mrope)) {
     rope.fail(key, "\"default\", \"linear\" or \"llama3\"");
   }
   return inv_freq;
@@ -109,6 +95,24 @@ void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& lay
 extern const Family llama_family;
 const Family llama_family = {"llama", parse_config, nullptr, list_decoder_tensors};
 
+// v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing. Where both
+// stand rope_scaling is meant, as in transformers 5 (modeling_rope_utils convert_rope_params_to_dict).
+ConfigReader rope_reader(const ConfigReader& config) {
+  const Json* scaling = config.raw("rope_scaling");
+  const bool older = scaling && !(scaling->is_object() && scaling->object().empty());
+  return config.object(older ? "rope_scaling" : "rope_parameters");
+}
+
+// The exponent in f32, then the power.
+std::vector<float> rope_frequencies(int32_t size, double theta) {
+  std::vector<float> f;
+  for (int32_t i = 0; i < size; i += 2) {
+    const float exponent = float(i) / float(size);
+    f.push_back(1.0f / float(std::pow(theta, double(exponent))));
+  }
+  return f;
+}
+
 FamilyTensors list_decoder_tensors(const ModelConfig& config, Weights& weights) {
   FamilyTensors out;
   out.groups = {{{"model.", ""}, "model.", {}}, {{""}, "", {}}};
@@ -124,10 +128,10 @@ TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults) 
     config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   TextConfig t{};
   t.vocab_size = config.integer("vocab_size", defaults.vocab_size, 1, 1 << 24);
-  t.hidden_size = config.integer("hidden_size", 4096, 1, kMaxSize);
+  t.hidden_size = config.integer("hidden_size", defaults.hidden_size, 1, kMaxSize);
   t.intermediate_size = config.integer("intermediate_size", defaults.intermediate_size, 1, kMaxSize);
-  t.num_hidden_layers = config.integer("num_hidden_layers", 32, 1, 1024);
-  t.num_attention_heads = config.integer("num_attention_heads", 32, 1, 4096);
+  t.num_hidden_layers = config.integer("num_hidden_layers", defaults.num_hidden_layers, 1, 1024);
+  t.num_attention_heads = config.integer("num_attention_heads", defaults.num_attention_heads, 1, 4096);
   const bool as_heads = defaults.num_key_value_heads == 0 || config.has_null("num_key_value_heads");
   t.num_key_value_heads =
       config.integer("num_key_value_heads", as_heads ? t.num_attention_heads : defaults.num_key_value_heads, 1, 4096);
@@ -139,10 +143,10 @@ TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults) 
                               2, 4096);
   if (t.head_dim % 2 != 0) config.fail("head_dim", "an even number");
   t.max_position_embeddings = config.integer("max_position_embeddings", defaults.max_position_embeddings, 1, INT32_MAX);
-  t.rms_norm_eps = float(config.number("rms_norm_eps", 1e-6));
+  t.rms_norm_eps = float(config.number("rms_norm_eps", defaults.rms_norm_eps));
   t.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
   t.windows.assign(size_t(t.num_hidden_layers), 0);
-  t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings, defaults.rope_theta);
+  t.inv_freq = parse_rope(config, t.head_dim, t.max_position_embeddings, defaults);
   return t;
 }
 

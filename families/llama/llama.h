@@ -8,19 +8,25 @@
 namespace vpref {
 
 // What transformers' class of a decoder takes where config.json leaves a key out, as hub files do with what equals it.
-// Where they all agree parse_text knows it.
+// Most of them agree on the last ones.
 struct TextDefaults {
   const char* model_type;
   int32_t vocab_size, intermediate_size;
   int32_t num_key_value_heads = 0;  // 0: one a query head
   int32_t head_dim = 0;             // 0: hidden_size / num_attention_heads
   int32_t max_position_embeddings;
-  double rope_theta = 1e4;
+  int32_t hidden_size = 4096, num_hidden_layers = 32, num_attention_heads = 32;
+  double rms_norm_eps = 1e-6, rope_theta = 1e4;
+  bool has_mrope = false;  // rope type "mrope" is "default" beside a mrope_section
 };
 
 // Shared by every family with a decoder of Llama's shape: all but its biases, q/k norm and windows. The keys stand in
 // `config` itself: config.json, or its text_config.
 TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults);
+// Where the rope's parameters stand.
+ConfigReader rope_reader(const ConfigReader& config);
+// [size / 2] theta^(-2i / size), as transformers rounds it.
+std::vector<float> rope_frequencies(int32_t size, double theta);
 TextConfig parse_llama_text(const ConfigReader& config);
 // The tensors of a text-only family.
 FamilyTensors list_decoder_tensors(const ModelConfig& config, Weights& weights);

@@ -33,10 +33,10 @@ TextConfig parse_qwen2_text(const ConfigReader& config) {
   return t;
 }
 
-std::vector<int32_t> parse_qwen_windows(const ConfigReader& config, int32_t num_layers) {
+std::vector<int32_t> parse_qwen_windows(const ConfigReader& config, int32_t num_layers, int32_t first_layer) {
   const bool is_used = config.boolean("use_sliding_window", false) && !config.has_null("sliding_window");
   const int32_t window = is_used ? config.integer("sliding_window", 4096, 1, INT32_MAX) : 0;
-  const int32_t first = config.integer("max_window_layers", 28, 0, INT32_MAX);
+  const int32_t first = config.integer("max_window_layers", first_layer, 0, INT32_MAX);
   const std::vector<std::string> types = config.strings("layer_types");
   if (config.has("layer_types") && types.size() != size_t(num_layers))
     config.fail("layer_types", cat("one of each of ", num_layers, " layers"));

@@ -14,18 +14,6 @@ namespace vpref {
 
 namespace {
 
-const VitNames kNames = {.layers = "blocks.",
-                         .norm1 = "norm1",
-                         .norm2 = "norm2",
-                         .qkv = "attn.qkv",
-                         .q_proj = "",
-                         .k_proj = "",
-                         .v_proj = "",
-                         .out_proj = "attn.proj",
-                         .gate = "",
-                         .fc1 = "mlp.linear_fc1",
-                         .fc2 = "mlp.linear_fc2"};
-
 constexpr size_t kTaps = 4, kKeptPerPlane = 3, kPartsPerMerger = 6;
 
 // Where a row or column of a grid reads a side of the table: corners are aligned.
@@ -51,50 +39,32 @@ Tensor upload(Context& ctx, const std::vector<T>& values, DType dtype, Arena& ar
 
 }  // namespace
 
-Qwen3VlVision::Qwen3VlVision(const Qwen3VlConfig& config) : config_(config), mergers_(size_t(num_planes())) {
+Qwen3VlVision::Qwen3VlVision(const Qwen3VlConfig& config)
+    : QwenVision(config),
+      num_position_embeddings_(config.num_position_embeddings),
+      table_side_(config.table_side),
+      deepstack_(config.deepstack),
+      mergers_(deepstack_.size() + 1) {
   mergers_[0].path = "merger";
   for (size_t i = 1; i < mergers_.size(); ++i) mergers_[i].path = cat("deepstack_merger_list.", i - 1);
 }
 
-CropSize Qwen3VlVision::grid(const CropSize& crop) const {
-  const int32_t unit = config_.patch.size * config_.patch.block;
-  check(crop.height > 0 && crop.width > 0 && crop.height % unit == 0 && crop.width % unit == 0, "request",
-        "image: expected sides that are multiples of ", unit, " pixels, got ", crop.width, " x ", crop.height);
-  return {crop.height / config_.patch.size, crop.width / config_.patch.size};
-}
-
-int64_t Qwen3VlVision::num_features(const ImageShape& image) const {
-  check(image.crops.size() == 1, "request", "image: expected one crop, got ", image.crops.size());
-  const CropSize g = grid(image.crops[0]);
-  return int64_t(g.height) * g.width;
-}
-
-ImageLayout Qwen3VlVision::layout(const ImageShape& image) const {
-  const int32_t rows = int32_t(num_features(image) / config_.merged());
-  const CropSize g = grid(image.crops[0]);
-  const int32_t height = g.height / config_.patch.block, width = g.width / config_.patch.block;
-  ImageLayout layout{.runs = {rows}, .position_span = std::max(height, width)};
-  for (int32_t y = 0; y < height; ++y)
-    for (int32_t x = 0; x < width; ++x) layout.offsets.push_back({0, y, x});
-  return layout;
-}
-
 void Qwen3VlVision::list_tensors(FamilyTensors& out) {
-  const int64_t c = config_.tower.hidden_size, p = config_.patch.size, wide = config_.merged_width();
+  const int64_t c = config_.tower.hidden_size, p = config_.patch_size;
   const int group = out.add_group({{"model.visual."}, "model.visual.", {}});
   out.tensors.push_back({&tower_.patch_embedding.weight,
-                         {c, 3, config_.patch.frames, p, p},
-                         {c, config_.patch.width()},
+                         {c, 3, config_.temporal_patch_size, p, p},
+                         {c, patch().width()},
                          group,
                          "patch_embed.proj.weight"});
   out.add(&tower_.patch_embedding.bias, {c}, group, "patch_embed.proj.bias");
-  out.add(&tower_.position_embedding, {config_.num_position_embeddings, c}, group, "pos_embed.weight");
-  list_vit_layers(config_.tower, kNames, group, tower_, out);
+  out.add(&tower_.position_embedding, {num_position_embeddings_, c}, group, "pos_embed.weight");
+  list_vit_layers(config_.tower, config_.names, group, tower_, out);
   for (size_t i = 0; i < mergers_.size(); ++i) {
     Qwen3VlMerger& m = mergers_[i];
-    list_vit_norm(m.norm, VitNorm::layer, i == 0 ? c : wide, group, m.path + ".norm", out);
-    out.add_linear(m.fc1, wide, wide, true, group, m.path + ".linear_fc1");
-    out.add_linear(m.fc2, config_.text_hidden_size, wide, true, group, m.path + ".linear_fc2");
+    list_vit_norm(m.norm, VitNorm::layer, i == 0 ? c : wide(), group, m.path + ".norm", out);
+    out.add_linear(m.fc1, wide(), wide(), true, group, m.path + ".linear_fc1");
+    out.add_linear(m.fc2, config_.text_hidden_size, wide(), true, group, m.path + ".linear_fc2");
   }
 }
 
@@ -112,22 +82,18 @@ std::vector<ConnectorPart> Qwen3VlVision::connector() {
   return parts;
 }
 
-std::vector<CropSize> Qwen3VlVision::grids(std::span<const Image* const> images) const {
-  std::vector<CropSize> out;
-  for (const Image* image : images) out.push_back(grid(image_shape(*image).crops[0]));
-  return out;
-}
-
 // table[N, C]: learned positions between the table's own, summed in f32 as transformers does.
-void Qwen3VlVision::interpolate(Context& ctx, std::span<const CropSize> grids, const Tensor& table,
+void Qwen3VlVision::interpolate(Context& ctx, std::span<const Image* const> images, const Tensor& table,
                                 Arena& scratch) const {
   const size_t mark = scratch.mark();
   std::array<std::vector<int32_t>, kTaps> rows;
   std::array<std::vector<float>, kTaps> shares;
-  const int32_t side = config_.table_side;
-  for (const CropSize& g : grids) {
-    for (const int32_t place : block_order(g.height, g.width, config_.patch.block)) {
-      const Tap y = tap(place / g.width, g.height, side), x = tap(place % g.width, g.width, side);
+  const int32_t side = table_side_;
+  for (const Image* image : images) {
+    const int32_t height = image->crops[0].height / config_.patch_size,
+                  width = image->crops[0].width / config_.patch_size;
+    for (const int32_t place : patch_order(height, width)) {
+      const Tap y = tap(place / width, height, side), x = tap(place % width, width, side);
       for (size_t k = 0; k < kTaps; ++k) {
         const bool lower = k / 2 == 1, right = k % 2 == 1;
         rows[k].push_back((lower ? y.high : y.low) * side + (right ? x.high : x.low));
@@ -147,63 +113,39 @@ void Qwen3VlVision::interpolate(Context& ctx, std::span<const CropSize> grids, c
   scratch.release(mark);
 }
 
-// Half of the frequencies turn by the patch's row, half by its column.
-Rotation Qwen3VlVision::rotation(Context& ctx, std::span<const CropSize> grids, int64_t num_rows,
-                                 Arena& scratch) const {
-  std::vector<int32_t> positions(size_t(2 * num_rows)), axis;
-  size_t row = 0;
-  for (const CropSize& g : grids) {
-    for (const int32_t place : block_order(g.height, g.width, config_.patch.block)) {
-      positions[row] = place / g.width;
-      positions[size_t(num_rows) + row++] = place % g.width;
-    }
-  }
-  std::vector<float> inv_freq;
-  const int32_t half = config_.tower.hidden_size / config_.tower.num_attention_heads / 2;
-  for (int32_t a = 0; a < 2; ++a) {
-    for (int32_t i = 0; i < half; i += 2) {
-      axis.push_back(a);
-      inv_freq.push_back(1.0f / float(std::pow(config_.rope_theta, double(float(i) / float(half)))));
-    }
-  }
-  return {upload(ctx, positions, DType::i32, scratch).reshaped({2, num_rows}),
-          upload(ctx, inv_freq, DType::f32, scratch), upload(ctx, axis, DType::i32, scratch)};
-}
-
 // Columns of a plane among merged rows, [N / m^2, m^2 C].
 Tensor Qwen3VlVision::merged(const Tensor& features, int64_t plane) const {
-  const int64_t wide = config_.merged_width();
-  return features.reshaped({features.dim(0) / config_.merged(), num_planes() * wide}).cols(plane * wide, wide);
+  return features.reshaped({features.dim(0) / features_a_row(), num_planes() * wide()}).cols(plane * wide(), wide());
 }
 
 void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
                              const Tensor& features, Arena& scratch) const {
   const size_t mark = scratch.mark();
   const int64_t n = features.dim(0), c = config_.tower.hidden_size;
-  const std::vector<CropSize> grids = this->grids(images);
   const Tensor x = scratch.tensor(features.dtype, {n, c});
   {
     const size_t inner = scratch.mark();
     const Tensor table = scratch.tensor(features.dtype, {n, c});
-    interpolate(ctx, grids, table, scratch);
-    const Tensor patches = scratch.tensor(features.dtype, {n, config_.patch.width()});
-    write_patches(ctx, images, normalisation, config_.patch, patches);
+    interpolate(ctx, images, table, scratch);
+    const Tensor patches = scratch.tensor(features.dtype, {n, patch().width()});
+    write_patches(ctx, images, normalisation, patch(), patches,
+                  [this](int32_t height, int32_t width) { return patch_order(height, width); });
     // The rows of all images are as those of one crop.
     vit_embed(ctx, config_.tower, tower_, patches, 1, table, x, scratch);
     scratch.release(inner);
   }
   std::vector<int32_t> lengths;
-  for (const CropSize& g : grids) lengths.push_back(g.height * g.width);
+  for (const Image* image : images) lengths.push_back(int32_t(num_features(image_shape(*image))));
   const AttentionPlan plan = vit_plan(lengths);
-  const Rotation turn = rotation(ctx, grids, n, scratch);
+  const Rotation turn = rotation(ctx, images, scratch);
   const auto keep = [&](int64_t plane) {
-    convert(ctx, x.reshaped({n / config_.merged(), config_.merged_width()}), merged(features, plane));
+    convert(ctx, x.reshaped({n / features_a_row(), wide()}), merged(features, plane));
   };
   VitCall call{.plan = &plan};
   call.rotate = [&](const Tensor& heads) { rope(ctx, heads, turn); };
   call.after = [&](size_t layer, const Tensor&) {
-    const auto at = std::find(config_.deepstack.begin(), config_.deepstack.end(), int32_t(layer));
-    if (at != config_.deepstack.end()) keep(at - config_.deepstack.begin() + 1);
+    const auto at = std::find(deepstack_.begin(), deepstack_.end(), int32_t(layer));
+    if (at != deepstack_.end()) keep(at - deepstack_.begin() + 1);
   };
   vit_layers(ctx, config_.tower, tower_, call, x, scratch);
   keep(0);
@@ -227,8 +169,8 @@ void Qwen3VlVision::merger_norm(Context& ctx, size_t plane, const Tensor& x, con
 
 void Qwen3VlVision::connect(Context& ctx, const Tensor& features, std::span<const ImageShape>, const Tensor& rows,
                             std::vector<Tensor>* kept, Arena& arena) const {
-  const int64_t num_rows = features.dim(0) / config_.merged(), wide = config_.merged_width();
-  const auto memory = [&] { return arena.tensor(features.dtype, {num_rows, wide}); };
+  const int64_t num_rows = features.dim(0) / features_a_row();
+  const auto memory = [&] { return arena.tensor(features.dtype, {num_rows, wide()}); };
   if (kept) {
     kept->clear();
     for (size_t i = 0; i < kKeptPerPlane * mergers_.size(); ++i) kept->push_back(memory());
@@ -248,15 +190,15 @@ void Qwen3VlVision::connect(Context& ctx, const Tensor& features, std::span<cons
 void Qwen3VlVision::connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape>,
                                      const std::vector<Tensor>& kept, const Tensor& drows,
                                      std::span<const Tensor> grads, Arena& scratch) const {
-  const int64_t num_rows = features.dim(0) / config_.merged(), wide = config_.merged_width();
+  const int64_t num_rows = features.dim(0) / features_a_row();
   for (size_t plane = 0; plane < mergers_.size(); ++plane) {
     const size_t mark = scratch.mark();
     const Qwen3VlMerger& m = mergers_[plane];
     const Tensor* own = kept.data() + kKeptPerPlane * plane;
     const Tensor &normed = own[0], &hidden = own[1], &active = own[2];
     const Tensor* grad = grads.data() + kPartsPerMerger * plane;
-    const Tensor dactive = scratch.tensor(drows.dtype, {num_rows, wide}),
-                 dnormed = scratch.tensor(drows.dtype, {num_rows, wide});
+    const Tensor dactive = scratch.tensor(drows.dtype, {num_rows, wide()}),
+                 dnormed = scratch.tensor(drows.dtype, {num_rows, wide()});
     linear_backward(ctx, m.fc2, drows.rows(int64_t(plane) * num_rows, num_rows), active, &dactive, 0,
                     {.weight = grad[4], .bias = grad[5]}, scratch);
     gelu_backward(ctx, Gelu::exact, dactive, hidden, dactive);
@@ -272,26 +214,24 @@ void Qwen3VlVision::connect_backward(Context& ctx, const Tensor& features, std::
 }
 
 size_t Qwen3VlVision::tower_bytes(int64_t num_features, DType dtype) const {
-  const int64_t n = num_features, c = config_.tower.hidden_size, head = c / config_.tower.num_attention_heads;
+  const int64_t n = num_features, c = config_.tower.hidden_size, half = c / config_.tower.num_attention_heads / 2;
   const size_t x = bytes_of(n, c, dtype), numbers = bytes_of(n, 1, DType::f32);
   const size_t positions = 2 * bytes_of(n, c, DType::f32) + 2 * kTaps * numbers;
-  const size_t embedding =
-      bytes_of(n, config_.patch.width(), dtype) + bytes_of(n, saved_rank(tower_.patch_embedding), dtype);
-  const size_t turn = bytes_of(2 * n, 1, DType::i32) + 2 * bytes_of(head, 1, DType::f32);
+  const size_t embedding = bytes_of(n, patch().width(), dtype) + bytes_of(n, saved_rank(tower_.patch_embedding), dtype);
+  const size_t turn = bytes_of(2 * n, 1, DType::i32) + 2 * bytes_of(half, 1, DType::f32);
   return x + std::max(x + std::max(positions, embedding), turn + vit_scratch_bytes(config_.tower, tower_, n, dtype));
 }
 
 size_t Qwen3VlVision::connect_bytes(int64_t num_features, DType dtype) const {
-  const int64_t rows = (num_features + config_.merged() - 1) / config_.merged();
+  const int64_t rows = (num_features + features_a_row() - 1) / features_a_row();
   int64_t rank = 0;
   for (const Qwen3VlMerger& m : mergers_) rank = std::max({rank, saved_rank(m.fc1), saved_rank(m.fc2)});
-  return 3 * bytes_of(rows, config_.merged_width(), dtype) + bytes_of(2 * num_features, 1, DType::f32) +
-         bytes_of(rows, rank, dtype);
+  return 3 * bytes_of(rows, wide(), dtype) + bytes_of(2 * num_features, 1, DType::f32) + bytes_of(rows, rank, dtype);
 }
 
 size_t Qwen3VlVision::kept_bytes(int64_t num_features, DType dtype) const {
-  const int64_t rows = (num_features + config_.merged() - 1) / config_.merged();
-  return kKeptPerPlane * mergers_.size() * bytes_of(rows, config_.merged_width(), dtype);
+  const int64_t rows = (num_features + features_a_row() - 1) / features_a_row();
+  return kKeptPerPlane * mergers_.size() * bytes_of(rows, wide(), dtype);
 }
 
 }  // namespace vpref

@@ -61,6 +61,14 @@ void list_vit_layers(const VitConfig& config, const VitNames& names, int group, 
   }
 }
 
+void vit_norm(Context& ctx, const VitConfig& config, const VitNormWeights& w, const Tensor& x, const Tensor& y,
+              const Tensor* statistics) {
+  if (config.norm == VitNorm::layer)
+    layer_norm(ctx, x, w.weight, w.bias, config.eps, y, statistics);
+  else
+    rms_norm(ctx, x, w.weight, config.eps, y, statistics);
+}
+
 AttentionPlan vit_plan(const std::vector<int32_t>& lengths) {
   AttentionPlan plan;
   int32_t begin = 0;
@@ -87,19 +95,12 @@ int64_t largest_rank(const VitWeights& weights) {
   return rank;
 }
 
-void norm(Context& ctx, const VitConfig& config, const VitNormWeights& w, const Tensor& x, const Tensor& y) {
-  if (config.norm == VitNorm::layer)
-    layer_norm(ctx, x, w.weight, w.bias, config.eps, y, nullptr);
-  else
-    rms_norm(ctx, x, w.weight, config.eps, y, nullptr);
-}
-
 void attend(Context& ctx, const VitConfig& config, const VitLayer& l, const VitCall& call, bool windowed,
             const Tensor& x, const Tensor& normed, Arena& scratch) {
   const size_t mark = scratch.mark();
   const int64_t c = config.hidden_size, heads = config.num_attention_heads;
   const Tensor qkv = scratch.tensor(x.dtype, {x.dim(0), 3 * c});
-  norm(ctx, config, l.norm1, x, normed);
+  vit_norm(ctx, config, l.norm1, x, normed);
   linear_forward(ctx, qkv_of(config, l), normed, qkv, scratch);
   if (call.rotate) call.rotate(qkv.cols(0, 2 * c).heads(2 * heads));
   attention(ctx, qkv.cols(0, c).heads(heads), qkv.cols(c, c).heads(heads), qkv.cols(2 * c, c).heads(heads),
@@ -114,14 +115,15 @@ void mlp(Context& ctx, const VitConfig& config, const VitLayer& l, const Tensor&
          Arena& scratch) {
   const size_t mark = scratch.mark();
   const Tensor hidden = scratch.tensor(x.dtype, {x.dim(0), config.intermediate_size});
-  norm(ctx, config, l.norm2, x, normed);
-  linear_forward(ctx, l.fc1, normed, hidden, scratch);
+  vit_norm(ctx, config, l.norm2, x, normed);
   if (config.mlp == VitMlp::gelu) {
+    linear_forward(ctx, l.fc1, normed, hidden, scratch);
     gelu(ctx, config.hidden_act, hidden, hidden);
   } else {
-    const Tensor gate = scratch.tensor(x.dtype, {x.dim(0), config.intermediate_size});
-    linear_forward(ctx, l.gate, normed, gate, scratch);
-    swiglu(ctx, gate, hidden, hidden);
+    const Tensor up = scratch.tensor(x.dtype, {x.dim(0), config.intermediate_size});
+    linear_forward(ctx, l.gate, normed, hidden, scratch);
+    linear_forward(ctx, l.fc1, normed, up, scratch);
+    swiglu(ctx, hidden, up, hidden);
   }
   linear_forward(ctx, l.fc2, hidden, normed, scratch);
   add(ctx, normed, x);
@@ -139,7 +141,7 @@ void vit_embed(Context& ctx, const VitConfig& config, const VitWeights& weights,
     linear_forward(ctx, weights.patch_embedding, patches.rows(i * own, own), crop.rows(before, own), scratch);
     if (table) add(ctx, table, crop);
   }
-  if (config.pre_norm) norm(ctx, config, weights.pre_norm, x, x);
+  if (config.pre_norm) vit_norm(ctx, config, weights.pre_norm, x, x);
 }
 
 void vit_layers(Context& ctx, const VitConfig& config, const VitWeights& weights, const VitCall& call, const Tensor& x,
@@ -151,7 +153,7 @@ void vit_layers(Context& ctx, const VitConfig& config, const VitWeights& weights
     mlp(ctx, config, weights.layers[i], x, normed, scratch);
     if (call.after) call.after(i, x);
   }
-  if (config.post_norm) norm(ctx, config, weights.post_norm, x, x);
+  if (config.post_norm) vit_norm(ctx, config, weights.post_norm, x, x);
   scratch.release(mark);
 }
 

@@ -69,6 +69,9 @@ void list_vit_layers(const VitConfig& config, const VitNames& names, int group, 
                      FamilyTensors& out);
 void list_vit_norm(VitNormWeights& norm, VitNorm kind, int64_t width, int group, const std::string& path,
                    FamilyTensors& out);
+// statistics: for the backward, [N,2] of a layer norm, [N] of an rms norm, f32; or null.
+void vit_norm(Context& ctx, const VitConfig& config, const VitNormWeights& w, const Tensor& x, const Tensor& y,
+              const Tensor* statistics = nullptr);
 
 // Rows of the call by their attention, and what else its layers need.
 struct VitCall {

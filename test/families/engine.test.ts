@@ -124,12 +124,16 @@ async function withModel(
   }
 }
 
-// The weights, with the configuration files that transformers 5 writes.
+// The weights, with the configuration files that transformers 5 writes. It makes a generation_config.json of its own, with other stop ids, where the
+// model was made without one.
 function savedAgain(name: string): string {
   const dir = join(folder, name);
   cpSync(`${FAMILY_FIXTURES}/${name}/ckpt`, dir, { recursive: true });
   rmSync(join(dir, 'preprocessor_config.json'), { force: true });
-  cpSync(`${FAMILY_FIXTURES}/${name}/alt-v5`, dir, { recursive: true });
+  cpSync(`${FAMILY_FIXTURES}/${name}/alt-v5`, dir, {
+    recursive: true,
+    filter: (path) => !path.endsWith('generation_config.json'),
+  });
   return dir;
 }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Families against transformers on the tiny checkpoints of fixtures/families: layouts, rows of images,
 // log-probabilities.
-// Covers families/smolvlm/smolvlm.cc families/llava_next/llava_next.cc families/qwen3_vl/qwen3_vl.cc
+// Covers families/smolvlm/smolvlm.cc families/llava_next/llava_next.cc families/qwen2_vl/qwen2_vl.cc
+// families/qwen2_vl/vision.cc families/qwen2_5_vl/qwen2_5_vl.cc families/qwen3_vl/qwen3_vl.cc
 // families/qwen3_vl/vision.cc
 #include <algorithm>
 
 #include "infer/engine.h"
 #include "model/image_encoder.h"
 #include "model/json.h"
+#include "model/tree.h"
 #include "support/golden.h"
 
 namespace vpref {
@@ -35,11 +37,11 @@ std::vector<int32_t> integers(const Json& list) {
   return out;
 }
 
-// [n, 3, H, W], or one picture [H, W, 3], as crops of [H, W, 3].
+// [n, 3, H, W] as crops of [H, W, 3]; [H, W, 3] is one.
 std::vector<Crop> crops_of(const Tensor& t) {
   if (t.rank == 3) {
     const uint8_t* pixels = static_cast<const uint8_t*>(t.data);
-    return {{int32_t(t.dim(0)), int32_t(t.dim(1)), {pixels, pixels + t.bytes()}}};
+    return {{int32_t(t.dim(0)), int32_t(t.dim(1)), {pixels, pixels + t.numel()}}};
   }
   const size_t area = size_t(t.dim(2) * t.dim(3));
   std::vector<Crop> crops;
@@ -112,6 +114,33 @@ TEST_P(Families, RowsOfImagesAreTransformers) {
   }
 }
 
+// Of every prompt of every row that has three axes: several images, images in later turns, none.
+TEST_P(Families, PositionsAreTransformers) {
+  const Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
+  if (model.config.text.num_position_axes == 1) GTEST_SKIP() << "rows count on";
+  const int32_t patch = GetParam().name == "qwen3_vl" ? 16 : 14;
+  for (const Json& row : rows.array()) {
+    SegmentInput segment{.token_ids = integers(*row.find("prompt_ids"))};
+    std::vector<TreeImage> images;
+    if (const Json* grids = row.find("image_grid_thw"); grids && !grids->is_null()) {
+      for (const Json& grid : grids->array()) {
+        const std::vector<int32_t> thw = integers(grid);
+        segment.images.push_back(int32_t(images.size()));
+        images.push_back({model.vision().layout({0, 0, {{thw[1] * patch, thw[2] * patch}}}), images.size()});
+      }
+    }
+    const SegmentRows made = expand_segment(model.config, segment, images, 0, "prompt");
+    const std::vector<Json>& expected = row.find("position_ids")->array();
+    ASSERT_EQ(expected.size(), 3u);
+    for (int32_t axis = 0; axis < 3; ++axis) {
+      std::vector<int32_t> got;
+      for (int32_t i = 0; i < made.size(); ++i) got.push_back(made.positions.at(axis, i));
+      EXPECT_EQ(got, integers(expected[size_t(axis)])) << row.find("id")->string() << " axis " << axis;
+    }
+    EXPECT_EQ(made.next_position, row.find("next_position")->integer()) << row.find("id")->string();
+  }
+}
+
 TEST_P(Families, LogProbabilitiesAreTransformers) {
   Engine engine(options());
   for (const std::string& id : GetParam().ids) {
@@ -175,6 +204,89 @@ TEST_P(Families, ConnectorsGradientIsItsSlope) {
   }
 }
 
+// Of scripts/goldens/qwen_vl.py: odd grids, one line of patches, pictures and sequences larger than every window, and
+// an adapter on every linear layer of tower, merger and decoder.
+class OwnQwenVl : public testing::TestWithParam<const char*> {
+ protected:
+  std::string dir = golden::fixture("families/own-vlm/" + std::string(GetParam()));
+  Safetensors tensors{dir + "/golden.safetensors"};
+  Json rows = read_json_file(dir + "/golden.json");
+
+  std::vector<Image> images(const Json& row) const {
+    std::vector<Image> out(row.find("image_grid_thw")->array().size());
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i].crops = crops_of(tensors.view(cat("pixels_u8/", row.find("id")->string(), "/", i)));
+    return out;
+  }
+  EngineOptions options() const {
+    EngineOptions o = golden::options("families/own-vlm/" + std::string(GetParam()) + "/ckpt");
+    o.normalisation = kClipNormalisation;
+    return o;
+  }
+  void expect_logps(const EngineOptions& o, const char* key) const {
+    Engine engine(o);
+    std::vector<ScoreRequest> requests;
+    for (const Json& row : rows.array()) {
+      ScoreRequest& r = requests.emplace_back();
+      r.images = images(row);
+      r.segments = {{-1, integers(*row.find("prompt_ids")), {}, false}};
+      for (size_t i = 0; i < r.images.size(); ++i) r.segments[0].images.push_back(int32_t(i));
+      for (const Json& answer : row.find("answers")->array())
+        r.segments.push_back({0, integers(*answer.find("ids")), {}, true});
+    }
+    const std::vector<ScoreResult> results = golden::score(engine, requests);
+    for (size_t i = 0; i < results.size(); ++i) {
+      const std::vector<Json>& answers = rows.array()[i].find("answers")->array();
+      for (size_t a = 0; a < answers.size(); ++a) {
+        std::vector<float> expected;
+        for (const Json& v : answers[a].find(key)->array()) expected.push_back(float(v.number()));
+        golden::expect_close(results[i].segments[a].per_token_logps, expected, 3e-4f, cat("row ", i, " answer ", a));
+      }
+    }
+  }
+};
+
+TEST_P(OwnQwenVl, RowsAndPositionsAreTransformers) {
+  Context ctx(Device::cpu, 1);
+  Model model(dir + "/ckpt", Device::cpu, DType::f32, kClipNormalisation);
+  model.prepare(ctx);
+  ImageEncoder encoder(model);
+  for (const Json& row : rows.array()) {
+    const std::string id = row.find("id")->string();
+    const std::vector<Image> pictures = images(row);
+    const Tensor expected = tensors.view("features/" + id);
+    std::vector<const Image*> pointers;
+    std::vector<TreeImage> tree;
+    SegmentInput segment{.token_ids = integers(*row.find("prompt_ids"))};
+    for (const Image& picture : pictures) {
+      segment.images.push_back(int32_t(tree.size()));
+      tree.push_back({model.vision().layout(image_shape(picture)), tree.size()});
+      pointers.push_back(&picture);
+    }
+    std::vector<float> out(size_t(expected.numel()));
+    encoder.rows(ctx, pointers, Tensor(out.data(), DType::f32, {expected.dim(0), expected.dim(1)}));
+    golden::expect_close(out, {expected.as<float>(), expected.as<float>() + expected.numel()}, 1e-3f, id);
+    const SegmentRows made = expand_segment(model.config, segment, tree, 0, "prompt");
+    for (int32_t axis = 0; axis < 3; ++axis) {
+      const std::vector<int32_t> positions = integers(row.find("position_ids")->array()[size_t(axis)]);
+      ASSERT_EQ(made.size(), int32_t(positions.size()));
+      for (int32_t i = 0; i < made.size(); ++i) ASSERT_EQ(made.positions.at(axis, i), positions[size_t(i)]) << id;
+    }
+    EXPECT_EQ(made.next_position, row.find("next_position")->integer()) << id;
+  }
+}
+
+TEST_P(OwnQwenVl, LogProbabilitiesAreTransformers) { expect_logps(options(), "logps"); }
+
+TEST_P(OwnQwenVl, AnAdapterOnEveryLinearLayerIsPefts) {
+  EngineOptions o = options();
+  o.adapter_dirs = {dir + "/adapter"};
+  expect_logps(o, "adapter_logps");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OwnQwenVl, testing::Values("qwen2_vl", "qwen2_5_vl"),
+                         [](const auto& info) { return std::string(info.param); });
+
 TEST_P(Families, ACropTooManyIsRefused) {
   Engine engine(options());
   ImageShape shape = image_shape(prompt(GetParam().ids[0]).image);
@@ -184,12 +296,14 @@ TEST_P(Families, ACropTooManyIsRefused) {
   EXPECT_THROW(engine.layout(shape), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Families,
-                         testing::Values(TinyFamily{"smolvlm", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}},
-                                         TinyFamily{"qwen3_vl", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}},
-                                         TinyFamily{
-                                             "llava_next", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    All, Families,
+    testing::Values(TinyFamily{"smolvlm", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}},
+                    TinyFamily{"llava_next", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}},
+                    TinyFamily{"qwen2_vl", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}},
+                    TinyFamily{"qwen2_5_vl", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}},
+                    TinyFamily{"qwen3_vl", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}}),
+    [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace vpref

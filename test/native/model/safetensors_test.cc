@@ -95,7 +95,7 @@ TEST_F(SafetensorsTest, HostileHeaders) {
   expect_error(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551616]}})", 8, "data_offsets");
   expect_error(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 8, "too large");
   expect_error(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8, "shape");
-  expect_error(R"({"a":{"dtype":"F32","shape":[1,1,1,1,2],"data_offsets":[0,8]}})", 8, "at most 4");
+  expect_error(R"({"a":{"dtype":"F32","shape":[1,1,1,1,1,2],"data_offsets":[0,8]}})", 8, "at most 5");
   expect_error(R"({"a":{"dtype":"F13","shape":[2],"data_offsets":[0,8]}})", 8, "dtype");
   expect_error(R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", 8, "F64");
   expect_error(R"({"a":{"dtype":"F32","shape":[2]}})", 8, "data_offsets");
