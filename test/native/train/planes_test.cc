@@ -121,16 +121,16 @@ TEST(Planes, SamplingInPiecesScoringAndTrainingAgree) {
 
 // Through the decoder: the gradient of a merger's parts against differences of the loss.
 TEST(Planes, ATrainedMergersGradientIsItsSlope) {
-  Planes m;
-  m.model.prepare(m.ctx);
-  const GenerateRequest request = m.request("v1-wide");
-  const std::vector<SessionRow> rows = {train_row(request, m.generate({request}, 1024).front())};
   TrainerOptions options;
   options.loss = parse_losses("sft");
   options.trainable.projector = true;
   const std::string file = cat(testing::TempDir(), "/planes-", getpid(), ".safetensors");
   for (const int level : {0, 3}) {
     options.recompute = level;
+    Planes m;
+    m.model.prepare(m.ctx);
+    const GenerateRequest request = m.request("v1-wide");
+    const std::vector<SessionRow> rows = {train_row(request, m.generate({request}, 1024).front())};
     TrainSession session(m.ctx, m.model, options, "");
     session.save_gradients(rows, file);
     const Safetensors grads(file);
