@@ -15,21 +15,27 @@ extern const Family idefics3_family, llama_family, llava_family, llava_next_fami
 namespace {
 
 constexpr const Family* kFamilies[] = {
-    &idefics3_family, &llama_family,    &llava_family, &llava_next_family, &mistral_family, &qwen2_5_vl_family,
-    &qwen2_family,    &qwen2_vl_family, &qwen3_family, &qwen3_vl_family,   &smolvlm_family,
+    &idefics3_family,   &llama_family,    &llava_family, &llava_next_family, &mistral_family, &qwen2_family,
+    &qwen2_5_vl_family, &qwen2_vl_family, &qwen3_family, &qwen3_vl_family,   &smolvlm_family,
 };
 
 // Whose name differs from that of the family they are near to.
 constexpr std::pair<std::string_view, std::string_view> kNearest[] = {{"mixtral", "mistral"}, {"ministral", "mistral"}};
 
-// The family whose name has most letters in common with `type` at its beginning: "qwen3_moe" is near to qwen3.
+// The family whose name has most words, else letters, in common with `type` at its beginning: "qwen3_moe" is near to
+// qwen3, "qwen2_5_omni" to qwen2_5_vl, "smolvlm2" to smolvlm.
 std::string_view nearest(std::string_view type) {
   for (const auto& [name, family] : kNearest) {
     if (type.starts_with(name)) return family;
   }
   const auto common = [&](const Family* f) {
     const std::string_view name = f->model_type;
-    return std::mismatch(name.begin(), name.end(), type.begin(), type.end()).first - name.begin();
+    const auto is_end = [](std::string_view s, size_t at) { return at == s.size() || s[at] == '_'; };
+    const auto letters = size_t(std::mismatch(name.begin(), name.end(), type.begin(), type.end()).first - name.begin());
+    for (size_t at = letters; at > 0; --at) {
+      if (is_end(name, at) && is_end(type, at)) return at;
+    }
+    return letters;
   };
   const Family* best = *std::max_element(std::begin(kFamilies), std::end(kFamilies),
                                          [&](const Family* a, const Family* b) { return common(a) < common(b); });

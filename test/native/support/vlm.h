@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prompts with pictures and what transformers computes on them: fixtures/families and fixtures/families/own-vlm
+// (scripts/goldens/qwen_vl.py).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "infer/engine.h"
+#include "model/json.h"
+#include "support/golden.h"
+
+namespace vpref::golden {
+
+inline std::vector<int32_t> integers(const Json& list) {
+  std::vector<int32_t> out;
+  for (const Json& v : list.array()) out.push_back(int32_t(v.integer()));
+  return out;
+}
+
+// [n, 3, H, W] as crops of [H, W, 3]; [H, W, 3] is one.
+inline std::vector<Crop> crops_of(const Tensor& t) {
+  if (t.rank == 3) {
+    const uint8_t* pixels = static_cast<const uint8_t*>(t.data);
+    return {{int32_t(t.dim(0)), int32_t(t.dim(1)), {pixels, pixels + t.numel()}}};
+  }
+  const size_t area = size_t(t.dim(2) * t.dim(3));
+  std::vector<Crop> crops;
+  for (int64_t n = 0; n < t.dim(0); ++n) {
+    const uint8_t* planes = static_cast<const uint8_t*>(t.data) + size_t(n) * 3 * area;
+    Crop crop{int32_t(t.dim(2)), int32_t(t.dim(3)), std::vector<uint8_t>(3 * area)};
+    for (size_t i = 0; i < area; ++i) {
+      for (size_t c = 0; c < 3; ++c) crop.pixels[3 * i + c] = planes[c * area + i];
+    }
+    crops.push_back(std::move(crop));
+  }
+  return crops;
+}
+
+struct OwnVlm {
+  explicit OwnVlm(const std::string& name) : dir(fixture("families/own-vlm/" + name)) {}
+
+  std::vector<Image> images(const Json& row) const {
+    std::vector<Image> out(row.find("image_grid_thw")->array().size());
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i].crops = crops_of(tensors.view(cat("pixels_u8/", row.find("id")->string(), "/", i)));
+    return out;
+  }
+  EngineOptions options() const {
+    EngineOptions o;
+    o.model_dir = dir + "/ckpt";
+    o.dtype = DType::f32;
+    o.threads = 1;
+    o.normalisation = kClipNormalisation;
+    return o;
+  }
+  std::vector<ScoreRequest> requests() const {
+    std::vector<ScoreRequest> all;
+    for (const Json& row : rows.array()) {
+      ScoreRequest& r = all.emplace_back();
+      r.images = images(row);
+      r.segments = {{-1, integers(*row.find("prompt_ids")), {}, false}};
+      for (size_t i = 0; i < r.images.size(); ++i) r.segments[0].images.push_back(int32_t(i));
+      for (const Json& answer : row.find("answers")->array())
+        r.segments.push_back({0, integers(*answer.find("ids")), {}, true});
+    }
+    return all;
+  }
+  // All prompts in one call; key: "logps" or "adapter_logps".
+  void expect_logps(const EngineOptions& o, const char* key, float tolerance) const {
+    Engine engine(o);
+    const std::vector<ScoreResult> results = score(engine, requests());
+    for (size_t i = 0; i < results.size(); ++i) {
+      const std::vector<Json>& answers = rows.array()[i].find("answers")->array();
+      for (size_t a = 0; a < answers.size(); ++a) {
+        std::vector<float> expected;
+        for (const Json& v : answers[a].find(key)->array()) expected.push_back(float(v.number()));
+        expect_close(results[i].segments[a].per_token_logps, expected, tolerance, cat("row ", i, " answer ", a));
+      }
+    }
+  }
+
+  const std::string dir;
+  const Safetensors tensors{dir + "/golden.safetensors"};
+  const Json rows = read_json_file(dir + "/golden.json");
+};
+
+}  // namespace vpref::golden
