@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Windows and q/k norm through the whole engine on device cuda, against transformers: scoring, greedy decoding with its
-// launch graphs, a DPO step's gradients; towers with windows, rope of three axes, and rows that the decoder adds. On the
-// GPU in a CUDA build, else over the fiber executor.
+// launch graphs, a DPO step's gradients; towers with windows, rope of three axes, and rows that the decoder adds. On
+// the GPU in a CUDA build, else over the fiber executor.
 #include <unistd.h>
 
 #include <filesystem>
@@ -109,7 +109,7 @@ TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
   own.expect_logps(o, "adapter_logps", kTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_vl", "qwen2_5_vl"),
+INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
                          [](const auto& param) { return std::string(param.param); });
 
 // Rows that the decoder adds after its first layers: in one pass, and in pieces that end inside a picture.

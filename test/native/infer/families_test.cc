@@ -298,7 +298,7 @@ TEST_P(OwnVlm, TheMergedModelIsTheAdapters) {
   std::filesystem::remove_all(to);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::Values("qwen2_vl", "qwen2_5_vl"),
+INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::Values("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(Families, ACropTooManyIsRefused) {
