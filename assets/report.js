@@ -379,8 +379,38 @@
     return [inA, inB];
   }
 
-  function marked(parts, common, tag) {
-    return parts.map((part, index) => (common.has(index) || /^\s+$/.test(part) ? part : el(tag, {}, part)));
+  function marked(parts, common, tag, doubtful) {
+    const doubts = doubtfulWords(parts, doubtful);
+    return parts.map((part, index) => {
+      const node = common.has(index) || /^\s+$/.test(part) ? part : el(tag, {}, part);
+      return doubts.has(index) ? el('mark', { title: doubts.get(index) }, node) : node;
+    });
+  }
+
+  const describeClaim = ({ text, pYes }) => `${text} (P(yes) ${format(pYes)})`;
+
+  /** Which words are of a doubtful claim that stands in the text word for word, and what is said of it. */
+  function doubtfulWords(parts, claims) {
+    const text = parts.join('').toLowerCase();
+    const found = new Map();
+    for (const claim of claims) {
+      const start = text.indexOf(claim.text.toLowerCase().replace(/[\s.]+$/, ''));
+      const end = start + claim.text.length;
+      for (let index = 0, at = 0; start >= 0 && index < parts.length; at += parts[index++].length)
+        if (at + parts[index].length > start && at < end) found.set(index, describeClaim(claim));
+    }
+    return found;
+  }
+
+  /** The doubtful claims in words: a split may say them otherwise than the text. */
+  function doubtList(claims) {
+    return claims.length === 0
+      ? null
+      : el(
+          'ul',
+          { class: 'doubts' },
+          ...claims.map((claim) => el('li', {}, 'doubtful: ', el('mark', {}, describeClaim(claim)))),
+        );
   }
 
   function answers(pair) {
@@ -393,21 +423,24 @@
         : [],
     );
     const score = (value) => (value === undefined ? '' : ` (${format(value)})`);
+    const [doubts = [], ...otherDoubts] = pair.doubtfulClaims ?? [];
     return [
       el(
         'p',
         { class: 'answer chosen' },
         el('b', {}, `chosen${score(pair.chosenScore)}`),
-        marked(chosen, inAll, 'ins'),
+        marked(chosen, inAll, 'ins', doubts),
       ),
-      ...others.map((other, index) =>
+      doubtList(doubts),
+      ...others.flatMap((other, index) => [
         el(
           'p',
           { class: 'answer rejected' },
           el('b', {}, `rejected${score([pair.rejectedScore].flat()[index])}`),
-          marked(other, common[index][1], 'del'),
+          marked(other, common[index][1], 'del', otherDoubts[index] ?? []),
         ),
-      ),
+        doubtList(otherDoubts[index] ?? []),
+      ]),
     ];
   }
 

@@ -12,9 +12,10 @@ _vpref() {
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --order) COMPREPLY=($(compgen -W 'shuffled given' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --attempts|--base-url|--batch-dir|--cache|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --reward-api) COMPREPLY=($(compgen -W 'vllm-pooling vllm-classify sglang' -- "$cur")); return ;;
+        --attempts|--base-url|--batch-dir|--cache|--claims|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--reward-template|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--attempts --base-url --batch --batch-dir --cache --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
+      words='--attempts --base-url --batch --batch-dir --cache --claims --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress -q --quiet --reasoning-tokens --requeue --resume --reward-api --reward-template --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
       ;;
     augment)
       case $prev in
@@ -41,10 +42,10 @@ _vpref() {
         --parse) COMPREPLY=($(compgen -W 'official strict' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --test) COMPREPLY=($(compgen -W 'exact bootstrap' -- "$cur")); return ;;
-        --beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --baseline|--beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--require|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--allow-missing --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --resamples --response --seed --split --tables --test --view --help'
-      first='alpaca-eval amber consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench pope rewards scienceqa seed-bench shr compare'
+      words='--allow-missing --baseline --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --require --resamples --response --seed --split --tables --test --view --help'
+      first='alpaca-eval amber chair consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench objhal pope rewards scienceqa seed-bench shr compare gate'
       ;;
     export)
       case $prev in
@@ -66,7 +67,7 @@ _vpref() {
         --image-root|--limit|--noisy-images|-o|--output|--seed|--shard|--source|--summary|--threads|--turns) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--check-images --clean --faithful --image-root --limit --literal-marker --noisy-images --on-error -o --output --progress --protocol -q --quiet --requeue --resume --seed --shard --source --summary --threads --turns --help'
-      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records alpaca-eval amber gqa hallusionbench judge-agreement llava-bench mmbench mmhal mmvet mt-bench pope scienceqa seed-bench shr'
+      first='llava lrv scigraphqa sharegpt trl llama-factory ms-swift alpaca openai seva helpsteer records alpaca-eval amber chair gqa hallusionbench judge-agreement llava-bench mmbench mmhal mmvet mt-bench objhal pope scienceqa seed-bench shr'
       ;;
     mix)
       case $prev in
@@ -78,6 +79,7 @@ _vpref() {
       ;;
     pair)
       case $prev in
+        --by) COMPREPLY=($(compgen -W 'claims' -- "$cur")); return ;;
         --from) COMPREPLY=($(compgen -W 'reference judge best' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
@@ -85,9 +87,9 @@ _vpref() {
         --rule) COMPREPLY=($(compgen -W 'seva gap score best-of-n steerlm sft kto given' -- "$cur")); return ;;
         --ties) COMPREPLY=($(compgen -W 'first random drop' -- "$cur")); return ;;
         --weight-by) COMPREPLY=($(compgen -W 'gap' -- "$cur")); return ;;
-        --flip|--gap|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--summary|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --doubt|--flip|--gap|--guide|--image-negatives|--judge|--label|--limit|--margin|--max-length|--max-length-ratio|--max-pairs|--max-repetition|--metrics|--min-length|--min-score|--negatives|-o|--output|--run|--seed|--shard|--summary|--threads|--threshold|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--balance --faithful --finished --flip --from --gap --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --summary --threads --threshold --ties --views --weight-by --help'
+      words='--balance --by --doubt --faithful --finished --flip --from --gap --guide --image-negatives --judge --label --limit --margin --max-length --max-length-ratio --max-pairs --max-repetition --metrics --min-length --min-score --negatives --on-error -o --output --preset --progress -q --quiet --requeue --resume --rule --run --seed --shard --summary --threads --threshold --ties --views --weight-by --help'
       ;;
     precompute-ref)
       case $prev in
@@ -137,6 +139,7 @@ _vpref() {
         --device) COMPREPLY=($(compgen -W 'auto cpu cuda' -- "$cur")); return ;;
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
         --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
+        --keep-best) COMPREPLY=($(compgen -W 'eval/loss eval/rewards/accuracies eval/rewards/margins eval/rewards/chosen eval/rewards/rejected eval/logps/chosen eval/logps/rejected' -- "$cur")); return ;;
         --loss-on) COMPREPLY=($(compgen -W 'last all' -- "$cur")); return ;;
         --lr-schedule) COMPREPLY=($(compgen -W 'cosine linear constant' -- "$cur")); return ;;
         --method) COMPREPLY=($(compgen -W 'dpo sft' -- "$cur")); return ;;
@@ -145,9 +148,9 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --recompute) COMPREPLY=($(compgen -W 'auto 0 1 2 3' -- "$cur")); return ;;
         --zero) COMPREPLY=($(compgen -W 'auto 0 1' -- "$cur")); return ;;
-        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--epochs|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--lora-alpha|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--save-every|--save-gradients|--seed|--simpo-gamma|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--save-every|--save-gradients|--seed|--simpo-gamma|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --epochs --faithful --image-mode --init-adapter --keep-checkpoints --label-smoothing --limit --local-rank --lora-alpha --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --ranks --recompute --requeue --resume --rslora --save-every --save-gradients --seed --simpo-gamma --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --weight-decay --zero --help'
+      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --ranks --recompute --requeue --resume --rslora --save-every --save-gradients --seed --simpo-gamma --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

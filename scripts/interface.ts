@@ -2,11 +2,11 @@
 // What scripts and other tools rely on: commands, flags, record fields, exit codes, metric keys.
 import { exitCode } from '../src/cli/exit.ts';
 import { optionalFields, requiredFields } from '../src/records/record-shape.ts';
-import type { MetricRow } from '../src/stages/train/metrics.ts';
+import type { EndRow, EvalRow, MetricRow, WarningRow } from '../src/stages/train/metrics.ts';
 import { listFlags, readCommands } from './manifest.ts';
 
-/** One metric row of `train`, as TRL names them, and what is added. */
-export const metricKeys: (keyof MetricRow)[] = [
+/** The rows of `train`: of a step, as TRL names them, and what is added; of held-out records; of the end; of a warning. */
+export const metricKeys: (keyof MetricRow | keyof EvalRow | keyof EndRow | keyof WarningRow)[] = [
   'step',
   'epoch',
   'loss',
@@ -21,6 +21,22 @@ export const metricKeys: (keyof MetricRow)[] = [
   'tokens_per_second',
   'pairs_per_second',
   'peak_memory_bytes',
+  'eval/loss',
+  'eval/rewards/chosen',
+  'eval/rewards/rejected',
+  'eval/rewards/margins',
+  'eval/rewards/accuracies',
+  'eval/logps/chosen',
+  'eval/logps/rejected',
+  'eval/best_step',
+  'eval/seconds',
+  'stop_reason',
+  'best_step',
+  'best_metric',
+  'best_value',
+  'kept_step',
+  'warning',
+  'message',
 ];
 
 export function describeInterface(): Record<string, unknown> {

@@ -135,16 +135,18 @@ function readProse(id: string): { lead: string[]; sections: string[] } {
   };
 }
 
-/** What each benchmark's man.md says under `import:` or `eval:`, in order of name. */
+/** What each benchmark's man.md says in its lines `import: ...`, `eval: ...` and `guide NAME: ...`, in order of name. */
 function benchmarkList(kind: string): string {
-  return readdirSync(join(root, 'src/benchmarks'), { withFileTypes: true })
-    .filter((entry) => existsSync(join(root, 'src/benchmarks', entry.name, 'man.md')))
-    .map(({ name }) => name)
+  const folder = join(root, 'src/benchmarks');
+  const names = readdirSync(folder).filter((name) => existsSync(join(folder, name, 'man.md')));
+  return names
     .sort()
     .flatMap((name) => {
-      const text = readFileSync(join(root, 'src/benchmarks', name, 'man.md'), 'utf8');
-      const said = text.split('\n').find((line) => line.startsWith(`${kind}: `));
-      return said === undefined ? [] : [`- \`${name}\`: ${said.slice(kind.length + 2)}`];
+      const lines = readFileSync(join(folder, name, 'man.md'), 'utf8').split('\n');
+      return lines.flatMap((line) => {
+        const [, key, own, said] = /^(\w+)(?: (\S+))?: (.*)$/.exec(line) ?? [];
+        return key === kind ? [`- \`${own ?? name}\`: ${said}`] : [];
+      });
     })
     .join('\n');
 }

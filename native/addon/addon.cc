@@ -11,10 +11,12 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Policy", PolicyObject::define(env));
   exports.Set("Trainer", TrainerObject::define(env));
   exports.Set("lossNeeds", Napi::Function::New(env, TrainerObject::loss_needs));
+  exports.Set("meanLoss", Napi::Function::New(env, TrainerObject::mean_loss));
   exports.Set("mergeModel", Napi::Function::New(env, TrainerObject::merge_model));
   exports.Set("abortRanks", Napi::Function::New(env, TrainerObject::abort_ranks));
   exports.Set("mpiLibrary", Napi::Function::New(env, TrainerObject::find_mpi));
   exports.Set("linears", Napi::Function::New(env, TrainerObject::linear_list));
+  exports.Set("linearPaths", Napi::Function::New(env, TrainerObject::linear_paths));
   exports.Set("losses", Napi::Function::New(env, TrainerObject::loss_list));
   exports.Set("buildFacts", Napi::Function::New(env, build_facts));
   exports.Set("probeDevice", Napi::Function::New(env, probe_device));

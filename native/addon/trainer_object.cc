@@ -37,6 +37,8 @@ std::vector<SessionRow> rows_of(const Napi::Array& from) {
     row.num_rejected = int32_t(number_field(object, "numRejected"));
     row.num_rejected_images = int32_t(number_field(object, "numRejectedImages"));
     row.label = bool_field(object, "label");
+    row.weight = number_field(object, "weight");
+    row.beta = number_field(object, "beta");
     rows[i].images = image_list(array_field(object, "images"));
     const Napi::Array segments = array_field(object, "segments");
     for (uint32_t k = 0; k < segments.Length(); ++k)
@@ -49,11 +51,26 @@ std::vector<SessionRow> rows_of(const Napi::Array& from) {
   return rows;
 }
 
-TrainerOptions options_of(const Napi::Object& from) {
-  TrainerOptions o;
+// Empty where there is none.
+std::vector<double> doubles_of(const Napi::Value& from) {
+  if (!from.IsArray()) return {};
+  const Napi::Array list = from.As<Napi::Array>();
+  std::vector<double> to;
+  for (uint32_t i = 0; i < list.Length(); ++i) to.push_back(list.Get(i).As<Napi::Number>().DoubleValue());
+  return to;
+}
+
+LossOptions loss_options_of(const Napi::Object& from) {
+  LossOptions o;
   const Napi::Object hyperparameters_in = from.Get("lossOptions").As<Napi::Object>();
   for (const NamedHyperparameter& h : hyperparameters())
-    o.loss_options.*h.value = number_field(hyperparameters_in, std::string(h.name).c_str());
+    o.*h.value = number_field(hyperparameters_in, std::string(h.name).c_str());
+  return o;
+}
+
+TrainerOptions options_of(const Napi::Object& from) {
+  TrainerOptions o;
+  o.loss_options = loss_options_of(from);
   o.loss = parse_losses(string_field(from, "loss"), o.loss_options);
   TrainableOptions& t = o.trainable;
   t.lora_r = int64_t(number_field(from, "loraR"));
@@ -63,6 +80,8 @@ TrainerOptions options_of(const Napi::Object& from) {
   const Napi::Array targets = array_field(from, "loraTargets");
   for (uint32_t i = 0; i < targets.Length(); ++i)
     t.lora_targets.push_back(targets.Get(i).As<Napi::String>().Utf8Value());
+  const std::vector<double> ranks = doubles_of(from.Get("loraRanks")), alphas = doubles_of(from.Get("loraAlphas"));
+  for (size_t i = 0; i < ranks.size(); ++i) t.lora_shapes.push_back({int64_t(ranks[i]), alphas[i]});
   t.projector = bool_field(from, "trainProjector");
   t.language_model = bool_field(from, "trainLanguageModel");
   t.seed = uint64_t(number_field(from, "seed"));
@@ -70,7 +89,9 @@ TrainerOptions options_of(const Napi::Object& from) {
   o.projector_lr = number_field(from, "projectorLr");
   o.schedule = parse_schedule(string_field(from, "lrSchedule"));
   o.total_steps = int64_t(number_field(from, "totalSteps"));
-  o.warmup = warmup_steps(o.total_steps, number_field(from, "warmupRatio"));
+  const Napi::Value warmup = from.Get("warmupSteps");
+  const double warmup_ratio = number_field(from, "warmupRatio");
+  o.warmup = warmup.IsNumber() ? warmup.As<Napi::Number>().Int64Value() : warmup_steps(o.total_steps, warmup_ratio);
   o.weight_decay = number_field(from, "weightDecay");
   o.max_grad_norm = number_field(from, "maxGradNorm");
   o.micro_batch_tokens = int64_t(number_field(from, "microBatchTokens"));
@@ -356,6 +377,36 @@ Napi::Value TrainerObject::loss_needs(const Napi::CallbackInfo& info) {
   });
 }
 
+namespace {
+
+LossRow loss_row_of(const Napi::Object& from) {
+  LossRow row{{},
+              int32_t(number_field(from, "numRejected")),
+              bool_field(from, "label"),
+              number_field(from, "weight"),
+              number_field(from, "beta")};
+  const std::vector<double> policy = doubles_of(from.Get("policy")), ref = doubles_of(from.Get("ref")),
+                            tokens = doubles_of(from.Get("numTokens"));
+  for (size_t i = 0; i < policy.size(); ++i)
+    row.branches.push_back({policy[i], ref.empty() ? 0 : ref[i], int64_t(tokens[i])});
+  return row;
+}
+
+}  // namespace
+
+Napi::Value TrainerObject::mean_loss(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Napi::Object settings = info[0].As<Napi::Object>();
+    const LossOptions options = loss_options_of(settings);
+    const std::vector<LossTerm> terms = parse_losses(string_field(settings, "loss"), options);
+    const Napi::Array list = info[1].As<Napi::Array>();
+    std::vector<LossRow> rows;
+    for (uint32_t i = 0; i < list.Length(); ++i) rows.push_back(loss_row_of(list.Get(i).As<Napi::Object>()));
+    return Napi::Number::New(env, Objective{terms, options}.mean(rows, info[2].As<Napi::Number>().DoubleValue()));
+  });
+}
+
 Napi::Value TrainerObject::merge_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
@@ -388,6 +439,28 @@ Napi::Value TrainerObject::loss_list(const Napi::CallbackInfo& info) {
   for (const LossInfo& loss : losses()) add(loss.name, loss.source);
   for (const LossSum& sum : loss_sums()) add(sum.name, sum.source);
   return to;
+}
+
+Napi::Value TrainerObject::linear_paths(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    PolicyObject* policy = PolicyObject::Unwrap(info[0].As<Napi::Object>());
+    auto paths = std::make_shared<std::vector<std::string>>();
+    auto [promise, done] =
+        policy->promises()->make<std::monostate>(env, [paths](Napi::Env env, std::monostate&&) -> Napi::Value {
+          Napi::Array to = Napi::Array::New(env, paths->size());
+          for (uint32_t i = 0; i < paths->size(); ++i) to.Set(i, (*paths)[i]);
+          return to;
+        });
+    policy->engine()->run(
+        [paths](Context&, Model& model) {
+          for (size_t layer = 0; layer < model.weights.layers.size(); ++layer)
+            for (const LinearInfo& linear : kLinears)
+              paths->push_back(layer_path(model.config, layer) + "." + linear.path);
+        },
+        done);
+    return promise;
+  });
 }
 
 Napi::Value TrainerObject::linear_list(const Napi::CallbackInfo& info) {

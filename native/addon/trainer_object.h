@@ -18,6 +18,8 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
 
   // lossNeeds(text: string): LossNeeds
   static Napi::Value loss_needs(const Napi::CallbackInfo& info);
+  // meanLoss(settings: {loss, lossOptions}, rows: LossRow[], referencePoint: number): number, of sums that were scored
+  static Napi::Value mean_loss(const Napi::CallbackInfo& info);
   // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files
   // with the adapters, or what a trainer over this policy has made of the weights, in them
   static Napi::Value merge_model(const Napi::CallbackInfo& info);
@@ -28,6 +30,8 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   static Napi::Value find_mpi(const Napi::CallbackInfo& info);
   // losses(): {name, source}[]
   static Napi::Value loss_list(const Napi::CallbackInfo& info);
+  // linearPaths(policy: Policy): Promise<string[]>, the module paths of the decoder's linears, layer by layer
+  static Napi::Value linear_paths(const Napi::CallbackInfo& info);
   // linears(): string[], the names of a decoder layer's linears
   static Napi::Value linear_list(const Napi::CallbackInfo& info);
 

@@ -66,11 +66,23 @@ void check_options(const ModelConfig& config, const TrainableOptions& o) {
   check(o.lora_r == 0 || !o.language_model, "config",
         "LoRA and full fine-tuning of the language model exclude each other");
   check(o.lora_r == 0 || !o.lora_targets.empty(), "config", "lora_targets: expected at least one linear");
+  const size_t num_linears = size_t(config.text.num_hidden_layers) * kNumLinears;
+  check(o.lora_shapes.empty() || o.lora_shapes.size() == num_linears, "config", "lora_shapes: expected ", num_linears,
+        ", got ", o.lora_shapes.size());
+  for (const LoraShape& shape : o.lora_shapes)
+    check(shape.r >= 0 && shape.r <= 8192, "config", "lora_shapes: expected ranks in 0..8192, got ", shape.r);
   for (const std::string& target : o.lora_targets) {
     const bool known =
         std::any_of(kLinears.begin(), kLinears.end(), [&](const LinearInfo& l) { return target == l.name; });
     check(known, "config", "lora_targets: expected ", target_names(), ", got ", target);
   }
+}
+
+LoraShape shape_of(const TrainableOptions& o, size_t layer, size_t linear) {
+  if (!o.lora_shapes.empty()) return o.lora_shapes[layer * kNumLinears + linear];
+  const auto& targets = o.lora_targets;
+  const bool is_target = std::find(targets.begin(), targets.end(), kLinears[linear].name) != targets.end();
+  return is_target ? LoraShape{o.lora_r, o.lora_alpha} : LoraShape{};
 }
 
 // Elements [first, first + n) of parameter `index` from U(-bound, bound): element i is word i % 4 of block i / 4.
@@ -104,12 +116,10 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       Linear& linear = weights.layers[i].linears[l];
       LinearGrads& grads = layers[i].linears[l];
       const std::string path = cat(layer_path(config, i), ".", kLinears[l].path);
-      const bool target = std::find(options.lora_targets.begin(), options.lora_targets.end(), kLinears[l].name) !=
-                          options.lora_targets.end();
       if (options.start) {
         if (has_lora(*options.start, linear)) add_started_lora(path, linear, grads);
-      } else if (options.lora_r > 0 && target) {
-        add_lora(path, linear, grads, options);
+      } else if (const LoraShape shape = shape_of(options, i, l); shape.r > 0) {
+        add_lora(path, linear, grads, shape, options.use_rslora);
       }
       if (options.language_model) add_weight(path + ".weight", linear.weight, grads.weight, kMain);
     }
@@ -164,14 +174,15 @@ void Trainable::add(const std::string& name, int64_t rows, int64_t cols, int gro
   slots_.push_back(slot);
 }
 
-void Trainable::add_lora(const std::string& path, Linear& linear, LinearGrads& grads, const TrainableOptions& o) {
+void Trainable::add_lora(const std::string& path, Linear& linear, LinearGrads& grads, LoraShape shape,
+                         bool use_rslora) {
   const int64_t n = linear.weight.dim(0), k = linear.weight.dim(1);
-  const double scale = o.lora_alpha / (o.use_rslora ? std::sqrt(double(o.lora_r)) : double(o.lora_r));
+  const double scale = shape.alpha / (use_rslora ? std::sqrt(double(shape.r)) : double(shape.r));
   linear.adapters.push_back({.scale = float(scale)});
   grads.adapters.resize(linear.adapters.size());
   adapted_.push_back(&linear);
-  add(path + ".lora_A.weight", o.lora_r, k, kMain, {&linear.adapters.back().a, &grads.adapters.back().a, Tensor(), k});
-  add(path + ".lora_B.weight", n, o.lora_r, kMain, {&linear.adapters.back().b, &grads.adapters.back().b, Tensor(), 0});
+  add(path + ".lora_A.weight", shape.r, k, kMain, {&linear.adapters.back().a, &grads.adapters.back().a, Tensor(), k});
+  add(path + ".lora_B.weight", n, shape.r, kMain, {&linear.adapters.back().b, &grads.adapters.back().b, Tensor(), 0});
 }
 
 // The pair is there, the last of the layer's; its values are read from the file by who knows it.

@@ -18,17 +18,26 @@ inline std::vector<std::string> all_linears() {
   return names;
 }
 
+// Of the adapter of one linear; rank 0: none.
+struct LoraShape {
+  int64_t r = 0;
+  double alpha = 0;
+};
+
 struct TrainableOptions {
   int64_t lora_r = 0;  // 0: no adapter
   double lora_alpha = 0;
   bool use_rslora = false;
   std::vector<std::string> lora_targets = all_linears();
+  // One a linear, layer by layer, in the order of all_linears(), instead of lora_r, lora_alpha and lora_targets for
+  // all; or empty.
+  std::vector<LoraShape> lora_shapes;
   bool projector = false;
   bool language_model = false;  // full fine-tuning; excludes lora_r
   uint64_t seed = 0;            // of the initial LoRA A
   // An adapter of the model to go on from: its pairs on the decoder's linears are trained with the rank and scale they
-  // have, and the projector when it is saved there. What else it holds stays fixed. lora_r, lora_alpha, use_rslora and
-  // lora_targets then mean nothing.
+  // have, and the projector when it is saved there. What else it holds stays fixed. lora_r, lora_alpha, use_rslora,
+  // lora_targets and lora_shapes then mean nothing.
   const LoadedAdapter* start = nullptr;
   int state_shares = 1;  // ranks that the optimizer's moments may be split over
 };
@@ -65,7 +74,7 @@ class Trainable {
     int64_t fan_in;  // LoRA A; 0 for B and full weights
   };
   void add(const std::string& name, int64_t rows, int64_t cols, int group, Slot slot);
-  void add_lora(const std::string& path, Linear& linear, LinearGrads& grads, const TrainableOptions& options);
+  void add_lora(const std::string& path, Linear& linear, LinearGrads& grads, LoraShape shape, bool use_rslora);
   void add_started_lora(const std::string& path, Linear& linear, LinearGrads& grads);
   void add_connector(Vision& vision);
   void add_weight(const std::string& name, Tensor& value, Tensor& grad, int group);

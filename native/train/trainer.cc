@@ -573,29 +573,20 @@ double Trainer::reference_point(std::span<const TrainRow> rows, const EncodeImag
 }
 
 // Losses of a micro-batch's rows into `result`; returns what each branch's sum weighs in the gradient.
-std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, double kl, double num_records,
-                                        double num_tokens, StepResult& result) {
+std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, double kl, const LossTotals& totals,
+                                        StepResult& result) {
   std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
+  const Objective objective{options_.loss, options_.loss_options};
   for (size_t r = 0; r < b.rows.size(); ++r) {
     const TrainRow& row = b.rows[r];
     const int32_t first = b.branch_of_row[r], count = row.num_branches();
-    std::vector<Branch> branches;
+    LossRow record{{}, row.num_rejected, row.label, row.weight, row.beta};
     for (int32_t k = 0; k < count; ++k)
-      branches.push_back({f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
-    const std::span<const Branch> all(branches);
-    const Preference preference{all[0], all.subspan(1, row.num_rejected), all.subspan(1 + row.num_rejected), row.label,
-                                kl};
+      record.branches.push_back(
+          {f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
     RowResult& out = result.rows[size_t(b.first_row) + r];
-    for (const LossTerm& term : options_.loss) {
-      const LossValue v = term.info->function(preference, options_.loss_options);
-      const double scale = term.weight / (term.info->average == Average::tokens ? num_tokens : num_records);
-      out.loss += scale * v.loss;
-      weight[first] += scale * v.d_chosen;
-      for (size_t k = 0; k < v.d_rejected.size(); ++k) weight[first + 1 + k] += scale * v.d_rejected[k];
-      for (size_t k = 0; k < v.d_rejected_images.size(); ++k)
-        weight[first + 1 + row.num_rejected + k] += scale * v.d_rejected_images[k];
-    }
-    for (const Branch& branch : branches) {
+    out.loss = objective.share(record, kl, totals, std::span(weight).subspan(size_t(first), size_t(count)));
+    for (const Branch& branch : record.branches) {
       out.policy.push_back(branch.policy);
       out.num_tokens.push_back(branch.num_tokens);
     }
@@ -624,10 +615,11 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
   const bool needs_point = std::any_of(options_.loss.begin(), options_.loss.end(),
                                        [](const LossTerm& t) { return t.info->needs_reference_point; });
   const double kl = needs_point ? reference_point(rows, encode) : 0;
-  std::vector<double> counts = {
-      double(rows.size()), double(std::accumulate(rows.begin(), rows.end(), int64_t(0),
-                                                  [](int64_t n, const TrainRow& r) { return n + chosen_tokens(r); }))};
-  world_.all_reduce(counts, Reduce::sum);
+  LossTotals own;
+  for (const TrainRow& row : rows) own.add(row.weight, chosen_tokens(row));
+  std::vector<double> sums = {own.records, own.tokens};
+  world_.all_reduce(sums, Reduce::sum);
+  const LossTotals totals{sums[0], sums[1]};
 
   trainable_.store.zero_grad(ctx_);
   StepResult result;
@@ -640,16 +632,16 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
     for (const MicroBatch& b : batches) {
       if (last) backward(*last, weight, /*is_last=*/false);
       last.emplace(forward(b, encode, /*keep=*/true));
-      weight = row_losses(b, *last, kl, counts[0], counts[1], result);
+      weight = row_losses(b, *last, kl, totals, result);
       result.num_rows_packed += b.tree.num_rows();
     }
   });
   if (last) backward(*last, weight, /*is_last=*/true);
   exchange_.finish(ctx_, trainable_.store);
-  std::vector<double> totals = {result.loss, double(result.num_rows_packed)};
-  world_.all_reduce(totals, Reduce::sum);
-  result.loss = totals[0];
-  result.num_rows_packed = int64_t(totals[1]);
+  sums = {result.loss, double(result.num_rows_packed)};
+  world_.all_reduce(sums, Reduce::sum);
+  result.loss = sums[0];
+  result.num_rows_packed = int64_t(sums[1]);
   result.grad_norm = exchange_.norm(ctx_, trainable_.store);
   return result;
 }

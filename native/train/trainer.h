@@ -19,7 +19,7 @@
 #include "model/head.h"
 #include "model/tree.h"
 #include "train/gradient_exchange.h"
-#include "train/losses/loss.h"
+#include "train/losses/objective.h"
 #include "train/schedule.h"
 #include "train/trainable.h"
 
@@ -34,6 +34,8 @@ struct TrainRow {
   int32_t num_rejected = 0;         // K
   int32_t num_rejected_images = 0;  // J
   bool label = true;                // kto
+  double weight = 1;                // in the means of the losses
+  double beta = 0;                  // above 0: instead of the options'
   std::vector<double> ref;          // [1+K+J] reference sums, or empty for losses that need none
   int32_t num_branches() const { return 1 + num_rejected + num_rejected_images; }
 };
@@ -169,8 +171,8 @@ class Trainer {
   Forward walk(const MicroBatch& batch, const EncodeImages& encode, std::optional<RecomputeLevel> keep);
   std::vector<AddedRows> added_planes(const MicroBatch& batch, const Tensor& image_features) const;
   void backward(Forward& f, std::span<const double> branch_weight, bool is_last);
-  std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, double num_records,
-                                 double num_tokens, StepResult& result);
+  std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, const LossTotals& totals,
+                                 StepResult& result);
   bool choose_zero();
   template <class F>
   void together(F work);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // node --import tsx scripts/checks/english_words.ts nltk-english.json <TEXTS: JSON strings, one a line: what our reading of
-// NLTK's tables makes of each, {words, tags, nouns}. For official_hallucination.py.
+// NLTK's tables makes of each, {words, tags, nouns, lemmas}. For official_hallucination.py.
 import { readFileSync } from 'node:fs';
 import { readEnglish } from '../../src/python/nltk/english.ts';
 
@@ -8,5 +8,7 @@ const path = process.argv[2]!;
 const english = readEnglish(JSON.parse(readFileSync(path, 'utf8')), path);
 for (const line of readFileSync(0, 'utf8').split('\n').filter(Boolean)) {
   const words = english.words(JSON.parse(line));
-  console.log(JSON.stringify({ words, tags: english.tags(words), nouns: words.map((word) => english.noun(word)) }));
+  const tags = english.tags(words);
+  const lemmas = words.map((word, index) => english.lemma(word, tags[index]!));
+  console.log(JSON.stringify({ words, tags, nouns: words.map((word) => english.noun(word)), lemmas }));
 }

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the official scorers of AMBER, HallusionBench and MMHal-Bench and `vpref eval` on the same made-up
+"""Runs the official scorers of AMBER, CHAIR, HallusionBench, MMHal-Bench and Object HalBench and `vpref eval` on the same made-up
 answers, and compares every figure that they print. FOLDER holds the scorers as fetched from their repositories; none of
 their code is in this one:
    HallusionBench/{utils.py,HallusionBench.json,HallusionBench_result_sample.json}   tianyi-lab/HallusionBench 744007c
    VLMEvalKit/vlmeval/dataset/utils/yorn.py, VLMEvalKit/vlmeval/smp/misc.py         open-compass/VLMEvalKit e8e78f05
    AMBER/{inference.py,data/{annotations,relation}.json,data/{safe_words,metrics}.txt}  junyangwang0410/AMBER 534babf
-   RLAIF-V/eval/{summarize_gpt_mmhal_review.py,data/mmhal-bench_answer_template.json}  RLHF-V/RLAIF-V 83d917b
-   nltk-english.json, which scripts/tables/nltk_english.py made of NLTK_DATA
+   less-is-more/CHAIR-eval/{chair.py,data/Table1-results/*.jsonl}               yuezih/less-is-more f26e187
+   CHAIR/chair.py                                                               Maxlinn/CHAIR-metric-standalone 640c507
+   synonyms.txt (data/ of LisaAnne/Hallucination 6e4d33c), and pattern.en (clips/pattern d25511f) to import
+   RLAIF-V/eval/{eval_gpt_obj_halbench,summarize_gpt_mmhal_review}.py, RLAIF-V/eval/data/
+         {mmhal-bench_answer_template.json,synonyms_refine.txt}                 RLHF-V/RLAIF-V 83d917b
+   nltk-english.json, pattern-singular.json, which scripts/tables/ made of NLTK_DATA and pattern
    NLTK_DATA=DIR python scripts/checks/official_hallucination.py FOLDER [PART...]   (numpy, nltk 3.10.3; after `make build`)
 What it printed is in official_hallucination.txt.
 """
@@ -159,7 +163,26 @@ def mmhal():
         compare("mmhal, informativeness", [("informativeness", float(informative), rows["all"]["informativeness"])])
         merged = [dict(r, gpt4_review=reply["choices"][0]["message"]["content"]) for r, reply in zip(template, replies)]
         again = {row["split"]: row for row in vpref("mmhal", write("merged.json", merged))}
-        compare("mmhal, merged with the questions", [(s, rows[s]["score"], again[s]["score"]) for s in rows])
+        compare("mmhal, merged with the questions (both ours)", [(s, rows[s]["score"], again[s]["score"]) for s in rows])
+
+
+MMHAL_STRINGS = ["Rating: 6", "rating: 0", "RATING: 5", "**Rating: 4**", "**Rating:** 4", "Rating:4", "Rating : 4", "Rating: 4.5", "Rating: 10", "Rating: 7", "Rating: -1", "Rating: 4. Rating: 4", "Rating: 4 or Rating: 5", "Overrating: 2", "rating: \u0664", "Rating: 3/6", "4", "", "no", "Rating:  5", "Rating: 1\nRating: 1", "<think>Rating: 2</think>\nRating: 6"]
+
+
+def mmhal_strings():
+    """One string among replies of 3: the mean of its question type tells what the script took it for."""
+    official = definitions(script("RLAIF-V", "eval", "summarize_gpt_mmhal_review.py"), extra={"json": json, "np": np})
+    pairs = []
+    for text in MMHAL_STRINGS:
+        path = write("s.mmhal_test_eval.json", [{"choices": [{"message": {"content": text if k == 0 else "Rating: 3"}}]} for k in range(96)])
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            official["cal_mmhalscore"](path)
+        mean = float(re.search(r"question type: ([\d.]+)", out.getvalue()).group(1))
+        # A call without any reply is no hallucination here, unless told so.
+        row = next(row for row in vpref("mmhal", path, "--include-failed") if row["split"] == "attribute")
+        pairs.append((repr(text), round(mean * 12 - 33), round(row["score"] * 12 - 33)))
+    compare("mmhal, hard strings", pairs)
 
 
 SUBJECTS = ["The image", "A man", "Two dogs", "Dr. Smith", "He", "There", "It", "The U.S. flag", "Mr. and Mrs. Jones", "J. R. Tolkien", "A woman in a red dress", "Children", "No. 5", "They", "Some people (three of them)", "The cat's tail", "In the background, a bus", "iPhones", "The 3.5 ft. wall", "Boats, ships and a plane"]
@@ -187,6 +210,8 @@ def english():
     words = [nltk.word_tokenize(text) for text in texts]
     compare("english, words", [(text, w, o["words"]) for text, w, o in zip(texts, words, ours)])
     compare("english, tags", [(text, [t for _, t in nltk.pos_tag(w)], o["tags"]) for text, w, o in zip(texts, words, ours) if w == o["words"]])
+    part = lambda tag: {"V": "v", "J": "a", "R": "r"}.get(tag[0], "n")
+    compare("english, lemmas by tag", [(text, [lemma.lemmatize(x, part(t)) for x, t in zip(o["words"], o["tags"])], o["lemmas"]) for text, o in zip(texts, ours)])
     compare("english, nouns", [(text, [lemma.lemmatize(x) for x in w], o["nouns"]) for text, w, o in zip(texts, words, ours) if w == o["words"]])
 
 
@@ -226,7 +251,7 @@ def amber():
         answers = [{"id": r["id"], "response": caption(r) if r["type"] == "generative" else rng.choice(["Yes", "No", "No", "yes", "No."]) if rng.random() < 0.4 else r["truth"].capitalize()} for r in annotations]
         path = write("answers.json", answers)
         ours = {row["split"]: row for row in vpref("amber", path, "--labels", script("AMBER", "data", "annotations.json"), *tables, *extra)}
-        pairs = [(f"{split} {figure}", value, ours[split][figure]) for split, block in official(path, near).items() for figure, value in block.items()]
+        pairs = [(f"{split} {figure}", value, ours[split][figure if extra or split != "generative" else f"exact_{figure}"]) for split, block in official(path, near).items() for figure, value in block.items()]
         compare(f"amber, {name}", pairs)
     exact = ["Yes", "No", "yes", "no", "YES", "Yes.", " Yes", "No ", "", "Y", "No\n", "Yes, it is", "\u662f"]
     yes, no = next(r for r in annotations if r["truth"] == "yes"), next(r for r in annotations if r["truth"] == "no")
@@ -235,7 +260,94 @@ def amber():
     compare("amber, exact strings", [(repr(text), 1 if text in ("Yes", "No") else 0, round(got[f"m{k}"]["accuracy"] / 50)) for k, text in enumerate(exact)])
 
 
-ALL = {"amber": amber, "hallusionbench": hallusionbench, "mmhal": mmhal, "english": english}
+def coco(rng, images):
+    """Made-up COCO files about the images, and a map to what the captions may name."""
+    names = [line.split(",")[0].strip() for line in open(script("synonyms.txt"))]
+    synonyms = [name.strip() for line in open(script("synonyms.txt")) for name in line.split(",")]
+    folder = tempfile.mkdtemp()
+    for split, part in (("val", images[::2]), ("train", images[1::2])):
+        head = {"info": {}, "licenses": [], "images": [{"id": i} for i in part]}
+        instances = [{"image_id": i, "category_id": c} for i in part for c in rng.choices(range(len(names)), k=rng.randint(0, 5))]
+        captions = [{"image_id": i, "caption": f"A {rng.choice(synonyms)} and two {rng.choice(synonyms)}s. {made_text(rng, 1)}"} for i in part for _ in range(5)]
+        json.dump({**head, "categories": [{"id": k, "name": n} for k, n in enumerate(names)], "annotations": instances}, open(os.path.join(folder, f"instances_{split}2014.json"), "w"))
+        json.dump({**head, "annotations": captions}, open(os.path.join(folder, f"captions_{split}2014.json"), "w"))
+    return folder, synonyms
+
+
+def chair():
+    """less-is-more's script (lemmas by tag) and the Python 3 form of the original (singulars of pattern.en), on published answers and made-up ones, the truth made up."""
+    import nltk
+    from nltk.corpus import wordnet
+    from nltk.stem import WordNetLemmatizer
+    from pattern.en import singularize
+
+    rng = random.Random(13)
+    image = lambda r: int(re.sub(r"\D", "", str(r["image_id"]).replace("COCO_val2014_", "")))
+    results = script("less-is-more", "CHAIR-eval", "data", "Table1-results")
+    sets = [(name, [json.loads(line) for line in open(os.path.join(results, name))]) for name in sorted(os.listdir(results))]
+    images = sorted({image(r) for _, rows in sets for r in rows})
+    folder, synonyms = coco(rng, images)
+    plural = ["{}", "{}s", "{}es", "baby {}", "adult {}", "passenger {}", "the seat of a {}", "toilet and {}", "a wine glass, {}", "two wine glasses {}", "hot dogs, {}"]
+    sets.append(("made-up", [{"image_id": f"{i:012d}.jpg", "text": " ".join(f"There is {rng.choice(plural).format(rng.choice(synonyms))}{rng.choice(ENDS)}" for _ in range(rng.randint(0, 8)))} for i in images]))
+    labels = [os.path.join(folder, f"{kind}_{split}2014.json") for kind in ("instances", "captions") for split in ("val", "train")]
+    tables = ["--tables", script("synonyms.txt"), ENGLISH]
+    common = {"nltk": nltk, "wordnet": wordnet, "WordNetLemmatizer": WordNetLemmatizer, "singularize": singularize, "json": json, "os": os, "sys": sys, "defaultdict": defaultdict, "tqdm": types.SimpleNamespace(trange=range)}
+    for dialect, source, extra in (("lemma", script("less-is-more", "CHAIR-eval", "chair.py"), []), ("singularize", script("CHAIR", "chair.py"), [script("pattern-singular.json")])):
+        scope = definitions(source, extra=common)
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluator = scope["CHAIR"](folder)
+        for name, rows in sets:
+            path = write("captions.json", [{**r, "image_id": image(r) if dialect == "singularize" else r["image_id"], "caption": r["text"]} for r in rows])
+            official = evaluator.compute_chair(path, "image_id", "caption")["overall_metrics"]
+            row = next(row for row in vpref("chair", write("answers.json", rows), "--labels", *labels, *tables, *extra) if row["split"] == "all")
+            ours = {"CHAIRs": row["chair_s"], "CHAIRi": row["chair_i"], "Recall": row["recall"], "Len": row["len"] * 100}
+            compare(f"chair, {dialect}, {name}", [(figure, 100 * value, ours[figure]) for figure, value in official.items()] + [("dialect", dialect, row["dialect"])])
+
+
+def objhal():
+    """Object HalBench's own script, with NLTK's tags and lemmas in the place of spaCy's; the judge's lists are made up."""
+    import copy
+
+    import nltk
+    from nltk.stem import WordNetLemmatizer
+
+    rng = random.Random(17)
+    images = rng.sample(range(1, 500000), 300)
+    folder, synonyms = coco(rng, images)
+    lemma = WordNetLemmatizer()
+    nouns = lambda: rng.choice(["{}", "{}s", "red {}", "kitchen {}", "two {}s", "{} and {}", "baby {}", "toilet", "seat", "bow tie", "wine glasses", "person's {}", "sky", "tall trees"]).replace("{}", rng.choice(synonyms))
+    answers = [{"image_id": i, "question": "What is there?", "answer": rng.choice(["Yes.", "A dog.", made_text(rng, 3).strip() or "No."])} for i in images]
+    lists = {r["image_id"]: [] if len(r["answer"].strip().split()) <= 3 else [nouns() for _ in range(rng.randint(0, 7))] for r in answers}
+
+    def nlp(text):
+        return [types.SimpleNamespace(lemma_=lemma.lemmatize(w), tag_=tag) for w, tag in nltk.pos_tag(nltk.word_tokenize(text.lower()))]
+
+    source = script("RLAIF-V", "eval", "eval_gpt_obj_halbench.py")
+    names = {"CHAIR", "combine_coco_captions", "combine_coco_instances", "load_generated_captions", "read_jsonl", "preprocess_coh_results"}
+    scope = definitions(source, names, {"nltk": nltk, "json": json, "os": os, "sys": sys, "random": random, "copy": copy, "lemma": lemma, "nlp": nlp, "Chat": lambda **_: None, "jsonlines": types.SimpleNamespace(Reader=lambda f: map(json.loads, f))})
+    path = os.path.join(WORK, "answer.jsonl")
+    open(path, "w").write("".join(json.dumps(r) + "\n" for r in answers))
+    here = os.getcwd()
+    os.chdir(script("RLAIF-V"))
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator = scope["CHAIR"](set(images), folder, "")
+        evaluator.get_annotations()
+        evaluator.gpt_caption_processor = lambda: ([dict(c, extract_objs=lists[c["image_id"]]) for c in evaluator.caps], {}, {})
+        review = evaluator.compute_chair(path, -1, gpt_process=True)
+    os.chdir(here)
+    metrics = review["overall_metrics"]
+    figures = {"response_hall": 100 * metrics["CHAIRs_refine"], "object_hall": 100 * metrics["CHAIRi"], "chair_s": 100 * metrics["CHAIRs"], "recall": 100 * metrics["obj_rec"], "length": metrics["avg_word_len"], "coco_sentences": metrics["coco_sentence_num"], "n": metrics["sentence_num"]}
+    row = vpref("objhal", write("hall_obj_halbench_answer_-1.json", review))[0]
+    compare("objhal, the official review file", [(name, value, row[name]) for name, value in figures.items()])
+    records = [{"id": f"objhal/{r['image_id']}", "prompt": r["question"], "meta": {"question_id": str(r["image_id"])}, "responses": [{"text": r["answer"]}], "annotations": [{"guide": "objects", "judge": "j", "run": 1, "outcome": "ok", "verdict": [{"names": lists[r["image_id"]]}]}]} for r in answers]
+    path = os.path.join(WORK, "records.ndjson")
+    open(path, "w").write("".join(json.dumps(r) + "\n" for r in records))
+    labels = [os.path.join(folder, f"{kind}_{split}2014.json") for kind in ("instances", "captions") for split in ("val", "train")]
+    row = vpref("objhal", path, "--labels", *labels, "--tables", script("RLAIF-V", "eval", "data", "synonyms_refine.txt"), ENGLISH)[0]
+    compare("objhal, records and COCO's files", [(name, value, row[name]) for name, value in figures.items()])
+
+
+ALL = {"amber": amber, "chair": chair, "objhal": objhal, "hallusionbench": hallusionbench, "mmhal": mmhal, "mmhal-strings": mmhal_strings, "english": english}
 for part in PARTS or ALL:
     ALL[part]()
 print("all equal" if failures == 0 else f"{failures} differ")

@@ -50,6 +50,9 @@ TABLES = {
         "lemmas": "dog bus man men person people child leaf leave glass glas box quiz church dish city fly knife scissors u us goose ox".split(),
         "exceptions": {"children": ["child"], "geese": ["goose"], "oxen": ["ox"], "leaves": ["leaf", "leave"], "knives": ["knife"], "people": ["people"]},
     },
+    "verbs": {"lemmas": "run be leave stand ride carry bake bak try".split(), "exceptions": {"ran": ["run"], "is": ["be"], "left": ["leave"]}},
+    "adjectives": {"lemmas": "big large small wide good".split(), "exceptions": {"bigger": ["big"], "better": ["good", "well"]}},
+    "adverbs": {"lemmas": ["fast", "well"], "exceptions": {"better": ["well"]}},
 }
 TEXTS = [
     "Dr. Smith has 2 dogs. He left.",
@@ -80,6 +83,8 @@ SENTENCES = [
 WORDS = [s.split() for s in ["The big dogs stands .", "a big well-made cat stands", "1999 years", "5 big cats", "The dog stands", "bones", "\u00b2 x", "12 34 big", "-x big", "A bird stands stands stands ."]]
 NOUNS = "dogs buses men people children leaves glasses boxes quizzes churches dishes cities flies knives scissors us Dogs geese oxen person persons unknowns s ss es".split()
 
+LEMMAS = [pair.split("/") for pair in "runs/VBZ ran/VBD is/VBZ left/VBD stands/VBZ riding/VBG carries/VBZ baked/VBN tries/VBZ bigger/JJR largest/JJS wider/JJR better/JJR better/RBR faster/RBR dogs/NNS leaves/VBZ leaves/NNS dogs/CD unknowned/VBD".split()]
+
 params = PunktParameters()
 table = TABLES["sentences"]
 params.abbrev_types = set(table["abbreviations"])
@@ -91,19 +96,22 @@ tagger = PerceptronTagger(load=False)
 tagger.decode_json_params([TABLES["tagger"][name] for name in ("weights", "tagdict", "classes")])
 
 
+PARTS = {"n": "nouns", "v": "verbs", "a": "adjectives", "r": "adverbs"}
+
+
 class Nouns:
     """WordNetCorpusReader._morphy over the small table."""
 
     from nltk.corpus.reader.wordnet import WordNetCorpusReader as Reader
 
     MORPHOLOGICAL_SUBSTITUTIONS = Reader.MORPHOLOGICAL_SUBSTITUTIONS
-    _exception_map = {"n": TABLES["nouns"]["exceptions"]}
-    _lemma_pos_offset_map = {lemma: {"n": []} for lemma in TABLES["nouns"]["lemmas"]}
+    _exception_map = {pos: TABLES[name]["exceptions"] for pos, name in PARTS.items()}
+    _lemma_pos_offset_map = {lemma: {pos: [] for pos, name in PARTS.items() if lemma in TABLES[name]["lemmas"]} for table in PARTS.values() for lemma in TABLES[table]["lemmas"]}
     morphy = Reader._morphy
 
 
-def lemmatize(word):
-    lemmas = Nouns().morphy(word, "n")
+def lemmatize(word, pos="n"):
+    lemmas = Nouns().morphy(word, pos)
     return min(lemmas, key=len) if lemmas else word
 
 
@@ -113,6 +121,7 @@ golden = {
     "words": [[text, NLTKWordTokenizer().tokenize(text)] for text in SENTENCES],
     "tags": [[words, [tag for _, tag in tagger.tag(words)]] for words in WORDS],
     "nouns": [[word, lemmatize(word)] for word in NOUNS],
+    "lemmas": [[word, tag, lemmatize(word, {"V": "v", "J": "a", "R": "r"}.get(tag[0], "n"))] for word, tag in LEMMAS],
 }
 with open(OUT, "w") as f:
     json.dump(golden, f, indent=1)

@@ -49,7 +49,7 @@ tables = {
         "contexts": {word: int(flags) for word, flags in (line.rsplit("\t", 1) for line in lines(*punkt, "ortho_context.tab"))},
     },
     "tagger": {name: json.loads(read(*tagger, f"{tagger[-1]}.{name}.json")) for name in ("weights", "tagdict", "classes")},
-    "nouns": wordnet("noun"),
+    **{f"{pos}s": wordnet(name) for pos, name in (("noun", "noun"), ("verb", "verb"), ("adjective", "adj"), ("adverb", "adv"))},
 }
 with open(OUT, "w") as f:
     json.dump(tables, f)

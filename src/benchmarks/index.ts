@@ -2,6 +2,7 @@
 // The benchmarks, one line each: the folder's object, which knows its name.
 export { alpacaEval } from './alpaca-eval/index.ts';
 export { amber } from './amber/index.ts';
+export { chair } from './chair/index.ts';
 export { consistency } from './consistency/index.ts';
 export { exact } from './exact/index.ts';
 export { gqa } from './gqa/index.ts';
@@ -14,6 +15,7 @@ export { mmbench } from './mmbench/index.ts';
 export { mmhal } from './mmhal/index.ts';
 export { mmvet } from './mmvet/index.ts';
 export { mtBench } from './mt-bench/index.ts';
+export { objhal } from './objhal/index.ts';
 export { pope } from './pope/index.ts';
 export { rewards } from './rewards/index.ts';
 export { scienceqa } from './scienceqa/index.ts';

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of annotate, and the settings that they come to.
 import { Flags, type Interfaces } from '@oclif/core';
+import { UsageError } from '../records/error.ts';
 import type { AnnotateSettings } from '../stages/annotate/open.ts';
-import { BATCH_PROVIDERS, JUDGE_FORMS } from '../stages/annotate/providers/index.ts';
+import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS, ownGuide } from '../stages/annotate/providers/index.ts';
+import { rewardApiNames } from '../stages/annotate/providers/reward-apis.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
 import { integerFlag, numberFlag, recordFlags } from './flags.ts';
 import type { RunContext } from './run-context.ts';
+
+const LOCAL_CALLS = 64;
 
 export const annotateFlags = {
   judge: Flags.string({
@@ -14,6 +18,10 @@ export const annotateFlags = {
     summary: JUDGE_FORMS,
   }),
   guide: Flags.string({ default: 'helpsteer', helpValue: 'NAME|FILE', summary: 'what the judge is asked' }),
+  claims: Flags.string({
+    helpValue: 'exec:CMD',
+    summary: 'guide claims: a command that splits answers into claims, in place of the judge',
+  }),
   runs: integerFlag({ min: 1, default: 1, helpValue: 'N', summary: 'judge each record N times, one entry each' }),
   order: Flags.option({ options: ['shuffled', 'given'] as const })({
     default: 'shuffled',
@@ -27,6 +35,13 @@ export const annotateFlags = {
     helpValue: 'NAME',
     summary: "environment variable that holds the key, instead of the provider's",
   }),
+  'reward-api': Flags.option({ options: rewardApiNames })({
+    summary: 'reward: what the server speaks; else it is asked',
+  }),
+  'reward-template': Flags.string({
+    helpValue: 'DIR',
+    summary: "reward: folder of the served model's tokenizer and chat template, for SGLang",
+  }),
   temperature: numberFlag({ min: 0, helpValue: 'T', summary: "judge's temperature; default: the guide's" }),
   'top-p': numberFlag({ min: 0, max: 1, helpValue: 'P', summary: "judge's top-p; default: the guide's" }),
   'max-tokens': integerFlag({ min: 1, helpValue: 'N', summary: "longest reply; default: the guide's" }),
@@ -36,7 +51,13 @@ export const annotateFlags = {
     summary: 'tokens on top for a model that reasons first; default: 8192 for those known to, else 0',
   }),
   'no-schema': Flags.boolean({ summary: 'ask for the form in words alone: for servers without JSON schemas' }),
-  concurrency: integerFlag({ min: 1, max: 4096, default: 16, helpValue: 'N', summary: 'calls at a time at most' }),
+  concurrency: integerFlag({
+    min: 1,
+    max: 4096,
+    default: 16,
+    helpValue: 'N',
+    summary: `calls at a time at most; ${LOCAL_CALLS} for a local judge unless given`,
+  }),
   rpm: numberFlag({ min: 0.001, helpValue: 'N', summary: 'requests a minute at most' }),
   tpm: numberFlag({ min: 1, helpValue: 'N', summary: 'tokens a minute at most' }),
   timeout: numberFlag({ min: 0.001, default: 120, helpValue: 'SECONDS', summary: 'longest time for one call' }),
@@ -79,16 +100,22 @@ export const annotateFlags = {
 type AnnotateFlags = Interfaces.InferredFlags<typeof annotateFlags>;
 
 /** Of --summary; cost_usd is null where the judge's price is not known. */
-export function annotateFigures({ judge, guide }: AnnotateFlags, { rows: _rows, cost, ...counts }: Tally): object {
-  return { judge, guide, ...counts, cost_usd: cost ?? null };
+export function annotateFigures(
+  { judge, guide }: Pick<AnnotateSettings, 'judge' | 'guide'>,
+  { rows: _rows, cost, mass, ...counts }: Tally,
+): object {
+  const meanMass = mass.n > 0 && { mean_mass: mass.sum / mass.n };
+  return { judge, guide, ...counts, ...meanMass, cost_usd: cost ?? null };
 }
 
 /** What the flags ask for. */
 export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   const { flags, stop } = run;
+  checkRewardFlags(run);
   return {
     judge: flags.judge,
-    guide: flags.guide,
+    guide: run.given.has('guide') ? flags.guide : (ownGuide(flags.judge) ?? flags.guide),
+    claims: flags.claims,
     runs: flags.runs,
     seed: flags.seed,
     shuffle: flags.order === 'shuffled',
@@ -102,8 +129,10 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
       baseUrl: flags['base-url'],
       keyVariable: flags['key-env'],
       reasoningTokens: flags['reasoning-tokens'],
+      rewardApi: flags['reward-api'],
+      rewardTemplate: flags['reward-template'],
       timeoutMs: flags.timeout * 1000,
-      concurrency: flags.concurrency,
+      concurrency: callsAtATime(run),
       environment: process.env,
       warn: (message) => run.warn(message),
       openModel: (directory) => openJudgeModel(run, directory),
@@ -119,6 +148,20 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
     batchFolder: flags.batch === undefined ? undefined : flags['batch-dir'],
     signal: stop,
   };
+}
+
+/** Flags of reward judges go with no other; a reward judge's server is in its name. */
+function checkRewardFlags({ flags, given }: RunContext<AnnotateFlags, unknown>): void {
+  const isReward = ownGuide(flags.judge) === 'reward';
+  for (const name of ['reward-api', 'reward-template'])
+    if (given.has(name) && !isReward) throw new UsageError(`--${name}: expected --judge reward:URL`);
+  for (const name of ['base-url', 'reasoning-tokens', 'no-schema'])
+    if (given.has(name) && isReward) throw new UsageError(`--${name}: expected none with --judge reward:URL`);
+}
+
+/** What our own engine is asked at a time it puts into its batches: more questions share what they begin with. */
+function callsAtATime({ flags, given }: RunContext<AnnotateFlags, unknown>): number {
+  return computesHere(flags.judge) && !given.has('concurrency') ? LOCAL_CALLS : flags.concurrency;
 }
 
 /** Loads the engine only for a judge that runs on it. */

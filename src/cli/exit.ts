@@ -9,6 +9,8 @@ export const exitCode = {
   usage: 2,
   /** Finished, but rows were skipped or kept as errors. */
   partial: 3,
+  /** `eval gate`: a requirement failed. */
+  gate: 4,
   /** Stopped by SIGTERM or SIGUSR1 after saving: run again with --resume. */
   stopped: 75,
   interrupted: 130,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of pair, and the options that they come to.
 import { Flags, type Interfaces } from '@oclif/core';
+import { DOUBT } from '../records/claim.ts';
 import { UsageError } from '../records/error.ts';
 import { type PairOptions, type PairReport, pairRules, type RuleName } from '../stages/pair/index.ts';
 import { describeLean } from '../stages/pair/lean.ts';
@@ -19,6 +20,8 @@ export const FAITHFUL_RULES: RuleName[] = ['seva', 'score'];
 /** Rules that a flag means something to; flags that are not here go with every rule. */
 const FLAG_RULES: Record<string, RuleName[]> = {
   metrics: SCORING,
+  by: ['score', 'best-of-n'],
+  doubt: ['score', 'best-of-n'],
   guide: [...SCORING, 'steerlm'],
   judge: [...SCORING, 'steerlm'],
   run: [...SCORING, 'steerlm'],
@@ -47,13 +50,24 @@ export const pairFlags = {
     helpValue: 'NAME[=W],...',
     summary: 'metrics to sum, with weights; helpfulness,correctness,coherence unless given',
   }),
+  by: Flags.option({ options: ['claims'] as const })({
+    exclusive: ['metrics'],
+    helpValue: 'claims',
+    summary: 'in place of metrics: the fewer doubtful claims, the better',
+  }),
+  doubt: numberFlag({
+    min: 0,
+    max: 1,
+    helpValue: 'P',
+    summary: `--by claims: a claim is doubtful when P(yes) is below; ${DOUBT} unless given`,
+  }),
   guide: Flags.string({ helpValue: 'NAME', summary: 'only annotations of this guide' }),
   judge: Flags.string({ helpValue: 'NAME', summary: 'only annotations by this judge' }),
   run: integerFlag({ helpValue: 'N', summary: 'only judge run N, in place of the average of all' }),
   margin: numberFlag({
     min: 0,
     helpValue: 'X',
-    summary: 'how much lower rejected must score; 2 unless given, 0 for best-of-n',
+    summary: 'how much lower rejected must score; 2 unless given, 0 for best-of-n, 1 --by claims',
   }),
   ties: Flags.option({ options: ['first', 'random', 'drop'] as const })({
     summary: 'which of several best answers is chosen; first unless given',
@@ -92,7 +106,11 @@ export const pairFlags = {
   }),
   'min-length': integerFlag({ helpValue: 'N', summary: 'least characters of an answer' }),
   'max-length': integerFlag({ helpValue: 'N', summary: 'most characters of an answer' }),
-  'max-length-ratio': numberFlag({ min: 1, helpValue: 'X', summary: 'how much longer one answer of a pair may be' }),
+  'max-length-ratio': numberFlag({
+    min: 1,
+    helpValue: 'X',
+    summary: 'how much longer one answer of a pair may be; 2 --by claims unless given',
+  }),
   'max-repetition': numberFlag({
     min: 0,
     max: 1,
@@ -124,10 +142,12 @@ export function pairOptions(flags: PairFlags): PairOptions {
     throw new UsageError(`--min-score: expected --from best, got --from ${from}`);
   if (threshold !== undefined && flags.margin !== undefined)
     throw new UsageError('--margin: expected no --threshold beside it, they are two ways to mark answers');
+  if (flags.doubt !== undefined && flags.by === undefined)
+    throw new UsageError('--doubt: expected --by claims beside it');
   const band = gapBand(flags);
   const { seed, faithful, negatives, views, label, finished: finishedOnly = false } = flags;
   const {
-    margin = rule === 'best-of-n' ? 0 : 2,
+    margin = flags.by !== undefined ? 1 : rule === 'best-of-n' ? 0 : 2,
     ties = 'first',
     flip = 0,
     'image-negatives': imageNegatives = [],
@@ -150,7 +170,8 @@ export function pairOptions(flags: PairFlags): PairOptions {
     filters: defined({
       minLength: flags['min-length'],
       maxLength: flags['max-length'],
-      maxLengthRatio: flags['max-length-ratio'],
+      // An answer that says less has fewer claims to doubt.
+      maxLengthRatio: flags['max-length-ratio'] ?? (flags.by && 2),
       maxRepetition: flags['max-repetition'],
     }),
     ...(whole && { whole }),
@@ -172,14 +193,15 @@ function gapBand({ rule, gap: text, 'weight-by': weightBy }: PairFlags): { low: 
   return { low, high };
 }
 
-function scoring({ metrics = ['helpfulness', 'correctness', 'coherence'], guide, judge, run }: PairFlags) {
+function scoring({ metrics = ['helpfulness', 'correctness', 'coherence'], guide, judge, run, by, doubt }: PairFlags) {
   const weights = metrics.map((text) => {
     const [name = '', weight = '1', ...more] = text.split('=');
     if (name === '' || weight.trim() === '' || !Number.isFinite(Number(weight)) || more.length > 0)
       throw new UsageError(`--metrics: expected NAME or NAME=WEIGHT, got ${JSON.stringify(text)}`);
     return [name, Number(weight)] as const;
   });
-  return { metrics: Object.fromEntries(weights), ...defined({ guide, judge, run }) };
+  const claims = by && { by, doubt: doubt ?? DOUBT };
+  return { metrics: Object.fromEntries(weights), ...defined({ guide, judge, run }), ...claims };
 }
 
 function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFlags) {

@@ -4,6 +4,7 @@
 // (src/stages/train/index.ts). One of a loss: see loss-flags.ts. Type, default and range stand in the row; what excludes another flag, in train-plan.ts.
 import { Flags, type Interfaces } from '@oclif/core';
 import { LOSSES } from '../engine/losses.ts';
+import { type EvalMetric, metricDirections } from '../stages/train/history.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags, sizeFlag } from './flags.ts';
 import { lossFlags } from './loss-flags.ts';
 import { presetFlags } from './preset.ts';
@@ -25,7 +26,8 @@ export const trainerFlags = {
   'lora-targets': Flags.string({
     default: 'q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj',
     helpValue: 'NAME,...',
-    summary: "which of the language model's linears get an adapter",
+    summary:
+      "which of the language model's linears get an adapter: names, all-linear, or /REGEX/ of whole module paths",
   }),
   'train-projector': Flags.boolean({ summary: 'train the projector too' }),
   'train-language-model': Flags.boolean({ summary: 'train all of the language model instead of an adapter' }),
@@ -41,6 +43,7 @@ export const trainerFlags = {
     summary: 'how it falls after the warm-up',
   }),
   'warmup-ratio': numberFlag({ min: 0, max: 1, default: 0.03, helpValue: 'X', summary: 'share of steps it rises' }),
+  'warmup-steps': integerFlag({ min: 0, helpValue: 'N', summary: 'steps that it rises, instead of --warmup-ratio' }),
   'weight-decay': numberFlag({ min: 0, default: 0, helpValue: 'W', summary: 'decoupled weight decay' }),
   'max-grad-norm': numberFlag({ min: 0, default: 1, helpValue: 'N', summary: 'clip the gradient to it, 0: never' }),
   recompute: Flags.option({ options: ['auto', '0', '1', '2', '3'] as const })({
@@ -66,6 +69,33 @@ export const loopFlags = {
   'save-gradients': Flags.string({ helpValue: 'FILE', summary: "write the next step's gradients as safetensors" }),
 };
 
+/** Read by train-plan.ts. */
+const patternFlags = {
+  'lora-pattern': Flags.string({
+    multiple: true,
+    helpValue: 'REGEX=R[:ALPHA]',
+    summary: "rank and alpha of the linears whose path ends so, as peft's rank_pattern and alpha_pattern; repeatable",
+  }),
+};
+
+/** What is done with held-out records. */
+const evalFlags = {
+  eval: Flags.string({ helpValue: 'FILE', summary: 'held-out records, evaluated while training' }),
+  'eval-every': integerFlag({
+    min: 1,
+    helpValue: 'N',
+    summary: 'evaluate every N steps, and before the first and after the last; default: those of an epoch',
+  }),
+  'early-stop': integerFlag({
+    min: 1,
+    helpValue: 'N',
+    summary: 'end after N evaluations without gain by --keep-best; the directory then holds the best state',
+  }),
+  'keep-best': Flags.option({ options: Object.keys(metricDirections) as EvalMetric[] })({
+    summary: 'the directory holds the best state by this metric; default: the last; with --early-stop: eval/loss',
+  }),
+};
+
 export const trainFlags = {
   ...runFlags,
   ...modelFlags,
@@ -73,6 +103,8 @@ export const trainFlags = {
   ...lossFlags,
   ...trainerFlags,
   ...loopFlags,
+  ...patternFlags,
+  ...evalFlags,
   method: Flags.option({ options: ['dpo', 'sft'] as const })({
     default: 'dpo',
     summary: 'preference pairs, or one answer a record',
@@ -117,6 +149,10 @@ export const trainFlags = {
   'on-long': Flags.option({ options: ['fail', 'drop'] as const })({
     default: 'fail',
     summary: 'a record that is longer: end the run, or leave it out and count it; none is cut',
+  }),
+  log: Flags.string({
+    helpValue: 'tensorboard:DIR',
+    summary: 'write the metrics to an event file in DIR too, for TensorBoard',
   }),
   verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
 };

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the flags of train to the settings of a run; what excludes each other is said here.
+import type { LoraPattern } from '../engine/lora-shapes.ts';
 import { UsageError } from '../records/error.ts';
 import { lossOptions } from './loss-flags.ts';
 import { loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
 
 /** Learning rates where none is given: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
 const DEFAULT_LR = { dpo: 5e-6, sft: 2e-4 };
+/** What all-linear means, and the default: the linears of the language model's layers. */
+const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 const DEFAULT_MICRO_BATCH_TOKENS = 4096;
 
 /** Settings of the trainer and options of the loop. Throws UsageError for flags that do not go together. */
@@ -13,11 +16,16 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   if (flags.output === undefined) throw new UsageError('-o: expected the directory for the adapter, got nothing');
   const trainLanguageModel = flags['train-language-model'] === true;
   const initAdapter = flags['init-adapter'];
-  if (trainLanguageModel && (given.has('lora-r') || initAdapter !== undefined))
+  if (trainLanguageModel && (given.has('lora-r') || given.has('lora-pattern') || initAdapter !== undefined))
     throw new UsageError('--train-language-model and an adapter exclude each other');
   if (initAdapter !== undefined)
-    for (const name of ['lora-r', 'lora-alpha', 'lora-targets', 'rslora'])
+    for (const name of ['lora-r', 'lora-alpha', 'lora-targets', 'lora-pattern', 'rslora'])
       if (given.has(name)) throw new UsageError(`--${name}: is what --init-adapter says, got it too`);
+  if (given.has('warmup-steps') && given.has('warmup-ratio'))
+    throw new UsageError('--warmup-steps: excludes --warmup-ratio, got both');
+  if (flags.eval === undefined)
+    for (const name of ['eval-every', 'early-stop', 'keep-best'])
+      if (given.has(name)) throw new UsageError(`--${name}: needs the held-out records of --eval FILE`);
   const loraR = trainLanguageModel ? 0 : flags['lora-r'];
   const settings = {
     loss: flags.method === 'sft' ? 'sft' : (flags.loss ?? 'sigmoid'),
@@ -25,7 +33,8 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
     ...valuesOf(trainerFlags, flags),
     loraR,
     loraAlpha: flags['lora-alpha'] ?? 2 * loraR,
-    loraTargets: flags['lora-targets'].split(',').map((name) => name.trim()),
+    loraTargets: loraTargets(flags['lora-targets']),
+    ...(flags['lora-pattern'] && { loraPatterns: flags['lora-pattern'].map(loraPattern) }),
     lr: flags.lr ?? DEFAULT_LR[flags.method],
     microBatchTokens: flags['batch-tokens'] ?? DEFAULT_MICRO_BATCH_TOKENS,
     recompute: flags.recompute === 'auto' ? -1 : Number(flags.recompute),
@@ -37,4 +46,18 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
     throw new UsageError('--loss-on all: is for --method sft only');
   const options = { dir: flags.output, shuffle: flags['no-shuffle'] !== true, ...valuesOf(loopFlags, flags) };
   return { settings, options };
+}
+
+/** Names, or one "/REGEX/". */
+function loraTargets(text: string): string[] {
+  if (text.trim() === 'all-linear') return [...ALL_LINEAR];
+  return /^\/.*\/$/.test(text) ? [text] : text.split(',').map((name) => name.trim());
+}
+
+/** "REGEX=R" or "REGEX=R:ALPHA"; the regular expression may have "=" and ":" of its own. */
+function loraPattern(text: string): LoraPattern {
+  const [, regex, r, alpha] = /^(.+)=(\d{1,4})(?::(\d+(?:\.\d+)?))?$/.exec(text) ?? [];
+  if (regex === undefined || Number(r) === 0 || Number(r) > 8192 || (alpha !== undefined && Number(alpha) === 0))
+    throw new UsageError(`--lora-pattern: expected REGEX=R or REGEX=R:ALPHA with a rank in 1..8192, got ${text}`);
+  return { regex, r: Number(r), ...(alpha !== undefined && { alpha: Number(alpha) }) };
 }

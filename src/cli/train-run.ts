@@ -6,13 +6,16 @@ import type { Row } from '../flow/stage.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import { ensureEngine } from './engine.ts';
 import { StoppedError, type StopSignal } from './exit.ts';
+import { checkFiles, readRows } from './input.ts';
 import { lossFlags } from './loss-flags.ts';
 import { openModelOf } from './model-flags.ts';
 import { warnNoQuirk } from './preset.ts';
 import { hasQuirk } from './presets.ts';
+import { newCounts } from './progress.ts';
 import { type Ranks, whenFailing } from './ranks.ts';
 import type { RunContext } from './run-context.ts';
 import type { TrainFlags } from './train-flags.ts';
+import { logged, openTrainLog } from './train-log.ts';
 import { trainPlan } from './train-plan.ts';
 import { TrainProgressLine } from './train-progress.ts';
 
@@ -23,6 +26,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   if (ranks.rank === 0) await run.holdFolder(plan.options.dir);
   const rows: Row[] = [];
   for await (const row of run.records()) rows.push(row);
+  const evalRows = flags.eval === undefined ? undefined : await readHeldOut(run, flags.eval, rows);
   // The input ended early: nothing is done that could be saved.
   if (run.stop.aborted) throw run.stop.reason;
   const hasQuirks = hasQuirk(flags.preset, 'train');
@@ -36,6 +40,8 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
       import('../engine/fingerprint.ts'),
       import('../stages/train/order.ts'),
     ]);
+  if (flags['lora-targets'] === 'all-linear')
+    run.note(`--lora-targets all-linear: ${plan.settings.loraTargets.join(', ')} of the language model`);
   await ensureEngine(run, flags);
   const needs = await lossNeeds(plan.settings.loss).catch(settingsError);
   checkLoss(plan.settings.loss, needs, flags, run.given);
@@ -45,24 +51,28 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const initAdapter = flags['init-adapter'];
   const frozen = context.fingerprint.adapter;
   const started = initAdapter === undefined ? undefined : await fingerprintAdapter(initAdapter);
-  const measured = await measureRows(
-    rows,
-    {
-      needs,
-      lossOn: flags['loss-on'],
-      onLong: flags['on-long'],
-      ...(!flags['allow-ref-mismatch'] && {
-        referenceSource: {
-          model: context.fingerprint.model,
-          dtype: policy.info.dtype,
-          adapters: started === undefined ? [frozen] : [frozen, started],
-        },
-      }),
-      stop: run.stop,
-      warn: (message) => ranks.rank === 0 && run.warn(message),
-    },
-    context,
-  );
+  const measure = (some: readonly Row[], about = '') =>
+    measureRows(
+      some,
+      {
+        needs,
+        lossOn: flags['loss-on'],
+        onLong: flags['on-long'],
+        ...(!flags['allow-ref-mismatch'] && {
+          referenceSource: {
+            model: context.fingerprint.model,
+            dtype: policy.info.dtype,
+            adapters: started === undefined ? [frozen] : [frozen, started],
+          },
+        }),
+        stop: run.stop,
+        note: (message) => run.note(`${about}${message}`),
+        warn: (message) => ranks.rank === 0 && run.warn(`${about}${message}`),
+      },
+      context,
+    );
+  const measured = await measure(rows);
+  const heldOut = evalRows && { rows: (await measure(evalRows, '--eval: ')).rows, ...heldOutOptions(flags, needs) };
   if (flags.faithful && hasQuirks) {
     run.note('--faithful: every record is taken twice an epoch');
     measured.rows.push(...measured.rows);
@@ -92,9 +102,11 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   // With an adapter to start from, sums of the model below it are no 0.
   const isOther = ({ record: { ref } }: Row) =>
     ref !== undefined && JSON.stringify(ref.adapter) !== JSON.stringify(started);
-  const stopped = yield* train(measured, trainer, needs, context, {
+  const log = flags.log === undefined || ranks.rank > 0 ? undefined : await openTrainLog(flags.log, run.resumes);
+  const outputs = train(measured, trainer, needs, context, {
     ...plan.options,
     settings,
+    heldOut,
     resume: run.resumes,
     startsAtReference: started === undefined || !measured.rows.some(isOther),
     ...(started !== undefined && { initAdapter: started }),
@@ -102,8 +114,10 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),
     note: run.note.bind(run),
     warn: run.warn.bind(run),
+    onStart: (step, hasEvaluated) => log?.start(step, hasEvaluated),
     onProgress: progress.tell.bind(progress),
   });
+  const stopped = yield* log === undefined ? outputs : logged(outputs, log);
   if (flags.verbose) run.note(communicationLine(trainer.communication()));
   await trainer.leave();
   whenFailing(undefined);
@@ -112,6 +126,41 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
   // One rank says it for all.
   throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
+}
+
+/** The records of --eval; those that are trained on too are told. */
+async function readHeldOut(
+  run: RunContext<TrainFlags, unknown>,
+  file: string,
+  trained: readonly Row[],
+): Promise<Row[]> {
+  if (file === '-') throw new UsageError('--eval: expected a file, got -');
+  checkFiles([file]);
+  const rows: Row[] = [];
+  let numFailed = 0;
+  for await (const batch of readRows({ files: [file], stop: run.stop, counts: newCounts() }))
+    for (const row of batch) {
+      if ('error' in row) throw row.error;
+      if (row.record.error === undefined) rows.push(row);
+      else numFailed += 1;
+    }
+  if (numFailed > 0) run.note(`--eval: ${numFailed} records left out: they failed in an earlier stage`);
+  const lesson = ({ record: { images, prompt, chosen, response } }: Row) =>
+    JSON.stringify([images ?? [], prompt, response ?? chosen]);
+  const lessons = new Set(trained.map(lesson));
+  const numKnown = rows.filter((row) => lessons.has(lesson(row))).length;
+  if (numKnown > 0)
+    run.warn(
+      `--eval: ${numKnown} of ${rows.length} records are trained on too: they show no more than training's own metrics`,
+    );
+  return rows;
+}
+
+function heldOutOptions(flags: TrainFlags, needs: LossNeeds) {
+  const metric = flags['keep-best'];
+  if (metric !== undefined && !needs.rejected && /rewards|rejected/.test(metric))
+    throw new UsageError(`--keep-best ${metric}: this loss has no rejected answers`);
+  return { every: flags['eval-every'], patience: flags['early-stop'] ?? 0, metric };
 }
 
 /** Throws UsageError for a hyperparameter that the loss would ignore, and for what does not go with it. */

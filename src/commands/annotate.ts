@@ -4,7 +4,7 @@ import { annotateProgress } from '../cli/figures.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { openAnnotate, submitAnnotate, surveyAnnotate } from '../stages/annotate/open.ts';
 import { computesHere } from '../stages/annotate/providers/index.ts';
-import { describeTally } from '../stages/annotate/tally.ts';
+import { describeMass, describeTally } from '../stages/annotate/tally.ts';
 
 export default class Annotate extends RecordCommand {
   static override summary = "have a judge grade each record's responses";
@@ -25,11 +25,16 @@ export default class Annotate extends RecordCommand {
     if (flags.batch === 'submit')
       return this.runTable(Annotate, (run) => submitAnnotate(run.records(), annotateSettings(run)));
     await this.runStage(Annotate, async (run) => {
-      const { stage, tally } = await openAnnotate(annotateSettings(run));
-      run.atEnd(() => run.note(describeTally(tally)));
+      const settings = annotateSettings(run);
+      const { stage, tally } = await openAnnotate(settings);
+      run.atEnd(() => {
+        run.note(describeTally(tally));
+        const doubt = describeMass(tally);
+        if (doubt !== undefined) run.warn(doubt);
+      });
       run.showFigures(annotateProgress(tally));
       if (!computesHere(run.flags.judge)) run.noteIdle({ threads: 'only a local judge computes here' });
-      run.addFigures(() => annotateFigures(flags, tally));
+      run.addFigures(() => annotateFigures(settings, tally));
       return stage;
     });
   }

@@ -4,14 +4,29 @@ import { exitCode } from '../cli/exit.ts';
 import { integerFlag, numberFlag, outputFlags } from '../cli/flags.ts';
 import { checkFiles, readBytes } from '../cli/input.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import type { RunContext } from '../cli/run-context.ts';
 import { visible } from '../cli/terminal.ts';
 import { UsageError } from '../records/error.ts';
-import { benchmarkNames, evaluateFiles, failedShare } from '../stages/eval/open.ts';
+import { describeFailure } from '../stages/eval/gate.ts';
+import { baselinePaths, benchmarkNames, evaluateFiles, failedShare, gateFiles } from '../stages/eval/open.ts';
 import { formatScoreTable } from '../stages/eval/table.ts';
 
 // Unlike other repeatable flags these take every file up to the next flag.
 const filesFlag = (summary: string) =>
   Flags.string({ multiple: true, multipleNonGreedy: false, helpValue: 'FILE', summary });
+
+const gateFlags = {
+  require: Flags.string({
+    multiple: true,
+    helpValue: 'RULE',
+    summary: "gate: 'BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]'; may be repeated",
+  }),
+  baseline: Flags.string({
+    multiple: true,
+    helpValue: 'NAME=ROWS',
+    summary: 'gate: file of score rows that `from NAME` is compared with; may be repeated, also for one NAME',
+  }),
+};
 
 export default class Eval extends RecordCommand {
   static override summary = "score answers on the papers' benchmarks";
@@ -23,6 +38,7 @@ export default class Eval extends RecordCommand {
     '<%= config.bin %> eval mmvet llava_gpt-4-grade-3runs.json --labels mm-vet.json --format table',
     '<%= config.bin %> import mmvet mm-vet.json | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
     '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
+    "<%= config.bin %> eval gate after.scores.ndjson --baseline before=before.scores.ndjson --require 'pope.score >= -0.5 from before'",
   ];
   static override inapplicable = {
     requeue: 'a score is soon made again',
@@ -43,7 +59,9 @@ export default class Eval extends RecordCommand {
   static override flags = {
     labels: filesFlag("the benchmark's own label files; records that carry `reference` need none"),
     questions: filesFlag("the benchmark's question file, where ids or categories stand in it"),
-    tables: filesFlag("side tables: AlpacaEval's df_gamed.csv (length-controlled), synonyms for hallucination"),
+    tables: filesFlag(
+      'side tables that a benchmark reads: df_gamed.csv (alpaca-eval), synonyms.txt (chair, objhal), relation.json (amber)',
+    ),
     parse: Flags.option({ options: ['official', 'strict'] as const })({
       default: 'official',
       summary: 'read answers as the official script, accidents included, or as a careful reader',
@@ -80,6 +98,7 @@ export default class Eval extends RecordCommand {
       default: 'ndjson',
       summary: "rows for programs, or a table with the papers' rows beside",
     }),
+    ...gateFlags,
     ...outputFlags,
   };
 
@@ -90,6 +109,8 @@ export default class Eval extends RecordCommand {
       if (files.length === 0 && process.stdin.isTTY)
         throw new UsageError('expected ANSWERS before --labels, or on stdin, got a terminal (see vpref eval --help)');
       const answers = files.length === 0 ? ['-'] : files;
+      checkGateFlags(args.benchmark, run.given);
+      if (args.benchmark === 'gate') return eachRow(await gateRows(run, answers));
       checkFiles([...answers, ...labels, ...questions, ...tables]);
       const evaluation = await evaluateFiles({
         ...flags,
@@ -107,6 +128,33 @@ export default class Eval extends RecordCommand {
           : evaluation.rows,
       );
     });
+  }
+}
+
+type GateContext = RunContext<{ [name in keyof typeof gateFlags]?: string[] | undefined }, unknown>;
+
+/** One row a requirement; those that failed are told, and the run then exits with 4. */
+async function gateRows(run: GateContext, answers: string[]) {
+  const { baseline = [], require = [] } = run.flags;
+  checkFiles([...answers, ...[...baselinePaths(baseline).values()].flat()]);
+  const rows = await gateFiles({
+    ...{ answers, baselines: baseline, requirements: require },
+    read: (path) => readWhole(path, run.stop),
+  });
+  const failed = rows.filter(({ pass }) => !pass);
+  for (const row of failed) run.warn(`requirement failed: ${describeFailure(row)}`);
+  if (failed.length > 0) process.exitCode = exitCode.gate;
+  return rows;
+}
+
+/** A gate reads rows, not answers: it has flags of its own, and no others. */
+function checkGateFlags(benchmark: string, given: ReadonlySet<string>): void {
+  const own = benchmark === 'gate' ? [...Object.keys(gateFlags), ...Object.keys(outputFlags)] : undefined;
+  for (const name of given) {
+    if (own === undefined ? Object.hasOwn(gateFlags, name) : !own.includes(name))
+      throw new UsageError(
+        `--${name}: ${own === undefined ? `expected eval gate, got ${benchmark}` : 'eval gate has no such flag'}`,
+      );
   }
 }
 

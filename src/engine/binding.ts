@@ -3,8 +3,9 @@
 import { createRequire } from 'node:module';
 import { EngineError } from './engine-error.ts';
 import { addonPath, buildCommand } from './find-addon.ts';
+import type { LoraShapes } from './lora-shapes.ts';
 import type { ImageCrop, ImageLayout, ImageShape, Normalisation } from './requests.ts';
-import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings } from './train-requests.ts';
+import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings, TrainRow } from './train-requests.ts';
 
 export interface Binding {
   Policy: {
@@ -21,6 +22,14 @@ export interface Binding {
   abortRanks(exitCode: number): void;
   /** Name and version of the MPI that vpref_mpi.so was built with; throws an engine error where there is none. */
   mpiLibrary(): string;
+  /** The loss of rows that were scored, averaged as that of a step. */
+  meanLoss(
+    settings: Pick<TrainerSettings, 'loss' | 'lossOptions'>,
+    rows: NativeLossRow[],
+    referencePoint: number,
+  ): number;
+  /** The module paths of the decoder's linears, layer by layer. */
+  linearPaths(policy: NativePolicy): Promise<string[]>;
   losses(): { name: string; source: string }[];
   /** The names of a decoder layer's linears, which an adapter may be put on. */
   linears(): string[];
@@ -131,7 +140,7 @@ export interface NativeScored {
 }
 
 /** TrainerSettings with what the numbers do not depend on. */
-export interface NativeTrainerSettings extends TrainerSettings {
+export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
   /** Bytes that parameters and activations may take; 0: no limit on the CPU, what the GPU has left on CUDA. */
   memoryBudget: number;
   /** Processes that the launcher has started; 1 joins nothing. */
@@ -165,8 +174,15 @@ export interface NativeTrainRow {
   numRejected: number;
   numRejectedImages: number;
   label: boolean;
+  weight: number;
+  /** 0: as the settings say. */
+  beta: number;
   ref?: Float64Array;
 }
+
+export type NativeLossRow = Required<Pick<TrainRow, 'numRejected' | 'label' | 'weight' | 'beta'>> &
+  Pick<TrainRow, 'ref'> &
+  RowSums;
 
 export interface NativeTrainer {
   /** sizes: [rows, targets, imageRows, features, pixelBytes] of each row; stepEnds: rows before the end of each step; freeBytes: Infinity for no limit. */
@@ -220,8 +236,10 @@ const EXPORTS: Record<keyof Binding, true> = {
   abortRanks: true,
   buildFacts: true,
   lossNeeds: true,
+  linearPaths: true,
   linears: true,
   losses: true,
+  meanLoss: true,
   mergeModel: true,
   mpiLibrary: true,
   probeDevice: true,

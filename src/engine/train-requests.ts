@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What goes in and out of the native trainer: one call a step.
+import type { LoraPattern } from './lora-shapes.ts';
 import type { ImageInput } from './requests.ts';
 
 /** A segment of a row's prefix tree, as native/model/tree.h has it. */
@@ -25,6 +26,10 @@ export interface TrainRow {
   numRejectedImages: number;
   /** KTO: whether the answer is desirable. */
   label: boolean;
+  /** How much it counts in the means of the losses; absent: 1. */
+  weight?: number;
+  /** Instead of the settings' beta. */
+  beta?: number;
   /** Reference sums, one a branch; absent for losses without a reference. */
   ref?: number[];
 }
@@ -34,6 +39,9 @@ export interface RowSums {
   policy: number[];
   numTokens: number[];
 }
+
+/** What a loss reads of a row that was scored. */
+export type LossRow = Pick<TrainRow, 'numRejected' | 'label' | 'weight' | 'beta' | 'ref'> & RowSums;
 
 export interface StepResult {
   loss: number;
@@ -88,7 +96,9 @@ export interface TrainerSettings {
   loraR: number;
   loraAlpha: number;
   rslora: boolean;
+  /** Names of linears, or one "/REGEX/" of whole module paths. */
   loraTargets: string[];
+  loraPatterns?: LoraPattern[] | undefined;
   trainLanguageModel: boolean;
   totalSteps: number;
   microBatchTokens: number;
@@ -98,7 +108,7 @@ export interface TrainerSettings {
   [hyperparameter: string]: unknown;
 }
 
-/** A model being trained, by this process or by several: then every rank calls everything but score and peakBytes, in the same order. */
+/** A model being trained, by this process or by several: then every rank calls everything but score, meanLoss and peakBytes, in the same order. */
 export interface TrainerEngine {
   /** 0 alone reads and writes files. */
   readonly rank: number;
@@ -121,6 +131,8 @@ export interface TrainerEngine {
    * parameters as they were before it: EngineError "cancelled" on all. A failure of another rank is EngineError "peer".
    */
   step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult>;
+  /** The loss of rows that were scored, averaged as that of a step; `referencePoint`: of kto. */
+  meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number>;
   /** Branch sums without gradients, with the trained adapter on or off. */
   score(rows: TrainRow[], adapterOn: boolean): Promise<RowSums[]>;
   /** Gradients of one step's loss, written as safetensors; no parameter changes. */

@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { readJsonObject } from '../text/json-file.ts';
 import { loadBinding, type NativeTrainer, type NativeTrainRow, type NativeVolume } from './binding.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
+import { type LoraPattern, type LoraShapes, loraShapes, targetRegex } from './lora-shapes.ts';
 import { mergeInto } from './merge.ts';
 import { nativeImage, type Policy } from './policy.ts';
 import type {
   LossNeeds,
+  LossRow,
   MemoryPlan,
   RowSize,
   RowSums,
@@ -53,10 +55,23 @@ export async function createTrainer(policy: Policy, options: TrainerOptions): Pr
   const { binding } = loadBinding(policy.info.device);
   const { size, localSize, zero } = options.ranks ?? { size: 1, localSize: 1, zero: 0 };
   const memoryBudget = policy.info.device === 'cpu' ? (options.memoryLimit ?? spareMemory(localSize)) : 0;
-  const settings = { ...options.settings, memoryBudget, numRanks: size, zero };
+  const { loraPatterns = [], ...given } = options.settings;
+  const isPlain = targetRegex(given.loraTargets) === undefined && loraPatterns.length === 0;
+  const paths = isPlain ? [] : await fromEngine(() => binding.linearPaths(policy.native));
+  const shapes = isPlain ? NO_SHAPES : loraShapes(paths, { ...given, loraPatterns });
+  const settings = {
+    ...given,
+    loraTargets: isPlain ? given.loraTargets : binding.linears(),
+    ...shapes,
+    ...{ memoryBudget, numRanks: size, zero },
+  };
   const native = await fromEngine(() => binding.Trainer.create(policy.native, settings, options.initAdapter ?? ''));
-  return new Trainer(native, policy, options, await startConfig(options.initAdapter));
+  const start = await startConfig(options.initAdapter);
+  const modules = paths.filter((_, index) => shapes.loraRanks[index]! > 0);
+  return new Trainer(native, policy, { ...options, modules }, start);
 }
+
+const NO_SHAPES: LoraShapes = { loraRanks: [], loraAlphas: [] };
 
 async function startConfig(dir: string | undefined): Promise<Record<string, unknown> | undefined> {
   return dir === undefined ? undefined : readJsonObject(join(dir, ADAPTER_CONFIG), 'checkpoint');
@@ -105,13 +120,13 @@ export class Trainer implements TrainerEngine {
   stepsDone = 0;
   readonly #native: NativeTrainer;
   readonly #policy: Policy;
-  readonly #options: TrainerOptions;
+  readonly #options: TrainerOptions & { modules: string[] };
   readonly #startConfig: Record<string, unknown> | undefined;
 
   constructor(
     native: NativeTrainer,
     policy: Policy,
-    options: TrainerOptions,
+    options: TrainerOptions & { modules: string[] },
     startConfig: Record<string, unknown> | undefined,
   ) {
     this.#native = native;
@@ -198,6 +213,12 @@ export class Trainer implements TrainerEngine {
     );
   }
 
+  meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number> {
+    const { binding } = loadBinding(this.#policy.info.device);
+    const native = rows.map(({ weight = 1, beta = 0, ...row }) => ({ ...row, weight, beta }));
+    return fromEngine(() => binding.meanLoss(this.#options.settings, native, referencePoint));
+  }
+
   async saveGradients(rows: TrainRow[], file: string): Promise<void> {
     await fromEngine(() =>
       this.#native.saveGradients(
@@ -238,7 +259,7 @@ export class Trainer implements TrainerEngine {
     const start = this.#startConfig;
     const trainsProjector = this.#native.facts().trainsProjector;
     const { modules } = this.#policy.info;
-    const fresh = newAdapterConfig(settings, modules.text);
+    const fresh = newAdapterConfig(settings, this.#options.modules, modules.text);
     return {
       ...(start ?? fresh),
       base_model_name_or_path: baseModel,
@@ -251,9 +272,11 @@ export class Trainer implements TrainerEngine {
     };
   }
 
-  #nativeRow({ segments, images, ref, ...row }: TrainRow): NativeTrainRow {
+  #nativeRow({ segments, images, ref, weight = 1, beta = 0, ...row }: TrainRow): NativeTrainRow {
     return {
       ...row,
+      weight,
+      beta,
       segments: segments.map((segment) => ({ ...segment, images: Int32Array.from(segment.images) })),
       images: images.map(nativeImage),
       ...(ref && { ref: Float64Array.from(ref) }),
@@ -275,10 +298,19 @@ function savedModules(before: unknown, trained: readonly string[], parts: readon
 
 // Written so that PEFT finds the language model's linears only: the vision tower has some of the same names. Without LoRA the config is
 // still one: PEFT wants a rank, and has a name for "no module" (its DUMMY_TARGET_MODULES).
-function newAdapterConfig(settings: TrainerSettings, textModule: string): Record<string, unknown> {
-  const { loraR, loraAlpha, loraTargets, rslora } = settings;
+// `modules`: the paths of those that have one, where names do not say it.
+function newAdapterConfig(
+  settings: TrainerSettings,
+  modules: readonly string[],
+  textModule: string,
+): Record<string, unknown> {
+  const { loraR, loraAlpha, loraTargets, loraPatterns = [], rslora } = settings;
   const part = textModule.split('.').at(-2)!;
-  const named = part === 'model' ? loraTargets : `.*${part}.*\\.(${loraTargets.join('|')})`;
+  const isRegex = targetRegex(loraTargets) !== undefined;
+  const inLayers = modules.map((path) => path.slice(path.indexOf('layers.')));
+  const names = isRegex ? inLayers : loraTargets;
+  const regex = `.*${part}.*\\.(${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`;
+  const named = part === 'model' ? names : regex;
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -295,9 +327,15 @@ function newAdapterConfig(settings: TrainerSettings, textModule: string): Record
     use_rslora: rslora,
     use_dora: false,
     init_lora_weights: true,
-    rank_pattern: {},
-    alpha_pattern: {},
+    rank_pattern: patternObject(loraPatterns, ({ r }) => r),
+    alpha_pattern: patternObject(loraPatterns, ({ alpha }) => alpha),
     layers_to_transform: null,
     layers_pattern: null,
   };
+}
+
+function patternObject(patterns: readonly LoraPattern[], of: (pattern: LoraPattern) => number | undefined): object {
+  return Object.fromEntries(
+    patterns.flatMap((pattern) => (of(pattern) === undefined ? [] : [[pattern.regex, of(pattern)]])),
+  );
 }

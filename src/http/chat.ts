@@ -46,7 +46,7 @@ export function chatBody(messages: ChatMessage[], parameters: ChatParameters): R
   const { schema, stop } = parameters;
   return dropUndefined({
     model: parameters.model,
-    messages: messages.map((message) => ({ role: message.role, content: chatContent(message.content) })),
+    messages: messages.map(chatMessageJson),
     [parameters.maxTokensField ?? 'max_tokens']: parameters.maxTokens,
     temperature: parameters.temperature,
     top_p: parameters.topP,
@@ -60,6 +60,11 @@ export function chatBody(messages: ChatMessage[], parameters: ChatParameters): R
       json_schema: { name: schema.name, strict: true, schema: schema.schema },
     },
   });
+}
+
+/** A message as it is sent. */
+export function chatMessageJson({ role, content }: ChatMessage): { role: string; content: unknown } {
+  return { role, content: chatContent(content) };
 }
 
 function chatContent(content: string | ChatPart[]): unknown {
@@ -198,7 +203,8 @@ function chatUsage({ usage }: JsonFields): Usage | undefined {
 const QUOTA_CODES = new Set(['insufficient_quota', 'billing_hard_limit_reached', 'billing_not_active']);
 const POLICY_CODES = new Set(['content_filter', 'content_policy_violation', 'moderation_blocked']);
 
-function chatFailure(reply: HttpReply, json: unknown): Attempt {
+/** What a status other than 200 means. */
+export function chatFailure(reply: HttpReply, json: unknown): Attempt {
   const { status } = reply;
   const { error } = fieldsOf(json);
   const { message, type, code } = typeof error === 'string' ? { message: error, type: '', code: '' } : fieldsOf(error);

@@ -93,6 +93,11 @@ const annotation = object(
   {
     order: arrayOf(count),
     scores: arrayOf(either(mapOf(number), nothing), 'an array with one object of numbers, or null, per response'),
+    mass: arrayOf(either(mapOf(number), nothing), 'an array with one object of numbers, or null, per response'),
+    claims: arrayOf(
+      arrayOf(object({ text: string, p_yes: number, mass: number }, {}, 'a claim {text, p_yes, mass}')),
+      'an array with the list of claims of each response',
+    ),
     verdict: anything,
     own_response: string,
     text: string,
@@ -153,6 +158,11 @@ export const optionalFields = {
   ),
   response: described(string, 'one answer to learn from: sft, rejection sampling, steerlm, kto'),
   label: described(boolean, 'whether response is desirable, for kto'),
+  weight: described(
+    anything,
+    'how much the record counts in the loss of its step (train), where it is a number; anything else is not used',
+  ),
+  beta: described(anything, "beta of this record instead of train's --beta, likewise"),
   ref_chosen_logps: described(number, 'summed log-probability of chosen under the reference, nats'),
   ref_rejected_logps: described(oneOrMoreNumbers, 'the same of each rejected'),
   ref_chosen_logps_rejected_images: described(oneOrMoreNumbers, 'the same of chosen given each set of rejected_images'),

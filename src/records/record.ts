@@ -95,11 +95,22 @@ export interface Annotation {
   /** One object per response, in the order of `responses`. */
   scores?: (Record<string, number> | null)[];
   verdict?: unknown;
+  /** Of scores that are expected grades: how much of the judge's probability the guide's replies had. */
+  mass?: (Record<string, number> | null)[];
+  /** The claims of each response, in the order of `responses`. */
+  claims?: Claim[][];
   own_response?: string;
   text?: string;
   usage?: Record<string, number>;
   prompt_sha256?: string;
   [extra: string]: unknown;
+}
+
+/** A statement of an answer, checked against the image. */
+export interface Claim {
+  text: string;
+  p_yes: number;
+  mass: number;
 }
 
 /** Why `pair` chose as it did. */
@@ -154,6 +165,10 @@ export interface VprefRecord {
   rejected_images?: string[] | string[][];
   response?: string;
   label?: boolean;
+  /** Used by train where it is a number; of 0.1 it may be a user's own field. */
+  weight?: unknown;
+  /** Likewise. */
+  beta?: unknown;
   ref_chosen_logps?: number;
   ref_rejected_logps?: number | number[];
   ref_chosen_logps_rejected_images?: number | number[];

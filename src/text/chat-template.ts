@@ -26,6 +26,8 @@ export interface ChatTemplate {
   /** What records store in `template_args`: what was given, and the date where the template asks for one. */
   readonly args: TemplateArgs;
   render(turns: readonly Turn[]): string;
+  /** The turns alone, answers included, without the start of another; absent in built-in templates. */
+  renderWhole?(turns: readonly Turn[]): string;
   /** What stands around an answer. Throws RunError{"template"} where the template does not show it. */
   assistantTurn(): AssistantTurn;
 }
@@ -151,6 +153,7 @@ async function ownTemplate(source: string, tokenizer: ModelTokenizer, options: T
     name: 'auto',
     args: sorted(hasDate ? { ...variables, [DATE_ARGUMENT]: String(day) } : variables),
     render: (turns) => render(turns, true),
+    renderWhole: (turns) => render(turns, false),
     assistantTurn() {
       turn ??= probeAssistantTurn(render, tokenizer, eosIds, note ?? (() => undefined));
       return turn;

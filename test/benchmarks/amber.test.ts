@@ -35,7 +35,7 @@ describe('questions', () => {
     // existence: Yes No No Yes of yes no no no: right 3 / 4.001 = 75.0, precision 2 / 2.001 = 100.0 (99.95), recall 2 / 3.001 = 66.6
     // F1 = 2 x 1 x 0.666 / (1.666 + 0.001) = 79.9.  state: No of no: 1 / 1.001 = 99.9 thrice, F1 = 2 x 0.999^2 / (1.998 + 0.0001) = 99.9
     // relation: "Yes." is neither: 0, no No said: 0 / 0.001
-    const { rows } = await evaluateContents(
+    const { rows, notes } = await evaluateContents(
       'amber',
       { 'a.json': JSON.stringify(answersTo(['Yes', 'No', 'No', 'Yes', 'No', 'Yes.'])) },
       { 'annotations.json': JSON.stringify(labels) },
@@ -50,6 +50,7 @@ describe('questions', () => {
     });
     assertFigures(rowOf(rows, 'state'), { accuracy: 99.9, precision: 99.9, recall: 99.9, f1: 99.9 });
     assertFigures(rowOf(rows, 'relation'), { n: 1, accuracy: 0, precision: 0, recall: 0, f1: 0, unparsed: 1 });
+    assert.match(notes.join('\n'), /^1 answers are not exactly Yes or No/m);
     // all: right 4 / 6.001 = 66.7, precision 3 / 3.001 = 100.0, recall 3 / 4.001 = 75.0, F1 = 1.5 / 1.7501 = 85.7
     assertFigures(rowOf(rows), { n: 6, accuracy: 66.7, precision: 100, recall: 75, f1: 85.7, score: 150 / 1.7501 });
   });
@@ -104,10 +105,17 @@ describe('descriptions', () => {
     // cover 1 / 3.001 = 33.3, Hal 100 - 0 = 100, Cog 1 / 3.001 = 33.3
     const { rows } = await run();
     const row = rowOf(rows, 'all');
-    assertFigures(row, { n: 2, chair: 75, cover: 33.3, hal: 100, cog: 33.3, printed: 75, score: 300 / 4.001 });
-    assert.equal(row.similar, 'none');
+    assertFigures(row, {
+      n: 2,
+      exact_chair: 75,
+      exact_cover: 33.3,
+      exact_hal: 100,
+      exact_cog: 33.3,
+      score: 300 / 4.001,
+    });
+    assert.deepEqual([row.similar, row.chair], ['none', undefined], 'not by the official name');
     const strict = await run({}, { parse: 'strict' });
-    assertFigures(rowOf(strict.rows), { chair: 75, cover: 100 / 3, hal: 100, cog: 100 / 3, score: 75 });
+    assertFigures(rowOf(strict.rows), { exact_chair: 75, exact_cover: 100 / 3, exact_hal: 100, exact_cog: 100 / 3 });
   });
 
   test('near words: they cover, and mark what is imagined', async () => {
@@ -128,8 +136,8 @@ describe('descriptions', () => {
       { tables: shared },
     );
     // F1 of one right No: 2 x 0.999^2 / 1.9981 = 99.9; (100 - 75 + 99.9) / 2
-    assertFigures(rowOf(rows), { n: 3, chair: 75, f1: 99.9, amber_score: 62.45, score: 62.45 });
-    assertFigures(rowOf(rows, 'generative'), { n: 2, chair: 75 });
+    assertFigures(rowOf(rows), { n: 3, exact_chair: 75, f1: 99.9, exact_amber_score: 62.45, score: 62.45 });
+    assertFigures(rowOf(rows, 'generative'), { n: 2, exact_chair: 75 });
   });
 
   test('tables that are missing are named', async () => {

@@ -2,22 +2,8 @@
 // Every scorer on a handful of rows whose figures are worked out in the comments, one rule of the official scripts a test.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ScoreRow } from '../../src/benchmarks/scoring/score-row.ts';
 import { evaluateContents } from '../support/evaluate.ts';
-
-function rowOf(rows: ScoreRow[], split = 'all', model?: string): ScoreRow {
-  const row = rows.find((row) => row.split === split && (model === undefined || row.model === model));
-  assert.ok(row, `a row of ${split}`);
-  return row;
-}
-
-function near(got: unknown, expected: number, name = ''): void {
-  assert.ok(Math.abs(Number(got) - expected) < 1e-12, `${name}: expected ${expected}, got ${got}`);
-}
-
-function assertFigures(row: ScoreRow, expected: Record<string, number>): void {
-  for (const [name, value] of Object.entries(expected)) near(row[name], value, name);
-}
+import { assertFigures, near, rowOf } from '../support/figures.ts';
 
 describe('pope', () => {
   const labels = (answers: string) =>

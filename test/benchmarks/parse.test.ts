@@ -4,14 +4,16 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { parseRankingOfficial, parseRankingStrict } from '../../src/benchmarks/alpaca-eval/score.ts';
-import { parseGqaOfficial, parseGqaStrict } from '../../src/benchmarks/gqa/score.ts';
+import { parseGqaOfficial } from '../../src/benchmarks/gqa/score.ts';
 import { parseReviewOfficial, parseReviewStrict } from '../../src/benchmarks/llava-bench/score.ts';
 import { parseMMBenchOfficial } from '../../src/benchmarks/mmbench/score.ts';
 import { parseGradeOfficial, parseGradeStrict } from '../../src/benchmarks/mmvet/score.ts';
 import { parseRatingOfficial, parseRatingStrict } from '../../src/benchmarks/mt-bench/score.ts';
-import { parsePopeOfficial, parsePopeStrict } from '../../src/benchmarks/pope/score.ts';
+import { parsePopeOfficial } from '../../src/benchmarks/pope/score.ts';
 import { parseScienceOfficial } from '../../src/benchmarks/scienceqa/score.ts';
 import { strictLetter } from '../../src/benchmarks/scoring/choice.ts';
+import { strictShortAnswer } from '../../src/benchmarks/scoring/short-answer.ts';
+import { strictYesNo } from '../../src/benchmarks/scoring/yes-no.ts';
 import { parseShrOfficial, parseShrStrict } from '../../src/benchmarks/shr/score.ts';
 import { fixture } from '../support/evaluate.ts';
 
@@ -72,7 +74,7 @@ function expectAll<T>(parse: (text: string) => T, expected: [string, T][]): void
 
 describe('strict parsers', () => {
   test('pope', () =>
-    expectAll(parsePopeStrict, [
+    expectAll(strictYesNo, [
       ['No</s>', 'no'],
       ['NO', 'no'],
       ['No\nThere is no cat', 'no'],
@@ -129,7 +131,7 @@ describe('strict parsers', () => {
       ],
     ));
   test('gqa', () =>
-    expectAll(parseGqaStrict, [
+    expectAll(strictShortAnswer, [
       ['The dog.', 'dog'],
       [' a  dog ', 'dog'],
       ['"Yes"!', 'yes'],

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Judged, scored and sampled records: what the annotations and log-probs of our own stages become.
 // Covers src/benchmarks/consistency/score.ts src/benchmarks/rewards/score.ts src/benchmarks/length/score.ts src/benchmarks/hallucination/score.ts
-// Covers src/benchmarks/scoring/objects.ts src/benchmarks/scoring/answers.ts src/benchmarks/scoring/choice.ts src/benchmarks/scoring/score-row.ts
+// Covers src/benchmarks/scoring/objects.ts src/benchmarks/scoring/answers.ts src/benchmarks/scoring/join.ts src/benchmarks/scoring/choice.ts src/benchmarks/scoring/score-row.ts
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { buildVocabulary, objectFinder, pluralOf } from '../../src/benchmarks/scoring/objects.ts';

@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { benchmarks } from '../../src/benchmarks/by-name.ts';
-import { loadGuide } from '../../src/stages/annotate/guide.ts';
+import { guideNames, loadGuide } from '../../src/stages/annotate/guide.ts';
 import { importFormats } from '../../src/stages/import/index.ts';
 import { root, runCli, temporaryFolder } from '../support/run-cli.ts';
 
@@ -34,6 +34,7 @@ test('each folder is registered by its name, says what it is, and its guides loa
     for (const file of readdirSync(folder).filter((file) => file.endsWith('.guide.md'))) {
       const guide = file.slice(0, -'.guide.md'.length);
       assert.equal(loadGuide(guide).name, guide);
+      assert.match(prose, new RegExp(`^guide ${guide}: .`, 'm'), name);
     }
     for (const { method, scores } of benchmark.published ?? [])
       assert.ok(Object.values(scores).length > 0, `${name}: ${method}`);
@@ -82,7 +83,7 @@ export const toy: Benchmark = {
 };
 `,
   'toy.guide.md': readFileSync(join(root, 'guides/helpsteer.md'), 'utf8').replace('name: helpsteer', 'name: toy'),
-  'man.md': 'import: toy.jsonl.\neval: truths in percent.\n',
+  'man.md': 'import: toy.jsonl.\neval: truths in percent.\nguide toy: grades of toys.\n',
 };
 
 test('a toy benchmark: a folder and a line', { timeout: 120_000 }, async () => {
@@ -113,7 +114,7 @@ test('a toy benchmark: a folder and a line', { timeout: 120_000 }, async () => {
   node(['scripts/benchmarks.ts']);
   assert.match(readFileSync(join(copy, 'METHODS.md'), 'utf8'), /^\| toy \| {2}\| the answer is the truth \|$/m);
   node(['scripts/man.ts']);
-  for (const page of ['import', 'eval'])
+  for (const page of ['import', 'eval', 'annotate'])
     assert.match(readFileSync(join(copy, `man/vpref-${page}.1`), 'utf8'), /toy/, page);
 });
 
@@ -128,6 +129,10 @@ test('a name that is none of them: the error lists them, exit 2', async () => {
     [
       ['eval', 'compare', answers, answers],
       `vpref eval: --on: expected the benchmark that scores both runs (${names}), got nothing\n`,
+    ],
+    [
+      ['annotate', '--judge', 'openai:m', '--guide', 'nowhere.md', '-'],
+      `vpref annotate: --guide: expected one of ${guideNames().join(', ')}, or a file, got "nowhere.md"\n`,
     ],
     [
       ['import', 'coco'],

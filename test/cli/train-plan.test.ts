@@ -50,7 +50,15 @@ test('the engine reads every setting that it is given', { skip: withoutEngine },
   const { policy } = await openFixture(DEMO);
   const read: unknown[] = [];
   const settings = new Proxy(
-    { ...plan({ 'lora-r': 2 }).settings, totalSteps: 10, memoryBudget: 0, numRanks: 1, zero: 0 },
+    {
+      ...plan({ 'lora-r': 2 }).settings,
+      totalSteps: 10,
+      memoryBudget: 0,
+      numRanks: 1,
+      zero: 0,
+      loraRanks: [],
+      loraAlphas: [],
+    },
     {
       get(target, name) {
         read.push(name);

@@ -2,7 +2,16 @@
 // The examples of --help and the manual pages: every flag in them exists, and those that need neither a model nor a
 // network run on files of the names they use.
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { type CommandEntry, listExamples, readCommands } from '../../scripts/manifest.ts';
@@ -52,7 +61,9 @@ describe('the scripts in examples/', () => {
       .filter((name) => name !== 'chain.bash')
       .map((name) => `examples/${folder}/${name}`),
   );
-  for (const path of [...scripts, 'examples/demo.sh', 'examples/make/Makefile', 'examples/make/li2024.mk'])
+  const graphs = readdirSync(join(root, 'examples/make')).map((name) => `examples/make/${name}`);
+  // rounds.sh leaves all work to rounds.mk.
+  for (const path of [...scripts.filter((name) => !name.endsWith('/rounds.sh')), 'examples/demo.sh', ...graphs])
     test(`${path}: every flag in it exists`, () => {
       const text = readFileSync(join(root, path), 'utf8').replaceAll('$(VPREF)', 'vpref').replace(/\\\n/g, ' ');
       const lines = text.split('\n').filter((line) => !line.startsWith('#') && !/\$VPREF|^ *title /.test(line));
@@ -106,6 +117,71 @@ describe("the papers' figures in examples/", () => {
       assert.match(text, /^import lrv a\.json --limit 2562 --image-root images /m);
       assert.match(text, /^import scigraphqa b\.json --limit 2522 --image-root figures /m);
     }
+  });
+});
+
+describe('rounds of alignment', () => {
+  // Everything but the gate is noted and makes its file; a round's score is what the folder says.
+  const stub = `#!/bin/bash
+echo "$*" >>calls
+[ "$1 $2" = "eval gate" ] && exec "$REAL" "$@"
+[ "$1 $2" = "eval pope" ] && { file=\${3%.pope.ndjson}; echo '{"benchmark":"pope","split":"all","score":'$(cat score.\${file#out/round-})'}'; exit; }
+[ "$1" = eval ] && exit
+while [ $# -gt 0 ]; do
+  case $1 in -o) out=$2 ;; esac
+  shift
+done
+case $out in *.adapter) mkdir -p "$out"; touch "$out/adapter_model.safetensors" ;; *) touch "$out" ;; esac
+`;
+  async function rounds(scores: number[], settings: string, cwd = temporaryFolder('rounds')) {
+    for (const [round, score] of scores.entries()) writeFileSync(join(cwd, `score.${round}`), String(score));
+    if (!existsSync(join(cwd, 'stub'))) {
+      for (const name of ['data.json', 'pope.json']) writeFileSync(join(cwd, name), '');
+      writeFileSync(join(cwd, 'captions.json'), '{"question_id":1,"image":"a.png"}\n');
+      writeFileSync(join(cwd, 'stub'), stub, { mode: 0o755 });
+    }
+    const line = `REAL=$(command -v vpref) make -s -f ${join(root, 'examples/make/rounds.mk')} VPREF=./stub MODEL=m DATA=data.json IMAGES=. POPE=pope.json POPE_IMAGES=. CAPTIONS=captions.json DIR=out ROUNDS=${scores.length - 1} GATE="--require 'pope.score >= -1 from best'" ${settings}`;
+    const { code, stderr } = await runShell(line, { cwd });
+    return { cwd, code, stderr, calls: readFileSync(join(cwd, 'calls'), 'utf8').trimEnd().split('\n') };
+  }
+  const made = (calls: string[], verb: string) => calls.filter((call) => call.startsWith(`${verb} `));
+
+  test('each round samples with, refers to and goes on from the one before', async () => {
+    const { calls, code, stderr } = await rounds([80, 82, 81.5], 'LR_2=1e-6');
+    assert.equal(code, 0, stderr);
+    const [first, second] = made(calls, 'train');
+    assert.match(first!, /--lora-r 64 .*--lr 5e-5 .*-o out\/round-1.adapter /);
+    assert.match(second!, /^train out\/round-2.ref.ndjson .*--init-adapter out\/round-1.adapter .*--lr 1e-6 /);
+    assert.doesNotMatch(second!, /--lora-r/);
+    assert.match(made(calls, 'precompute-ref')[1]!, /--adapter out\/round-1.adapter out\/round-2.pairs.ndjson/);
+    assert.match(
+      calls.find((call) => /^sample .*round-2.views/.test(call))!,
+      /--adapter out\/round-1.adapter --views all/,
+    );
+    assert.doesNotMatch(calls.find((call) => /^sample .*round-1.views/.test(call))!, /--adapter/);
+  });
+
+  test('a round that is worse ends make; with back the next one starts from the best', async () => {
+    const stopped = await rounds([80, 82, 50, 83], 'ON_WORSE=stop');
+    assert.equal(stopped.code, 2);
+    assert.match(stopped.stderr, /requirement failed: pope.score >= -1 from best: got -32 \(50; best 82\)/);
+    assert.match(stopped.stderr, /round 2 is worse than round 1/);
+    assert.equal(made(stopped.calls, 'train').length, 2);
+    const back = await rounds([80, 82, 50, 83], 'ON_WORSE=back', stopped.cwd);
+    assert.equal(back.code, 0, back.stderr);
+    const trained = made(back.calls, 'train');
+    // What was done before is not done again.
+    assert.equal(trained.length, 3);
+    assert.match(trained[2]!, /--init-adapter out\/round-1.adapter /);
+    assert.equal(readFileSync(join(back.cwd, 'out/round-3.best'), 'utf8'), '3\n');
+  });
+
+  test('a judge takes the place of the views', async () => {
+    const { calls, code, stderr } = await rounds([80, 80], "JUDGE='exec:a judge' GUIDE=yes-no");
+    assert.equal(code, 0, stderr);
+    assert.equal(made(calls, 'augment').length, 0);
+    assert.match(made(calls, 'annotate')[0]!, /--judge exec:a judge --guide yes-no out\/round-1.sampled.ndjson/);
+    assert.match(made(calls, 'pair')[0]!, /--rule score/);
   });
 });
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/records/steerlm.ts
+// Covers src/records/steerlm.ts src/records/claim.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Row } from '../../src/flow/stage.ts';
@@ -148,6 +148,35 @@ test('score: equal texts are no pair unless --faithful; K negatives differ', asy
   const many = await one('score', sampled([9, 1, 2, 3, 8], ['x', 'y', 'y', 'z', 'w']), { rules: { negatives: 5 } });
   assert.deepEqual([...(many.rejected as string[])].sort(), ['y', 'z']);
   assert.equal((many.rejected_score as number[]).length, 2);
+});
+
+test('score --by claims: the fewer doubtful claims, averaged over runs; no claims, no part', async () => {
+  const claimed = (lists: number[][], more: Partial<Annotation> = {}): Annotation => ({
+    ...{ guide: 'claims', judge: 'j', run: 1, outcome: 'ok' },
+    claims: lists.map((list) => list.map((p) => ({ text: 'c', p_yes: p, mass: 1 }))),
+    ...more,
+  });
+  const scoring = { metrics: {}, by: 'claims' as const, doubt: 0.5 };
+  const rules = { margin: 1, scoring };
+  const responses = answers('one', 'two', 'three', 'none');
+  const first = claimed([[0.4, 0.5], [0.9, 0.1], [0.1, 0.2, 0.3], []]);
+  // Metrics of another guide are not asked for.
+  const annotations = [first, claimed([[0.9], [0.9], [0.1], []], { run: 2 }), graded([1, 2, 3, 4])];
+  const row = await one('best-of-n', { responses, annotations }, { rules });
+  assert.deepEqual([row.chosen, row.chosen_score, row.rejected, row.rejected_score], ['one', -0.5, 'three', -2]);
+  assert.deepEqual(row.pair, { rule: 'best-of-n', by: 'claims', doubt: 0.5, runs: 2, chosen: 0, rejected: 2 });
+  const strict = { rules: { margin: 1, scoring: { ...scoring, doubt: 0.05 } } };
+  assert.equal(await drop('score', { responses, annotations: [first] }, strict), 'scores within the margin');
+  assert.equal(
+    await drop('score', { responses, annotations: [graded([1, 2, 3, 4])] }, { rules }),
+    'no annotation asked for',
+  );
+  const alone = claimed([[0.4], [], [], []]);
+  assert.equal(await drop('score', { responses, annotations: [alone] }, { rules }), 'fewer than two scored answers');
+  assert.match(
+    (await failure('score', { responses, annotations: [claimed([[0.4]])] }, { rules }))!,
+    /annotations\[0\]\.claims: expected 4 entries, one per response, got 1/,
+  );
 });
 
 test('scores: runs are averaged, failed ones left out, one can be picked; nulls are no grade', async () => {

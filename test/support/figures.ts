@@ -12,7 +12,7 @@ export function rowOf(rows: readonly ScoreRow[], split = 'all', model?: string):
 
 /** Equal but for the rounding of the last digits. */
 export function near(got: unknown, expected: number, name = ''): void {
-  assert.ok(Math.abs(Number(got) - expected) < 1e-9, `${name}: expected ${expected}, got ${got}`);
+  assert.ok(Math.abs(Number(got) - expected) < 1e-12, `${name}: expected ${expected}, got ${got}`);
 }
 
 export function assertFigures(row: ScoreRow, expected: Record<string, number | null>): void {

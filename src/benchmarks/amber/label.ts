@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is true of an AMBER question, from annotations.json or from records of `import amber`.
+
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
-import type { Label, OwnLabel } from '../scoring/answers.ts';
-import { rowId } from '../scoring/answers.ts';
+import { type Label, type OwnLabel, rowId } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
 
 export const GENERATIVE = 'generative';

@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // AMBER: yes-no questions, where no is the positive class, and descriptions. Source: junyangwang0410/AMBER inference.py,
 // whose counters start at 0.001 and whose F1 is made of rounded figures; `--parse strict` has neither.
+
 import { pythonRound } from '../../python/number.ts';
-import { parsePopeStrict } from '../pope/score.ts';
-import {
-  type Answer,
-  countStates,
-  type Joined,
-  labelsOfRecords,
-  readAnswers,
-  withoutUnasked,
-} from '../scoring/answers.ts';
+import { type Answer, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
+import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { type EvalOptions, finite } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { clusteredInterval } from '../scoring/statistics.ts';
+import { strictYesNo } from '../scoring/yes-no.ts';
 import { describe, type Named, readAmberTables } from './describe.ts';
 import { type AmberLabel, annotationLabels, GENERATIVE, ownLabel } from './label.ts';
 
@@ -51,9 +46,9 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
       );
     return { answers, labels: asked };
   },
-  mark(joined, { tables: files, options }) {
+  mark(joined, { tables: files, options }, notes) {
     const tables = joined.some(({ label }) => label.kind === GENERATIVE) ? readAmberTables(files) : undefined;
-    return joined.map((question) => {
+    const questions = joined.map((question): AmberQuestion => {
       const { label, answer } = question;
       const isScored = answer !== undefined && answer.failed === undefined;
       const isText = isScored && label.kind === GENERATIVE;
@@ -65,6 +60,12 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
         hasSimilar: tables?.similar !== undefined,
       };
     });
+    const others = questions.filter((one) => one.isScored && isQuestion(one) && one.said === undefined).length;
+    if (others > 0 && options.parse === 'official')
+      notes.push(
+        `${others} answers are not exactly Yes or No, and count as neither, as in the script (--parse strict reads them)`,
+      );
+    return questions;
   },
   parts(questions) {
     const part = (split: string, kinds: readonly string[]) =>
@@ -90,18 +91,14 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
       return { ...{ n: 0, score: null }, ...(yesNo ?? described), ...states };
     const { ci95, clusters, ...questionFigures } = yesNo;
     // The paper's sum of both: (100 - CHAIR + F1) / 2.
-    const score = finite((100 - (described.chair ?? Number.NaN) + (yesNo.f1 ?? Number.NaN)) / 2);
+    const chair = described.printed ?? described.score ?? Number.NaN;
+    const score = finite((100 - chair + (yesNo.f1 ?? Number.NaN)) / 2);
     return {
       ...questionFigures,
       ...described,
-      ...{
-        n: scored.length,
-        score,
-        printed: undefined,
-        amber_score: score,
-        ci95: null,
-        clusters: clusterCount(scored),
-      },
+      ...{ n: scored.length, score, printed: undefined },
+      ...officialNames({ amber_score: score }, texts[0]!.hasSimilar),
+      ...{ ci95: null, clusters: clusterCount(scored) },
       ...states,
     };
   },
@@ -117,7 +114,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
 
 // The official files hold Yes or No and nothing else: strings are compared.
 function readYesNo(text: string, { parse }: EvalOptions): 'yes' | 'no' | undefined {
-  if (parse === 'strict') return parsePopeStrict(text);
+  if (parse === 'strict') return strictYesNo(text);
   return text === 'Yes' ? 'yes' : text === 'No' ? 'no' : undefined;
 }
 
@@ -158,6 +155,12 @@ function yesNoFigures(part: readonly AmberQuestion[], split: string, { parse }: 
   };
 }
 
+/** Without near words a figure is not the official one, and does not go by its name. */
+function officialNames(figures: Readonly<Record<string, number | null>>, hasSimilar: boolean) {
+  if (hasSimilar) return figures;
+  return Object.fromEntries(Object.entries(figures).map(([name, value]) => [`exact_${name}`, value]));
+}
+
 /** CHAIR, cover, Hal and Cog. */
 function descriptionFigures(part: readonly AmberQuestion[], { parse }: EvalOptions) {
   const named = part.map((question) => question.named!);
@@ -167,25 +170,21 @@ function descriptionFigures(part: readonly AmberQuestion[], { parse }: EvalOptio
   const count = (key: keyof Named) => sumOf(named, (one) => one[key]);
   const chair = raw(count('hallucinated'), count('nouns'));
   const clean = named.filter(({ hallucinated }) => hallucinated === 0).length;
+  const numTruths = sumOf(part, ({ label }) => label.truth.length);
+  const numImagined = sumOf(part, ({ label }) => label.hallu.length);
+  const hasSimilar = part[0]!.hasSimilar;
+  const figures = {
+    chair: printed(chair),
+    cover: printed(raw(count('covered'), numTruths)),
+    hal: printed(100 - raw(clean, part.length)),
+    cog: printed(raw(count('imagined'), numImagined)),
+  };
   return {
     n: part.length,
     score: finite(chair),
     ...(isOfficial && { printed: printed(chair) }),
-    chair: printed(chair),
-    cover: printed(
-      raw(
-        count('covered'),
-        sumOf(part, ({ label }) => label.truth.length),
-      ),
-    ),
-    hal: printed(100 - raw(clean, part.length)),
-    cog: printed(
-      raw(
-        count('imagined'),
-        sumOf(part, ({ label }) => label.hallu.length),
-      ),
-    ),
-    similar: part[0]!.hasSimilar ? 'table' : 'none',
+    ...officialNames(figures, hasSimilar),
+    similar: hasSimilar ? 'table' : 'none',
     ...clusteredInterval(
       part.map(({ label, named }) => ({ cluster: label.cluster, sums: [named!.hallucinated, named!.nouns] })),
       ([hallucinated, nouns]) => (100 * hallucinated!) / nouns!,

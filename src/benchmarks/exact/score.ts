@@ -4,7 +4,6 @@
 import { pythonStrip } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue } from '../../records/field.ts';
-import { parseGqaStrict } from '../gqa/score.ts';
 import { type Answer, type Label, labelsOfRecords, type OwnLabel, readAnswers, rowId } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
 import {
@@ -15,6 +14,7 @@ import {
   markedItems,
   partsBy,
 } from '../scoring/scorer.ts';
+import { strictShortAnswer } from '../scoring/short-answer.ts';
 
 interface ExactLabel extends Label {
   answers: string[];
@@ -32,7 +32,7 @@ export const scoreExact = benchmarkScorer<ExactLabel, Answer, MarkedQuestion<Exa
         : labelsOfRecords(answers, '--labels FILE, or records that carry "reference"', recordLabel),
   }),
   mark(joined, { options }): MarkedQuestion<ExactLabel>[] {
-    const read = options.parse === 'official' ? pythonStrip : parseGqaStrict;
+    const read = options.parse === 'official' ? pythonStrip : strictShortAnswer;
     return joined.map(({ label, answer }) => {
       if (answer === undefined || answer.failed !== undefined) return { label, answer, mark: undefined };
       const said = read(answer.text);

@@ -4,10 +4,12 @@
 import { pythonSplit } from '../../python/text.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
-import { type Answer, countStates, type Joined, type Label, readAnswers } from '../scoring/answers.ts';
+import { type Answer, type Label, readAnswers } from '../scoring/answers.ts';
 import { type EvalFile, type JsonObject, objectEntries } from '../scoring/file.ts';
+import { countStates, type Joined } from '../scoring/join.ts';
 import { accuracy, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
+import { strictShortAnswer } from '../scoring/short-answer.ts';
 import { meanOf } from '../scoring/statistics.ts';
 
 interface GqaLabel extends Label {
@@ -29,15 +31,6 @@ interface GqaLabel extends Label {
 /** LLaVA's conversion: trailing full stops off, lower case, nothing else. */
 export function parseGqaOfficial(text: string): string {
   return text.replace(/\.+$/, '').toLowerCase();
-}
-
-/** The same without outer blanks and closing marks, inner blanks as one, and without a leading article. */
-export function parseGqaStrict(text: string): string {
-  return text
-    .toLowerCase()
-    .replace(/\s+/gu, ' ')
-    .replace(/^[\s"']+|[\s.!,;"']+$/gu, '')
-    .replace(/^(?:a|an|the) (?=\S)/, '');
 }
 
 interface GqaQuestion extends Joined<GqaLabel> {
@@ -101,7 +94,7 @@ function isScored(question: GqaQuestion): question is ScoredQuestion {
 // The official script stops at a missing prediction; with --allow-missing it is left out in both modes.
 function predicted({ answer }: Joined<GqaLabel>, parse: 'official' | 'strict'): string | undefined {
   if (answer === undefined || answer.failed !== undefined) return undefined;
-  if (parse === 'strict') return parseGqaStrict(answer.text);
+  if (parse === 'strict') return strictShortAnswer(answer.text);
   return isPrediction(answer) ? answer.text : parseGqaOfficial(answer.text);
 }
 
@@ -111,7 +104,7 @@ function isPrediction(answer: Answer): boolean {
 }
 
 function truth(label: GqaLabel, parse: 'official' | 'strict'): string {
-  return parse === 'strict' ? parseGqaStrict(label.answer) : label.answer;
+  return parse === 'strict' ? strictShortAnswer(label.answer) : label.answer;
 }
 
 type ScoredQuestion = GqaQuestion & { said: string };

@@ -4,17 +4,9 @@
 
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
-import {
-  type Answer,
-  countStates,
-  type Joined,
-  type Label,
-  labelsOfRecords,
-  type OwnLabel,
-  readAnswers,
-  rowId,
-} from '../scoring/answers.ts';
+import { type Answer, type Label, labelsOfRecords, type OwnLabel, readAnswers, rowId } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
+import { countStates, type Joined } from '../scoring/join.ts';
 import { buildVocabulary, objectFinder, readSynonyms } from '../scoring/objects.ts';
 import { finite } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';

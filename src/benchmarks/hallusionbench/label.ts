@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A question of HallusionBench by its place: CATEGORY_SUBCATEGORY_SET_FIGURE_QUESTION. VLMEvalKit's index has the kind of
 // figure as its third part, which the official sample answers number in another way: it is no part of the id.
+
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import type { Label } from '../scoring/answers.ts';

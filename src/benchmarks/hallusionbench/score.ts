@@ -5,21 +5,14 @@
 import { pythonSplit } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
-import { parsePopeStrict } from '../pope/score.ts';
-import {
-  type Answer,
-  countStates,
-  isRecord,
-  type Joined,
-  labelsOfRecords,
-  readAnswers,
-  withoutUnasked,
-} from '../scoring/answers.ts';
+import { type Answer, isRecord, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
 import type { EvalFile, FileRow } from '../scoring/file.ts';
+import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { holdGuide, readJudged, scoreOf } from '../scoring/judged.ts';
 import { accuracy, type EvalOptions, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { meanOf } from '../scoring/statistics.ts';
+import { strictYesNo } from '../scoring/yes-no.ts';
 import { type FigureLabel, figureLabel, idOfIndex, labelOfId } from './label.ts';
 
 type Outcome = 'correct' | 'wrong' | 'unclear';
@@ -114,7 +107,7 @@ function markQuestion(question: Joined<FigureLabel, FigureAnswer>, parse: 'offic
 function outcomeOf(answer: Answer, label: FigureLabel, parse: 'official' | 'strict'): Outcome {
   if (label.isYes === undefined)
     throw new RecordError(label.at, 'gt_answer', '0 or 1, for answers that no judge has read', 'nothing');
-  const said = parse === 'official' ? parseYesNoOfficial(answer.text) : parsePopeStrict(answer.text);
+  const said = parse === 'official' ? parseYesNoOfficial(answer.text) : strictYesNo(answer.text);
   return said === undefined ? 'unclear' : (said === 'yes') === label.isYes ? 'correct' : 'wrong';
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // How far a judge agrees with people: of pairs with a preferred answer, how often the judge prefers it too, by its verdicts
 // or by its scores or probabilities. VL-RewardBench (Li et al. 2024, 2411.17451).
+
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { Annotation } from '../../records/record.ts';
-import { type Answer, type Joined, type Label, labelsOfRecords, rowId } from '../scoring/answers.ts';
+import { type Answer, type Label, labelsOfRecords, rowId } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
+import type { Joined } from '../scoring/join.ts';
 import { readEntries } from '../scoring/judged.ts';
 import { type EvalOptions, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer, partsBy } from '../scoring/scorer.ts';

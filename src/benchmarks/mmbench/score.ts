@@ -6,17 +6,10 @@ import { isPandasMissing } from '../../python/pandas.ts';
 import { PYTHON_SPACE, pythonLength, pythonSplit } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
-import {
-  type Answer,
-  countStates,
-  type Joined,
-  type Label,
-  labelsOfRecords,
-  type OwnLabel,
-  readAnswers,
-} from '../scoring/answers.ts';
+import { type Answer, type Label, labelsOfRecords, type OwnLabel, readAnswers } from '../scoring/answers.ts';
 import { LETTERS, likeliestLetter, strictLetter } from '../scoring/choice.ts';
 import type { EvalFile } from '../scoring/file.ts';
+import { countStates, type Joined } from '../scoring/join.ts';
 import { isOfGuide } from '../scoring/judged.ts';
 import { accuracy, groupBy, type Marked } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';

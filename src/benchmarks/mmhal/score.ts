@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // MMHal-Bench: a judge's rating from 0 to 6, below 3 a hallucination. Source: LLaVA-RLHF's MMHal-Bench-eval/eval_gpt4.py,
 // RLAIF-V eval/summarize_gpt_mmhal_review.py (informativeness).
+
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import { withoutReasoning } from '../../text/reasoning.ts';
-import type { Answer, Joined, Label } from '../scoring/answers.ts';
+import type { Answer, Label } from '../scoring/answers.ts';
 import type { EvalFile, JsonObject } from '../scoring/file.ts';
+import type { Joined } from '../scoring/join.ts';
 import { holdRecords, readJudged, scoreOf } from '../scoring/judged.ts';
 import { type EvalOptions, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer } from '../scoring/scorer.ts';

@@ -6,8 +6,9 @@ import { pythonFloat } from '../../python/number.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import { withoutReasoning } from '../../text/reasoning.ts';
-import { type Answer, type Joined, type Label, place, rowId } from '../scoring/answers.ts';
+import { type Answer, type Label, place, rowId } from '../scoring/answers.ts';
 import type { EvalFile, JsonObject } from '../scoring/file.ts';
+import type { Joined } from '../scoring/join.ts';
 import { holdGuide, holdRecords, type Judged, readEntries, readJudged, scoreOf } from '../scoring/judged.ts';
 import {
   type EvalInput,

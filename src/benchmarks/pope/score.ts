@@ -5,9 +5,7 @@ import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import {
   type Answer,
-  countStates,
   isRecord,
-  type Joined,
   type Label,
   labelsOfRecords,
   type OwnLabel,
@@ -16,9 +14,11 @@ import {
   rowId,
 } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
+import { countStates, type Joined } from '../scoring/join.ts';
 import { type EvalInput, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer, failedAnswers } from '../scoring/scorer.ts';
 import { type Contribution, clusteredInterval } from '../scoring/statistics.ts';
+import { strictYesNo } from '../scoring/yes-no.ts';
 
 const POPE_SPLITS = ['random', 'popular', 'adversarial'];
 
@@ -33,17 +33,6 @@ export function parsePopeOfficial(text: string): 'yes' | 'no' {
   const [sentence = ''] = text.split('.', 1);
   const words = sentence.replaceAll(',', '').split(' ');
   return words.includes('No') || words.includes('not') || words.includes('no') ? 'no' : 'yes';
-}
-
-/** What a reader reads: the first yes or no as a word of its own; without one, a negated sentence is a no; else nothing. */
-export function parsePopeStrict(text: string): 'yes' | 'no' | undefined {
-  const words: string[] = text.toLowerCase().match(/[\p{L}\p{N}]+(?:['\u2019][\p{L}]+)?/gu) ?? [];
-  const first = words.find((word) => word === 'yes' || word === 'no');
-  if (first !== undefined && words.indexOf(first) === 0) return first as 'yes' | 'no';
-  const negated = words.some((word) => word === 'not' || word === 'none' || /n['\u2019]t$/.test(word));
-  if (first === 'no' || negated) return 'no';
-  if (first === 'yes') return 'yes';
-  return /^there (?:is|are)\b/i.test(text.trim()) ? 'yes' : undefined;
 }
 
 /** Neither yes nor no in the whole answer: the official parser takes it for a yes. */
@@ -134,7 +123,7 @@ interface PopeQuestion extends Joined<PopeLabel> {
 
 function markQuestion({ label, answer }: Joined<PopeLabel>, parse: 'official' | 'strict'): PopeQuestion {
   if (answer === undefined || answer.failed !== undefined) return { label, answer, cell: undefined, unparsed: false };
-  const read = parse === 'official' ? parsePopeOfficial(answer.text) : parsePopeStrict(answer.text);
+  const read = parse === 'official' ? parsePopeOfficial(answer.text) : strictYesNo(answer.text);
   // An answer that says nothing is a wrong one: it must not be worth leaving questions open.
   const isYes = read === undefined ? !label.isYes : read === 'yes';
   const cell = isYes ? (label.isYes ? 'tp' : 'fp') : label.isYes ? 'fn' : 'tn';

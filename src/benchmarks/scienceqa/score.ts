@@ -3,16 +3,10 @@
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
-import {
-  type Answer,
-  type Joined,
-  type Label,
-  labelsOfRecords,
-  type OwnLabel,
-  readAnswers,
-} from '../scoring/answers.ts';
+import { type Answer, type Label, labelsOfRecords, type OwnLabel, readAnswers } from '../scoring/answers.ts';
 import { likeliestLetter, strictLetter } from '../scoring/choice.ts';
 import { type EvalFile, type JsonObject, objectEntries } from '../scoring/file.ts';
+import type { Joined } from '../scoring/join.ts';
 import type { Marked } from '../scoring/score-row.ts';
 import {
   accuracyFigures,

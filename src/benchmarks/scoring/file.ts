@@ -139,7 +139,7 @@ const ZIP_MARK = Buffer.from('PK\x03\x04', 'latin1');
 function listRows(text: string, path: string): FileRow[] {
   return text.split('\n').flatMap((line, index) => {
     const names = line.split(',').map((name) => name.trim());
-    return names[0] === '' ? [] : [{ value: { names }, at: { source: path, line: index + 1 } }];
+    return names[0] === '' ? [] : [{ value: { names, line }, at: { source: path, line: index + 1 } }];
   });
 }
 

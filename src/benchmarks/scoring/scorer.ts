@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The walk that scorers share: answers by model, each run joined with the labels, one row a part and one for all of them.
 // A scorer is its readers, its marks, its parts and its figures.
-import {
-  type Answer,
-  answersByModel,
-  countStates,
-  type Joined,
-  joinAnswers,
-  type Label,
-  modelField,
-} from './answers.ts';
+import { type Answer, answersByModel, type Label, modelField } from './answers.ts';
 import type { EvalFile } from './file.ts';
+import { countStates, type Joined, joinAnswers } from './join.ts';
 import {
   accuracy,
   type EvalInput,

@@ -5,17 +5,10 @@
 import { RecordError } from '../../records/error.ts';
 import { idText } from '../../records/exact.ts';
 import { describeValue, isObject } from '../../records/field.ts';
-import {
-  type Answer,
-  type Joined,
-  type Label,
-  labelsOfRecords,
-  type OwnLabel,
-  readAnswers,
-  withoutUnasked,
-} from '../scoring/answers.ts';
+import { type Answer, type Label, labelsOfRecords, type OwnLabel, readAnswers } from '../scoring/answers.ts';
 import { likeliestLetter, strictLetter } from '../scoring/choice.ts';
 import type { EvalFile } from '../scoring/file.ts';
+import { type Joined, withoutUnasked } from '../scoring/join.ts';
 import { groupBy, type Marked } from '../scoring/score-row.ts';
 import {
   accuracyFigures,

@@ -14,9 +14,13 @@ export interface English {
   tags(words: readonly string[]): string[];
   /** WordNetLemmatizer().lemmatize(word), as a noun. */
   noun(word: string): string;
+  /** The same, as the part of speech that the tag names; as a noun where it names none of the four. */
+  lemma(word: string, tag: string): string;
 }
 
-const ENDINGS: readonly [string, string][] = [
+type Endings = readonly (readonly [string, string])[];
+
+const NOUN_ENDINGS: Endings = [
   ['s', ''],
   ['ses', 's'],
   ['ves', 'f'],
@@ -26,6 +30,23 @@ const ENDINGS: readonly [string, string][] = [
   ['shes', 'sh'],
   ['men', 'man'],
   ['ies', 'y'],
+];
+
+const VERB_ENDINGS: Endings = [
+  ['s', ''],
+  ['ies', 'y'],
+  ['es', 'e'],
+  ['es', ''],
+  ['ed', 'e'],
+  ['ed', ''],
+  ['ing', 'e'],
+  ['ing', ''],
+];
+const ADJECTIVE_ENDINGS: Endings = [
+  ['er', ''],
+  ['est', ''],
+  ['er', 'e'],
+  ['est', 'e'],
 ];
 
 /** Whether an object is the tables. */
@@ -51,17 +72,36 @@ export function readEnglish(value: Record<string, unknown>, source: string): Eng
     tagdict: read('tagger.tagdict', isObject),
     classes: read('tagger.classes', Array.isArray),
   };
-  const exceptions = read<Record<string, string[]>>('nouns.exceptions', isObject);
-  const known = new Set(read<string[]>('nouns.lemmas', Array.isArray));
+  const lemmatizer = (part: string, endings: Endings) => {
+    const exceptions = read<Record<string, string[]>>(`${part}.exceptions`, isObject);
+    const known = new Set(read<string[]>(`${part}.lemmas`, Array.isArray));
+    return (word: string) => lemmaOf(word, { exceptions, known, endings });
+  };
+  const noun = lemmatizer('nouns', NOUN_ENDINGS);
+  const byTag: Readonly<Record<string, (word: string) => string>> = {
+    V: lemmatizer('verbs', VERB_ENDINGS),
+    J: lemmatizer('adjectives', ADJECTIVE_ENDINGS),
+    R: lemmatizer('adverbs', []),
+  };
   return {
     words: (text) => textSentences(text, sentences).flatMap(sentenceWords),
     tags: (words) => tagWords(words, tagger),
-    noun(word) {
-      const forms = Object.hasOwn(exceptions, word)
-        ? exceptions[word]!
-        : ENDINGS.filter(([old]) => word.endsWith(old)).map(([old, own]) => word.slice(0, -old.length) + own);
-      const found = [word, ...forms].filter((form) => known.has(form));
-      return found.reduce((shortest, form) => (form.length < shortest.length ? form : shortest), found[0] ?? word);
-    },
+    noun,
+    lemma: (word, tag) => (byTag[tag[0] ?? ''] ?? noun)(word),
   };
+}
+
+interface LemmaTables {
+  known: ReadonlySet<string>;
+  exceptions: Readonly<Record<string, string[]>>;
+  endings: Endings;
+}
+
+/** The shortest that WordNet knows, of the word and what it may be a form of; the word itself where it knows none. */
+function lemmaOf(word: string, { known, exceptions, endings }: LemmaTables): string {
+  const forms = Object.hasOwn(exceptions, word)
+    ? exceptions[word]!
+    : endings.filter(([old]) => word.endsWith(old)).map(([old, own]) => word.slice(0, -old.length) + own);
+  const found = [word, ...forms].filter((form) => known.has(form));
+  return found.reduce((shortest, form) => (form.length < shortest.length ? form : shortest), found[0] ?? word);
 }

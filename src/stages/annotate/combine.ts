@@ -11,27 +11,35 @@ export function combineReadings(
   guide: Guide,
   calls: PlannedCall[],
   readings: Reading[],
-): Pick<Annotation, 'scores' | 'verdict' | 'own_response'> {
+): Pick<Annotation, 'scores' | 'verdict' | 'own_response' | 'mass'> {
   const own = readings.find((reading) => reading.ownResponse !== undefined)?.ownResponse;
   const verdict =
     guide.show === 'pair' ? pairVerdict(calls, readings) : perResponse(record, calls, readings, 'verdicts');
   const scores = perResponse(record, calls, readings, 'scores');
+  const mass = perResponse(record, calls, readings, 'masses');
   return {
     ...(scores === undefined ? {} : { scores: scores as Annotation['scores'] & object }),
+    ...(mass === undefined ? {} : { mass: mass as Annotation['mass'] & object }),
     ...(verdict === undefined ? {} : { verdict }),
     ...(own === undefined ? {} : { own_response: own }),
   };
 }
 
 /** What was said about each response, in the record's order; several turns are merged and their mean is added. */
-function perResponse(record: VprefRecord, calls: PlannedCall[], readings: Reading[], key: 'scores' | 'verdicts') {
+function perResponse(
+  record: VprefRecord,
+  calls: PlannedCall[],
+  readings: Reading[],
+  key: 'scores' | 'verdicts' | 'masses',
+) {
   if (!readings.some((reading) => reading[key])) return undefined;
   const found: (object | null)[] = record.responses!.map(() => null);
   for (const [index, call] of calls.entries()) {
     for (const [place, response] of call.order.entries()) {
       const value = readings[index]![key]?.[place] as Record<string, number> | undefined;
       if (value === undefined) continue;
-      found[response] = call.turn === undefined ? value : { ...found[response], ...suffixed(value, call.turn) };
+      // Several turns, or several metrics, each with a call of its own.
+      found[response] = { ...found[response], ...(call.turn === undefined ? value : suffixed(value, call.turn)) };
     }
   }
   return calls.some((call) => call.turn !== undefined) ? found.map(withMeans) : found;

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UsageError } from '../../records/error.ts';
+import { type AllowedReply, parseReplies } from './allowed-replies.ts';
 import { type ReplyKind, replyKinds } from './replies/index.ts';
 
 /** One metric of a JSON reply. */
@@ -43,9 +44,15 @@ export interface Guide {
   topP: number | undefined;
   maxTokens: number;
   stop: string[] | undefined;
+  /** probability: what may be said. */
+  replies: AllowedReply[];
+  /** Each answer is split into claims, and the question is asked of every one. */
+  claims: boolean;
   /** Jinja templates. */
   system: string | undefined;
   user: string;
+  /** claims: how a model is asked to split an answer. */
+  split: string | undefined;
   /** Of the file's bytes. */
   sha256: string;
 }
@@ -103,7 +110,7 @@ const KEYS = new Set([
     'comment',
     'own_response',
   ],
-  ...['anchor', 'needs', 'skip', 'temperature', 'top_p', 'max_tokens', 'stop'],
+  ...['anchor', 'needs', 'skip', 'temperature', 'top_p', 'max_tokens', 'stop', 'replies', 'claims'],
 ]);
 
 /** Reads a guide: `key: value` lines between two lines of `---`, then [system] and [user] sections of Jinja text. */
@@ -124,31 +131,36 @@ export function parseGuide(text: string, file: string): Guide {
   }
   const sections = guideSections(lines, end + 1);
   if (!sections.user) fail(lines.length, 'a [user] section with text', '');
+  const settings = guideHead(head, fail);
+  if (settings.claims !== (sections.split !== undefined))
+    fail(1, 'a [split] section in a guide with claims: true, and in no other', sections.split ?? '');
   return {
-    ...guideHead(head, fail),
-    ...sections,
+    ...settings,
+    system: sections.system,
     user: sections.user!,
+    split: sections.split,
     sha256: createHash('sha256').update(text).digest('hex'),
   };
 }
 
-function guideSections(lines: string[], from: number): { system: string | undefined; user: string | undefined } {
+function guideSections(lines: string[], from: number): Partial<Record<'system' | 'user' | 'split', string>> {
   const found: Record<string, string[]> = {};
   let current: string[] | undefined;
   for (const line of lines.slice(from)) {
-    const match = /^\[(system|user)\]$/.exec(line);
+    const match = /^\[(system|user|split)\]$/.exec(line);
     if (match) {
       current = [];
       found[match[1]!] = current;
     } else current?.push(line);
   }
-  return { system: found.system?.join('\n').trim() || undefined, user: found.user?.join('\n').trim() || undefined };
+  const texts = Object.entries(found).map(([name, text]) => [name, text.join('\n').trim()] as const);
+  return Object.fromEntries(texts.filter(([, text]) => text !== ''));
 }
 
 type Head = Map<string, { value: string; line: number }>;
 type Fail = (line: number, expected: string, got: string) => never;
 
-function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'sha256'> {
+function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'split' | 'sha256'> {
   const oneOf = <T extends string>(key: string, allowed: readonly T[], fallback?: T): T => {
     const entry = head.get(key);
     if (entry === undefined && fallback !== undefined) return fallback;
@@ -172,6 +184,8 @@ function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'sha
     (word) => scoreField(word) ?? fail(head.get('scores')!.line, 'name=low..high', word),
   );
   if (reply === 'json' && scores.length === 0) fail(1, 'scores: name=low..high ... (reply: json needs them)', '');
+  const show = oneOf('show', ['all', 'each', 'pair']);
+  const replies = guideReplies(head, { reply, show, scores }, fail);
   const needs = words('needs').map((word) => {
     return word === 'reference' || word === 'choices' || word === 'context'
       ? word
@@ -181,7 +195,7 @@ function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'sha
     name: text('name') ?? fail(1, 'name: a name', ''),
     version: text('version') ?? '1',
     summary: text('summary') ?? '',
-    show: oneOf('show', ['all', 'each', 'pair']),
+    show,
     perTurn: isSet('per_turn'),
     games: oneOf('games', ['1', '2'], '1') === '2' ? 2 : 1,
     images: isSet('images'),
@@ -196,7 +210,36 @@ function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'sha
     topP: numeric('top_p'),
     maxTokens: numeric('max_tokens') ?? 1024,
     stop: text('stop') === undefined ? undefined : [text('stop')!],
+    replies,
+    claims: isSet('claims') && (reply === 'probability' || fail(head.get('claims')!.line, 'reply: probability', reply)),
   };
+}
+
+/** Keys that say nothing where no text is drawn or read. */
+const TEXT_KEYS = ['comment', 'own_response', 'anchor', 'skip', 'temperature', 'top_p', 'stop'];
+
+function guideReplies(
+  head: Head,
+  { reply, show, scores }: Pick<Guide, 'reply' | 'show' | 'scores'>,
+  fail: Fail,
+): AllowedReply[] {
+  const entry = head.get('replies');
+  if (reply !== 'probability') {
+    if (entry) fail(entry.line, 'reply: probability (replies: belongs to it)', reply);
+    return [];
+  }
+  const idle = TEXT_KEYS.find((key) => head.has(key));
+  if (idle) fail(head.get(idle)!.line, `no ${idle}: with reply: probability`, head.get(idle)!.value);
+  if (show !== 'each') fail(head.get('show')!.line, 'show: each (reply: probability)', show);
+  if (scores.length === 0) fail(1, 'scores: name=low..high ... (reply: probability needs them)', '');
+  const form = 'replies: {"NAME": [VALUE, "SPELLING", ...], ...}, two or more, each spelling once';
+  const replies = parseReplies(entry?.value ?? '') ?? fail(entry?.line ?? 1, form, entry?.value ?? '');
+  for (const { name, value } of replies) {
+    const metric = scores.find(({ minimum, maximum }) => value < minimum || value > maximum);
+    if (metric)
+      fail(entry!.line, `values within ${metric.minimum}..${metric.maximum} (${metric.name})`, `${name}: ${value}`);
+  }
+  return replies;
 }
 
 /** "helpfulness=0..4" is an integer, "quality=0.0..1.0" a number. */

@@ -7,12 +7,14 @@ import { type RunSignals, runSignals } from '../../http/flow.ts';
 import { placed, RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
 import { type Asking, askJudge, type JudgeAnswer } from './ask.ts';
+import { claimCalls, claimFields, splitCall } from './claims.ts';
 import { combineReadings } from './combine.ts';
 import { BudgetSpent } from './cost.ts';
+import type { Judge } from './judge.ts';
 import { type PlannedCall, planRun } from './plan.ts';
-import { askQuestion, type QuestionOverrides, type ReadyGuide } from './question.ts';
-import { replyReaders } from './replies/index.ts';
-import type { Reading, ReplyReader } from './replies/reading.ts';
+import { askQuestion, type QuestionOverrides, type ReadyGuide, replyReader } from './question.ts';
+import type { Reading } from './replies/reading.ts';
+import { countEntry } from './tally.ts';
 
 export interface AnnotateOptions {
   ready: ReadyGuide;
@@ -21,6 +23,8 @@ export interface AnnotateOptions {
   runs: number;
   seed: number;
   shuffle: boolean;
+  /** Splits answers into claims, in place of the judge. */
+  splitter?: Judge | undefined;
   overrides: QuestionOverrides;
   /** Unfinished rows at a time: more than calls, so that no call waits for a row to be made ready. */
   window: number;
@@ -50,6 +54,7 @@ export function annotate(options: AnnotateOptions): Stage {
       });
     } finally {
       await options.asking.judge.close();
+      await options.splitter?.close();
     }
   };
 }
@@ -84,7 +89,7 @@ class AnnotateRun {
     const made = await Promise.all(numRuns.map((run) => this.#annotateRun(row, run)));
     entries.push(...made);
     this.#asking.tally.rows += 1;
-    for (const { outcome } of entries) countOutcome(this.#asking, outcome);
+    for (const entry of entries) countEntry(this.#asking.tally, entry);
     const record = { ...row.record, annotations: [...(row.record.annotations ?? []), ...entries] };
     const bad = entries.find((entry) => entry.outcome !== 'ok');
     if (bad === undefined) return { row, records: [record] };
@@ -100,22 +105,46 @@ class AnnotateRun {
   async #annotateRun(row: Row, run: number): Promise<Annotation> {
     const { ready, seed, shuffle } = this.#options;
     const plan = planRun(row, ready.guide, { seed, run, shuffle });
-    const answers = await Promise.all(plan.calls.map((call) => this.#ask(row, call, run)));
-    return annotationEntry(row, plan.calls, answers, {
-      guide: ready.guide,
-      judge: this.#asking.judge.name,
-      run,
-      order: plan.order,
-    });
+    const about = { guide: ready.guide, judge: this.#asking.judge.name, run, order: plan.order };
+    if (ready.guide.claims) return this.#annotateClaims(row, plan.calls, about);
+    const answers = await this.#askAll(row, plan.calls, run);
+    return annotationEntry(row, plan.calls, answers, about);
+  }
+
+  async #annotateClaims(row: Row, calls: PlannedCall[], about: AboutEntry): Promise<Annotation> {
+    const splits = calls.map(splitCall);
+    const split = await this.#askAll(row, splits, about.run);
+    if (split.some(isBad)) return annotationEntry(row, splits, split, about);
+    const questions = calls.flatMap((call, index) => claimCalls(call, split[index]!.answer.reading!.claims!));
+    const asked = await this.#askAll(row, questions, about.run);
+    if (asked.some(isBad)) return annotationEntry(row, questions, asked, about);
+    const usage = totalUsage([...split, ...asked]);
+    const { splitter } = this.#options;
+    return {
+      ...entryHead(about, 'ok'),
+      ...(splitter && { split_by: splitter.name }),
+      ...claimFields(
+        row.record,
+        questions,
+        asked.map(({ answer }) => answer.reading!),
+      ),
+      ...(usage && { usage }),
+    };
+  }
+
+  /** All calls of a run at once: what begins alike is computed once. */
+  #askAll(row: Row, calls: PlannedCall[], run: number): Promise<Asked[]> {
+    return Promise.all(calls.map((call) => this.#ask(row, call, run)));
   }
 
   async #ask(row: Row, call: PlannedCall, run: number): Promise<Asked> {
     if (call.known) return { answer: { outcome: 'ok', attempt: { outcome: 'ok', text: '' }, reading: call.known } };
-    const { ready, seed, overrides } = this.#options;
+    const { ready, seed, overrides, splitter } = this.#options;
     const item = { record: row.record, call, run, seed, overrides };
-    const question = await askQuestion(ready, this.#asking.judge, item);
-    const reader: ReplyReader = replyReaders[ready.guide.reply];
-    const answer = await askJudge(this.#asking, question, (text) => reader.read(text, call.context));
+    const asking = call.isSplit && splitter ? { ...this.#asking, judge: splitter } : this.#asking;
+    const question = await askQuestion(ready, asking.judge, item);
+    const reader = replyReader(ready.guide, call);
+    const answer = await askJudge(asking, question, (text) => reader.read(text, call.context));
     return { answer, promptSha256: question.promptSha256 };
   }
 }
@@ -125,27 +154,29 @@ interface Asked {
   promptSha256?: string;
 }
 
-function countOutcome({ tally }: Asking, outcome: Outcome): void {
-  tally.outcomes[outcome] = (tally.outcomes[outcome] ?? 0) + 1;
+interface AboutEntry {
+  guide: ReadyGuide['guide'];
+  judge: string;
+  run: number;
+  order: number[] | undefined;
+}
+
+function isBad({ answer }: Asked): boolean {
+  return answer.outcome !== 'ok';
+}
+
+function entryHead({ guide, judge, run, order }: AboutEntry, outcome: Outcome): Annotation {
+  const shown = order === undefined ? {} : { order };
+  return { guide: guide.name, guide_version: guide.version, judge, run, ...shown, outcome };
 }
 
 /** The entry of one run. Only a run whose calls are all ok has scores; the others say what happened to which call. */
-function annotationEntry(
-  row: Row,
-  calls: PlannedCall[],
-  asked: Asked[],
-  about: { guide: ReadyGuide['guide']; judge: string; run: number; order: number[] | undefined },
-): Annotation {
-  const { guide, judge, run, order } = about;
-  const bad = asked.find(({ answer }) => answer.outcome !== 'ok');
+function annotationEntry(row: Row, calls: PlannedCall[], asked: Asked[], about: AboutEntry): Annotation {
+  const { guide } = about;
+  const bad = asked.find(isBad);
   const usage = totalUsage(asked);
   const head: Annotation = {
-    guide: guide.name,
-    guide_version: guide.version,
-    judge,
-    run,
-    ...(order === undefined ? {} : { order }),
-    outcome: bad?.answer.outcome ?? 'ok',
+    ...entryHead(about, bad?.answer.outcome ?? 'ok'),
     ...(bad === undefined ? {} : { message: bad.answer.message ?? '' }),
   };
   const readings = asked.map(({ answer }) => answer.reading);

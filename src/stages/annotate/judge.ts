@@ -5,6 +5,7 @@ import type { ImageLimits } from '../../http/image-part.ts';
 import type { ModelFacts } from '../../http/model-facts.ts';
 import { imageNumber } from '../../records/dialogue.ts';
 import type { VprefRecord } from '../../records/record.ts';
+import type { AllowedReply } from './allowed-replies.ts';
 import type { ReplySchema } from './schema.ts';
 
 /** One turn of the talk with the judge. */
@@ -34,6 +35,8 @@ export interface JudgeRequest {
   /** The text speaks of the images as (image 1), (image 2): each is sent after its number. */
   numberImages?: boolean;
   schema?: ReplySchema;
+  /** Nothing is to be said: the log-probability of each of these is asked for. */
+  replies?: readonly AllowedReply[];
   parameters: JudgeParameters;
   /** What a judge that is no language model may look at. */
   about: JudgedItem;
@@ -78,6 +81,10 @@ export interface Judge {
   facts: ModelFacts;
   /** The judge looks at the record itself, so the cache must too. */
   seesRecord?: boolean;
+  /** It answers requests with `replies`. */
+  readsProbabilities?: boolean;
+  /** It is shown the dialogue with an answer, and gives a number. */
+  scoresDialogues?: boolean;
   /** Asks once. Throws TransportError when no whole answer arrived; everything else is an attempt's outcome. */
   ask(request: JudgeRequest, signal: AbortSignal): Promise<Attempt>;
   close(): Promise<void>;

@@ -26,6 +26,8 @@ export interface AnnotateSettings {
   judgeOptions: JudgeOptions;
   /** Name or file. */
   guide: string;
+  /** exec:CMD that splits answers into claims, in place of the judge. */
+  claims?: string | undefined;
   runs: number;
   seed: number;
   shuffle: boolean;
@@ -63,6 +65,7 @@ export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage:
   const { concurrency } = judgeOptions;
   const stage = annotate({
     ...{ ready, runs, seed, shuffle, overrides, signal },
+    splitter: await openSplitter(settings, ready.guide),
     window: concurrency * ROWS_PER_CALL,
     asking: {
       ...{ judge, cache, price, tally, maxAttempts, maxDelayMs, seed },
@@ -76,8 +79,17 @@ export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage:
   return { stage, tally };
 }
 
+async function openSplitter({ claims, judgeOptions }: AnnotateSettings, guide: Guide): Promise<Judge | undefined> {
+  if (claims === undefined) return undefined;
+  if (!guide.claims) throw new UsageError(`--claims: expected a guide that asks of claims, got guide ${guide.name}`);
+  if (!claims.startsWith('exec:')) throw new UsageError(`--claims: expected exec:CMD, got ${JSON.stringify(claims)}`);
+  return openJudge(claims, judgeOptions);
+}
+
 /** One row: what a run over these rows would ask, and cost at most. */
 export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
+  if (loadGuide(settings.guide).claims)
+    throw new UsageError('--dry-run: how many claims there are to ask of is known only when the answers are split');
   const source = await openSource({ ...settings, judgeOptions: { ...settings.judgeOptions, isSurvey: true } });
   const price = runPrice(settings);
   if (price === undefined) settings.judgeOptions.warn(`no price is known for ${settings.judge}: give --prices FILE`);
@@ -102,6 +114,7 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   const { runs, seed, shuffle, overrides, judgeOptions } = settings;
   const ready = await readyGuide(loadGuide(settings.guide));
   const judge = await openJudge(settings.judge, judgeOptions);
+  checkUndrawn(ready.guide, judge, settings);
   checkSampling(judge, overrides);
   const leftOut = leftOutOfGuide(ready.guide, judge, overrides);
   if (leftOut.length > 0)
@@ -111,6 +124,27 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   const folder = settings.cache === undefined ? userCache(judgeOptions.environment) : settings.cache;
   const cache = folder === null ? noCache : folderCache(folder);
   return { ready, judge, cache, runs, seed, shuffle, overrides, onBadRow: judgeOptions.warn };
+}
+
+/** Replies that are no text are the same each time, and only some judges give them. */
+function checkUndrawn({ name, reply, claims }: Guide, judge: Judge, settings: AnnotateSettings): void {
+  if ((reply === 'reward') !== (judge.scoresDialogues === true))
+    throw new UsageError(
+      `--guide ${name}: guide reward goes with --judge reward:URL and with no other, got ${judge.name}`,
+    );
+  if (reply !== 'probability' && reply !== 'reward') return;
+  if (reply === 'probability' && judge.readsProbabilities !== true)
+    throw new UsageError(`--guide ${name}: asks for probabilities: expected --judge local:DIR, got ${judge.name}`);
+  const { runs, overrides } = settings;
+  if (runs > 1) throw new UsageError(`--runs: expected 1 with guide ${name} (its scores are the same each time)`);
+  const drawn = {
+    '--temperature': overrides.temperature,
+    '--top-p': overrides.topP,
+    '--max-tokens': overrides.maxTokens,
+  };
+  for (const [flag, value] of Object.entries(drawn))
+    if (value !== undefined && !claims)
+      throw new UsageError(`${flag}: expected none with guide ${name}, which draws no text`);
 }
 
 /** Two wishes of the user that the model takes only one of. */

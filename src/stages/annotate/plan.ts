@@ -25,6 +25,8 @@ export interface PlannedCall {
   numberImages: boolean;
   answers: { label: string; text: string; response: number }[];
   context: ReplyContext;
+  /** The answer is to be split into claims. */
+  isSplit?: boolean;
   /** The reply is plain without asking. */
   known?: Reading;
 }
@@ -130,10 +132,20 @@ function planEach(item: JudgedRecord, guide: Guide): PlannedCall[] {
     const numTurns = guide.perTurn ? turns.length : 1;
     for (let turn = 1; turn <= numTurns; turn += 1) {
       const call = plannedCall(item, guide, [response], guide.perTurn ? turn : undefined, anchor);
-      calls.push({ ...call, response, ...knownReading(item, guide, response) });
+      const about = { ...call, response, ...knownReading(item, guide, response) };
+      calls.push(...(guide.reply === 'probability' ? eachMetric(about, guide) : [about]));
     }
   }
   return calls;
+}
+
+/** One question a metric: its reply is the only thing that is said. */
+function eachMetric(call: PlannedCall, { scores, replies }: Guide): PlannedCall[] {
+  return scores.map((metric) => ({
+    ...call,
+    variables: { ...call.variables, metric },
+    context: { ...call.context, scores: [metric], replies },
+  }));
 }
 
 /** Index of the response that the others are judged against; -1 when the guide has none. */

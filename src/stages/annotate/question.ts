@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Template } from '@huggingface/jinja';
 import { type ImageLimits, limitsOf, pictureChange, readImageBytes } from '../../http/image-part.ts';
+import type { SpokenTurn } from '../../records/dialogue.ts';
 import { RunError } from '../../records/error.ts';
 import { imageHeader } from '../../records/image-header.ts';
 import { randomStream } from '../../records/random.ts';
@@ -10,7 +11,7 @@ import type { VprefRecord } from '../../records/record.ts';
 import type { Guide } from './guide.ts';
 import type { Judge, JudgeParameters, JudgeRequest } from './judge.ts';
 import type { PlannedCall } from './plan.ts';
-import { replyReaders } from './replies/index.ts';
+import { replyReaders, splitReader } from './replies/index.ts';
 import type { ReplyReader } from './replies/reading.ts';
 
 /** A guide ready to be asked: templates compiled. */
@@ -18,6 +19,7 @@ export interface ReadyGuide {
   guide: Guide;
   system: Template | undefined;
   user: Template;
+  split: Template | undefined;
 }
 
 /** Compiles the templates. Throws RunError naming the guide when one does not parse. */
@@ -25,7 +27,8 @@ export async function readyGuide(guide: Guide): Promise<ReadyGuide> {
   const { Template } = await import('@huggingface/jinja');
   try {
     const system = guide.system === undefined ? undefined : new Template(guide.system);
-    return { guide, system, user: new Template(guide.user) };
+    const split = guide.split === undefined ? undefined : new Template(guide.split);
+    return { guide, system, user: new Template(guide.user), split };
   } catch (cause) {
     throw new RunError('guide', `guide ${guide.name}: ${(cause as Error).message}`, { cause });
   }
@@ -56,20 +59,23 @@ export async function askQuestion(
 ): Promise<Question> {
   const { guide } = ready;
   const { record, call, run, overrides } = item;
-  const images = guide.images ? (record.images ?? []) : [];
-  const system = ready.system?.render(call.variables).trim();
-  const user = ready.user.render(call.variables).trim();
-  const reader: ReplyReader = replyReaders[guide.reply];
+  // The claims of an answer are in its words.
+  const images = guide.images && !call.isSplit ? (record.images ?? []) : [];
+  const system = guide.reply === 'reward' ? String(call.variables.system) : ready.system?.render(call.variables).trim();
+  const user = (call.isSplit ? ready.split! : ready.user).render(call.variables).trim();
+  const reader = replyReader(guide, call);
+  const replies = call.isSplit || guide.replies.length === 0 ? undefined : guide.replies;
   const schema = overrides.withoutSchema ? undefined : reader.schema?.(call.context);
   const limits = limitsOf(images.length, judge.imageLimits);
   const facts = await Promise.all(images.map((image, index) => imageFacts(image, limits, `images[${index}]`)));
   const request: Omit<JudgeRequest, 'key'> = {
     ...(system ? { system } : {}),
-    turns: [{ role: 'user', text: user }],
+    turns: guide.reply === 'reward' ? dialogueTurns(call) : [{ role: 'user', text: user }],
     images,
     ...(call.numberImages && images.length > 0 ? { numberImages: true } : {}),
     ...(schema ? { schema } : {}),
-    parameters: judgeParameters(guide, judge, item),
+    ...(replies ? { replies } : {}),
+    parameters: replies || guide.reply === 'reward' ? NOTHING_DRAWN : judgeParameters(guide, judge, item),
     about: {
       record,
       guide: guide.name,
@@ -83,6 +89,7 @@ export async function askQuestion(
     turns: request.turns,
     images: facts.map((fact) => fact.sha256),
     schema: schema ?? null,
+    ...(replies ? { replies } : {}),
   };
   const promptSha256 = sha256(JSON.stringify(shown));
   const seen = judge.seesRecord ? sha256(JSON.stringify(request.about)) : null;
@@ -94,6 +101,22 @@ export async function askQuestion(
     inputTokens: textTokens(`${system ?? ''}${user}`) + imageTokens,
   };
 }
+
+/** The dialogue as it was, with the answer at its end. */
+function dialogueTurns({ variables, answers }: PlannedCall): JudgeRequest['turns'] {
+  const turns = (variables.conversation as SpokenTurn[]).flatMap(({ role, content }) =>
+    role === 'system' ? [] : [{ role, text: content }],
+  );
+  return [...turns, { role: 'assistant', text: answers[0]!.text }];
+}
+
+/** What reads the reply to a call of this guide. */
+export function replyReader(guide: Guide, call: PlannedCall): ReplyReader {
+  return call.isSplit ? splitReader : replyReaders[guide.reply];
+}
+
+/** Of a question whose answer is read from the model, and not said. */
+const NOTHING_DRAWN: JudgeParameters = { maxTokens: 1 };
 
 /** English text has about 4.2 bytes a token; a little less errs on the dear side. */
 const BYTES_PER_TOKEN = 3.5;

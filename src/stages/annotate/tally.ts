@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts of a run, for the summary: what the judge was asked, how it ended, what it cost.
 import type { Usage } from '../../http/attempt.ts';
-import type { Outcome } from '../../records/record.ts';
+import type { Annotation, Outcome } from '../../records/record.ts';
 
 export interface Tally {
   rows: number;
@@ -17,11 +17,13 @@ export interface Tally {
   output_tokens: number;
   /** US dollars; undefined when the judge's price is not known. */
   cost: number | undefined;
+  /** Of replies that are probabilities: the masses of all scores, summed, and their number. */
+  mass: { sum: number; n: number };
 }
 
 export function newTally(hasPrice: boolean): Tally {
   const counts = { rows: 0, questions: 0, cached: 0, requests: 0, repaired: 0, input_tokens: 0, output_tokens: 0 };
-  return { ...counts, outcomes: {}, cost: hasPrice ? 0 : undefined };
+  return { ...counts, outcomes: {}, cost: hasPrice ? 0 : undefined, mass: { sum: 0, n: 0 } };
 }
 
 /** Adds one request's tokens. */
@@ -29,6 +31,25 @@ export function countUsage(tally: Tally, usage: Usage | undefined): void {
   tally.input_tokens += usage?.input_tokens ?? 0;
   tally.output_tokens += usage?.output_tokens ?? 0;
 }
+
+/** Adds the entry of one run. */
+export function countEntry(tally: Tally, { outcome, mass, claims }: Annotation): void {
+  tally.outcomes[outcome] = (tally.outcomes[outcome] ?? 0) + 1;
+  const masses = [
+    ...(mass ?? []).flatMap((one) => Object.values(one ?? {})),
+    ...(claims ?? []).flat().map(({ mass }) => mass),
+  ];
+  tally.mass.sum += masses.reduce((sum, one) => sum + one, 0);
+  tally.mass.n += masses.length;
+}
+
+/** What to say where the judge would mostly give no reply that the guide allows; undefined else. */
+export function describeMass({ mass: { sum, n } }: Tally): string | undefined {
+  if (n === 0 || sum / n >= LEAST_MASS) return undefined;
+  return `the guide's replies have ${(sum / n).toPrecision(3)} of the judge's probability on average, below ${LEAST_MASS}: it would mostly say something else, and the grades say little`;
+}
+
+const LEAST_MASS = 0.5;
 
 /** "900 ok, 3 refused; 903 questions, 40 from the cache, 871 requests; 1.2M + 0.3M tokens, 4.5 USD". */
 export function describeTally(tally: Tally): string {

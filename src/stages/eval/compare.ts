@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two runs on the same questions: who does better where, and whether that is more than chance.
-
-import { list } from '../../benchmarks/scoring/answers.ts';
+import { list } from '../../benchmarks/scoring/join.ts';
 import {
   type EvalOptions,
   type Evaluation,

@@ -86,7 +86,7 @@ export function gate(
 /** "pope.all.score >= -0.5 from base: got -1.2 (85.1, base 86.3)". */
 export function describeFailure({ require, value, baseline, difference }: GateRow): string {
   const shown = (figure: number | null | undefined) =>
-    figure === null || figure === undefined ? 'no such row' : String(Number(figure.toPrecision(6)));
+    figure === null || figure === undefined ? 'no such figure' : String(Number(figure.toPrecision(6)));
   if (baseline === undefined) return `${require}: got ${shown(value)}`;
   const from = /\sfrom\s+(\S+)$/.exec(require)![1];
   return `${require}: got ${shown(difference)} (${shown(value)}; ${from} ${shown(baseline)})`;

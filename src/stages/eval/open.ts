@@ -5,10 +5,11 @@ import { benchmarks } from '../../benchmarks/by-name.ts';
 import { isRecord } from '../../benchmarks/scoring/answers.ts';
 import { type EvalFile, parseEvalFile } from '../../benchmarks/scoring/file.ts';
 import type { EvalInput, EvalOptions, Evaluation, ScoreRow } from '../../benchmarks/scoring/score-row.ts';
-import { UsageError } from '../../records/error.ts';
-import { isObject } from '../../records/field.ts';
+import { RecordError, UsageError } from '../../records/error.ts';
+import { describeValue, isObject } from '../../records/field.ts';
 import { parseRecord } from '../../records/parse-record.ts';
 import { comparedRuns, compareRuns } from './compare.ts';
+import { type GateInput, type GateRow, gate, parseRequirement } from './gate.ts';
 
 export interface EvalSettings extends EvalOptions {
   /** Name in `benchmarks`, or "compare". */
@@ -25,10 +26,50 @@ export interface EvalSettings extends EvalOptions {
 }
 
 /** All names that `eval` knows. */
-export const benchmarkNames = [...benchmarks.keys(), 'compare'];
+export const benchmarkNames = [...benchmarks.keys(), 'compare', 'gate'];
+
+export interface GateSettings extends Pick<EvalSettings, 'read'> {
+  /** Paths of score rows. */
+  answers: string[];
+  /** NAME=ROWS; the files of one name are read as one. */
+  baselines: readonly string[];
+  requirements: readonly string[];
+}
+
+/** The paths of NAME=ROWS by name. Throws UsageError for what is not of that form. */
+export function baselinePaths(baselines: readonly string[]): Map<string, string[]> {
+  const paths = new Map<string, string[]>();
+  for (const baseline of baselines) {
+    const [, name, path] = /^([^\s=]+)=(.+)$/s.exec(baseline) ?? [];
+    if (name === undefined) throw new UsageError(`--baseline: expected NAME=ROWS, got ${JSON.stringify(baseline)}`);
+    paths.set(name, [...(paths.get(name) ?? []), path!]);
+  }
+  return paths;
+}
+
+/** What became of each requirement, over the score rows of these files. */
+export async function gateFiles({ answers, baselines, requirements, read }: GateSettings): Promise<GateRow[]> {
+  if (requirements.length === 0)
+    throw new UsageError("gate: expected --require 'BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]', got none");
+  const parsed = requirements.map(parseRequirement);
+  const load = async (paths: string[]) => (await Promise.all(paths.map((path) => scoreRows(path, read)))).flat();
+  const named = [...baselinePaths(baselines)].map(async ([name, paths]) => [name, await load(paths)] as const);
+  return gate(await load(answers), parsed, new Map(await Promise.all(named)));
+}
+
+async function scoreRows(path: string, read: GateSettings['read']): Promise<GateInput[]> {
+  const file = await loadFile(path, read);
+  if (file.rows.length === 0) throw new UsageError(emptyFile(file.path, false));
+  return file.rows.map(({ value, at }) => {
+    for (const field of ['benchmark', 'split'])
+      if (typeof value[field] !== 'string')
+        throw new RecordError(at, field, 'a name (rows that eval wrote)', describeValue(value[field]));
+    return value as GateInput;
+  });
+}
 
 export async function evaluateFiles(settings: EvalSettings): Promise<Evaluation> {
-  const load = (paths: string[]) => Promise.all(paths.map(async (path) => loadFile(path, settings)));
+  const load = (paths: string[]) => Promise.all(paths.map((path) => loadFile(path, settings.read)));
   const [answers, labels, questions, tables] = await Promise.all([
     load(settings.answers),
     load(settings.labels),
@@ -51,7 +92,7 @@ function emptyFile(path: string, hasLabels: boolean): string {
   return `${path}: expected rows, got an empty file${hint}`;
 }
 
-async function loadFile(path: string, { read }: EvalSettings): Promise<EvalFile> {
+async function loadFile(path: string, read: EvalSettings['read']): Promise<EvalFile> {
   return parseEvalFile(path === '-' ? 'stdin' : path, await read(path));
 }
 

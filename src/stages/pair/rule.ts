@@ -8,6 +8,9 @@ import type { Response, VprefRecord } from '../../records/record.ts';
 export interface Scoring {
   /** Metric -> weight in the sum. */
   metrics: Readonly<Record<string, number>>;
+  /** In place of metrics: minus the number of claims whose P(yes) is below `doubt`. */
+  by?: 'claims';
+  doubt?: number;
   /** Only annotations with this guide, by this judge, of this run; all of them, averaged, when absent. */
   guide?: string;
   judge?: string;

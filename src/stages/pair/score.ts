@@ -40,7 +40,9 @@ function pairByScore(
   const different = options.faithful ? worse : worse.filter(({ response }) => response.text !== best.response.text);
   if (different.length === 0) return { dropped: 'equal answers' };
   const rejected = distinctTexts(order(different), options.negatives ?? 1);
-  const info = { metrics: Object.keys(options.scoring.metrics), runs: runs.length, chosen: best.index };
+  const { metrics, by, doubt } = options.scoring;
+  const graded = by === undefined ? { metrics: Object.keys(metrics) } : { by, doubt };
+  const info = { ...graded, runs: runs.length, chosen: best.index };
   const seed = rule === 'score' && worse.length > 1 ? { seed: options.seed } : {};
   if (options.negatives === undefined) {
     const { response, score, index } = rejected[0]!;

@@ -2,6 +2,7 @@
 // Scores of responses from the record's annotations. Only judge runs that came out well count.
 
 import type { Row } from '../../flow/stage.ts';
+import { isDoubtful } from '../../records/claim.ts';
 import { RecordError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Annotation, Response } from '../../records/record.ts';
@@ -19,13 +20,14 @@ export interface ScoredResponse {
 const ROUNDING = 1e-9;
 
 /** Judge runs that count: outcome ok, and of the guide, judge and run asked for. */
-export function countedRuns(row: Row, { guide, judge, run }: Scoring): { annotation: Annotation; path: string }[] {
+export function countedRuns(row: Row, { guide, judge, run, by }: Scoring): { annotation: Annotation; path: string }[] {
   return (row.record.annotations ?? []).flatMap((annotation, index) => {
     const counts =
       annotation.outcome === 'ok' &&
       (guide === undefined || annotation.guide === guide) &&
       (judge === undefined || annotation.judge === judge) &&
-      (run === undefined || annotation.run === run);
+      (run === undefined || annotation.run === run) &&
+      (by === undefined || annotation.claims !== undefined);
     return counts ? [{ annotation, path: `annotations[${index}]` }] : [];
   });
 }
@@ -78,13 +80,34 @@ function missingMetric(row: Row, path: string, graded: Record<string, number>): 
 
 /** Usable responses that have a score, in the record's order. */
 export function scoredResponses(row: Row, options: RuleOptions): ScoredResponse[] {
-  const { metrics } = options.scoring;
+  const { metrics, by } = options.scoring;
+  if (by === 'claims') return scoredByClaims(row, options);
   const names = Object.keys(metrics);
   const means = meanMetrics(row, options.scoring, names);
   return usableResponses(row.record, options).flatMap(({ response, index }) => {
     const mean = means[index];
     if (mean === undefined) return [];
     return [{ response, index, score: names.reduce((sum, name) => sum + metrics[name]! * mean[name]!, 0) }];
+  });
+}
+
+/** Minus the doubtful claims, averaged over judge runs. A response without claims says nothing that could be doubted, and takes no part. */
+function scoredByClaims(row: Row, options: RuleOptions): ScoredResponse[] {
+  const runs = countedRuns(row, options.scoring);
+  const { responses = [] } = row.record;
+  for (const { annotation, path } of runs)
+    if (annotation.claims!.length !== responses.length)
+      throw new RecordError(
+        row,
+        `${path}.claims`,
+        `${responses.length} entries, one per response`,
+        String(annotation.claims!.length),
+      );
+  return usableResponses(row.record, options).flatMap(({ response, index }) => {
+    const lists = runs.map(({ annotation }) => annotation.claims![index]!).filter((claims) => claims.length > 0);
+    if (lists.length === 0) return [];
+    const doubtful = lists.map((claims) => claims.filter((claim) => isDoubtful(claim, options.scoring.doubt)).length);
+    return [{ response, index, score: -doubtful.reduce((sum, count) => sum + count, 0) / lists.length || 0 }];
   });
 }
 

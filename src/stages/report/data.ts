@@ -35,6 +35,8 @@ export interface PairItem {
   rejectedImages: number[];
   scores?: (Record<string, number> | null)[];
   responses?: string[];
+  /** Of chosen, then of each rejected answer. */
+  doubtfulClaims?: { text: string; pYes: number }[][];
 }
 
 /** Rows of one file by what they carry. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pairs: the first of each file, for reading one by one, and the pictures that they show.
+import { DOUBT, isDoubtful } from '../../records/claim.ts';
 import type { ViewOp, VprefRecord } from '../../records/record.ts';
 import { hasPixelOps, type ViewInputs, viewImages } from '../../records/view.ts';
 import type { PairItem, RecordSection } from './data.ts';
@@ -44,6 +45,7 @@ export class PairSection implements RecordSection<PairData> {
       this.#images.set(key, known);
       return known.place;
     };
+    const claims = doubtfulClaims(record);
     const view = record.views?.[0];
     const shown = rejectedPictures(record);
     return {
@@ -58,9 +60,21 @@ export class PairSection implements RecordSection<PairData> {
       view: view === undefined ? '' : view.ops.map((op) => describeOp(op)).join(' + '),
       images: (record.images ?? []).map((source) => image(source)),
       rejectedImages: shown.images.map((source, index) => image(source, shown.ops?.[index])),
+      ...(claims.some((list) => list.length > 0) && { doubtfulClaims: claims }),
       ...(ok?.scores && { scores: ok.scores, responses: (record.responses ?? []).map(({ text }) => text) }),
     };
   }
+}
+
+/** Of chosen and each rejected answer, under the last annotation that has claims. An answer is known by its text: a pair may have been turned round. */
+function doubtfulClaims({ annotations = [], responses = [], chosen, rejected, pair }: VprefRecord) {
+  const doubt = typeof pair?.doubt === 'number' ? pair.doubt : DOUBT;
+  const entry = annotations.findLast(({ outcome, claims }) => outcome === 'ok' && claims !== undefined);
+  return [chosen!, ...[rejected!].flat()].map((answer) => {
+    const index = responses.findIndex(({ text }) => text === answer);
+    const claims = entry?.claims?.[index] ?? [];
+    return claims.filter((claim) => isDoubtful(claim, doubt)).map(({ text, p_yes: pYes }) => ({ text, pYes }));
+  });
 }
 
 export function isPair({ chosen, rejected }: VprefRecord): boolean {

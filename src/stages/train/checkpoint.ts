@@ -4,6 +4,7 @@ import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';
 import { RunError, UsageError } from '../../records/error.ts';
+import type { HistoryState } from './history.ts';
 import { differences, type RunIdentity } from './run-identity.ts';
 
 /** What a checkpoint holds beside the tensors. */
@@ -11,6 +12,7 @@ interface RunState {
   /** Steps done. */
   step: number;
   run: RunIdentity;
+  history?: HistoryState | undefined;
 }
 
 const STATE_FILE = 'trainer_state.json';
@@ -26,7 +28,7 @@ export async function latestCheckpoint(dir: string): Promise<string | undefined>
 export async function saveCheckpoint(
   dir: string,
   trainer: TrainerEngine,
-  run: RunIdentity,
+  { run, history }: Omit<RunState, 'step'>,
   keep: number,
 ): Promise<string> {
   const step = trainer.stepsDone;
@@ -40,7 +42,7 @@ export async function saveCheckpoint(
     await rm(partial, { recursive: true, force: true });
     await mkdir(partial, { recursive: true });
     await trainer.save(partial, { state: true });
-    const state: RunState = { step, run };
+    const state: RunState = { step, run, history };
     await writeFile(join(partial, STATE_FILE), `${JSON.stringify(state)}\n`);
     for (const file of await readdir(partial)) await syncPath(join(partial, file));
     await rm(final, { recursive: true, force: true });
@@ -57,8 +59,12 @@ export async function saveCheckpoint(
   return final;
 }
 
-/** Loads a checkpoint into the trainer; rank 0 reads for all. Throws UsageError naming what differs when it belongs to another run. */
-export async function restoreCheckpoint(path: string, trainer: TrainerEngine, run: RunIdentity): Promise<void> {
+/** Loads a checkpoint into the trainer and returns its evaluations; rank 0 reads for all. Throws UsageError naming what differs when it belongs to another run. */
+export async function restoreCheckpoint(
+  path: string,
+  trainer: TrainerEngine,
+  run: RunIdentity,
+): Promise<HistoryState | undefined> {
   const own = trainer.rank === 0 ? JSON.stringify(await readState(path)) : '';
   const stored = JSON.parse((await trainer.exchange(own))[0]!) as RunState;
   const found = differences(stored.run, run);
@@ -67,6 +73,7 @@ export async function restoreCheckpoint(path: string, trainer: TrainerEngine, ru
       `--resume: ${path} is of a run with other rows or settings (${found.join('; ')}); give the same input and flags, or another -o DIR`,
     );
   await trainer.restore(path);
+  return stored.history;
 }
 
 async function readState(path: string): Promise<RunState> {

@@ -57,7 +57,7 @@ function chosenFalling(pairs: readonly PairReward[]): CollapseWarning | undefine
   if (!falling) return undefined;
   return {
     name: 'chosen-reward-falling',
-    message: `chosen-reward-falling: the chosen answers lose probability with the rejected ones (reward ${chosen.toFixed(2)}); lower --lr, raise --beta, or add sft to --loss`,
+    message: `the chosen answers lose probability with the rejected ones (reward ${chosen.toFixed(2)}); lower --lr, raise --beta, or add sft to --loss`,
   };
 }
 
@@ -70,7 +70,7 @@ function lengthDrift(pairs: readonly PairReward[]): CollapseWarning | undefined 
   const direction = r > 0 ? 'longer' : 'shorter';
   return {
     name: 'length-drift',
-    message: `length-drift: the reward margin follows the length difference (r = ${r.toFixed(2)}); the policy is learning to answer ${direction}; balance lengths in pair, or use simpo or ipo-token-mean`,
+    message: `the reward margin follows the length difference (r = ${r.toFixed(2)}); the policy is learning to answer ${direction}; balance lengths in pair, or use simpo or ipo-token-mean`,
   };
 }
 
@@ -79,7 +79,7 @@ function marginSaturation(pairs: readonly PairReward[]): CollapseWarning | undef
   if (saturated < 0.9) return undefined;
   return {
     name: 'margin-saturation',
-    message: `margin-saturation: ${Math.round(saturated * 100)} % of pairs have a reward margin above ${SATURATED_MARGIN}; there is nothing left to learn from them, stop earlier or raise --beta`,
+    message: `${Math.round(saturated * 100)} % of pairs have a reward margin above ${SATURATED_MARGIN}; there is nothing left to learn from them, stop earlier or raise --beta`,
   };
 }
 

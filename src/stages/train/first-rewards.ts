@@ -19,7 +19,7 @@ export function firstRewardsWarning(rows: readonly RowFigures[], dtype: 'f32' | 
   });
   if (differing.length === 0) return undefined;
   return (
-    `first-rewards: nothing is trained yet, and the rewards of ${differing.length} of the first step's ${rows.length} records are not 0 ` +
+    `nothing is trained yet, and the rewards of ${differing.length} of the first step's ${rows.length} records are not 0 ` +
     `(log-probabilities up to ${largest.toFixed(2)} nats from ref_*): these sums are of another model or other texts; compute them with precompute-ref`
   );
 }

@@ -2,23 +2,46 @@
 // The training run: rows in, one metric row a step out, checkpoints on the way.
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, StepResult, TrainerEngine, TrainerSettings, TrainRow } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { RunError, UsageError } from '../../records/error.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CollapseWatch } from './collapse.ts';
+import { evaluate } from './evaluate.ts';
 import { firstRewardsWarning } from './first-rewards.ts';
+import { HeldOut } from './held-out.ts';
+import { type EvalMetric, EvaluationHistory } from './history.ts';
 import type { MeasuredRows } from './measure.ts';
 import { planMemory } from './memory.ts';
-import { type MetricRow, pairRewards, preferenceMetrics, type RowFigures, rowFigures } from './metrics.ts';
+import {
+  type EndRow,
+  type MetricRow,
+  pairRewards,
+  preferenceMetrics,
+  type RowFigures,
+  rowFigures,
+  type TrainOutput,
+  type WarningRow,
+} from './metrics.ts';
 import { rowsOfRank, stepRows, trainingLength } from './order.ts';
 import { computeReference, everyRanks } from './reference.ts';
 import { prepareTrainRow, referenceSums } from './rows.ts';
-import { identityDigest, renderingSettings, runIdentity } from './run-identity.ts';
+import { identityDigest, recordsDigest, renderingSettings, runIdentity } from './run-identity.ts';
 
 /** Where a run is. */
 export type TrainProgress =
   | { phase: 'reference'; done: number; total: number }
   | { phase: 'steps'; done: number; total: number; row: MetricRow };
+
+export interface HeldOutInput {
+  rows: Row[];
+  /** Steps between two evaluations; absent: an epoch's. */
+  every?: number | undefined;
+  /** Evaluations without gain that end the run; 0: none do. */
+  patience: number;
+  /** What says which state the run ends in; absent without patience: the last. */
+  metric?: EvalMetric | undefined;
+}
 
 export interface TrainOptions {
   /** Output directory: the adapter at its top when the run is whole, checkpoints below. */
@@ -34,6 +57,8 @@ export interface TrainOptions {
   initAdapter?: string;
   /** Whether the model before the first step is the one that the stored sums say: rewards are 0 then. */
   startsAtReference: boolean;
+  /** Rows that are not trained on, and what is done with their metrics. */
+  heldOut?: HeldOutInput | undefined;
   /** File for the first step's gradients; the run ends after writing it when there are no steps to do. */
   saveGradients?: string | undefined;
   stop: AbortSignal;
@@ -41,6 +66,8 @@ export interface TrainOptions {
   stopCode?(): number;
   note(message: string): void;
   warn(message: string): void;
+  /** Called once: the step whose state the run starts in, and whether that state has been evaluated. */
+  onStart?(step: number, hasEvaluated: boolean): void;
   onProgress(progress: TrainProgress): void;
 }
 
@@ -54,15 +81,21 @@ export async function* train(
   needs: LossNeeds,
   context: ModelContext,
   options: TrainOptions,
-): AsyncGenerator<MetricRow, number> {
-  const { dir, settings, batchSize, shuffle, lossOn, initAdapter, stop } = options;
+): AsyncGenerator<TrainOutput, number> {
+  const { dir, settings, batchSize, shuffle, lossOn, initAdapter, stop, heldOut: held } = options;
   const { rank, numRanks } = trainer;
   const rowsOfAll = stepRows({ numRows: rows.length, batchSize, seed: settings.seed, shuffle });
   const rowsOfStep = (step: number) => rowsOfRank(rowsOfAll(step), rank, numRanks);
   const warn = rank === 0 ? options.warn : () => undefined;
   if (rank === 0) await mkdir(dir, { recursive: true });
   const rendering = await renderingSettings(rows, context);
-  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering };
+  const evaluation = held && {
+    eval: recordsDigest(held.rows),
+    evalEvery: held.every,
+    earlyStop: held.patience,
+    keepBest: held.metric,
+  };
+  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering, ...evaluation };
   const run = runIdentity(rows, settings, others, context.fingerprint);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
@@ -78,29 +111,66 @@ export async function* train(
   if (plan.activationBytes > plan.budget)
     warn('the activations may not fit the free memory even so; a smaller --batch-tokens takes less');
 
-  const prepare = (number: number) => prepareTrainRow(rows[number]!, { needs, lossOn }, context);
+  const prepareFrom = (from: readonly Row[]) => (number: number) =>
+    prepareTrainRow(from[number]!, { needs, lossOn }, context);
   const isStopped = () => trainer.agree(stop.aborted ? (options.stopCode?.() ?? 1) : 0);
   // Before restoring: the reference is the model as the run first saw it.
-  const lacking = [...rows.keys()].filter((n) => needs.reference && referenceSums(rows[n]!, needs) === undefined);
-  const reference = await computeReference(lacking, prepare, trainer, {
-    path: `${dir}/reference.ndjson`,
-    digest,
-    batch: batchSize,
-    isStopped: async () => (await isStopped()) > 0,
-    note: options.note,
-    onProgress: (done) => options.onProgress({ phase: 'reference', done, total: lacking.length }),
-  });
-  if (reference === undefined) return Math.max(1, await isStopped());
+  const loaderOf = async (from: readonly Row[], file: string) => {
+    const prepare = prepareFrom(from);
+    const lacking = [...from.keys()].filter((n) => needs.reference && referenceSums(from[n]!, needs) === undefined);
+    const reference = await computeReference(lacking, prepare, trainer, {
+      path: `${dir}/${file}`,
+      digest,
+      batch: batchSize,
+      isStopped: async () => (await isStopped()) > 0,
+      note: options.note,
+      onProgress: (done) => options.onProgress({ phase: 'reference', done, total: lacking.length }),
+    });
+    if (reference === undefined) return undefined;
+    return async (number: number): Promise<TrainRow> => {
+      const row = await prepare(number);
+      const ref = reference.get(number);
+      return ref === undefined ? row : { ...row, ref };
+    };
+  };
+  const withReference = await loaderOf(rows, 'reference.ndjson');
+  const loadHeldOut = withReference && held && (await loaderOf(held.rows, 'reference-eval.ndjson'));
+  if (withReference === undefined || (held !== undefined && loadHeldOut === undefined))
+    return Math.max(1, await isStopped());
+  const { stepsPerEpoch } = trainingLength(rows.length, batchSize, 1);
+  const warnings: WarningRow[] = [];
+  const warnInRow = (name: string, message: string) => {
+    warn(`${name}: ${message}`);
+    warnings.push({ step: trainer.stepsDone, warning: name, message });
+  };
+  const heldOut =
+    held &&
+    new HeldOut(new EvaluationHistory(held.metric ?? 'eval/loss', held.patience), {
+      dir,
+      every: held.every ?? stepsPerEpoch,
+      totalSteps: settings.totalSteps,
+      stepsPerEpoch,
+      keepsBest: held.metric !== undefined || held.patience > 0,
+      numRows: held.rows.length,
+      evaluate: () =>
+        evaluate(trainer, {
+          numRows: held.rows.length,
+          load: loadHeldOut!,
+          needs,
+          beta: settings.lossOptions.beta,
+          batch: batchSize,
+          isStopped: async () => (await isStopped()) > 0,
+        }),
+      warn: warnInRow,
+    });
   if (from !== undefined) {
-    await restoreCheckpoint(from, trainer, run);
+    const history = await restoreCheckpoint(from, trainer, run);
+    if (history !== undefined) heldOut?.history.restore(history);
     options.note(`going on after step ${trainer.stepsDone} (${from})`);
   }
 
-  const withReference = async (number: number): Promise<TrainRow> => {
-    const row = await prepare(number);
-    const ref = reference.get(number);
-    return ref === undefined ? row : { ...row, ref };
-  };
+  options.onStart?.(trainer.stepsDone, from !== undefined && (heldOut?.history.has(trainer.stepsDone) ?? true));
+
   const load = (step: number) => Promise.all(Array.from(rowsOfStep(step), withReference));
   if (options.saveGradients !== undefined) {
     await trainer.saveGradients(await load(trainer.stepsDone), options.saveGradients);
@@ -109,19 +179,20 @@ export async function* train(
   let saved = trainer.stepsDone;
   const save = async () => {
     if (saved === trainer.stepsDone) return;
-    await saveCheckpoint(dir, trainer, run, options.keepCheckpoints);
+    await saveCheckpoint(dir, trainer, { run, history: heldOut?.history.state }, options.keepCheckpoints);
+    if (rank === 0) await heldOut?.prune();
     saved = trainer.stepsDone;
   };
-  const { stepsPerEpoch } = trainingLength(rows.length, batchSize, 1);
   let stopped = 0;
   let isWhole = false;
   try {
     const isFirst = needs.reference && options.startsAtReference && trainer.stepsDone === 0;
     const checkFirst = (figures: RowFigures[]) => {
       const message = isFirst ? firstRewardsWarning(figures, context.engine.info.dtype) : undefined;
-      if (message !== undefined) warn(message);
+      if (message !== undefined) warnInRow('first-rewards', message);
     };
-    stopped = yield* steps(trainer, load, { isStopped, save, stepsPerEpoch, checkFirst }, options);
+    const stepping = { isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn: warnInRow };
+    stopped = yield* steps(trainer, load, stepping, options);
     isWhole = true;
   } finally {
     // Whatever else ends the run (a row that cannot be read any more, a loss that is not finite, a closed pipe), the steps before it stay.
@@ -129,8 +200,20 @@ export async function* train(
     if (!isWhole && numRanks === 1) await save().catch(() => undefined);
   }
   await save();
-  if (stopped === 0) await trainer.save(dir, { state: false });
+  if (stopped > 0) return stopped;
+  if (!(await heldOut?.finish(trainer))) await trainer.save(dir, { state: false });
+  if (heldOut !== undefined && rank === 0) {
+    const end = heldOut.endRow(trainer.stepsDone);
+    options.note(endNote(end, dir));
+    yield end;
+  }
   return stopped;
+}
+
+function endNote({ step, stop_reason, best_step, best_metric, best_value, kept_step }: EndRow, dir: string): string {
+  const stopped = stop_reason === 'early-stop' ? `stopped early after step ${step}; ` : '';
+  const last = kept_step === step ? '' : `; the last, step ${step}, is in its checkpoint`;
+  return `${stopped}best by ${best_metric}: step ${best_step} (${best_value.toPrecision(4)}); ${dir} holds step ${kept_step}${last}`;
 }
 
 interface Stepping {
@@ -140,13 +223,17 @@ interface Stepping {
   stepsPerEpoch: number;
   /** Looks at the rewards before any update. */
   checkFirst(figures: RowFigures[]): void;
+  heldOut: HeldOut | undefined;
+  /** Rows of what was warned of since the last row; `warn` adds one. */
+  warnings: WarningRow[];
+  warn(name: string, message: string): void;
 }
 
 // Steps until the last one, or until a rank is asked to stop; a step under way then is given up. Returns the stop code.
 async function* steps(
   trainer: TrainerEngine,
   load: (step: number) => Promise<TrainRow[]>,
-  { isStopped, save, stepsPerEpoch, checkFirst }: Stepping,
+  { isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn }: Stepping,
   {
     settings: {
       lossOptions: { beta },
@@ -154,13 +241,21 @@ async function* steps(
     },
     stop,
     saveEvery,
-    warn,
     onProgress,
   }: TrainOptions,
-): AsyncGenerator<MetricRow, number> {
+): AsyncGenerator<TrainOutput, number> {
   const watch = new CollapseWatch();
   let next = trainer.stepsDone < totalSteps ? load(trainer.stepsDone) : undefined;
-  while (trainer.stepsDone < totalSteps) {
+  next?.catch(() => undefined);
+  while (true) {
+    if (heldOut?.isDue(trainer.stepsDone)) {
+      const row = await heldOut.run(trainer);
+      if (row === undefined) return Math.max(1, await isStopped());
+      if (trainer.rank === 0) yield row;
+    }
+    if (trainer.rank === 0) yield* warnings.splice(0);
+    if (saveEvery > 0 && trainer.stepsDone > 0 && trainer.stepsDone % saveEvery === 0) await save();
+    if (trainer.stepsDone >= totalSteps || heldOut?.history.isOver) return 0;
     const asked = await isStopped();
     if (asked > 0) return asked;
     const started = performance.now();
@@ -175,16 +270,15 @@ async function* steps(
     if (result === undefined) return Math.max(1, await isStopped());
     const figures = await everyRanks(trainer, rowFigures(batch, result.rows));
     if (trainer.stepsDone === 1) checkFirst(figures);
+    heldOut?.history.stepped(preferenceMetrics(figures, beta)['rewards/accuracies']);
     if (trainer.rank === 0) {
       const seconds = (performance.now() - started) / 1000;
       const row = metricRow(figures, result, trainer, beta, stepsPerEpoch, seconds);
-      for (const { message } of watch.observe(pairRewards(figures, beta))) warn(message);
+      for (const { name, message } of watch.observe(pairRewards(figures, beta))) warn(name, message);
       onProgress({ phase: 'steps', done: trainer.stepsDone, total: totalSteps, row });
       yield row;
     }
-    if (saveEvery > 0 && trainer.stepsDone % saveEvery === 0) await save();
   }
-  return 0;
 }
 
 // Ranks on machines that see different files would train one model on two data sets.

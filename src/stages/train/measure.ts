@@ -6,6 +6,7 @@ import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { UsageError } from '../../records/error.ts';
 import { checkReference, type ReferenceSource } from './reference.ts';
+import { weightNotes } from './row-weight.ts';
 import { isTooLong, measureTrainRow, type RowOptions } from './rows.ts';
 
 /** Rows to train on, and what decides the memory of each. */
@@ -20,6 +21,7 @@ export interface MeasureOptions extends RowOptions {
   /** Undefined: any stored reference is taken. */
   referenceSource?: ReferenceSource;
   stop: AbortSignal;
+  note(message: string): void;
   warn(message: string): void;
 }
 
@@ -42,6 +44,7 @@ export async function measureRows(
     measured.rows.push(row);
     measured.sizes.push(size);
   }
+  for (const message of weightNotes(measured.rows, needs)) options.note(message);
   const numDropped = all.length - measured.rows.length;
   if (numDropped > 0) warn(`${numDropped} of ${all.length} records are too long and left out (--on-long drop)`);
   if (measured.rows.length === 0) throw new UsageError('expected at least one record that is not too long, got none');

@@ -2,6 +2,7 @@
 // One row a step, under the names that trl logs.
 import type { RowSums, TrainRow } from '../../engine/train-requests.ts';
 import type { PairReward } from './collapse.ts';
+import type { EvalMetric, EvalMetrics } from './history.ts';
 
 export interface MetricRow {
   step: number;
@@ -20,11 +21,44 @@ export interface MetricRow {
   peak_memory_bytes: number;
 }
 
+/** Held-out rows under the state after a step; 0: before the first. */
+export interface EvalRow extends EvalMetrics {
+  step: number;
+  epoch: number;
+  'eval/best_step': number;
+  'eval/seconds': number;
+}
+
+/** The last row of a run with held-out rows. */
+export interface EndRow {
+  step: number;
+  stop_reason: 'last-step' | 'early-stop';
+  best_step: number;
+  best_metric: EvalMetric;
+  best_value: number;
+  /** Whose state the output directory holds. */
+  kept_step: number;
+}
+
+/** A sign that the run is going wrong, and what to do. */
+export interface WarningRow {
+  step: number;
+  warning: string;
+  message: string;
+}
+
+export type TrainOutput = MetricRow | EvalRow | EndRow | WarningRow;
+
 /** What the metrics of a row are made from. */
-export type RowFigures = Pick<TrainRow, 'numRejected' | 'ref'> & RowSums;
+export type RowFigures = Pick<TrainRow, 'numRejected' | 'ref' | 'beta'> & RowSums;
 
 export function rowFigures(rows: readonly TrainRow[], sums: readonly RowSums[]): RowFigures[] {
-  return rows.map(({ numRejected, ref }, index) => ({ numRejected, ...(ref && { ref }), ...sums[index]! }));
+  return rows.map(({ numRejected, ref, beta }, index) => ({
+    numRejected,
+    ...(ref && { ref }),
+    ...(beta !== undefined && { beta }),
+    ...sums[index]!,
+  }));
 }
 
 /** The pairs of a step: beta x (policy - reference) of the chosen and, averaged, of the rejected answers. Reference-free losses count from 0. */
@@ -32,7 +66,7 @@ export function pairRewards(rows: readonly RowFigures[], beta: number): PairRewa
   return rows.flatMap((row) => {
     if (row.numRejected === 0) return [];
     const { policy, numTokens } = row;
-    const reward = (branch: number) => beta * (policy[branch]! - (row.ref?.[branch] ?? 0));
+    const reward = (branch: number) => (row.beta ?? beta) * (policy[branch]! - (row.ref?.[branch] ?? 0));
     const rejected = Array.from({ length: row.numRejected }, (_, k) => k + 1);
     return {
       chosenReward: reward(0),

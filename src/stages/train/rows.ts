@@ -11,6 +11,7 @@ import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
 import { expandImages, promptIds, responseIds } from '../../text/prompt-ids.ts';
 import { rowSize } from './memory.ts';
+import { weightAndBeta } from './row-weight.ts';
 
 export interface RowOptions {
   needs: LossNeeds;
@@ -50,7 +51,7 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   const prepared = preparePrompt(turns, clean, plan, context);
   if (options.needs.label && row.record.label === undefined)
     throw new RecordError(row, 'label', 'true or false (pair --rule kto)', 'nothing');
-  const base = { id: row.record.id, label: row.record.label ?? true };
+  const base = { id: row.record.id, label: row.record.label ?? true, ...weightAndBeta(row) };
   const ref = referenceSums(row, options.needs);
   const shared = ref === undefined ? base : { ...base, ref };
   if (!options.needs.rejected) {

@@ -20,9 +20,13 @@ export function runIdentity(
   model: ModelContext['fingerprint'],
 ): RunIdentity {
   const { microBatchTokens: _micro, recompute: _recompute, lossOptions, ...kept } = settings;
+  return { settings: { ...kept, ...lossOptions, ...others }, model, records: recordsDigest(rows) };
+}
+
+export function recordsDigest(rows: readonly Row[]): string {
   const hash = createHash('sha256');
   for (const { record } of rows) hash.update(`${JSON.stringify(record)}\n`);
-  return { settings: { ...kept, ...lossOptions, ...others }, model, records: hash.digest('hex') };
+  return hash.digest('hex');
 }
 
 /** How records that do not say it themselves are rendered, the date of a template that writes one included. */
@@ -43,7 +47,8 @@ export function identityDigest(identity: RunIdentity): string {
 
 /** Where two runs differ, in the words of the command line; empty when they are the same. */
 export function differences(stored: RunIdentity, now: RunIdentity): string[] {
-  const text = (value: unknown) => (value === undefined ? 'none' : String(value));
+  const text = (value: unknown) =>
+    value === undefined ? 'none' : typeof value === 'object' ? JSON.stringify(value) : String(value);
   const names = new Set([...Object.keys(stored.settings), ...Object.keys(now.settings)]);
   const settings = [...names].flatMap((name) => {
     const [there, here] = [text(stored.settings[name]), text(now.settings[name])];

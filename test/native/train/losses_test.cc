@@ -9,7 +9,7 @@
 #include <random>
 
 #include "core/error.h"
-#include "train/losses/loss.h"
+#include "train/losses/objective.h"
 
 namespace vpref {
 namespace {
@@ -312,6 +312,54 @@ TEST(Losses, RefusesUnknownNamesAndWeights) {
   EXPECT_THROW(check_loss_options(parse_losses("exo"), {.label_smoothing = 0}), Error);
   EXPECT_THROW(check_loss_options(parse_losses("sigmoid"), {.label_smoothing = 0.5}), Error);
   EXPECT_THROW(check_loss_options(parse_losses("sigmoid"), {.beta = 0}), Error);
+}
+
+// Pairs with their tokens, as the objective takes them.
+LossRow loss_row(std::mt19937& random, double weight = 1) {
+  std::uniform_real_distribution<double> sums(-30, -1);
+  LossRow row{{}, 1, true, weight};
+  for (int64_t tokens : {7, 4}) row.branches.push_back({sums(random), sums(random), tokens});
+  return row;
+}
+
+TEST(Objective, ARowOfWeightTwoCountsAsThatRowTwice) {
+  for (const char* loss : {"sigmoid", "sft", "sigmoid:0.8,bco-pair:0.2,sft:1"}) {
+    std::mt19937 random(3);
+    const std::vector<LossTerm> terms = parse_losses(loss);
+    const Objective objective{terms, {}};
+    const LossRow a = loss_row(random), b = loss_row(random);
+    LossRow doubled = a, nothing = loss_row(random, 0);
+    doubled.weight = 2;
+    EXPECT_NEAR(objective.mean(std::vector{doubled, b, nothing}, 0), objective.mean(std::vector{a, a, b}, 0), 1e-14);
+    EXPECT_EQ(objective.mean(std::vector{nothing}, 0), 0);
+  }
+}
+
+TEST(Objective, SlopesAreThoseOfTheMeanWithWeightsAndOwnBetas) {
+  std::mt19937 random(5);
+  const std::vector<LossTerm> terms = parse_losses("sigmoid:0.8,bco-pair:0.2,sft:1");
+  const Objective objective{terms, {.beta = 0.2}};
+  std::vector<LossRow> rows = {loss_row(random, 0.5), loss_row(random, 3)};
+  rows[1].beta = 0.7;
+  LossTotals totals;
+  for (const LossRow& row : rows) totals.add(row.weight, row.branches[0].num_tokens);
+  for (LossRow& row : rows) {
+    std::vector<double> slopes(row.branches.size());
+    objective.share(row, 0, totals, slopes);
+    for (size_t k = 0; k < slopes.size(); ++k) {
+      const double step = 1e-5, here = row.branches[k].policy;
+      row.branches[k].policy = here + step;
+      const double above = objective.mean(rows, 0);
+      row.branches[k].policy = here - step;
+      const double below = objective.mean(rows, 0);
+      row.branches[k].policy = here;
+      EXPECT_NEAR(slopes[k], (above - below) / (2 * step), 1e-8);
+    }
+  }
+  // The own beta is the options' for that row.
+  LossRow own = rows[0], given = rows[0];
+  own.beta = 0.7;
+  EXPECT_EQ(objective.mean(std::vector{own}, 0), (Objective{terms, {.beta = 0.7}}.mean(std::vector{given}, 0)));
 }
 
 }  // namespace

@@ -34,6 +34,10 @@ test('lemmas of nouns', () => {
   for (const [word, lemma] of golden.nouns) assert.equal(english.noun(word), lemma, word);
 });
 
+test('lemmas by tag', () => {
+  for (const [word, tag, lemma] of golden.lemmas) assert.equal(english.lemma(word, tag), lemma, `${word}/${tag}`);
+});
+
 test('a text: its sentences, then their words', () => {
   assert.deepEqual(english.words('Dr. Smith left. The dogs, too.'), [
     'Dr.',

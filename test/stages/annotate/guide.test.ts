@@ -18,24 +18,27 @@ test('every guide that comes with the program loads, has its own name and render
     meta: { category: 'detail' },
     responses: [{ text: 'RESPONSE 1' }, { text: 'RESPONSE 2' }],
   };
-  const names = [
-    'alpaca-eval',
-    'consistency',
+  const names = guideNames();
+  for (const name of [
+    'claims',
     'helpsteer',
-    'llava-bench',
+    'helpsteer-local',
     'mm-vet',
-    'mmbench-extract',
-    'mt-bench',
+    'mmhal',
     'mt-bench-pair',
-    'shr',
-  ];
-  assert.deepEqual(guideNames(), names);
+    'objects',
+    'reward',
+    'yes-no',
+  ])
+    assert.ok(names.includes(name), name);
   for (const name of names) {
     const guide = loadGuide(name);
     assert.equal(guide.name, name);
     const ready = await readyGuide(guide);
     const { calls } = planRun({ record, source: 's', line: 1 }, guide, { seed: 0, run: 1, shuffle: true });
-    const texts = calls.map((call) => `${ready.system?.render(call.variables)}\n${ready.user.render(call.variables)}`);
+    const texts = calls.map(
+      (call) => `${ready.system?.render(call.variables)}\n${(ready.split ?? ready.user).render(call.variables)}`,
+    );
     for (const text of texts) {
       assert.match(text, /RESPONSE [12]/, name);
       assert.doesNotMatch(text, /\{\{|\{%|<image>/, name);
@@ -67,7 +70,7 @@ test('every guide shows the whole dialogue, images by number where they do not c
     const { calls } = planRun({ record, source: 's', line: 1 }, guide, { seed: 0, run: 1, shuffle: true });
     for (const call of calls) {
       assert.equal(call.numberImages, true);
-      const text = ready.user.render(call.variables);
+      const text = (ready.split ?? ready.user).render(call.variables);
       for (const said of [/SYSTEM TEXT/, /Left is \(image 1\), right is \(image 2\)\./, /EARLIER ANSWER/, /Say more/])
         assert.match(text, said, name);
     }
@@ -124,6 +127,46 @@ test('what is wrong with a guide is said with its line', () => {
     );
   }
   assert.throws(() => loadGuide('no-such'), /expected one of alpaca-eval, .*or a file, got "no-such"/);
+});
+
+const likely = (...lines: string[]) =>
+  `---\nname: m\nshow: each\nreply: probability\n${lines.join('\n')}\n---\n[user]\nIs {{ answer }} right?\n`;
+const yesNo = 'replies: {"yes": [1, "Yes", "yes"], "no": [0, "No"]}';
+
+test('a guide of probabilities lists replies with values and spellings', () => {
+  const guide = parseGuide(likely('scores: good=0..1', yesNo), 'my.md');
+  assert.deepEqual(guide.replies, [
+    { name: 'yes', value: 1, spellings: ['Yes', 'yes'] },
+    { name: 'no', value: 0, spellings: ['No'] },
+  ]);
+  assert.equal(guide.claims, false);
+  const split = `${likely('scores: good=0..1', yesNo, 'claims: true')}[split]\nSplit {{ answer }}`;
+  assert.deepEqual([parseGuide(split, 'my.md').claims, parseGuide(split, 'my.md').split], [true, 'Split {{ answer }}']);
+});
+
+test('what a guide of probabilities cannot have is said with its line', () => {
+  const metric = 'scores: good=0..1';
+  const cases: [string, RegExp][] = [
+    [likely(metric), /my\.md:1: expected replies: \{"NAME": \[VALUE, "SPELLING", \.\.\.\]/],
+    [likely(yesNo), /scores: name=low\.\.high .*probability/],
+    [likely(metric, 'replies: {"yes": [1, "yes"]}'), /my\.md:6: expected replies: .*two or more/],
+    [likely(metric, 'replies: {"yes": [1, "yes"], "no": [0, "yes"]}'), /my\.md:6: .*each spelling once/],
+    [likely(metric, 'replies: {"yes": ["yes"], "no": [0, "no"]}'), /my\.md:6: expected replies/],
+    [likely(metric, 'replies: yes no'), /my\.md:6: expected replies/],
+    [likely(metric, 'replies: {"yes": [1, "yes"], "no": [-1, "no"]}'), /values within 0\.\.1 \(good\), got "no: -1"/],
+    [likely(metric, yesNo, 'temperature: 0'), /my\.md:7: expected no temperature: with reply: probability/],
+    [likely(metric, yesNo, 'claims: true'), /a \[split\] section in a guide with claims: true/],
+    [`${likely(metric, yesNo)}[split]\nx`, /a \[split\] section in a guide with claims: true, and in no other/],
+    [likely(metric, yesNo).replace('each', 'all'), /my\.md:3: expected show: each/],
+    [`${head}${yesNo}\n---\n[user]\nhi`, /my\.md:6: expected reply: probability/],
+    [`${head}claims: true\n---\n[user]\nhi\n[split]\nx`, /my\.md:6: expected reply: probability/],
+  ];
+  for (const [text, message] of cases)
+    assert.throws(
+      () => parseGuide(text, 'my.md'),
+      (cause: Error) => cause instanceof UsageError && message.test(cause.message),
+      text,
+    );
 });
 
 test('a template that does not parse is an error that names the guide', async () => {

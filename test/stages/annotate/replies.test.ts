@@ -250,3 +250,19 @@ test('SHR sentences: full stops cut, exact and contained repeats go', () => {
   ]);
   assert.deepEqual(shrSentences(' . '), []);
 });
+
+test('names: a JSON list, alone, fenced or as the last line', () => {
+  const cases: [string, string[] | undefined][] = [
+    ['["dog", "tennis racket"]', ['dog', 'tennis racket']],
+    ['[]', []],
+    ['```json\n["dog"]\n```', ['dog']],
+    ['The objects are:\n["dog"]', ['dog']],
+    ['<think>["cat"]</think>["dog"]', ['dog']],
+    ['dog, cat', undefined],
+    ['["dog", 3]', undefined],
+    ['{"objects": ["dog"]}', undefined],
+    ['["dog"', undefined],
+    ['', undefined],
+  ];
+  for (const [text, names] of cases) assert.deepEqual(read('names', text), names && { verdicts: [{ names }] }, text);
+});

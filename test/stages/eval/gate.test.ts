@@ -41,7 +41,7 @@ test('a difference to a baseline, in figures and not in their last bits', () => 
 test('a row, a figure or a baseline row that is absent fails', () => {
   for (const text of ['gqa.score >= 0', 'pope.random.score >= 0', 'pope.recall >= 0', 'pope.adversarial.f1 >= 0']) {
     assert.deepEqual([judge(text).pass, judge(text).value], [false, null], text);
-    assert.equal(describeFailure(judge(text)), `${text}: got no such row`);
+    assert.equal(describeFailure(judge(text)), `${text}: got no such figure`);
   }
   assert.equal(judge('mmvet.rec.ocr.score >= -100 from base').pass, false);
 });

@@ -49,6 +49,31 @@ test('pairs keep their texts, pictures are listed once, and the rest is counted'
   assert.deepEqual(data.pairs[1]!.rejected, ['no', 'maybe']);
 });
 
+test('doubtful claims go with the answer that they are of, below the doubt that the pair was made with', () => {
+  const annotations = [
+    {
+      ...{ guide: 'claims', judge: 'local:m', run: 1, outcome: 'ok' as const },
+      claims: [[{ text: 'a cat', p_yes: 0.3, mass: 1 }], [{ text: 'a dog', p_yes: 0.9, mass: 1 }], []],
+    },
+  ];
+  const record = {
+    ...{ id: 'a', prompt: 'q', responses: [{ text: 'X' }, { text: 'Y' }, { text: 'Z' }], annotations },
+    ...{ chosen: 'Y', rejected: ['Z', 'X'] },
+  };
+  const claimsOf = (pair: { rule: string; doubt?: number }) => {
+    const collector = new ReportCollector({ maxPairs: 9 });
+    collector.add('pairs', { ...record, pair });
+    return collector.finish('t').pairs[0]!.doubtfulClaims;
+  };
+  assert.deepEqual(claimsOf({ rule: 'score' }), [[], [], [{ text: 'a cat', pYes: 0.3 }]]);
+  assert.deepEqual(claimsOf({ rule: 'score', doubt: 0.95 }), [
+    [{ text: 'a dog', pYes: 0.9 }],
+    [],
+    [{ text: 'a cat', pYes: 0.3 }],
+  ]);
+  assert.equal(claimsOf({ rule: 'score', doubt: 0.1 }), undefined);
+});
+
 test('judges: outcomes, usage and agreement over runs; failed rows by reason', () => {
   const entry = (run: number, score: number) => ({
     guide: 'helpsteer',

@@ -11,8 +11,9 @@ import { httpJudge, type JudgeApi } from './http-judge.ts';
 import { local } from './local.ts';
 import { openai } from './openai.ts';
 import type { HttpProvider, JudgeOptions, Provider } from './provider.ts';
+import { reward } from './reward.ts';
 
-const PROVIDERS: Readonly<Record<string, Provider>> = { gemini, openai, anthropic, local, exec };
+const PROVIDERS: Readonly<Record<string, Provider>> = { gemini, openai, anthropic, local, exec, reward };
 
 /** "gemini:MODEL, openai:MODEL, ... or exec:CMD". */
 export const JUDGE_FORMS = listOf(
@@ -52,6 +53,12 @@ export function parseJudge(spec: string): JudgeSpec {
 export function computesHere(spec: string): boolean {
   const { provider } = parseJudge(spec);
   return 'computesHere' in provider && provider.computesHere === true;
+}
+
+/** The guide that this judge is asked by where none is given; undefined for the usual one. */
+export function ownGuide(spec: string): string | undefined {
+  const { provider } = parseJudge(spec);
+  return 'guide' in provider ? provider.guide : undefined;
 }
 
 /** Opens the judge of this name. Throws UsageError for what cannot be one, and for a missing key. */

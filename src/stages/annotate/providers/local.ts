@@ -22,16 +22,21 @@ export function localJudge(name: string, model: LoadedModel): Judge {
     imageTokens: () => 0,
     reasoningTokens: 0,
     facts: modelFacts(''),
+    readsProbabilities: true,
     ask: (request, signal) => askModel(model, request, signal),
     close: async () => {},
   };
 }
 
 async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
-  const { sample } = await import('../../sample.ts');
   const record: VprefRecord = { id: 'judge', prompt: messagesOf(request), images: request.images };
   // What a judge reads is no data to train on: special tokens in it are not told.
   const { onSpecialText: _, ...quiet } = context;
+  if (request.replies !== undefined) {
+    const { askProbabilities } = await import('./reply-probabilities.ts');
+    return askProbabilities(quiet, record, request.replies, signal);
+  }
+  const { sample } = await import('../../sample.ts');
   const stage = sample(sampleOptions(request.parameters), { ...quiet, stop: signal });
   for await (const { records, error } of stage(oneRow(record))) {
     // A prompt that is too long, an image that cannot be read: the row's own.

@@ -5,6 +5,7 @@ import type { BatchApi } from '../batch/api.ts';
 import type { Price } from '../cost.ts';
 import type { Judge } from '../judge.ts';
 import type { JudgeApi, JudgeApiOptions } from './http-judge.ts';
+import type { RewardApiName } from './reward-apis.ts';
 
 /** A model in memory, which the run closes. */
 export type LoadedModel = Pick<OpenModel, 'context'>;
@@ -15,6 +16,9 @@ export interface JudgeOptions {
   /** Name of the environment variable that holds the key, instead of the provider's own. */
   keyVariable?: string | undefined;
   reasoningTokens?: number | undefined;
+  /** reward: what the server speaks, and where the served model's chat template is. */
+  rewardApi?: RewardApiName | undefined;
+  rewardTemplate?: string | undefined;
   timeoutMs: number;
   concurrency: number;
   environment: Record<string, string | undefined>;
@@ -43,6 +47,8 @@ export interface OwnProvider {
   operand: string;
   /** It runs on the engine in this process. */
   computesHere?: boolean;
+  /** The guide that it is asked by, and no other. */
+  guide?: string;
   /** `operand` is what the user wrote. */
   open(operand: string, options: JudgeOptions): Promise<Judge>;
 }

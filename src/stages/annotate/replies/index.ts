@@ -2,12 +2,16 @@
 // The kinds of reply a guide may name.
 import { withoutReasoning } from '../../../text/reasoning.ts';
 import { choiceReply } from './choice.ts';
+import { claimsReply } from './claims.ts';
 import { gradeReply } from './grade.ts';
 import { jsonReply } from './json.ts';
 import { judgementReply } from './judgement.ts';
+import { namesReply } from './names.ts';
+import { probabilityReply } from './probability.ts';
 import { rankingReply } from './ranking.ts';
 import { ratingReply } from './rating.ts';
 import type { ReplyReader } from './reading.ts';
+import { rewardReply } from './reward.ts';
 import { twoScoresReply } from './two-scores.ts';
 import { verdictReply } from './verdict.ts';
 
@@ -20,7 +24,13 @@ export const replyReaders = {
   ranking: afterReasoning(rankingReply),
   choice: afterReasoning(choiceReply),
   judgement: afterReasoning(judgementReply),
+  names: afterReasoning(namesReply),
+  probability: probabilityReply,
+  reward: rewardReply,
 } satisfies Record<string, ReplyReader>;
+
+/** What is read of a call that splits an answer, whatever the guide's reply is. */
+export const splitReader = afterReasoning(claimsReply);
 
 /** What a judge thinks on its way is no reply. */
 function afterReasoning(reader: ReplyReader): ReplyReader {

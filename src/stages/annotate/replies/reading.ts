@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a reply kind makes of a judge's text.
+import type { AllowedReply } from '../allowed-replies.ts';
 import type { ReplySchema } from '../schema.ts';
 
 /** What was asked, as far as the reply depends on it. */
@@ -13,6 +14,8 @@ export interface ReplyContext {
   letters: string[];
   /** Numbered sentences of the answer, for `judgement`. */
   sentences: string[];
+  /** For `probability`; its one metric is in `scores`. */
+  replies?: readonly AllowedReply[];
 }
 
 /** A reply that was understood. */
@@ -24,6 +27,10 @@ export interface Reading {
   /** What else the judge said about each answer, in the order shown. */
   verdicts?: unknown[];
   ownResponse?: string;
+  /** probability: how much of the model's probability the allowed replies have, by metric. */
+  masses?: Record<string, number>[];
+  /** Of one answer, where the question was to split it. */
+  claims?: string[];
 }
 
 /** The reading, or what is wrong, in words that the judge can be shown. */

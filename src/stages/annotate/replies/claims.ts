@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The claims of an answer, as who split it gives them: {"claims": ["..."]}, a JSON list, or one a line.
+import { type ReadResult, type ReplyReader, unread } from './reading.ts';
+
+export const claimsReply: ReplyReader = { read: readClaims };
+
+/** More are no split of one answer, but a model that does not come to an end. */
+const MAX_CLAIMS = 100;
+
+const MARKER = /^\s*(?:[-*\u2022]|\(?\d{1,3}[.)])\s+/;
+const NOTHING = /^(?:none|no claims?|n\/a)\.?$/i;
+
+function readClaims(text: string): ReadResult {
+  const claims = jsonClaims(text) ?? lineClaims(text);
+  if (claims === undefined || claims.some((claim) => claim === ''))
+    return unread('{"claims": ["...", ...]} or one claim a line', text);
+  if (claims.length > MAX_CLAIMS) return { problem: `expected at most ${MAX_CLAIMS} claims, got ${claims.length}` };
+  // Said twice it is one claim.
+  return { reading: { claims: [...new Set(claims)] } };
+}
+
+/** Undefined for a text that is no JSON; [""] for JSON of another form. */
+function jsonClaims(text: string): string[] | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const list = Array.isArray(value) ? value : (value as { claims?: unknown } | null)?.claims;
+  const isList = Array.isArray(list) && list.every((claim) => typeof claim === 'string');
+  return isList ? list.map((claim) => claim.trim()) : [''];
+}
+
+function lineClaims(text: string): string[] {
+  const lines = text.split('\n').map((line) => line.replace(MARKER, '').trim());
+  return lines.filter((line) => line !== '' && !NOTHING.test(line));
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// `weight` and `beta` of a record: how much it counts in the loss of its step, and its own beta. Both were users' fields before: only numbers are used.
+import type { LossNeeds, TrainRow } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
+import { RecordError } from '../../records/error.ts';
+
+/** What of the two a record gives. Throws RecordError for a number out of range. */
+export function weightAndBeta(row: Row): Pick<TrainRow, 'weight' | 'beta'> {
+  const { weight, beta } = row.record;
+  if (typeof weight === 'number' && weight < 0)
+    throw new RecordError(row, 'weight', 'a number of at least 0', String(weight));
+  if (typeof beta === 'number' && beta <= 0) throw new RecordError(row, 'beta', 'a number above 0', String(beta));
+  return {
+    ...(typeof weight === 'number' && { weight }),
+    ...(typeof beta === 'number' && { beta }),
+  };
+}
+
+/** What people are told of the two: how many records have them, and how many values are not used. */
+export function weightNotes(rows: readonly Row[], needs: LossNeeds): string[] {
+  const count = (name: 'weight' | 'beta', isNumber: boolean) =>
+    rows.filter(({ record }) => record[name] !== undefined && (typeof record[name] === 'number') === isNumber).length;
+  const notes: string[] = [];
+  const [weights, betas] = [count('weight', true), count('beta', true)];
+  if (weights > 0) notes.push(`weight: ${weights} of ${rows.length} records have one, and count that much in the loss`);
+  if (betas > 0 && needs.hyperparameters.includes('beta'))
+    notes.push(`beta: ${betas} of ${rows.length} records have one, used instead of --beta`);
+  else if (betas > 0) notes.push(`beta: ${betas} of ${rows.length} records have one, which this loss does not read`);
+  for (const name of ['weight', 'beta'] as const) {
+    const others = count(name, false);
+    if (others > 0) notes.push(`${name}: ${others} of ${rows.length} records have one that is no number: not used`);
+  }
+  return notes;
+}
