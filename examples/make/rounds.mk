@@ -2,7 +2,7 @@
 # Rounds of alignment: round n samples with the best round's adapter, makes pairs, trains on from that adapter, is scored on held-out questions, and must
 # pass GATE against the best round. What was interrupted resumes: start make again.
 #   make -f examples/make/rounds.mk ROUNDS=3                                                        SeVa's noisy views, on the bundled model
-#   make -f examples/make/rounds.mk JUDGE=local:fixtures/demo/tiny-llava GUIDE=yes-no               four answers a question, graded by a judge
+#   make -f examples/make/rounds.mk JUDGE=local:DIR GUIDE=yes-no PAIR='--rule score --metrics yes --margin 0.2'    four answers a question, graded by a judge
 #   ON_WORSE=stop: a round that fails the gate ends make.   ON_WORSE=back: the next round starts from the best round, with other draws.
 #   LR_2=1e-5: the learning rate of round 2 alone.   LAUNCH='srun --mpi=pmix': in front of training.
 # DIR holds round-N.{from,sampled,pairs,scores,gate,...}; round-N.best is the number of the best round after round N. Round 0 is the model as it came.
@@ -21,7 +21,7 @@ GATE     ?= --require 'pope.score >= -1 from best' --require 'hallucination.scor
 STEP     ?= 500
 GUIDE    ?= helpsteer
 SAMPLE   ?= --max-new-tokens 64
-PAIR     ?= $(if $(JUDGE),--rule score --margin 0.5,--rule seva)
+PAIR     ?= $(if $(JUDGE),--rule score,--rule seva)
 LORA     ?= --lora-r 64 --lora-alpha 128
 TRAIN    ?= --batch-size 16 --warmup-ratio 0.05
 LR       ?= 5e-5
