@@ -10,13 +10,13 @@
 namespace vpref {
 
 extern const Family idefics3_family, llama_family, llava_family, llava_next_family, mistral_family, qwen2_5_vl_family,
-    qwen2_family, qwen2_vl_family, qwen3_family, smolvlm_family;
+    qwen2_family, qwen2_vl_family, qwen3_family, qwen3_vl_family, smolvlm_family;
 
 namespace {
 
 constexpr const Family* kFamilies[] = {
-    &idefics3_family, &llama_family,      &llava_family,    &llava_next_family, &mistral_family,
-    &qwen2_family,    &qwen2_5_vl_family, &qwen2_vl_family, &qwen3_family,      &smolvlm_family,
+    &idefics3_family,   &llama_family,    &llava_family, &llava_next_family, &mistral_family, &qwen2_family,
+    &qwen2_5_vl_family, &qwen2_vl_family, &qwen3_family, &qwen3_vl_family,   &smolvlm_family,
 };
 
 // Whose name differs from that of the family they are near to.

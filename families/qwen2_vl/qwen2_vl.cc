@@ -121,9 +121,10 @@ FamilyTensors list_qwen_decoder(const ModelConfig& config, Weights& weights) {
   return out;
 }
 
-void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, QwenVisionConfig& c) {
+void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, QwenVisionConfig& c,
+                       const QwenVisionDefaults& defaults) {
   VitConfig& t = c.tower;
-  t.num_hidden_layers = t.num_layers_used = vision.integer("depth", 32, 1, 1024);
+  t.num_hidden_layers = t.num_layers_used = vision.integer("depth", defaults.depth, 1, 1024);
   t.num_attention_heads = vision.integer("num_heads", 16, 1, 4096);
   if (t.hidden_size % t.num_attention_heads != 0 || t.hidden_size / t.num_attention_heads % 4 != 0)
     vision.fail("num_heads", cat("heads of a width that 4 divides, of ", t.hidden_size, " together"));
@@ -132,7 +133,7 @@ void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, Qw
   }
   t.eps = 1e-6f;
   t.fused_qkv = true;
-  c.patch_size = vision.integer("patch_size", 14, 1, 1 << 14);
+  c.patch_size = vision.integer("patch_size", defaults.patch_size, 1, 1 << 14);
   c.temporal_patch_size = vision.integer("temporal_patch_size", 2, 1, 64);
   c.spatial_merge_size = vision.integer("spatial_merge_size", 2, 1, 64);
   const ConfigReader rope = vision.object("rope_parameters");

@@ -31,8 +31,13 @@ struct QwenVisionConfig {
   double rope_theta;
   int64_t text_hidden_size;
 };
+// Where the classes differ.
+struct QwenVisionDefaults {
+  int32_t depth = 32, patch_size = 14;
+};
 // The keys that every tower has; c.tower.hidden_size is set before.
-void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, QwenVisionConfig& c);
+void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, QwenVisionConfig& c,
+                       const QwenVisionDefaults& defaults = {});
 
 // The rows that one image is among the tokens, in their places in the tower.
 struct QwenOrder {

@@ -217,6 +217,28 @@ Tensor Forward::run(const StepRows& rows, const KvSlab* slab, const StepOutputs&
   return walk(rows, slab);
 }
 
+namespace {
+
+// Planes of the step's images, which are added after the first layers. After the last one only wanted rows are left.
+std::vector<AddedRows> added_planes(const StepRows& rows, int64_t num_layers, const Model& model) {
+  std::vector<AddedRows> added;
+  for (const PlacedPiece& p : rows.images) {
+    const int64_t each = p.image->layout.num_rows(), planes = model.vision().num_planes();
+    const auto add = [&](int64_t plane, int64_t row, int64_t first, int64_t count) {
+      added.push_back({size_t(plane - 1), row, p.image->rows.rows(plane * each + first, count)});
+    };
+    for (int64_t plane = 1; plane < planes && plane < num_layers; ++plane) add(plane, p.at.row, p.at.first, p.at.count);
+    if (planes <= num_layers) continue;
+    for (size_t i = 0; i < rows.wanted.size(); ++i) {
+      const int32_t within = rows.wanted[i] - p.at.row;
+      if (within >= 0 && within < p.at.count) add(num_layers, int64_t(i), p.at.first + within, 1);
+    }
+  }
+  return added;
+}
+
+}  // namespace
+
 Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
   const ModelConfig& config = model_.config;
   const Weights& weights = model_.weights;
@@ -233,7 +255,8 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
     copy_on_device(ctx_, to.data, p.image->rows.rows(p.at.first, p.at.count).data, to.bytes());
   }
   const DecoderCall call{rope_.at(upload(rows.positions)), &rows.plan};
-  DecoderSink sink;
+  const std::vector<AddedRows> added = added_planes(rows, config.text.num_hidden_layers, model_);
+  DecoderSink sink{.added = added};
   if (slab)
     sink.kv = [slab, kv_rows = upload(rows.kv_rows)](size_t l) {
       return KvTarget{slab->keys(l), slab->values(l), kv_rows};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/decoder.h"
 
-#include "core/error.h"
 #include "core/memory.h"
+#include "ops/elementwise.h"
 #include "ops/rows.h"
 
 namespace vpref {
@@ -10,10 +10,13 @@ namespace vpref {
 namespace {
 
 // The stream is summed up before, as the models add: two roundings.
-void add_rows(Context& ctx, const AddedRows& added, Residual& stream) {
-  stream.x = stream.sum(ctx);
-  stream.pending = false;
-  scatter_add_rows(ctx, added.rows, added.index, stream.x);
+void add_rows(Context& ctx, std::span<const AddedRows> added, size_t layer, Residual& stream) {
+  for (const AddedRows& a : added) {
+    if (a.layer != layer) continue;
+    stream.x = stream.sum(ctx);
+    stream.pending = false;
+    add(ctx, a.rows, stream.x.rows(a.row, a.rows.dim(0)));
+  }
 }
 
 }  // namespace
@@ -38,8 +41,6 @@ void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const 
 void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
                      const Tensor& x, const Tensor& out, const DecoderSink& sink, Arena& arena) {
   const size_t num_layers = weights.layers.size(), begin = arena.mark();
-  check(sink.added.size() < num_layers, "internal", "rows are added after ", sink.added.size(), " of ", num_layers,
-        " layers");
   // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum. Else the wanted rows'
   // stream stands where the last layer left nothing to add.
   const bool narrows = sink.wanted != nullptr;
@@ -58,7 +59,7 @@ void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& wei
       into.saved = &sink.activations->back();
     }
     decoder_layer(ctx, config, weights.layers[l], call, stream, into, arena);
-    if (l < sink.added.size()) add_rows(ctx, sink.added[l], stream);
+    add_rows(ctx, sink.added, l, into.wanted ? narrow : stream);
   }
   if (out) (narrows ? narrow : stream).sum(ctx);
   if (!sink.activations) arena.release(begin);

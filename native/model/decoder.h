@@ -28,10 +28,12 @@ class RopeTables {
 void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const Tensor& image_index,
            const Tensor& image_features, const Tensor& x);
 
-// Rows that are added to the stream: row index[i] += rows[i].
+// Rows that are added to the stream after a layer: an image's plane (DeepStack). After the last layer they count among
+// the wanted rows.
 struct AddedRows {
-  Tensor index;  // [R] i32, -1 is skipped
-  Tensor rows;   // [R,D]
+  size_t layer;
+  int64_t row;  // the first
+  Tensor rows;  // [n,D]
 };
 
 // What a walk does beside the stream. What is not set is not done.
@@ -41,7 +43,7 @@ struct DecoderSink {
       kv;  // where new keys and values go; not set: the call's own rows are all there is
   std::vector<LayerActivations>* activations = nullptr;  // gets one per layer, from the arena: a backward follows
   RecomputeLevel level = 0;
-  std::span<const AddedRows> added;    // [i] after layer i, never after the last
+  std::span<const AddedRows> added;
   const WantedRows* wanted = nullptr;  // not set: all rows, where `out` is given
 };
 

@@ -399,6 +399,20 @@ Trainer::Forward Trainer::forward(const MicroBatch& b, const EncodeImages& encod
   return walk(b, encode, keep ? std::optional(level_) : std::nullopt);
 }
 
+// The images' planes, which are added after the first layers.
+std::vector<AddedRows> Trainer::added_planes(const MicroBatch& b, const Tensor& image_features) const {
+  std::vector<AddedRows> added;
+  if (!weights_.vision) return added;
+  const int64_t planes = std::min(weights_.vision->num_planes(), int64_t(weights_.layers.size()) + 1);
+  for (int64_t plane = 1; plane < planes; ++plane) {
+    for (const ImagePiece& p : b.tree.images) {
+      const int64_t first = plane * b.image_rows + b.image_index[size_t(p.row)];
+      added.push_back({size_t(plane - 1), p.row, image_features.rows(first, p.count)});
+    }
+  }
+  return added;
+}
+
 // keep: a backward follows, at this recompute level.
 Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, std::optional<RecomputeLevel> keep) {
   const TreeBatch& tree = b.tree;
@@ -431,7 +445,8 @@ Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, 
       vision.connect(ctx_, f.features, b.shapes, image_features, is_kept ? &f.kept : nullptr, arena_);
   }
   embed(ctx_, weights_, f.token_ids, f.image_index, image_features, x);
-  DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = keep.value_or(0)};
+  const std::vector<AddedRows> added = added_planes(b, image_features);
+  DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = keep.value_or(0), .added = added};
   if (keep) sink.activations = &f.layers;
   decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
@@ -462,20 +477,28 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
   head_logps_backward(ctx_, config_, weights_, f.target_rows, f.targets, row_weight, options_.head_chunk_rows, f.head,
                       dx, trainable_.norm_grad, trainable_.lm_head_grad, arena_);
   const bool below = trainable_.trains_projector || trainable_.trains_language_model;
+  const bool connects = trainable_.trains_projector && f.features;
+  const int64_t planes = connects ? weights_.vision->num_planes() : 0, image_rows = f.batch->image_rows;
+  const Tensor drows = connects ? arena_.tensor(compute_, {planes * image_rows, d}) : Tensor();
+  if (connects) fill(ctx_, 0, drows);
+  // Plane k is added to what layer k reads: its gradient is that of the layer's input.
+  const auto take_plane = [&](size_t layer) {
+    if (int64_t(layer) >= planes) return;
+    scatter_add_rows(ctx_, dx, f.image_index, drows.rows(int64_t(layer) * image_rows, image_rows));
+  };
   // What ranks do together cannot be left half done.
   const auto before = [&](size_t) {
     if (!is_last || world_.size() == 1) check_cancelled();
   };
   const auto after = [&](size_t layer) {
+    take_plane(layer);
     if (is_last) exchange_.layer_done(ctx_, trainable_.store, int64_t(layer));
   };
+  take_plane(weights_.layers.size());
   decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
-  if (trainable_.trains_projector && f.features) {
+  if (connects) {
     const Vision& vision = *weights_.vision;
-    const Tensor drows = arena_.tensor(compute_, {vision.num_planes() * f.batch->image_rows, d});
-    fill(ctx_, 0, drows);
-    scatter_add_rows(ctx_, dx, f.image_index, drows);
     if (ctx_.measuring())
       measure_connector(arena_, 0, vision.connect_bytes(f.batch->num_features, compute_));
     else

@@ -169,6 +169,7 @@ class Trainer {
   Fit fit_dense(int64_t rows, RecomputeLevel level, size_t budget);
   Forward forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
   Forward walk(const MicroBatch& batch, const EncodeImages& encode, std::optional<RecomputeLevel> keep);
+  std::vector<AddedRows> added_planes(const MicroBatch& batch, const Tensor& image_features) const;
   void backward(Forward& f, std::span<const double> branch_weight, bool is_last);
   std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, const LossTotals& totals,
                                  StepResult& result);

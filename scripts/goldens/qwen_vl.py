@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes fixtures/families/own-vlm/: tiny random checkpoints of Qwen2-VL and Qwen2.5-VL, of sizes that the published ones have not (odd grids, one
+"""Writes fixtures/families/own-vlm/: tiny random checkpoints of Qwen2-VL, Qwen2.5-VL and Qwen3-VL, of sizes that the published ones have not (odd grids, one
 row of patches, two pictures of different size, merges of 1 and 3, sequences and pictures larger than the windows, shards, float16, names as a module
 tree has them), and what transformers and peft compute on them in float32: rows of images, positions, log-probabilities, the same with an adapter on
 every linear layer of tower, merger and decoder. Run from the repository root: python scripts/goldens/qwen_vl.py. Made with transformers 5.18.0,
@@ -82,6 +82,45 @@ CHECKPOINTS = {
         1,
         [[[7, 5]], [[1, 8], [3, 3]], [[4, 1]]],
         [[3, 8], [2, 5], [40, 7]],
+    ),
+    # More planes than decoder layers, a table of positions that is no square, biases.
+    "qwen3_vl": (
+        IDS
+        | {
+            "model_type": "qwen3_vl",
+            "tie_word_embeddings": False,
+            "text_config": {
+                "model_type": "qwen3_vl_text",
+                "vocab_size": 61,
+                "hidden_size": 40,
+                "intermediate_size": 44,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "head_dim": 14,
+                "attention_bias": True,
+                "max_position_embeddings": 4096,
+                "rope_theta": 20000.0,
+                "rope_scaling": {"mrope_interleaved": True, "mrope_section": [2, 3, 2], "rope_type": "default"},
+            },
+            "vision_config": {
+                "depth": 4,
+                "hidden_size": 16,
+                "intermediate_size": 30,
+                "num_heads": 2,
+                "out_hidden_size": 40,
+                "patch_size": 4,
+                "spatial_merge_size": 3,
+                "temporal_patch_size": 1,
+                "num_position_embeddings": 30,
+                "deepstack_visual_indexes": [0, 2, 3],
+            },
+        },
+        ("model.language_model.", "model.visual."),
+        torch.bfloat16,
+        2,
+        [[[5, 3]], [[1, 4], [3, 2]], [[2, 1]]],
+        [[4, 6], [1, 9], [600, 5]],
     ),
 }
 
@@ -181,7 +220,9 @@ def main():
             row |= {"prompt_ids": prompt, "pixel_values": torch.cat(values)}
             with torch.no_grad():
                 call = inputs(row | {"ids": prompt})
-                tensors[f"features/p{i}"] = torch.cat(model.model.get_image_features(call["pixel_values"], call["image_grid_thw"]).pooler_output)
+                features = model.model.get_image_features(call["pixel_values"], call["image_grid_thw"])
+                planes = [features.pooler_output, *(getattr(features, "deepstack_features", None) or [])]
+                tensors[f"features/p{i}"] = torch.cat([torch.cat(list(plane)) for plane in planes])
                 positions, _ = model.model.get_rope_index(call["input_ids"], mm_token_type_ids=call["mm_token_type_ids"], image_grid_thw=call["image_grid_thw"])
                 row |= {"position_ids": positions[:, 0].tolist(), "next_position": positions.max().item() + 1}
                 row["answers"] = [{"ids": ids, "logps": logps(model, row, ids)} for ids in (draw(14), draw(3))]

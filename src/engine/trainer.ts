@@ -288,6 +288,7 @@ export class Trainer implements TrainerEngine {
 function savedModules(before: unknown, trained: readonly string[], parts: readonly string[]): unknown[] | null {
   const modules = Array.isArray(before) ? before.map(String) : [];
   const isThere = (name: string) =>
+    modules.includes(name) ||
     parts
       .map((part) => part.split('.'))
       .some((path) => path.includes(name) && modules.some((one) => path.includes(one.split('.').at(-1)!)));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Windows and q/k norm through the whole engine on device cuda, against transformers: scoring, greedy decoding with its
-// launch graphs, a DPO step's gradients; and a tower with windows and rope of three axes. On the GPU in a CUDA build,
-// else over the fiber executor.
+// launch graphs, a DPO step's gradients; towers with windows, rope of three axes, and rows that the decoder adds. On
+// the GPU in a CUDA build, else over the fiber executor.
 #include <unistd.h>
 
 #include <filesystem>
@@ -110,8 +110,43 @@ TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
   own.expect_logps(o, "adapter_logps", kTolerance, kRows);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_vl", "qwen2_5_vl"),
+INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
                          [](const auto& param) { return std::string(param.param); });
+
+// Rows that the decoder adds after its first layers: in one pass, and in pieces that end inside a picture.
+class DevicePlanes : public OnDevice<int> {};
+
+TEST_P(DevicePlanes, TokenLogpsAndGreedyIds) {
+  const golden::Checkpoint checkpoint("qwen3_vl");
+  const Safetensors pixels(checkpoint.file("golden.safetensors"));
+  EngineOptions o = checkpoint.options();
+  o.device = Device::cuda;
+  o.batch_tokens = GetParam();
+  o.kv_tokens = 512;
+  o.normalisation = {1.0 / 255.0, {0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}};
+  std::vector<ScoreRequest> scored;
+  std::vector<GenerateRequest> greedy;
+  std::vector<golden::Row> rows;
+  for (const golden::Row& row : checkpoint.rows) {
+    if (row.id != "v1-wide" && row.id != "v2-tall") continue;
+    rows.push_back(row);
+    const Image image{.crops = golden::crops_of(pixels.view("pixels_u8/" + row.id))};
+    scored.push_back({{{-1, row.prompt, {0}, false}, {0, row.answers[0].ids, {}, true}}, {image}});
+    greedy.push_back({.prompt = row.prompt, .images = {image}, .max_new_tokens = 6});
+  }
+  ASSERT_EQ(rows.size(), 2u);
+  Engine engine(o);
+  const std::vector<ScoreResult> scores = golden::score(engine, scored);
+  const std::vector<GenerateResult> generated = golden::generate(engine, greedy);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    golden::expect_close(scores[i].segments[0].per_token_logps, rows[i].answers[0].logps, kTolerance, rows[i].id);
+    const std::vector<int32_t> first(rows[i].greedy.begin(), rows[i].greedy.begin() + 6);
+    EXPECT_EQ(generated[i].branches.at(0).token_ids, first) << rows[i].id;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DevicePlanes, testing::Values(256, 8),
+                         [](const auto& param) { return cat("batch_tokens_", param.param); });
 
 }  // namespace
 }  // namespace vpref

@@ -2,7 +2,8 @@
 // Families against transformers on the tiny checkpoints of fixtures/families: layouts, rows of images,
 // log-probabilities.
 // Covers families/smolvlm/smolvlm.cc families/llava_next/llava_next.cc families/qwen2_vl/qwen2_vl.cc
-// families/qwen2_vl/vision.cc families/qwen2_5_vl/qwen2_5_vl.cc
+// families/qwen2_vl/vision.cc families/qwen2_5_vl/qwen2_5_vl.cc families/qwen3_vl/qwen3_vl.cc
+// families/qwen3_vl/vision.cc
 #include <unistd.h>
 
 #include <algorithm>
@@ -84,16 +85,23 @@ TEST_P(Families, RowsOfImagesAreTransformers) {
   std::vector<const Image*> pointers;
   for (const Image& image : images) pointers.push_back(&image);
   const int64_t d = model.config.text.hidden_size;
-  std::vector<float> out(expected.size());
+  const size_t plane = expected.size();
+  std::vector<float> out(plane * size_t(model.vision().num_planes()));
   encoder.rows(ctx, pointers, Tensor(out.data(), DType::f32, {int64_t(out.size()) / d, d}));
-  golden::expect_close(out, expected, 1e-3f, "rows");
+  golden::expect_close(std::span(out).first(plane), expected, 1e-3f, "rows");
+  // Of the further planes the golden has the first image's.
+  for (size_t k = 1; k * plane < out.size(); ++k) {
+    const Tensor added = tensors.view(cat("deepstack/", GetParam().ids[0], "/", k - 1));
+    golden::expect_close(std::span(out).subspan(k * plane, size_t(added.numel())),
+                         {added.as<float>(), size_t(added.numel())}, 1e-3f, cat("plane ", k));
+  }
 }
 
 // Of every prompt of every row that has three axes: several images, images in later turns, none.
 TEST_P(Families, PositionsAreTransformers) {
   const Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   if (model.config.text.num_position_axes == 1) GTEST_SKIP() << "rows count on";
-  constexpr int32_t kPatch = 14;
+  const int32_t patch = GetParam().name == "qwen3_vl" ? 16 : 14;
   for (const Json& row : rows.array()) {
     SegmentInput segment{.token_ids = integers(*row.find("prompt_ids"))};
     std::vector<TreeImage> images;
@@ -101,7 +109,7 @@ TEST_P(Families, PositionsAreTransformers) {
       for (const Json& grid : grids->array()) {
         const std::vector<int32_t> thw = integers(grid);
         segment.images.push_back(int32_t(images.size()));
-        images.push_back({model.vision().layout({0, 0, {{thw[1] * kPatch, thw[2] * kPatch}}}), images.size()});
+        images.push_back({model.vision().layout({0, 0, {{thw[1] * patch, thw[2] * patch}}}), images.size()});
       }
     }
     const SegmentRows made = expand_segment(model.config, segment, images, 0, "prompt");
@@ -162,7 +170,8 @@ TEST_P(Families, ConnectorsGradientIsItsSlope) {
   const Image* images[] = {&first, &second};
   const std::vector<ImageShape> shapes = {image_shape(first), image_shape(second)};
   const int64_t num_features = vision.num_features(shapes[0]) + vision.num_features(shapes[1]),
-                num_rows = vision.layout(shapes[0]).num_rows() + vision.layout(shapes[1]).num_rows(),
+                num_rows =
+                    vision.num_planes() * (vision.layout(shapes[0]).num_rows() + vision.layout(shapes[1]).num_rows()),
                 d = model.config.text.hidden_size;
   Arena arena(Device::cpu, 64 << 20);
   const Tensor features = arena.tensor(DType::f32, {num_features, vision.feature_width()});
@@ -289,7 +298,7 @@ TEST_P(OwnVlm, TheMergedModelIsTheAdapters) {
   std::filesystem::remove_all(to);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::Values("qwen2_vl", "qwen2_5_vl"),
+INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::Values("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(Families, ACropTooManyIsRefused) {
@@ -306,7 +315,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(TinyFamily{"smolvlm", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}},
                     TinyFamily{"llava_next", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}},
                     TinyFamily{"qwen2_vl", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}},
-                    TinyFamily{"qwen2_5_vl", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}}),
+                    TinyFamily{"qwen2_5_vl", kClipNormalisation, {"v1-wide", "v2-tall", "v3-tiny"}},
+                    TinyFamily{"qwen3_vl", kHalf, {"v1-wide", "v2-tall", "v3-tiny"}}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -101,17 +101,17 @@ TEST(Decoder, AddsRowsAfterALayer) {
   Walk w;
   std::vector<LayerActivations> without, with;
   const Tensor plain = w.run({.activations = &without});
-  std::vector<int32_t> index = {4, -1, 2};
-  std::vector<float> values(size_t(3 * w.width()));
+  const std::vector<int32_t> index = {4, 2};
+  std::vector<float> values(size_t(2 * w.width()));
   for (size_t i = 0; i < values.size(); ++i) values[i] = std::cos(float(i));
-  const AddedRows added[] = {
-      {Tensor(index.data(), DType::i32, {3}), Tensor(values.data(), DType::f32, {3, w.width()})}};
+  const Tensor rows(values.data(), DType::f32, {2, w.width()});
+  const AddedRows added[] = {{0, index[0], rows.rows(0, 1)}, {0, index[1], rows.rows(1, 1)}};
   const Tensor out = w.run({.activations = &with, .added = added});
 
   // The second layer reads the sum; what rows 2 and 4 became reaches the rows after them, never those before.
   const Tensor sum = w.arena.tensor(DType::f32, {kRows, w.width()});
   std::copy_n(without[1].residual.as<float>(), sum.numel(), sum.as<float>());
-  for (const size_t i : {size_t(0), size_t(2)})
+  for (const size_t i : {size_t(0), size_t(1)})
     for (int64_t c = 0; c < w.width(); ++c)
       sum.rows(index[i], 1).as<float>()[c] += values[i * size_t(w.width()) + size_t(c)];
   for (int64_t r = 0; r < kRows; ++r) expect_rows(with[1].residual, r, sum, r, 1e-6f);
@@ -127,8 +127,17 @@ TEST(Decoder, AddsRowsAfterALayer) {
   const Tensor alone = w.run({.added = added});
   for (int64_t r = 0; r < kRows; ++r) expect_rows(alone, r, out, r, 1e-6f);
 
-  const std::vector<AddedRows> after_all(w.model.weights.layers.size(), added[0]);
-  EXPECT_THROW(w.run({.added = after_all}), Error);
+  // After the last layer they are added to what is read: of all rows, or of the wanted ones in their order.
+  const size_t last = w.model.weights.layers.size() - 1;
+  const AddedRows after_all[] = {{last, 4, rows.rows(0, 1)}}, after_wanted[] = {{last, 0, rows.rows(0, 1)}};
+  const Tensor whole = w.run({.added = after_all});
+  for (int64_t c = 0; c < w.width(); ++c)
+    EXPECT_NEAR(whole.rows(4, 1).as<float>()[c], plain.rows(4, 1).as<float>()[c] + values[size_t(c)], 1e-5f);
+  std::vector<int32_t> wanted_rows = {4};
+  const AttentionPlan plan{{{0, 1, 0, 1, /*causal=*/true}}, {{0, 5}}};
+  const WantedRows wanted{Tensor(wanted_rows.data(), DType::i32, {1}), Tensor(wanted_rows.data(), DType::i32, {1, 1}),
+                          &plan};
+  expect_rows(w.run({.added = after_wanted, .wanted = &wanted}, 1), 0, whole, 4, 1e-4f);
 }
 
 // Biases of every linear and norms of query and key heads: gradients against differences of the loss, at every

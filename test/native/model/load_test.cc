@@ -134,17 +134,16 @@ TEST_F(LoadTest, ConfigurationErrorsNameTheKey) {
   };
   config("\"model_type\": \"llava\"", "\"model_type\": \"llava_two\"",
          "config.json: model_type: expected \"idefics3\", \"llama\", \"llava\", \"llava_next\", \"mistral\", "
-         "\"qwen2\", \"qwen2_5_vl\", \"qwen2_vl\", \"qwen3\" or \"smolvlm\", got \"llava_two\" (the nearest family is "
+         "\"qwen2\", \"qwen2_5_vl\", \"qwen2_vl\", \"qwen3\", \"qwen3_vl\" or \"smolvlm\", got \"llava_two\" (the "
+         "nearest family is "
          "llava; sample --endpoint "
          "takes");
-  const std::vector<std::pair<std::string, std::string>> near = {{"mixtral", "nearest family is mistral;"},
-                                                                 {"ministral", "nearest family is mistral;"},
-                                                                 {"qwen3_moe", "nearest family is qwen3;"},
-                                                                 {"qwen2_moe", "nearest family is qwen2;"},
-                                                                 {"qwen2_5_omni", "nearest family is qwen2_5_vl;"},
-                                                                 {"smolvlm2", "nearest family is smolvlm;"},
-                                                                 {"gemma3", "nearest family is llama;"},
-                                                                 {"", "expected \"idefics3\", \"llama\""}};
+  const std::vector<std::pair<std::string, std::string>> near = {
+      {"mixtral", "nearest family is mistral;"},  {"ministral", "nearest family is mistral;"},
+      {"qwen3_moe", "nearest family is qwen3;"},  {"qwen3_vl_moe", "nearest family is qwen3_vl;"},
+      {"qwen2_moe", "nearest family is qwen2;"},  {"qwen2_5_omni", "nearest family is qwen2_5_vl;"},
+      {"smolvlm2", "nearest family is smolvlm;"}, {"gemma3", "nearest family is llama;"},
+      {"", "expected \"idefics3\", \"llama\""}};
   for (const auto& [type, part] : near)
     config("\"model_type\": \"llava\"", cat("\"model_type\": \"", type, "\""), part);
   config("\"model_type\": \"llama\"", "\"model_type\": \"mistral\"", "text_config: model_type");
