@@ -10,6 +10,7 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -132,14 +133,20 @@ async function take(path: string, options: LockOptions): Promise<Made> {
   const holder = ownHolder(options.command, options.env ?? process.env);
   for (;;) {
     const made = create(path, holder, options.subject);
-    if (made !== undefined) return { ...made, isFromElsewhere: false };
+    if (made !== undefined) {
+      clearAsides(path, holder);
+      return { ...made, isFromElsewhere: false };
+    }
     const found = readHolder(path);
     if (found === undefined) continue;
     const gone = await isGone(path, found, holder, options);
     if (gone === 'no') throw heldError(path, found, holder, options);
     if (gone === 'released') continue;
     const replaced = await replace(path, found, holder, options);
-    if (replaced !== undefined) return { ...replaced, isFromElsewhere: gone === 'elsewhere' };
+    if (replaced !== undefined) {
+      clearAsides(path, holder);
+      return { ...replaced, isFromElsewhere: gone === 'elsewhere' };
+    }
   }
 }
 
@@ -191,7 +198,18 @@ function createExclusively(path: string, holder: Holder): Omit<Made, 'isFromElse
 }
 
 function asideOf(path: string): string {
-  return join(dirname(path), `.${randomBytes(6).toString('hex')}.lock`);
+  return `${path}.${randomBytes(6).toString('hex')}`;
+}
+
+// What processes of this machine left that were killed between writing their name and linking it.
+function clearAsides(path: string, own: Holder): void {
+  const start = `${basename(path)}.`;
+  for (const name of readdirSync(dirname(path))) {
+    if (!name.startsWith(start) || !/^[0-9a-f]{12}$/.test(name.slice(start.length))) continue;
+    const aside = join(dirname(path), name);
+    const holder = readHolder(aside);
+    if (holder !== undefined && isHere(holder, own) && !isRunning(holder)) rmSync(aside, { force: true });
+  }
 }
 
 function writeHolder(path: string, holder: Holder, subject: string): number {
