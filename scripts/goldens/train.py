@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goldens of training on the demo model: transformers + peft in float32, losses from the papers' formulas in float64.
+"""Goldens of training on the demo model: transformers + peft in float32, losses from the papers' formulas.
 
     python scripts/goldens/train.py
 
@@ -19,7 +19,6 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
-from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "fixtures/demo/tiny-llava"
@@ -74,7 +73,7 @@ for n, (record, texts) in enumerate(picked):
 
 def batch_pixels(n):
     x = images[f"image.{n}"].permute(2, 0, 1).float() / 255
-    return ((x - MEAN) / STD)[None].to(base.dtype)
+    return ((x - MEAN) / STD)[None]
 
 
 def logps(model, n, response):
@@ -140,24 +139,6 @@ def step_loss(name):
     return loss
 
 
-def exact_loss(name):
-    """The loss with the whole forward in float64; transformers' own float32 islands (softmax, norms) too."""
-    softmax, norm = F.softmax, LlamaRMSNorm.forward
-    F.softmax = lambda x, dim=-1, dtype=None: softmax(x, dim=dim)
-
-    def forward(self, x):
-        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
-
-    LlamaRMSNorm.forward = forward
-    try:
-        model.double()
-        with torch.no_grad():
-            return step_loss(name).item()
-    finally:
-        model.float()
-        F.softmax, LlamaRMSNorm.forward = softmax, norm
-
-
 def restore():
     with torch.no_grad():
         for k, p in model.named_parameters():
@@ -174,7 +155,7 @@ for name in ["sigmoid", "cdpo", "hinge", "ipo", "ipo-token-mean", "softmax", "sf
     model.zero_grad()
     loss = step_loss(name)
     loss.backward()
-    losses[name] = exact_loss(name)
+    losses[name] = loss.item()
     for k, p in model.named_parameters():
         if p.requires_grad:
             gradients[f"{name}/{clean(k)}"] = p.grad.clone()
