@@ -57,6 +57,31 @@ const Family& find_family(const ConfigReader& config) {
                             "; sample --endpoint takes responses from a server that runs this model)"));
 }
 
+ModelConfig text_model(const char* model_type, TextConfig text, const ConfigReader& config,
+                       const IdDefaults& defaults) {
+  ModelConfig c;
+  c.model_type = model_type;
+  c.text = std::move(text);
+  c.eos_token_ids = config.integers("eos_token_id", defaults.eos);
+  c.bos_token_id = config.integer("bos_token_id", defaults.bos, 0, INT32_MAX);
+  return c;
+}
+
+void read_vision_model(const ConfigReader& config, const ConfigReader& text, const IdDefaults& defaults,
+                       ModelConfig& c) {
+  if (config.has("quantization_config"))
+    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
+  c.has_vision = true;
+  // The older name is llava's.
+  const char* image_key =
+      config.has("image_token_index") && !config.has("image_token_id") ? "image_token_index" : "image_token_id";
+  c.image_token_id = config.integer(image_key, defaults.image, 0, INT32_MAX);
+  if (c.image_token_id >= c.text.vocab_size) config.fail(image_key, cat("an id below vocab_size ", c.text.vocab_size));
+  c.eos_token_ids = config.integers("eos_token_id", text.integers("eos_token_id", defaults.eos));
+  c.bos_token_id =
+      config.integer("bos_token_id", text.integer("bos_token_id", defaults.bos, 0, INT32_MAX), 0, INT32_MAX);
+}
+
 FamilyTensors set_up(const Family& family, const ConfigReader& reader, ModelConfig& config, Weights& weights) {
   if (family.make_vision) weights.vision = family.make_vision(reader, config);
   config.vision = weights.vision.get();

@@ -69,12 +69,7 @@ std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int3
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  ModelConfig c;
-  c.model_type = "llama";
-  c.text = parse_llama_text(config);
-  c.eos_token_ids = config.integers("eos_token_id", {2});
-  c.bos_token_id = config.integer("bos_token_id", 1, 0, INT32_MAX);
-  return c;
+  return text_model("llama", parse_llama_text(config), config, {.eos = {2}, .bos = 1});
 }
 
 // The weights of a stack follow each other, then its biases: in that order they are laid on a GPU.

@@ -47,8 +47,6 @@ VitConfig parse_clip(const ConfigReader& config, bool given) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  if (config.has("quantization_config"))
-    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   if (config.has("mm_vision_tower") && !config.has("vision_config")) {
     config.fail("vision_config",
                 "an object (this is an original LLaVA checkpoint, whose vision tower stands elsewhere: convert it to "
@@ -60,13 +58,8 @@ ModelConfig parse_config(const ConfigReader& config) {
   c.text = parse_llama_text(text);
   // Either place ties: transformers 4 wrote it into text_config alone (LlavaConfig.__post_init__).
   if (config.boolean("tie_word_embeddings", false)) c.text.tie_word_embeddings = true;
-  c.has_vision = true;
   c.modules = {"model.language_model.", {"multi_modal_projector"}};
-  const char* image_key = config.has("image_token_id") ? "image_token_id" : "image_token_index";
-  c.image_token_id = config.integer(image_key, 32000, 0, INT32_MAX);
-  if (c.image_token_id >= c.text.vocab_size) config.fail(image_key, cat("an id below vocab_size ", c.text.vocab_size));
-  c.eos_token_ids = config.integers("eos_token_id", text.integers("eos_token_id", {2}));
-  c.bos_token_id = text.integer("bos_token_id", 1, 0, INT32_MAX);
+  read_vision_model(config, text, {.eos = {2}, .bos = 1, .image = 32000}, c);
   return c;
 }
 

@@ -205,20 +205,13 @@ TextConfig parse_decoder(const ConfigReader& text) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  if (config.has("quantization_config"))
-    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   ModelConfig c;
   c.model_type = "llava_next";
   const ConfigReader text = config.object("text_config");
   c.text = parse_decoder(text);
   c.text.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
-  c.has_vision = true;
   c.modules = {"model.language_model.", {"multi_modal_projector"}};
-  const char* image_key = config.has("image_token_id") ? "image_token_id" : "image_token_index";
-  c.image_token_id = config.integer(image_key, 32000, 0, INT32_MAX);
-  if (c.image_token_id >= c.text.vocab_size) config.fail(image_key, cat("an id below vocab_size ", c.text.vocab_size));
-  c.eos_token_ids = config.integers("eos_token_id", text.integers("eos_token_id", {2}));
-  c.bos_token_id = text.integer("bos_token_id", 1, 0, INT32_MAX);
+  read_vision_model(config, text, {.eos = {2}, .bos = 1, .image = 32000}, c);
   return c;
 }
 

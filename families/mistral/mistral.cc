@@ -18,12 +18,7 @@ void check_layer_types(const ConfigReader& config, int32_t window) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  ModelConfig c;
-  c.model_type = "mistral";
-  c.text = parse_mistral_text(config);
-  c.eos_token_ids = config.integers("eos_token_id", {2});
-  c.bos_token_id = config.integer("bos_token_id", 1, 0, INT32_MAX);
-  return c;
+  return text_model("mistral", parse_mistral_text(config), config, {.eos = {2}, .bos = 1});
 }
 
 }  // namespace

@@ -73,14 +73,6 @@ ConfigReader qwen_text_reader(const ConfigReader& config) {
   return config.has("text_config") ? config.object("text_config") : config;
 }
 
-void parse_qwen_ids(const ConfigReader& config, const ConfigReader& text, ModelConfig& c) {
-  c.image_token_id = config.integer("image_token_id", 151655, 0, INT32_MAX);
-  if (c.image_token_id >= c.text.vocab_size)
-    config.fail("image_token_id", cat("an id below vocab_size ", c.text.vocab_size));
-  c.eos_token_ids = config.integers("eos_token_id", text.integers("eos_token_id", {151645}));
-  c.bos_token_id = config.integer("bos_token_id", text.integer("bos_token_id", 151643, 0, INT32_MAX), 0, INT32_MAX);
-}
-
 void parse_mrope(const ConfigReader& text, const std::array<int32_t, 3>& fallback, bool interleaved, TextConfig& t) {
   const ConfigReader rope = rope_reader(text);
   if (rope.boolean("mrope_interleaved", interleaved) != interleaved)
@@ -99,17 +91,14 @@ void parse_mrope(const ConfigReader& text, const std::array<int32_t, 3>& fallbac
 }
 
 ModelConfig parse_qwen2_vl_config(const ConfigReader& config, const char* model_type) {
-  if (config.has("quantization_config"))
-    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   ModelConfig c;
   c.model_type = model_type;
   const ConfigReader text = qwen_text_reader(config);
   c.text = parse_decoder(text, model_type);
   c.text.tie_word_embeddings =
       config.boolean("tie_word_embeddings", false) || text.boolean("tie_word_embeddings", false);
-  c.has_vision = true;
   c.modules = {"model.language_model.", {"merger"}};
-  parse_qwen_ids(config, text, c);
+  read_vision_model(config, text, kQwenIds, c);
   return c;
 }
 

@@ -14,8 +14,7 @@ namespace vpref {
 // The decoder's keys: text_config, or config.json itself as hub files of transformers 4 have them. Where they stand in
 // both, text_config is meant.
 ConfigReader qwen_text_reader(const ConfigReader& config);
-// Token ids, from config.json or its text_config.
-void parse_qwen_ids(const ConfigReader& config, const ConfigReader& text, ModelConfig& c);
+inline const IdDefaults kQwenIds = {.eos = {151645}, .bos = 151643, .image = 151655};
 // mrope_section is how many frequencies read t, h and w: one axis after the other, or interleaved: frequency i reads h
 // where i % 3 is 1, w where it is 2, each below three times its count, else t.
 void parse_mrope(const ConfigReader& text, const std::array<int32_t, 3>& fallback, bool interleaved, TextConfig& t);

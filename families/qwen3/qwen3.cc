@@ -9,12 +9,7 @@ namespace vpref {
 namespace {
 
 ModelConfig parse_config(const ConfigReader& config) {
-  ModelConfig c;
-  c.model_type = "qwen3";
-  c.text = parse_qwen3_text(config);
-  c.eos_token_ids = config.integers("eos_token_id", {});
-  c.bos_token_id = config.integer("bos_token_id", -1, 0, INT32_MAX);
-  return c;
+  return text_model("qwen3", parse_qwen3_text(config), config, {.eos = {}, .bos = -1});
 }
 
 }  // namespace

@@ -27,17 +27,14 @@ TextConfig parse_decoder(const ConfigReader& text) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  if (config.has("quantization_config"))
-    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   const ConfigReader text = config.object("text_config");
   ModelConfig c;
   c.model_type = "qwen3_vl";
   c.text = parse_decoder(text);
   c.text.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
-  c.has_vision = true;
   // Of a list of modules peft saves the members.
   c.modules = {"model.language_model.", {"merger"}};
-  parse_qwen_ids(config, text, c);
+  read_vision_model(config, text, kQwenIds, c);
   const size_t planes = config.object("vision_config").integers("deepstack_visual_indexes", {8, 16, 24}).size();
   for (size_t i = 0; i < planes; ++i) c.modules.connector.push_back(cat("deepstack_merger_list.", i));
   return c;

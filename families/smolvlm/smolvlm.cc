@@ -150,8 +150,6 @@ SmolvlmConfig parse_vision(const ConfigReader& top, const ModelConfig& parsed) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  if (config.has("quantization_config"))
-    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   const ConfigReader text = config.object("text_config");
   for (const char* key : {"qk_layer_norms", "use_resampler"}) {
     if (text.boolean(key, false)) text.fail(key, "false");
@@ -160,13 +158,8 @@ ModelConfig parse_config(const ConfigReader& config) {
   c.model_type = config.string("model_type", "");
   c.text = parse_llama_text(text);
   c.text.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
-  c.has_vision = true;
   c.modules = {"model.text_model.", {"modality_projection"}};
-  c.image_token_id = config.integer("image_token_id", 128257, 0, INT32_MAX);
-  if (c.image_token_id >= c.text.vocab_size)
-    config.fail("image_token_id", cat("an id below vocab_size ", c.text.vocab_size));
-  c.eos_token_ids = config.integers("eos_token_id", text.integers("eos_token_id", {2}));
-  c.bos_token_id = text.integer("bos_token_id", 1, 0, INT32_MAX);
+  read_vision_model(config, text, {.eos = {2}, .bos = 1, .image = 128257}, c);
   return c;
 }
 

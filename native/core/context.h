@@ -35,7 +35,6 @@ struct Context {
   int num_threads;         // CPU
   void* stream = nullptr;  // CUDA: cudaStream_t
   Workspace workspace;
-  bool deterministic = false;  // CUDA: fixed algorithms, no atomics. The CPU backend always is.
   explicit Context(Device d, int threads = 1) : device(d), num_threads(threads), workspace(d) {}
   // While launches are recorded (launch_graphs.h), whatever a record cannot repeat is Error{"internal"}: copies from
   // and to the host, waiting, a growing workspace.
