@@ -29,7 +29,7 @@ export interface VisionFamily<Plan extends ImagePlan = ImagePlan> {
   readonly hasOneSize?: true;
   /** Whether an image's size is bounded by a number of pixels that a user may choose. */
   readonly hasPixelLimits: boolean;
-  /** The checkpoint's own plan in the first mode. Throws RunError{"config"} naming a setting that is not honoured. */
+  /** The checkpoint's own plan in the first mode. Throws RunError{"config"} naming an unsupported setting. */
   readPlan(files: CheckpointFiles): Plan;
   /** The plan in another mode or with other limits. */
   choosePlan(plan: Plan, choice: ImageChoice): Plan;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads an image processor's settings: what is not there is the class default, what would change the numbers and is not honoured is refused by name.
+// Reads the settings of an image processor. An absent setting has its class default; an unsupported one is refused by name.
 import type { ResizeFilter } from '../src/pixels/resize.ts';
 import { RunError } from '../src/records/error.ts';
 import type { CheckpointFiles, JsonObject, Normalisation } from './family.ts';

@@ -56,7 +56,7 @@ export const annotateFlags = {
     max: 4096,
     default: 16,
     helpValue: 'N',
-    summary: `calls at a time at most; ${LOCAL_CALLS} for a local judge unless given`,
+    summary: `maximum concurrent requests; ${LOCAL_CALLS} for a local judge unless given`,
   }),
   rpm: numberFlag({ min: 0.001, helpValue: 'N', summary: 'requests a minute at most' }),
   tpm: numberFlag({ min: 1, helpValue: 'N', summary: 'tokens a minute at most' }),
@@ -65,7 +65,7 @@ export const annotateFlags = {
     min: 1,
     default: 6,
     helpValue: 'N',
-    summary: 'attempts a call at most; one that is told when to come back counts a quarter',
+    summary: 'maximum attempts per request; a retry with a server-supplied delay counts a quarter',
   }),
   'max-wait': numberFlag({
     min: 0,

@@ -62,7 +62,7 @@ export const outputFlags = {
 /** What every command over records has. */
 export const recordFlags = {
   ...outputFlags,
-  resume: Flags.boolean({ summary: 'go on with an unfinished FILE: cut a torn end, skip what is done, append' }),
+  resume: Flags.boolean({ summary: 'resume FILE: truncate a partial last line, skip finished records, append' }),
   shard: shardFlag({
     helpValue: 'I/N|auto',
     summary: 'every Nth record from the Ith on, I from 0; auto: from the Slurm array variables',
@@ -95,7 +95,7 @@ export const modelFlags = {
     default: 'auto',
     summary: 'arithmetic of the model',
   }),
-  'batch-tokens': integerFlag({ min: 1, helpValue: 'N', summary: 'rows of tokens and image patches a batch at most' }),
+  'batch-tokens': integerFlag({ min: 1, helpValue: 'N', summary: 'maximum tokens per batch, image tokens included' }),
   template: Flags.string({
     default: 'auto',
     helpValue: 'auto|NAME',

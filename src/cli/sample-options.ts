@@ -65,7 +65,7 @@ export const sampleFlags = {
     max: 4096,
     default: 16,
     helpValue: 'N',
-    summary: '--endpoint: calls at a time at most',
+    summary: '--endpoint: maximum concurrent requests',
   }),
   timeout: numberFlag({
     min: 0.001,
@@ -73,7 +73,7 @@ export const sampleFlags = {
     helpValue: 'SECONDS',
     summary: '--endpoint: longest time for one call',
   }),
-  attempts: integerFlag({ min: 1, default: 6, helpValue: 'N', summary: '--endpoint: attempts a call at most' }),
+  attempts: integerFlag({ min: 1, default: 6, helpValue: 'N', summary: '--endpoint: maximum attempts per request' }),
 };
 
 type SampleFlags = Interfaces.InferredFlags<typeof sampleFlags>;

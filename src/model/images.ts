@@ -20,7 +20,7 @@ export interface FamilyPlan {
   plan: ImagePlan | undefined;
 }
 
-/** Reads config.json and the processor files, once for pixels and numbers. Throws RunError{"config"} naming what is not honoured. */
+/** Reads config.json and the processor files, once for pixels and numbers. Throws RunError{"config"} naming an unsupported setting. */
 export async function readFamilyPlan(dir: string): Promise<FamilyPlan> {
   const files = await checkpointFiles(dir);
   const family = familyOf(files.config, join(dir, 'config.json'));

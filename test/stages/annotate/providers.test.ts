@@ -72,6 +72,17 @@ test('identity: another server, model or provider is another judge to the cache'
   assert.doesNotMatch(first, /k1/);
 });
 
+test('identity: a local model of another dtype, or asked through another template, is another judge', async () => {
+  const identity = async (more: Parameters<typeof fakeContext>[1]) =>
+    JSON.stringify((await localJudge('local:dir', { context: await fakeContext(undefined, more) })).identity);
+  const first = await identity({});
+  assert.equal(await identity({}), first);
+  assert.notEqual(await identity({ template: { asked: 'vicuna_v1', otherwise: 'auto' } }), first);
+  const { engine } = await fakeContext();
+  assert.notEqual(await identity({ engine: { ...engine, info: { ...engine.info, dtype: 'bf16' } } }), first);
+  assert.notEqual(await identity({ fingerprint: { model: 'sha256:other', adapter: null } }), first);
+});
+
 test('a key that the server repeats does not get into the message', async () => {
   const server = await startJudgeServer((call) => ({
     status: 400,
@@ -86,7 +97,7 @@ test('a key that the server repeats does not get into the message', async () => 
 
 test('the engine as a judge: system and turns in the template, the reply with its end', async () => {
   const context = await fakeContext(() => 'Rating: [[7]]');
-  const judge = localJudge('local:dir', { context });
+  const judge = await localJudge('local:dir', { context });
   const request = judgeRequest({ temperature: 0, maxTokens: 50 });
   request.turns.push({ role: 'assistant', text: 'No.' }, { role: 'user', text: 'Again.' });
   request.images = ['cat.png'];
@@ -97,7 +108,10 @@ test('the engine as a judge: system and turns in the template, the reply with it
   assert.deepEqual([asked!.temperature, asked!.maxNewTokens, asked!.n, asked!.images.length], [0, 50, 1, 1]);
   const text = context.tokenizer.decode([...asked!.promptIds]);
   for (const part of ['You judge.', 'Grade it.', 'No.', 'Again.']) assert.ok(text.includes(part), part);
-  assert.deepEqual(judge.identity, { provider: 'local', model: 'sha256:m' });
+  assert.deepEqual(judge.identity, {
+    ...{ provider: 'local', model: 'sha256:m', adapter: null, dtype: 'f32' },
+    ...{ rendered: 'USER: ? ASSISTANT:', image_mode: 'pad' },
+  });
 });
 
 test('what the engine cannot take is the state of one row', async () => {
@@ -106,7 +120,7 @@ test('what the engine cannot take is the state of one row', async () => {
       throw new Error('unexpected');
     },
   });
-  const judge = localJudge('local:dir', { context });
+  const judge = await localJudge('local:dir', { context });
   const long = judgeRequest();
   long.turns[0]!.text = 'word '.repeat(20_000);
   const reply = await judge.ask(long, signal);

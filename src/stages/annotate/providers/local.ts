@@ -2,6 +2,7 @@
 // local:DIR: a judge on our own engine. Each question is one record for `sample`, so judging draws exactly as sampling does.
 import { type Attempt, failed } from '../../../http/attempt.ts';
 import { modelFacts } from '../../../http/model-facts.ts';
+import { imageFields } from '../../../model/record-plan.ts';
 import type { Message, VprefRecord } from '../../../records/record.ts';
 import type { SampleOptions } from '../../sample.ts';
 import { type Judge, type JudgeParameters, type JudgeRequest, turnParts } from '../judge.ts';
@@ -14,10 +15,10 @@ export const local: OwnProvider = {
 };
 
 /** The model as a judge. `name` is what the user wrote. */
-export function localJudge(name: string, model: LoadedModel): Judge {
+export async function localJudge(name: string, model: LoadedModel): Promise<Judge> {
   return {
     name,
-    identity: { provider: 'local', model: model.context.fingerprint.model },
+    identity: await identityOf(model),
     imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
     imageTokens: () => 0,
     reasoningTokens: 0,
@@ -26,6 +27,15 @@ export function localJudge(name: string, model: LoadedModel): Judge {
     ask: (request, signal) => askModel(model, request, signal),
     close: async () => {},
   };
+}
+
+// What the same question's reply depends on: the weights, their dtype, the template as it renders, and how images are brought to size.
+async function identityOf({ context }: LoadedModel): Promise<Judge['identity']> {
+  const { fingerprint, engine, template, templateArgs, vision } = context;
+  const { render } = await context.loadTemplate(template.asked ?? template.otherwise, templateArgs);
+  const rendered = render([{ role: 'user', content: [{ type: 'text', text: '?' }] }]);
+  const images = vision && imageFields(vision.plan);
+  return { provider: 'local', ...fingerprint, dtype: engine.info.dtype, rendered, ...images };
 }
 
 async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {

@@ -14,7 +14,7 @@ const yesNo = parseReplies('{"yes": [1, "Yes", "yes"], "no": [0, "No"]}')!;
 
 test('all spellings are branches behind one prompt; those of a reply are summed', async () => {
   const context = await fakeContext();
-  const judge = localJudge('local:dir', { context });
+  const judge = await localJudge('local:dir', { context });
   const request = { ...judgeRequest(), images: ['cat.png'], replies: yesNo };
   const attempt = await judge.ask(request, signal);
   const [asked, ...others] = context.engine.scored;
