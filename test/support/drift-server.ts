@@ -38,9 +38,7 @@ async function answer({ context }: OpenModel, fault: Fault, { body }: Seen, call
   const own = await planRecord(row, context);
   const plan = fault.plan?.(own) ?? own;
   const images = await loadImages(row, { images: record.images ?? [] }, plan, context);
-  const turns = promptTurns(record.prompt, images.length, { onOwnLine: true }).filter(
-    (one) => one !== null,
-  );
+  const turns = promptTurns(record.prompt, images.length, { onOwnLine: true }).filter((one) => one !== null);
   const right = preparePrompt(turns, images, plan, context);
   const prompt = fault.prompt?.(right) ?? right;
   const draw = { n: 1, temperature: 0, topP: 1, topK: 0, beams: 1, repetitionMaxPeriod: 0 };
