@@ -51,7 +51,7 @@ export function verdictOf(answers: readonly Compared[]): Verdict {
     return { verdict: best.name, rms: best.rms };
   const strange = comparable.filter((answer) => rmsOf([answer], AS_IS) > ONE_ANSWER * rounding);
   if (precision !== undefined && strange.length < 0.05 * comparable.length) return { verdict: precision, rms: own };
-  return mixed(comparable, [AS_IS, other, ...readings], rounding) ?? { verdict: 'other-model', rms: own };
+  return mixed(comparable, readings, rounding) ?? { verdict: 'other-model', rms: own };
 }
 
 /** Readings that every answer has; a reading that changes nothing of a prompt is not there, and ours stands for it. */
@@ -92,10 +92,11 @@ function mixed(answers: readonly Compared[], names: readonly string[], rounding:
   const shown = new Map<string, number>();
   const explained: Compared[] = [];
   for (const answer of answers) {
-    const isAsIs = rmsOf([answer], AS_IS) <= ROUNDING * rounding;
-    const best = isAsIs ? { name: AS_IS } : least(names, (name) => rmsOf([answer], name));
-    if (rmsOf([answer], best!.name) > ONE_ANSWER * rounding) continue;
-    shown.set(best!.name, (shown.get(best!.name) ?? 0) + 1);
+    const own = rmsOf([answer], AS_IS);
+    const best = own <= ROUNDING * rounding ? undefined : least(names, (name) => rmsOf([answer], name));
+    if (best !== undefined && best.rms > Math.min(ONE_ANSWER * rounding, CLEARER * own)) continue;
+    const name = best?.name ?? AS_IS;
+    shown.set(name, (shown.get(name) ?? 0) + 1);
     explained.push(answer);
   }
   if (explained.length < 0.8 * answers.length || shown.size < 2) return undefined;
