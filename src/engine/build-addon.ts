@@ -6,7 +6,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EngineError } from './engine-error.ts';
-import { addonFolders, findAddon, packageRoot } from './find-addon.ts';
+import { addonFolders, findAddon, packageRoot, prebuiltMisfit } from './find-addon.ts';
 
 export interface AddonBuild {
   device: 'auto' | 'cpu' | 'cuda';
@@ -36,6 +36,8 @@ export async function buildAddon({ device, stop, note, onProgress }: AddonBuild)
   printed([...args, '--check']);
   const logs = printed([...args, '--print-dir']);
   const log = join(logs, 'build.log');
+  const misfit = device === 'cuda' ? undefined : prebuiltMisfit();
+  if (misfit !== undefined) note(misfit);
   note(
     `the native engine is not built yet: building it once, a few minutes on two cores, into ${folder} (log: ${log})`,
   );

@@ -7,6 +7,7 @@ import type { Family } from '../../families/family.ts';
 import { type Binding, loadBinding } from '../engine/binding.ts';
 import { addonRemedy } from '../engine/build-addon.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
+import { addonOrigin } from '../engine/find-addon.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import { findNonFinite } from '../engine/safetensors.ts';
@@ -55,7 +56,7 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield {
     check: 'addon',
     ok: true,
-    detail: `${path}: ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
+    detail: `${path} (${addonOrigin(path)}): ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
   };
   yield probe('cpu', binding);
   yield facts.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
