@@ -28,6 +28,8 @@ export function hasAddon(device: 'auto' | 'cpu' | 'cuda'): boolean {
  * Throws EngineError{"addon"} saying what to install, or where the compiler's words are.
  */
 export async function buildAddon({ device, stop, note, onProgress }: AddonBuild): Promise<void> {
+  const misfit = device === 'cuda' ? undefined : prebuiltMisfit();
+  if (misfit !== undefined) note(misfit);
   const folder = writableFolder();
   const script = join(packageRoot(), 'scripts', 'build-native.sh');
   if (!existsSync(script)) throw new EngineError('addon', `${script}: is missing: install the package again`);
@@ -36,8 +38,6 @@ export async function buildAddon({ device, stop, note, onProgress }: AddonBuild)
   printed([...args, '--check']);
   const logs = printed([...args, '--print-dir']);
   const log = join(logs, 'build.log');
-  const misfit = device === 'cuda' ? undefined : prebuiltMisfit();
-  if (misfit !== undefined) note(misfit);
   note(
     `the native engine is not built yet: building it once, a few minutes on two cores, into ${folder} (log: ${log})`,
   );
