@@ -47,7 +47,17 @@
    * A chart. `series`: [{name, index, isDashed, hasPoints, points: [{x, y, interval?, dots?: [{y, interval?}]}]}] by rising x; `index` gives colour and shape.
    * `marks`: [{x, label, text}] are lines down the chart; `levels`: [{name, y, interval?}] lines across. `cursors` are moved together with this chart's.
    */
-  function lineChart({ title, heading = title, xTitle, series, marks = [], levels = [], isLog = false, categories, cursors = [] }) {
+  function lineChart({
+    title,
+    heading = title,
+    xTitle,
+    series,
+    marks = [],
+    levels = [],
+    isLog = false,
+    categories,
+    cursors = [],
+  }) {
     const xs = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b);
     const view = { from: xs[0], to: xs.at(-1), at: undefined };
     const describe = (x) => (categories ? categories[x] : format(x));
