@@ -39,6 +39,11 @@ export function addonOrigin(path: string): string {
   return found === undefined ? 'built here' : `built here, preferred to ${found.name}`;
 }
 
+/** Whether this is the addon of a prebuilt engine. */
+export function isPrebuilt(path: string): boolean {
+  return path === prebuilt()?.path;
+}
+
 /** Why the prebuilt engine that is installed is not used; undefined where none is installed, or it fits. */
 export function prebuiltMisfit(): string | undefined {
   const found = prebuilt();
