@@ -69,7 +69,7 @@ TRAIN_dpo ?= --preset li2024-dpo
 TRAIN_steerlm ?= --preset li2024-steerlm
 TRAIN_rs ?= --preset li2024-rs
 TRAIN_sft ?= --preset li2024-sft
-TRAIN_continued ?= --preset llava-sft
+TRAIN_continued ?= --preset llava-sft-lora
 # Benchmarks: those with QUESTIONS_NAME; also IMAGES_NAME, LABELS_NAME, SAMPLE_NAME (flags), and GRADER, who answers their guides.
 BENCHMARKS := pope hallucination mmvet mmbench llava-bench seed-bench scienceqa gqa mt-bench
 BENCH    ?= $(foreach name,$(BENCHMARKS),$(if $(QUESTIONS_$(name)),$(name)))
@@ -106,7 +106,7 @@ only     = $(call name,$(filter $(1:%=%-%),$(call parts,$2)))
 is       = $(filter $1,$(call setting,method,$2))
 
 # Experiments: their cells, and the parameters of the rows that report --by and the table read.
-repeated = $(sort $(foreach cell,$1,$(foreach seed,$(SEEDS),$(call name,$(cell) seed-$(seed)))))
+repeated = $(sort $(foreach cell,$1,$(foreach seed,$(if $(filter base,$(cell)),$(BASE_SEEDS),$(SEEDS)),$(call name,$(cell) seed-$(seed)))))
 continued := $(CONTINUED:%=method-continued$csource-all$csize-%) $(patsubst %,method-continued$csize-%,$(filter-out 0,$(CONTINUED_SOURCE_SIZE)))
 cells-augmentation := $(call repeated,base $(AUGMENTATIONS:%=augmentation-%))
 cells-step := $(call repeated,base $(STEPS:%=step-%))
@@ -116,7 +116,7 @@ cells-lora-r := $(call repeated,base $(LORA_RS:%=lora-r-%))
 cells-beta := $(call repeated,base $(BETAS:%=beta-%))
 cells-loss := $(call repeated,base $(LOSSES:%=loss-%))
 cells-negatives := $(call repeated,base $(NEGATIVES:%=negatives-%))
-cells-seed := $(sort $(foreach seed,$(BASE_SEEDS),$(call name,seed-$(seed))))
+cells-seed := $(call repeated,base)
 cells-method := $(call repeated,base $(patsubst %,method-%,$(filter-out continued,$(METHODS))) $(if $(filter continued,$(METHODS)),$(continued)))
 cells-judge := $(call repeated,method-dpo $(JUDGES:%=method-dpo$cjudge-%))
 cells-flip := $(call repeated,method-dpo $(FLIPS:%=method-dpo$cflip-%))
