@@ -43,6 +43,7 @@ JUDGES   ?=
 JUDGE_gemini ?= gemini:gemini-2.5-pro
 JUDGE_openai ?= openai:gpt-4o
 JUDGE_self ?= local:$(MODEL)
+GUIDE_self ?= helpsteer-local
 ANNOTATE ?= --rpm 150 --max-cost 50
 SFT_FROM ?= judge
 STEER    ?= helpfulness=4,correctness=4,coherence=4,complexity=4,verbosity=4
@@ -140,7 +141,7 @@ answers-of = $(patsubst %,$(DIR)/answers/%.ndjson,$(answer-key))
 graded-of = $(patsubst %,$(DIR)/graded/%.ndjson,$(grade-key))
 
 ifneq ($(filter-out demo,$(or $(MAKECMDGOALS),all)),)
-$(foreach name,MODEL DATA IMAGES BENCH,$(if $($(name)),,$(error $(name): expected a value$(if $(filter BENCH,$(name)), (QUESTIONS_pope=... gives one))$(c) got none)))
+$(foreach name,MODEL DATA IMAGES BENCH,$(if $(strip $($(name))),,$(error $(name): expected a value$(if $(filter BENCH,$(name)), (QUESTIONS_pope=... gives one))$(c) got none)))
 endif
 
 all: $(DIR)/table.txt $(DIR)/report.html
@@ -245,7 +246,7 @@ $(foreach cell,$(cells), \
 
 # A row of every cell and experiment: a cell of several experiments stands in each with that one's parameter.
 $(DIR)/rows.ndjson: $(cells:%=$(DIR)/cells/%.scores.ndjson)
-	{ $(foreach experiment,$(EXPERIMENTS),$(foreach cell,$(cells-$(experiment)),node $(examples)/matrix-rows.mjs $(DIR)/cells/$(cell) $(call params,$(experiment),$(cell)) < $(DIR)/cells/$(cell).scores.ndjson &&)) true; } > $@.part && mv $@.part $@
+	node $(examples)/matrix-rows.mjs $(DIR)/cells $(foreach experiment,$(EXPERIMENTS),$(foreach cell,$(cells-$(experiment)),$(cell) $(call params,$(experiment),$(cell)))) > $@.part && mv $@.part $@
 
 $(DIR)/table.txt: $(DIR)/rows.ndjson $(DIR)/cells/before.scores.ndjson
 	$(VPREF) eval published $^ --format table -o $@.part && mv $@.part $@
