@@ -10,7 +10,7 @@ export interface PublishedRow {
   /** Score by split. */
   scores: Readonly<Record<string, number>>;
   /** What a matrix calls these runs: `params` of its rows, the seed aside. */
-  settings: readonly Settings[];
+  settings?: readonly Settings[];
   /** Training on 8 A800, where the table has it. */
   hours?: number;
 }
@@ -35,10 +35,9 @@ export function publishedRows(
       const score = values[column] ?? null;
       return score === null ? [] : [[split, score] as const];
     });
-    const run = runs[source]?.[method];
     return {
-      ...{ method, source, scores: Object.fromEntries(known), settings: run?.settings ?? [] },
-      ...(run?.hours !== undefined && { hours: run.hours }),
+      ...{ method, source, scores: Object.fromEntries(known) },
+      ...runs[source]?.[method],
     };
   });
 }

@@ -48,7 +48,7 @@ function paramsOf({ params }: GateInput, at: Place): Params | undefined {
 }
 
 function printedFor(row: GateInput, params: Params): Printed[] {
-  const isSame = ({ settings }: PublishedRow) => settings.some((setting) => agrees(params, setting));
+  const isSame = ({ settings }: PublishedRow) => settings?.some((setting) => agrees(params, setting));
   return (benchmarks.get(row.benchmark)?.published ?? [])
     .filter(isSame)
     .flatMap(({ method, source, scores, hours }) => {
@@ -106,32 +106,46 @@ export function formatPublishedTable({ rows, notes }: PublishedResult): string[]
   return [...tables, ...notes, ...(left > 0 ? [`${left} rows of other splits are not shown`] : [])];
 }
 
+/** A column: its head, a row's cell, and whether it is aligned to the left. */
+type Column<Row> = [head: string, cell: (row: Row) => string, isLeft?: boolean];
+
 function benchmarkTable(rows: PublishedResult['rows']): string[] {
-  const hasTime = rows.some(({ train_seconds }) => typeof train_seconds === 'number');
-  const isPublished = rows.some(({ published }) => published !== undefined);
-  const isSplit = rows.some(({ split }) => split !== 'all');
-  const header = [
-    ...['run', ...(isSplit ? ['split'] : []), 'n', 'score', '95 % interval', ...(hasTime ? ['training, h'] : [])],
-    ...(isPublished ? ['published', 'difference', 'training, h', 'method', 'source'] : []),
+  const some = (has: (row: GateInput & { published?: Printed[] }) => boolean) => rows.some(has);
+  const ours: Column<GateInput>[] = [
+    ['run', runName, true],
+    ...(some(({ split }) => split !== 'all') ? [['split', ({ split }) => split, true] as Column<GateInput>] : []),
+    ['n', ({ n }) => String(n ?? '')],
+    ['score', ({ printed, score }) => shortNumber(printed ?? score)],
+    ['95 % interval', ({ ci95 }) => intervalText(ci95)],
+    ...(some(({ train_seconds }) => typeof train_seconds === 'number') ? [HOURS] : []),
   ];
+  const hasTheirs = some(({ published }) => published !== undefined);
+  const hasTime = some(({ published }) => published?.some(({ hours }) => hours !== undefined) === true);
+  const theirs = hasTheirs ? PRINTED.filter(([head]) => hasTime || head !== PRINTED_HOURS) : [];
   const lines = rows.flatMap((row) => {
-    const ours = [
-      runName(row),
-      ...(isSplit ? [row.split] : []),
-      String(row.n ?? ''),
-      shortNumber(row.printed ?? row.score),
-      intervalText(row.ci95),
-      ...(hasTime ? [typeof row.train_seconds === 'number' ? (row.train_seconds / 3600).toFixed(3) : ''] : []),
-    ];
-    const printed = row.published?.map(({ score, method, source, hours }) => [
-      ...[shortNumber(score), difference(row.printed ?? row.score, score), hours?.toFixed(1) ?? '', method, source],
-    ]);
-    const none = isPublished ? ['', '', '', '', ''] : [];
-    return (printed ?? [none]).map((theirs, place) => [...(place === 0 ? ours : ours.map(() => '')), ...theirs]);
+    const own = ours.map(([, cell]) => cell(row));
+    const lines = (row.published ?? [undefined]).map((printed) =>
+      theirs.map(([, cell]) => (printed === undefined ? '' : cell(printed))),
+    );
+    return lines.map((cells, place) => [...(place === 0 ? own : own.map(() => '')), ...cells]);
   });
-  const left = new Set([0, ...(isSplit ? [1] : []), ...(isPublished ? [header.length - 2, header.length - 1] : [])]);
-  return alignColumns([header, ...lines], left);
+  const columns = [...ours, ...theirs];
+  const left = columns.flatMap(([, , isLeft], place) => (isLeft === true ? [place] : []));
+  return alignColumns([columns.map(([head]) => head), ...lines], new Set(left));
 }
+
+const HOURS: Column<GateInput> = [
+  'training, h',
+  ({ train_seconds: seconds }) => (typeof seconds === 'number' ? (seconds / 3600).toFixed(3) : ''),
+];
+const PRINTED_HOURS = 'theirs, h';
+const PRINTED: readonly Column<Printed>[] = [
+  ['published', ({ score }) => shortNumber(score)],
+  ['difference', ({ score, difference: ours }) => difference(ours === null ? null : ours + score, score)],
+  [PRINTED_HOURS, ({ hours }) => hours?.toFixed(1) ?? ''],
+  ['method', ({ method }) => method, true],
+  ['source', ({ source }) => source, true],
+];
 
 /** "step 500, seed 0"; the model of a row without parameters. */
 function runName({ params, model }: GateInput): string {
