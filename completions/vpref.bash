@@ -106,9 +106,9 @@ _vpref() {
     report)
       case $prev in
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --by|--max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--max-images --max-pairs -o --output --progress -q --quiet --title --help'
+      words='--by --max-images --max-pairs -o --output --progress -q --quiet --title --help'
       ;;
     sample)
       case $prev in

@@ -213,6 +213,7 @@ complete -c vpref -n '__fish_seen_subcommand_from precompute-ref' -l template-ar
 complete -c vpref -n '__fish_seen_subcommand_from precompute-ref' -l threads -r -d 'threads at most, where there is work for more than one'
 complete -c vpref -n '__fish_seen_subcommand_from precompute-ref' -l verbose -d 'tell the memory plan on stderr'
 complete -c vpref -n __fish_use_subcommand -f -a report -d 'one self-contained HTML page from pairs, metrics and scores'
+complete -c vpref -n '__fish_seen_subcommand_from report' -l by -r -d 'chart the scores against this member of `params` of the score rows (repeatable)'
 complete -c vpref -n '__fish_seen_subcommand_from report' -l max-images -r -d 'pictures included at most'
 complete -c vpref -n '__fish_seen_subcommand_from report' -l max-pairs -r -d 'pairs in the browser at most'
 complete -c vpref -n '__fish_seen_subcommand_from report' -s o -l output -r -d 'write to FILE, which appears when it is whole; until then FILE.partial grows row by row'
