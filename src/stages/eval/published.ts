@@ -117,7 +117,7 @@ function benchmarkTable(rows: PublishedResult['rows']): string[] {
     ['n', ({ n }) => String(n ?? '')],
     ['score', ({ printed, score }) => shortNumber(printed ?? score)],
     ['95 % interval', ({ ci95 }) => intervalText(ci95)],
-    ...(some(({ train_seconds }) => typeof train_seconds === 'number') ? [HOURS] : []),
+    ...(some(({ train_seconds }) => typeof train_seconds === 'number') ? [TRAINING] : []),
   ];
   const hasTheirs = some(({ published }) => published !== undefined);
   const hasTime = some(({ published }) => published?.some(({ hours }) => hours !== undefined) === true);
@@ -134,15 +134,18 @@ function benchmarkTable(rows: PublishedResult['rows']): string[] {
   return alignColumns([columns.map(([head]) => head), ...lines], new Set(left));
 }
 
-const HOURS: Column<GateInput> = [
-  'training, h',
-  ({ train_seconds: seconds }) => (typeof seconds === 'number' ? (seconds / 3600).toFixed(3) : ''),
-];
-const PRINTED_HOURS = 'theirs, h';
+const TRAINING: Column<GateInput> = ['training', ({ train_seconds: seconds }) => durationText(seconds)];
+
+function durationText(seconds: unknown): string {
+  if (typeof seconds !== 'number') return '';
+  return seconds < 600 ? `${seconds.toFixed(0)} s` : `${(seconds / 3600).toFixed(2)} h`;
+}
+
+const PRINTED_HOURS = 'their training';
 const PRINTED: readonly Column<Printed>[] = [
   ['published', ({ score }) => shortNumber(score)],
   ['difference', ({ score, difference: ours }) => difference(ours === null ? null : ours + score, score)],
-  [PRINTED_HOURS, ({ hours }) => hours?.toFixed(1) ?? ''],
+  [PRINTED_HOURS, ({ hours }) => (hours === undefined ? '' : `${hours.toFixed(1)} h`)],
   ['method', ({ method }) => method, true],
   ['source', ({ source }) => source, true],
 ];

@@ -70,15 +70,15 @@ test('the table: split all and what is in print, a line a run', () => {
   );
   assert.deepEqual(lines, [
     'pope',
-    'run               split    n  score  95 % interval  training, h  published  difference  method                     source',
-    'step 800, seed 0  all     10     40     38 - 42.50        0.100      86.70      -46.70  SeVa-7B, diffusion (weak)  SeVa table 1',
-    'step 800, seed 0  random  10     40                                  89.40      -49.40  SeVa-7B, diffusion (weak)  SeVa table 1',
+    'run               split    n  score  95 % interval  training  published  difference  method                     source',
+    'step 800, seed 0  all     10     40     38 - 42.50     360 s      86.70      -46.70  SeVa-7B, diffusion (weak)  SeVa table 1',
+    'step 800, seed 0  random  10     40                               89.40      -49.40  SeVa-7B, diffusion (weak)  SeVa table 1',
     'step 300, seed 0  all     10     40',
     'before            all     10     39',
     '',
     '1 rows of other splits are not shown',
   ]);
   const timed = formatPublishedTable(beside(row('mmbench', { size: 16000 })));
-  assert.match(timed[1]!, /published {2}difference {2}theirs, h {2}method/);
-  assert.match(timed[2]!, / 65\.60 +-25\.60 +0\.7 {2}SeVa-7B, 16k +SeVa table 3$/);
+  assert.match(timed[1]!, /published {2}difference {2}their training {2}method/);
+  assert.match(timed[2]!, / 65\.60 +-25\.60 +0\.7 h {2}SeVa-7B, 16k +SeVa table 3$/);
 });
