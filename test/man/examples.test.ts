@@ -232,6 +232,8 @@ function sandbox(): string {
     { step: 1, loss: 0.69, 'rewards/margins': 0 },
     { step: 2, loss: 0.6, 'rewards/margins': 0.2 },
   );
+  const score = { benchmark: 'mmvet', split: 'all', n: 218, score: 33.1 };
+  write('rows.ndjson', { ...score, params: { step: 500 } }, { ...score, params: { step: 800 } });
   for (const name of ['scores', 'before.scores', 'after.scores'])
     write(`${name}.ndjson`, { benchmark: 'pope', split: 'all', n: 10, score: 86.1 });
   return folder;
