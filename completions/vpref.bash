@@ -106,9 +106,9 @@ _vpref() {
     report)
       case $prev in
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --by|--max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--max-images --max-pairs -o --output --progress -q --quiet --title --help'
+      words='--by --max-images --max-pairs -o --output --progress -q --quiet --title --help'
       ;;
     sample)
       case $prev in
@@ -148,9 +148,9 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --recompute) COMPREPLY=($(compgen -W 'auto 0 1 2 3' -- "$cur")); return ;;
         --zero) COMPREPLY=($(compgen -W 'auto 0 1' -- "$cur")); return ;;
-        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--sample-every|--sample-prompts|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --ranks --recompute --requeue --resume --rslora --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
+      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr -q --quiet --ranks --recompute --requeue --resume --rslora --sample-every --sample-prompts --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

@@ -32,6 +32,13 @@ struct TrainRow {
   }
 };
 
+// For messages.
+inline std::string join_ids(std::span<const TrainRow> rows) {
+  std::string ids;
+  for (const TrainRow& r : rows) ids += (ids.empty() ? "" : ", ") + r.id;
+  return ids;
+}
+
 // Writes the vision features of image `image` of row `row` (numbers within the span given to the call) for every (row,
 // image) of the call, in order, to features[N, C]. The vision tower is frozen, so this has no backward.
 struct ImageRef {

@@ -8,17 +8,11 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "dist/phase.h"
-#include "train/losses/reference_point.h"
+#include "train/step_points.h"
 
 namespace vpref {
 
 namespace {
-
-std::string join_ids(std::span<const TrainRow> rows) {
-  std::string ids;
-  for (const TrainRow& r : rows) ids += (ids.empty() ? "" : ", ") + r.id;
-  return ids;
-}
 
 TrainableOptions with_shares(TrainableOptions options, int shares) {
   options.state_shares = shares;
@@ -122,9 +116,9 @@ void Trainer::check_rows(std::span<const TrainRow> rows) const {
   }
 }
 
-bool Trainer::needs_reference_point() const {
+bool Trainer::needs(bool LossInfo::* what) const {
   return std::any_of(options_.loss.begin(), options_.loss.end(),
-                     [](const LossTerm& t) { return t.info->needs_reference_point; });
+                     [what](const LossTerm& term) { return term.info->*what; });
 }
 
 // Of all ranks.
@@ -137,18 +131,18 @@ LossTotals Trainer::totals_of(std::span<const TrainRow> rows) {
 }
 
 // Losses of a micro-batch's rows into `result`; returns what each branch's sum weighs in the gradient.
-std::vector<double> Trainer::row_losses(const BranchLogps& f, double kl, const LossTotals& totals, StepResult& result) {
+std::vector<double> Trainer::row_losses(const BranchLogps& f, const StepPoints& points, const LossTotals& totals,
+                                        StepResult& result) {
   const MicroBatch& b = *f.batch;
   std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
   const Objective objective{options_.loss, options_.loss_options};
   for (size_t r = 0; r < b.rows.size(); ++r) {
     const TrainRow& row = b.rows[r];
-    const int32_t first = b.branch_of_row[r], count = row.num_branches();
-    LossRow record{{}, row.num_rejected, row.label, row.weight, row.beta};
-    for (int32_t k = 0; k < count; ++k)
-      record.branches.push_back({f.sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.num_tokens[first + k]});
+    const auto first = size_t(b.branch_of_row[r]), count = size_t(row.num_branches());
+    const LossRow record =
+        loss_row(row, std::span(f.sums).subspan(first, count), std::span(f.num_tokens).subspan(first, count));
     RowResult& out = result.rows[size_t(b.first_row) + r];
-    out.loss = objective.share(record, kl, totals, std::span(weight).subspan(size_t(first), size_t(count)));
+    out.loss = objective.share(record, points, totals, std::span(weight).subspan(first, count));
     for (const Branch& branch : record.branches) {
       out.policy.push_back(branch.policy);
       out.num_tokens.push_back(branch.num_tokens);
@@ -172,11 +166,17 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
   const auto score_rows = [&](std::span<const TrainRow> some, bool adapter_on) {
     return score(some, encode, adapter_on);
   };
-  const double kl = needs_reference_point() ? reference_point(rows, world_, score_rows) : 0;
+  StepPoints points;
+  if (needs(&LossInfo::needs_reference_point)) points.kl = reference_point(rows, world_, score_rows);
+  RewardMean reward_mean;
+  if (has_reward_mean())
+    reward_mean = reward_mean_.with(rewards_of(rows, options_.loss_options.beta, world_, score_rows));
+  points.reward_mean = reward_mean.mean;
   const LossTotals totals = totals_of(rows);
 
   trainable_.store.zero_grad(ctx_);
   StepResult result;
+  result.reward_mean = reward_mean;
   result.rows.resize(rows.size());
   std::vector<MicroBatch> batches;
   std::optional<BranchLogps> last;
@@ -186,7 +186,7 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
     for (const MicroBatch& b : batches) {
       if (last) backward(*last, weight, /*is_last=*/false);
       last.emplace(forward(b, encode, /*keep=*/true));
-      weight = row_losses(*last, kl, totals, result);
+      weight = row_losses(*last, points, totals, result);
       result.num_rows_packed += b.tree.num_rows();
     }
   });
@@ -226,6 +226,7 @@ void Trainer::update(StepResult& result, std::span<const TrainRow> rows) {
   }
   exchange_.gather_values(ctx_, trainable_.store);
   ++steps_done_;
+  reward_mean_ = result.reward_mean;
 }
 
 }  // namespace vpref

@@ -16,6 +16,7 @@
 #include "dist/collective.h"
 #include "train/gradient_exchange.h"
 #include "train/losses/objective.h"
+#include "train/losses/reward_mean.h"
 #include "train/options.h"
 #include "train/step_memory.h"
 
@@ -26,6 +27,7 @@ struct StepResult {
   double grad_norm = 0;  // before clipping
   double learning_rate = 0;
   int64_t num_rows_packed = 0;  // decoder rows, all micro-batches of all ranks
+  RewardMean reward_mean;       // this step's rewards included, where the loss reads it
   std::vector<RowResult> rows;  // this rank's
 };
 
@@ -63,6 +65,10 @@ class Trainer {
   bool zero() const { return exchange_.zero(); }
   int64_t steps_done() const { return steps_done_; }
   void set_steps_done(int64_t steps) { steps_done_ = steps; }
+  // Whether the loss reads the mean of all rewards so far; that mean.
+  bool has_reward_mean() const { return needs(&LossInfo::needs_reward_mean); }
+  const RewardMean& reward_mean() const { return reward_mean_; }
+  void set_reward_mean(const RewardMean& mean) { reward_mean_ = mean; }
   // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of
   // a run, once it is planned.
   std::string memory_plan() const;
@@ -74,11 +80,12 @@ class Trainer {
   bool choose_zero();
   void check_cancelled() const;
   void check_rows(std::span<const TrainRow> rows) const;
-  bool needs_reference_point() const;
+  bool needs(bool LossInfo::* what) const;
   LossTotals totals_of(std::span<const TrainRow> rows);
   BranchLogps forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
   void backward(BranchLogps& logps, std::span<const double> branch_weight, bool is_last);
-  std::vector<double> row_losses(const BranchLogps& logps, double kl, const LossTotals& totals, StepResult& result);
+  std::vector<double> row_losses(const BranchLogps& logps, const StepPoints& points, const LossTotals& totals,
+                                 StepResult& result);
   void update(StepResult& result, std::span<const TrainRow> rows);
   void check_finite(const StepResult& result, std::span<const TrainRow> rows);
 
@@ -93,6 +100,7 @@ class Trainer {
   StepMemory memory_;
   GradientExchange exchange_;  // after all that a pass reads: what to split is decided by measuring one
   int64_t steps_done_ = 0;
+  RewardMean reward_mean_;
 };
 
 }  // namespace vpref

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a report shows, gathered from NDJSON rows of any kind: metric rows of train, score rows of eval, records of every stage.
 import type { VprefRecord } from '../../records/record.ts';
+import { byCharts } from './by.ts';
 import { CurveSection } from './curves.ts';
-import type { JsonObject, ReportData, RowSection, ScoreLine } from './data.ts';
+import type { JsonObject, ReportData } from './data.ts';
 import { FileSection } from './files.ts';
 import { JudgeSection } from './judges.ts';
 import { PairSection } from './pairs.ts';
+import { RunSection } from './runs.ts';
+import { ScoreSection } from './scores.ts';
 import { StageSection } from './stages.ts';
 
 /** Gathers rows; `finish` gives the page's data. */
 export class ReportCollector {
   readonly #curves = new CurveSection();
+  readonly #runs = new RunSection();
   readonly #scores = new ScoreSection();
   readonly #stages = new StageSection();
   readonly #files = new FileSection();
@@ -21,41 +25,33 @@ export class ReportCollector {
     this.#pairs = new PairSection(maxPairs);
   }
 
-  /** Takes a row of the file `run`; returns false when it is nothing that a report knows. */
+  /** Takes a row of the run that its file is of; returns false when it is nothing that a report knows. */
   add(run: string, row: JsonObject): boolean {
-    if ([this.#curves, this.#scores, this.#stages].some((section) => section.take(run, row))) return true;
+    // A summary of train is a row of both tables.
+    const isRun = this.#runs.take(run, row);
+    if ([this.#curves, this.#scores, this.#stages].some((section) => section.take(run, row)) || isRun) return true;
     if (typeof row.id !== 'string' || !('prompt' in row)) return false;
     for (const section of [this.#files, this.#judges, this.#pairs]) section.take(run, row as VprefRecord);
     return true;
   }
 
-  finish(title: string): ReportData {
+  /** Throws UsageError for a parameter of `by` that no score row has. */
+  finish(title: string, by: readonly string[] = []): { data: ReportData; notes: string[] } {
     const { pairs, images, numPairsLeftOut } = this.#pairs.data();
     const { judges, judgePairs } = this.#judges.data();
-    return {
+    const charts = by.map((param) => byCharts(param, this.#scores.all));
+    const data = {
       title,
+      runs: this.#runs.table(this.#curves.trainings(), this.#scores.all),
       curves: this.#curves.data(),
+      byCharts: charts.flatMap((one) => one.charts),
       scores: this.#scores.data(),
       ...{ pairs, images },
       files: this.#files.data(),
       ...{ judges, judgePairs },
       stages: this.#stages.data(),
-      numPairsLeftOut,
+      leftOut: { curves: this.#curves.numLeftOut, scores: this.#scores.numLeftOut, pairs: numPairsLeftOut },
     };
-  }
-}
-
-/** Score rows of eval, as they are. */
-class ScoreSection implements RowSection<ScoreLine[]> {
-  readonly #scores: ScoreLine[] = [];
-
-  take(run: string, row: JsonObject): boolean {
-    if (typeof row.benchmark !== 'string' || !('split' in row)) return false;
-    this.#scores.push({ ...row, run, benchmark: row.benchmark, split: String(row.split) });
-    return true;
-  }
-
-  data(): ScoreLine[] {
-    return this.#scores;
+    return { data, notes: [...this.#curves.notes(), ...charts.flatMap((one) => one.notes)] };
   }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "train/losses/reference_point.h"
+#include "train/step_points.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/error.h"
@@ -35,6 +36,13 @@ SegmentInput& answer_of(TrainRow& row) {
 
 }  // namespace
 
+LossRow loss_row(const TrainRow& row, std::span<const double> policy, std::span<const int64_t> num_tokens) {
+  LossRow record{{}, row.num_rejected, row.label, row.weight, row.beta};
+  for (size_t k = 0; k < policy.size(); ++k)
+    record.branches.push_back({policy[k], row.ref.empty() ? 0 : row.ref[k], num_tokens[k]});
+  return record;
+}
+
 double reference_point(std::span<const TrainRow> rows, Collective& world, const ScoreRows& score) {
   std::vector<TrainRow> mismatched(rows.begin(), rows.end());
   std::vector<std::string> answers;
@@ -55,6 +63,21 @@ double reference_point(std::span<const TrainRow> rows, Collective& world, const 
   world.all_reduce(sums, Reduce::sum);
   check(sums[1] > 1, "config", "the reference point of the loss needs at least two rows a step, got ", sums[1]);
   return std::max(0.0, sums[0] / sums[1]);
+}
+
+RewardSums rewards_of(std::span<const TrainRow> rows, double beta, Collective& world, const ScoreRows& score) {
+  RewardSums own;
+  run_phase(world, [&] {
+    const std::vector<RowResult> scored = score(rows, true);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      own.add(loss_row(rows[r], scored[r].policy, scored[r].num_tokens), beta);
+      check(std::isfinite(own.rewards), "nonfinite", "the reward of row ", rows[r].id,
+            " is not finite; no parameter was changed (rows of the step: ", join_ids(rows), ")");
+    }
+  });
+  std::vector<double> sums = {own.rewards, own.count};
+  world.all_reduce(sums, Reduce::sum);
+  return {sums[0], sums[1]};
 }
 
 }  // namespace vpref
