@@ -60,6 +60,7 @@
   }) {
     const xs = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b);
     const view = { from: xs[0], to: xs.at(-1), at: undefined };
+    const hasRepeats = series.some(({ points }) => points.some(({ dots }) => dots?.length > 1));
     const hasBars = series.some(({ points }) => points.some(({ dots }) => dots !== undefined));
     const describe = (x) => (categories ? categories[x] : format(x));
     const plot = el('div', { class: 'plot', tabIndex: 0, role: 'img', 'aria-label': '' });
@@ -158,8 +159,7 @@
         bars.map(({ x, y, interval }) => [
           interval &&
             svg('line', { class: 'bar', x1: across(x), x2: across(x), y1: down(interval[0]), y2: down(interval[1]) }),
-          points.some(({ dots }) => dots?.length > 1) &&
-            svg('circle', { class: 'repeat', cx: across(x), cy: down(y), r: 2 }),
+          hasRepeats && svg('circle', { class: 'repeat', cx: across(x), cy: down(y), r: 2 }),
         ]),
         stands.map(({ x, y }) =>
           svg('path', {

@@ -52,13 +52,15 @@ export class RunSection {
     for (const [name, summary] of this.#summaries) runOf(name).summary = summary;
     const trained = new Set(runs.keys());
     for (const [name, gate] of this.#gates) runOf(name).gate = gate;
-    const home = scoreHome(trained, scores);
+    const homes = scoreHomes(trained, scores);
     for (const line of scores) {
       if (line.split !== 'all') continue;
-      const { name, part } = home(line.run);
+      const { name, part } = homes.get(line.run)!;
       const key = part === '' || part === line.benchmark ? line.benchmark : `${line.benchmark} (${part})`;
       const known = runOf(name).scores;
-      known.set(key, [...(known.get(key) ?? []), line]);
+      const lines = known.get(key) ?? [];
+      lines.push(line);
+      known.set(key, lines);
     }
     // What was not trained is what the others are compared with: it comes first.
     const isBase = ({ training, summary, gate }: Run) =>
@@ -69,20 +71,21 @@ export class RunSection {
 }
 
 /** Of which run a file's scores are: seva.short is the part "short" of seva, and so is before.short of before, which was not trained. */
-function scoreHome(trained: ReadonlySet<string>, scores: readonly ScoreLine[]) {
+function scoreHomes(trained: ReadonlySet<string>, scores: readonly ScoreLine[]) {
   const files = new Set(scores.map(({ run }) => run));
   const split = (file: string) => {
     const name = [...trained].find((one) => file.startsWith(`${one}.`));
     return name === undefined ? undefined : { name, part: file.slice(name.length + 1) };
   };
   const parts = new Set([...files].flatMap((file) => split(file)?.part ?? []));
-  return (file: string): { name: string; part: string } => {
+  const home = (file: string): { name: string; part: string } => {
     if (trained.has(file)) return { name: file, part: '' };
     const known = split(file);
     if (known !== undefined) return known;
     const part = [...parts].find((one) => file.endsWith(`.${one}`)) ?? '';
     return { name: part === '' ? file : file.slice(0, -part.length - 1), part };
   };
+  return new Map([...files].map((file) => [file, home(file)]));
 }
 
 function tableOf(all: readonly Run[], hasTraining: boolean): RunTable {
