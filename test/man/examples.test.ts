@@ -50,7 +50,7 @@ describe('flags in examples exist', () => {
       assert.deepEqual(lines.flatMap(unknownFlags), []);
     });
   const prose = readdirSync(join(root, 'man/prose')).map((name) => `man/prose/${name}`);
-  for (const path of [...prose, 'README.md'])
+  for (const path of [...prose, 'README.md', 'GUIDE.md'])
     test(path, () => assert.deepEqual(commandLines(readFileSync(join(root, path), 'utf8')).flatMap(unknownFlags), []));
 });
 
@@ -236,7 +236,7 @@ function sandbox(): string {
   for (const [k, run] of ['a', 'b'].entries()) {
     write(`runs/${run}.metrics.ndjson`, { step: 1, loss: 0.69 - k / 10 }, { step: 2, loss: 0.6 - k / 10 });
     write(`runs/${run}.summary.ndjson`, {
-      command: 'train',
+      summary: 'train',
       settings: { beta: 0.1 + k, output: `runs/${run}` },
       seconds: 2,
       steps: 2,
