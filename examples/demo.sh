@@ -82,7 +82,7 @@ title "4. Judged: four sampled answers, graded on five metrics; here the judge i
 make judged.prompts.ndjson vpref import llava $PREF/llava_conversations.json --image-root $PREF/images --turns 4 --limit "$JUDGED"
 make four.ndjson vpref sample --model $MODEL -n 4 --temperature 0.9 --max-new-tokens 64 --seed "$SEED" "$OUT/judged.prompts.ndjson"
 make graded.ndjson vpref annotate --judge "exec:node examples/truth-judge.mjs $PREF" --guide helpsteer --no-cache --summary "$OUT/graded.summary.ndjson" "$OUT/four.ndjson"
-make judged.ndjson vpref pair --rule score --margin 2 --seed "$SEED" --summary "$OUT/judged.summary.ndjson" "$OUT/graded.ndjson"
+make judged.ndjson vpref pair --rule score --margin 2 --seed "$SEED" --summary "$OUT/judged.pair.summary.ndjson" "$OUT/graded.ndjson"
 make judged.ref.ndjson vpref precompute-ref --model $MODEL "$OUT/judged.ndjson"
 train judged judged.ref.ndjson --lora-r 64 --lora-alpha 128 --lr 1e-4 --batch-size 16 --warmup-ratio 0.05
 answers judged judged
@@ -93,6 +93,6 @@ echo
 echo "  \$ vpref report ... -o $OUT/report.html"
 rm -f "$OUT/report.html"
 vpref report --title "SeVa and judged preferences on tiny-llava" "$OUT"/{seva,judged}.{metrics,summary}.ndjson "$OUT/seva/samples.ndjson" "$OUT"/{before,seva,judged}.{short,long,pope}.scores.ndjson \
-  "$OUT"/{pairs,graded,judged}.summary.ndjson "$OUT"/{sampled,pairs,four,graded,judged}.ndjson -o "$OUT/report.html"
+  "$OUT"/{pairs,graded,judged.pair}.summary.ndjson "$OUT"/{sampled,pairs,four,graded,judged}.ndjson -o "$OUT/report.html"
 echo
 echo "Curves, scores and every pair to look at: ${bold}$(realpath "$OUT")/report.html${plain}"

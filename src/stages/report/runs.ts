@@ -92,11 +92,12 @@ function tableOf(all: readonly Run[], hasTraining: boolean): RunTable {
   const runs = all.slice(0, MAX_RUNS);
   const { columns: settings, shared } = settingColumns(runs);
   const columns = [
-    ...settings,
+    ...settings.filter(({ group }) => group === 'Settings'),
     ...trainingColumns(runs),
     ...heldOutColumns(runs),
-    ...costColumns(runs),
     ...scoreColumns(runs),
+    ...costColumns(runs),
+    ...settings.filter(({ group }) => group === 'Watching'),
   ].filter(({ values }) => values.some((value) => value !== null));
   const isCompared = hasTraining || columns.some(({ values }) => values.filter((value) => value !== null).length > 1);
   if (!isCompared) return { names: [], columns: [], shared: [], numLeftOut: 0 };
@@ -109,6 +110,9 @@ function tableOf(all: readonly Run[], hasTraining: boolean): RunTable {
     numLeftOut: all.length - runs.length,
   };
 }
+
+/** Settings that change what is seen of a run, and not what it learns: they stand last. */
+const WATCHING = new Set(['eval', 'eval-every', 'sample-every', 'sample-prompts', 'save-every']);
 
 /** Settings that two runs have differently, and those that all with settings have alike. */
 function settingColumns(runs: readonly Run[]): { columns: RunColumn[]; shared: [string, string][] } {
@@ -128,7 +132,7 @@ function settingColumns(runs: readonly Run[]): { columns: RunColumn[]; shared: [
       const value = one?.[name];
       return typeof value === 'number' ? value : settingText(value) || null;
     });
-    columns.push({ group: 'Settings', title: name, values });
+    columns.push({ group: WATCHING.has(name) ? 'Watching' : 'Settings', title: name, values });
   }
   return { columns, shared };
 }
@@ -152,8 +156,8 @@ function trainingColumns(runs: readonly Run[]): RunColumn[] {
       training?.marks.length ? training.marks.map(({ name }) => name).join(', ') : null,
     ),
     column('loss, last', last('loss')),
-    column('reward accuracy, last', last('rewards/accuracies')),
-    column('reward margin, last', last('rewards/margins')),
+    column('accuracy, last', last('rewards/accuracies')),
+    column('margin, last', last('rewards/margins')),
     column('gate', ({ gate }) =>
       gate === undefined ? null : gate.failed.length === 0 ? 'passed' : `failed: ${gate.failed.join('; ')}`,
     ),
@@ -174,7 +178,7 @@ function heldOutColumns(runs: readonly Run[]): RunColumn[] {
   const metrics = [...new Set(best.filter(({ step }) => step !== null).map(({ metric }) => metric))];
   return [
     { group, title: 'loss, last', values: runs.map((run) => lastOf(run, 'eval/loss')) },
-    { group, title: 'reward accuracy, last', values: runs.map((run) => lastOf(run, 'eval/rewards/accuracies')) },
+    { group, title: 'accuracy, last', values: runs.map((run) => lastOf(run, 'eval/rewards/accuracies')) },
     ...metrics.map((metric) => ({
       group,
       title: `${metric.replace(/^eval\//, '')}, best`,
@@ -199,7 +203,7 @@ function costColumns(runs: readonly Run[]): RunColumn[] {
   return [
     column('time', 'seconds', 'seconds'),
     column('GPU-hours', 'gpu_hours'),
-    column('ranks', 'ranks'),
+    ...(runs.some(({ summary }) => (numberOf(summary?.ranks) ?? 1) > 1) ? [column('ranks', 'ranks')] : []),
     column('records learnt', 'records_learnt'),
     column('tokens', 'tokens'),
     column('peak memory', 'peak_memory_bytes', 'bytes'),
