@@ -232,8 +232,21 @@ function sandbox(): string {
     { step: 1, loss: 0.69, 'rewards/margins': 0 },
     { step: 2, loss: 0.6, 'rewards/margins': 0.2 },
   );
-  const score = { benchmark: 'mmvet', split: 'all', n: 218, score: 33.1 };
-  write('rows.ndjson', { ...score, params: { step: 500 } }, { ...score, params: { step: 800 } });
+  mkdirSync(join(folder, 'runs'));
+  for (const [k, run] of ['a', 'b'].entries()) {
+    write(`runs/${run}.metrics.ndjson`, { step: 1, loss: 0.69 - k / 10 }, { step: 2, loss: 0.6 - k / 10 });
+    write(`runs/${run}.summary.ndjson`, {
+      summary: 'train',
+      settings: { beta: 0.1 + k, output: `runs/${run}` },
+      seconds: 2,
+      steps: 2,
+      pairs: 4,
+    });
+  }
+  write(
+    'rows.ndjson',
+    ...[100, 500].map((step) => ({ benchmark: 'pope', split: 'all', n: 10, score: 80 + step / 100, params: { step } })),
+  );
   for (const name of ['scores', 'before.scores', 'after.scores'])
     write(`${name}.ndjson`, { benchmark: 'pope', split: 'all', n: 10, score: 86.1 });
   return folder;
