@@ -107,7 +107,7 @@ only     = $(call name,$(filter $(1:%=%-%),$(call parts,$2)))
 is       = $(filter $1,$(call setting,method,$2))
 
 # Experiments: their cells, and the parameters of the rows that report --by and the table read.
-repeated = $(sort $(foreach cell,$1,$(foreach seed,$(if $(filter base,$(cell)),$(BASE_SEEDS),$(SEEDS)),$(call name,$(cell) seed-$(seed)))))
+repeated = $(foreach cell,$1,$(foreach seed,$(if $(filter base,$(cell)),$(BASE_SEEDS),$(SEEDS)),$(call name,$(cell) seed-$(seed))))
 continued := $(CONTINUED:%=method-continued$csource-all$csize-%) $(patsubst %,method-continued$csize-%,$(filter-out 0,$(CONTINUED_SOURCE_SIZE)))
 cells-augmentation := $(call repeated,base $(AUGMENTATIONS:%=augmentation-%))
 cells-step := $(call repeated,base $(STEPS:%=step-%))
