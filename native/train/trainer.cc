@@ -13,6 +13,7 @@
 #include "ops/adamw.h"
 #include "ops/elementwise.h"
 #include "ops/rows.h"
+#include "train/dropout_rows.h"
 
 namespace vpref {
 
@@ -110,6 +111,7 @@ struct Trainer::MicroBatch {
   int64_t image_rows = 0, num_features = 0;
   std::vector<int32_t> branch_of_row;  // first branch of each row
   std::vector<int32_t> image_index;    // [T] row of the images' rows, or -1
+  std::vector<int32_t> dropout_rows;   // [2T] with dropout
 };
 
 // Everything the backward of a micro-batch needs; lives in the arena until the next forward.
@@ -118,6 +120,7 @@ struct Trainer::Forward {
   DecoderCall call;
   std::unique_ptr<AttentionPlan> plan;  // call.plan points here, also after a move
   Tensor token_ids, image_index, target_rows, targets;
+  Tensor dropout_rows;       // with dropout
   Tensor features;           // of the frozen tower
   std::vector<Tensor> kept;  // of the connector, where it is trained
   std::vector<LayerActivations> layers;
@@ -281,7 +284,10 @@ Trainer::MicroBatch Trainer::micro_batch(std::span<const TrainRow> rows, size_t 
       b.num_features += config_.vision->num_features(shape);
     }
     b.branch_of_row.push_back(packer.batch().num_branches);
+    const size_t packed = packer.batch().token_ids.size();
     packer.add(row.segments, images, cat("row ", row.id, ": "));
+    if (trainable_.has_dropout())
+      add_dropout_rows(row.id, steps_done_, int64_t(packer.batch().token_ids.size() - packed), b.dropout_rows);
     const int32_t branches = packer.batch().num_branches - b.branch_of_row.back();
     check(branches == row.num_branches(), "request", "row ", row.id, ": expected ", row.num_branches(),
           " branches, got ", branches);
@@ -308,6 +314,7 @@ Trainer::MicroBatch Trainer::batch_of(const RowSize& size) const {
   b.image_rows = size.image_rows;
   b.num_features = size.features;
   b.image_index = zeros(rows);
+  if (trainable_.has_dropout()) b.dropout_rows = zeros(2 * rows);
   return b;
 }
 
@@ -428,6 +435,7 @@ Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, 
   f.plan = std::make_unique<AttentionPlan>(tree_attention_plan(tree));
   f.call.plan = f.plan.get();
   const Tensor logps = arena_.tensor(DType::f32, {num_targets});
+  if (keep && !b.dropout_rows.empty()) f.dropout_rows = upload(ctx_, arena_, b.dropout_rows, {t, 2});
 
   const Tensor x = arena_.tensor(compute_, {t, d});
   const Tensor last = arena_.tensor(compute_, {t, d});
@@ -448,6 +456,7 @@ Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, 
   const std::vector<AddedRows> added = added_planes(b, image_features);
   DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = keep.value_or(0), .added = added};
   if (keep) sink.activations = &f.layers;
+  const Trainable::Dropping dropping(trainable_, f.dropout_rows);
   decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
   head_logps(ctx_, config_, weights_, last, f.target_rows, f.targets, options_.head_chunk_rows, logps,
@@ -495,6 +504,7 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
     if (is_last) exchange_.layer_done(ctx_, trainable_.store, int64_t(layer));
   };
   take_plane(weights_.layers.size());
+  const Trainable::Dropping dropping(trainable_, f.dropout_rows);
   decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
   if (connects) {
