@@ -24,38 +24,83 @@
     return [inA, inB];
   }
 
-  function marked(parts, common, tag, doubtful) {
-    const doubts = doubtfulWords(parts, doubtful);
+  /** The words, those that are not in `common` inside a `tag`, those of doubtful claims underlined. Without `common` no word differs. */
+  function marked(parts, common, tag, claims) {
+    const doubts = doubtfulWords(parts, claims);
     return parts.map((part, index) => {
-      const node = common.has(index) || /^\s+$/.test(part) ? part : el(tag, {}, part);
+      const isSame = common === undefined || common.has(index) || /^\s+$/.test(part);
+      const node = isSame ? part : el(tag, {}, part);
       return doubts.has(index) ? el('mark', { title: doubts.get(index) }, node) : node;
     });
   }
 
   const describeClaim = ({ text, pYes }) => `${text} (P(yes) ${format(pYes)})`;
 
-  /** Which words are of a doubtful claim that stands in the text word for word, and what is said of it. */
-  function doubtfulWords(parts, claims) {
+  const bare = (word) => word.toLowerCase().replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, '');
+  // Words that a claim has for its grammar: they say nothing of where it stands.
+  const GRAMMAR = new Set(
+    'a an the is are was were be been being there it its this that these those in on at of to with and or has have had some'.split(
+      ' ',
+    ),
+  );
+
+  /** Which words of the answer a claim is of: the claim word for word, else its words in the first sentence that has all of them but grammar. */
+  function claimWords(parts, claim) {
     const text = parts.join('').toLowerCase();
-    const found = new Map();
-    for (const claim of claims) {
-      const start = text.indexOf(claim.text.toLowerCase().replace(/[\s.]+$/, ''));
-      const end = start + claim.text.length;
-      for (let index = 0, at = 0; start >= 0 && index < parts.length; at += parts[index++].length)
-        if (at + parts[index].length > start && at < end) found.set(index, describeClaim(claim));
+    const wanted = claim.text.toLowerCase().replace(/[\s.]+$/, '');
+    const start = wanted === '' ? -1 : text.indexOf(wanted);
+    const places = [];
+    if (start >= 0) {
+      for (let index = 0, at = 0; index < parts.length; at += parts[index++].length)
+        if (at + parts[index].length > start && at < start + wanted.length) places.push(index);
+      return places;
     }
+    const needed = new Set(
+      words(wanted)
+        .map(bare)
+        .filter((word) => word !== '' && !GRAMMAR.has(word)),
+    );
+    for (const sentence of sentencesOf(parts)) {
+      const found = sentence.filter((index) => needed.has(bare(parts[index])));
+      if (needed.size > 0 && new Set(found.map((index) => bare(parts[index]))).size === needed.size) return found;
+    }
+    return places;
+  }
+
+  /** Indices of the words of each sentence. */
+  function sentencesOf(parts) {
+    const sentences = [[]];
+    for (const [index, part] of parts.entries()) {
+      sentences.at(-1).push(index);
+      if (/[.!?]["')]*$/.test(part)) sentences.push([]);
+    }
+    return sentences;
+  }
+
+  /** By index of a word: what is said of the claims that it is of. */
+  function doubtfulWords(parts, claims) {
+    const found = new Map();
+    for (const claim of claims)
+      for (const index of claimWords(parts, claim))
+        found.set(index, [found.get(index), describeClaim(claim)].filter(Boolean).join('; '));
     return found;
   }
 
-  /** The doubtful claims in words: a split may say them otherwise than the text. */
-  function doubtList(claims) {
-    return claims.length === 0
-      ? null
-      : el(
-          'ul',
-          { class: 'doubts' },
-          ...claims.map((claim) => el('li', {}, 'doubtful: ', el('mark', {}, describeClaim(claim)))),
-        );
+  /** The doubtful claims in words, for readers without a mouse, and since a claim may say it in other words than the answer. */
+  function doubtList(claims, text) {
+    if (claims.length === 0) return null;
+    const parts = words(text);
+    const line = (claim) => {
+      const isFound = claimWords(parts, claim).length > 0;
+      return el(
+        'li',
+        {},
+        'doubtful: ',
+        el('mark', {}, describeClaim(claim)),
+        !isFound && ', not in these words in the answer',
+      );
+    };
+    return el('ul', { class: 'doubts' }, claims.map(line));
   }
 
   Object.assign(report, { words, commonWords, marked, doubtList });

@@ -131,7 +131,7 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
     return el(
       'div',
       {},
-      el('div', { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': caption }, el('table', {}, head, body)),
+      el('div', { class: 'scroll', tabIndex: 0, role: 'group', 'aria-label': caption }, el('table', {}, head, body)),
       more,
     );
   }

@@ -11,6 +11,7 @@
 // Ids come as they are at the border: the image token's own id stands once per image row. Here alone it becomes -1, and
 // here alone rows get their positions. Sampling's prompts, scoring and training all come from it.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -36,6 +37,9 @@ struct SegmentInput {
   std::vector<int32_t> images;     // index of each image among the tree's, in order
   int32_t branch = -1;             // of a response: where its log-probabilities count; every id of it is a token
   std::vector<uint8_t> scored;     // per token of a response: is it a target? empty: all (multi-turn SFT masks some)
+  int64_t num_scored() const {     // of a response
+    return scored.empty() ? int64_t(token_ids.size()) : std::count(scored.begin(), scored.end(), 1);
+  }
 };
 
 // Rows [row, row + count) are rows [first, first + count) of an image.

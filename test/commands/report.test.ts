@@ -1,29 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page in a real browser: what a person sees is there, and hostile text stays text.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { chromium, domOf, withoutChromium } from '../support/chromium.ts';
 import { root, runCli } from '../support/run-cli.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vpref-report-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
-
-const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
-  (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
-);
-
-/** The page's DOM after its script ran. */
-function domOf(page: string, ...flags: string[]): string {
-  const common = ['--headless=new', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=5000'];
-  const options = { encoding: 'utf8' as const, stdio: ['ignore', 'pipe', 'ignore'] as ['ignore', 'pipe', 'ignore'] };
-  return execFileSync(chromium!, [...common, ...flags, '--dump-dom', `file://${page}`], {
-    ...options,
-    maxBuffer: 1 << 28,
-  });
-}
 
 const image = join(root, 'fixtures/demo/data/test/images/scene_0000.jpg');
 const hostile = '</script><script>document.title="taken"</script><img src=x onerror=alert(1)>';
@@ -44,7 +30,7 @@ const rows = [
   })),
 ];
 
-test('10,000 pairs, a curve and a score in one file', { skip: chromium ? false : 'no chromium here' }, async () => {
+test('10,000 pairs, a curve and a score in one file', { skip: withoutChromium }, async () => {
   const input = join(folder, 'all.ndjson');
   const page = join(folder, 'report.html');
   writeFileSync(input, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));

@@ -97,7 +97,30 @@ export interface PairItem {
   scores?: (Record<string, number> | null)[];
   responses?: string[];
   /** Of chosen, then of each rejected answer. */
-  doubtfulClaims?: { text: string; pYes: number }[][];
+  doubtfulClaims?: DoubtfulClaim[][];
+}
+
+export interface DoubtfulClaim {
+  text: string;
+  pYes: number;
+}
+
+/** The answers of a record whose claims were checked, and that is no pair. */
+export interface CheckedAnswers {
+  id: string;
+  run: string;
+  prompt: string;
+  images: number[];
+  answers: { text: string; name: string; numClaims: number; doubtful: DoubtfulClaim[] }[];
+}
+
+/** One prompt's answers over the steps of training. */
+export interface SampledPrompt {
+  id: string;
+  prompt: string;
+  images: number[];
+  /** An answer stands once for the steps in which it stayed. */
+  runs: { run: string; answers: { from: number; to: number; text: string }[]; numLeftOut: number }[];
 }
 
 /** Rows of one file by what they carry. */
@@ -162,14 +185,16 @@ export interface ReportData {
   curves: Curves[];
   byCharts: ByChart[];
   scores: ScoreLine[];
+  samples: SampledPrompt[];
   pairs: PairItem[];
+  checked: CheckedAnswers[];
   images: Picture[];
   files: FileCounts[];
   judges: JudgeSummary[];
   judgePairs: JudgePair[];
   stages: StageSummary[];
   /** What the page does not hold, by section. */
-  leftOut: { curves: number; scores: number; pairs: number };
+  leftOut: { curves: number; scores: number; samples: number; pairs: number; checked: number };
 }
 
 export type JsonObject = Record<string, unknown>;

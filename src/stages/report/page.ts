@@ -15,7 +15,9 @@ const SCRIPTS = [
   'curves.js',
   'scores.js',
   'diff.js',
+  'browse.js',
   'pairs.js',
+  'answers.js',
   'tables.js',
   'main.js',
 ];
