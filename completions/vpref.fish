@@ -314,6 +314,7 @@ complete -c vpref -n '__fish_seen_subcommand_from train' -l limit -r -d 'stop af
 complete -c vpref -n '__fish_seen_subcommand_from train' -l local-rank -r -d 'which of the machine\'s GPUs this rank takes; default: as the launcher counts'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l log -r -d 'write the metrics to an event file in DIR too, for TensorBoard'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-alpha -r -d 'scale is alpha / r; default: 2 r'
+complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-dropout -r -d 'share of what an adapter reads that a training step drops, below 1'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-pattern -r -d 'rank and alpha of the linears whose path ends so, as peft\'s rank_pattern and alpha_pattern; repeatable'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-r -r -d 'rank of the adapter, 0 for none'
 complete -c vpref -n '__fish_seen_subcommand_from train' -l lora-targets -r -d 'which of the language model\'s linears get an adapter: names, all-linear, or /REGEX/ of whole module paths'
