@@ -422,6 +422,7 @@ Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, 
   f.batch = &b;
   f.token_ids = upload(ctx_, arena_, tree.token_ids, {t});
   f.image_index = upload(ctx_, arena_, b.image_index, {t});
+  f.call.config = &config_;
   f.call.rotation = rope_.at(upload(ctx_, arena_, tree.positions.by_axis(), {tree.positions.num_axes(), t}));
   f.target_rows = upload(ctx_, arena_, tree.target_rows, {num_targets});
   f.targets = upload(ctx_, arena_, tree.targets, {num_targets});
@@ -448,10 +449,10 @@ Trainer::Forward Trainer::walk(const MicroBatch& b, const EncodeImages& encode, 
   const std::vector<AddedRows> added = added_planes(b, image_features);
   DecoderSink sink{.before = [this](size_t) { check_cancelled(); }, .level = keep.value_or(0), .added = added};
   if (keep) sink.activations = &f.layers;
-  decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
+  decoder_forward(ctx_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
-  head_logps(ctx_, config_, weights_, last, f.target_rows, f.targets, options_.head_chunk_rows, logps,
-             keep ? &f.head : nullptr, arena_);
+  head_logps(ctx_, config_, weights_, last, {f.target_rows, f.targets, options_.head_chunk_rows},
+             {logps, keep ? &f.head : nullptr}, arena_);
 
   std::vector<float> host(static_cast<size_t>(num_targets));
   copy_to_host(ctx_, host.data(), logps.data, host.size() * sizeof(float));
@@ -474,8 +475,8 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
 
   const Tensor dx = arena_.tensor(compute_, {t, d});
   fill(ctx_, 0, dx);
-  head_logps_backward(ctx_, config_, weights_, f.target_rows, f.targets, row_weight, options_.head_chunk_rows, f.head,
-                      dx, trainable_.norm_grad, trainable_.lm_head_grad, arena_);
+  head_logps_backward(ctx_, weights_, {f.target_rows, f.targets, options_.head_chunk_rows}, row_weight, f.head,
+                      {dx, trainable_.norm_grad, trainable_.lm_head_grad}, arena_);
   const bool below = trainable_.trains_projector || trainable_.trains_language_model;
   const bool connects = trainable_.trains_projector && f.features;
   const int64_t planes = connects ? weights_.vision->num_planes() : 0, image_rows = f.batch->image_rows;
@@ -495,7 +496,7 @@ void Trainer::backward(Forward& f, std::span<const double> branch_weight, bool i
     if (is_last) exchange_.layer_done(ctx_, trainable_.store, int64_t(layer));
   };
   take_plane(weights_.layers.size());
-  decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, before, after}, dx, arena_);
+  decoder_backward(ctx_, weights_, f.call, {f.layers, trainable_.layers, below, before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
   if (connects) {
     const Vision& vision = *weights_.vision;
