@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Covers native/backend/cuda/attention_forward.cu native/backend/cuda/attention_backward.cu
+// Covers native/backend/cpu/attention_backward.cc
 // Covers native/backend/cuda/attention_plain.cu
 // Covers native/backend/cuda/attention_lists.cu, native/backend/cuda/attention.cu
 // Attention over random trees, caches and image batches against the float64 loops; head sizes, groups and row strides
