@@ -13,7 +13,7 @@ import {
 } from '../../http/chat.ts';
 import { type HttpClient, MAX_RESPONSE_BYTES } from '../../http/client.ts';
 import { type Clock, type FlowControl, monotonicClock, type RunSignals, runSignals } from '../../http/flow.ts';
-import { type ModelFacts, modelFacts } from '../../http/model-facts.ts';
+import { type ModelInfo, modelInfo } from '../../http/model-info.ts';
 import { RefusedParameters } from '../../http/refused-parameters.ts';
 import { callWithRetries } from '../../http/retry.ts';
 import { RunError } from '../../records/error.ts';
@@ -59,7 +59,7 @@ export class EndpointServer {
   readonly #url: string;
   readonly #headers: Record<string, string>;
   readonly #secrets: string[];
-  readonly #facts: ModelFacts;
+  readonly #info: ModelInfo;
   readonly #refused: RefusedParameters;
   readonly signals: RunSignals;
 
@@ -75,7 +75,7 @@ export class EndpointServer {
       ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
     };
     this.#secrets = headerSecrets(this.#headers);
-    this.#facts = modelFacts(sampling.model);
+    this.#info = modelInfo(sampling.model);
     this.#refused = new RefusedParameters(options.warn);
   }
 
@@ -100,8 +100,8 @@ export class EndpointServer {
     const { baseUrl, client, flow, maxAttempts, maxDelayMs } = this.#options;
     const asked = chatBody(messages, {
       ...parameters,
-      maxTokensField: this.#facts.maxTokensField ?? 'max_tokens',
-      stop: this.#facts.stop ? parameters.stop : undefined,
+      maxTokensField: this.#info.maxTokensField ?? 'max_tokens',
+      stop: this.#info.stop ? parameters.stop : undefined,
     });
     const backoff = randomStream(this.#options.sampling.seed, row.record.id, 'backoff', String(parameters.seed));
     let last: ChatReply = { ...failed('transport', 'never sent'), choices: [] };
