@@ -573,20 +573,47 @@ double Trainer::reference_point(std::span<const TrainRow> rows, const EncodeImag
   return std::max(0.0, sums[0] / sums[1]);
 }
 
+namespace {
+
+// What the losses read of a row; policy and num_tokens: its branches'.
+LossRow loss_row(const TrainRow& row, std::span<const double> policy, std::span<const int64_t> num_tokens) {
+  LossRow record{{}, row.num_rejected, row.label, row.weight, row.beta};
+  for (size_t k = 0; k < policy.size(); ++k)
+    record.branches.push_back({policy[k], row.ref.empty() ? 0 : row.ref[k], num_tokens[k]});
+  return record;
+}
+
+}  // namespace
+
+// BCO's delta once the rewards of this step's rows, of all ranks, are in it: they take a forward of their own, since a
+// gradient needs the mean of the whole step.
+RewardMean Trainer::mean_with_rewards_of(std::span<const TrainRow> rows, const EncodeImages& encode) {
+  RewardSums own;
+  together([&] {
+    const std::vector<RowResult> scored = score(rows, encode, true);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      own.add(loss_row(rows[r], scored[r].policy, scored[r].num_tokens), options_.loss_options.beta);
+      check(std::isfinite(own.rewards), "nonfinite", "the reward of row ", rows[r].id,
+            " is not finite; no parameter was changed (rows of the step: ", join_ids(rows), ")");
+    }
+  });
+  std::vector<double> sums = {own.rewards, own.count};
+  world_.all_reduce(sums, Reduce::sum);
+  return reward_mean_.with({sums[0], sums[1]});
+}
+
 // Losses of a micro-batch's rows into `result`; returns what each branch's sum weighs in the gradient.
-std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, double kl, const LossTotals& totals,
-                                        StepResult& result) {
+std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, const StepPoints& points,
+                                        const LossTotals& totals, StepResult& result) {
   std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
   const Objective objective{options_.loss, options_.loss_options};
   for (size_t r = 0; r < b.rows.size(); ++r) {
     const TrainRow& row = b.rows[r];
-    const int32_t first = b.branch_of_row[r], count = row.num_branches();
-    LossRow record{{}, row.num_rejected, row.label, row.weight, row.beta};
-    for (int32_t k = 0; k < count; ++k)
-      record.branches.push_back(
-          {f.branch_sums[first + k], row.ref.empty() ? 0 : row.ref[k], f.branch_tokens[first + k]});
+    const auto first = size_t(b.branch_of_row[r]), count = size_t(row.num_branches());
+    const LossRow record =
+        loss_row(row, std::span(f.branch_sums).subspan(first, count), std::span(f.branch_tokens).subspan(first, count));
     RowResult& out = result.rows[size_t(b.first_row) + r];
-    out.loss = objective.share(record, kl, totals, std::span(weight).subspan(size_t(first), size_t(count)));
+    out.loss = objective.share(record, points, totals, std::span(weight).subspan(first, count));
     for (const Branch& branch : record.branches) {
       out.policy.push_back(branch.policy);
       out.num_tokens.push_back(branch.num_tokens);
@@ -597,6 +624,11 @@ std::vector<double> Trainer::row_losses(const MicroBatch& b, const Forward& f, d
     result.loss += out.loss;
   }
   return weight;
+}
+
+bool Trainer::needs(bool LossInfo::* what) const {
+  return std::any_of(options_.loss.begin(), options_.loss.end(),
+                     [what](const LossTerm& term) { return term.info->*what; });
 }
 
 StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImages& encode) {
@@ -613,9 +645,9 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
       }
     }
   });
-  const bool needs_point = std::any_of(options_.loss.begin(), options_.loss.end(),
-                                       [](const LossTerm& t) { return t.info->needs_reference_point; });
-  const double kl = needs_point ? reference_point(rows, encode) : 0;
+  const double kl = needs(&LossInfo::needs_reference_point) ? reference_point(rows, encode) : 0;
+  const RewardMean reward_mean = has_reward_mean() ? mean_with_rewards_of(rows, encode) : RewardMean();
+  const StepPoints points{kl, reward_mean.mean};
   LossTotals own;
   for (const TrainRow& row : rows) own.add(row.weight, chosen_tokens(row));
   std::vector<double> sums = {own.records, own.tokens};
@@ -624,6 +656,7 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
 
   trainable_.store.zero_grad(ctx_);
   StepResult result;
+  result.reward_mean = reward_mean;
   result.rows.resize(rows.size());
   std::vector<MicroBatch> batches;
   std::optional<Forward> last;
@@ -633,7 +666,7 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
     for (const MicroBatch& b : batches) {
       if (last) backward(*last, weight, /*is_last=*/false);
       last.emplace(forward(b, encode, /*keep=*/true));
-      weight = row_losses(b, *last, kl, totals, result);
+      weight = row_losses(b, *last, points, totals, result);
       result.num_rows_packed += b.tree.num_rows();
     }
   });
@@ -676,6 +709,7 @@ void Trainer::update(StepResult& result, std::span<const TrainRow> rows) {
   }
   exchange_.gather_values(ctx_, trainable_.store);
   ++steps_done_;
+  reward_mean_ = result.reward_mean;
 }
 
 }  // namespace vpref

@@ -20,6 +20,7 @@
 #include "model/tree.h"
 #include "train/gradient_exchange.h"
 #include "train/losses/objective.h"
+#include "train/losses/reward_mean.h"
 #include "train/schedule.h"
 #include "train/trainable.h"
 
@@ -102,6 +103,7 @@ struct StepResult {
   double grad_norm = 0;  // before clipping
   double learning_rate = 0;
   int64_t num_rows_packed = 0;  // decoder rows, all micro-batches of all ranks
+  RewardMean reward_mean;       // this step's rewards included, where the loss reads it
   std::vector<RowResult> rows;  // this rank's
 };
 
@@ -140,6 +142,10 @@ class Trainer {
   bool zero() const { return exchange_.zero(); }
   int64_t steps_done() const { return steps_done_; }
   void set_steps_done(int64_t steps) { steps_done_ = steps; }
+  // Whether the loss reads the mean of all rewards so far; that mean.
+  bool has_reward_mean() const { return needs(&LossInfo::needs_reward_mean); }
+  const RewardMean& reward_mean() const { return reward_mean_; }
+  void set_reward_mean(const RewardMean& mean) { reward_mean_ = mean; }
   // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of
   // a run, once it is planned.
   std::string memory_plan() const;
@@ -171,13 +177,15 @@ class Trainer {
   Forward walk(const MicroBatch& batch, const EncodeImages& encode, std::optional<RecomputeLevel> keep);
   std::vector<AddedRows> added_planes(const MicroBatch& batch, const Tensor& image_features) const;
   void backward(Forward& f, std::span<const double> branch_weight, bool is_last);
-  std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, double kl, const LossTotals& totals,
-                                 StepResult& result);
+  bool needs(bool LossInfo::* what) const;
+  std::vector<double> row_losses(const MicroBatch& batch, const Forward& f, const StepPoints& points,
+                                 const LossTotals& totals, StepResult& result);
   bool choose_zero();
   template <class F>
   void together(F work);
   void update(StepResult& result, std::span<const TrainRow> rows);
   double reference_point(std::span<const TrainRow> rows, const EncodeImages& encode);
+  RewardMean mean_with_rewards_of(std::span<const TrainRow> rows, const EncodeImages& encode);
   void check_cancelled() const;
 
   Context& ctx_;
@@ -195,6 +203,7 @@ class Trainer {
   int64_t largest_batch_ = 0;     // decoder rows, as planned
   std::vector<RowSize> planned_;  // none within another: the slab has room for each, and a backward at level_
   int64_t steps_done_ = 0;
+  RewardMean reward_mean_;
 };
 
 }  // namespace vpref

@@ -96,6 +96,19 @@ const evalFlags = {
   }),
 };
 
+/** Answers of the moment. */
+const sampleFlags = {
+  'sample-prompts': Flags.string({
+    helpValue: 'FILE',
+    summary: 'prompts that the model answers while it is trained, into samples.ndjson of the directory',
+  }),
+  'sample-every': integerFlag({
+    min: 1,
+    helpValue: 'N',
+    summary: 'answer them every N steps, and before the first and after the last; default: those of an epoch',
+  }),
+};
+
 export const trainFlags = {
   ...runFlags,
   ...modelFlags,
@@ -105,6 +118,7 @@ export const trainFlags = {
   ...loopFlags,
   ...patternFlags,
   ...evalFlags,
+  ...sampleFlags,
   method: Flags.option({ options: ['dpo', 'sft'] as const })({
     default: 'dpo',
     summary: 'preference pairs, or one answer a record',

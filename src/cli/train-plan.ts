@@ -26,6 +26,8 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   if (flags.eval === undefined)
     for (const name of ['eval-every', 'early-stop', 'keep-best'])
       if (given.has(name)) throw new UsageError(`--${name}: needs the held-out records of --eval FILE`);
+  if (given.has('sample-every') && flags['sample-prompts'] === undefined)
+    throw new UsageError('--sample-every: needs the prompts of --sample-prompts FILE');
   const loraR = trainLanguageModel ? 0 : flags['lora-r'];
   const settings = {
     loss: flags.method === 'sft' ? 'sft' : (flags.loss ?? 'sigmoid'),

@@ -216,7 +216,8 @@ export class Trainer implements TrainerEngine {
   meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number> {
     const { binding } = loadBinding(this.#policy.info.device);
     const native = rows.map(({ weight = 1, beta = 0, ...row }) => ({ ...row, weight, beta }));
-    return fromEngine(() => binding.meanLoss(this.#options.settings, native, referencePoint));
+    const points = { kl: referencePoint, rewardMean: this.#native.facts().rewardMean };
+    return fromEngine(() => binding.meanLoss(this.#options.settings, native, points));
   }
 
   async saveGradients(rows: TrainRow[], file: string): Promise<void> {

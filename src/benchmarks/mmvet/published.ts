@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Li et al. 2024, 2402.10884.
 // SeVa: Zhu et al. 2024, 2404.10501.
-import { publishedRows } from '../published.ts';
+import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
   ...publishedRows('SeVa table 1', ['all', 'rec', 'ocr', 'know', 'gen', 'spat', 'math'], {
@@ -13,6 +13,7 @@ export const published = [
     'SeVa-7B, moco': [37, 40.9, 29, 21.3, 25.6, 32.5, 15],
     'SeVa-7B, diffusion (strong)': [34.6, 38.8, 26.5, 20.5, 23.4, 32, 11.5],
   }),
+  ...publishedRows('SeVa README', ['all'], { 'SeVa-7B, step 500': [35.5] }),
   ...publishedRows('SeVa table 2', ['all'], {
     'BLIP-2 (FLAN-T5)': [22.4],
     'InstructBLIP (Vicuna-7B)': [26.2],
@@ -74,4 +75,10 @@ export const published = [
     'LLaVA-1.5-7B': [30.5],
     'DPO (7B)': [39.8],
   }),
+];
+
+export const drawn: readonly DrawnFigure[] = [
+  { source: 'SeVa figure 2', shows: 'MM-Vet with augmented pictures, no training' },
+  { source: 'SeVa figure 7 (b)', shows: 'MM-Vet by noise step', by: 'step' },
+  { source: 'SeVa figure 5', shows: 'wins and losses of SeVa against LLaVA-1.5, and lengths' },
 ];

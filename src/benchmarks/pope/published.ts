@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Li et al. 2024, 2402.10884.
 // SeVa: Zhu et al. 2024, 2404.10501.
-import { publishedRows } from '../published.ts';
+import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
   ...publishedRows('SeVa table 1', ['all', 'random', 'popular', 'adversarial'], {
@@ -46,4 +46,8 @@ export const published = [
     'Rejection sampling': [88.3],
     DPO: [87],
   }),
+];
+
+export const drawn: readonly DrawnFigure[] = [
+  { source: 'SeVa figure 2', shows: 'POPE with augmented pictures, no training' },
 ];

@@ -122,7 +122,7 @@ TEST_P(LossOfRanks, TakeTheStepsOfOneProcess) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", "sft", "sigmoid:1,sft:0.2"),
+INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", "bco", "sft", "sigmoid:1,sft:0.2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::erase_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
