@@ -59,7 +59,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Napi::Value leave(const Napi::CallbackInfo& info);           // () -> Promise<void>: the end of what ranks do together
   Napi::Value facts(const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero,
                                                       // rewardMean, volume}
-  void cancel(const Napi::CallbackInfo& info);  // (): the running step ends unchanged
+  void cancel(const Napi::CallbackInfo& info);        // (): the running step ends unchanged
 
   template <class T>
   Napi::Value on_engine(Napi::Env env, std::function<T(TrainSession&)> work,

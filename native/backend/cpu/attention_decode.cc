@@ -105,7 +105,7 @@ void attend_decode(Context& ctx, const AttentionCall& call, const std::vector<co
                    const AttentionOutput& to) {
   // Keys are cut into parts when there are few heads to share out; the cut depends on neither the threads nor the other
   // spans.
-  constexpr int64_t kWantedParts = 64, kSmallestPart = 2 * kKeys;
+  constexpr int64_t kWantedParts = 64, kMinPart = 2 * kKeys;
   const int64_t pairs = int64_t(spans.size()) * call.kv_heads();
   const int64_t wanted = std::max<int64_t>(1, kWantedParts / call.kv_heads());
   std::vector<DecodePart> parts;
@@ -114,7 +114,7 @@ void attend_decode(Context& ctx, const AttentionCall& call, const std::vector<co
   for (int64_t head = 0; head < call.kv_heads(); ++head)
     for (const AttentionSpan* span : spans) {
       const int64_t keys = num_keys(call.plan, *span), begin = hidden_keys(call.plan, *span, 0);
-      const int64_t each = std::max(kSmallestPart, up((keys - begin + wanted - 1) / wanted, kKeys));
+      const int64_t each = std::max(kMinPart, up((keys - begin + wanted - 1) / wanted, kKeys));
       first_part.push_back(int64_t(parts.size()));
       for (int64_t b = begin; b < keys; b += each) parts.push_back({span, head, keys, b, std::min(keys, b + each)});
       keys_in_all += keys - begin;

@@ -14,7 +14,7 @@
 namespace vpref::cpu {
 namespace {
 
-constexpr int64_t kMostPasses = 2;  // over the weights as they are; for more rows packing them pays
+constexpr int64_t kMaxPasses = 2;  // over the weights as they are; for more rows packing them pays
 
 struct Product {
   const Tensor &x, &weight;
@@ -79,9 +79,9 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
 struct Cut {
   int64_t cols, col_blocks, panels, row_blocks;
   Cut(const Context& ctx, const ProductKernels& kernel, const Product& p) {
-    constexpr int64_t kMostCols = 128, kShares = 4;
+    constexpr int64_t kMaxCols = 128, kShares = 4;
     const int64_t threads = std::max(ctx.num_threads, 1);
-    const int64_t needed = (p.cols() + kMostCols - 1) / kMostCols, even = (needed + threads - 1) / threads * threads;
+    const int64_t needed = (p.cols() + kMaxCols - 1) / kMaxCols, even = (needed + threads - 1) / threads * threads;
     const int64_t wanted = p.cols() / even >= kernel.cols ? even : needed;
     cols = ((p.cols() + wanted - 1) / wanted + kernel.cols - 1) / kernel.cols * kernel.cols;
     col_blocks = (p.cols() + cols - 1) / cols;
@@ -186,8 +186,8 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
 
 // Packed, that many rows of x stay in the last-level cache, and are enough to make packing the weights cheap.
 int64_t rows_at_once(const ProductKernels& kernel, const Product& p) {
-  constexpr int64_t kBytes = 8 << 20, kLeast = 256, kMost = 512;
-  const int64_t most = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kLeast, kMost);
+  constexpr int64_t kBytes = 8 << 20, kMinRows = 256, kMaxRows = 512;
+  const int64_t most = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kMinRows, kMaxRows);
   const int64_t groups = (p.rows() + most - 1) / most;
   return (p.rows() + groups - 1) / groups;
 }
@@ -200,7 +200,7 @@ void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const flo
   const bool pairs = k.product_bf16 && x.dtype == DType::bf16 && weight.dtype != DType::f32;
   const ProductKernels& kernel = pairs ? *k.product_bf16 : k.product;
   const Product p{x, weight, bias, y, alpha, beta};
-  if (p.k() == 0 || p.rows() <= kMostPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
+  if (p.k() == 0 || p.rows() <= kMaxPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
   const int64_t step = rows_at_once(kernel, p);
   for (int64_t t = 0; t < p.rows(); t += step) {
     const int64_t rows = std::min(step, p.rows() - t);

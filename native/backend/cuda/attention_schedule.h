@@ -21,7 +21,7 @@ constexpr int32_t kWideRows = 128, kTileRows = 64,
                   kDecodeRows = 16;     // packed rows (row x head of the pack) of a query tile
 constexpr int32_t kKeyTileRows = 64;    // keys of a tile of dk and dv
 constexpr int32_t kSharedKeys = 64;     // fewer keys in common are not worth a tile of their own
-constexpr int32_t kSmallestPart = 128;  // keys
+constexpr int32_t kMinPart = 128;       // keys
 constexpr int32_t kDecodeBlocks = 512;  // wanted of a decode step: two to four for each multiprocessor of an A100 or
                                         // H100; a constant, so that the order of sums does not depend on the card
 
@@ -224,7 +224,7 @@ class DecodeTiles {
  public:
   DecodeTiles(const PrefixTree& tree, int32_t pack, int64_t num_packs, int32_t num_rows, ForwardSchedule& to)
       : tree_(tree), tile_rows_(kDecodeRows / pack), to_(to), row_slots_(size_t(num_rows)) {
-    part_keys_ = int32_t(std::max<int64_t>(kSmallestPart, (work(0) * num_packs / kDecodeBlocks + 63) / 64 * 64));
+    part_keys_ = int32_t(std::max<int64_t>(kMinPart, (work(0) * num_packs / kDecodeBlocks + 63) / 64 * 64));
     for (const size_t child : tree_[0].children) add(child, /*alone=*/tree_[child].children.empty());
     for (int32_t row = 0; row < num_rows; ++row) {
       const std::vector<int32_t>& slots = row_slots_[size_t(row)];

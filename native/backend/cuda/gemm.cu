@@ -28,7 +28,7 @@ namespace vpref::cuda {
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // what Hopper's kernels want at most
-constexpr size_t kMostProducts = 4096;                // packed batches have a new number of rows almost every step
+constexpr size_t kMaxProducts = 4096;                 // packed batches have a new number of rows almost every step
 
 cudaDataType_t type_of(DType t) {
   switch (t) {
@@ -143,7 +143,7 @@ void multiply(Context& ctx, const GemmOperand& left, const GemmOperand& right, c
   const std::array<uint32_t, 3> alignments{alignment(a.data), alignment(b.data), alignment(c.data)};
   const std::array<int64_t, 6> shape{c.dim(0), c.dim(1), left.cols(), a.stride[0], b.stride[0], c.stride[0]};
   const Key key{a.dtype, c.dtype, left.transposed, right.transposed, bias != nullptr, shape, alignments};
-  if (lib.products.size() >= kMostProducts) lib.products.clear();
+  if (lib.products.size() >= kMaxProducts) lib.products.clear();
   std::unique_ptr<Product>& p = lib.products[key];
   if (!p) p = plan(lib, left, right, c, bias, alignments);
   if (bias) set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias->data);
@@ -201,7 +201,7 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
 bool takes_few_rows(const GemmOperand& left, const GemmOperand& right) {
   const Tensor &a = left.matrix, &b = right.matrix;
   return !left.transposed && right.transposed && a.dim(0) <= kFewRows && a.dtype == DType::bf16 &&
-         b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kFewRowsMostK && a.dim(1) % kGroup == 0 &&
+         b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kFewRowsMaxK && a.dim(1) % kGroup == 0 &&
          all_wide_rows(a, b);
 }
 
