@@ -40,7 +40,7 @@ void expect_equal(const Tensor& a, const Tensor& b) {
       EXPECT_NEAR(a.as<float>()[i * a.stride[0] + j], b.as<float>()[i * b.stride[0] + j], 1e-4f) << i << " " << j;
 }
 
-TEST(Linear, PartsGiveWhatEachGivesAlone) {
+TEST(Linear, LinearsSideBySideEqualEachAlone) {
   Context ctx(Device::cpu);
   Memory memory;
   Linear linears[3];
@@ -84,7 +84,7 @@ TEST(Linear, PartsGiveWhatEachGivesAlone) {
   expect_equal(dx, expected_dx);
 }
 
-TEST(Linear, AreStackedWhereTheyFollowEachOther) {
+TEST(Linear, LinearsAdjacentInMemoryAreStacked) {
   Memory memory;
   const Context gpu(Device::cuda), cpu(Device::cpu);
   const Tensor all = memory.tensor(kAll, kInputs), biases = memory.tensor(1, kAll).reshaped({kAll});

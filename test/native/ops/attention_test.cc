@@ -90,7 +90,7 @@ TEST_P(AttentionTest, ForwardOverTrees) {
   }
 }
 
-TEST_P(AttentionTest, DecodingSumsOnItsOwnPath) {
+TEST_P(AttentionTest, DecodeStepsSumInTheirOwnOrder) {
   for (Case c : cases()) {
     SCOPED_TRACE(c.name);
     c.plan.is_decode = true;
@@ -111,7 +111,7 @@ TEST_P(AttentionTest, DecodingSumsOnItsOwnPath) {
 
 // However the rows before it came, and wherever their keys lie: in one range or in pieces, in order or not, beside
 // other spans or alone.
-TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
+TEST_P(AttentionTest, RowBytesDoNotDependOnWhereItsKeysLie) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, room = 3 * length, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d, 1.5), k_values = normal(length * kv_heads * d, 1.5),
@@ -209,7 +209,7 @@ TEST_P(AttentionTest, BackwardOverTrees) {
     }
 }
 
-TEST_P(AttentionTest, ReferenceGradientIsTheSlope) {
+TEST_P(AttentionTest, ReferenceGradientEqualsFiniteDifferences) {
   Case c{"small tree", {}, 7, 7, 2, 1, 3};
   add_span(c.plan, 0, 3, {{0, 3}}, true);
   add_span(c.plan, 3, 2, {{0, 3}, {3, 2}}, true);
@@ -258,7 +258,7 @@ TEST_P(AttentionTest, TreeEqualsSeparateSequences) {
   }
 }
 
-TEST_P(AttentionTest, PlansThatDoNotFitAreNamed) {
+TEST_P(AttentionTest, InvalidPlansAreRefusedByName) {
   Operand q = operand({4, 2, 8}, normal(64)), out = operand({4, 2, 8}, normal(64));
   AttentionPlan missing, outside, twice;
   add_span(missing, 0, 3, {{0, 3}}, true);

@@ -99,7 +99,7 @@ TEST_P(AttentionWindowTest, BranchesSeeTheirOwnPath) {
 }
 
 // However many of the rows before it are computed with it, and wherever their keys lie.
-TEST_P(AttentionWindowTest, ARowHasTheSameBytesHoweverItsKeysLie) {
+TEST_P(AttentionWindowTest, RowBytesDoNotDependOnWhereItsKeysLie) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d), k_values = normal(length * kv_heads * d),

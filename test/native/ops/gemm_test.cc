@@ -237,7 +237,7 @@ TEST_P(GemmTest, SameBytesWhateverTheThreads) {
   }
 }
 
-TEST_P(GemmTest, WrongOperandsAreNamed) {
+TEST_P(GemmTest, InvalidOperandsAreRefusedByName) {
   Operand x = operand({2, 3}, normal(6)), w = operand({4, 5}, normal(20)), y = operand({2, 4}, normal(8));
   try {
     linear(ctx, x.view(), w.view(), nullptr, y.view());

@@ -45,7 +45,7 @@ TEST_P(LayerNormTest, Backward) {
   }
 }
 
-TEST_P(LayerNormTest, ReferenceGradientIsTheSlope) {
+TEST_P(LayerNormTest, ReferenceGradientEqualsFiniteDifferences) {
   const int64_t t = 2, d = 5;
   const Values x = normal(t * d), w = normal(d), b = normal(d), dy = normal(t * d);
   const reference::NormGradients g = reference::layer_norm_backward(dy, x, w, t, d, 1e-5);

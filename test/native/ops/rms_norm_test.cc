@@ -80,7 +80,7 @@ TEST_P(RmsNormTest, Backward) {
   }
 }
 
-TEST_P(RmsNormTest, ReferenceGradientIsTheSlope) {
+TEST_P(RmsNormTest, ReferenceGradientEqualsFiniteDifferences) {
   const int64_t t = 2, d = 5;
   const Values x = normal(t * d), w = normal(d), dy = normal(t * d);
   const reference::NormGradients g = reference::rms_norm_backward(dy, x, w, t, d, 1e-5);

@@ -189,7 +189,7 @@ const LossInfo& info(const std::string& name) { return *parse_losses(name)[0].in
 
 class LossTest : public testing::TestWithParam<size_t> {};
 
-TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
+TEST_P(LossTest, ValueEqualsThePublishedEquationAndGradientEqualsFiniteDifferences) {
   const auto& [name, plain] = plain_losses()[GetParam()];
   std::mt19937 gen(7);
   for (int trial = 0; trial < 200; ++trial) {
@@ -220,7 +220,7 @@ TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
   }
 }
 
-TEST_P(LossTest, StaysFiniteFarOut) {
+TEST_P(LossTest, StaysFiniteForExtremeLogps) {
   const auto& [name, plain] = plain_losses()[GetParam()];
   for (double at : {-5e4, -1e-13}) {
     for (double other : {-5e4, -1e-13}) {
@@ -234,7 +234,7 @@ TEST_P(LossTest, StaysFiniteFarOut) {
 }
 
 // What a loss says it reads is what changes it, so that no option is taken and ignored.
-TEST_P(LossTest, ReadsTheHyperparametersThatItSays) {
+TEST_P(LossTest, ReadsExactlyItsDeclaredHyperparameters) {
   const auto& [name, plain] = plain_losses()[GetParam()];
   const std::vector<std::string_view> said = hyperparameters_of(name);
   for (const NamedHyperparameter& h : hyperparameters()) {
@@ -303,7 +303,7 @@ TEST(Losses, ParsesSumsAndTheCompositeNames) {
   EXPECT_EQ(mpo[2].weight, 2);
 }
 
-TEST(Losses, ASumReadsWhatItsPartsReadAndItsOwnWeights) {
+TEST(Losses, WeightedSumReadsTheHyperparametersOfItsPartsAndItsWeights) {
   using Names = std::vector<std::string_view>;
   EXPECT_EQ(hyperparameters_of("cpo"), (Names{"beta", "label-smoothing", "cpo-alpha"}));
   EXPECT_EQ(hyperparameters_of("orpo"), (Names{"orpo-lambda"}));
@@ -343,7 +343,7 @@ TEST(Objective, ARowOfWeightTwoCountsAsThatRowTwice) {
   }
 }
 
-TEST(Objective, SlopesAreThoseOfTheMeanWithWeightsAndOwnBetas) {
+TEST(Objective, DerivativesAreThoseOfTheWeightedMeanWithEachRecordsBeta) {
   std::mt19937 random(5);
   const std::vector<LossTerm> terms = parse_losses("sigmoid:0.8,bco-pair:0.2,sft:1");
   const Objective objective{terms, {.beta = 0.2}};
