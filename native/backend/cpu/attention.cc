@@ -43,7 +43,7 @@ const float* block_rows(const KeyBlock& block, const PackedRows& rows, const flo
   return scratch;
 }
 
-void attend_tile(const AttentionCall& call, const QueryTile& tile, const PackedHead& head, const AttentionOutput& to,
+void attend_tile(const AttentionCall& call, const QueryBlock& tile, const PackedHead& head, const AttentionOutput& to,
                  const TileScratch& s) {
   const Kernels& kn = call.kn;
   const int64_t d = call.d, ld = packed_stride(d), count = tile.count(), lanes = tile_lanes(call, tile);
@@ -73,7 +73,7 @@ void attend_tile(const AttentionCall& call, const QueryTile& tile, const PackedH
 void attend_tiled(Context& ctx, const AttentionCall& call, const std::vector<const AttentionSpan*>& spans,
                   const AttentionOutput& to) {
   const PackedRows rows(call.plan, spans);
-  const std::vector<QueryTile> tiles = query_tiles(spans, call.group);
+  const std::vector<QueryBlock> tiles = query_blocks(spans, call.group);
   const int64_t ld = packed_stride(call.d), per_head = rows.rows() * ld, num_tiles = int64_t(tiles.size());
   const int64_t round = std::min<int64_t>(call.kv_heads(), std::max(4, 2 * ctx.num_threads));  // heads packed at once
   const int threads = threads_for(ctx, round * num_tiles, rows.rows() * call.d);

@@ -36,7 +36,7 @@ struct QueryGradients {
 };
 
 // With P = exp(S - lse): dV += P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = scale dS K, dK += dS^T (scale Q).
-void backward_tile(const AttentionCall& call, const QueryTile& tile, const PackedHead& head, const QueryGradients& g,
+void backward_tile(const AttentionCall& call, const QueryBlock& tile, const PackedHead& head, const QueryGradients& g,
                    float* dk, float* dv, const BackwardScratch& s) {
   const Kernels& kn = call.kn;
   const int64_t d = call.d, ld = packed_stride(d), count = tile.count(), lanes = tile_lanes(call, tile);
@@ -115,7 +115,7 @@ void attention_backward(Context& ctx, const Tensor& dout, const Qkv& x, const At
   for (const AttentionSpan& s : plan.spans) spans.push_back(&s);
   if (spans.empty()) return;
   const PackedRows rows(plan, spans);
-  const std::vector<QueryTile> tiles = query_tiles(spans, call.group);
+  const std::vector<QueryBlock> tiles = query_blocks(spans, call.group);
   const int64_t num_tiles = int64_t(tiles.size());
   const int threads = threads_for(ctx, call.kv_heads() * num_tiles, rows.rows() * call.d);
   const int64_t shares = std::clamp<int64_t>((threads + call.kv_heads() - 1) / call.kv_heads(), 1, num_tiles);

@@ -19,7 +19,7 @@ void pack_rows(const Kernels& kn, const Tensor& x, int64_t head, const PackedRow
   }
 }
 
-void pack_queries(const AttentionCall& call, const Tensor& x, const QueryTile& tile, int64_t kv_head, float factor,
+void pack_queries(const AttentionCall& call, const Tensor& x, const QueryBlock& tile, int64_t kv_head, float factor,
                   float* transposed, float* rows) {
   const Kernels& kn = call.kn;
   const int64_t d = call.d, lanes = tile_lanes(call, tile);
@@ -38,7 +38,7 @@ void pack_queries(const AttentionCall& call, const Tensor& x, const QueryTile& t
   }
 }
 
-void mask(float* scores, const QueryTile& tile, int64_t keys, int64_t lanes, int64_t visible, int64_t hidden) {
+void mask(float* scores, const QueryBlock& tile, int64_t keys, int64_t lanes, int64_t visible, int64_t hidden) {
   for (int64_t key = std::max<int64_t>(visible, 0); key < keys; ++key)
     for (int64_t i = 0; i < tile.count(); ++i)
       if (key >= visible + i % tile.rows) scores[key * lanes + i] = kNothing;

@@ -53,11 +53,11 @@ struct PackedHead {
 
 // transposed[e * lanes + i] = factor * x[query i of the tile, e], 0 beyond the tile; lanes: tile_lanes(). rows (or
 // null): the same untransposed.
-void pack_queries(const AttentionCall& call, const Tensor& x, const QueryTile& tile, int64_t kv_head, float factor,
+void pack_queries(const AttentionCall& call, const Tensor& x, const QueryBlock& tile, int64_t kv_head, float factor,
                   float* transposed, float* rows);
-inline int64_t tile_lanes(const AttentionCall& call, const QueryTile& tile) { return up(tile.count(), call.kn.lanes); }
+inline int64_t tile_lanes(const AttentionCall& call, const QueryBlock& tile) { return up(tile.count(), call.kn.lanes); }
 
 // Scores of keys that a query does not see become -inf; `visible` and `hidden` as of the block's first key.
-void mask(float* scores, const QueryTile& tile, int64_t keys, int64_t lanes, int64_t visible, int64_t hidden);
+void mask(float* scores, const QueryBlock& tile, int64_t keys, int64_t lanes, int64_t visible, int64_t hidden);
 
 }  // namespace vpref::cpu

@@ -16,8 +16,8 @@ namespace {
 
 // One record with K rejected answers and J damaged images; owns what Preference points to.
 struct Record {
-  Branch chosen;
-  std::vector<Branch> rejected, images;
+  ResponseLogps chosen;
+  std::vector<ResponseLogps> rejected, images;
   bool label = true;
   StepPoints points;
   Preference view() const { return {chosen, rejected, images, label, points}; }
@@ -60,7 +60,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"sigmoid-norm",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const Branch &c = r.chosen, &j = r.rejected[k];
+           const ResponseLogps &c = r.chosen, &j = r.rejected[k];
            const double d = (c.policy - c.ref) / double(c.num_tokens) - (j.policy - j.ref) / double(j.num_tokens);
            return -(1 - o.label_smoothing) * std::log(s(o.beta * d)) - o.label_smoothing * std::log(s(-o.beta * d));
          });
@@ -88,7 +88,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"ipo-token-mean",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const Branch &c = r.chosen, &j = r.rejected[k];
+           const ResponseLogps &c = r.chosen, &j = r.rejected[k];
            const double d = (c.policy - c.ref) / double(c.num_tokens) - (j.policy - j.ref) / double(j.num_tokens);
            return std::pow(d - 0.5 / o.beta, 2);
          });
@@ -124,14 +124,14 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
        [](const Record& r, const LossOptions& o) {
          const double w = std::exp(o.beta * (r.chosen.policy - r.chosen.ref));
          double all = w;
-         for (const Branch& j : r.rejected) all += std::exp(o.beta * (j.policy - j.ref));
+         for (const ResponseLogps& j : r.rejected) all += std::exp(o.beta * (j.policy - j.ref));
          return -std::log(w / all);
        }},
       {"mdpo",
        [](const Record& r, const LossOptions& o) {
          const double l = r.chosen.policy - r.chosen.ref;
          double image = 0;
-         for (const Branch& j : r.images)
+         for (const ResponseLogps& j : r.images)
            image += -std::log(s(o.beta * (l - (j.policy - j.ref)))) / double(r.images.size());
          return mean_over_rejected(r, [&](int k) { return -std::log(s(o.beta * diff(r, k))); }) + image -
                 std::log(s(o.beta * l));
@@ -139,7 +139,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"simpo",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const Branch& j = r.rejected[k];
+           const ResponseLogps& j = r.rejected[k];
            const double x = o.beta * (r.chosen.policy / double(r.chosen.num_tokens) - j.policy / double(j.num_tokens)) -
                             o.simpo_gamma;
            return -(1 - o.label_smoothing) * std::log(s(x)) - o.label_smoothing * std::log(s(-x));
@@ -175,7 +175,7 @@ Record random_record(std::mt19937& gen, int k, int j) {
   std::uniform_int_distribution<int> count(1, 60);
   const auto branch = [&] {
     const double ref = logp(gen);
-    return Branch{std::min(ref + shift(gen), -0.05), ref, count(gen)};
+    return ResponseLogps{std::min(ref + shift(gen), -0.05), ref, count(gen)};
   };
   Record r{.chosen = branch(), .rejected = {}, .images = {}};
   for (int i = 0; i < k; ++i) r.rejected.push_back(branch());
