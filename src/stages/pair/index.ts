@@ -37,7 +37,7 @@ export interface PairOptions {
 
 /** What the summary tells beside dropped rows. */
 export interface PairReport {
-  /** Parts of records that gave no row of their own (one view's answer of several), by reason. */
+  /** Parts of records that gave no row of their own (one view's response of several), by reason. */
   left: Map<string, number>;
   shortAnswers: ShortAnswerCounter;
   flipped: number;
@@ -76,7 +76,7 @@ export function pair(options: PairOptions, report: PairReport): Stage {
   };
 }
 
-/** What a new preference makes untrue: answers of another rule, and log-probs of answers that are no longer these. */
+/** What a new preference makes untrue: responses of another rule, and log-probs of responses that are no longer these. */
 const STALE_FIELDS: ReadonlySet<string> = new Set([
   'chosen',
   'rejected',

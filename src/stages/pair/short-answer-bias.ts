@@ -2,7 +2,7 @@
 // Whether chosen answers lean to one short answer. Preference training then teaches the word, not the picture.
 import type { VprefRecord } from '../../records/record.ts';
 
-/** How often an answer was chosen and rejected. */
+/** How often a response was chosen and rejected. */
 interface Tally {
   chosen: number;
   rejected: number;
@@ -10,7 +10,7 @@ interface Tally {
 
 export interface ShortAnswerBias extends Tally {
   answer: string;
-  /** Share among chosen, and among rejected answers. */
+  /** Share among chosen, and among rejected responses. */
   chosenShare: number;
   rejectedShare: number;
 }
@@ -45,7 +45,7 @@ export class ShortAnswerCounter {
     else for (const text of rejected) this.#countRejected(text);
   }
 
-  /** Answers that are chosen more often than rejected, the strongest first. */
+  /** Responses that are chosen more often than rejected, the strongest first. */
   biases(): ShortAnswerBias[] {
     const biases: ShortAnswerBias[] = [];
     for (const [answer, { chosen, rejected }] of this.#tallies) {

@@ -35,10 +35,10 @@ function without(result: RowResult, gone: ReadonlyMap<VprefRecord, string>): Row
   return records.length > 0 ? { ...result, records } : { ...result, records, dropped: gone.get(first)! };
 }
 
-/** Marks pairs that choose an answer of a bias and reject another, as many as the bias is strong. */
+/** Marks pairs that choose a response of a bias and reject another, as many as the bias is strong. */
 function markSurplus(held: readonly RowResult[], seed: number, gone: Map<VprefRecord, string>): void {
   const pairs = held.flatMap(({ records }) => records).filter(({ chosen }) => chosen !== undefined);
-  // Each round evens out one answer; a pair of two such answers weighs on both, so they are counted again.
+  // Each round evens out one response; a pair of two such responses weighs on both, so they are counted again.
   for (;;) {
     const left = pairs.filter((pair) => !gone.has(pair));
     const counter = new ShortAnswerCounter();
