@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the flags of train to the settings of a run; what excludes each other is said here.
 import type { LoraPattern } from '../engine/lora-shapes.ts';
+import type { TrainerSettings } from '../engine/train-requests.ts';
 import { UsageError } from '../records/error.ts';
-import { lossOptions } from './loss-flags.ts';
+import { lossFlags, lossOptions } from './loss-flags.ts';
 import { loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
 
 /** Learning rates where none is given: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
@@ -48,6 +49,14 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
     throw new UsageError('--loss-on all: is for --method sft only');
   const options = { dir: flags.output, shuffle: flags['no-shuffle'] !== true, ...valuesOf(loopFlags, flags) };
   return { settings, options };
+}
+
+/** What a DPO step with an adapter of that rank has where nothing else is given. */
+export function defaultSettings(loraR: number): TrainerSettings {
+  const flags = { ...trainerFlags, ...loopFlags, ...lossFlags };
+  const defaults = Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, flag.default]));
+  const values = { ...defaults, method: 'dpo', output: '', seed: 0, 'lora-r': loraR } as unknown as TrainFlags;
+  return { ...trainPlan(values, new Set()).settings, totalSteps: 1 };
 }
 
 /** Names, or one "/REGEX/". */

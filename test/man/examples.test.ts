@@ -236,7 +236,7 @@ function sandbox(): string {
   for (const [k, run] of ['a', 'b'].entries()) {
     write(`runs/${run}.metrics.ndjson`, { step: 1, loss: 0.69 - k / 10 }, { step: 2, loss: 0.6 - k / 10 });
     write(`runs/${run}.summary.ndjson`, {
-      command: 'train',
+      summary: 'train',
       settings: { beta: 0.1 + k, output: `runs/${run}` },
       seconds: 2,
       steps: 2,
