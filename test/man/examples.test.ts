@@ -50,7 +50,7 @@ describe('flags in examples exist', () => {
       assert.deepEqual(lines.flatMap(unknownFlags), []);
     });
   const prose = readdirSync(join(root, 'man/prose')).map((name) => `man/prose/${name}`);
-  for (const path of [...prose, 'README.md'])
+  for (const path of [...prose, 'README.md', 'GUIDE.md'])
     test(path, () => assert.deepEqual(commandLines(readFileSync(join(root, path), 'utf8')).flatMap(unknownFlags), []));
 });
 
