@@ -82,6 +82,7 @@ TrainerOptions options_of(const Napi::Object& from) {
     t.lora_targets.push_back(targets.Get(i).As<Napi::String>().Utf8Value());
   const std::vector<double> ranks = doubles_of(from.Get("loraRanks")), alphas = doubles_of(from.Get("loraAlphas"));
   for (size_t i = 0; i < ranks.size(); ++i) t.lora_shapes.push_back({int64_t(ranks[i]), alphas[i]});
+  t.lora_dropout = number_field(from, "loraDropout");
   t.projector = bool_field(from, "trainProjector");
   t.language_model = bool_field(from, "trainLanguageModel");
   t.seed = uint64_t(number_field(from, "seed"));
