@@ -7,6 +7,7 @@ import type { Family } from '../../families/family.ts';
 import { type Binding, loadBinding } from '../engine/binding.ts';
 import { addonRemedy } from '../engine/build-addon.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
+import { addonOrigin, buildCommand, isPrebuilt } from '../engine/find-addon.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import type { GenerateRequest } from '../engine/requests.ts';
@@ -58,11 +59,11 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield {
     check: 'addon',
     ok: true,
-    detail: `${path}: ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
+    detail: `${path} (${addonOrigin(path)}): ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
   };
   yield probe('cpu', binding);
   yield facts.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
-  yield mpi(binding);
+  yield mpi(binding, path);
 }
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
@@ -165,12 +166,13 @@ function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
 }
 
 // Without it training has one rank.
-function mpi(binding: Binding): Check {
+function mpi(binding: Binding, addon: string): Check {
   try {
     return { check: 'mpi', ok: true, detail: `${binding.mpiLibrary()}: training may have several ranks` };
   } catch (cause) {
     const [detail = '', remedy = 'build again: scripts/build-native.sh'] = (cause as Error).message.split('; ');
-    return notBuilt('mpi', detail, remedy);
+    // MPI's own libraries are those of the machine.
+    return notBuilt('mpi', detail, isPrebuilt(addon) ? `build the engine here: ${buildCommand(addon)}` : remedy);
   }
 }
 
