@@ -126,9 +126,10 @@ TEST_P(DeviceVlm, SampledIdsAreTheCpus) {
     o.kv_tokens = 512;
     Engine engine(o);
     // One after the other: the second replays what the first recorded.
-    for (const GenerateRequest& request : requests)
-      for (const GeneratedBranch& branch : golden::generate(engine, {request})[0].branches)
-        ids[device == Device::cuda].push_back(branch.token_ids);
+    for (const GenerateRequest& request : requests) {
+      const std::vector<GenerateResult> results = golden::generate(engine, {request});
+      for (const GeneratedBranch& branch : results[0].branches) ids[device == Device::cuda].push_back(branch.token_ids);
+    }
   }
   EXPECT_EQ(ids[0], ids[1]);
 }
