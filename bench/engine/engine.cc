@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times the engine on a random LLaVA checkpoint.
-//   bench_engine make DIR [--shape tiny|157m|7b|13b]   157m (the default): 157M parameters, f32, 256 image rows;
-//                                                    7b, 13b: the sizes of LLaVA-1.5, as files with holes
+// Times the engine on a random checkpoint.
+//   bench_engine make DIR [--shape tiny|157m|qwen2.5-vl|7b|13b]   157m (the default): LLaVA of 157M parameters, f32,
+//   256
+//                                                    image rows; qwen2.5-vl: as many; 7b, 13b: the sizes of
+//                                                    LLaVA-1.5, as files with holes
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three (lazy_load.py)
 //   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK]

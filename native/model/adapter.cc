@@ -132,8 +132,10 @@ class AdapterLoader {
   };
 
   void take(const std::string& key, const StoredTensor& stored) {
-    const bool rooted = key.starts_with(kRoot);
-    const KeyParts parts = split_key(rooted ? key.substr(kRoot.size()) : key);
+    const std::string path = without_wrappers(key);
+    const bool rooted = path.starts_with(kRoot);
+    const std::string below = rooted ? path.substr(kRoot.size()) : path;
+    const KeyParts parts = split_key(without_wrappers(below));
     const bool embedding = parts.kind == Kind::embedding_a || parts.kind == Kind::embedding_b;
     const bool lora = embedding || parts.kind == Kind::lora_a || parts.kind == Kind::lora_b;
     const ModuleIndex::Found* found = index_.find(embedding ? parts.path + ".weight" : parts.path);
@@ -142,7 +144,7 @@ class AdapterLoader {
           " model, got an unknown ", lora ? "path" : "name");
     check(stored.dtype && is_float(*stored.dtype), "checkpoint", file_.path(), ": ", key,
           ": dtype: expected F32, BF16 or F16, got ", stored.dtype_name);
-    if (!rooted || !found->usual) {
+    if (!rooted || !found->usual || path != key || without_wrappers(below) != below) {
       if (odd_spellings_++ == 0) odd_example_ = cat(key, " is taken for ", found->name);
     }
     if (!lora) {
