@@ -22,7 +22,7 @@ import { headerSecrets, versionHint } from '../../records/server-url.ts';
 import type { DrawOptions } from './draw.ts';
 
 /** How to draw; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
-export interface EndpointSampling extends Omit<DrawOptions, 'beams' | 'repetitionMaxPeriod'> {
+export interface EndpointSampling extends Omit<DrawOptions, 'numBeams' | 'repetitionMaxPeriod'> {
   model: string;
   seed: number;
   /** Ask for log-probabilities; they go into `endpoint_logps`. */
