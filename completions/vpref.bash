@@ -45,7 +45,7 @@ _vpref() {
         --baseline|--beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--require|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--allow-missing --baseline --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --require --resamples --response --seed --split --tables --test --view --help'
-      first='alpaca-eval amber chair consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench objhal pope rewards scienceqa seed-bench shr compare gate published'
+      first='alpaca-eval amber chair consistency drift exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench objhal pope rewards scienceqa seed-bench shr compare gate published'
       ;;
     export)
       case $prev in
@@ -132,7 +132,7 @@ _vpref() {
         --view) COMPREPLY=($(compgen -W 'original' -- "$cur")); return ;;
         --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
+      words='--adapter --batch-tokens --device --drift --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
       ;;
     train)
       case $prev in

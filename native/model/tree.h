@@ -75,9 +75,9 @@ int32_t common_prefix(std::span<const uint64_t> a, std::span<const uint64_t> b);
 struct Segment {
   int32_t parent;     // index of an earlier segment, or -1
   int32_t row_begin;  // packed rows [row_begin, row_begin + row_count): its own, without what it shares with a root
-  int32_t row_count;
-  KvRanges ranges;  // all that its last row sees, ancestor by ancestor
-  KeyPath path;     // the same as a path; parents are segments
+  int32_t row_count;  // 0 where all of it stands in an earlier root, or a response of one token is scored
+  KvRanges ranges;    // all that its last row sees, ancestor by ancestor
+  KeyPath path;       // the same as a path; parents are segments
   int32_t last_row() const { return ranges.back().begin + ranges.back().count - 1; }
 };
 
@@ -98,7 +98,8 @@ struct TreeBatch {
 // Packs trees one after the other.
 class TreePacker {
  public:
-  // shares_prefixes: leading rows that a root has in common with an earlier one are packed once.
+  // shares_prefixes, for scoring alone: leading rows that a root has in common with an earlier one are packed once, and
+  // the last row of a response, from which nothing is predicted, is left out.
   TreePacker(const ModelConfig& config, bool shares_prefixes);
   // Throws Error{"request"} as expand_segment does, "segments[i]" after `what`; also where the segments are no tree, or
   // a token is scored that nothing predicts.
