@@ -60,6 +60,8 @@
   }) {
     const xs = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b);
     const view = { from: xs[0], to: xs.at(-1), at: undefined };
+    const hasRepeats = series.some(({ points }) => points.some(({ dots }) => dots?.length > 1));
+    const hasBars = series.some(({ points }) => points.some(({ dots }) => dots !== undefined));
     const describe = (x) => (categories ? categories[x] : format(x));
     const plot = el('div', { class: 'plot', tabIndex: 0, role: 'img', 'aria-label': '' });
     const legend = el('ul', { class: 'legend' });
@@ -118,12 +120,16 @@
         : isLog
           ? logTicks(Math.exp(low), Math.exp(high))
           : ticksOf(low, high, Math.max(2, Math.floor(width / 70)));
+      // Where a few values were tried, those are the ticks.
+      const tried = xs.filter((x) => x >= view.from && x <= view.to);
+      const areApart = tried.every((x, k) => k === 0 || place(x) - place(tried[k - 1]) >= 36);
+      const ticks = !categories && hasBars && tried.length <= 12 && areApart ? tried : upright;
       return [
         ticksOf(bottom, top, 5).map((y) => [
           svg('line', { class: 'grid', x1: PAD.left, x2: width - PAD.right, y1: down(y), y2: down(y) }),
           svg('text', { class: 'tick', x: PAD.left - 6, y: down(y) + 4, 'text-anchor': 'end' }, formatTick(y)),
         ]),
-        upright.map((x) =>
+        ticks.map((x) =>
           svg(
             'text',
             { class: 'tick', x: place(x), y: HEIGHT - 8, 'text-anchor': 'middle' },
@@ -135,7 +141,7 @@
 
     function seriesLines(one, points, down) {
       // Bars that would stand on one another stand side by side.
-      const aside = one.hasPoints ? 4 * (series.indexOf(one) - (series.length - 1) / 2) : 0;
+      const aside = hasBars ? 4 * (series.indexOf(one) - (series.length - 1) / 2) : 0;
       const across = (x) => place(x) + Math.max(-12, Math.min(12, aside));
       const stroke = strokeOf(one);
       const path = points
@@ -153,8 +159,7 @@
         bars.map(({ x, y, interval }) => [
           interval &&
             svg('line', { class: 'bar', x1: across(x), x2: across(x), y1: down(interval[0]), y2: down(interval[1]) }),
-          points.some(({ dots }) => dots?.length > 1) &&
-            svg('circle', { class: 'repeat', cx: across(x), cy: down(y), r: 2 }),
+          hasRepeats && svg('circle', { class: 'repeat', cx: across(x), cy: down(y), r: 2 }),
         ]),
         stands.map(({ x, y }) =>
           svg('path', {

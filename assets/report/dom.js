@@ -84,14 +84,14 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
   const isEmpty = (value) => value === undefined || value === null || value === '';
 
   /**
-   * A table of rows. A column: {title, get(row), show?(row), isNumber?, isText?, group?, isPlain?}. `get` gives what is shown and sorted by, `show` another way to
-   * show it. Columns without a value, and columns of numbers that are all 0, are left out. Headers sort.
+   * A table of rows. A column: {title, get(row), show?(row), isNumber?, isText?, group?, isPlain?, isCount?}. `get` gives what is shown and sorted by, `show` another way to
+   * show it. Columns without a value, and counts that are all 0, are left out. Headers sort.
    */
   function table(caption, allColumns, rows) {
-    const hasValue = ({ get, show, isNumber, isPlain }) =>
+    const hasValue = ({ get, show, isCount, isPlain }) =>
       rows.some((row) => {
         const value = get(row);
-        return show !== undefined && value === undefined ? isPlain : !isEmpty(value) && !(isNumber && value === 0);
+        return show !== undefined && value === undefined ? isPlain : !isEmpty(value) && !(isCount && value === 0);
       });
     const columns = allColumns.filter(hasValue);
     const state = { order: rows, numShown: SHOWN };

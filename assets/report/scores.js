@@ -81,7 +81,8 @@
       ...params.map((name) => ({
         title: name,
         get: (row) => row.params?.[name],
-        isNumber: typeof rows[0].params?.[name] === 'number',
+        show: (row) => String(row.params?.[name] ?? ''),
+        isNumber: rows.some((row) => typeof row.params?.[name] === 'number'),
       })),
       { title: 'n', get: ({ n }) => n, isNumber: true },
       { title: 'score', get: ({ score }) => score ?? '', show: scoreText, isNumber: true },

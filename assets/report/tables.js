@@ -31,13 +31,13 @@
       { title: 'kept, dropped, failed', isPlain: true, get: () => undefined, show: stageBar },
       { title: 'rows in', get: ({ read }) => read, isNumber: true },
       { title: 'rows out', get: ({ written }) => written, isNumber: true },
-      { title: 'dropped', get: ({ dropped }) => total(dropped), isNumber: true },
-      { title: 'failed', get: ({ failed }) => failed, isNumber: true },
+      { title: 'dropped', get: ({ dropped }) => total(dropped), isNumber: true, isCount: true },
+      { title: 'failed', get: ({ failed }) => failed, isNumber: true, isCount: true },
       { title: 'why dropped', get: ({ dropped }) => countsText(dropped), isText: true },
       { title: 'answers left out', get: ({ leftOut }) => countsText(leftOut), isText: true },
-      { title: 'calls', get: ({ requests }) => requests, isNumber: true },
-      { title: 'from cache', get: ({ cached }) => cached, isNumber: true },
-      { title: 'tokens', get: ({ tokens }) => tokens, isNumber: true },
+      { title: 'calls', get: ({ requests }) => requests, isNumber: true, isCount: true },
+      { title: 'from cache', get: ({ cached }) => cached, isNumber: true, isCount: true },
+      { title: 'tokens', get: ({ tokens }) => tokens, isNumber: true, isCount: true },
       { title: 'cost', get: cost, isNumber: true },
       { title: 'about', get: ({ notes }) => notes.join('; '), isText: true },
     ];
@@ -50,7 +50,7 @@
   };
 
   report.filesSection = () => {
-    const count = (title, key) => ({ title, get: (row) => row[key], isNumber: true });
+    const count = (title, key) => ({ title, get: (row) => row[key], isNumber: true, isCount: key !== 'rows' });
     const columns = [
       { title: 'file', get: ({ run }) => run, isHead: true },
       count('rows', 'rows'),

@@ -17,6 +17,8 @@ LORA_R   ?= 64
 LORA_RS  ?= 8 256
 BETAS    ?= 0.02 0.5
 LOSSES   ?= ipo hinge
+# Views that help by themselves here: MoCo and the others do not (METHODS.md).
+NEGATIVE_OPS ?= diffusion:step=500 diffusion:step=700 diffusion:step=900
 BASE_SEEDS ?= 0 1 2
 CONTINUED ?= 160
 CONTINUED_SOURCE_SIZE ?= 0

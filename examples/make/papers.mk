@@ -107,7 +107,7 @@ only     = $(call name,$(filter $(1:%=%-%),$(call parts,$2)))
 is       = $(filter $1,$(call setting,method,$2))
 
 # Experiments: their cells, and the parameters of the rows that report --by and the table read.
-repeated = $(sort $(foreach cell,$1,$(foreach seed,$(if $(filter base,$(cell)),$(BASE_SEEDS),$(SEEDS)),$(call name,$(cell) seed-$(seed)))))
+repeated = $(foreach cell,$1,$(foreach seed,$(if $(filter base,$(cell)),$(BASE_SEEDS),$(SEEDS)),$(call name,$(cell) seed-$(seed))))
 continued := $(CONTINUED:%=method-continued$csource-all$csize-%) $(patsubst %,method-continued$csize-%,$(filter-out 0,$(CONTINUED_SOURCE_SIZE)))
 cells-augmentation := $(call repeated,base $(AUGMENTATIONS:%=augmentation-%))
 cells-step := $(call repeated,base $(STEPS:%=step-%))
@@ -144,12 +144,27 @@ ifneq ($(filter-out demo,$(or $(MAKECMDGOALS),all)),)
 $(foreach name,MODEL DATA IMAGES BENCH,$(if $(strip $($(name))),,$(error $(name): expected a value$(if $(filter BENCH,$(name)), (QUESTIONS_pope=... gives one))$(c) got none)))
 endif
 
+# What all cells of a folder have in common. Cells go by what differs from it, so another base needs another folder.
+methods  := seva dpo steerlm rs sft continued
+common   := MODEL DATA IMAGES LRV LRV_IMAGES LRV_SIZE SCIGRAPHQA FIGURES SCIGRAPHQA_SIZE SOURCE SIZE STEP LORA_R BETA LOSS NEGATIVE_OPS JUDGE SFT_FROM STEER LORA SAMPLE_judged \
+  $(foreach stage,SAMPLE PAIR REF TRAIN,$(methods:%=$(stage)_%)) $(foreach judge,$(JUDGE) $(JUDGES),JUDGE_$(judge) GUIDE_$(judge) PAIR_$(judge))
+settings := $(foreach name,$(common),$(if $($(name)),$(name)=$($(name)))) seed=$(base-seed)
+known    := $(if $(wildcard $(DIR)/settings),$(shell cat $(DIR)/settings))
+ifneq ($(known),)
+ifneq ($(strip $(known)),$(strip $(settings)))
+$(error $(DIR) holds a matrix of other settings: expected $(or $(filter-out $(settings),$(known)),no more of them)$(c) got $(or $(filter-out $(known),$(settings)),fewer); DIR=... names another folder)
+endif
+endif
+
 all: $(DIR)/table.txt $(DIR)/report.html
 
 demo:
 	@$(MAKE) -f $(self) DEMO=1 all
 
-$(foreach folder,prompts answers graded pairs cells,$(DIR)/$(folder)):
+$(DIR)/settings:
+	mkdir -p $(DIR) && printf '%s\n' '$(subst ','\'',$(settings))' > $@
+
+$(foreach folder,prompts answers graded pairs cells test,$(DIR)/$(folder)): | $(DIR)/settings
 	mkdir -p $@
 
 # Prompts. A larger size, or share, holds what a smaller one has. 3: finished, but rows whose picture is missing were left out.
@@ -225,8 +240,6 @@ $(if $(GUIDE_$4),$(DIR)/cells/$1.$4.graded.ndjson: $(DIR)/cells/$1.$4.ndjson
 	$(VPREF) annotate --judge '$(GRADER)' --guide $(GUIDE_$4) $$< -o $$@ --resume || [ $$$$? -eq 3 ])
 endef
 
-$(DIR)/test:
-	mkdir -p $@
 define test-rule
 $(DIR)/test/$1.ndjson: $(QUESTIONS_$1) | $(DIR)/test
 	$(if $(filter hallucination,$1),node $(examples)/caption-prompts.mjs $(QUESTIONS_$1) $(IMAGES_$1) "Describe the image." > $$@.part && mv $$@.part $$@,$(VPREF) import $1 $(QUESTIONS_$1) $(IMAGES_$1:%=--image-root %) -o $$@ --resume)

@@ -8,6 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/chain.bash"
 export DIR=$OUT RULES=$here/../make/papers.mk
 if [ "$ranks" -gt 1 ]; then export LAUNCH="srun --mpi=${MPI:-pmix} --kill-on-bad-exit=1"; fi
+make -s -f "$RULES" "$DIR/settings"
 after=()
 # stage NAME FLAGS...: the files of list-NAME that are not there yet, as an array after the stage before.
 stage() {

@@ -78,6 +78,7 @@ TrainerOptions options_of(const Napi::Object& from) {
   TrainableOptions& t = o.trainable;
   t.lora_r = int64_t(number_field(from, "loraR"));
   t.lora_alpha = number_field(from, "loraAlpha");
+  t.lora_dropout = number_field(from, "loraDropout");
   t.use_rslora = bool_field(from, "rslora");
   t.lora_targets.clear();
   const Napi::Array targets = array_field(from, "loraTargets");

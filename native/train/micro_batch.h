@@ -12,6 +12,7 @@ namespace vpref {
 struct MicroBatch {
   std::span<const TrainRow> rows;
   int64_t first_row = 0;  // index of rows[0] in the step
+  int64_t step = 0;       // of the run, for dropout
   TreeBatch tree;
   std::vector<ImageRef> images;    // in the order of their features
   std::vector<ImageShape> shapes;  // of those

@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "ops/elementwise.h"
 #include "ops/rows.h"
+#include "train/dropout_rows.h"
 
 namespace vpref {
 
@@ -74,6 +75,7 @@ BranchLogps Pass::walk(const MicroBatch& b, const EncodeImages& encode, std::opt
   f.plan = std::make_unique<AttentionPlan>(tree_attention_plan(tree));
   f.call.plan = f.plan.get();
   const Tensor logps = arena_.tensor(DType::f32, {num_targets});
+  if (keep && trainable_.has_dropout()) f.dropout_rows = dropout_rows(b);
 
   const Tensor x = arena_.tensor(compute_, {t, d});
   const Tensor last = arena_.tensor(compute_, {t, d});
@@ -82,12 +84,25 @@ BranchLogps Pass::walk(const MicroBatch& b, const EncodeImages& encode, std::opt
   const std::vector<AddedRows> added = added_planes(b, image_features);
   DecoderSink sink{.before = hooks.before, .level = keep.value_or(0), .added = added};
   if (keep) sink.activations = &f.layers;
+  const Trainable::Dropping dropping(trainable_, f.dropout_rows);
   decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
   head_logps(ctx_, config_, weights_, last, f.target_rows, f.targets, head_chunk_rows_, logps, keep ? &f.head : nullptr,
              arena_);
   read_sums(f, logps);
   return f;
+}
+
+// Of the rows in the order in which they are packed.
+Tensor Pass::dropout_rows(const MicroBatch& b) {
+  std::vector<int32_t> words;
+  for (const TrainRow& row : b.rows) {
+    int64_t count = 0;
+    for (const SegmentInput& s : row.segments) count += int64_t(s.token_ids.size());
+    add_dropout_rows(row.id, b.step, count, words);
+  }
+  words.resize(size_t(2 * b.tree.num_rows()));  // a batch that is only measured has no rows
+  return upload(words, {b.tree.num_rows(), 2});
 }
 
 // The images' rows, plane after plane; empty where there are no images.
@@ -159,6 +174,7 @@ void Pass::backward(BranchLogps& f, std::span<const double> branch_weight, const
     if (hooks.after) hooks.after(layer);
   };
   take_plane(weights_.layers.size());
+  const Trainable::Dropping dropping(trainable_, f.dropout_rows);
   decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, hooks.before, after}, dx,
                    arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);

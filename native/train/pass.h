@@ -24,6 +24,7 @@ struct BranchLogps {
   DecoderCall call;
   std::unique_ptr<AttentionPlan> plan;  // call.plan points here, also after a move
   Tensor token_ids, image_index, target_rows, targets;
+  Tensor dropout_rows;       // LoraDropout::rows, where a backward follows
   Tensor features;           // of the frozen tower
   std::vector<Tensor> kept;  // of the connector, where it is trained
   std::vector<LayerActivations> layers;
@@ -60,6 +61,7 @@ class Pass {
   Tensor connect(BranchLogps& f, const EncodeImages& encode, bool is_kept);
   std::vector<AddedRows> added_planes(const MicroBatch& batch, const Tensor& image_features) const;
   void read_sums(BranchLogps& f, const Tensor& logps);
+  Tensor dropout_rows(const MicroBatch& batch);
 
   Context& ctx_;
   const ModelConfig& config_;

@@ -183,7 +183,8 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
   std::vector<double> weight;
   run_phase(world_, [&] {
     batches = pack_micro_batches(config_, rows, options_.micro_batch_tokens);
-    for (const MicroBatch& b : batches) {
+    for (MicroBatch& b : batches) {
+      b.step = steps_done_;
       if (last) backward(*last, weight, /*is_last=*/false);
       last.emplace(forward(b, encode, /*keep=*/true));
       weight = row_losses(*last, points, totals, result);

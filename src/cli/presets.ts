@@ -94,6 +94,7 @@ function liLora(source: string): Record<string, PresetSetting> {
   return {
     'lora-r': { value: 128, source },
     'lora-alpha': { value: 256, source },
+    'lora-dropout': { value: 0.05, source: 'Li et al. llava/train/train.py: the default, which no script changes' },
     'lr-schedule': { value: 'cosine', source },
     'warmup-ratio': { value: 0.03, source },
     'weight-decay': { value: 0, source },
@@ -174,6 +175,7 @@ export const presets: Record<string, Preset> = {
   'llava-sft-lora': llavaSft(LLAVA_LORA, {
     'lora-r': { value: 128, source: LLAVA_LORA },
     'lora-alpha': { value: 256, source: LLAVA_LORA },
+    'lora-dropout': { value: 0.05, source: 'LLaVA llava/train/train.py: the default, which the script leaves' },
     lr: { value: 2e-4, source: LLAVA_LORA },
     'projector-lr': { value: 2e-5, source: LLAVA_LORA },
   }),

@@ -29,6 +29,12 @@ export const trainerFlags = {
     summary:
       "which of the language model's linears get an adapter: names, all-linear, or /REGEX/ of whole module paths",
   }),
+  'lora-dropout': numberFlag({
+    min: 0,
+    default: 0,
+    helpValue: 'P',
+    summary: 'share of what an adapter reads that a training step drops, below 1',
+  }),
   'train-projector': Flags.boolean({ summary: 'train the projector too' }),
   'train-language-model': Flags.boolean({ summary: 'train all of the language model instead of an adapter' }),
   lr: numberFlag({ min: 0, helpValue: 'LR', summary: 'learning rate; default: 5e-6, for sft 2e-4' }),

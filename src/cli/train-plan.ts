@@ -22,6 +22,10 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   if (initAdapter !== undefined)
     for (const name of ['lora-r', 'lora-alpha', 'lora-targets', 'lora-pattern', 'rslora'])
       if (given.has(name)) throw new UsageError(`--${name}: is what --init-adapter says, got it too`);
+  const dropout = flags['lora-dropout'];
+  if (dropout >= 1) throw new UsageError(`--lora-dropout: expected a number below 1, got ${dropout}`);
+  if (dropout > 0 && (trainLanguageModel || (flags['lora-r'] === 0 && initAdapter === undefined)))
+    throw new UsageError('--lora-dropout: needs an adapter to train');
   if (given.has('warmup-steps') && given.has('warmup-ratio'))
     throw new UsageError('--warmup-steps: excludes --warmup-ratio, got both');
   if (flags.eval === undefined)

@@ -115,7 +115,8 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     heldOut,
     samples: prompts && { rows: prompts, every: flags['sample-every'] },
     resume: run.resumes,
-    startsAtReference: started === undefined || !measured.rows.some(isOther),
+    // What an adapter to start from says is another thing where some of its input is dropped.
+    startsAtReference: started === undefined || (flags['lora-dropout'] === 0 && !measured.rows.some(isOther)),
     ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,
     stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),

@@ -36,7 +36,7 @@ export default class Report extends RecordCommand {
     by: Flags.string({
       multiple: true,
       helpValue: 'PARAM',
-      summary: 'chart the scores against this member of `params` of the score rows (repeatable)',
+      summary: 'chart the scores against this member of `params` of the score rows',
     }),
     'max-pairs': integerFlag({ min: 0, default: 10000, helpValue: 'N', summary: 'pairs in the browser at most' }),
     'max-images': integerFlag({ min: 0, default: 500, helpValue: 'N', summary: 'pictures included at most' }),

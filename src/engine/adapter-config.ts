@@ -25,7 +25,7 @@ export function newAdapterConfig(
   textModule: string,
   adapted: readonly string[],
 ): Record<string, unknown> {
-  const { loraR, loraAlpha, loraTargets, loraPatterns = [], rslora } = settings;
+  const { loraR, loraAlpha, loraDropout, loraTargets, loraPatterns = [], rslora } = settings;
   const isRegex = targetRegex(loraTargets) !== undefined;
   const names = isRegex ? adapted.map((path) => path.slice(textModule.length)) : loraTargets;
   const part = textModule.split('.').at(-2)!;
@@ -39,7 +39,7 @@ export function newAdapterConfig(
     inference_mode: true,
     r: loraR || 1,
     lora_alpha: loraR === 0 ? 1 : loraAlpha,
-    lora_dropout: 0,
+    lora_dropout: loraDropout,
     target_modules: loraR === 0 ? 'dummy-target-modules' : named,
     modules_to_save: null,
     bias: 'none',

@@ -103,6 +103,7 @@ export interface TrainerSettings {
   /** Names of linears, or one "/REGEX/" of whole module paths. */
   loraTargets: string[];
   loraPatterns?: LoraPattern[] | undefined;
+  loraDropout: number;
   trainLanguageModel: boolean;
   totalSteps: number;
   microBatchTokens: number;

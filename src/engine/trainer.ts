@@ -254,6 +254,7 @@ export class Trainer implements TrainerEngine {
     const fresh = newAdapterConfig(settings, modules.text, this.#options.modules);
     return {
       ...(start ?? fresh),
+      ...(settings.loraDropout > 0 && { lora_dropout: settings.loraDropout }),
       base_model_name_or_path: baseModel,
       inference_mode: true,
       modules_to_save: savedModules(

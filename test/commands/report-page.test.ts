@@ -170,7 +170,7 @@ test('the table of runs: settings to the digit, cost, sorted by a header; a run 
     one,
   } = inPage<{ before: string[]; sorted: string[]; sort: string; all: string; one: string }>(script);
   assert.match(rows[0]!, /^a0\.0000530early-stopeval-worse/);
-  assert.match(rows[1]!, /^b0\.0015.*1:06:40 h.*4\.66 GiB.*79 \[78, 80\]$/);
+  assert.match(rows[1]!, /^b0\.0015.*79 \[78, 80\]1:06:40 h.*4\.66 GiB$/);
   assert.deepEqual([sorted.map((row) => row[0]), sort], [['b', 'a'], 'descending']);
   assert.match(all, /b training/);
   assert.doesNotMatch(one, /b training/);

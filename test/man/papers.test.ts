@@ -148,6 +148,14 @@ test('some experiments, more seeds, the 13B preset', async () => {
   assert.deepEqual(cells.sort(), ['base', 'lora-r-64', 'lora-r-64,seed-1', 'seed-1']);
   assert.match(calls.find((call) => call.startsWith('augment '))!, /diffusion:step=500 /);
   assert.ok(!calls.some((call) => /li2024/.test(call)));
+  // Cells go by what differs from the base: with another one their files would be taken for what they are not.
+  const other = await matrix(cwd, `${real} PRESET=seva-13b EXPERIMENTS=lora-r LORA_RS=64 SIZE=8000`);
+  assert.equal(other.code, 2);
+  assert.match(
+    other.stderr,
+    /out holds a matrix of other settings: expected SIZE=16000, got SIZE=8000; DIR=\.\.\. names another/,
+  );
+  assert.equal(other.calls.length, calls.length);
 });
 
 test('lists for a cluster hold what does not depend on each other; what is missing is named', async () => {
@@ -185,8 +193,8 @@ test('a small matrix of the bundled model', { skip: withoutEngine }, async () =>
       ['base', 6, { negatives: '1', seed: '0' }],
       ['negatives-2', 6, { negatives: '2', seed: '0' }],
       ['base', 6, { method: 'seva', seed: '0' }],
-      ['method-continued,size-4,source-all', 6, { method: 'continued', source: 'all', size: '4', seed: '0' }],
       ['method-rs', 6, { method: 'rs', seed: '0' }],
+      ['method-continued,size-4,source-all', 6, { method: 'continued', source: 'all', size: '4', seed: '0' }],
     ],
   );
   const two = readFileSync(join(cwd, 'out/pairs/negatives-2.ndjson'), 'utf8');

@@ -4,6 +4,11 @@
 import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all'], {
+    'SeVa-7B, step 500': [70.7],
+    'SeVa-7B, step 800': [72.2],
+    'SeVa-7B, moco': [72.5],
+  }),
   ...publishedRows('SeVa table 2', ['all'], {
     'BLIP-2 (FLAN-T5)': [38.1],
     'InstructBLIP (Vicuna-7B)': [60.9],

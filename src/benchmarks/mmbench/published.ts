@@ -4,6 +4,9 @@
 import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all', 'all (cn)'], {
+    'SeVa-7B, step 500': [64.7, 58.8],
+  }),
   ...publishedRows('SeVa table 1', ['all', 'all (cn)'], {
     'LLaVA-1.5-7B': [64.3, 58.3],
     'SeVa-7B, flip': [64.4, 58.3],

@@ -4,6 +4,9 @@
 import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all'], {
+    'SeVa-7B, step 500': [35.5],
+  }),
   ...publishedRows('SeVa table 1', ['all', 'rec', 'ocr', 'know', 'gen', 'spat', 'math'], {
     'LLaVA-1.5-7B': [30.5, 35.7, 21.9, 17.4, 19.7, 24.7, 7.7],
     'SeVa-7B, flip': [33.7, 37.2, 26.4, 21.8, 23.9, 29.1, 7.7],
@@ -13,7 +16,6 @@ export const published = [
     'SeVa-7B, moco': [37, 40.9, 29, 21.3, 25.6, 32.5, 15],
     'SeVa-7B, diffusion (strong)': [34.6, 38.8, 26.5, 20.5, 23.4, 32, 11.5],
   }),
-  ...publishedRows('SeVa README', ['all'], { 'SeVa-7B, step 500': [35.5] }),
   ...publishedRows('SeVa table 2', ['all'], {
     'BLIP-2 (FLAN-T5)': [22.4],
     'InstructBLIP (Vicuna-7B)': [26.2],

@@ -4,6 +4,9 @@
 import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all'], {
+    'SeVa-7B, step 500': [86.8],
+  }),
   ...publishedRows('SeVa table 1', ['all', 'random', 'popular', 'adversarial'], {
     'LLaVA-1.5-7B': [85.9, 89.5, 86.7, 81.7],
     'SeVa-7B, flip': [86.7, 89.2, 87.1, 83.9],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // report --by PARAM: scores against a parameter, one chart a benchmark, from score rows that carry `params`.
+import { groupBy } from '../../benchmarks/scoring/score-row.ts';
 import { UsageError } from '../../records/error.ts';
 import type { ByChart, ByLine, ByPoint, Interval, ScoreLine } from './data.ts';
 import { intervalOf, paramsOf } from './scores.ts';
@@ -58,11 +59,7 @@ function chartOf(
 ): ByChart {
   const axis = axisOf(rows.map((row) => paramsOf(row)[param]!));
   const others = otherParams(param, rows);
-  const byName = new Map<string, ScoreLine[]>();
-  for (const row of rows) {
-    const name = lineName(row, others.varying);
-    byName.set(name, [...(byName.get(name) ?? []), row]);
-  }
+  const byName = groupBy(rows, (row) => lineName(row, others.varying));
   const kept = [...byName].slice(0, MAX_LINES);
   const max = Math.max(1, Math.floor(MAX_POINTS / Math.max(1, kept.length)));
   const lines = kept.map(([name, ofLine]) =>
@@ -130,8 +127,7 @@ function scoreOf(row: ScoreLine): { score: number; interval?: Interval } {
 
 /** Points from left to right: the mean of the repeats at each place. */
 function lineOf(name: string, rows: readonly ScoreLine[], place: (row: ScoreLine) => number): ByLine {
-  const byPlace = new Map<number, ScoreLine[]>();
-  for (const row of rows) byPlace.set(place(row), [...(byPlace.get(place(row)) ?? []), row]);
+  const byPlace = groupBy(rows, place);
   const points = [...byPlace].map(([x, repeats]): ByPoint => {
     const scores = repeats.map(scoreOf);
     return { x, mean: scores.reduce((sum, { score }) => sum + score, 0) / scores.length, scores };

@@ -2,8 +2,9 @@
 // Curves: the metric rows of train, with what it warned of and how it ended.
 import type { Curves, JsonObject, Mark, RowSection } from './data.ts';
 
-/** Points of all drawn runs together, and runs that are drawn. */
+/** Points of all runs together and of one, which is more than a chart has pixels, and runs whose curves the page holds. */
 const MAX_POINTS = 20_000;
+const MAX_POINTS_OF_RUN = 2000;
 const MAX_RUNS = 40;
 
 /** What train wrote of one run. */
@@ -69,8 +70,8 @@ export class CurveSection implements RowSection<Curves[]> {
 
   data(): Curves[] {
     const trainings = this.trainings().filter(({ rows }) => rows.length > 0);
-    const maxPoints = Math.floor(MAX_POINTS / Math.min(trainings.length, MAX_RUNS));
-    return trainings.slice(0, MAX_RUNS).map((training) => curvesOf(training, Math.max(100, maxPoints)));
+    const maxPoints = Math.min(MAX_POINTS_OF_RUN, Math.floor(MAX_POINTS / Math.min(trainings.length, MAX_RUNS)));
+    return trainings.slice(0, MAX_RUNS).map((training) => curvesOf(training, maxPoints));
   }
 
   get numLeftOut(): number {

@@ -29,7 +29,7 @@ export type Interval = [low: number, high: number];
 export type RunValue = number | string | null | { value: number; interval: Interval };
 
 export interface RunColumn {
-  group: 'Settings' | 'Training' | 'Held out' | 'Cost' | 'Scores';
+  group: 'Settings' | 'Training' | 'Held out' | 'Cost' | 'Scores' | 'Watching';
   title: string;
   unit?: 'seconds' | 'bytes';
   /** One a run. */

@@ -52,13 +52,15 @@ export class RunSection {
     for (const [name, summary] of this.#summaries) runOf(name).summary = summary;
     const trained = new Set(runs.keys());
     for (const [name, gate] of this.#gates) runOf(name).gate = gate;
-    const home = scoreHome(trained, scores);
+    const homes = scoreHomes(trained, scores);
     for (const line of scores) {
       if (line.split !== 'all') continue;
-      const { name, part } = home(line.run);
+      const { name, part } = homes.get(line.run)!;
       const key = part === '' || part === line.benchmark ? line.benchmark : `${line.benchmark} (${part})`;
       const known = runOf(name).scores;
-      known.set(key, [...(known.get(key) ?? []), line]);
+      const lines = known.get(key) ?? [];
+      lines.push(line);
+      known.set(key, lines);
     }
     // What was not trained is what the others are compared with: it comes first.
     const isBase = ({ training, summary, gate }: Run) =>
@@ -69,31 +71,33 @@ export class RunSection {
 }
 
 /** Of which run a file's scores are: seva.short is the part "short" of seva, and so is before.short of before, which was not trained. */
-function scoreHome(trained: ReadonlySet<string>, scores: readonly ScoreLine[]) {
+function scoreHomes(trained: ReadonlySet<string>, scores: readonly ScoreLine[]) {
   const files = new Set(scores.map(({ run }) => run));
   const split = (file: string) => {
     const name = [...trained].find((one) => file.startsWith(`${one}.`));
     return name === undefined ? undefined : { name, part: file.slice(name.length + 1) };
   };
   const parts = new Set([...files].flatMap((file) => split(file)?.part ?? []));
-  return (file: string): { name: string; part: string } => {
+  const home = (file: string): { name: string; part: string } => {
     if (trained.has(file)) return { name: file, part: '' };
     const known = split(file);
     if (known !== undefined) return known;
     const part = [...parts].find((one) => file.endsWith(`.${one}`)) ?? '';
     return { name: part === '' ? file : file.slice(0, -part.length - 1), part };
   };
+  return new Map([...files].map((file) => [file, home(file)]));
 }
 
 function tableOf(all: readonly Run[], hasTraining: boolean): RunTable {
   const runs = all.slice(0, MAX_RUNS);
   const { columns: settings, shared } = settingColumns(runs);
   const columns = [
-    ...settings,
+    ...settings.filter(({ group }) => group === 'Settings'),
     ...trainingColumns(runs),
     ...heldOutColumns(runs),
-    ...costColumns(runs),
     ...scoreColumns(runs),
+    ...costColumns(runs),
+    ...settings.filter(({ group }) => group === 'Watching'),
   ].filter(({ values }) => values.some((value) => value !== null));
   const isCompared = hasTraining || columns.some(({ values }) => values.filter((value) => value !== null).length > 1);
   if (!isCompared) return { names: [], columns: [], shared: [], numLeftOut: 0 };
@@ -106,6 +110,9 @@ function tableOf(all: readonly Run[], hasTraining: boolean): RunTable {
     numLeftOut: all.length - runs.length,
   };
 }
+
+/** Settings that change what is seen of a run, and not what it learns: they stand last. */
+const WATCHING = new Set(['eval', 'eval-every', 'sample-every', 'sample-prompts', 'save-every']);
 
 /** Settings that two runs have differently, and those that all with settings have alike. */
 function settingColumns(runs: readonly Run[]): { columns: RunColumn[]; shared: [string, string][] } {
@@ -125,7 +132,7 @@ function settingColumns(runs: readonly Run[]): { columns: RunColumn[]; shared: [
       const value = one?.[name];
       return typeof value === 'number' ? value : settingText(value) || null;
     });
-    columns.push({ group: 'Settings', title: name, values });
+    columns.push({ group: WATCHING.has(name) ? 'Watching' : 'Settings', title: name, values });
   }
   return { columns, shared };
 }
@@ -149,8 +156,8 @@ function trainingColumns(runs: readonly Run[]): RunColumn[] {
       training?.marks.length ? training.marks.map(({ name }) => name).join(', ') : null,
     ),
     column('loss, last', last('loss')),
-    column('reward accuracy, last', last('rewards/accuracies')),
-    column('reward margin, last', last('rewards/margins')),
+    column('accuracy, last', last('rewards/accuracies')),
+    column('margin, last', last('rewards/margins')),
     column('gate', ({ gate }) =>
       gate === undefined ? null : gate.failed.length === 0 ? 'passed' : `failed: ${gate.failed.join('; ')}`,
     ),
@@ -171,7 +178,7 @@ function heldOutColumns(runs: readonly Run[]): RunColumn[] {
   const metrics = [...new Set(best.filter(({ step }) => step !== null).map(({ metric }) => metric))];
   return [
     { group, title: 'loss, last', values: runs.map((run) => lastOf(run, 'eval/loss')) },
-    { group, title: 'reward accuracy, last', values: runs.map((run) => lastOf(run, 'eval/rewards/accuracies')) },
+    { group, title: 'accuracy, last', values: runs.map((run) => lastOf(run, 'eval/rewards/accuracies')) },
     ...metrics.map((metric) => ({
       group,
       title: `${metric.replace(/^eval\//, '')}, best`,
@@ -196,7 +203,7 @@ function costColumns(runs: readonly Run[]): RunColumn[] {
   return [
     column('time', 'seconds', 'seconds'),
     column('GPU-hours', 'gpu_hours'),
-    column('ranks', 'ranks'),
+    ...(runs.some(({ summary }) => (numberOf(summary?.ranks) ?? 1) > 1) ? [column('ranks', 'ranks')] : []),
     column('records learnt', 'records_learnt'),
     column('tokens', 'tokens'),
     column('peak memory', 'peak_memory_bytes', 'bytes'),

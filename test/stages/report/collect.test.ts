@@ -58,7 +58,7 @@ test('a long run is drawn by fewer steps, with its spikes, evaluations and ends'
   const rows = Array.from({ length: 50_000 }, (_, step) => ({ step, loss: step === 31_234 ? 9 : 1 / (step + 1) }));
   const { data } = collect([...rows, { step: 31_300, 'eval/loss': 0.5 }]);
   const [steps, loss] = data.curves[0]!.columns;
-  assert.ok(steps!.length <= 20_010 && steps!.length > 10_000, `${steps!.length}`);
+  assert.ok(steps!.length <= 2010 && steps!.length > 1000, `${steps!.length}`);
   assert.equal(data.curves[0]!.numSteps, 50_000);
   assert.deepEqual([steps![0], steps!.at(-1)], [0, 49_999]);
   for (const step of [31_234, 31_300]) assert.ok(steps!.includes(step));

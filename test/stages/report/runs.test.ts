@@ -44,7 +44,7 @@ test('settings that differ are columns, the others are said once; final and best
       { step: 2, stop_reason: 'early-stop', best_step: 2, best_metric: 'eval/loss', best_value: 0.65, kept_step: 2 },
       summary({ lr: 5e-5, beta: 0.1, 'lora-targets': ['q_proj'] }, { gpu_hours: 0.5 }),
     ],
-    b: [summary({ lr: 1e-4, beta: 0.1, 'lora-targets': ['q_proj'], loss: 'ipo' })],
+    b: [summary({ lr: 1e-4, beta: 0.1, 'lora-targets': ['q_proj'], loss: 'ipo', 'eval-every': 5 })],
   });
   assert.deepEqual(names, ['a', 'b']);
   assert.deepEqual(shared, [
@@ -64,8 +64,8 @@ test('settings that differ are columns, the others are said once; final and best
     'Training: ended by': 'early-stop',
     'Training: warnings': 'length-drift',
     'Training: loss, last': 0.6,
-    'Training: reward accuracy, last': 0.75,
-    'Training: reward margin, last': 0.2,
+    'Training: accuracy, last': 0.75,
+    'Training: margin, last': 0.2,
     'Held out: loss, last': 0.65,
     'Held out: loss, best': 0.65,
     'Held out: best step': 2,
@@ -76,6 +76,7 @@ test('settings that differ are columns, the others are said once; final and best
   assert.deepEqual(cells.b, {
     'Settings: lr': 1e-4,
     'Settings: loss': 'ipo',
+    'Watching: eval-every': 5,
     'Training: steps': 4,
     'Training: ended by': 'last-step',
     ...cost,
