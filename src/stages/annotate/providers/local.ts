@@ -71,13 +71,13 @@ function messagesOf(request: JudgeRequest): Message[] {
 
 function sampleOptions(parameters: JudgeParameters): SampleOptions {
   return {
-    n: 1,
+    numSamples: 1,
     temperature: parameters.temperature ?? 0,
     topP: parameters.topP ?? 1,
     topK: 0,
     maxNewTokens: parameters.maxTokens,
     stop: parameters.stop ?? [],
-    beams: 1,
+    numBeams: 1,
     repetitionMaxPeriod: 0,
     views: 'original',
     logps: false,
