@@ -11,6 +11,8 @@
 
 namespace vpref::cpu {
 
+constexpr int kMostPanelCols = 32, kMostFewRows = 12, kMostDepth = 512;  // of ProductKernels in f32
+
 // y = x w^T over panels: k after k, the elements (or pairs) of a handful of rows side by side, filled up with the last
 // row. Every element of y is summed alone along k, `depth` of them at a time: the same bytes whatever rows and columns
 // stand beside it.
