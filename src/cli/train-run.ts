@@ -63,6 +63,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
           referenceSource: {
             model: context.fingerprint.model,
             dtype: policy.info.dtype,
+            quantize: policy.info.quantize,
             adapters: started === undefined ? [frozen] : [frozen, started],
           },
         }),
