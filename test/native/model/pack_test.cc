@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +13,7 @@
 
 #include "core/error.h"
 #include "model/load.h"
+#include "model/merge.h"
 
 namespace vpref {
 namespace {
@@ -41,6 +43,7 @@ TEST(Pack, TheDecodersLinearsAtLoad) {
       Model stored(fixture(name), Device::cpu, DType::f32), model(fixture(name), Device::cpu, DType::f32);
       model.pack_base(packing);
       model.prepare(ctx);
+      stored.prepare(ctx);
       size_t bytes = 0;
       for (size_t i = 0; i < model.weights.layers.size(); ++i)
         for (size_t l = 0; l < kNumLinears; ++l) {
@@ -57,7 +60,7 @@ TEST(Pack, TheDecodersLinearsAtLoad) {
           EXPECT_EQ(linear.packed.offset, w.offset);
           bytes += memory.bytes();
         }
-      EXPECT_EQ(model.owned_bytes(), bytes);
+      EXPECT_EQ(model.owned_bytes(), stored.owned_bytes() + bytes);
       EXPECT_TRUE(bool(model.weights.lm_head.weight));
       EXPECT_EQ(model.num_parameters(), stored.num_parameters());
     }
@@ -122,6 +125,24 @@ TEST_F(Bitsandbytes, IsReadInPlace) {
     }
   }
   EXPECT_LT(distance, 0.02 * norm);
+}
+
+TEST_F(Bitsandbytes, IsMergedIntoWhatTheCodesStandFor) {
+  Context ctx(Device::cpu, 2);
+  Model model(fixture("tiny-fp4"), Device::cpu, DType::f32);
+  const fs::path out = dir / "merged";
+  fs::create_directories(out);
+  write_merged(ctx, model, out.string(), DType::f32);
+  const Safetensors file((out / "model.safetensors").string());
+  const PackedWeight& q = model.weights.layers[0].linears[kQProj].packed;
+  const Tensor written = file.view("model.layers.0.self_attn.q_proj.weight");
+  ASSERT_EQ(shape_string(written), cat("[", q.num_rows, ", ", q.num_cols, "] f32"));
+  std::vector<float> row(size_t(q.num_cols));
+  for (int64_t n = 0; n < q.num_rows; ++n) {
+    unpack_row(q, n, 0, q.num_cols, row.data());
+    EXPECT_EQ(std::memcmp(row.data(), written.as<float>() + n * q.num_cols, row.size() * sizeof(float)), 0);
+  }
+  for (const auto& [name, stored] : file.tensors()) EXPECT_EQ(name.find("quant"), std::string::npos) << name;
 }
 
 TEST_F(Bitsandbytes, IsNotPackedAgain) {

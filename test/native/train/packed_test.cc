@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -39,12 +40,12 @@ TrainerOptions dpo() {
 }
 
 // A packed model, or a dense one with the weights that the packed one stands for.
-struct Run {
+struct TrainingRun {
   Context ctx{Device::cpu, 2};
   Model model{golden::fixture("tiny-text"), Device::cpu, DType::f32};
   std::vector<std::vector<float>> unpacked;
   std::unique_ptr<TrainSession> session;
-  Run(Packing packing, bool dense) {
+  TrainingRun(Packing packing, bool dense) {
     model.pack_base(packing);
     model.prepare(ctx);
     for (DecoderLayer& layer : model.weights.layers)
@@ -75,8 +76,8 @@ class PackedTraining : public testing::TestWithParam<Packing> {
 };
 
 TEST_P(PackedTraining, GradientsAreThoseOfTheDenseBase) {
-  Run packed(GetParam(), /*dense=*/false), dense(GetParam(), /*dense=*/true);
-  for (Run* run : {&packed, &dense}) run->leave_start();
+  TrainingRun packed(GetParam(), /*dense=*/false), dense(GetParam(), /*dense=*/true);
+  for (TrainingRun* run : {&packed, &dense}) run->leave_start();
   const double loss = packed.loss_and_gradients(file + ".a"), expected = dense.loss_and_gradients(file + ".b");
   EXPECT_DOUBLE_EQ(loss, expected);  // forwards have the same bytes
   const Safetensors got(file + ".a"), want(file + ".b");
@@ -96,7 +97,7 @@ TEST_P(PackedTraining, GradientsAreThoseOfTheDenseBase) {
 }
 
 TEST_P(PackedTraining, GradientsAreThoseOfFiniteDifferences) {
-  Run run(GetParam(), /*dense=*/false);
+  TrainingRun run(GetParam(), /*dense=*/false);
   run.leave_start();
   run.loss_and_gradients(file + ".a");
   const ParameterStore& store = run.session->trainer().trainable().store;
@@ -104,9 +105,8 @@ TEST_P(PackedTraining, GradientsAreThoseOfFiniteDifferences) {
   for (size_t p = 0; p < store.parameters().size(); p += 3) {
     const Tensor master = store.master(int(p));
     const Safetensors gradients(file + ".a");
-    const auto found = std::find_if(gradients.tensors().begin(), gradients.tensors().end(), [&](const auto& t) {
-      return t.first.ends_with(store.parameters()[p].name);
-    });
+    const auto found = std::find_if(gradients.tensors().begin(), gradients.tensors().end(),
+                                    [&](const auto& t) { return t.first.ends_with(store.parameters()[p].name); });
     ASSERT_NE(found, gradients.tensors().end()) << store.parameters()[p].name;
     const Tensor grad = gradients.view(found->first);
     double length = 0;
@@ -114,8 +114,7 @@ TEST_P(PackedTraining, GradientsAreThoseOfFiniteDifferences) {
     length = std::sqrt(length);
     const double step = 0.02;
     const auto move = [&](double by) {
-      for (int64_t i = 0; i < grad.numel(); ++i)
-        master.as<float>()[i] += float(by * grad.as<float>()[i] / length);
+      for (int64_t i = 0; i < grad.numel(); ++i) master.as<float>()[i] += float(by * grad.as<float>()[i] / length);
     };
     move(step);
     const double up = run.loss_and_gradients(file + ".b");
