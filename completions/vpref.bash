@@ -32,9 +32,9 @@ _vpref() {
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
         --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--image|--max-pixels|--min-pixels|--model|-o|--output) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--image|--lora-r|--max-pixels|--min-pixels|--model|-o|--output|--prompt-tokens|--response-tokens) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --device --dtype --image --image-mode --max-pixels --min-pixels --model -o --output --progress -q --quiet --help'
+      words='--adapter --device --dtype --image --image-mode --lora-r --max-pixels --min-pixels --model -o --output --progress --prompt-tokens -q --quiet --response-tokens --help'
       ;;
     eval)
       case $prev in
@@ -46,7 +46,7 @@ _vpref() {
         --baseline|--beta|--judge|--label|--labels|--max-failed|--on|-o|--output|--questions|--require|--resamples|--response|--seed|--split|--tables|--view) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
       words='--allow-missing --baseline --beta --duplicates --format --include-failed --judge --label --labels --max-failed --on -o --output --parse --progress --questions -q --quiet --require --resamples --response --seed --split --tables --test --view --help'
-      first='alpaca-eval amber chair consistency exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench objhal pope rewards scienceqa seed-bench shr compare gate'
+      first='alpaca-eval amber chair consistency drift exact gqa hallucination hallusionbench judge-agreement length llava-bench mmbench mmhal mmvet mt-bench objhal pope rewards scienceqa seed-bench shr compare gate published'
       ;;
     export)
       case $prev in
@@ -83,7 +83,7 @@ _vpref() {
         --by) COMPREPLY=($(compgen -W 'claims' -- "$cur")); return ;;
         --from) COMPREPLY=($(compgen -W 'reference judge best' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
-        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs llava-sft llava-sft-lora' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --rule) COMPREPLY=($(compgen -W 'seva gap score best-of-n steerlm sft kto given' -- "$cur")); return ;;
         --ties) COMPREPLY=($(compgen -W 'first random drop' -- "$cur")); return ;;
@@ -98,7 +98,7 @@ _vpref() {
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
         --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
-        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs llava-sft llava-sft-lora' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
         --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -108,9 +108,9 @@ _vpref() {
     report)
       case $prev in
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --by|--max-images|--max-pairs|-o|--output|--title) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--max-images --max-pairs -o --output --progress -q --quiet --title --help'
+      words='--by --max-images --max-pairs -o --output --progress -q --quiet --title --help'
       ;;
     sample)
       case $prev in
@@ -118,7 +118,7 @@ _vpref() {
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
         --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
-        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs llava-sft llava-sft-lora' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
         --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--max-pixels|--min-pixels|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--summary|--temperature|--template|--template-arg|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -136,7 +136,7 @@ _vpref() {
         --view) COMPREPLY=($(compgen -W 'original' -- "$cur")); return ;;
         --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --progress --quantize -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
+      words='--adapter --batch-tokens --device --drift --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --progress --quantize -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
       ;;
     train)
       case $prev in
@@ -148,14 +148,14 @@ _vpref() {
         --lr-schedule) COMPREPLY=($(compgen -W 'cosine linear constant' -- "$cur")); return ;;
         --method) COMPREPLY=($(compgen -W 'dpo sft' -- "$cur")); return ;;
         --on-long) COMPREPLY=($(compgen -W 'fail drop' -- "$cur")); return ;;
-        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs' -- "$cur")); return ;;
+        --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs llava-sft llava-sft-lora' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
         --recompute) COMPREPLY=($(compgen -W 'auto 0 1 2 3' -- "$cur")); return ;;
         --zero) COMPREPLY=($(compgen -W 'auto 0 1' -- "$cur")); return ;;
-        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-dropout|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--sample-every|--sample-prompts|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr --quantize -q --quiet --ranks --recompute --requeue --resume --rslora --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
+      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-dropout --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr --quantize -q --quiet --ranks --recompute --requeue --resume --rslora --sample-every --sample-prompts --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

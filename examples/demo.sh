@@ -27,16 +27,16 @@ make() {
   "$@" -o "$file" --resume
 }
 
-# train DIR PAIRS FLAGS...: metrics go to DIR.metrics.ndjson.
+# train DIR PAIRS FLAGS...: metrics go to DIR.metrics.ndjson, what the run cost to DIR.summary.ndjson.
 train() {
   local dir=$OUT/$1 pairs=$OUT/$2
   shift 2
-  echo "  \$ vpref train $pairs --model $MODEL -o $dir $* > $dir.metrics.ndjson"
+  echo "  \$ vpref train $pairs --model $MODEL -o $dir $* --summary $dir.summary.ndjson > $dir.metrics.ndjson"
   if [ -e "$dir/adapter_model.safetensors" ]; then echo "    ${dim}(done before)${plain}"; return; fi
   # A resumed run writes the rows it still has to do, behind those it has done.
   local resume=()
   if compgen -G "$dir/checkpoint-*[0-9]" >/dev/null; then resume=(--resume); else : >"$dir.metrics.ndjson"; fi
-  vpref train "$pairs" --model $MODEL -o "$dir" --seed "$SEED" --save-every 20 "$@" "${resume[@]}" >>"$dir.metrics.ndjson"
+  vpref train "$pairs" --model $MODEL -o "$dir" --seed "$SEED" --save-every 20 --summary "$dir.summary.ndjson" "$@" "${resume[@]}" >>"$dir.metrics.ndjson"
 }
 
 # answers NAME [ADAPTER]: greedy answers to the held-out questions, and their scores.
@@ -69,14 +69,20 @@ make views.ndjson vpref augment --op diffusion:step=500 --seed "$SEED" "$OUT/pro
 make sampled.ndjson vpref sample --model $MODEL --views all --max-new-tokens 64 "$OUT/views.ndjson"
 make pairs.ndjson vpref pair --rule seva --summary "$OUT/pairs.summary.ndjson" "$OUT/sampled.ndjson"
 make pairs.ref.ndjson vpref precompute-ref --model $MODEL "$OUT/pairs.ndjson"
-train seva pairs.ref.ndjson --lora-r 64 --lora-alpha 128 --lr 5e-5 --batch-size 16 --warmup-ratio 0.05
+# Pairs of pictures that are not trained on, made in the same way: their curves say whether what is learnt holds for them.
+make heldout.views.ndjson vpref augment --op diffusion:step=500 --seed "$SEED" "$OUT/test.short.ndjson"
+make heldout.sampled.ndjson vpref sample --model $MODEL --views all --max-new-tokens 64 "$OUT/heldout.views.ndjson"
+make heldout.ndjson vpref pair --rule seva "$OUT/heldout.sampled.ndjson"
+make heldout.ref.ndjson vpref precompute-ref --model $MODEL "$OUT/heldout.ndjson"
+head -n 6 "$OUT/test.long.ndjson" >"$OUT/watched.ndjson"
+train seva pairs.ref.ndjson --eval "$OUT/heldout.ref.ndjson" --eval-every 6 --sample-every 14 --sample-prompts "$OUT/watched.ndjson" --lora-r 64 --lora-alpha 128 --lr 5e-5 --batch-size 16 --warmup-ratio 0.05
 answers seva seva
 
 title "4. Judged: four sampled answers, graded on five metrics; here the judge is the truth about the pictures"
 make judged.prompts.ndjson vpref import llava $PREF/llava_conversations.json --image-root $PREF/images --turns 4 --limit "$JUDGED"
 make four.ndjson vpref sample --model $MODEL -n 4 --temperature 0.9 --max-new-tokens 64 --seed "$SEED" "$OUT/judged.prompts.ndjson"
 make graded.ndjson vpref annotate --judge "exec:node examples/truth-judge.mjs $PREF" --guide helpsteer --no-cache --summary "$OUT/graded.summary.ndjson" "$OUT/four.ndjson"
-make judged.ndjson vpref pair --rule score --margin 2 --seed "$SEED" --summary "$OUT/judged.summary.ndjson" "$OUT/graded.ndjson"
+make judged.ndjson vpref pair --rule score --margin 2 --seed "$SEED" --summary "$OUT/judged.pair.summary.ndjson" "$OUT/graded.ndjson"
 make judged.ref.ndjson vpref precompute-ref --model $MODEL "$OUT/judged.ndjson"
 train judged judged.ref.ndjson --lora-r 64 --lora-alpha 128 --lr 1e-4 --batch-size 16 --warmup-ratio 0.05
 answers judged judged
@@ -86,7 +92,7 @@ node examples/demo-table.mjs "$OUT" before seva judged
 echo
 echo "  \$ vpref report ... -o $OUT/report.html"
 rm -f "$OUT/report.html"
-vpref report --title "SeVa and judged preferences on tiny-llava" "$OUT"/{seva,judged}.metrics.ndjson "$OUT"/{before,seva,judged}.{short,long,pope}.scores.ndjson \
-  "$OUT"/{pairs,graded,judged}.summary.ndjson "$OUT"/{sampled,pairs,four,graded,judged}.ndjson -o "$OUT/report.html"
+vpref report --title "SeVa and judged preferences on tiny-llava" "$OUT"/{seva,judged}.{metrics,summary}.ndjson "$OUT/seva/samples.ndjson" "$OUT"/{before,seva,judged}.{short,long,pope}.scores.ndjson \
+  "$OUT"/{pairs,graded,judged.pair}.summary.ndjson "$OUT"/{sampled,pairs,four,graded,judged}.ndjson -o "$OUT/report.html"
 echo
 echo "Curves, scores and every pair to look at: ${bold}$(realpath "$OUT")/report.html${plain}"

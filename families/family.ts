@@ -17,6 +17,8 @@ export interface Family {
 export interface VisionFamily<Plan extends ImagePlan = ImagePlan> {
   /** The token that a row of the image is among the ids. */
   readonly imageToken: string;
+  /** The token of a frame of video, where the family's vocabulary has one: a text with it is refused. */
+  readonly videoToken?: string;
   /** What stands for an image in the text that a template makes; one image token is in it. */
   readonly imageMark: string;
   /** The training wrote images on lines of their own: a line break beside an image in a text is the template's, not the text's. */

@@ -45,9 +45,9 @@ mkdirSync('build', { recursive: true });
 const { metafile } = await build({
   metafile: true,
   absWorkingDir: root,
-  entryPoints: ['src/cli/main.ts', ...commands, ...list('src/workers')].map((path) => ({
+  entryPoints: ['src/cli/main.ts', 'src/cli/help.ts', ...commands, ...list('src/workers')].map((path) => ({
     in: path,
-    out: path === 'src/cli/main.ts' ? 'main' : path.replace(/^src\/|\.ts$/g, ''),
+    out: path.replace(/^src\/(cli\/)?|\.ts$/g, ''),
   })),
   outdir: out,
   bundle: true,

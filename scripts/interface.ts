@@ -16,6 +16,7 @@ export const metricKeys: (keyof MetricRow | keyof EvalRow | keyof EndRow | keyof
   'rewards/accuracies',
   'logps/chosen',
   'logps/rejected',
+  'delta',
   'grad_norm',
   'learning_rate',
   'tokens_per_second',

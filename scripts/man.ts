@@ -2,6 +2,7 @@
 // man/vpref.1 and man/vpref-VERB.1 from the flags' one definition and the hand-written man/prose/VERB.md.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { groupFlags } from '../src/cli/flag-groups.ts';
 import { type CommandEntry, emit, type Flag, listExamples, listFlags, readCommands, root } from './manifest.ts';
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -21,7 +22,7 @@ function commandPage(command: CommandEntry): string {
     section('SYNOPSIS', `\\fBvpref ${roff(synopsis(command))}\\fR`),
     section('DESCRIPTION', ...paragraphs(command.description), ...lead),
     args(command),
-    flags.length > 0 ? section('OPTIONS', ...flags.map(flagEntry)) : '',
+    flags.length > 0 ? section('OPTIONS', ...groupFlags(command.id, flags).map(flagSection)) : '',
     inapplicable(command),
     ...sections,
     section('EXIT STATUS', 'See \\fBvpref\\fR(1).'),
@@ -69,6 +70,10 @@ function args(command: CommandEntry): string {
     (arg) => `.TP\n\\fI${roff(arg.name.toUpperCase())}\\fR\n${inline(arg.description ?? '')}${oneOf(arg.options)}`,
   );
   return entries.length > 0 ? section('ARGUMENTS', ...entries) : '';
+}
+
+function flagSection({ group, flags }: { group: string | undefined; flags: Flag[] }): string {
+  return `${group === undefined ? '' : `.SS ${group}\n`}${flags.map(flagEntry).join('\n')}`;
 }
 
 function flagEntry(flag: Flag): string {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
 // The pictures of a report in README.md, light and dark: report-picture.mjs REPORT.html OUT_DIR (the demo's report; needs Chromium).
-// Shows the first charts, the first table of scores, the stages and two pairs; the page itself goes on.
+// Shows the runs, the first charts, and one card of the answers and of the pairs; the page has more below.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ const [report, out] = process.argv.slice(2);
 const WIDTH = 1340;
 const HEIGHT = 1600;
 const SHORTER = `
-  .chart:nth-child(n+4), #scores > div ~ div, #scores .note, #stages .note, #files, #judges, .pair:nth-child(n+3) { display: none }
+  .note, .chart:nth-child(n+7), .chart details, #scores, #runs details, #stages, #files, #judges, .card:nth-child(n+2), .controls { display: none }
   h2 { margin-top: 22px } main { padding-bottom: 16px }
 `;
 const folder = mkdtempSync(join(tmpdir(), 'vpref-picture-'));

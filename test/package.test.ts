@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `npm pack` packs, laid out as an install does: it runs where no compiler is, and builds its engine on first need.
-// Covers src/engine/build-addon.ts src/engine/find-addon.ts src/cli/engine.ts scripts/build-native.sh
+// Covers src/engine/build-addon.ts src/engine/find-addon.ts src/engine/prebuilt.ts src/cli/engine.ts scripts/build-native.sh
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -18,6 +18,8 @@ import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { loadBinding } from '../src/engine/binding.ts';
 import { builtShare } from '../src/engine/build-addon.ts';
+import { sourceKey } from '../src/engine/find-addon.ts';
+import { ENGINE_PACKAGE, isOlder } from '../src/engine/prebuilt.ts';
 import { withoutEngine } from './support/native.ts';
 import { type CliResult, collect, ensureBuilt, root, temporaryFolder } from './support/run-cli.ts';
 
@@ -257,6 +259,48 @@ describe('the package', () => {
     }
   });
 
+  test('a prebuilt engine installed beside runs with no compiler; one that does not fit is named, and not used', async (t) => {
+    if (withoutEngine) return t.skip(withoutEngine);
+    const folder = install();
+    const home = temporaryFolder('home');
+    const setting = { path: programs(...BASICS), home };
+    const beside = join(dirname(folder), ENGINE_PACKAGE);
+    mkdirSync(beside);
+    copyFileSync(loadBinding('cpu').path, join(beside, 'vpref_cpu.node'));
+    const describe = (fields: object) =>
+      writeFileSync(
+        join(beside, 'package.json'),
+        JSON.stringify({ name: ENGINE_PACKAGE, version: '9.9.9', ...fields }),
+      );
+    const sources = sourceKey(folder);
+    const args = ['sample', '--model', model, '--max-new-tokens', '2'];
+
+    describe({ vpref: { sources, glibc: '2.17' } });
+    const ran = await run(folder, setting, args, prompt);
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.equal(JSON.parse(ran.stdout).responses.length, 1);
+    const doctor = await run(folder, setting, ['doctor']);
+    assert.match(doctor.stdout, new RegExp(`vpref_cpu\\.node \\(prebuilt, ${ENGINE_PACKAGE} 9\\.9\\.9\\)`));
+
+    for (const [vpref, why] of [
+      [{ sources, glibc: '99.1' }, /it needs glibc 99\.1, this system has \d/],
+      [{ sources: 'older', glibc: '2.17' }, /it was built from other sources \(older\) than these commands/],
+      [{ sources }, undefined],
+    ] as const) {
+      describe({ vpref });
+      const { code, stderr } = await run(folder, setting, args, prompt);
+      if (why === undefined) assert.equal(code, 0, stderr);
+      else {
+        assert.equal(code, 1);
+        assert.match(stderr, why);
+        assert.match(stderr, /the native engine is not built, and cannot be: missing: cmake/);
+      }
+    }
+    rmSync(join(beside, 'vpref_cpu.node'));
+    describe({ vpref: { sources, glibc: '2.17' } });
+    assert.match((await run(folder, setting, args, prompt)).stderr, /vpref_cpu\.node is missing in/);
+  });
+
   test('a build that fails says the last words of the compiler and where the rest is', async () => {
     const folder = install();
     const home = temporaryFolder('home');
@@ -294,4 +338,11 @@ test('the share that is built, from the last line of ninja or make', () => {
     assert.equal(builtShare(log), share);
   }
   assert.equal(builtShare(`${log}.none`), undefined);
+});
+
+test('versions are compared by number', () => {
+  assert.equal(isOlder('2.9', '2.34'), true);
+  assert.equal(isOlder('2.34', '2.34'), false);
+  assert.equal(isOlder('2.36', '2.34'), false);
+  assert.equal(isOlder('2.34', ''), false);
 });

@@ -34,9 +34,9 @@ $(DIR)/pairs.ref.ndjson: $(DIR)/pairs.ndjson
 	$(VPREF) precompute-ref --model $(MODEL) $(PRESET) $< -o $@ --resume
 
 $(DIR)/adapter/adapter_model.safetensors: $(DIR)/pairs.ref.ndjson
-	$(VPREF) train $< --model $(MODEL) $(PRESET) --save-every 20 -o $(DIR)/adapter --resume >> $(DIR)/metrics.ndjson
+	$(VPREF) train $< --model $(MODEL) $(PRESET) --save-every 20 --summary $(DIR)/summary.ndjson -o $(DIR)/adapter --resume >> $(DIR)/metrics.ndjson
 
 $(DIR)/report.html: $(DIR)/adapter/adapter_model.safetensors
-	$(VPREF) report $(DIR)/metrics.ndjson $(DIR)/pair.summary.ndjson $(DIR)/pairs.ndjson -o $@
+	$(VPREF) report $(DIR)/metrics.ndjson $(DIR)/summary.ndjson $(DIR)/pair.summary.ndjson $(DIR)/pairs.ndjson -o $@
 
 .PHONY: all

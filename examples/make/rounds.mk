@@ -93,7 +93,7 @@ $(DIR)/round-$1.ref.ndjson: $(DIR)/round-$1.pairs.ndjson
 
 # Round 1 starts a new adapter, later ones go on from the best. The adapter appears when the run is whole.
 $(DIR)/round-$1.adapter/adapter_model.safetensors: $(DIR)/round-$1.ref.ndjson
-	start="$(subst --adapter,--init-adapter,$(from))"; $(LAUNCH) $(VPREF) train $$< --model $(MODEL) $$$${start:-$(LORA)} $(TRAIN) --lr $(or $(LR_$1),$(LR)) --seed $1 --save-every 20 -o $(DIR)/round-$1.adapter --resume >> $(DIR)/round-$1.metrics.ndjson
+	start="$(subst --adapter,--init-adapter,$(from))"; $(LAUNCH) $(VPREF) train $$< --model $(MODEL) $$$${start:-$(LORA)} $(TRAIN) --lr $(or $(LR_$1),$(LR)) --seed $1 --save-every 20 --summary $(DIR)/round-$1.summary.ndjson -o $(DIR)/round-$1.adapter --resume >> $(DIR)/round-$1.metrics.ndjson
 
 $(call scores,$1,--adapter $(DIR)/round-$1.adapter,$(DIR)/round-$1.adapter/adapter_model.safetensors)
 
@@ -112,6 +112,6 @@ previous = $(shell expr $1 - 1)
 $(foreach n,$(numbers),$(eval $(call round,$n,$(call previous,$n))))
 
 $(DIR)/report.html: $(DIR)/round-$(ROUNDS).best
-	$(VPREF) report --title "Rounds; the best is $$(cat $<)" $(foreach n,$(numbers),$(DIR)/round-$n.metrics.ndjson) $(foreach n,0 $(numbers),$(DIR)/round-$n.scores.ndjson) -o $@.part && mv $@.part $@
+	$(VPREF) report --title "Rounds; the best is $$(cat $<)" $(foreach kind,metrics summary gate,$(foreach n,$(numbers),$(DIR)/round-$n.$(kind).ndjson)) $(foreach n,0 $(numbers),$(DIR)/round-$n.scores.ndjson) -o $@.part && mv $@.part $@
 
 .PHONY: all

@@ -12,5 +12,5 @@ mkdir -p "$out"
 | vpref sample --model "$model" --preset li2024-dpo -o "$out/sampled.ndjson"
 vpref annotate --judge "$judge" --guide helpsteer --rpm 150 --max-cost 50 --summary "$out/judge.summary.ndjson" "$out/sampled.ndjson" -o "$out/graded.ndjson" --resume || [ $? -eq 3 ]
 vpref pair --preset li2024-dpo --summary "$out/pair.summary.ndjson" "$out/graded.ndjson" | vpref precompute-ref --model "$model" --preset li2024-dpo -o "$out/pairs.ndjson"
-vpref train "$out/pairs.ndjson" --model "$model" --preset li2024-dpo --save-every 20 -o "$out/adapter" > "$out/metrics.ndjson"
-vpref report "$out/metrics.ndjson" "$out"/{judge,pair}.summary.ndjson "$out/pairs.ndjson" -o "$out/report.html"
+vpref train "$out/pairs.ndjson" --model "$model" --preset li2024-dpo --save-every 20 --summary "$out/summary.ndjson" -o "$out/adapter" > "$out/metrics.ndjson"
+vpref report "$out/metrics.ndjson" "$out/summary.ndjson" "$out"/{judge,pair}.summary.ndjson "$out/pairs.ndjson" -o "$out/report.html"

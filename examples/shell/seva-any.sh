@@ -15,5 +15,5 @@ mkdir -p "$out"
 | vpref sample --model "$model" --views all --max-new-tokens 128 "${limit[@]}" \
 | vpref pair --rule seva --summary "$out/pair.summary.ndjson" \
 | vpref precompute-ref --model "$model" -o "$out/pairs.ndjson" --resume
-vpref train "$out/pairs.ndjson" --model "$model" -o "$out/adapter" "$@" > "$out/metrics.ndjson"
-vpref report "$out/metrics.ndjson" "$out/pair.summary.ndjson" "$out/pairs.ndjson" -o "$out/report.html"
+vpref train "$out/pairs.ndjson" --model "$model" --summary "$out/summary.ndjson" -o "$out/adapter" "$@" > "$out/metrics.ndjson"
+vpref report "$out/metrics.ndjson" "$out/summary.ndjson" "$out/pair.summary.ndjson" "$out/pairs.ndjson" -o "$out/report.html"

@@ -13,5 +13,5 @@ mkdir -p "$out"
 | vpref sample --model "$model" --preset "$preset" \
 | vpref pair --preset "$preset" --summary "$out/pair.summary.ndjson" \
 | vpref precompute-ref --model "$model" --preset "$preset" -o "$out/pairs.ndjson"
-vpref train "$out/pairs.ndjson" --model "$model" --preset "$preset" --save-every 20 -o "$out/adapter" > "$out/metrics.ndjson"
-vpref report "$out/metrics.ndjson" "$out/pair.summary.ndjson" "$out/pairs.ndjson" -o "$out/report.html"
+vpref train "$out/pairs.ndjson" --model "$model" --preset "$preset" --save-every 20 --summary "$out/summary.ndjson" -o "$out/adapter" > "$out/metrics.ndjson"
+vpref report "$out/metrics.ndjson" "$out/summary.ndjson" "$out/pair.summary.ndjson" "$out/pairs.ndjson" -o "$out/report.html"

@@ -23,6 +23,7 @@ const MAX_ASPECT = 200;
 export function qwenVision(patchSize: number): VisionFamily<NativePlan> {
   return {
     imageToken: '<|image_pad|>',
+    videoToken: '<|video_pad|>',
     imageMark: '<|vision_start|><|image_pad|><|vision_end|>',
     imagesOnOwnLine: false,
     imageModes: ['native'],

@@ -82,6 +82,7 @@ TrainerOptions options_of(const Napi::Object& from) {
     t.lora_targets.push_back(targets.Get(i).As<Napi::String>().Utf8Value());
   const std::vector<double> ranks = doubles_of(from.Get("loraRanks")), alphas = doubles_of(from.Get("loraAlphas"));
   for (size_t i = 0; i < ranks.size(); ++i) t.lora_shapes.push_back({int64_t(ranks[i]), alphas[i]});
+  t.lora_dropout = number_field(from, "loraDropout");
   t.projector = bool_field(from, "trainProjector");
   t.language_model = bool_field(from, "trainLanguageModel");
   t.seed = uint64_t(number_field(from, "seed"));
@@ -119,13 +120,15 @@ Napi::Value sums_value(Napi::Env env, const std::vector<RowResult>& rows) {
   return to;
 }
 
-Napi::Value step_value(Napi::Env env, const StepResult& result) {
+// has_mean: whether the loss reads the mean of all rewards.
+Napi::Value step_value(Napi::Env env, const StepResult& result, bool has_mean) {
   Napi::Object to = Napi::Object::New(env);
   to.Set("loss", result.loss);
   to.Set("gradNorm", result.grad_norm);
   to.Set("learningRate", result.learning_rate);
   to.Set("numTokens", double(result.num_rows_packed));
   to.Set("rows", sums_value(env, result.rows));
+  if (has_mean) to.Set("rewardMean", result.reward_mean.mean);
   return to;
 }
 
@@ -242,7 +245,7 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     return on_engine<StepResult>(
         env, [rows](TrainSession& s) { return s.step(*rows); },
-        [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
+        [has_mean = has_reward_mean()](Napi::Env env, StepResult&& r) { return step_value(env, r, has_mean); });
   });
 }
 
@@ -264,7 +267,7 @@ Napi::Value TrainerObject::save_gradients(const Napi::CallbackInfo& info) {
     const std::string file = info[1].As<Napi::String>().Utf8Value();
     return on_engine<StepResult>(
         env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },
-        [](Napi::Env env, StepResult&& r) { return step_value(env, r); });
+        [has_mean = has_reward_mean()](Napi::Env env, StepResult&& r) { return step_value(env, r, has_mean); });
   });
 }
 
@@ -344,6 +347,7 @@ Napi::Value TrainerObject::facts(const Napi::CallbackInfo& info) {
   to.Set("zero", trainer.zero());
   to.Set("trainsProjector", trainer.trainable().trains_projector);
   to.Set("numFixed", double(shared_->session->num_fixed()));
+  to.Set("rewardMean", trainer.reward_mean().mean);
   const Volume& v = trainer.world().volume();
   Napi::Object volume = Napi::Object::New(env);
   volume.Set("calls", double(v.calls));
@@ -365,8 +369,13 @@ Napi::Value TrainerObject::loss_needs(const Napi::CallbackInfo& info) {
       return std::any_of(terms.begin(), terms.end(), [need](const LossTerm& t) { return t.info->*need; });
     };
     Napi::Object to = Napi::Object::New(env);
+    // In a sum with others (but kto) a loss that takes both takes pairs.
+    const bool takes_both =
+        std::all_of(terms.begin(), terms.end(), [](const LossTerm& t) { return t.info->takes_both; });
+    const bool takes_pairs = any(&LossInfo::takes_both) && !takes_both && !any(&LossInfo::needs_label);
     to.Set("reference", any(&LossInfo::needs_reference));
-    to.Set("rejected", any(&LossInfo::needs_rejected));
+    to.Set("rejected", any(&LossInfo::needs_rejected) || takes_pairs);
+    to.Set("rejectedOrLabel", takes_both);
     to.Set("rejectedImages", any(&LossInfo::needs_rejected_images));
     to.Set("label", any(&LossInfo::needs_label));
     to.Set("referencePoint", any(&LossInfo::needs_reference_point));
@@ -403,7 +412,9 @@ Napi::Value TrainerObject::mean_loss(const Napi::CallbackInfo& info) {
     const Napi::Array list = info[1].As<Napi::Array>();
     std::vector<LossRow> rows;
     for (uint32_t i = 0; i < list.Length(); ++i) rows.push_back(loss_row_of(list.Get(i).As<Napi::Object>()));
-    return Napi::Number::New(env, Objective{terms, options}.mean(rows, info[2].As<Napi::Number>().DoubleValue()));
+    const Napi::Object given = info[2].As<Napi::Object>();
+    const StepPoints points{number_field(given, "kl"), number_field(given, "rewardMean")};
+    return Napi::Number::New(env, Objective{terms, options}.mean(rows, points));
   });
 }
 

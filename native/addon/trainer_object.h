@@ -18,7 +18,8 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
 
   // lossNeeds(text: string): LossNeeds
   static Napi::Value loss_needs(const Napi::CallbackInfo& info);
-  // meanLoss(settings: {loss, lossOptions}, rows: LossRow[], referencePoint: number): number, of sums that were scored
+  // meanLoss(settings: {loss, lossOptions}, rows: LossRow[], points: {kl, rewardMean}): number, of sums that were
+  // scored
   static Napi::Value mean_loss(const Napi::CallbackInfo& info);
   // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files
   // with the adapters, or what a trainer over this policy has made of the weights, in them
@@ -56,13 +57,15 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Napi::Value agree(const Napi::CallbackInfo& info);           // (value) -> Promise<largest of all ranks>
   Napi::Value exchange(const Napi::CallbackInfo& info);        // (text) -> Promise<texts of all ranks, by rank>
   Napi::Value leave(const Napi::CallbackInfo& info);           // () -> Promise<void>: the end of what ranks do together
-  Napi::Value facts(
-      const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero, volume}
-  void cancel(const Napi::CallbackInfo& info);  // (): the running step ends unchanged
+  Napi::Value facts(const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero,
+                                                      // rewardMean, volume}
+  void cancel(const Napi::CallbackInfo& info);        // (): the running step ends unchanged
 
   template <class T>
   Napi::Value on_engine(Napi::Env env, std::function<T(TrainSession&)> work,
                         std::function<Napi::Value(Napi::Env, T&&)> convert);
+
+  bool has_reward_mean() const { return shared_->session->trainer().has_reward_mean(); }
 
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<PromiseQueue> promises_;

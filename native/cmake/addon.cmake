@@ -19,6 +19,12 @@ else()
   set(addon_name vpref_cpu)
 endif()
 set_target_properties(vpref_addon PROPERTIES PREFIX "" SUFFIX ".node" OUTPUT_NAME ${addon_name} CXX_VISIBILITY_PRESET hidden)
+if(VPREF_PORTABLE)
+  # For a package (scripts/pack-engine.sh): libraries are looked for beside the addon, by those beside it too, which is what RPATH does and RUNPATH
+  # does not.
+  target_link_options(vpref_addon PRIVATE -Wl,--disable-new-dtags)
+  set_target_properties(vpref_addon PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$ORIGIN")
+endif()
 if(APPLE)
   target_link_options(vpref_addon PRIVATE -undefined dynamic_lookup)
 endif()

@@ -219,7 +219,7 @@ void Engine::State::score(Scorer& scorer) {
     if (closing) return;
     int64_t rows = 0;
     while (!to_score.empty()) {
-      const int64_t more = Scorer::num_rows(to_score.front().request);
+      const int64_t more = Scorer::rows_beside(items, to_score.front(), model.config.image_token_id);
       if (!items.empty() && rows + more > options.batch_tokens) break;
       rows += more;
       items.push_back(to_score.pop());
@@ -358,7 +358,8 @@ Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome
 
 Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<ScoreResult>)> done) {
   check_score_request(state_->model.config, r);
-  return state_->push(state_->to_score, Scorer::Item{0, std::move(r), std::move(done)});
+  const uint64_t images = Scorer::images_key(r);
+  return state_->push(state_->to_score, Scorer::Item{0, std::move(r), std::move(done), images});
 }
 
 Engine::RequestId Engine::run(std::function<void(Context&, Model&)> job,

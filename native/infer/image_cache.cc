@@ -8,9 +8,6 @@
 
 namespace vpref {
 
-namespace {
-
-// Finds candidates only; equality is decided on the pixels.
 uint64_t content_hash(const Image& image) {
   uint64_t h = 0xcbf29ce484222325u ^ uint64_t(image.height) << 32 ^ uint64_t(image.width);
   const auto mix = [&h](uint64_t word) {
@@ -33,8 +30,6 @@ uint64_t content_hash(const Image& image) {
   }
   return h;
 }
-
-}  // namespace
 
 size_t ImageCache::row_bytes(int64_t rows) const {
   return size_t(rows * model_.vision().num_planes() * model_.config.text.hidden_size) * dtype_size(model_.compute());

@@ -23,6 +23,9 @@ struct ImageRows {
   Tensor rows;
 };
 
+// Of pixels and recipe. Finds candidates only: equality is decided on the pixels.
+uint64_t content_hash(const Image& image);
+
 class ImageCache {
  public:
   ImageCache(const Model& model, size_t max_bytes) : model_(model), encoder_(model), max_bytes_(max_bytes) {}

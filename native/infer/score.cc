@@ -25,10 +25,24 @@ void check_score_request(const ModelConfig& config, const ScoreRequest& request)
   TreePacker(config, /*shares_prefixes=*/false).add(segments_of(request), images, "");
 }
 
-int64_t Scorer::num_rows(const ScoreRequest& request) {
-  int64_t rows = 0;
-  for (const ScoreSegment& s : request.segments) rows += int64_t(s.token_ids.size());
-  return rows;
+int64_t Scorer::rows_beside(std::span<const Item> others, const Item& item, int32_t image_token_id) {
+  int64_t rows = 0, shared = 0;
+  for (const ScoreSegment& s : item.request.segments) rows += int64_t(s.token_ids.size()) - (s.scored ? 1 : 0);
+  const std::vector<int32_t>& ids = item.request.segments.front().token_ids;
+  const auto first_image = std::find(ids.begin(), ids.end(), image_token_id);
+  for (const Item& other : others) {
+    const std::vector<int32_t>& known = other.request.segments.front().token_ids;
+    const auto end = other.images_key == item.images_key ? ids.end() : first_image;
+    const auto most = ids.begin() + std::min(end - ids.begin(), std::ptrdiff_t(known.size()));
+    shared = std::max<int64_t>(shared, std::mismatch(ids.begin(), most, known.begin()).first - ids.begin());
+  }
+  return rows - shared;
+}
+
+uint64_t Scorer::images_key(const ScoreRequest& request) {
+  uint64_t key = 0;
+  for (const Image& image : request.images) key = key * 0x9E3779B97F4A7C15u + content_hash(image);
+  return key;
 }
 
 std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ops/dropout.h"
 #include "ops/gemm.h"
 #include "ops/packed_linear.h"
 
@@ -70,6 +71,16 @@ void base_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor
   scratch.release(mark);
 }
 
+DropoutDraw draw_of(const LoraPair& pair) { return {pair.dropout->p, pair.dropout->seed, pair.place}; }
+
+// What A reads of x.
+Tensor input_of(Context& ctx, const LoraPair& pair, const Tensor& x, Arena& scratch) {
+  if (!pair.drops()) return x;
+  const Tensor kept = scratch.tensor(x.dtype, {x.dim(0), x.dim(1)});
+  dropout(ctx, x, pair.dropout->rows, draw_of(pair), kept);
+  return kept;
+}
+
 // y += scale (x A^T) B^T of every adapter that is on.
 void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch,
                   const Tensor& saved_h) {
@@ -79,10 +90,20 @@ void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& 
     if (!pair.enabled) continue;
     const int64_t rank = pair.a.dim(0);
     const Tensor h = saved_h ? saved_h.cols(column, rank) : scratch.tensor(x.dtype, {x.dim(0), rank});
-    linear(ctx, x, pair.a, nullptr, h);
+    linear(ctx, input_of(ctx, pair, x, scratch), pair.a, nullptr, h);
     gemm(ctx, h, false, pair.b, true, y, pair.scale, 1.0f);
     column += rank;
+    scratch.release(mark);
   }
+}
+
+// dx += dh A through what was kept of x.
+void add_input_gradient(Context& ctx, const LoraPair& pair, const Tensor& dh, const Tensor& dx, Arena& scratch) {
+  if (!pair.drops()) return gemm(ctx, dh, false, pair.a, false, dx, 1.0f, 1.0f);
+  const size_t mark = scratch.mark();
+  const Tensor kept = scratch.tensor(dx.dtype, {dx.dim(0), dx.dim(1)});
+  gemm(ctx, dh, false, pair.a, false, kept, 1.0f);
+  dropout(ctx, kept, pair.dropout->rows, draw_of(pair), dx, /*accumulate=*/true);
   scratch.release(mark);
 }
 
@@ -101,13 +122,14 @@ void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const 
     if (dx || trained) {
       const Tensor dh = scratch.tensor(dy.dtype, {num_rows, rank});
       gemm(ctx, dy, false, pair.b, false, dh, pair.scale);
-      if (dx) gemm(ctx, dh, false, pair.a, false, *dx, 1.0f, 1.0f);
+      if (dx) add_input_gradient(ctx, pair, dh, *dx, scratch);
       if (trained) {
-        linear_backward_weight(ctx, dh, x, grads.adapters[i].a, nullptr);
+        const Tensor in = input_of(ctx, pair, x, scratch);
+        linear_backward_weight(ctx, dh, in, grads.adapters[i].a, nullptr);
         Tensor h = saved_h ? saved_h.cols(column, rank) : Tensor();
         if (!h) {
           h = scratch.tensor(x.dtype, {num_rows, rank});
-          linear(ctx, x, pair.a, nullptr, h);
+          linear(ctx, in, pair.a, nullptr, h);
         }
         linear_backward_weight(ctx, dy, h, grads.adapters[i].b, nullptr, pair.scale);
       }

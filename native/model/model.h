@@ -90,6 +90,13 @@ struct ModelConfig {
   int32_t bos_token_id = -1;
 };
 
+// Dropout on what the A of trained pairs reads, while a pass that is to be learnt from is under way.
+struct LoraDropout {
+  float p = 0;
+  uint64_t seed = 0;
+  Tensor rows;  // [T,2] i32, what tells a row of the pass from all others (ops/dropout.h); empty: nothing is dropped
+};
+
 // y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. Stacked, unmerged and switched-off adapters are one
 // mechanism.
 struct LoraPair {
@@ -97,6 +104,9 @@ struct LoraPair {
   Tensor b;     // [N, r]
   float scale;  // alpha / r (rsLoRA: alpha / sqrt(r))
   bool enabled = true;
+  const LoraDropout* dropout = nullptr;
+  uint32_t place = 0;  // of its linear among all
+  bool drops() const { return dropout && dropout->rows; }
 };
 
 struct Linear {

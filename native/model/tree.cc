@@ -161,6 +161,9 @@ void TreePacker::add(std::span<const SegmentInput> segments, std::span<const Tre
   check(!segments.empty(), "request", what, "segments: expected at least one, got none");
   const int32_t first = int32_t(batch_.segments.size()), first_branch = batch_.num_branches,
                 first_image = batch_.num_images;
+  std::vector<bool> is_parent(segments.size());
+  for (const SegmentInput& in : segments)
+    if (in.parent >= 0 && size_t(in.parent) < segments.size()) is_parent[size_t(in.parent)] = true;
   for (size_t i = 0; i < segments.size(); ++i) {
     const SegmentInput& in = segments[i];
     const std::string name = cat(what, "segments[", i, "]");
@@ -170,13 +173,16 @@ void TreePacker::add(std::span<const SegmentInput> segments, std::span<const Tre
     SegmentRows rows = expand_segment(config_, in, images, s.parent >= 0 ? next_position_[size_t(s.parent)] : 0, name);
     if (s.parent >= 0) s.ranges = batch_.segments[size_t(s.parent)].ranges;
     const int32_t shared = s.parent < 0 && in.branch < 0 && shares_prefixes_ ? share(rows.keys, s.ranges) : 0;
-    s.row_count = rows.size() - shared;
+    // Nothing is predicted from the last row of a response; training keeps it, whose sums it is part of.
+    const bool is_unread = shares_prefixes_ && in.branch >= 0 && !is_parent[i];
+    s.row_count = rows.size() - shared - (is_unread ? 1 : 0);
     if (s.row_count > 0) s.ranges.push_back({s.row_begin, s.row_count});
     for (ImagePiece p : cut(rows.images, shared, s.row_count, s.row_begin)) {
       p.image += first_image;
       batch_.images.push_back(p);
     }
-    batch_.token_ids.insert(batch_.token_ids.end(), rows.token_ids.begin() + shared, rows.token_ids.end());
+    const auto own = rows.token_ids.begin() + shared;
+    batch_.token_ids.insert(batch_.token_ids.end(), own, own + s.row_count);
     batch_.positions.add(rows.positions, shared, s.row_count);
     batch_.segments.push_back(std::move(s));
     next_position_.push_back(rows.next_position);
@@ -206,7 +212,7 @@ int32_t TreePacker::share(const std::vector<uint64_t>& keys, KvRanges& ranges) c
 // Of the segment packed last.
 void TreePacker::add_targets(const SegmentInput& in, int32_t first_branch, const std::string& what) {
   const Segment& s = batch_.segments.back();
-  for (int32_t k = 0; k < s.row_count; ++k) {
+  for (int32_t k = 0; k < int32_t(in.token_ids.size()); ++k) {
     if (!in.scored.empty() && !in.scored[size_t(k)]) continue;
     check(k > 0 || s.parent >= 0, "request", what, ": expected a parent, since its first token is scored");
     batch_.target_rows.push_back(k > 0 ? s.row_begin + k - 1 : batch_.segments[size_t(s.parent)].last_row());

@@ -11,6 +11,7 @@
 // Ids come as they are at the border: the image token's own id stands once per image row. Here alone it becomes -1, and
 // here alone rows get their positions. Sampling's prompts, scoring and training all come from it.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -36,6 +37,9 @@ struct SegmentInput {
   std::vector<int32_t> images;     // index of each image among the tree's, in order
   int32_t branch = -1;             // of a response: where its log-probabilities count; every id of it is a token
   std::vector<uint8_t> scored;     // per token of a response: is it a target? empty: all (multi-turn SFT masks some)
+  int64_t num_scored() const {     // of a response
+    return scored.empty() ? int64_t(token_ids.size()) : std::count(scored.begin(), scored.end(), 1);
+  }
 };
 
 // Rows [row, row + count) are rows [first, first + count) of an image.
@@ -71,8 +75,8 @@ int32_t common_prefix(std::span<const uint64_t> a, std::span<const uint64_t> b);
 struct Segment {
   int32_t parent;     // index of an earlier segment, or -1
   int32_t row_begin;  // packed rows [row_begin, row_begin + row_count): its own, without what it shares with a root
-  int32_t row_count;
-  KvRanges ranges;  // all that its last row sees, ancestor by ancestor
+  int32_t row_count;  // 0 where all of it stands in an earlier root, or a response of one token is scored
+  KvRanges ranges;    // all that its last row sees, ancestor by ancestor
   int32_t last_row() const { return ranges.back().begin + ranges.back().count - 1; }
 };
 
@@ -93,7 +97,8 @@ struct TreeBatch {
 // Packs trees one after the other.
 class TreePacker {
  public:
-  // shares_prefixes: leading rows that a root has in common with an earlier one are packed once.
+  // shares_prefixes, for scoring alone: leading rows that a root has in common with an earlier one are packed once, and
+  // the last row of a response, from which nothing is predicted, is left out.
   TreePacker(const ModelConfig& config, bool shares_prefixes);
   // Throws Error{"request"} as expand_segment does, "segments[i]" after `what`; also where the segments are no tree, or
   // a token is scored that nothing predicts.

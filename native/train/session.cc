@@ -2,6 +2,7 @@
 #include "train/session.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <optional>
 
@@ -13,6 +14,7 @@ namespace vpref {
 
 namespace {
 
+constexpr const char *kRewardMean = "reward_mean", *kRewardCount = "reward_count";
 constexpr const char* kPeftPrefix = "base_model.model.";
 // Whose pixels are there at once: of the step in the engine, the one ready for it, the one being made ready.
 constexpr size_t kStepsOfPixels = 3;
@@ -46,6 +48,12 @@ struct HostTensors {
 };
 
 bool is_lora(const Parameter& p) { return p.name.ends_with(".lora_A.weight") || p.name.ends_with(".lora_B.weight"); }
+
+// The shortest text that reads back as the same number.
+std::string exact(double value) {
+  char text[32];
+  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
+}
 
 // Biases and norms stand as [n, 1] in the flat store.
 Tensor natural_shape(const Parameter& p, const Tensor& t) {
@@ -202,7 +210,12 @@ void TrainSession::save_state(const std::string& file) {
     host.named.emplace_back("exp_avg." + p.name, piece(flat_m));
     host.named.emplace_back("exp_avg_sq." + p.name, piece(flat_v));
   }
-  write_safetensors(file, host.named, {{"step", std::to_string(steps_done())}});
+  Metadata figures = {{"step", std::to_string(steps_done())}};
+  if (trainer_.has_reward_mean()) {
+    const RewardMean& rewards = trainer_.reward_mean();
+    figures.insert(figures.end(), {{kRewardMean, exact(rewards.mean)}, {kRewardCount, exact(rewards.count)}});
+  }
+  write_safetensors(file, host.named, figures);
 }
 
 namespace {
@@ -228,6 +241,16 @@ std::vector<Tensor> state_tensors(const Safetensors& file, const ParameterStore&
   return tensors;
 }
 
+double figure_of(const Safetensors& file, const char* name) {
+  const auto found = file.metadata().find(name);
+  const std::string text = found == file.metadata().end() ? "" : found->second;
+  double value = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  check(failed == std::errc() && end == text.data() + text.size() && !text.empty(), "checkpoint", file.path(),
+        ": expected a number as ", name, " in the metadata, got ", text.empty() ? "none" : text);
+  return value;
+}
+
 }  // namespace
 
 void TrainSession::restore(const std::string& path) {
@@ -235,12 +258,15 @@ void TrainSession::restore(const std::string& path) {
   std::optional<Safetensors> file;
   std::vector<Tensor> stored;  // everything is checked before anything is changed
   double steps = 0;
+  RewardMean rewards;
   if (world_->rank() == 0) {
     file.emplace(path);
     stored = state_tensors(*file, store);
     steps = double(std::stoll(file->metadata().find("step")->second));
+    if (trainer_.has_reward_mean()) rewards = {figure_of(*file, kRewardMean), figure_of(*file, kRewardCount)};
   }
   world_->broadcast(&steps, sizeof steps, 0);
+  world_->broadcast(&rewards, sizeof rewards, 0);
   std::vector<float> received;
   for (size_t i = 0; i < 3 * store.parameters().size(); ++i) {
     const Parameter& p = store.parameters()[i / 3];
@@ -261,6 +287,7 @@ void TrainSession::restore(const std::string& path) {
   }
   store.refresh_copy(ctx_);
   trainer_.set_steps_done(int64_t(steps));
+  trainer_.set_reward_mean(rewards);
 }
 
 }  // namespace vpref

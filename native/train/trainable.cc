@@ -59,6 +59,9 @@ void check_options(const ModelConfig& config, const TrainableOptions& o) {
   check(!o.start || !o.language_model, "config",
         "an adapter to go on from and full fine-tuning of the language model exclude each other");
   check(!o.projector || config.has_vision, "config", "the model has no projector to train");
+  check(o.lora_dropout >= 0 && o.lora_dropout < 1, "config", "lora_dropout: expected a share in [0, 1), got ",
+        o.lora_dropout);
+  check(o.lora_dropout == 0 || o.lora_r > 0 || o.start, "config", "lora_dropout: needs an adapter to train");
   if (o.start) return;
   check(o.lora_r >= 0 && o.lora_r <= 8192, "config", "lora_r: expected a rank in 0..8192, got ", o.lora_r);
   check(o.lora_r > 0 || o.projector || o.language_model, "config",
@@ -161,6 +164,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
     add_weight(lm + "norm.weight", weights.norm, norm_grad, kMainNoDecay);
   }
   if (trains_projector) add_connector(*weights.vision);
+  set_dropout(options.lora_dropout, options.seed, weights);
   check_memory(ctx, compute, options);
   store.allocate(ctx, compute);
   initialise(ctx, options.seed);
@@ -244,6 +248,21 @@ void Trainable::initialise(Context& ctx, uint64_t seed) {
     *slot.grad = shaped(store.grad(int(i)));
   }
   store.refresh_copy(ctx);
+}
+
+// Which linear a pair stands on is part of what its draws depend on.
+void Trainable::set_dropout(double p, uint64_t seed, Weights& weights) {
+  if (p == 0) return;
+  dropout_.p = float(p);
+  dropout_.seed = seed;
+  for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
+    for (size_t l = 0; l < kNumLinears; ++l) {
+      if (layers[layer].linears[l].adapters.empty()) continue;
+      LoraPair& pair = weights.layers[layer].linears[l].adapters.back();
+      pair.dropout = &dropout_;
+      pair.place = uint32_t(layer * kNumLinears + l);
+    }
+  }
 }
 
 void Trainable::enable_adapter(bool on) {

@@ -32,6 +32,7 @@ struct TrainableOptions {
   // One a linear, layer by layer, in the order of all_linears(), instead of lora_r, lora_alpha and lora_targets for
   // all; or empty.
   std::vector<LoraShape> lora_shapes;
+  double lora_dropout = 0;  // share of what A reads that a pass to be learnt from drops, in [0, 1)
   bool projector = false;
   bool language_model = false;  // full fine-tuning; excludes lora_r
   uint64_t seed = 0;            // of the initial LoRA A
@@ -66,6 +67,19 @@ class Trainable {
   // The trained adapter off (the reference) or on.
   void enable_adapter(bool on);
 
+  bool has_dropout() const { return dropout_.p > 0; }
+  // While it lives the trained adapter drops; rows: LoraDropout::rows, or empty.
+  class Dropping {
+   public:
+    Dropping(Trainable& trained, const Tensor& rows) : dropout_(trained.dropout_) { dropout_.rows = rows; }
+    ~Dropping() { dropout_.rows = Tensor(); }
+    Dropping(const Dropping&) = delete;
+    Dropping& operator=(const Dropping&) = delete;
+
+   private:
+    LoraDropout& dropout_;
+  };
+
  private:
   struct Slot {  // where a parameter is read from and where its gradient goes
     Tensor* value;
@@ -79,10 +93,12 @@ class Trainable {
   void add_connector(Vision& vision);
   void add_weight(const std::string& name, Tensor& value, Tensor& grad, int group);
   void check_memory(Context& ctx, DType compute, const TrainableOptions& options) const;
+  void set_dropout(double p, uint64_t seed, Weights& weights);
   void initialise(Context& ctx, uint64_t seed);
 
   std::vector<Slot> slots_;
   std::vector<Linear*> adapted_;
+  LoraDropout dropout_;
   std::vector<std::pair<int64_t, int64_t>> layer_ranges_;
 };
 

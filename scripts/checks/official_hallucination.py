@@ -225,7 +225,7 @@ def amber():
     relation = json.load(open(script("AMBER", "data", "relation.json")))
     vocabulary = sorted({w for k, others in relation.items() for w in (k, *others)})
     similar = {w: [w] + rng.sample(vocabulary, 3) for w in vocabulary}
-    table = write("similar.json", {"similar": similar})
+    table = write("similar.json", {"similar": similar, "model": "en_core_web_lg stand-in"})
     tables = ["--tables", script("AMBER", "data", "relation.json"), script("AMBER", "data", "safe_words.txt"), ENGLISH]
     plural = lambda w: w + ("es" if w.endswith(("s", "x", "ch", "sh")) else "s")
 

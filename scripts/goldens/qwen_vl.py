@@ -237,4 +237,5 @@ def main():
         save_file({k: v.contiguous() for k, v in tensors.items()}, f"{to}/golden.safetensors")
 
 
-main()
+if __name__ == "__main__":
+    main()

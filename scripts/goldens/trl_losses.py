@@ -17,6 +17,7 @@ import torch
 
 warnings.filterwarnings("ignore")
 from trl import DPOTrainer  # noqa: E402
+from trl.experimental.bco.bco_trainer import BCOTrainer, RunningMoments  # noqa: E402
 from trl.experimental.cpo import CPOTrainer  # noqa: E402
 from trl.experimental.orpo import ORPOTrainer  # noqa: E402
 from trl.trainer.kto_trainer import KTOTrainer  # noqa: E402
@@ -54,6 +55,7 @@ def packed(answers):
 
 class Accelerator:
     device = torch.device("cpu")
+    use_distributed = False
     gather = gather_for_metrics = staticmethod(lambda x: x)
 
 
@@ -171,6 +173,29 @@ def kto(offset, desirable, undesirable):
     return {"loss_name": "kto", "options": {"desirable_weight": desirable, "undesirable_weight": undesirable}, "kl": metrics["kl"][-1], "loss": float(loss), "d_chosen": derivative(leaves)}
 
 
+def bco(unpaired):
+    """Batches one after the other through BCOTrainer, with the running mean it keeps; the last as its evaluation does. trl's loss is the mean over answers, so of a
+    pair it is half of what we add up."""
+    torch.Tensor.float = torch.Tensor.double  # trl rounds the mean of a batch to f32
+    s = stub(BCOTrainer, match_underlying_distribution=False, running=RunningMoments(accelerator=Accelerator()))
+    out = []
+    for training in (True, True, True, False):
+        size = 5
+        all_tokens, refs = random_answers(size, 2, 12) if unpaired else random_answers(2 * size, 2, 12)
+        wanted = [i % 3 != 0 if unpaired else i < size for i in range(len(refs))]
+        leaves = leaves_of(all_tokens)
+        sums, ref = torch.stack([leaf.sum() for leaf in leaves]), torch.tensor(refs)
+        yes = torch.tensor(wanted)
+        losses, _, _, delta = BCOTrainer.bco_loss(s, sums[yes], sums[~yes], ref[yes], ref[~yes], None, None, do_train=training)
+        loss = losses.nanmean() * (1 if unpaired else 2)
+        loss.backward()
+        b, d = branches(all_tokens, refs), derivative(leaves)
+        records = [{"chosen": one, "label": w} for one, w in zip(b, wanted)] if unpaired else [{"chosen": c, "rejected": r} for c, r in zip(b[:size], b[size:])]
+        sides = {"d_chosen": d} if unpaired else {"d_chosen": d[:size], "d_rejected": d[size:]}
+        out.append({"loss_name": "bco", "options": {}, "training": training, "records": records, "delta": float(delta), "loss": float(loss), **sides})
+    return {"batches": out}
+
+
 def branches(all_tokens, refs):
     return [{"policy": float(t.sum()), "ref": ref, "num_tokens": len(t)} for t, ref in zip(all_tokens, refs)]
 
@@ -185,7 +210,8 @@ golden = {
     "differences": {"sigmoid, label_smoothing 0.1": smoothed, "orpo": orpo},
     "answers": [{**b, "label": label} for b, label in zip(branches(answers, ref_answers), labels)],
     "kto": [kto(1.5, 1.0, 1.0), kto(-1.5, 1.2, 0.7)],
+    "bco": [bco(unpaired=False), bco(unpaired=True)],
 }
 OUT.write_text(json.dumps(golden, indent=1) + "\n")
-for case in [*pairs, smoothed, orpo, *golden["kto"]]:
+for case in [*pairs, smoothed, orpo, *golden["kto"], *(batch for run in golden["bco"] for batch in run["batches"])]:
     print(case["loss_name"], case["options"], case["loss"])

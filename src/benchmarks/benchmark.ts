@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a benchmark is. To add one: a folder with an index.ts that exports a Benchmark, and a line in index.ts here.
 import type { ImportFormat } from '../stages/import/format.ts';
-import type { PublishedRow } from './published.ts';
+import type { DrawnFigure, PublishedRow } from './published.ts';
 import type { Scorer } from './scoring/score-row.ts';
 
 export interface Benchmark {
@@ -16,4 +16,6 @@ export interface Benchmark {
   score: Scorer;
   /** What papers print, to stand beside one's own rows. */
   published?: readonly PublishedRow[];
+  /** What papers draw without numbers. */
+  drawn?: readonly DrawnFigure[];
 }

@@ -4,6 +4,7 @@ export { alpacaEval } from './alpaca-eval/index.ts';
 export { amber } from './amber/index.ts';
 export { chair } from './chair/index.ts';
 export { consistency } from './consistency/index.ts';
+export { drift } from './drift/index.ts';
 export { exact } from './exact/index.ts';
 export { gqa } from './gqa/index.ts';
 export { hallucination } from './hallucination/index.ts';

@@ -1,12 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows that papers print. Units as `score`: percent, MT-Bench and MMHal-Bench as they are.
 
+export type Settings = Readonly<Record<string, string | number>>;
+
 export interface PublishedRow {
   method: string;
   /** Paper and table: "SeVa table 2". */
   source: string;
   /** Score by split. */
   scores: Readonly<Record<string, number>>;
+  /** What a matrix calls these runs: `params` of its rows, the seed aside. */
+  settings?: readonly Settings[];
+  /** Training on 8 A800, where the table has it. */
+  hours?: number;
+}
+
+/** A figure of a paper that is drawn and has no numbers in print. */
+export interface DrawnFigure {
+  /** Paper and figure: "SeVa figure 7 (b)". */
+  source: string;
+  shows: string;
+  /** Parameter of a matrix that it is drawn over. */
+  by?: string;
 }
 
 /** A table's rows: for each method a score a split, null where the paper has none. */
@@ -20,6 +35,64 @@ export function publishedRows(
       const score = values[column] ?? null;
       return score === null ? [] : [[split, score] as const];
     });
-    return { method, source, scores: Object.fromEntries(known) };
+    return {
+      ...{ method, source, scores: Object.fromEntries(known) },
+      ...runs[source]?.[method],
+    };
   });
 }
+
+interface Run {
+  settings: Settings[];
+  hours?: number;
+}
+
+const run = (...settings: Settings[]): Run => ({ settings });
+const timed = (hours: number, ...settings: Settings[]): Run => ({ settings, hours });
+
+/** The runs behind the rows, by table and method: as examples/make/papers.mk names them. */
+const runs: Readonly<Record<string, Readonly<Record<string, Run>>>> = {
+  'SeVa table 1': {
+    'SeVa-7B, flip': run({ augmentation: 'flip' }),
+    'SeVa-7B, rrcrop': run({ augmentation: 'rrcrop' }),
+    'SeVa-7B, autoaugment': run({ augmentation: 'autoaugment' }),
+    'SeVa-7B, moco': run({ augmentation: 'moco' }),
+    // Its scores are those of step 800 in the README; the strong noise has no step in print.
+    'SeVa-7B, diffusion (weak)': run({ augmentation: 'diffusion' }, { step: 800 }),
+  },
+  // What the table leaves out stands in the README of the published code.
+  'SeVa README': {
+    'SeVa-7B, step 500': run({ step: 500 }),
+    'SeVa-7B, step 800': run({ step: 800 }, { augmentation: 'diffusion' }),
+    'SeVa-7B, moco': run({ augmentation: 'moco' }),
+  },
+  'SeVa table 2': { 'SeVa-7B': run({ method: 'seva' }) },
+  'SeVa table 3': {
+    'SFT 2 %, 15k': timed(0.1, { method: 'continued', source: 'all', size: 15000 }),
+    'SFT 10 %, 66k': timed(1.2, { method: 'continued', source: 'all', size: 66000 }),
+    'SFT 20 %, 132k': timed(2.4, { method: 'continued', source: 'all', size: 132000 }),
+    'SFT text and ocr, 102k': timed(1.2, { method: 'continued', source: 'textvqa+ocr_vqa', size: 102000 }),
+    'SeVa-7B, 8k': timed(0.3, { size: 8000 }),
+    'SeVa-7B, 16k': timed(0.7, { size: 16000 }),
+  },
+  'SeVa table 4': Object.fromEntries(
+    Object.entries({
+      TextVQA: 'textvqa',
+      'OCR-VQA': 'ocr_vqa',
+      GQA: 'gqa',
+      COCO: 'coco',
+      'Visual Genome': 'vg',
+    }).flatMap(([name, source]) =>
+      [2, 4, 8, 16].map((k) => [`SeVa-7B, ${name} ${k}k`, run({ source, size: 1000 * k })] as const),
+    ),
+  ),
+  'SeVa table 6': Object.fromEntries(
+    [64, 128, 256, 512, 1024, 2048].map((r) => [`SeVa-7B, LoRA ${r}`, run({ 'lora-r': r })]),
+  ),
+  'Li et al. main table': {
+    'Standard SFT': run({ method: 'sft' }),
+    SteerLM: run({ method: 'steerlm' }),
+    'Rejection sampling': run({ method: 'rs' }),
+    DPO: run({ method: 'dpo' }, { share: 100 }, { flip: 0 }),
+  },
+};

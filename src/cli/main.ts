@@ -3,6 +3,7 @@
 import { writeSync } from 'node:fs';
 import { type Interfaces, run } from '@oclif/core';
 import { exitCode, exitCodeOf, messageOf } from './exit.ts';
+import { STAGES } from './flag-groups.ts';
 import { endRanks } from './ranks.ts';
 import { drainStdout, watchStdout } from './stdout.ts';
 import { messageLine, visible } from './terminal.ts';
@@ -18,7 +19,7 @@ export async function main(options: Interfaces.LoadOptions, argv = process.argv.
   const unwatch = watchUnsettled(argv);
   let code: number;
   try {
-    await run(argv, options);
+    await run(withoutHelpVerb(argv), options);
     await drainStdout();
     code = Number(process.exitCode ?? exitCode.ok);
   } catch (error) {
@@ -27,6 +28,13 @@ export async function main(options: Interfaces.LoadOptions, argv = process.argv.
   }
   unwatch();
   process.exit(code);
+}
+
+/** `vpref help` and `vpref help VERB` are `vpref --help` and `vpref VERB --help`. */
+function withoutHelpVerb(argv: string[]): string[] {
+  if (argv[0] !== 'help') return argv;
+  const isVerb = argv[1] === undefined || STAGES.some(({ verbs }) => verbs.includes(argv[1]!));
+  return isVerb ? [...argv.slice(1), '--help'] : argv.slice(1);
 }
 
 /**

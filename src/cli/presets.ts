@@ -94,6 +94,7 @@ function liLora(source: string): Record<string, PresetSetting> {
   return {
     'lora-r': { value: 128, source },
     'lora-alpha': { value: 256, source },
+    'lora-dropout': { value: 0.05, source: 'Li et al. llava/train/train.py: the default, which no script changes' },
     'lr-schedule': { value: 'cosine', source },
     'warmup-ratio': { value: 0.03, source },
     'weight-decay': { value: 0, source },
@@ -102,6 +103,35 @@ function liLora(source: string): Record<string, PresetSetting> {
     seed: { value: 42, source: 'transformers default' },
     'train-projector': { value: true, source: `${source}: mm_projector_lr gives the projector its own group` },
     'projector-lr': { value: 2e-5, source },
+  };
+}
+
+const LLAVA_FULL = 'LLaVA scripts/v1_5/finetune.sh';
+const LLAVA_LORA = 'LLaVA scripts/v1_5/finetune_lora.sh';
+
+/** Continued SFT as Zhu et al. 2024 table 3 has it: LLaVA-1.5's own settings, over dialogues whole. */
+function llavaSft(source: string, trained: Record<string, PresetSetting>): Preset {
+  return {
+    sample: llavaInput('LLaVA-1.5 training template and padding'),
+    pair: {
+      rule: { value: 'sft', source: 'Zhu et al. 2024 sec. 4.3: continued SFT' },
+      from: { value: 'reference', source: 'Zhu et al. 2024 sec. 4.3: the answers of LLaVA665k' },
+    },
+    'precompute-ref': llavaInput('LLaVA-1.5 training template and padding'),
+    train: {
+      ...llavaInput(source),
+      method: { value: 'sft', source },
+      'loss-on': { value: 'all', source: 'LLaVA llava/train/train.py: every answer of a dialogue is learnt' },
+      ...trained,
+      'lr-schedule': { value: 'cosine', source },
+      'warmup-ratio': { value: 0.03, source },
+      'weight-decay': { value: 0, source },
+      'max-grad-norm': { value: 1, source: 'transformers default' },
+      epochs: { value: 1, source },
+      'batch-size': { value: 128, source: `${source}: 16 x 8 GPUs` },
+      seed: { value: 42, source: 'transformers default' },
+      'train-projector': { value: true, source },
+    },
   };
 }
 
@@ -137,6 +167,17 @@ export const presets: Record<string, Preset> = {
     rule: { value: 'sft', source: 'Li et al. sec. rejection sampling: one best answer per prompt is learned' },
     from: { value: 'best', source: 'Li et al. sec. rejection sampling' },
     'min-score': { value: 12, source: `${LI_SFT}: its data file holds answers of perfect score, three metrics of 4` },
+  }),
+  'llava-sft': llavaSft(LLAVA_FULL, {
+    'train-language-model': { value: true, source: LLAVA_FULL },
+    lr: { value: 2e-5, source: LLAVA_FULL },
+  }),
+  'llava-sft-lora': llavaSft(LLAVA_LORA, {
+    'lora-r': { value: 128, source: LLAVA_LORA },
+    'lora-alpha': { value: 256, source: LLAVA_LORA },
+    'lora-dropout': { value: 0.05, source: 'LLaVA llava/train/train.py: the default, which the script leaves' },
+    lr: { value: 2e-4, source: LLAVA_LORA },
+    'projector-lr': { value: 2e-5, source: LLAVA_LORA },
   }),
 };
 

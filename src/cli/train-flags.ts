@@ -29,6 +29,12 @@ export const trainerFlags = {
     summary:
       "which of the language model's linears get an adapter: names, all-linear, or /REGEX/ of whole module paths",
   }),
+  'lora-dropout': numberFlag({
+    min: 0,
+    default: 0,
+    helpValue: 'P',
+    summary: 'share of what an adapter reads that a training step drops, below 1',
+  }),
   'train-projector': Flags.boolean({ summary: 'train the projector too' }),
   'train-language-model': Flags.boolean({ summary: 'train all of the language model instead of an adapter' }),
   lr: numberFlag({ min: 0, helpValue: 'LR', summary: 'learning rate; default: 5e-6, for sft 2e-4' }),
@@ -96,6 +102,19 @@ const evalFlags = {
   }),
 };
 
+/** Answers of the moment. */
+const sampleFlags = {
+  'sample-prompts': Flags.string({
+    helpValue: 'FILE',
+    summary: 'prompts that the model answers while it is trained, into samples.ndjson of the directory',
+  }),
+  'sample-every': integerFlag({
+    min: 1,
+    helpValue: 'N',
+    summary: 'answer them every N steps, and before the first and after the last; default: those of an epoch',
+  }),
+};
+
 export const trainFlags = {
   ...runFlags,
   ...modelFlags,
@@ -105,6 +124,7 @@ export const trainFlags = {
   ...loopFlags,
   ...patternFlags,
   ...evalFlags,
+  ...sampleFlags,
   method: Flags.option({ options: ['dpo', 'sft'] as const })({
     default: 'dpo',
     summary: 'preference pairs, or one answer a record',

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the flags of train to the settings of a run; what excludes each other is said here.
 import type { LoraPattern } from '../engine/lora-shapes.ts';
+import type { TrainerSettings } from '../engine/train-requests.ts';
 import { UsageError } from '../records/error.ts';
-import { lossOptions } from './loss-flags.ts';
+import { lossFlags, lossOptions } from './loss-flags.ts';
 import { loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
 
 /** Learning rates where none is given: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
@@ -21,11 +22,17 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   if (initAdapter !== undefined)
     for (const name of ['lora-r', 'lora-alpha', 'lora-targets', 'lora-pattern', 'rslora'])
       if (given.has(name)) throw new UsageError(`--${name}: is what --init-adapter says, got it too`);
+  const dropout = flags['lora-dropout'];
+  if (dropout >= 1) throw new UsageError(`--lora-dropout: expected a number below 1, got ${dropout}`);
+  if (dropout > 0 && (trainLanguageModel || (flags['lora-r'] === 0 && initAdapter === undefined)))
+    throw new UsageError('--lora-dropout: needs an adapter to train');
   if (given.has('warmup-steps') && given.has('warmup-ratio'))
     throw new UsageError('--warmup-steps: excludes --warmup-ratio, got both');
   if (flags.eval === undefined)
     for (const name of ['eval-every', 'early-stop', 'keep-best'])
       if (given.has(name)) throw new UsageError(`--${name}: needs the held-out records of --eval FILE`);
+  if (given.has('sample-every') && flags['sample-prompts'] === undefined)
+    throw new UsageError('--sample-every: needs the prompts of --sample-prompts FILE');
   const loraR = trainLanguageModel ? 0 : flags['lora-r'];
   const settings = {
     loss: flags.method === 'sft' ? 'sft' : (flags.loss ?? 'sigmoid'),
@@ -46,6 +53,14 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
     throw new UsageError('--loss-on all: is for --method sft only');
   const options = { dir: flags.output, shuffle: flags['no-shuffle'] !== true, ...valuesOf(loopFlags, flags) };
   return { settings, options };
+}
+
+/** What a DPO step with an adapter of that rank has where nothing else is given. */
+export function defaultSettings(loraR: number): TrainerSettings {
+  const flags = { ...trainerFlags, ...loopFlags, ...lossFlags };
+  const defaults = Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, flag.default]));
+  const values = { ...defaults, method: 'dpo', output: '', seed: 0, 'lora-r': loraR } as unknown as TrainFlags;
+  return { ...trainPlan(values, new Set()).settings, totalSteps: 1 };
 }
 
 /** Names, or one "/REGEX/". */

@@ -28,6 +28,10 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const rows: Row[] = [];
   for await (const row of run.records()) rows.push(row);
   const evalRows = flags.eval === undefined ? undefined : await readHeldOut(run, flags.eval, rows);
+  const prompts =
+    flags['sample-prompts'] === undefined
+      ? undefined
+      : await readOther(run, '--sample-prompts', flags['sample-prompts']);
   // The input ended early: nothing is done that could be saved.
   if (run.stop.aborted) throw run.stop.reason;
   const hasQuirks = hasQuirk(flags.preset, 'train');
@@ -74,7 +78,8 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
       context,
     );
   const measured = await measure(rows);
-  const heldOut = evalRows && { rows: (await measure(evalRows, '--eval: ')).rows, ...heldOutOptions(flags, needs) };
+  const heldOutRows = evalRows && (await measure(evalRows, '--eval: ')).rows;
+  const heldOut = heldOutRows && { rows: heldOutRows, ...heldOutOptions(flags, needs, heldOutRows) };
   if (flags.faithful && hasQuirks) {
     run.note('--faithful: every record is taken twice an epoch');
     measured.rows.push(...measured.rows);
@@ -109,8 +114,10 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     ...plan.options,
     settings,
     heldOut,
+    samples: prompts && { rows: prompts, every: flags['sample-every'] },
     resume: run.resumes,
-    startsAtReference: started === undefined || !measured.rows.some(isOther),
+    // What an adapter to start from says is another thing where some of its input is dropped.
+    startsAtReference: started === undefined || (flags['lora-dropout'] === 0 && !measured.rows.some(isOther)),
     ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,
     stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),
@@ -131,13 +138,9 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
 }
 
-/** The records of --eval; those that are trained on too are told. */
-async function readHeldOut(
-  run: RunContext<TrainFlags, unknown>,
-  file: string,
-  trained: readonly Row[],
-): Promise<Row[]> {
-  if (file === '-') throw new UsageError('--eval: expected a file, got -');
+/** The records of a file beside the input. */
+async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, file: string): Promise<Row[]> {
+  if (file === '-') throw new UsageError(`${flag}: expected a file, got -`);
   checkFiles([file]);
   const rows: Row[] = [];
   let numFailed = 0;
@@ -147,7 +150,18 @@ async function readHeldOut(
       if (row.record.error === undefined) rows.push(row);
       else numFailed += 1;
     }
-  if (numFailed > 0) run.note(`--eval: ${numFailed} records left out: they failed in an earlier stage`);
+  if (numFailed > 0) run.note(`${flag}: ${numFailed} records left out: they failed in an earlier stage`);
+  if (rows.length === 0) throw new UsageError(`${flag}: expected at least one record, got none`);
+  return rows;
+}
+
+/** The records of --eval; those that are trained on too are told. */
+async function readHeldOut(
+  run: RunContext<TrainFlags, unknown>,
+  file: string,
+  trained: readonly Row[],
+): Promise<Row[]> {
+  const rows = await readOther(run, '--eval', file);
   const lesson = ({ record: { images, prompt, chosen, response } }: Row) =>
     JSON.stringify([images ?? [], prompt, response ?? chosen]);
   const lessons = new Set(trained.map(lesson));
@@ -159,10 +173,14 @@ async function readHeldOut(
   return rows;
 }
 
-function heldOutOptions(flags: TrainFlags, needs: LossNeeds) {
+function heldOutOptions(flags: TrainFlags, needs: LossNeeds, rows: readonly Row[]) {
   const metric = flags['keep-best'];
-  if (metric !== undefined && !needs.rejected && /rewards|rejected/.test(metric))
-    throw new UsageError(`--keep-best ${metric}: this loss has no rejected answers`);
+  const hasPairs =
+    needs.rejected || (needs.rejectedOrLabel && rows.some(({ record }) => record.rejected !== undefined));
+  if (metric !== undefined && !hasPairs && /rewards|rejected/.test(metric))
+    throw new UsageError(
+      `--keep-best ${metric}: ${needs.rejectedOrLabel ? 'the held-out records have' : 'this loss has'} no rejected answers`,
+    );
   return { every: flags['eval-every'], patience: flags['early-stop'] ?? 0, metric };
 }
 

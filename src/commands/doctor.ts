@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags } from '@oclif/core';
 import { exitCode } from '../cli/exit.ts';
-import { modelFlags, outputFlags } from '../cli/flags.ts';
+import { integerFlag, modelFlags, outputFlags } from '../cli/flags.ts';
 import type { ImageFlagValues } from '../cli/model-flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { UsageError } from '../records/error.ts';
@@ -44,11 +44,24 @@ export default class Doctor extends RecordCommand {
     'image-mode': modelFlags['image-mode'],
     'max-pixels': modelFlags['max-pixels'],
     'min-pixels': modelFlags['min-pixels'],
+    'prompt-tokens': integerFlag({
+      min: 1,
+      helpValue: 'P',
+      summary:
+        "of the training step that is planned, the picture's among them; default: 64 and those of the first --image",
+    }),
+    'response-tokens': integerFlag({
+      min: 1,
+      default: 60,
+      helpValue: 'A',
+      summary: 'of each of its two responses',
+    }),
+    'lora-r': integerFlag({ min: 1, max: 8192, default: 128, helpValue: 'R', summary: 'rank of its adapter' }),
   };
 
   async run(): Promise<void> {
     await this.runTable(Doctor, ({ flags, given }) => {
-      for (const name of IMAGE_FLAGS)
+      for (const name of MODEL_FLAGS)
         if (given.has(name) && flags.model === undefined)
           throw new UsageError(`--${name}: expected --model beside it, got none`);
       return report(flags);
@@ -56,7 +69,7 @@ export default class Doctor extends RecordCommand {
   }
 }
 
-const IMAGE_FLAGS = ['image', 'image-mode', 'max-pixels', 'min-pixels'];
+const MODEL_FLAGS = ['image', 'image-mode', 'max-pixels', 'min-pixels', 'prompt-tokens', 'response-tokens', 'lora-r'];
 
 interface DoctorFlags extends ImageFlagValues {
   image?: string[] | undefined;
@@ -64,6 +77,9 @@ interface DoctorFlags extends ImageFlagValues {
   adapter?: string[] | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
+  'prompt-tokens'?: number | undefined;
+  'response-tokens': number;
+  'lora-r': number;
 }
 
 async function* report(flags: DoctorFlags): AsyncGenerator<object> {
@@ -74,7 +90,10 @@ async function* report(flags: DoctorFlags): AsyncGenerator<object> {
   if (model === undefined) return;
   const { imageOptions } = await import('../cli/model-flags.ts');
   const images = imageOptions(flags, (_, value) => value !== 'auto');
-  const asked = { model, adapters: adapter ?? [], device, dtype, images, pictures: image ?? [] };
+  const { defaultSettings } = await import('../cli/train-plan.ts');
+  const { 'prompt-tokens': promptTokens, 'response-tokens': responseTokens } = flags;
+  const step = { settings: defaultSettings(flags['lora-r']), promptTokens, responseTokens };
+  const asked = { model, adapters: adapter ?? [], device, dtype, images, pictures: image ?? [], step };
   for await (const check of examineModel(asked)) {
     if (!check.ok) process.exitCode = exitCode.failed;
     yield check;

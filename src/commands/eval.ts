@@ -8,7 +8,15 @@ import type { RunContext } from '../cli/run-context.ts';
 import { visible } from '../cli/terminal.ts';
 import { UsageError } from '../records/error.ts';
 import { describeFailure } from '../stages/eval/gate.ts';
-import { baselinePaths, benchmarkNames, evaluateFiles, failedShare, gateFiles } from '../stages/eval/open.ts';
+import {
+  baselinePaths,
+  benchmarkNames,
+  evaluateFiles,
+  failedShare,
+  gateFiles,
+  publishedFiles,
+} from '../stages/eval/open.ts';
+import { formatPublishedTable } from '../stages/eval/published.ts';
 import { formatScoreTable } from '../stages/eval/table.ts';
 
 // Unlike other repeatable flags these take every file up to the next flag.
@@ -38,6 +46,7 @@ export default class Eval extends RecordCommand {
     '<%= config.bin %> eval mmvet llava_gpt-4-grade-3runs.json --labels mm-vet.json --format table',
     '<%= config.bin %> import mmvet mm-vet.json | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
     '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
+    '<%= config.bin %> eval published rows.ndjson --format table',
     "<%= config.bin %> eval gate after.scores.ndjson --baseline before=before.scores.ndjson --require 'pope.score >= -0.5 from before'",
   ];
   static override inapplicable = {
@@ -109,8 +118,9 @@ export default class Eval extends RecordCommand {
       if (files.length === 0 && process.stdin.isTTY)
         throw new UsageError('expected ANSWERS before --labels, or on stdin, got a terminal (see vpref eval --help)');
       const answers = files.length === 0 ? ['-'] : files;
-      checkGateFlags(args.benchmark, run.given);
+      checkOwnFlags(args.benchmark, run.given);
       if (args.benchmark === 'gate') return eachRow(await gateRows(run, answers));
+      if (args.benchmark === 'published') return eachRow(await publishedRows(run, answers));
       checkFiles([...answers, ...labels, ...questions, ...tables]);
       const evaluation = await evaluateFiles({
         ...flags,
@@ -147,13 +157,27 @@ async function gateRows(run: GateContext, answers: string[]) {
   return rows;
 }
 
-/** A gate reads rows, not answers: it has flags of its own, and no others. */
-function checkGateFlags(benchmark: string, given: ReadonlySet<string>): void {
-  const own = benchmark === 'gate' ? [...Object.keys(gateFlags), ...Object.keys(outputFlags)] : undefined;
+/** Score rows of a matrix, with what the papers print beside; what they only draw is told. */
+async function publishedRows(run: RunContext<{ format: string }, unknown>, answers: string[]) {
+  checkFiles(answers);
+  const result = await publishedFiles({ answers, read: (path) => readWhole(path, run.stop) });
+  if (run.flags.format === 'table') return formatPublishedTable(result).map(visible);
+  for (const note of result.notes) run.note(note);
+  return result.rows;
+}
+
+/** What reads rows, not answers, has flags of its own, and no others. */
+const ownFlags: Readonly<Record<string, readonly string[]>> = {
+  gate: [...Object.keys(gateFlags), ...Object.keys(outputFlags)],
+  published: ['format', ...Object.keys(outputFlags)],
+};
+
+function checkOwnFlags(benchmark: string, given: ReadonlySet<string>): void {
+  const own = ownFlags[benchmark];
   for (const name of given) {
     if (own === undefined ? Object.hasOwn(gateFlags, name) : !own.includes(name))
       throw new UsageError(
-        `--${name}: ${own === undefined ? `expected eval gate, got ${benchmark}` : 'eval gate has no such flag'}`,
+        `--${name}: ${own === undefined ? `expected eval gate, got ${benchmark}` : `eval ${benchmark} has no such flag`}`,
       );
   }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { existsSync } from 'node:fs';
 import { Flags } from '@oclif/core';
 import { integerFlag, outputFlags } from '../cli/flags.ts';
 import { checkFiles, readBytes } from '../cli/input.ts';
@@ -7,14 +8,17 @@ import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { readLines } from '../records/lines.ts';
 import { makeReport, type ReportInput } from '../stages/report/index.ts';
+import type { NamedFile } from '../stages/report/names.ts';
 
 export default class Report extends RecordCommand {
   static override summary = 'one self-contained HTML page from pairs, metrics and scores';
   static override description =
-    'Takes any mix of files: metric rows of train become curves, score rows of eval become tables with intervals, records become counts, judge figures and a pair browser.';
-  static override usage = 'report FILE... [-o FILE]';
+    'Takes any mix of files: metric rows and summaries of train become a table of runs and curves, score rows of eval become tables with intervals, records become counts, judge figures and a pair browser.';
+  static override usage = 'report [NAME=]FILE... [--by PARAM] [-o FILE]';
   static override examples = [
     '<%= config.bin %> report pairs.ndjson seva.metrics.ndjson scores.ndjson -o report.html',
+    '<%= config.bin %> report runs/a.metrics.ndjson runs/a.summary.ndjson runs/b.metrics.ndjson runs/b.summary.ndjson -o runs.html',
+    '<%= config.bin %> report --by step rows.ndjson before.scores.ndjson -o steps.html',
     '<%= config.bin %> report --title "SeVa, step 800" before.scores.ndjson after.scores.ndjson > scores.html',
   ];
   static override inapplicable = {
@@ -29,24 +33,40 @@ export default class Report extends RecordCommand {
   };
   static override flags = {
     title: Flags.string({ default: 'vpref report', helpValue: 'TEXT', summary: 'title of the page' }),
+    by: Flags.string({
+      multiple: true,
+      helpValue: 'PARAM',
+      summary: 'chart the scores against this member of `params` of the score rows',
+    }),
     'max-pairs': integerFlag({ min: 0, default: 10000, helpValue: 'N', summary: 'pairs in the browser at most' }),
     'max-images': integerFlag({ min: 0, default: 500, helpValue: 'N', summary: 'pictures included at most' }),
     ...outputFlags,
   };
 
   async run(): Promise<void> {
-    await this.runTable(Report, async function* ({ flags, files, stop, warn }) {
+    await this.runTable(Report, async function* (run) {
+      const { flags, files, stop } = run;
       if (files.length === 0 && process.stdin.isTTY) throw new UsageError('expected FILE... or rows on stdin');
-      checkFiles(files);
-      const inputs = (files.length === 0 ? ['-'] : files).map(
-        (file): ReportInput => ({ file, rows: objects(file, stop) }),
-      );
-      const options = { title: flags.title, maxPairs: flags['max-pairs'], maxImages: flags['max-images'] };
-      const { html, numUnknown } = await makeReport(inputs, options);
-      if (numUnknown > 0) warn(`${numUnknown} rows are no records, metrics or scores: left out`);
+      const named = (files.length === 0 ? ['-'] : files).map(namedFile);
+      checkFiles(named.map(({ file }) => file));
+      const inputs = named.map((one): ReportInput => ({ ...one, rows: objects(one.file, stop) }));
+      const options = {
+        title: flags.title,
+        by: flags.by ?? [],
+        maxPairs: flags['max-pairs'],
+        maxImages: flags['max-images'],
+      };
+      const { html, notes } = await makeReport(inputs, options);
+      for (const note of notes) run.warn(note);
       yield html;
     });
   }
+}
+
+/** FILE, or NAME=FILE. */
+function namedFile(text: string): NamedFile {
+  const [, name, file] = /^([^=/]+)=(.+)$/s.exec(text) ?? [];
+  return file === undefined || existsSync(text) ? { file: text } : { name: name!, file };
 }
 
 /** The objects of an NDJSON file; a line that is none is an error with its place. */

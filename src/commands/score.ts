@@ -2,8 +2,11 @@
 import { Flags } from '@oclif/core';
 import { scoreProgress } from '../cli/figures.ts';
 import { modelFlags, recordFlags } from '../cli/flags.ts';
-import { openModelOf } from '../cli/model-flags.ts';
+import { type ModelFlagValues, openModelOf } from '../cli/model-flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
+import type { RunContext } from '../cli/run-context.ts';
+import type { Stage } from '../flow/stage.ts';
+import type { ModelContext } from '../model/context.ts';
 
 export default class Score extends RecordCommand {
   static override summary = 'log-probabilities of the texts that a record holds';
@@ -26,6 +29,11 @@ was given to (pair --rule gap).`;
       helpValue: 'original',
       summary: 'score all responses under the clean image, as logps_original',
     }),
+    drift: Flags.boolean({
+      exclusive: ['view'],
+      summary:
+        'compare with a server: score its answers as it might read the record by mistake, and in another dtype (eval drift)',
+    }),
     verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
   };
 
@@ -33,12 +41,27 @@ was given to (pair --rule gap).`;
     await this.runStage(Score, async (run) => {
       run.noteIdle({ seed: 'nothing is drawn at random here' });
       const { score, scoreOnOriginal } = await import('../stages/score.ts');
-      const { context } = await openModelOf(run, run.flags);
+      const { flags } = run;
+      const { context } = await openModelOf(run, flags);
       const { stage, figures } = scoreProgress(
-        run.flags.view === undefined ? score(context) : scoreOnOriginal(context),
+        flags.drift
+          ? await driftStage(run, context)
+          : flags.view === undefined
+            ? score(context)
+            : scoreOnOriginal(context),
       );
       run.showFigures(figures);
       return stage;
     });
   }
+}
+
+/** The model is loaded again in the other dtype, and without its adapters where it has some. */
+async function driftStage(run: RunContext<ModelFlagValues, unknown>, context: ModelContext): Promise<Stage> {
+  const { scoreDrift } = await import('../stages/score-drift.ts');
+  const other = context.engine.info.dtype === 'bf16' ? 'f32' : 'bf16';
+  const forms = new Map([[`dtype:${other}`, (await openModelOf(run, { ...run.flags, dtype: other })).context]]);
+  if (run.flags.adapter !== undefined)
+    forms.set('no-adapter', (await openModelOf(run, { ...run.flags, adapter: [] })).context);
+  return scoreDrift(context, forms);
 }

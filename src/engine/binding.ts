@@ -26,7 +26,7 @@ export interface Binding {
   meanLoss(
     settings: Pick<TrainerSettings, 'loss' | 'lossOptions'>,
     rows: NativeLossRow[],
-    referencePoint: number,
+    points: { kl: number; rewardMean: number },
   ): number;
   /** The module paths of the decoder's linears, layer by layer. */
   linearPaths(policy: NativePolicy): Promise<string[]>;
@@ -212,6 +212,8 @@ export interface NativeTrainer {
     trainsProjector: boolean;
     /** Tensors of the adapter gone on from that stay as they are. */
     numFixed: number;
+    /** Of all rewards that the loss has seen; 0 where it reads none. */
+    rewardMean: number;
     volume: NativeVolume;
   };
   /** The running step ends with an engine error "cancelled" and changes nothing. */

@@ -6,7 +6,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EngineError } from './engine-error.ts';
-import { addonFolders, findAddon, packageRoot } from './find-addon.ts';
+import { addonFolders, findAddon, packageRoot, prebuiltMisfit } from './find-addon.ts';
 
 export interface AddonBuild {
   device: 'auto' | 'cpu' | 'cuda';
@@ -28,6 +28,8 @@ export function hasAddon(device: 'auto' | 'cpu' | 'cuda'): boolean {
  * Throws EngineError{"addon"} saying what to install, or where the compiler's words are.
  */
 export async function buildAddon({ device, stop, note, onProgress }: AddonBuild): Promise<void> {
+  const misfit = device === 'cuda' ? undefined : prebuiltMisfit();
+  if (misfit !== undefined) note(misfit);
   const folder = writableFolder();
   const script = join(packageRoot(), 'scripts', 'build-native.sh');
   if (!existsSync(script)) throw new EngineError('addon', `${script}: is missing: install the package again`);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the built engine is: in the package, or in the user's cache, there by what it was built from.
+// Where the engine is: built in the package, built in the user's cache (by what it was built from), or prebuilt in a package installed beside.
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from './engine-error.ts';
+import { findPrebuilt } from './prebuilt.ts';
 
 const CPU_ADDON = 'vpref_cpu.node';
 const CUDA_ADDON = 'vpref_cuda.node';
@@ -26,12 +27,36 @@ export function findAddon(device: 'auto' | 'cpu' | 'cuda'): string | undefined {
   const names = { cuda: [CUDA_ADDON], cpu: [CPU_ADDON, CUDA_ADDON], auto: [CUDA_ADDON, CPU_ADDON] }[device];
   // To know an engine in the cache takes a look at every source file: not where there is none.
   const folders = existsSync(addonCache()) ? addonFolders() : [builtFolder()];
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
+  const built = names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
+  return built ?? (device === 'cuda' ? undefined : prebuilt()?.path);
+}
+
+/** Why the engine at this path is the one that runs, in words. */
+export function addonOrigin(path: string): string {
+  if (path === process.env.VPREF_ADDON) return 'named by VPREF_ADDON';
+  const found = prebuilt();
+  if (path === found?.path) return `prebuilt, ${found.name} ${found.version}`;
+  return found === undefined ? 'built here' : `built here, preferred to ${found.name}`;
+}
+
+/** Whether this is the addon of a prebuilt engine. */
+export function isPrebuilt(path: string): boolean {
+  return path === prebuilt()?.path;
+}
+
+/** Why the prebuilt engine that is installed is not used; undefined where none is installed, or it fits. */
+export function prebuiltMisfit(): string | undefined {
+  const found = prebuilt();
+  return found?.misfit && `${found.name} ${found.version} is not used: ${found.misfit}`;
+}
+
+function prebuilt() {
+  return findPrebuilt({ root: packageRoot(), addon: CPU_ADDON, sources: ownKey });
 }
 
 /** Where engines are built and looked for: the package, then the user's cache, there by what they are built from. */
 export function addonFolders(): string[] {
-  return [builtFolder(), join(addonCache(), sourceKey(packageRoot()))];
+  return [builtFolder(), join(addonCache(), ownKey())];
 }
 
 function builtFolder(): string {
@@ -42,10 +67,12 @@ function addonCache(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vpref', 'native');
 }
 
-// Sizes of the sources are enough to tell one package from the next, and cost no reading.
 let knownKey: string | undefined;
-function sourceKey(root: string): string {
-  if (knownKey !== undefined) return knownKey;
+
+/**
+ * Names the sources of the engine, for a machine of this architecture. Their sizes are enough to tell one package from the next, and cost no reading.
+ */
+export function sourceKey(root: string, arch: string = process.arch): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   const sum = createHash('sha256');
   const folders = ['native', 'families'].map((name) => join(root, name)).filter((path) => existsSync(path));
@@ -54,7 +81,11 @@ function sourceKey(root: string): string {
     .filter((file) => file.isFile() && !file.name.endsWith('.ts'))
     .map((file) => join(file.parentPath, file.name));
   for (const name of names.sort()) sum.update(`${relative(root, name)} ${statSync(name).size}\n`);
-  knownKey = `${version}-${process.platform}-${process.arch}-${sum.digest('hex').slice(0, 12)}`;
+  return `${version}-${process.platform}-${arch}-${sum.digest('hex').slice(0, 12)}`;
+}
+
+function ownKey(): string {
+  knownKey ??= sourceKey(packageRoot());
   return knownKey;
 }
 

@@ -10,6 +10,7 @@ export const LOSSES = [
   'robust',
   'exo',
   'bco-pair',
+  'bco',
   'nca',
   'apo-zero',
   'apo-down',

@@ -24,7 +24,7 @@ export interface TrainRow {
   images: ImageInput[];
   numRejected: number;
   numRejectedImages: number;
-  /** KTO: whether the answer is desirable. */
+  /** Whether the answer is desirable (KTO, BCO). */
   label: boolean;
   /** How much it counts in the means of the losses; absent: 1. */
   weight?: number;
@@ -50,6 +50,8 @@ export interface StepResult {
   learningRate: number;
   /** Decoder rows that the step computed, image rows included. */
   numTokens: number;
+  /** Of all rewards so far, this step's included; where the loss reads it (BCO). */
+  rewardMean?: number;
   rows: RowSums[];
 }
 
@@ -59,6 +61,8 @@ export interface LossNeeds {
   rejected: boolean;
   rejectedImages: boolean;
   label: boolean;
+  /** Instead of either: a row is a pair when it has a rejected answer, else it has a label (BCO). */
+  rejectedOrLabel: boolean;
   /** An estimate from the rows of the step (KTO). */
   referencePoint: boolean;
   /** Names of the hyperparameters that it reads. */
@@ -99,6 +103,7 @@ export interface TrainerSettings {
   /** Names of linears, or one "/REGEX/" of whole module paths. */
   loraTargets: string[];
   loraPatterns?: LoraPattern[] | undefined;
+  loraDropout: number;
   trainLanguageModel: boolean;
   totalSteps: number;
   microBatchTokens: number;
@@ -131,7 +136,7 @@ export interface TrainerEngine {
    * parameters as they were before it: EngineError "cancelled" on all. A failure of another rank is EngineError "peer".
    */
   step(rows: TrainRow[], signal?: AbortSignal): Promise<StepResult>;
-  /** The loss of rows that were scored, averaged as that of a step; `referencePoint`: of kto. */
+  /** The loss of rows that were scored, averaged as that of a step, with the mean of the rewards that training has seen; `referencePoint`: of kto. */
   meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number>;
   /** Branch sums without gradients, with the trained adapter on or off. */
   score(rows: TrainRow[], adapterOn: boolean): Promise<RowSums[]>;

@@ -216,7 +216,8 @@ export class Trainer implements TrainerEngine {
   meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number> {
     const { binding } = loadBinding(this.#policy.info.device);
     const native = rows.map(({ weight = 1, beta = 0, ...row }) => ({ ...row, weight, beta }));
-    return fromEngine(() => binding.meanLoss(this.#options.settings, native, referencePoint));
+    const points = { kl: referencePoint, rewardMean: this.#native.facts().rewardMean };
+    return fromEngine(() => binding.meanLoss(this.#options.settings, native, points));
   }
 
   async saveGradients(rows: TrainRow[], file: string): Promise<void> {
@@ -262,6 +263,7 @@ export class Trainer implements TrainerEngine {
     const fresh = newAdapterConfig(settings, modules.text, this.#options.modules);
     return {
       ...(start ?? fresh),
+      ...(settings.loraDropout > 0 && { lora_dropout: settings.loraDropout }),
       base_model_name_or_path: baseModel,
       inference_mode: true,
       modules_to_save: savedModules(
@@ -304,7 +306,7 @@ function newAdapterConfig(
   textModule: string,
   adapted: readonly string[],
 ): Record<string, unknown> {
-  const { loraR, loraAlpha, loraTargets, loraPatterns = [], rslora } = settings;
+  const { loraR, loraAlpha, loraDropout, loraTargets, loraPatterns = [], rslora } = settings;
   const isRegex = targetRegex(loraTargets) !== undefined;
   const names = isRegex ? adapted.map((path) => path.slice(textModule.length)) : loraTargets;
   const part = textModule.split('.').at(-2)!;
@@ -318,7 +320,7 @@ function newAdapterConfig(
     inference_mode: true,
     r: loraR || 1,
     lora_alpha: loraR === 0 ? 1 : loraAlpha,
-    lora_dropout: 0,
+    lora_dropout: loraDropout,
     target_modules: loraR === 0 ? 'dummy-target-modules' : named,
     modules_to_save: null,
     bias: 'none',

@@ -94,6 +94,9 @@ export interface ChatChoice {
   /** Sum of the log-probabilities that the server gave, nats; servers leave the end token out. */
   logps?: number;
   numTokens?: number;
+  /** The log-probability of each token, where all have one, and their texts. */
+  perTokenLogps?: number[];
+  tokens?: string[];
 }
 
 export interface ChatReply extends Attempt {
@@ -174,11 +177,20 @@ function isFilled(value: unknown): boolean {
 }
 
 /** The sum only where every token has its number: some servers write null for minus infinity. */
-function tokenSum(tokens: unknown[]): Pick<ChatChoice, 'logps' | 'numTokens'> {
+function tokenSum(tokens: unknown[]): Pick<ChatChoice, 'logps' | 'numTokens' | 'perTokenLogps' | 'tokens'> {
   const logprobs = tokens.map((token) => fieldsOf(token).logprob);
-  const isWhole = logprobs.every((logprob) => typeof logprob === 'number' && logprob <= 0);
-  const sum = (logprobs as number[]).reduce((total, logprob) => total + logprob, 0);
-  return { numTokens: tokens.length, ...(isWhole ? { logps: sum } : {}) };
+  const numTokens = tokens.length;
+  if (!logprobs.every((logprob): logprob is number => typeof logprob === 'number' && logprob <= 0))
+    return { numTokens };
+  const logps = logprobs.reduce((total, logprob) => total + logprob, 0);
+  return { numTokens, logps, perTokenLogps: logprobs, tokens: tokens.map(tokenText) };
+}
+
+// `token` may show a part of a character as something else; its bytes are exact.
+function tokenText(token: unknown): string {
+  const { token: text, bytes } = fieldsOf(token);
+  const isBytes = Array.isArray(bytes) && bytes.length > 0;
+  return isBytes ? Buffer.from(bytes as number[]).toString() : String(text ?? '');
 }
 
 function contentText(content: unknown): string {

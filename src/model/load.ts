@@ -168,7 +168,11 @@ async function adapterFingerprints(adapters: string[]): Promise<string | string[
 }
 
 // An image token that the tokenizer does not know would leave every image unseen.
-function imageTokensOf(tokenizer: ModelTokenizer, { info }: Policy, { imageToken }: VisionFamily): ImageTokens {
+function imageTokensOf(
+  tokenizer: ModelTokenizer,
+  { info }: Policy,
+  { imageToken, videoToken }: VisionFamily,
+): ImageTokens {
   const expected = info.vision?.imageTokenId;
   const id = tokenizer.tokenId(imageToken);
   if (id === undefined || id !== expected)
@@ -176,7 +180,8 @@ function imageTokensOf(tokenizer: ModelTokenizer, { info }: Policy, { imageToken
       'tokenizer',
       `tokenizer.json: expected ${imageToken} with id ${expected} (config.json's image token), got ${id ?? 'no such token'}`,
     );
-  return { id, token: imageToken };
+  const video = videoToken === undefined ? undefined : tokenizer.tokenId(videoToken);
+  return { id, token: imageToken, ...(video !== undefined && { video: { id: video, token: videoToken! } }) };
 }
 
 function dateNote(date: string): string {

@@ -101,17 +101,28 @@ export function answerIds(
   return ids;
 }
 
-/** Summed log-probability and number of tokens of each response after one prompt: one tree, one request. */
+/** A scored text. */
+export interface ScoredText {
+  logps: number;
+  numTokens: number;
+  ids: Int32Array;
+  perTokenLogps: Float32Array;
+}
+
+/** Log-probabilities of each response after one prompt: one tree, one request. */
 export async function scoreResponses(
   prepared: PreparedPrompt,
   responses: readonly ResponseText[],
   context: ModelContext,
   signal: AbortSignal,
-): Promise<{ logps: number; numTokens: number }[]> {
+): Promise<ScoredText[]> {
   const branches = responses.map((response) => answerIds(prepared, response, context));
   const { promptIds: ids, images } = prepared;
   const scored = await context.engine.score({ promptIds: ids, images, branches }, signal);
-  return scored.map((tokens) => ({ logps: sumLogps(tokens), numTokens: tokens.length }));
+  return scored.map((tokens, index) => ({
+    ...{ logps: sumLogps(tokens), numTokens: tokens.length },
+    ...{ ids: branches[index]!, perTokenLogps: tokens },
+  }));
 }
 
 /** Throws RunError{"too-long"} when `length` positions are more than the model has. */

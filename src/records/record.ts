@@ -40,6 +40,15 @@ export interface Response {
   /** The same under the clean image, whatever the view was; written by score --view original. */
   logps_original?: number;
   num_tokens?: number;
+  /** Of the server that gave the answer: its log-probabilities, their sum (end token mostly left out), and the tokens' texts. */
+  endpoint_logps?: number;
+  endpoint_per_token_logps?: number[];
+  endpoint_tokens?: string[];
+  /** The addends of logps and the tokens' texts, beside a server's; written by score. */
+  per_token_logps?: number[];
+  tokens?: string[];
+  /** The same tokens read as a server might by mistake, by the mistake's name; written by score --drift. */
+  drift?: Record<string, number[]>;
   finish_reason?: 'stop' | 'length' | 'repetition' | 'error';
   /** What ended the answer where it was not the template's end token: a text or token of --stop, another end token of the model. */
   stop?: string;

@@ -7,8 +7,10 @@ import type { Family } from '../../families/family.ts';
 import { type Binding, loadBinding } from '../engine/binding.ts';
 import { addonRemedy } from '../engine/build-addon.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
+import { addonOrigin, buildCommand, isPrebuilt } from '../engine/find-addon.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
+import type { GenerateRequest } from '../engine/requests.ts';
 import { findNonFinite } from '../engine/safetensors.ts';
 import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.ts';
 import { checkFolders, imageMarks } from '../model/load.ts';
@@ -18,7 +20,8 @@ import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import { cudaRemedy, describeCudaParts, findCudaParts } from './doctor/cuda-parts.ts';
-import { describeImages, describePicture, type ImageModel } from './doctor/examine-images.ts';
+import { describeImages, describePicture, type ImageModel, pictureOf } from './doctor/examine-images.ts';
+import { examineStep, type StepToExamine } from './doctor/examine-step.ts';
 
 export interface Check {
   check: string;
@@ -34,8 +37,9 @@ export interface ModelToExamine {
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   images: ImageOptions;
-  /** Pictures whose tokens are wanted. */
+  /** Pictures whose tokens are wanted; the first is that of the training step's prompt. */
   pictures: readonly string[];
+  step: StepToExamine;
 }
 
 /** The machine's checks, cheapest first. `cacheFolder`: where annotate keeps its replies. */
@@ -55,11 +59,11 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield {
     check: 'addon',
     ok: true,
-    detail: `${path}: ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
+    detail: `${path} (${addonOrigin(path)}): ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
   };
   yield probe('cpu', binding);
   yield facts.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
-  yield mpi(binding);
+  yield mpi(binding, path);
 }
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
@@ -110,6 +114,9 @@ export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check
     yield await finite(model, adapters);
     yield await forward(policy, tokenizer);
     yield await memory(policy); // what is planned is known once something has run
+    const pictured = plan && { family, plan, policy, tokenizer };
+    yield await trainingStep(policy, asked, pictured);
+    yield { check: 'limits', ok: true, detail: limits(family) };
   } finally {
     await policy.close();
   }
@@ -159,12 +166,13 @@ function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
 }
 
 // Without it training has one rank.
-function mpi(binding: Binding): Check {
+function mpi(binding: Binding, addon: string): Check {
   try {
     return { check: 'mpi', ok: true, detail: `${binding.mpiLibrary()}: training may have several ranks` };
   } catch (cause) {
     const [detail = '', remedy = 'build again: scripts/build-native.sh'] = (cause as Error).message.split('; ');
-    return notBuilt('mpi', detail, remedy);
+    // MPI's own libraries are those of the machine.
+    return notBuilt('mpi', detail, isPrebuilt(addon) ? `build the engine here: ${buildCommand(addon)}` : remedy);
   }
 }
 
@@ -229,11 +237,33 @@ async function* images(model: ImageModel, pictures: readonly string[]): AsyncGen
 
 async function memory(policy: Policy): Promise<Check> {
   const lines = policy.memoryPlan().trim().split('\n').filter(Boolean);
-  const { numParameters, dtype, storedDtype, device } = policy.info;
-  const bytes = numParameters * (dtype === 'f32' && storedDtype === 'f32' ? 4 : 2);
-  const ok = device === 'cuda' || bytes < totalmem();
+  const bytes = weightBytes(policy);
+  const ok = policy.info.device === 'cuda' || bytes < totalmem();
   const detail = [`weights ${gibibytes(bytes)} of ${gibibytes(totalmem())}`, ...lines].join('; ');
   return { check: 'weights', ok, detail, ...(!ok && { remedy: 'use a machine with more memory, or a GPU' }) };
+}
+
+function weightBytes({ info: { numParameters, dtype, storedDtype } }: Policy): number {
+  return numParameters * (dtype === 'f32' && storedDtype === 'f32' ? 4 : 2);
+}
+
+async function trainingStep(
+  policy: Policy,
+  { step, pictures }: ModelToExamine,
+  model: ImageModel | undefined,
+): Promise<Check> {
+  const remedy = 'a smaller --lora-r, fewer pixels (--max-pixels), or a machine with more memory';
+  const made = await attempt('step', remedy, async () =>
+    examineStep(policy, step, model && (await pictureOf(pictures[0], model))),
+  );
+  return 'check' in made ? made : { check: 'step', ...made, ...(!made.ok && { remedy }) };
+}
+
+/** What is not done with a family's checkpoints, and why. */
+function limits({ vision }: Family): string {
+  if (vision === undefined) return "text alone; LoRA is for the decoder's linears";
+  const video = vision.videoToken === undefined ? '' : '; video is not read, a text with its token is refused';
+  return `the vision tower stays as it is, LoRA is for the decoder's linears, --train-projector trains what connects them${video}`;
 }
 
 // Reads every byte of the weights: what makes one value of a run NaN is seen nowhere else.
@@ -257,12 +287,10 @@ async function finite(model: string, adapters: readonly string[]): Promise<Check
   };
 }
 
-/** Largest model for which a check may read all weights. */
-const MAX_FORWARD_PARAMETERS = 1e9;
-
+// Of weights that fill the memory each pass would read the disk again.
 async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check> {
-  if (policy.info.numParameters > MAX_FORWARD_PARAMETERS)
-    return { check: 'forward', ok: true, detail: 'not run: it would read all weights' };
+  if (policy.info.device === 'cpu' && weightBytes(policy) > totalmem() / 2)
+    return { check: 'forward', ok: true, detail: 'not run: the weights take more than half of the memory' };
   const result = await attempt('forward', 'the weights are not usable: get them again', async () => {
     const promptIds = Int32Array.from([...tokenizer.bosIds, ...tokenizer.encode('Hello.')]);
     const [logps] = await policy.score({
@@ -271,6 +299,7 @@ async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check
       branches: [Int32Array.from(tokenizer.encode(' Hello.'))],
     });
     if (!logps!.every(Number.isFinite)) throw new RunError('nonfinite', `log-probabilities ${[...logps!]}`);
+    await policy.generate({ ...ONE_TOKEN, promptIds }); // so that the memory for sampling is planned
     return logps!;
   });
   return 'check' in result
@@ -281,6 +310,22 @@ async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check
         detail: `log-probabilities ${[...result].map((logp) => logp.toFixed(2)).join(' ')}`,
       };
 }
+
+const ONE_TOKEN: Omit<GenerateRequest, 'promptIds'> = {
+  images: [],
+  n: 1,
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  maxNewTokens: 1,
+  beams: 1,
+  repetitionMaxPeriod: 0,
+  stop: [],
+  stopIds: [],
+  seed: 0,
+  key: 'doctor',
+  firstBranch: 0,
+};
 
 async function attempt<T extends object>(
   check: string,

@@ -4,7 +4,7 @@
 import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
 import type { ModelContext, RecordPlan, ResponseText } from '../model/context.ts';
-import { loadImages, preparePrompt, scoreResponses, writtenTurns } from '../model/prompt.ts';
+import { loadImages, preparePrompt, type ScoredText, scoreResponses, writtenTurns } from '../model/prompt.ts';
 import { planRecord } from '../model/record-plan.ts';
 import { RecordError } from '../records/error.ts';
 import type { Response, VprefRecord } from '../records/record.ts';
@@ -59,11 +59,7 @@ export function score(context: ModelContext): Stage {
 }
 
 // Scores texts after the prompt with a view's images; `earlier` fills the prompt's open turns.
-type ScoreView = (
-  view: string,
-  earlier: string[],
-  texts: ResponseText[],
-) => Promise<{ logps: number; numTokens: number }[]>;
+type ScoreView = (view: string, earlier: string[], texts: ResponseText[]) => Promise<ScoredText[]>;
 
 // The images of every view that has texts are loaded first, so that the requests come in one order.
 async function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal: AbortSignal): Promise<ScoreView> {
@@ -100,20 +96,45 @@ async function scoreResponsesByView(
       const texts = indices.map((index) => responseText(responses[index]!, context));
       const results = await scoreView(first.view ?? ORIGINAL_VIEW, earlierTurns(first), texts);
       for (const [k, index] of indices.entries()) {
-        scored[index] = { ...responses[index]!, logps: results[k]!.logps, num_tokens: results[k]!.numTokens };
+        scored[index] = withLogps(responses[index]!, results[k]!, context);
       }
     }),
   );
   return scored;
 }
 
-function earlierTurns({ turns }: Response): string[] {
+/** The sums; beside a server's log-probabilities those of each token too, so that eval drift can compare. */
+export function withLogps(
+  response: Response,
+  { logps, numTokens, ids, perTokenLogps }: ScoredText,
+  context: ModelContext,
+) {
+  const scored: Response = { ...response, logps, num_tokens: numTokens };
+  if (response.endpoint_per_token_logps === undefined) return scored;
+  return { ...scored, per_token_logps: rounded(perTokenLogps), tokens: tokenTexts(ids, context) };
+}
+
+/** To a millionth, which is less than what f32 leaves open. */
+export function rounded(logps: Float32Array): number[] {
+  return Array.from(logps, (logp) => Number(logp.toFixed(6)));
+}
+
+/** Texts of tokens, special ones by their names. */
+export function tokenTexts(ids: Int32Array, { tokenizer }: ModelContext): string[] {
+  const bytes = tokenizer.tokenBytes();
+  return Array.from(ids, (id) =>
+    tokenizer.isSpecial(id) ? tokenizer.tokenText(id)! : Buffer.from(bytes[id]!).toString(),
+  );
+}
+
+/** The turns that were generated before the response's own. */
+export function earlierTurns({ turns }: Response): string[] {
   return turns?.slice(0, -1) ?? [];
 }
 
 // An answer that was cut by its length, for repeating itself or at a text of --stop never came to its end token; another token may have ended it. The text
 // of --stop was generated and counts, as in the log-probability that sample gives.
-function responseText({ text, finish_reason, stop }: Response, { tokenizer }: ModelContext): ResponseText {
+export function responseText({ text, finish_reason, stop }: Response, { tokenizer }: ModelContext): ResponseText {
   if (finish_reason === 'length' || finish_reason === 'repetition') return { text, end: false };
   if (stop === undefined) return { text, end: true };
   const id = tokenizer.tokenId(stop);

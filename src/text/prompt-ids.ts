@@ -22,9 +22,11 @@ export interface ImageTokens {
   id: number;
   /** Its text. */
   token: string;
+  /** The token of a frame of video, which no text may have. */
+  video?: { id: number; token: string };
 }
 
-/** Tokenises what the template made of the turns. Throws FieldError{"image-count"} unless exactly `numImages` image tokens come out. */
+/** Tokenises what the template made of the turns. Throws FieldError{"image-count"} unless exactly `numImages` image tokens come out, {"video"} for a video's. */
 export function promptIds(
   turns: readonly Turn[],
   numImages: number,
@@ -37,6 +39,7 @@ export function promptIds(
   }
   const text = template.render(turns);
   const ids = encodeWithBos(text, tokenizer);
+  refuseVideo(ids, 'prompt', image);
   const found = image === undefined ? 0 : ids.filter((id) => id === image.id).length;
   if (found !== numImages) {
     throw new FieldError(
@@ -51,7 +54,7 @@ export function promptIds(
 
 /**
  * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (an answer that was cut), a text is another token.
- * Throws FieldError{"image-count"} when the response itself holds an image token, RunError{"template"} where the template does not show how a turn ends.
+ * Throws FieldError{"image-count"} when the response itself holds an image token, {"video"} for a video's, RunError{"template"} where the template does not show how a turn ends.
  */
 export function responseIds(
   prompt: PromptIds,
@@ -67,6 +70,7 @@ export function responseIds(
   const added = startsWith(whole, prompt.ids)
     ? whole.slice(prompt.ids.length)
     : continuationIds(continuation, tokenizer);
+  refuseVideo(added, 'response', image);
   if (image !== undefined && added.includes(image.id)) {
     throw new FieldError('image-count', 'response', `text without ${image.token}`, 'one');
   }
@@ -99,6 +103,12 @@ export function expandImages(
 ): Int32Array {
   let next = 0;
   return Int32Array.from(ids.flatMap((id) => (id === image?.id ? images[next++]! : id)));
+}
+
+function refuseVideo(ids: readonly number[], field: string, image: ImageTokens | undefined): void {
+  const video = image?.video;
+  if (video !== undefined && ids.includes(video.id))
+    throw new FieldError('video', field, `text without ${video.token} (pictures alone, no video)`, 'one');
 }
 
 function encodeWithBos(text: string, tokenizer: ModelTokenizer): number[] {

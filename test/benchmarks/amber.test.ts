@@ -18,6 +18,12 @@ const english = JSON.stringify({
   nouns: { lemmas: ['dog', 'cat', 'sky', 'tree', 'puppy', 'ball', 'light', 'kite'], exceptions: {} },
 });
 const relation = JSON.stringify({ dog: ['puppy'], cat: [], sky: [], tree: ['kite'], ball: [] });
+/** What scripts/tables/amber_similar.py writes: a list for every word. */
+const nearTable = (near: Record<string, string[]>, { model = 'en_core_web_lg 3.8.0' } = {}) => {
+  const words = ['dog', 'puppy', 'cat', 'sky', 'tree', 'kite', 'ball'];
+  const similar = Object.fromEntries(words.map((word) => [word, [word, ...(near[word] ?? [])]]));
+  return JSON.stringify({ similar, model, spacy: '3.8.0' });
+};
 const shared = { 'relation.json': relation, 'safe_words.txt': 'light\n', 'nltk-english.json': english };
 
 const questions = (pairs: [type: string, truth: string][]) =>
@@ -121,10 +127,27 @@ describe('descriptions', () => {
   test('near words: they cover, and mark what is imagined', async () => {
     // ball is near sky: covered, so no hallucination; cat is near dog: imagined in 2, still a hallucination
     // absent: kite, cat of 4: 50.0; cover 2 / 3.001 = 66.6; Hal: both have one; Cog: tree, dog: 2 / 3.001 = 66.6
-    const similar = JSON.stringify({ similar: { ball: ['sky'], cat: ['dog'] } });
-    const { rows } = await run({ 'amber-similar.json': similar });
+    const { rows } = await run({ 'amber-similar.json': nearTable({ ball: ['sky'], cat: ['dog'] }) });
     assertFigures(rowOf(rows), { chair: 50, cover: 66.6, hal: 100, cog: 66.6 });
-    assert.equal(rowOf(rows).similar, 'table');
+    assert.equal(rowOf(rows).similar, 'en_core_web_lg 3.8.0');
+    assert.equal(rowOf(rows).exact_chair, undefined);
+  });
+
+  test("a table of other vectors, or of other words, is none of AMBER's", async () => {
+    const refused = (table: string, message: RegExp) => assert.rejects(run({ 'amber-similar.json': table }), message);
+    await refused(
+      nearTable({}, { model: 'en_core_web_md 3.8.0' }),
+      /amber-similar\.json:1: model: expected en_core_web_lg and its version .*, got string "en_core_web_md 3\.8\.0"/,
+    );
+    await refused(JSON.stringify({ similar: {} }), /model: expected en_core_web_lg and its version .*, got nothing/);
+    await refused(
+      JSON.stringify({ similar: { dog: ['dog'] }, model: 'en_core_web_lg 3.8.0' }),
+      /similar\.puppy: expected a list for every word of relation\.json, got nothing/,
+    );
+    await refused(
+      JSON.stringify({ similar: [], model: 'en_core_web_lg 3.8.0' }),
+      /similar: expected an object of lists of words, got/,
+    );
   });
 
   test('with questions: the sum of the paper', async () => {

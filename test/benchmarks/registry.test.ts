@@ -125,7 +125,7 @@ test('a name that is none of them: the error lists them, exit 2', async () => {
     .map(({ name }) => name);
   const answers = join(root, 'fixtures/eval/seed-bench/answers.jsonl');
   const cases: [string[], string][] = [
-    [['eval', 'vqa'], `vpref eval: Expected vqa to be one of: ${names}, compare, gate (see --help)\n`],
+    [['eval', 'vqa'], `vpref eval: Expected vqa to be one of: ${names}, compare, gate, published (see --help)\n`],
     [
       ['eval', 'compare', answers, answers],
       `vpref eval: --on: expected the benchmark that scores both runs (${names}), got nothing\n`,

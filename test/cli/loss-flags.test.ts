@@ -30,6 +30,7 @@ test('what a loss needs comes from its table', async () => {
     rejected: false,
     rejectedImages: false,
     label: true,
+    rejectedOrLabel: false,
     referencePoint: true,
     hyperparameters: ['beta', 'desirable-weight', 'undesirable-weight'],
   });

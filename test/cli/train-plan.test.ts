@@ -34,6 +34,11 @@ test('what excludes each other is said', () => {
   assert.throws(() => plan({ output: undefined }), /-o: expected the directory/);
   assert.throws(() => plan({ 'train-language-model': true, 'lora-r': 8 }), /exclude each other/);
   assert.throws(() => plan({ 'init-adapter': 'a', 'lora-r': 8 }), /--lora-r: is what --init-adapter says/);
+  const needsAdapter = /--lora-dropout: needs an adapter to train/;
+  assert.throws(() => plan({ 'train-language-model': true, 'lora-dropout': 0.1 }), needsAdapter);
+  assert.throws(() => plan({ 'lora-r': 0, 'train-projector': true, 'lora-dropout': 0.1 }), needsAdapter);
+  assert.equal(plan({ 'init-adapter': 'a', 'lora-dropout': 0.1 }).settings.loraDropout, 0.1);
+  assert.throws(() => plan({ 'sample-every': 2 }), /--sample-every: needs the prompts of --sample-prompts FILE/);
   assert.throws(() => plan({ method: 'sft', loss: 'ipo' }), /--loss: expected sft/);
   assert.throws(() => plan({ 'loss-on': 'all' }), /--loss-on all: is for --method sft/);
 });

@@ -11,6 +11,7 @@ import {
   assertSameTraining,
   demoModel,
   demoPairs,
+  demoPrompts,
   readRows,
   toNdjson,
 } from '../support/demo-pairs.ts';
@@ -57,6 +58,36 @@ test('1 rank x 8 = 2 ranks x 4, the live reference included; ZeRO-1 = ZeRO-0 bit
   assert.deepEqual(adapterValues(path('split')), adapterValues(path('whole')));
   const state = (out: string) => readFileSync(join(path(out), 'checkpoint-000006/optimizer.safetensors'));
   assert.deepEqual(state('split'), state('whole'));
+});
+
+test('held-out records, answers, dropout and the mean of bco: two ranks as one', { skip }, async () => {
+  const prompts = demoPrompts(3).map((record) => ({ ...record, sampling_params: { max_new_tokens: 6 } }));
+  const flags = [pairs, '--loss', 'bco', '--lora-dropout', '0.2', '--eval-every', '2', '--sample-every', '3'].concat(
+    ['--eval', write('held-out.ndjson', demoPairs(27).slice(20)), '--early-stop', '9'],
+    ['--sample-prompts', write('prompts.ndjson', prompts), '--summary', path('summary.ndjson')],
+  );
+  const alone = await one('one-watched', ...flags);
+  const both = await two('two-watched', ...flags);
+  assert.equal(both.code, 0, both.stderr);
+  assert.equal(both.rows.length, alone.rows.length);
+  for (const [index, row] of alone.rows.entries())
+    for (const [name, value] of Object.entries(row)) {
+      if (/second|bytes/.test(name)) continue;
+      const got = both.rows[index]![name];
+      if (typeof value !== 'number') assert.equal(got, value, name);
+      else
+        assert.ok(Math.abs((got as number) - value) <= 1e-4 * (1 + Math.abs(value)), `${name}: ${got}, one: ${value}`);
+    }
+  assert.equal(both.rows.filter((row) => 'eval/loss' in row).length, 3);
+  assertSameAdapter(both.dir, alone.dir);
+  const samples = (dir: string) => readRows(readFileSync(join(dir, 'samples.ndjson'), 'utf8'));
+  const answered = (dir: string) => samples(dir).map(({ step, id }) => [step, id]);
+  assert.deepEqual(answered(both.dir), answered(alone.dir));
+  assert.equal(answered(both.dir).length, 6);
+  assert.deepEqual(samples(both.dir).slice(0, 3), samples(alone.dir).slice(0, 3));
+  const cost = readRows(readFileSync(path('summary.ndjson'), 'utf8')).at(-1)!;
+  assert.equal(cost.ranks, 2);
+  assert.equal(cost.records_learnt, 20);
 });
 
 // The process of rank 1 of an mpirun.

@@ -163,7 +163,7 @@ const chain = async (script: string, out: string, env: Record<string, string>) =
     { env: { ...slurm.env, TASKS: '2', CPUS: '1', GPU: '', FORMAT: 'llava', ...env } },
   );
   await slurm.waitFor(
-    stdout.match(/ (\d+)/g)!.map((number) => number.trim()),
+    [...stdout.matchAll(/ (\d+)(?=[,;\n])/g)].map(([, number]) => number!),
     180,
   );
   const said = readdirSync(path(out, 'logs')).map((name) => `${name}: ${text(out, 'logs', name)}`);
@@ -196,4 +196,35 @@ test('the judged chain: one rate-limited annotate job between array and training
   });
   assert.equal(readRows(text('li2024/graded.ndjson')).length, 24, said);
   assert.ok(existsSync(path('li2024/adapter/adapter_model.safetensors')), said);
+});
+
+test('the rounds: a job a round, gated, the second from the adapter of the first', { skip }, async () => {
+  const test = join(root, 'fixtures/demo/data/test');
+  const head = (name: string, count: number) =>
+    writeFileSync(path(name), `${readFileSync(join(test, name), 'utf8').split('\n').slice(0, count).join('\n')}\n`);
+  head('pope_random.json', 20);
+  head('captions.jsonl', 10);
+  const settings = {
+    ...{
+      ROUNDS: '2',
+      IMPORT: '--turns 1 --limit 24',
+      SAMPLE: '--max-new-tokens 12 --threads 1',
+      POPE: path('pope_random.json'),
+    },
+    ...{ POPE_IMAGES: join(test, 'images'), CAPTIONS: path('captions.jsonl') },
+    ...{ LORA: '--lora-r 8 --lora-alpha 16', TRAIN: '--batch-size 8 --threads 1', GATE: "--require 'pope.score >= 0'" },
+  };
+  const said = await chain('rounds.sh', 'rounds', settings);
+  assert.match(text('rounds/report.html'), /<html/, said);
+  assert.deepEqual([text('rounds/round-2.from'), text('rounds/round-2.best')], ['1\n', '2\n'], said);
+  const config = JSON.parse(text('rounds/round-2.adapter/adapter_config.json'));
+  assert.equal(config.r, 8);
+  // A round that is worse: its job fails, and the one after it never starts.
+  const bad = { ...settings, ROUNDS: '3', GATE: "--require 'pope.score >= 101'" };
+  const stopped = await chain('rounds.sh', 'bad-rounds', bad);
+  assert.match(stopped, /round 1 is worse than round 0/);
+  assert.deepEqual(
+    [existsSync(path('bad-rounds/round-1.scores.ndjson')), existsSync(path('bad-rounds/round-2.from'))],
+    [true, false],
+  );
 });

@@ -42,6 +42,7 @@ const config = (out: string) => JSON.parse(readFileSync(join(path(out), 'adapter
 for (const [name, flags] of Object.entries({
   patterns: ['--lora-pattern', 'layers\\.0\\..*q_proj=2:6', '--lora-pattern', 'mlp\\.\\w+=4'],
   regex: ['--lora-targets', '/.*\\.layers\\.0\\.(self_attn\\.[qv]|mlp\\.down)_proj/'],
+  dropout: ['--lora-dropout', '0.5'],
 }))
   test(`${name}: score with the adapter gives the figures of the run`, { skip }, async () => {
     const { code, stdout, stderr } = await train(name, ...flags);
@@ -61,13 +62,14 @@ for (const [name, flags] of Object.entries({
     const mean = sums.reduce((total, sum) => total + sum, 0) / sums.length;
     assert.ok(Math.abs(mean - (evaluated['eval/logps/chosen'] as number)) < 1e-4);
     const shapes = readShapes(path(name));
-    const { rank_pattern, alpha_pattern, target_modules } = config(name);
+    const { rank_pattern, alpha_pattern, target_modules, lora_dropout } = config(name);
+    assert.equal(lora_dropout, name === 'dropout' ? 0.5 : 0);
     if (name === 'patterns') {
       assert.deepEqual(rank_pattern, { 'layers\\.0\\..*q_proj': 2, 'mlp\\.\\w+': 4 });
       assert.deepEqual(alpha_pattern, { 'layers\\.0\\..*q_proj': 6 });
       for (const [module, rank] of shapes)
         assert.equal(rank, /layers\.0\.self_attn\.q_proj/.test(module) ? 2 : /mlp/.test(module) ? 4 : 8, module);
-    } else {
+    } else if (name === 'regex') {
       assert.deepEqual([...shapes.keys()].map((module) => module.slice(module.indexOf('layers.'))).sort(), [
         'layers.0.mlp.down_proj',
         'layers.0.self_attn.q_proj',
@@ -83,6 +85,7 @@ test('targets and patterns that match nothing, or go with no adapter, are refuse
     [['--lora-pattern', 'c_attn=4'], /--lora-pattern: expected the end of a target's module path/],
     [['--lora-pattern', 'q_proj'], /--lora-pattern: expected REGEX=R or REGEX=R:ALPHA/],
     [['--lora-pattern', 'q_proj=0'], /with a rank in 1\.\.8192, got q_proj=0/],
+    [['--lora-dropout', '1'], /--lora-dropout: expected a number below 1, got 1/],
   ] as const) {
     const { code, stderr } = await train('refused', ...flags);
     assert.equal(code, 2);

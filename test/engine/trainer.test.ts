@@ -37,5 +37,8 @@ test('what a loss reads', { skip: withoutEngine }, async () => {
   assert.deepEqual(await fields('orpo'), ['rejected']);
   assert.deepEqual(await fields('mdpo'), ['reference', 'rejected', 'rejectedImages']);
   assert.deepEqual(await fields('kto'), ['reference', 'label', 'referencePoint']);
+  assert.deepEqual(await fields('bco'), ['reference', 'rejectedOrLabel']);
+  assert.deepEqual(await fields('sigmoid:0.8,bco:0.2,sft:1'), ['reference', 'rejected']);
+  assert.deepEqual(await fields('bco,sft:0.1'), ['reference', 'rejected']);
   await assert.rejects(lossNeeds('dpo'), /loss: expected one of/);
 });

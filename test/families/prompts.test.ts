@@ -9,11 +9,21 @@ import { imageSize } from '../../src/pixels/image-size.ts';
 import { loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { expandImages, imageIds, promptIds, responseIds } from '../../src/text/prompt-ids.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
-import { FAMILY_FIXTURES, goldenPrompts, goldenRows, referenceRuns } from '../support/families.ts';
+import { fixtureDir, fixtureImage, goldenPrompts, goldenRows, OWN_TILES, referenceRuns } from '../support/families.ts';
 
-for (const name of ['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'])
+for (const name of [
+  'qwen2',
+  'qwen3',
+  'mistral',
+  'llava_next',
+  'smolvlm',
+  'qwen2_vl',
+  'qwen2_5_vl',
+  'qwen3_vl',
+  ...OWN_TILES,
+])
   test(`${name}: texts, prompt ids and answer ids`, async () => {
-    const dir = `${FAMILY_FIXTURES}/${name}/ckpt`;
+    const dir = `${fixtureDir(name)}/ckpt`;
     const { family, plan } = await readFamilyPlan(dir);
     const { vision } = family;
     const tokenizer = await loadTokenizer(dir);
@@ -22,7 +32,7 @@ for (const name of ['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm', 'qwen2
       loadChatTemplate('auto', dir, tokenizer, { ...(marks && { image: marks }), args });
     const template = await load();
     const image = vision && { id: tokenizer.tokenId(vision.imageToken)!, token: vision.imageToken };
-    const prompts = goldenPrompts(vision ? 'vlm' : 'text');
+    const prompts = goldenPrompts(name);
     for (const row of goldenRows(name)) {
       const turns = promptTurns(prompts.get(row.id)!, row.images.length, marks ?? { onOwnLine: false }) as Turn[];
       const prompt = promptIds(turns, row.images.length, template, tokenizer, image);
@@ -34,7 +44,7 @@ for (const name of ['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm', 'qwen2
       }
       const expansions = await Promise.all(
         row.images.map(async (file) => {
-          const size = await imageSize(`${FAMILY_FIXTURES}/images/${file}`);
+          const size = await imageSize(fixtureImage(name, file));
           return imageIds(
             vision!.expansion(size, plan!),
             referenceRuns(name, size, vision!.cropSizes(size, plan!), plan!),

@@ -7,7 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { VprefRecord } from '../../src/records/record.ts';
-import { FAMILY_FIXTURES, goldenPrompts, goldenRows } from '../support/families.ts';
+import {
+  FAMILY_FIXTURES,
+  fixtureDir,
+  fixtureImage,
+  goldenPrompts,
+  goldenRows,
+  OWN_TILES,
+} from '../support/families.ts';
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 import { readSafetensors } from '../support/safetensors.ts';
@@ -24,9 +31,9 @@ const FLAGS = ['--dtype', 'f32', '--device', 'cpu', '--threads', '1'];
 const folder = mkdtempSync(join(tmpdir(), 'vpref-training-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'])
+for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', ...OWN_TILES])
   test(`${name}: a DPO step with pictures`, { skip: withoutEngine }, async (t) => {
-    const dir = `${FAMILY_FIXTURES}/${name}`;
+    const dir = fixtureDir(name);
     const model = ['--model', `${dir}/ckpt`, ...FLAGS];
     const adapter = `${dir}/adapter`;
     const dpo: Dpo = JSON.parse(readFileSync(`${dir}/dpo.json`, 'utf8'));
@@ -109,14 +116,14 @@ for (const name of ['qwen2_vl', 'qwen2_5_vl'])
   });
 
 function pairsOf(name: string, dpo: Dpo): VprefRecord[] {
-  const prompts = goldenPrompts('vlm');
+  const prompts = goldenPrompts(name);
   const rows = goldenRows(name);
   return dpo.pairs.map(({ id }) => {
     const { images, answers } = rows.find((row) => row.id === id)!;
     const [chosen, rejected] = answers.map(({ text }) => text) as [string, string];
     return {
       id,
-      images: images.map((file) => `${process.cwd()}/${FAMILY_FIXTURES}/images/${file}`),
+      images: images.map((file) => `${process.cwd()}/${fixtureImage(name, file)}`),
       prompt: prompts.get(id)!,
       chosen,
       rejected,

@@ -50,7 +50,7 @@ describe('flags in examples exist', () => {
       assert.deepEqual(lines.flatMap(unknownFlags), []);
     });
   const prose = readdirSync(join(root, 'man/prose')).map((name) => `man/prose/${name}`);
-  for (const path of [...prose, 'README.md'])
+  for (const path of [...prose, 'README.md', 'GUIDE.md'])
     test(path, () => assert.deepEqual(commandLines(readFileSync(join(root, path), 'utf8')).flatMap(unknownFlags), []));
 });
 
@@ -62,8 +62,9 @@ describe('the scripts in examples/', () => {
       .map((name) => `examples/${folder}/${name}`),
   );
   const graphs = readdirSync(join(root, 'examples/make')).map((name) => `examples/make/${name}`);
-  // rounds.sh leaves all work to rounds.mk.
-  for (const path of [...scripts.filter((name) => !name.endsWith('/rounds.sh')), 'examples/demo.sh', ...graphs])
+  // rounds.sh and papers.sh leave all work to their graphs; papers-demo.mk holds settings.
+  const callers = [...scripts, ...graphs].filter((name) => !/\/(rounds\.sh|papers\.sh|papers-demo\.mk)$/.test(name));
+  for (const path of [...callers, 'examples/demo.sh'])
     test(`${path}: every flag in it exists`, () => {
       const text = readFileSync(join(root, path), 'utf8').replaceAll('$(VPREF)', 'vpref').replace(/\\\n/g, ' ');
       const lines = text.split('\n').filter((line) => !line.startsWith('#') && !/\$VPREF|^ *title /.test(line));
@@ -230,6 +231,21 @@ function sandbox(): string {
     'seva.metrics.ndjson',
     { step: 1, loss: 0.69, 'rewards/margins': 0 },
     { step: 2, loss: 0.6, 'rewards/margins': 0.2 },
+  );
+  mkdirSync(join(folder, 'runs'));
+  for (const [k, run] of ['a', 'b'].entries()) {
+    write(`runs/${run}.metrics.ndjson`, { step: 1, loss: 0.69 - k / 10 }, { step: 2, loss: 0.6 - k / 10 });
+    write(`runs/${run}.summary.ndjson`, {
+      summary: 'train',
+      settings: { beta: 0.1 + k, output: `runs/${run}` },
+      seconds: 2,
+      steps: 2,
+      pairs: 4,
+    });
+  }
+  write(
+    'rows.ndjson',
+    ...[100, 500].map((step) => ({ benchmark: 'pope', split: 'all', n: 10, score: 80 + step / 100, params: { step } })),
   );
   for (const name of ['scores', 'before.scores', 'after.scores'])
     write(`${name}.ndjson`, { benchmark: 'pope', split: 'all', n: 10, score: 86.1 });

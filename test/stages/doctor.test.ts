@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-// Covers src/stages/doctor.ts src/stages/doctor/examine-images.ts
+// Covers src/stages/doctor.ts src/stages/doctor/examine-images.ts src/stages/doctor/examine-step.ts
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -56,7 +56,36 @@ test('doctor says what is planned beside the weights', { skip: withoutEngine }, 
   assert.equal(code, 0);
   const rows = stdout.trimEnd().split('\n');
   const { detail } = rows.map((line) => JSON.parse(line)).find(({ check }) => check === 'weights');
-  assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*step arena: [1-9]\d* MiB for \d+ rows of f32/);
+  assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*KV slab: [1-9]\d* MiB for \d+ rows/);
+  assert.match(detail, /step arena: [1-9]\d* MiB for \d+ rows of f32/);
+});
+
+test('doctor says what a training step takes, and what is not done', { skip: withoutEngine }, async () => {
+  const run = async (...flags: string[]) => {
+    const { code, stdout, stderr } = await runCli(['doctor', '--model', ...flags]);
+    const rows = stdout.split('\n').filter(Boolean);
+    const detail = (name: string) => rows.map((line) => JSON.parse(line)).find(({ check }) => check === name)?.detail;
+    return { code, stderr, step: detail('step') as string, limits: detail('limits') as string };
+  };
+  const activations = ({ step }: { step: string }) => {
+    const [, value, unit] = /activations ([\d.]+) (KiB|MiB)/.exec(step)!;
+    return Number(value) * (unit === 'MiB' ? 1024 : 1);
+  };
+  const picture = ['--image', 'fixtures/families/images/big.png'];
+  const qwen = await run('fixtures/families/qwen2_5_vl/ckpt', ...picture);
+  assert.match(qwen.step, /^one pair, a prompt of 80 tokens \(16 of a picture\), two responses of 60, LoRA rank 128: /);
+  assert.match(qwen.limits, /video is not read/);
+  const longer = ['--prompt-tokens', '300', '--response-tokens', '90', '--lora-r', '4'];
+  const other = await run('fixtures/families/qwen2_5_vl/ckpt', ...picture, ...longer);
+  assert.match(other.step, /a prompt of 300 tokens \(16 of a picture\), two responses of 90, LoRA rank 4: /);
+  assert.ok(activations(other) > activations(qwen));
+  assert.match((await run('fixtures/tiny-text')).step, /a prompt of 64 tokens without a picture/);
+  // LLaVA's pictures all take as many.
+  const short = await run('fixtures/tiny-mha', '--prompt-tokens', '16');
+  assert.equal(short.code, 2);
+  assert.match(short.stderr, /--prompt-tokens: expected more than the picture's 16, got 16/);
+  const alone = await runCli(['doctor', '--lora-r', '4']);
+  assert.match(alone.stderr, /--lora-r: expected --model beside it, got none/);
 });
 
 test('doctor tells the sizes and tokens of pictures', { skip: withoutEngine }, async () => {

@@ -23,6 +23,28 @@ export function squarePlan(mode: 'pad' | 'crop', size: number, cropSize: number)
 
 export const FAMILY_FIXTURES = 'fixtures/families';
 
+/** Checkpoints of scripts/goldens/tile_families.py: FAMILY-VARIANT, below own-tiles. */
+export const OWN_TILES = [
+  'smolvlm-one',
+  'smolvlm-whole',
+  'idefics3-bos',
+  'idefics3-odd',
+  'llava_next-vicuna',
+  'llava_next-mistral',
+] as const;
+
+const isOwn = (name: string) => (OWN_TILES as readonly string[]).includes(name);
+
+/** The family of a tiny checkpoint, by its model type. */
+export const familyOfFixture = (name: string): string => name.split('-')[0]!;
+
+/** Where a tiny checkpoint with its goldens stands. */
+export const fixtureDir = (name: string): string => `${FAMILY_FIXTURES}/${isOwn(name) ? `own-tiles/${name}` : name}`;
+
+/** A picture of its prompts. */
+export const fixtureImage = (name: string, file: string): string =>
+  `${FAMILY_FIXTURES}/${isOwn(name) ? 'own-tiles/' : ''}images/${file}`;
+
 /** What transformers made of a prompt (fixtures/families/NAME/golden.json). */
 export interface GoldenRow {
   id: string;
@@ -42,19 +64,26 @@ export interface GoldenRow {
 }
 
 export function goldenRows(name: string): GoldenRow[] {
-  return JSON.parse(readFileSync(`${FAMILY_FIXTURES}/${name}/golden.json`, 'utf8'));
+  return JSON.parse(readFileSync(`${fixtureDir(name)}/golden.json`, 'utf8'));
 }
 
-/** The prompt of each golden row, by id. */
-export function goldenPrompts(kind: 'text' | 'vlm'): Map<string, Message[]> {
-  const lines = readFileSync(`${FAMILY_FIXTURES}/prompts-${kind}.ndjson`, 'utf8').trim().split('\n');
+const TEXT_FAMILIES = ['qwen2', 'qwen3', 'mistral'];
+
+/** The prompt of each golden row of a tiny checkpoint, by id. */
+export function goldenPrompts(name: string): Map<string, Message[]> {
+  const kind = TEXT_FAMILIES.includes(name) ? 'text' : 'vlm';
+  const file = isOwn(name) ? 'own-tiles/prompts' : `prompts-${kind}`;
+  const lines = readFileSync(`${FAMILY_FIXTURES}/${file}.ndjson`, 'utf8').trim().split('\n');
   return new Map(lines.map((line) => JSON.parse(line)).map(({ id, messages }) => [id, messages]));
 }
 
 /** Lengths of an image's runs of rows by the reference's arithmetic, where no engine is at hand that gives them. */
 export function referenceRuns(name: string, size: Size, crops: Size[], plan: ImagePlan): number[] {
-  if (name === 'llava_next') return [anyresRows(size, plan as AnyresPlan)];
-  if (name === 'smolvlm') return crops.map(() => 4);
+  const family = familyOfFixture(name);
+  const config = JSON.parse(readFileSync(`${fixtureDir(name)}/ckpt/config.json`, 'utf8'));
+  const { image_size: tile, patch_size: patch } = config.vision_config;
+  if (family === 'llava_next') return [anyresRows(size, plan as AnyresPlan, tile / patch)];
+  if (family === 'smolvlm' || family === 'idefics3') return crops.map(() => (tile / patch / config.scale_factor) ** 2);
   const side = name === 'qwen3_vl' ? 32 : 28;
   return crops.map(({ height, width }) => (height / side) * (width / side));
 }
@@ -62,9 +91,8 @@ export function referenceRuns(name: string, size: Size, crops: Size[], plan: Ima
 type AnyresPlan = ImagePlan & { pinpoints: [number, number][]; side: number };
 
 // Source: LlavaNextProcessor._get_number_of_features.
-function anyresRows({ height, width }: Size, { pinpoints, side }: AnyresPlan): number {
+function anyresRows({ height, width }: Size, { pinpoints, side }: AnyresPlan, patches: number): number {
   const best = bestResolution({ height, width }, pinpoints);
-  const patches = side / 14;
   let [high, wide] = [(best.height / side) * patches, (best.width / side) * patches];
   const round = (value: number) => Math.trunc(Number(value.toFixed(7)));
   if (width / height > wide / high) high -= 2 * Math.floor((high - round(height * (wide / width))) / 2);

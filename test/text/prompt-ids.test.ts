@@ -111,3 +111,19 @@ test('a response never changes the ids of its prompt', async () => {
     }
   }
 });
+
+test("a video's token in a prompt or a response is refused by name", async () => {
+  const dir = 'fixtures/families/qwen2_5_vl/ckpt';
+  const tokenizer = await loadTokenizer(dir);
+  const marks = { mark: '<|vision_start|><|image_pad|><|vision_end|>', onOwnLine: false };
+  const template = await loadChatTemplate('auto', dir, tokenizer, { image: marks });
+  const token = '<|video_pad|>';
+  const tokens = { id: tokenizer.tokenId('<|image_pad|>')!, token: '<|image_pad|>' };
+  const known = { ...tokens, video: { id: tokenizer.tokenId(token)!, token } };
+  const turns = (text: string): Turn[] => [{ role: 'user', content: [{ type: 'text', text }] }];
+  const refused = /expected text without <\|video_pad\|> \(pictures alone, no video\), got one/;
+  assert.throws(() => promptIds(turns(`See <|vision_start|>${token}`), 0, template, tokenizer, known), refused);
+  const prompt = promptIds(turns('See.'), 0, template, tokenizer, known);
+  assert.throws(() => responseIds(prompt, `A ${token}`, tokenizer, known), refused);
+  assert.ok(responseIds(prompt, 'A video', tokenizer, known).length > 1);
+});

@@ -6,6 +6,7 @@
 
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.cuh"
+#include "backend/cuda/philox.cuh"
 #include "backend/cuda/softmax.cuh"
 
 namespace vpref::cuda {
@@ -24,17 +25,7 @@ __device__ float key_value(unsigned key) { return __uint_as_float(key & 0x800000
 // The uniform word of a row, as core/philox.h draws it.
 __device__ unsigned philox_word(const SampleParams& p) {
   unsigned c[4] = {p.position, p.branch, unsigned(p.stream), unsigned(p.stream >> 32)};
-  unsigned k0 = unsigned(p.seed), k1 = unsigned(p.seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const unsigned high0 = __umulhi(0xD2511F53u, c[0]), low0 = 0xD2511F53u * c[0];
-    const unsigned high1 = __umulhi(0xCD9E8D57u, c[2]), low1 = 0xCD9E8D57u * c[2];
-    c[0] = high1 ^ c[1] ^ k0;
-    c[1] = low1;
-    c[2] = high0 ^ c[3] ^ k1;
-    c[3] = low0;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
+  philox4x32(p.seed, c);
   return c[0];
 }
 

@@ -7,6 +7,7 @@ namespace vpref {
 
 LossValue sigmoid_loss(const Preference&, const LossOptions&);
 LossValue sigmoid_norm_loss(const Preference&, const LossOptions&);
+LossValue bco_loss(const Preference&, const LossOptions&);
 LossValue bco_pair_loss(const Preference&, const LossOptions&);
 LossValue hinge_loss(const Preference&, const LossOptions&);
 LossValue robust_loss(const Preference&, const LossOptions&);

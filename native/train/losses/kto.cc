@@ -10,7 +10,7 @@ LossValue kto_loss(const Preference& p, const LossOptions& o) {
   LossValue out;
   const double sign = p.label ? 1 : -1;
   const double weight = p.label ? o.desirable_weight : o.undesirable_weight;
-  const double s = sigmoid(sign * o.beta * (log_ratio(p.chosen) - p.kl));
+  const double s = sigmoid(sign * o.beta * (log_ratio(p.chosen) - p.points.kl));
   out.loss = weight * (1 - s);
   out.d_chosen = -weight * sign * o.beta * s * (1 - s);
   return out;

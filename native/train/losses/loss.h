@@ -21,13 +21,19 @@ struct Branch {
   int64_t num_tokens = 0;
 };
 
+// What is known of a step's rows before any of them has a loss; carries no gradient.
+struct StepPoints {
+  double kl = 0;           // kto: the batch's reference point z_0 >= 0
+  double reward_mean = 0;  // bco: delta, the running mean of all rewards
+};
+
 // The branches of one record.
 struct Preference {
   Branch chosen;                            // or the only answer of an unpaired record
   std::span<const Branch> rejected;         // [K]; empty for unpaired records
   std::span<const Branch> rejected_images;  // [J] the chosen text under damaged images; mdpo only
-  bool label = true;                        // kto: desirable?
-  double kl = 0;                            // kto: the batch's reference point z_0 >= 0, carries no gradient
+  bool label = true;                        // kto, and bco without rejected answers: desirable?
+  StepPoints points;
 };
 
 struct LossOptions {
@@ -76,7 +82,9 @@ struct LossInfo {
   bool needs_rejected = true;
   bool needs_rejected_images = false;
   bool needs_label = false;
-  bool needs_reference_point = false;  // Preference::kl
+  bool needs_reference_point = false;  // StepPoints::kl
+  bool needs_reward_mean = false;      // StepPoints::reward_mean
+  bool takes_both = false;             // pairs, and answers with a label
   bool needs_smoothing = false;        // label_smoothing above 0
   std::array<Hyperparameter, 3> reads = {};
   std::string_view source = {};  // paper and equation

@@ -3,11 +3,12 @@
 
 namespace vpref {
 
-double Objective::share(const LossRow& row, double kl, const LossTotals& totals, std::span<double> slopes) const {
+double Objective::share(const LossRow& row, const StepPoints& points, const LossTotals& totals,
+                        std::span<double> slopes) const {
   if (row.weight == 0) return 0;  // also where it is all there is to divide by
   const std::span<const Branch> all(row.branches);
   const auto num_rejected = size_t(row.num_rejected);
-  const Preference preference{all[0], all.subspan(1, num_rejected), all.subspan(1 + num_rejected), row.label, kl};
+  const Preference preference{all[0], all.subspan(1, num_rejected), all.subspan(1 + num_rejected), row.label, points};
   LossOptions own = options;
   if (row.beta > 0) own.beta = row.beta;
   double loss = 0;
@@ -24,13 +25,13 @@ double Objective::share(const LossRow& row, double kl, const LossTotals& totals,
   return loss;
 }
 
-double Objective::mean(std::span<const LossRow> rows, double kl) const {
+double Objective::mean(std::span<const LossRow> rows, const StepPoints& points) const {
   LossTotals totals;
   for (const LossRow& row : rows) totals.add(row.weight, row.branches[0].num_tokens);
   double loss = 0;
   for (const LossRow& row : rows) {
     std::vector<double> slopes(row.branches.size());
-    loss += share(row, kl, totals, slopes);
+    loss += share(row, points, totals, slopes);
   }
   return loss;
 }

@@ -33,10 +33,9 @@ struct Objective {
   LossOptions options;
 
   // The row's share of the objective; its derivative with respect to each policy sum is added to slopes [1+K+J].
-  // kl: the reference point of kto.
-  double share(const LossRow& row, double kl, const LossTotals& totals, std::span<double> slopes) const;
+  double share(const LossRow& row, const StepPoints& points, const LossTotals& totals, std::span<double> slopes) const;
   // Of all rows together, nothing else counted.
-  double mean(std::span<const LossRow> rows, double kl) const;
+  double mean(std::span<const LossRow> rows, const StepPoints& points) const;
 };
 
 }  // namespace vpref

@@ -3,7 +3,7 @@
 // vectors which other words of it are near. Source: junyangwang0410/AMBER inference.py.
 import { type English, isEnglishTables, readEnglish } from '../../python/nltk/english.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
-import { describeValue } from '../../records/field.ts';
+import { describeValue, isObject } from '../../records/field.ts';
 import type { EvalFile } from '../scoring/file.ts';
 import type { AmberLabel } from './label.ts';
 
@@ -14,8 +14,14 @@ export interface AmberTables {
   vocabulary: ReadonlySet<string>;
   /** Words that are in any picture. */
   safe: ReadonlySet<string>;
-  /** Word -> words of the vocabulary that are near it; undefined: no such table. */
-  similar: ReadonlyMap<string, ReadonlySet<string>> | undefined;
+  /** undefined: no such table. */
+  similar: Similar | undefined;
+}
+
+/** Which words of the vocabulary are near each other, by which vectors. */
+interface Similar {
+  model: string;
+  near: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
 /** What a description names. */
@@ -44,12 +50,13 @@ export function readAmberTables(files: readonly EvalFile[]): AmberTables {
       `amber: descriptions are read with tables; --tables: expected ${missing.join(', ')}, got none`,
     );
   const associations = readLists(relation.object!, relation.path);
+  const vocabulary = new Set([...associations].flatMap(([word, others]) => [word, ...others]));
   return {
     english: readEnglish(englishFile.object!, englishFile.path),
     associations,
-    vocabulary: new Set([...associations].flatMap(([word, others]) => [word, ...others])),
+    vocabulary,
     safe: new Set(safeFile.rows.map(({ value }) => (value.names as string[])[0]!)),
-    similar: similarFile && readSimilar(similarFile),
+    similar: similarFile && readSimilar(similarFile, vocabulary),
   };
 }
 
@@ -63,9 +70,23 @@ function readLists(object: Record<string, unknown>, source: string): Map<string,
   );
 }
 
-function readSimilar({ object, path }: EvalFile): Map<string, Set<string>> {
-  const lists = readLists(object!.similar as Record<string, unknown>, path);
-  return new Map([...lists].map(([word, others]) => [word, new Set(others)]));
+/** Its large vectors are AMBER's: by others, or over other words, the figures would be none that anybody prints. */
+function readSimilar({ object, path }: EvalFile, vocabulary: ReadonlySet<string>): Similar {
+  const at = { source: path, line: 1 };
+  const { similar, model } = object!;
+  if (typeof model !== 'string' || !/^en_core_web_lg \S/.test(model))
+    throw new RecordError(
+      at,
+      'model',
+      'en_core_web_lg and its version (scripts/tables/amber_similar.py)',
+      describeValue(model),
+    );
+  if (!isObject(similar)) throw new RecordError(at, 'similar', 'an object of lists of words', describeValue(similar));
+  const lists = readLists(similar, path);
+  for (const word of vocabulary)
+    if (!lists.has(word))
+      throw new RecordError(at, `similar.${word}`, 'a list for every word of relation.json', 'nothing');
+  return { model, near: new Map([...lists].map(([word, others]) => [word, new Set(others)])) };
 }
 
 /** The nouns of the text that the vocabulary has. */
@@ -82,7 +103,7 @@ function knownNouns(text: string, { english, vocabulary }: AmberTables): string[
 export function describe(text: string, label: AmberLabel, tables: AmberTables): Named {
   const truth = spread(label.truth, label, tables);
   const hallu = spread(label.hallu, label, tables);
-  const isNear = (noun: string) => (word: string) => tables.similar?.get(noun)?.has(word) === true;
+  const isNear = (noun: string) => (word: string) => tables.similar?.near.get(noun)?.has(word) === true;
   const nouns = knownNouns(text, tables);
   const covered = new Set<number>();
   const imagined = new Set<number>();

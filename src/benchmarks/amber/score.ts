@@ -18,8 +18,8 @@ interface AmberQuestion extends Joined<AmberLabel> {
   said: 'yes' | 'no' | undefined;
   /** Of a description. */
   named: Named | undefined;
-  /** Whether the description's nouns were held against near words too. */
-  hasSimilar: boolean;
+  /** Whose vectors said which words are near the description's nouns; undefined: nobody's. */
+  similar: string | undefined;
 }
 
 const ATTRIBUTES = ['state', 'number', 'action'];
@@ -57,7 +57,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
         isScored,
         said: isScored && !isText ? readYesNo(answer.text, options) : undefined,
         named: isText ? describe(answer.text, label, tables!) : undefined,
-        hasSimilar: tables?.similar !== undefined,
+        similar: tables?.similar?.model,
       };
     });
     const others = questions.filter((one) => one.isScored && isQuestion(one) && one.said === undefined).length;
@@ -97,7 +97,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
       ...questionFigures,
       ...described,
       ...{ n: scored.length, score, printed: undefined },
-      ...officialNames({ amber_score: score }, texts[0]!.hasSimilar),
+      ...officialNames({ amber_score: score }, texts[0]!.similar),
       ...{ ci95: null, clusters: clusterCount(scored) },
       ...states,
     };
@@ -156,8 +156,8 @@ function yesNoFigures(part: readonly AmberQuestion[], split: string, { parse }: 
 }
 
 /** Without near words a figure is not the official one, and does not go by its name. */
-function officialNames(figures: Readonly<Record<string, number | null>>, hasSimilar: boolean) {
-  if (hasSimilar) return figures;
+function officialNames(figures: Readonly<Record<string, number | null>>, similar: string | undefined) {
+  if (similar !== undefined) return figures;
   return Object.fromEntries(Object.entries(figures).map(([name, value]) => [`exact_${name}`, value]));
 }
 
@@ -172,7 +172,7 @@ function descriptionFigures(part: readonly AmberQuestion[], { parse }: EvalOptio
   const clean = named.filter(({ hallucinated }) => hallucinated === 0).length;
   const numTruths = sumOf(part, ({ label }) => label.truth.length);
   const numImagined = sumOf(part, ({ label }) => label.hallu.length);
-  const hasSimilar = part[0]!.hasSimilar;
+  const { similar } = part[0]!;
   const figures = {
     chair: printed(chair),
     cover: printed(raw(count('covered'), numTruths)),
@@ -183,8 +183,8 @@ function descriptionFigures(part: readonly AmberQuestion[], { parse }: EvalOptio
     n: part.length,
     score: finite(chair),
     ...(isOfficial && { printed: printed(chair) }),
-    ...officialNames(figures, hasSimilar),
-    similar: hasSimilar ? 'table' : 'none',
+    ...officialNames(figures, similar),
+    similar: similar ?? 'none',
     ...clusteredInterval(
       part.map(({ label, named }) => ({ cluster: label.cluster, sums: [named!.hallucinated, named!.nouns] })),
       ([hallucinated, nouns]) => (100 * hallucinated!) / nouns!,

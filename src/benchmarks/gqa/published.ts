@@ -3,6 +3,11 @@
 import { publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all'], {
+    'SeVa-7B, step 500': [61.1],
+    'SeVa-7B, step 800': [60.7],
+    'SeVa-7B, moco': [60.9],
+  }),
   ...publishedRows('SeVa table 2', ['all'], {
     'BLIP-2 (FLAN-T5)': [41],
     'InstructBLIP (Vicuna-13B)': [49.5],

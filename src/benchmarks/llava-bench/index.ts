@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Benchmark } from '../benchmark.ts';
 import { llavaBenchQuestions } from './import.ts';
-import { published } from './published.ts';
+import { drawn, published } from './published.ts';
 import { scoreLlavaBench } from './score.ts';
 
 export const llavaBench: Benchmark = {
@@ -11,4 +11,5 @@ export const llavaBench: Benchmark = {
   import: llavaBenchQuestions,
   score: scoreLlavaBench,
   published,
+  drawn,
 };

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Li et al. 2024, 2402.10884.
 // SeVa: Zhu et al. 2024, 2404.10501.
-import { publishedRows } from '../published.ts';
+import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all'], {
+    'SeVa-7B, step 500': [70.7],
+    'SeVa-7B, step 800': [72.2],
+    'SeVa-7B, moco': [72.5],
+  }),
   ...publishedRows('SeVa table 2', ['all'], {
     'BLIP-2 (FLAN-T5)': [38.1],
     'InstructBLIP (Vicuna-7B)': [60.9],
@@ -22,4 +27,8 @@ export const published = [
     'Rejection sampling': [70.6],
     DPO: [79.1],
   }),
+];
+
+export const drawn: readonly DrawnFigure[] = [
+  { source: 'SeVa figure 5', shows: 'wins and losses of SeVa against LLaVA-1.5, and lengths' },
 ];

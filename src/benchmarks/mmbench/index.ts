@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Benchmark } from '../benchmark.ts';
 import { mmbenchQuestions } from './import.ts';
-import { published } from './published.ts';
+import { drawn, published } from './published.ts';
 import { scoreMMBench } from './score.ts';
 
 export const mmbench: Benchmark = {
@@ -11,4 +11,5 @@ export const mmbench: Benchmark = {
   import: mmbenchQuestions,
   score: scoreMMBench,
   published,
+  drawn,
 };

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Li et al. 2024, 2402.10884.
 // SeVa: Zhu et al. 2024, 2404.10501.
-import { publishedRows } from '../published.ts';
+import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all', 'all (cn)'], {
+    'SeVa-7B, step 500': [64.7, 58.8],
+  }),
   ...publishedRows('SeVa table 1', ['all', 'all (cn)'], {
     'LLaVA-1.5-7B': [64.3, 58.3],
     'SeVa-7B, flip': [64.4, 58.3],
@@ -51,4 +54,8 @@ export const published = [
     'Rejection sampling': [67.6],
     DPO: [66.8],
   }),
+];
+
+export const drawn: readonly DrawnFigure[] = [
+  { source: 'SeVa figure 2', shows: 'MMBench with augmented pictures, no training' },
 ];

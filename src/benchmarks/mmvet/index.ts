@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Benchmark } from '../benchmark.ts';
 import { mmvetQuestions } from './import.ts';
-import { published } from './published.ts';
+import { drawn, published } from './published.ts';
 import { scoreMMVet } from './score.ts';
 
 export const mmvet: Benchmark = {
@@ -11,4 +11,5 @@ export const mmvet: Benchmark = {
   import: mmvetQuestions,
   score: scoreMMVet,
   published,
+  drawn,
 };

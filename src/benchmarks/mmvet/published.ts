@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Li et al. 2024, 2402.10884.
 // SeVa: Zhu et al. 2024, 2404.10501.
-import { publishedRows } from '../published.ts';
+import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all'], {
+    'SeVa-7B, step 500': [35.5],
+  }),
   ...publishedRows('SeVa table 1', ['all', 'rec', 'ocr', 'know', 'gen', 'spat', 'math'], {
     'LLaVA-1.5-7B': [30.5, 35.7, 21.9, 17.4, 19.7, 24.7, 7.7],
     'SeVa-7B, flip': [33.7, 37.2, 26.4, 21.8, 23.9, 29.1, 7.7],
@@ -74,4 +77,10 @@ export const published = [
     'LLaVA-1.5-7B': [30.5],
     'DPO (7B)': [39.8],
   }),
+];
+
+export const drawn: readonly DrawnFigure[] = [
+  { source: 'SeVa figure 2', shows: 'MM-Vet with augmented pictures, no training' },
+  { source: 'SeVa figure 7 (b)', shows: 'MM-Vet by noise step', by: 'step' },
+  { source: 'SeVa figure 5', shows: 'wins and losses of SeVa against LLaVA-1.5, and lengths' },
 ];

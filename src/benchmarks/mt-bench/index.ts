@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Benchmark } from '../benchmark.ts';
 import { mtBenchQuestions } from './import.ts';
-import { published } from './published.ts';
+import { drawn, published } from './published.ts';
 import { scoreMTBench } from './score.ts';
 
 export const mtBench: Benchmark = {
@@ -11,4 +11,5 @@ export const mtBench: Benchmark = {
   import: mtBenchQuestions,
   score: scoreMTBench,
   published,
+  drawn,
 };

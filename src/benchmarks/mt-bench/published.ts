@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Li et al. 2024, 2402.10884.
-import { publishedRows } from '../published.ts';
+import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
   ...publishedRows('Li et al. main table', ['all'], {
@@ -25,4 +25,13 @@ export const published = [
     'LLaVA-1.5-13B, noisy image': [5.92],
     'DPO, noisy image': [6.63],
   }),
+];
+
+export const drawn: readonly DrawnFigure[] = [
+  {
+    source: 'Li et al. data scale',
+    shows: "MT-Bench by share of the data: beyond Vicuna's 6.57 below 75 %",
+    by: 'share',
+  },
+  { source: 'Li et al. label noise', shows: 'MT-Bench by share of pairs turned round', by: 'flip' },
 ];

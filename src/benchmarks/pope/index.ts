@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Benchmark } from '../benchmark.ts';
 import { popeQuestions } from './import.ts';
-import { published } from './published.ts';
+import { drawn, published } from './published.ts';
 import { scorePope } from './score.ts';
 
 export const pope: Benchmark = {
@@ -11,4 +11,5 @@ export const pope: Benchmark = {
   import: popeQuestions,
   score: scorePope,
   published,
+  drawn,
 };

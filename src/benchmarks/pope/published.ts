@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Li et al. 2024, 2402.10884.
 // SeVa: Zhu et al. 2024, 2404.10501.
-import { publishedRows } from '../published.ts';
+import { type DrawnFigure, publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['all'], {
+    'SeVa-7B, step 500': [86.8],
+  }),
   ...publishedRows('SeVa table 1', ['all', 'random', 'popular', 'adversarial'], {
     'LLaVA-1.5-7B': [85.9, 89.5, 86.7, 81.7],
     'SeVa-7B, flip': [86.7, 89.2, 87.1, 83.9],
@@ -46,4 +49,8 @@ export const published = [
     'Rejection sampling': [88.3],
     DPO: [87],
   }),
+];
+
+export const drawn: readonly DrawnFigure[] = [
+  { source: 'SeVa figure 2', shows: 'POPE with augmented pictures, no training' },
 ];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Benchmark } from '../benchmark.ts';
+import { drawn } from './published.ts';
 import { scoreRewards } from './score.ts';
 
 export const rewards: Benchmark = {
@@ -7,4 +8,5 @@ export const rewards: Benchmark = {
   paper: 'Rafailov et al. 2023, 2305.18290 eq. 5',
   scored: 'reward accuracy and margin of pairs',
   score: scoreRewards,
+  drawn,
 };

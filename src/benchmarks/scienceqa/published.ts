@@ -3,6 +3,11 @@
 import { publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['image'], {
+    'SeVa-7B, step 500': [67.4],
+    'SeVa-7B, step 800': [67.5],
+    'SeVa-7B, moco': [67.1],
+  }),
   ...publishedRows('SeVa table 2', ['image'], {
     'BLIP-2 (FLAN-T5)': [61],
     'InstructBLIP (Vicuna-7B)': [60.5],

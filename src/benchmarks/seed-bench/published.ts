@@ -3,6 +3,11 @@
 import { publishedRows } from '../published.ts';
 
 export const published = [
+  ...publishedRows('SeVa README', ['image'], {
+    'SeVa-7B, step 500': [65.8],
+    'SeVa-7B, step 800': [65.8],
+    'SeVa-7B, moco': [65.5],
+  }),
   ...publishedRows('SeVa table 2', ['image'], {
     'BLIP-2 (FLAN-T5)': [46.4],
     'InstructBLIP (Vicuna-7B)': [53.4],

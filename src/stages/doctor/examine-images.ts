@@ -5,6 +5,7 @@ import type { Policy } from '../../engine/policy.ts';
 import { imageSize } from '../../pixels/image-size.ts';
 import { imageIds } from '../../text/prompt-ids.ts';
 import type { ModelTokenizer } from '../../text/tokenizer.ts';
+import type { StepPicture } from './examine-step.ts';
 
 /** A model that takes images, in memory. */
 export interface ImageModel {
@@ -20,6 +21,19 @@ export function describeImages({ family, plan, policy }: ImageModel): string {
   if (!vision.hasOneSize) return vision.describe(plan);
   const crops = vision.cropSizes({ height: 1, width: 1 }, plan);
   return `${vision.describe(plan)}, ${policy.layout({ ...crops[0]!, crops }).numRows} tokens each`;
+}
+
+/** A picture's place in a prompt; undefined: of any picture, where all take the same. Throws PixelError as describePicture does. */
+export async function pictureOf(
+  file: string | undefined,
+  { family, plan, policy }: ImageModel,
+): Promise<StepPicture | undefined> {
+  const { cropSizes, hasOneSize } = family.vision!;
+  if (file === undefined && !hasOneSize) return undefined;
+  const size = file === undefined ? { height: 1, width: 1 } : await imageSize(file);
+  const crops = cropSizes(size, plan);
+  const pixelBytes = crops.reduce((sum, { height, width }) => sum + 3 * height * width, 0);
+  return { layout: policy.layout({ ...(hasOneSize ? crops[0]! : size), crops }), pixelBytes };
 }
 
 /** The tokens of one picture. Throws PixelError for what is no image or has a shape that the family does not take. */

@@ -6,10 +6,11 @@ import { isRecord } from '../../benchmarks/scoring/answers.ts';
 import { type EvalFile, parseEvalFile } from '../../benchmarks/scoring/file.ts';
 import type { EvalInput, EvalOptions, Evaluation, ScoreRow } from '../../benchmarks/scoring/score-row.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
-import { describeValue, isObject } from '../../records/field.ts';
+import { describeValue, isObject, type Place } from '../../records/field.ts';
 import { parseRecord } from '../../records/parse-record.ts';
 import { comparedRuns, compareRuns } from './compare.ts';
 import { type GateInput, type GateRow, gate, parseRequirement } from './gate.ts';
+import { besidePublished, type PublishedResult } from './published.ts';
 
 export interface EvalSettings extends EvalOptions {
   /** Name in `benchmarks`, or "compare". */
@@ -26,7 +27,7 @@ export interface EvalSettings extends EvalOptions {
 }
 
 /** All names that `eval` knows. */
-export const benchmarkNames = [...benchmarks.keys(), 'compare', 'gate'];
+export const benchmarkNames = [...benchmarks.keys(), 'compare', 'gate', 'published'];
 
 export interface GateSettings extends Pick<EvalSettings, 'read'> {
   /** Paths of score rows. */
@@ -52,19 +53,31 @@ export async function gateFiles({ answers, baselines, requirements, read }: Gate
   if (requirements.length === 0)
     throw new UsageError("gate: expected --require 'BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]', got none");
   const parsed = requirements.map(parseRequirement);
-  const load = async (paths: string[]) => (await Promise.all(paths.map((path) => scoreRows(path, read)))).flat();
+  const load = async (paths: string[]) => (await loadScores(paths, read)).map(({ value }) => value);
   const named = [...baselinePaths(baselines)].map(async ([name, paths]) => [name, await load(paths)] as const);
   return gate(await load(answers), parsed, new Map(await Promise.all(named)));
 }
 
-async function scoreRows(path: string, read: GateSettings['read']): Promise<GateInput[]> {
+/** Score rows of these files, with what the papers print beside. */
+export async function publishedFiles({
+  answers,
+  read,
+}: Pick<GateSettings, 'answers' | 'read'>): Promise<PublishedResult> {
+  return besidePublished(await loadScores(answers, read));
+}
+
+async function loadScores(paths: readonly string[], read: GateSettings['read']) {
+  return (await Promise.all(paths.map((path) => scoreRows(path, read)))).flat();
+}
+
+async function scoreRows(path: string, read: GateSettings['read']): Promise<{ value: GateInput; at: Place }[]> {
   const file = await loadFile(path, read);
   if (file.rows.length === 0) throw new UsageError(emptyFile(file.path, false));
   return file.rows.map(({ value, at }) => {
     for (const field of ['benchmark', 'split'])
       if (typeof value[field] !== 'string')
         throw new RecordError(at, field, 'a name (rows that eval wrote)', describeValue(value[field]));
-    return value as GateInput;
+    return { value: value as GateInput, at };
   });
 }
 

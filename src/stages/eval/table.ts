@@ -37,7 +37,7 @@ export function formatScoreTable(
     ...(hasModel ? [row.model ?? ''] : []),
     String(row.n),
     shortNumber(row.printed ?? row.score),
-    row.ci95 ? `${shortNumber(row.ci95[0])} - ${shortNumber(row.ci95[1])}` : '',
+    intervalText(row.ci95),
     ...[...counts, ...figures].map((name) => shortCell(row[name])),
   ]);
   const reference = publishedLines(benchmark, rows);
@@ -63,7 +63,10 @@ function publishedLines(benchmark: string, rows: readonly ScoreRow[]): string[] 
         source,
       ]),
   );
-  if (lines.length === 0) return [];
+  const drawn = (benchmarks.get(benchmark)?.drawn ?? []).map(
+    ({ source, shows }) => `${source} (${shows}) has no printed numbers`,
+  );
+  if (lines.length === 0) return drawn;
   const head = [
     'split',
     'method',
@@ -71,10 +74,11 @@ function publishedLines(benchmark: string, rows: readonly ScoreRow[]): string[] 
     ...models.map((model) => (models.length > 1 ? `difference (${model})` : 'difference')),
     'source',
   ];
-  return alignColumns([head, ...lines], new Set([0, 1, head.length - 1]));
+  return [...alignColumns([head, ...lines], new Set([0, 1, head.length - 1])), ...drawn];
 }
 
-function difference(ours: unknown, published: number): string {
+/** Ours minus theirs, with its sign; '' where ours is undefined. */
+export function difference(ours: unknown, published: number): string {
   if (typeof ours !== 'number') return '';
   const value = ours - published;
   return `${value < 0 ? '-' : '+'}${Math.abs(value).toFixed(Math.abs(published) < 10 ? 3 : 2)}`;
@@ -89,7 +93,11 @@ function shortCell(value: unknown): string {
   return typeof value === 'string' && value.length <= 40 ? value : '';
 }
 
-function shortNumber(value: unknown): string {
+export function intervalText(ci95: unknown): string {
+  return Array.isArray(ci95) ? `${shortNumber(ci95[0])} - ${shortNumber(ci95[1])}` : '';
+}
+
+export function shortNumber(value: unknown): string {
   if (typeof value !== 'number') return '-';
   if (Number.isInteger(value)) return String(value);
   return Math.abs(value) < 10 ? value.toFixed(3) : value.toFixed(2);
@@ -116,7 +124,7 @@ function columnBlocks(rows: readonly string[][], { numFixed, width }: { numFixed
 const GAP = 2;
 
 /** Columns padded to their widest cell; those in `left` to the left. */
-function alignColumns(rows: readonly string[][], left: ReadonlySet<number>): string[] {
+export function alignColumns(rows: readonly string[][], left: ReadonlySet<number>): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>
     row

@@ -1,61 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a report shows, gathered from NDJSON rows of any kind: metric rows of train, score rows of eval, records of every stage.
 import type { VprefRecord } from '../../records/record.ts';
+import { byCharts } from './by.ts';
+import { ClaimSection } from './claims.ts';
 import { CurveSection } from './curves.ts';
-import type { JsonObject, ReportData, RowSection, ScoreLine } from './data.ts';
+import type { JsonObject, ReportData } from './data.ts';
 import { FileSection } from './files.ts';
+import { ImageList } from './images.ts';
 import { JudgeSection } from './judges.ts';
 import { PairSection } from './pairs.ts';
+import { RunSection } from './runs.ts';
+import { SampleSection } from './samples.ts';
+import { ScoreSection } from './scores.ts';
 import { StageSection } from './stages.ts';
 
 /** Gathers rows; `finish` gives the page's data. */
 export class ReportCollector {
   readonly #curves = new CurveSection();
+  readonly #runs = new RunSection();
   readonly #scores = new ScoreSection();
   readonly #stages = new StageSection();
   readonly #files = new FileSection();
   readonly #judges = new JudgeSection();
+  readonly #images = new ImageList();
+  readonly #samples = new SampleSection(this.#images);
   readonly #pairs: PairSection;
+  readonly #claims: ClaimSection;
 
   constructor({ maxPairs }: { maxPairs: number }) {
-    this.#pairs = new PairSection(maxPairs);
+    this.#pairs = new PairSection(maxPairs, this.#images);
+    this.#claims = new ClaimSection(maxPairs, this.#images);
   }
 
-  /** Takes a row of the file `run`; returns false when it is nothing that a report knows. */
+  /** Takes a row of the run that its file is of; returns false when it is nothing that a report knows. */
   add(run: string, row: JsonObject): boolean {
-    if ([this.#curves, this.#scores, this.#stages].some((section) => section.take(run, row))) return true;
+    // A summary of train is a row of both tables.
+    const isRun = this.#runs.take(run, row);
+    if ([this.#curves, this.#samples, this.#scores, this.#stages].some((section) => section.take(run, row)) || isRun)
+      return true;
     if (typeof row.id !== 'string' || !('prompt' in row)) return false;
-    for (const section of [this.#files, this.#judges, this.#pairs]) section.take(run, row as VprefRecord);
+    for (const section of [this.#files, this.#judges, this.#pairs, this.#claims]) section.take(run, row as VprefRecord);
     return true;
   }
 
-  finish(title: string): ReportData {
-    const { pairs, images, numPairsLeftOut } = this.#pairs.data();
+  /** Throws UsageError for a parameter of `by` that no score row has. */
+  finish(title: string, by: readonly string[] = []): { data: ReportData; notes: string[] } {
     const { judges, judgePairs } = this.#judges.data();
-    return {
+    const charts = by.map((param) => byCharts(param, this.#scores.all));
+    const samples = this.#samples.data();
+    const data = {
       title,
+      runs: this.#runs.table(this.#curves.trainings(), this.#scores.all),
       curves: this.#curves.data(),
+      byCharts: charts.flatMap((one) => one.charts),
       scores: this.#scores.data(),
-      ...{ pairs, images },
+      samples,
+      pairs: this.#pairs.data(),
+      checked: this.#claims.data(),
+      images: this.#images.all(),
       files: this.#files.data(),
       ...{ judges, judgePairs },
       stages: this.#stages.data(),
-      numPairsLeftOut,
+      leftOut: {
+        curves: this.#curves.numLeftOut,
+        scores: this.#scores.numLeftOut,
+        samples: this.#samples.numLeftOut,
+        pairs: this.#pairs.numLeftOut,
+        checked: this.#claims.numLeftOut,
+      },
     };
-  }
-}
-
-/** Score rows of eval, as they are. */
-class ScoreSection implements RowSection<ScoreLine[]> {
-  readonly #scores: ScoreLine[] = [];
-
-  take(run: string, row: JsonObject): boolean {
-    if (typeof row.benchmark !== 'string' || !('split' in row)) return false;
-    this.#scores.push({ ...row, run, benchmark: row.benchmark, split: String(row.split) });
-    return true;
-  }
-
-  data(): ScoreLine[] {
-    return this.#scores;
+    return { data, notes: [...this.#curves.notes(), ...charts.flatMap((one) => one.notes)] };
   }
 }

@@ -1,24 +1,87 @@
 // SPDX-License-Identifier: Apache-2.0
-// Curves: the metric rows of train.
-import type { Curves, JsonObject, RowSection } from './data.ts';
+// Curves: the metric rows of train, with what it warned of and how it ended.
+import type { Curves, JsonObject, Mark, RowSection } from './data.ts';
+
+/** Points of all runs together and of one, which is more than a chart has pixels, and runs whose curves the page holds. */
+const MAX_POINTS = 20_000;
+const MAX_POINTS_OF_RUN = 2000;
+const MAX_RUNS = 40;
+
+/** What train wrote of one run. */
+export interface Training {
+  name: string;
+  /** By step; a step and the evaluation of its state are one row. */
+  rows: JsonObject[];
+  marks: Mark[];
+  end?: JsonObject;
+}
+
+interface Gathered {
+  rows: Map<number, JsonObject>;
+  marks: Mark[];
+  end?: JsonObject;
+  /** Steps that stand in the file twice with another loss: not of one run, resumed or not. */
+  numConflicts: number;
+}
 
 export class CurveSection implements RowSection<Curves[]> {
-  readonly #rows = new Map<string, Map<number, JsonObject>>();
+  readonly #runs = new Map<string, Gathered>();
 
   take(run: string, row: JsonObject): boolean {
-    if (typeof row.step !== 'number') return false;
-    // What a run warns of, and how it ended, are no points.
-    if (typeof row.warning === 'string' || typeof row.stop_reason === 'string') return true;
-    if (typeof row.loss !== 'number' && typeof row['eval/loss'] !== 'number') return false;
-    const rows = this.#rows.get(run) ?? new Map<number, JsonObject>();
-    this.#rows.set(run, rows);
-    // A step and the evaluation of its state are one point.
-    rows.set(row.step, { ...rows.get(row.step), ...row });
+    const { step, warning, message, stop_reason: reason } = row;
+    if (typeof step !== 'number') return false;
+    if (typeof warning === 'string') {
+      const { marks } = this.#of(run);
+      // A resumed run warns again of what came after its checkpoint.
+      if (!marks.some((mark) => mark.step === step && mark.name === warning))
+        marks.push({ step, name: warning, message: typeof message === 'string' ? message : '' });
+      return true;
+    }
+    if (typeof reason === 'string') {
+      this.#of(run).end = row;
+      return true;
+    }
+    const metric = ['loss', 'eval/loss'].find((name) => typeof row[name] === 'number');
+    if (metric === undefined) return false;
+    const gathered = this.#of(run);
+    const before = gathered.rows.get(step);
+    if (typeof before?.[metric] === 'number' && before[metric] !== row[metric]) gathered.numConflicts += 1;
+    gathered.rows.set(step, { ...before, ...row });
     return true;
   }
 
+  /** Every run whole, for the table of runs. */
+  trainings(): Training[] {
+    return [...this.#runs].map(([name, { rows, marks, end }]) => ({
+      name,
+      rows: [...rows.values()].sort(byStep),
+      marks: [...marks].sort((a, b) => a.step - b.step),
+      ...(end && { end }),
+    }));
+  }
+
+  notes(): string[] {
+    const mixed = [...this.#runs].filter(([, { numConflicts }]) => numConflicts > 0);
+    return mixed.map(
+      ([name, { numConflicts }]) =>
+        `${name}: ${numConflicts} steps stand there twice with different losses: the rows of two runs? The later ones are shown`,
+    );
+  }
+
   data(): Curves[] {
-    return [...this.#rows].map(([name, rows]) => curvesOf(name, [...rows.values()].sort(byStep)));
+    const trainings = this.trainings().filter(({ rows }) => rows.length > 0);
+    const maxPoints = Math.min(MAX_POINTS_OF_RUN, Math.floor(MAX_POINTS / Math.min(trainings.length, MAX_RUNS)));
+    return trainings.slice(0, MAX_RUNS).map((training) => curvesOf(training, maxPoints));
+  }
+
+  get numLeftOut(): number {
+    return Math.max(0, this.trainings().filter(({ rows }) => rows.length > 0).length - MAX_RUNS);
+  }
+
+  #of(run: string): Gathered {
+    const known = this.#runs.get(run) ?? { rows: new Map(), marks: [], numConflicts: 0 };
+    this.#runs.set(run, known);
+    return known;
   }
 }
 
@@ -26,12 +89,48 @@ function byStep(a: JsonObject, b: JsonObject): number {
   return (a.step as number) - (b.step as number);
 }
 
-/** Columns of every numeric metric but step and epoch, in the order the run first wrote them. */
-function curvesOf(name: string, rows: readonly JsonObject[]): Curves {
+// Figures of the run, not of the step: they have their place in the table of runs.
+const NOT_CURVES = new Set(['step', 'epoch', 'eval/best_step', 'eval/seconds']);
+
+/** Columns of every numeric metric, in the order the run first wrote them. */
+function curvesOf({ name, rows: all, marks, end }: Training, maxPoints: number): Curves {
+  const rows = thinned(all, maxPoints);
   const keys = new Set<string>();
   for (const row of rows)
     for (const [key, value] of Object.entries(row))
-      if (typeof value === 'number' && key !== 'step' && key !== 'epoch') keys.add(key);
+      if (typeof value === 'number' && !NOT_CURVES.has(key)) keys.add(key);
   const column = (key: string) => rows.map((row) => (typeof row[key] === 'number' ? (row[key] as number) : null));
-  return { name, keys: [...keys], columns: [column('step'), ...[...keys].map(column)] };
+  const { best_step: step, best_metric: key } = end ?? {};
+  return {
+    name,
+    keys: [...keys],
+    columns: [column('step'), ...[...keys].map(column)],
+    numSteps: all.length,
+    ...(marks.length > 0 && { marks }),
+    ...(typeof step === 'number' && typeof key === 'string' && { best: { step, key } }),
+  };
+}
+
+/** At most `max` rows and those with an evaluation: of each stretch of steps those with the lowest and the highest loss, so that no spike is lost. */
+function thinned(rows: readonly JsonObject[], max: number): readonly JsonObject[] {
+  if (rows.length <= max) return rows;
+  const length = Math.ceil((2 * rows.length) / max);
+  const kept = new Set<JsonObject>([rows[0]!, rows.at(-1)!]);
+  for (const row of evenly(
+    rows.filter((row) => typeof row['eval/loss'] === 'number'),
+    max,
+  ))
+    kept.add(row);
+  for (let from = 0; from < rows.length; from += length) {
+    const stretch = rows.slice(from, from + length).filter((row) => typeof row.loss === 'number');
+    const loss = (row: JsonObject) => row.loss as number;
+    for (const isLess of [(a: number, b: number) => a < b, (a: number, b: number) => a > b])
+      if (stretch.length > 0) kept.add(stretch.reduce((best, row) => (isLess(loss(row), loss(best)) ? row : best)));
+  }
+  return rows.filter((row) => kept.has(row));
+}
+
+function evenly<T>(values: readonly T[], max: number): readonly T[] {
+  const every = Math.ceil(values.length / max);
+  return every <= 1 ? values : values.filter((_, index) => index % every === 0);
 }

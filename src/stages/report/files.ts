@@ -2,7 +2,7 @@
 // Files: how many records each holds, by what they carry.
 import type { VprefRecord } from '../../records/record.ts';
 import type { FileCounts, RecordSection } from './data.ts';
-import { isPair } from './pairs.ts';
+import { isPair } from './pair-record.ts';
 
 export class FileSection implements RecordSection<FileCounts[]> {
   readonly #files = new Map<string, FileCounts>();

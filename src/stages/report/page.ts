@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// One self-contained HTML file: data, style, plotting library and script inside, nothing fetched.
+// One self-contained HTML file: data, style and scripts inside, nothing fetched.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RunError } from '../../records/error.ts';
 import type { ReportData } from './data.ts';
 
+/** In the order in which the browser runs them. */
+const SCRIPTS = [
+  'dom.js',
+  'chart.js',
+  'runs.js',
+  'curves.js',
+  'scores.js',
+  'diff.js',
+  'browse.js',
+  'pairs.js',
+  'answers.js',
+  'tables.js',
+  'main.js',
+];
+
 /** The page for `data`; `pictures` are data: URIs by image index, null where there is none. */
 export async function reportPage(data: ReportData, pictures: readonly (string | null)[]): Promise<string> {
   const assets = assetsDir();
-  const uplot = dirname(createRequire(import.meta.url).resolve('uplot/package.json'));
-  const [css, script, plotCss, plotScript] = await Promise.all([
-    readFile(join(assets, 'report.css'), 'utf8'),
-    readFile(join(assets, 'report.js'), 'utf8'),
-    readFile(join(uplot, 'dist/uPlot.min.css'), 'utf8'),
-    readFile(join(uplot, 'dist/uPlot.iife.min.js'), 'utf8'),
-  ]);
+  const [css, ...scripts] = await Promise.all(
+    ['style.css', ...SCRIPTS].map((name) => readFile(join(assets, name), 'utf8')),
+  );
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -25,14 +35,12 @@ export async function reportPage(data: ReportData, pictures: readonly (string | 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${escapeHtml(data.title)}</title>
-<style>${plotCss}</style>
 <style>${css}</style>
 </head>
 <body>
 <main id="report"><noscript>This report draws itself with JavaScript.</noscript></main>
 <script type="application/json" id="data">${escapeJson({ ...data, images: undefined, pictures })}</script>
-<script>${plotScript}</script>
-<script>${script}</script>
+<script>${scripts.join('\n')}</script>
 </body>
 </html>
 `;
@@ -50,9 +58,9 @@ function escapeJson(value: unknown): string {
   );
 }
 
-/** assets/ of the package, whether it runs bundled or from its sources. */
+/** assets/report/ of the package, whether it runs bundled or from its sources. */
 function assetsDir(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== dirname(folder); folder = dirname(folder))
-    if (existsSync(join(folder, 'assets', 'report.js'))) return join(folder, 'assets');
+    if (existsSync(join(folder, 'assets', 'report', 'main.js'))) return join(folder, 'assets', 'report');
   throw new RunError('install', 'the folder assets/ of the program is missing');
 }

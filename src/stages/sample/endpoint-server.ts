@@ -170,6 +170,6 @@ function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
   const cut = cutAtStop(whole, stop);
   if (cut === whole) return whole;
   // The sum is of more than what is left.
-  const { logps: _, numTokens: __, ...rest } = cut;
+  const { logps: _, numTokens: __, perTokenLogps: ___, tokens: ____, ...rest } = cut;
   return { ...rest, finishReason: 'stop' };
 }

@@ -160,7 +160,7 @@ function answered(branch: Branch, choice: ChatChoice): Branch {
 
 function response(branch: Branch, sampling: EndpointSampling): Response {
   const { choice, turns } = branch;
-  const made: Response & { endpoint_logps?: number } = {
+  const made: Response = {
     text: turns.at(-1)!,
     ...(turns.length > 1 ? { turns } : {}),
     view: branch.view,
@@ -169,7 +169,12 @@ function response(branch: Branch, sampling: EndpointSampling): Response {
     seed: branch.seed,
   };
   // Not `logps`: a server leaves the end token out, and its own temperature may be in.
-  if (branch.logps !== undefined) made.endpoint_logps = branch.logps;
+  if (branch.logps !== undefined) {
+    made.endpoint_logps = branch.logps;
+    // Of the last turn, as `text`.
+    made.endpoint_per_token_logps = choice!.perTokenLogps!;
+    made.endpoint_tokens = choice!.tokens!;
+  }
   if (choice!.numTokens !== undefined) made.num_tokens = choice!.numTokens;
   return made;
 }

@@ -28,6 +28,7 @@ import { rowsOfRank, stepRows, trainingLength } from './order.ts';
 import { computeReference, everyRanks } from './reference.ts';
 import { prepareTrainRow, referenceSums } from './rows.ts';
 import { identityDigest, recordsDigest, renderingSettings, runIdentity } from './run-identity.ts';
+import { Samples } from './samples.ts';
 
 /** Where a run is. */
 export type TrainProgress =
@@ -42,6 +43,13 @@ export interface HeldOutInput {
   patience: number;
   /** What says which state the run ends in; absent without patience: the last. */
   metric?: EvalMetric | undefined;
+}
+
+export interface SampleInput {
+  /** Prompts that the model of the moment answers. */
+  rows: Row[];
+  /** Steps between two rounds of answers; absent: an epoch's. */
+  every?: number | undefined;
 }
 
 /** What came of a run that was not stopped. */
@@ -68,6 +76,8 @@ export interface TrainOptions {
   startsAtReference: boolean;
   /** Rows that are not trained on, and what is done with their metrics. */
   heldOut?: HeldOutInput | undefined;
+  /** Answered while training, into DIR/samples.ndjson. */
+  samples?: SampleInput | undefined;
   /** File for the first step's gradients; the run ends after writing it when there are no steps to do. */
   saveGradients?: string | undefined;
   stop: AbortSignal;
@@ -106,7 +116,11 @@ export async function* train(
     earlyStop: held.patience,
     keepBest: held.metric,
   };
-  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering, ...evaluation };
+  const answered = options.samples && {
+    samplePrompts: recordsDigest(options.samples.rows),
+    sampleEvery: options.samples.every,
+  };
+  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering, ...evaluation, ...answered };
   const run = runIdentity(rows, settings, others, context.fingerprint);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
@@ -174,6 +188,17 @@ export async function* train(
         }),
       warn: warnInRow,
     });
+  const samples =
+    options.samples &&
+    new Samples({
+      dir,
+      rows: options.samples.rows,
+      every: options.samples.every ?? stepsPerEpoch,
+      totalSteps: settings.totalSteps,
+      seed: settings.seed,
+      context,
+      isStopped: async () => (await isStopped()) > 0,
+    });
   if (from !== undefined) {
     const { history, cost } = await restoreCheckpoint(from, trainer, run);
     if (cost !== undefined) costs.restore(cost);
@@ -181,6 +206,7 @@ export async function* train(
     options.note(`going on after step ${trainer.stepsDone} (${from})`);
   }
 
+  await samples?.start(trainer, trainer.stepsDone, from === undefined);
   options.onStart?.(trainer.stepsDone, from !== undefined && (heldOut?.history.has(trainer.stepsDone) ?? true));
 
   const load = (step: number) => Promise.all(Array.from(rowsOfStep(step), withReference));
@@ -208,7 +234,7 @@ export async function* train(
       const message = isFirst ? firstRewardsWarning(figures, context.engine.info.dtype) : undefined;
       if (message !== undefined) warnInRow('first-rewards', message);
     };
-    const stepping = { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn: warnInRow };
+    const stepping = { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, samples, warnings, warn: warnInRow };
     stopped = yield* steps(trainer, load, stepping, options);
     isWhole = true;
   } finally {
@@ -244,6 +270,7 @@ interface Stepping {
   checkFirst(figures: RowFigures[]): void;
   costs: CostCount;
   heldOut: HeldOut | undefined;
+  samples: Samples | undefined;
   /** Rows of what was warned of since the last row; `warn` adds one. */
   warnings: WarningRow[];
   warn(name: string, message: string): void;
@@ -253,7 +280,7 @@ interface Stepping {
 async function* steps(
   trainer: TrainerEngine,
   load: (step: number) => Promise<TrainRow[]>,
-  { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, warnings, warn }: Stepping,
+  { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, samples, warnings, warn }: Stepping,
   {
     settings: {
       lossOptions: { beta },
@@ -274,6 +301,8 @@ async function* steps(
       if (trainer.rank === 0) yield row;
     }
     if (trainer.rank === 0) yield* warnings.splice(0);
+    if (samples?.isDue(trainer.stepsDone, heldOut?.history.isOver === true) && !(await samples.run(trainer)))
+      return Math.max(1, await isStopped());
     if (saveEvery > 0 && trainer.stepsDone > 0 && trainer.stepsDone % saveEvery === 0) await save();
     if (trainer.stepsDone >= totalSteps || heldOut?.history.isOver) return 0;
     const asked = await isStopped();
@@ -325,6 +354,7 @@ function metricRow(
     epoch: trainer.stepsDone / stepsPerEpoch,
     loss: result.loss,
     ...preferenceMetrics(rows, beta),
+    ...(result.rewardMean !== undefined && { delta: result.rewardMean }),
     grad_norm: result.gradNorm,
     learning_rate: result.learningRate,
     tokens_per_second: result.numTokens / seconds,

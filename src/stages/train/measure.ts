@@ -7,7 +7,7 @@ import type { ModelContext } from '../../model/context.ts';
 import { UsageError } from '../../records/error.ts';
 import { checkReference, type ReferenceSource } from './reference.ts';
 import { weightNotes } from './row-weight.ts';
-import { isTooLong, measureTrainRow, type RowOptions } from './rows.ts';
+import { isPair, isTooLong, measureTrainRow, type RowOptions } from './rows.ts';
 
 /** Rows to train on, and what decides the memory of each. */
 export interface MeasuredRows {
@@ -53,7 +53,7 @@ export async function measureRows(
       `${numUnverified} references were made by 0.1: texts and template are not verified (precompute-ref makes new ones)`,
     );
   const isEqual = ({ record: { chosen, rejected } }: Row) => [rejected ?? []].flat().some((text) => text === chosen);
-  const numEqual = needs.rejected ? measured.rows.filter(isEqual).length : 0;
+  const numEqual = measured.rows.filter((row) => isPair(row, needs) && isEqual(row)).length;
   if (numEqual > 0)
     warn(
       `${numEqual} of ${measured.rows.length} records reject the very answer they choose: such a pair teaches nothing`,

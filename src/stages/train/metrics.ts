@@ -14,6 +14,8 @@ export interface MetricRow {
   'rewards/accuracies'?: number;
   'logps/chosen'?: number;
   'logps/rejected'?: number;
+  /** bco: the mean of all rewards so far. */
+  delta?: number;
   grad_norm: number;
   learning_rate: number;
   tokens_per_second: number;
@@ -77,7 +79,7 @@ export function pairRewards(rows: readonly RowFigures[], beta: number): PairRewa
   });
 }
 
-/** Share of (chosen, rejected) pairs in which the chosen reward is the larger, averaged over rows. */
+/** Share of (chosen, rejected) pairs in which the chosen reward is the larger, averaged over pairs. */
 function accuracy(rows: readonly RowFigures[]): number {
   return mean(
     rows.map((row) => {
@@ -88,10 +90,11 @@ function accuracy(rows: readonly RowFigures[]): number {
   );
 }
 
-/** Reward and log-probability figures of a step; only log-probabilities where there is nothing rejected. */
+/** Reward and log-probability figures of the pairs of a step; the log-probability of its answers where there are none. */
 export function preferenceMetrics(rows: readonly RowFigures[], beta: number): Partial<MetricRow> {
-  const chosenLogps = mean(rows.map(({ policy }) => policy[0]!));
-  const pairs = pairRewards(rows, beta);
+  const withRejected = rows.filter(({ numRejected }) => numRejected > 0);
+  const chosenLogps = mean((withRejected.length > 0 ? withRejected : rows).map(({ policy }) => policy[0]!));
+  const pairs = pairRewards(withRejected, beta);
   if (pairs.length === 0) return { 'logps/chosen': chosenLogps };
   const chosen = mean(pairs.map((pair) => pair.chosenReward));
   const rejected = mean(pairs.map((pair) => pair.rejectedReward));
@@ -99,9 +102,9 @@ export function preferenceMetrics(rows: readonly RowFigures[], beta: number): Pa
     'rewards/chosen': chosen,
     'rewards/rejected': rejected,
     'rewards/margins': chosen - rejected,
-    'rewards/accuracies': accuracy(rows),
+    'rewards/accuracies': accuracy(withRejected),
     'logps/chosen': chosenLogps,
-    'logps/rejected': mean(rows.map((row) => mean(row.policy.slice(1, 1 + row.numRejected)))),
+    'logps/rejected': mean(withRejected.map((row) => mean(row.policy.slice(1, 1 + row.numRejected)))),
   };
 }
 

@@ -147,7 +147,7 @@ export async function everyRanks<T>(trainer: TrainerEngine, own: readonly T[]): 
 }
 
 /** Node names no path where a write fails. */
-function failedToWrite(path: string) {
+export function failedToWrite(path: string) {
   return (cause: Error): never => {
     throw new RunError('io', `${path}: could not be written: ${cause.message}`, { cause });
   };

@@ -49,12 +49,13 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   const clean = await loadImages(row, { images: row.record.images ?? [] }, plan, context);
   const turns = writtenTurns(row, clean.length, context);
   const prepared = preparePrompt(turns, clean, plan, context);
+  const asPair = isPair(row, options.needs);
   if (options.needs.label && row.record.label === undefined)
     throw new RecordError(row, 'label', 'true or false (pair --rule kto)', 'nothing');
   const base = { id: row.record.id, label: row.record.label ?? true, ...weightAndBeta(row) };
   const ref = referenceSums(row, options.needs);
   const shared = ref === undefined ? base : { ...base, ref };
-  if (!options.needs.rejected) {
+  if (!asPair) {
     const segments = answerSegments(row, turns, prepared, plan, options, context);
     return { ...shared, segments, images: prepared.images, numRejected: 0, numRejectedImages: 0 };
   }
@@ -71,10 +72,22 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   return { ...shared, segments, images, numRejected: rejected.length, numRejectedImages: damaged.length };
 }
 
+/** Whether the loss reads the record as a pair. Throws RecordError where it takes both and cannot tell, or finds neither. */
+export function isPair(row: Row, { rejected, rejectedOrLabel }: LossNeeds): boolean {
+  if (!rejectedOrLabel) return rejected;
+  const { record } = row;
+  const hasRejected = record.rejected !== undefined;
+  if (hasRejected && record.response !== undefined && record.label !== undefined)
+    throw new RecordError(row, 'rejected', 'a pair, or a response with a label', 'both');
+  if (!hasRejected && record.label === undefined)
+    throw new RecordError(row, 'label', 'true or false, or a rejected answer beside the chosen one', 'neither');
+  return hasRejected;
+}
+
 /** The record's reference sums in branch order, or undefined when one that the loss reads is missing. Throws RecordError when there are too few or many. */
 export function referenceSums({ record, ...at }: Row, needs: LossNeeds): number[] | undefined {
   if (!needs.reference) return undefined;
-  if (!needs.rejected) {
+  if (!isPair({ record, ...at }, needs)) {
     const sum = record.ref_response_logps ?? (record.response === undefined ? record.ref_chosen_logps : undefined);
     return sum === undefined ? undefined : [sum];
   }

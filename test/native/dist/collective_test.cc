@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "dist/mpi.h"
+#include "dist/phase.h"
 #ifdef VPREF_NCCL
 #include "core/memory.h"
 #include "dist/nccl.h"
@@ -120,6 +121,34 @@ TEST(CollectiveRanks, TwoByteValuesAreGathered) {
   w.start_all_gather(ctx, values.data(), kCount, DType::bf16);
   w.wait(ctx);
   for (int64_t i = 0; i < kCount; ++i) EXPECT_EQ(values[size_t(i)], uint16_t(i * 3));
+}
+
+// "code: message" of what a phase threw on this rank, or "".
+std::string end_of_phase(Collective& w, const std::function<void()>& work) {
+  try {
+    run_phase(w, work);
+  } catch (const Error& e) {
+    return e.code() + ": " + e.what();
+  }
+  return "";
+}
+
+TEST(CollectiveRanks, APhaseEndsOnAllRanksAsItEndsOnOne) {
+  Collective& w = world();
+  const bool is_last = w.rank() == w.size() - 1;
+  EXPECT_EQ(end_of_phase(w, [] {}), "");
+  const std::string failed = end_of_phase(w, [&] { check(!is_last, "config", "no room"); });
+  if (w.size() == 1)
+    EXPECT_EQ(failed, "config: no room");
+  else
+    EXPECT_EQ(failed, is_last ? cat("config: rank ", w.rank(), ": no room") : "peer: another rank failed");
+  const std::string cancelled = "cancelled: the step was cancelled; no parameter was changed";
+  EXPECT_EQ(end_of_phase(w,
+                         [&] {
+                           if (is_last) throw_cancelled();
+                         }),
+            cancelled);
+  EXPECT_EQ(end_of_phase(w, [] {}), "");
 }
 
 TEST(CollectiveRanks, ANoticeReachesTheOthersWithinItsPhase) {

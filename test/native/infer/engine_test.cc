@@ -6,6 +6,7 @@
 #include <atomic>
 #include <thread>
 
+#include "infer/score.h"
 #include "infer/stop.h"
 #include "model/load.h"
 #include "support/golden.h"
@@ -237,6 +238,27 @@ TEST_F(EngineTest, ABrokenModelFailsEveryRequestButNotTheProcess) {
   EngineOptions options = golden::options("tiny-mha");
   options.adapter_dirs = {golden::fixture("tiny-mha")};
   EXPECT_EQ(error_code([&] { Engine engine(options); }), "checkpoint");
+}
+
+// What decides how many requests go into one forward.
+TEST(Scorer, CountsWhatPromptsBeginWithAlikeOnce) {
+  constexpr int32_t kImage = 99;
+  const auto item = [](std::vector<int32_t> prompt, uint8_t pixel) {
+    Image image{.height = 1, .width = 1, .crops = {{.height = 1, .width = 1, .pixels = {pixel, 0, 0}}}};
+    ScoreRequest r{.segments = {{.token_ids = std::move(prompt), .images = {0}},
+                                {.parent = 0, .token_ids = {5, 2}, .scored = true},
+                                {.parent = 0, .token_ids = {6}, .scored = true}},
+                   .images = {image}};
+    const uint64_t key = Scorer::images_key(r);
+    return Scorer::Item{0, std::move(r), {}, key};
+  };
+  const Scorer::Item others[] = {item({1, 3, kImage, kImage, 7, 8}, 10)};
+  const auto rows = [&](const Scorer::Item& one) { return Scorer::rows_beside(others, one, kImage); };
+  EXPECT_EQ(Scorer::rows_beside({}, others[0], kImage), 7);       // the last row of a response is not computed
+  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 10)), 3);  // five rows are there
+  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 11)), 6);  // another image: two are
+  EXPECT_EQ(rows(item({4, 3, kImage, kImage, 7, 8}, 10)), 7);     // none is
+  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 8}, 10)), 1);     // all are
 }
 
 }  // namespace

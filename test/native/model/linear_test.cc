@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
+
+#include "ops/dropout.h"
+#include "ops/elementwise.h"
 
 namespace vpref {
 namespace {
@@ -145,6 +149,53 @@ TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
     }
     EXPECT_GE(bytes, size_t(kOutputs[0] * kInputs) * sizeof(float));
     EXPECT_EQ(memory.arena().used(), used);
+  }
+}
+
+// As peft: base(x) + scale B(A(dropout(x))), every pair with draws of its own, forward and backward.
+TEST(Linear, DropsWhatItsAdaptersRead) {
+  Context ctx(Device::cpu);
+  Memory memory;
+  LoraDropout dropped{0.4f, 9, memory.arena().tensor(DType::i32, {kRows, 2})};
+  for (int64_t i = 0; i < 2 * kRows; ++i) dropped.rows.as<int32_t>()[i] = int32_t(i * 77);
+  const int64_t n = kOutputs[0];
+  Linear base{memory.tensor(n, kInputs), {}, {}}, zero{memory.tensor(n, kInputs), {}, {}};
+  std::fill_n(zero.weight.as<float>(), zero.weight.numel(), 0.0f);
+  Linear all = base;
+  const Tensor x = memory.tensor(kRows, kInputs), y = memory.tensor(kRows, n), dy = memory.tensor(kRows, n),
+               dx = memory.tensor(kRows, kInputs), want = memory.tensor(kRows, n),
+               want_dx = memory.tensor(kRows, kInputs), part = memory.tensor(kRows, n),
+               part_dx = memory.tensor(kRows, kInputs), kept = memory.tensor(kRows, kInputs);
+  linear_forward(ctx, base, x, want, memory.arena());
+  linear_backward(ctx, base, dy, x, &want_dx, 0, {}, memory.arena());
+  LinearGrads grads, alone[2];
+  for (uint32_t place : {4u, 5u}) {
+    LoraPair pair{memory.tensor(kRank, kInputs), memory.tensor(n, kRank), 0.5f};
+    const Tensor da = memory.tensor(kRank, kInputs), db = memory.tensor(n, kRank);
+    grads.adapters.push_back({da, db});
+    alone[place - 4].adapters.push_back({memory.copy(da), memory.copy(db)});
+    zero.adapters = {pair};
+    const DropoutDraw draw{dropped.p, dropped.seed, place};
+    dropout(ctx, x, dropped.rows, draw, kept);
+    linear_forward(ctx, zero, kept, part, memory.arena());
+    add(ctx, part, want);
+    linear_backward(ctx, zero, dy, kept, &part_dx, 0, alone[place - 4], memory.arena());
+    dropout(ctx, part_dx, dropped.rows, draw, want_dx, /*accumulate=*/true);
+    pair.dropout = &dropped;
+    pair.place = place;
+    all.adapters.push_back(pair);
+  }
+  for (const Tensor& saved : {Tensor(), memory.tensor(kRows, 2 * kRank)}) {
+    LinearGrads own;
+    for (const LinearGrads::Lora& g : grads.adapters) own.adapters.push_back({memory.copy(g.a), memory.copy(g.b)});
+    linear_forward(ctx, std::span(&all, 1), x, y, memory.arena(), std::span(&saved, 1));
+    expect_equal(y, want);
+    linear_backward(ctx, std::span(&all, 1), dy, x, std::span(&saved, 1), &dx, 0, std::span(&own, 1), memory.arena());
+    expect_equal(dx, want_dx);
+    for (size_t i = 0; i < 2; ++i) {
+      expect_equal(own.adapters[i].a, alone[i].adapters[0].a);
+      expect_equal(own.adapters[i].b, alone[i].adapters[0].b);
+    }
   }
 }
 

@@ -190,20 +190,37 @@ TEST(Tree, RootsShareTheRowsThatTheyBeginWith) {
                                          {.parent = 0, .token_ids = {2}, .branch = 0}},
                std::vector<TreeImage>{image({2, 1}, key)}, "");
   };
-  question({7, 8}, 11);  // rows 0..6 and its answer 7
-  question({7, 9}, 12);  // another image: shares row 0 alone, its own are 8..13
+  question({7, 8}, 11);  // rows 0..6; of an answer of one token no row is left
+  question({7, 9}, 12);  // another image: shares row 0 alone, its own are 7..12
   question({7, 9}, 11);  // shares the first six rows of the first
   question({7, 8}, 11);  // is the first one whole
   const TreeBatch b = packer.take();
-  EXPECT_EQ(b.token_ids, (Ints{1, -1, -1, -1, 6, 7, 8, 2, -1, -1, -1, 6, 7, 9, 2, 9, 2, 2}));
-  EXPECT_EQ(b.positions.by_axis(), (Ints{0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7, 6, 7, 7}));
-  expect_pieces(b.images, {{0, 0, 1, 2}, {0, 2, 3, 1}, {1, 0, 8, 2}, {1, 2, 10, 1}});
-  expect_ranges(b.segments[3].ranges, {{0, 1}, {8, 6}, {14, 1}});
-  expect_ranges(b.segments[4].ranges, {{0, 6}, {15, 1}});
-  expect_ranges(b.segments[7].ranges, {{0, 7}, {17, 1}});
+  EXPECT_EQ(b.token_ids, (Ints{1, -1, -1, -1, 6, 7, 8, -1, -1, -1, 6, 7, 9, 9}));
+  EXPECT_EQ(b.positions.by_axis(), (Ints{0, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 6}));
+  expect_pieces(b.images, {{0, 0, 1, 2}, {0, 2, 3, 1}, {1, 0, 7, 2}, {1, 2, 9, 1}});
+  expect_ranges(b.segments[3].ranges, {{0, 1}, {7, 6}});
+  expect_ranges(b.segments[4].ranges, {{0, 6}, {13, 1}});
+  expect_ranges(b.segments[7].ranges, {{0, 7}});
   EXPECT_EQ(b.segments[6].row_count, 0);
-  EXPECT_EQ(b.target_rows, (Ints{6, 13, 15, 6}));
-  EXPECT_EQ(tree_attention_plan(b).spans.size(), 7u);
+  EXPECT_EQ(b.target_rows, (Ints{6, 12, 13, 6}));
+  EXPECT_EQ(b.targets, (Ints{2, 2, 2, 2}));
+  EXPECT_EQ(tree_attention_plan(b).spans.size(), 3u);
+}
+
+TEST(Tree, ScoringLeavesOutTheLastRowOfAResponseThatNothingFollows) {
+  const ModelConfig config = config_with(1);
+  const std::vector<SegmentInput> segments = {{.parent = -1, .token_ids = {1, 4}},
+                                              {.parent = 0, .token_ids = {5, 6, 2}, .branch = 0},
+                                              {.parent = 0, .token_ids = {7, 2}, .branch = 1},
+                                              {.parent = 2, .token_ids = {8, 9}, .branch = 2}};
+  TreePacker scoring(config, /*shares_prefixes=*/true), training(config, /*shares_prefixes=*/false);
+  scoring.add(segments, {}, "");
+  training.add(segments, {}, "");
+  const TreeBatch b = scoring.take(), whole = training.take();
+  EXPECT_EQ(b.token_ids, (Ints{1, 4, 5, 6, 7, 2, 8}));
+  EXPECT_EQ(whole.token_ids, (Ints{1, 4, 5, 6, 2, 7, 2, 8, 9}));
+  EXPECT_EQ(b.targets, whole.targets);
+  EXPECT_EQ(b.target_rows, (Ints{1, 2, 3, 1, 4, 5, 6}));
 }
 
 TEST(Tree, AnEqualIdIsNotAnEqualImageRow) {

@@ -9,7 +9,7 @@
 #include <random>
 
 #include "core/error.h"
-#include "train/losses/objective.h"
+#include "train/losses/reward_mean.h"
 
 namespace vpref {
 namespace {
@@ -19,8 +19,8 @@ struct Record {
   Branch chosen;
   std::vector<Branch> rejected, images;
   bool label = true;
-  double kl = 0;
-  Preference view() const { return {chosen, rejected, images, label, kl}; }
+  StepPoints points;
+  Preference view() const { return {chosen, rejected, images, label, points}; }
 };
 
 double s(double x) { return 1 / (1 + std::exp(-x)); }
@@ -71,6 +71,14 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
            const double c = o.beta * (r.chosen.policy - r.chosen.ref),
                         j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
            return -std::log(s(c)) - std::log(s(-j));
+         });
+       }},
+      {"bco",
+       [](const Record& r, const LossOptions& o) {
+         return mean_over_rejected(r, [&](int k) {
+           const double c = o.beta * (r.chosen.policy - r.chosen.ref),
+                        j = o.beta * (r.rejected[k].policy - r.rejected[k].ref);
+           return -std::log(s(c - r.points.reward_mean)) - std::log(s(r.points.reward_mean - j));
          });
        }},
       {"ipo",
@@ -154,7 +162,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
        }},
       {"kto",
        [](const Record& r, const LossOptions& o) {
-         const double x = o.beta * (r.chosen.policy - r.chosen.ref - r.kl);
+         const double x = o.beta * (r.chosen.policy - r.chosen.ref - r.points.kl);
          return r.label ? o.desirable_weight * (1 - s(x)) : o.undesirable_weight * (1 - s(-x));
        }},
       {"sft", [](const Record& r, const LossOptions&) { return -r.chosen.policy; }},
@@ -173,7 +181,7 @@ Record random_record(std::mt19937& gen, int k, int j) {
   for (int i = 0; i < k; ++i) r.rejected.push_back(branch());
   for (int i = 0; i < j; ++i) r.images.push_back(branch());
   r.label = gen() & 1;
-  r.kl = std::abs(shift(gen)) / 4;
+  r.points = {std::abs(shift(gen)) / 4, shift(gen) / 4};
   return r;
 }
 
@@ -330,8 +338,8 @@ TEST(Objective, ARowOfWeightTwoCountsAsThatRowTwice) {
     const LossRow a = loss_row(random), b = loss_row(random);
     LossRow doubled = a, nothing = loss_row(random, 0);
     doubled.weight = 2;
-    EXPECT_NEAR(objective.mean(std::vector{doubled, b, nothing}, 0), objective.mean(std::vector{a, a, b}, 0), 1e-14);
-    EXPECT_EQ(objective.mean(std::vector{nothing}, 0), 0);
+    EXPECT_NEAR(objective.mean(std::vector{doubled, b, nothing}, {}), objective.mean(std::vector{a, a, b}, {}), 1e-14);
+    EXPECT_EQ(objective.mean(std::vector{nothing}, {}), 0);
   }
 }
 
@@ -345,13 +353,13 @@ TEST(Objective, SlopesAreThoseOfTheMeanWithWeightsAndOwnBetas) {
   for (const LossRow& row : rows) totals.add(row.weight, row.branches[0].num_tokens);
   for (LossRow& row : rows) {
     std::vector<double> slopes(row.branches.size());
-    objective.share(row, 0, totals, slopes);
+    objective.share(row, {}, totals, slopes);
     for (size_t k = 0; k < slopes.size(); ++k) {
       const double step = 1e-5, here = row.branches[k].policy;
       row.branches[k].policy = here + step;
-      const double above = objective.mean(rows, 0);
+      const double above = objective.mean(rows, {});
       row.branches[k].policy = here - step;
-      const double below = objective.mean(rows, 0);
+      const double below = objective.mean(rows, {});
       row.branches[k].policy = here;
       EXPECT_NEAR(slopes[k], (above - below) / (2 * step), 1e-8);
     }
@@ -359,7 +367,64 @@ TEST(Objective, SlopesAreThoseOfTheMeanWithWeightsAndOwnBetas) {
   // The own beta is the options' for that row.
   LossRow own = rows[0], given = rows[0];
   own.beta = 0.7;
-  EXPECT_EQ(objective.mean(std::vector{own}, 0), (Objective{terms, {.beta = 0.7}}.mean(std::vector{given}, 0)));
+  EXPECT_EQ(objective.mean(std::vector{own}, {}), (Objective{terms, {.beta = 0.7}}.mean(std::vector{given}, {})));
+}
+
+// An answer with a label and its slope, by the paper's formula and its differences.
+TEST(Losses, BcoOfASingleAnswerGoesByItsLabel) {
+  std::mt19937 gen(13);
+  for (int trial = 0; trial < 50; ++trial) {
+    Record r = random_record(gen, 0, 0);
+    const LossOptions o{.beta = 0.3};
+    const auto plain = [&] {
+      const double distance = o.beta * (r.chosen.policy - r.chosen.ref) - r.points.reward_mean;
+      return -std::log(s(r.label ? distance : -distance));
+    };
+    const LossValue got = info("bco").function(r.view(), o);
+    EXPECT_NEAR(got.loss, plain(), 1e-9 * (1 + got.loss));
+    EXPECT_TRUE(got.d_rejected.empty());
+    const double at = r.chosen.policy, h = 1e-5;
+    r.chosen.policy = at + h;
+    const double up = plain();
+    r.chosen.policy = at - h;
+    EXPECT_NEAR(got.d_chosen, (up - plain()) / (2 * h), 2e-6);
+  }
+}
+
+TEST(Losses, BcoWithoutAMeanIsBcoPair) {
+  std::mt19937 gen(17);
+  Record r = random_record(gen, 3, 0);
+  r.points = {};
+  const LossValue a = info("bco").function(r.view(), {}), b = info("bco-pair").function(r.view(), {});
+  EXPECT_DOUBLE_EQ(a.loss, b.loss);
+  EXPECT_DOUBLE_EQ(a.d_chosen, b.d_chosen);
+  EXPECT_EQ(a.d_rejected.size(), b.d_rejected.size());
+}
+
+// Step by step is all at once; a row of weight two is that row twice, of weight 0 none; K rejected count as one.
+TEST(RewardMean, IsTheMeanOfAllRewards) {
+  std::mt19937 random(19);
+  const double beta = 0.2;
+  LossRow a = loss_row(random), b = loss_row(random), answer = loss_row(random), nothing = loss_row(random, 0);
+  answer.num_rejected = 0;
+  answer.branches.resize(1);
+  b.branches.push_back(b.branches[1]);
+  b.num_rejected = 2;
+  b.beta = 0.5;
+  const auto reward = [&](const LossRow& row, size_t k) {
+    return implicit_reward(row.branches[k], row.beta > 0 ? row.beta : beta);
+  };
+  const double want = (2 * (reward(a, 0) + reward(a, 1)) + reward(b, 0) + reward(b, 1) + reward(answer, 0)) / 7;
+  RewardMean mean;
+  EXPECT_EQ(mean.with({}).mean, 0);
+  a.weight = 2;
+  for (const auto& step : {std::vector{a, nothing}, std::vector{b, answer}}) {
+    RewardSums sums;
+    for (const LossRow& row : step) sums.add(row, beta);
+    mean = mean.with(sums);
+  }
+  EXPECT_NEAR(mean.mean, want, 1e-12);
+  EXPECT_EQ(mean.count, 7);
 }
 
 }  // namespace

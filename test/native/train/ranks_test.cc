@@ -122,12 +122,24 @@ TEST_P(LossOfRanks, TakeTheStepsOfOneProcess) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", "sft", "sigmoid:1,sft:0.2"),
+INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", "bco", "sft", "sigmoid:1,sft:0.2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::erase_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
                            return name;
                          });
+
+TEST(TrainRanks, DropWhatOneProcessDrops) {
+  TrainerOptions options = options_for("sigmoid", 0);
+  options.trainable.lora_dropout = 0.3;
+  RankRun one(options, single_process()), many(options, join());
+  const std::vector<float> start = one.master();
+  for (int step = 0; step < 3; ++step) {
+    const std::vector<SessionRow> rows = rows_of(5);
+    EXPECT_NEAR(many.step(rows).loss, one.step(rows).loss, 2e-5);
+  }
+  expect_same_update(many.master(), one.master(), start);
+}
 
 TEST(TrainRanks, ZeroOneIsZeroZeroBitForBit) {
   RankRun whole(options_for("sigmoid", 0), join()), split(options_for("sigmoid", 1), join());

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "model/json.h"
-#include "train/losses/loss.h"
+#include "train/losses/reward_mean.h"
 
 namespace vpref {
 namespace {
@@ -45,7 +45,7 @@ struct BatchLoss {
   std::vector<double> d_chosen, d_rejected;
 };
 
-BatchLoss loss_of(const Json& test, const std::vector<Record>& records) {
+BatchLoss loss_of(const Json& test, const std::vector<Record>& records, double reward_mean = 0) {
   const Json& options = at(test, "options");
   const auto option = [&](const char* name, double otherwise) {
     return options.find(name) ? options.find(name)->number() : otherwise;
@@ -66,8 +66,11 @@ BatchLoss loss_of(const Json& test, const std::vector<Record>& records) {
   for (const LossTerm& term : parse_losses(name, o)) {
     const double scale = term.weight / (term.info->average == Average::tokens ? num_tokens : double(records.size()));
     for (size_t i = 0; i < records.size(); ++i) {
-      const Preference p{
-          records[i].chosen, records[i].rejected, {}, records[i].label, test.find("kl") ? at(test, "kl").number() : 0};
+      const Preference p{records[i].chosen,
+                         records[i].rejected,
+                         {},
+                         records[i].label,
+                         {test.find("kl") ? at(test, "kl").number() : 0, reward_mean}};
       const LossValue v = term.info->function(p, o);
       out.loss += scale * v.loss;
       out.d_chosen[i] += scale * v.d_chosen;
@@ -100,6 +103,28 @@ TEST(TrlLosses, UnpairedAnswersGiveTrlsKto) {
   for (const Json& answer : at(golden(), "answers").array())
     answers.push_back({branch_of(answer), {}, at(answer, "label").boolean()});
   for (const Json& test : at(golden(), "kto").array()) expect_equal(test, loss_of(test, answers));
+}
+
+// Batch after batch through trl's BCOTrainer, whose loss is the mean over answers: of a pair, half of ours.
+TEST(TrlLosses, BatchesGiveTrlsBcoWithItsRunningMean) {
+  for (const Json& run : at(golden(), "bco").array()) {
+    RewardMean mean;
+    for (const Json& batch : at(run, "batches").array()) {
+      std::vector<Record> records;
+      RewardSums sums;
+      for (const Json& one : at(batch, "records").array()) {
+        Record r{branch_of(at(one, "chosen")), {}, !one.find("label") || at(one, "label").boolean()};
+        if (one.find("rejected")) r.rejected.push_back(branch_of(at(one, "rejected")));
+        LossRow row{{r.chosen}, int32_t(r.rejected.size()), r.label};
+        row.branches.insert(row.branches.end(), r.rejected.begin(), r.rejected.end());
+        sums.add(row, at(golden(), "beta").number());
+        records.push_back(std::move(r));
+      }
+      if (at(batch, "training").boolean()) mean = mean.with(sums);
+      EXPECT_NEAR(mean.mean, at(batch, "delta").number(), 1e-12);
+      expect_equal(batch, loss_of(batch, records, mean.mean));
+    }
+  }
 }
 
 // METHODS.md lists these: a new golden in which one of them is gone fails here.

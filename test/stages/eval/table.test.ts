@@ -21,6 +21,8 @@ test("the papers' figures stand in the split they are the score of", () => {
   assert.equal(score('pope', 'SeVa-7B, moco', 'random'), 89.1);
   assert.equal(score('mmvet', 'SeVa-7B, COCO 4k', 'all'), 31.2);
   assert.equal(score('mmbench', 'SeVa-7B, LoRA 512', 'all'), 65.5);
+  assert.equal(score('shr', 'SeVa-7B, step 500', 'all'), 32.7);
+  assert.equal(score('scienceqa', 'SeVa-7B, moco', 'image'), 67.1);
   assert.equal(score('consistency', 'SeVa-7B', 'temperature=0.9'), 8.255);
   assert.equal(benchmarks.get('rewards')!.published, undefined);
 });
@@ -91,5 +93,14 @@ test('a narrow terminal: figures that do not fit follow in blocks, rows without 
     '',
     'split  plausibility',
     'all           90.13',
+  ]);
+});
+
+test('what a paper draws without numbers is named below its rows', () => {
+  const row = { benchmark: 'mmvet', split: 'all', n: 218, score: 35, ci95: null };
+  assert.deepEqual(formatScoreTable('mmvet', [row]).slice(-3), [
+    'SeVa figure 2 (MM-Vet with augmented pictures, no training) has no printed numbers',
+    'SeVa figure 7 (b) (MM-Vet by noise step) has no printed numbers',
+    'SeVa figure 5 (wins and losses of SeVa against LLaVA-1.5, and lengths) has no printed numbers',
   ]);
 });

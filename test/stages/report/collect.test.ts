@@ -6,7 +6,7 @@ import { ReportCollector } from '../../../src/stages/report/collect.ts';
 const collect = (rows: Record<string, unknown>[], maxPairs = 10) => {
   const collector = new ReportCollector({ maxPairs });
   const known = rows.map((row) => collector.add('run', row));
-  return { known, data: collector.finish('title') };
+  return { known, ...collector.finish('title') };
 };
 
 test('metric rows become columns, with null where a step lacks a figure', () => {
@@ -23,17 +23,19 @@ test('metric rows become columns, with null where a step lacks a figure', () => 
         [0.7, 0.6],
         [0.1, null],
       ],
+      numSteps: 2,
     },
   ]);
 });
 
-test('a step and the evaluation of its state are one point; warnings and ends are known, and are none', () => {
+test('a step and the evaluation of its state are one point; warnings are marks, the end names the best', () => {
   const { known, data } = collect([
     { step: 0, epoch: 0, 'eval/loss': 0.69 },
     { step: 1, epoch: 0.5, loss: 0.7 },
     { step: 1, epoch: 0.5, 'eval/loss': 0.68 },
     { step: 1, warning: 'eval-worse', message: 'text' },
-    { step: 1, stop_reason: 'last-step', best_step: 1 },
+    { step: 1, warning: 'eval-worse', message: 'of the resumed run' },
+    { step: 1, stop_reason: 'last-step', best_step: 1, best_metric: 'eval/loss' },
   ]);
   assert.ok(known.every(Boolean));
   assert.deepEqual(data.curves, [
@@ -45,8 +47,31 @@ test('a step and the evaluation of its state are one point; warnings and ends ar
         [0.69, 0.68],
         [null, 0.7],
       ],
+      numSteps: 2,
+      marks: [{ step: 1, name: 'eval-worse', message: 'text' }],
+      best: { step: 1, key: 'eval/loss' },
     },
   ]);
+});
+
+test('a long run is drawn by fewer steps, with its spikes, evaluations and ends', () => {
+  const rows = Array.from({ length: 50_000 }, (_, step) => ({ step, loss: step === 31_234 ? 9 : 1 / (step + 1) }));
+  const { data } = collect([...rows, { step: 31_300, 'eval/loss': 0.5 }]);
+  const [steps, loss] = data.curves[0]!.columns;
+  assert.ok(steps!.length <= 2010 && steps!.length > 1000, `${steps!.length}`);
+  assert.equal(data.curves[0]!.numSteps, 50_000);
+  assert.deepEqual([steps![0], steps!.at(-1)], [0, 49_999]);
+  for (const step of [31_234, 31_300]) assert.ok(steps!.includes(step));
+  assert.equal(Math.max(...(loss as number[])), 9);
+});
+
+test('rows of two runs in one file are said; the rows that a resumed run repeats are not', () => {
+  const first = { step: 1, loss: 0.7, tokens_per_second: 10 };
+  assert.deepEqual(collect([first, { ...first, tokens_per_second: 11 }]).notes, []);
+  assert.match(
+    collect([first, { step: 1, loss: 0.6 }]).notes[0]!,
+    /^run: 1 steps stand there twice with different losses/,
+  );
 });
 
 test('pairs keep their texts, pictures are listed once, and the rest is counted', () => {
@@ -61,7 +86,7 @@ test('pairs keep their texts, pictures are listed once, and the rest is counted'
   });
   const { data } = collect([pair('1'), pair('2'), pair('3')], 2);
   assert.equal(data.pairs.length, 2);
-  assert.equal(data.numPairsLeftOut, 1);
+  assert.equal(data.leftOut.pairs, 1);
   assert.deepEqual(
     data.images.map(({ source }) => source),
     ['a.png'],
@@ -85,7 +110,7 @@ test('doubtful claims go with the answer that they are of, below the doubt that 
   const claimsOf = (pair: { rule: string; doubt?: number }) => {
     const collector = new ReportCollector({ maxPairs: 9 });
     collector.add('pairs', { ...record, pair });
-    return collector.finish('t').pairs[0]!.doubtfulClaims;
+    return collector.finish('t').data.pairs[0]!.doubtfulClaims;
   };
   assert.deepEqual(claimsOf({ rule: 'score' }), [[], [], [{ text: 'a cat', pYes: 0.3 }]]);
   assert.deepEqual(claimsOf({ rule: 'score', doubt: 0.95 }), [

@@ -91,7 +91,7 @@ function toTurn({ role, content }: ChatMessage): Turn {
 /** What a reply means: the number as text; anything but one finite number is a failed call. */
 export function readReward(api: RewardApi, reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
-  if (reply.status !== 200) return chatFailure(reply, json);
+  if (reply.status !== 200) return rewardFailure(reply, json);
   if (typeof json !== 'object' || json === null) return notJson(reply.body);
   const usage = readUsage(api.usage(json));
   const about = usage === undefined ? {} : { usage };
@@ -103,6 +103,17 @@ export function readReward(api: RewardApi, reply: HttpReply): Attempt {
   const hint =
     scores.length > 1 ? ` (${scores.length} numbers: a model of several classes, or one that scores each token)` : '';
   return failed('invalid', `expected one finite number, got ${got.slice(0, 80)}${hint}`, about);
+}
+
+// A server that generates has no such path, or says that its model does not do this: no other row will fare better.
+function rewardFailure(reply: HttpReply, json: unknown): Attempt {
+  const failure = chatFailure(reply, json);
+  const isOtherServer = [404, 405, 501].includes(reply.status) || /does not support/i.test(failure.message ?? '');
+  if (!isOtherServer) return failure;
+  const { message } = failure;
+  return failed('invalid', `${message} (expected a server of a reward model; a chat model judges as openai:MODEL)`, {
+    fatal: true,
+  });
 }
 
 /** Throws RunError{"image"}, the row's own, where the template of the served model has no place for an image. */

@@ -106,6 +106,10 @@ async function servedModel(server: RewardServer, { rewardApi }: JudgeOptions): P
   const wantsInfo = rewardApi === 'sglang' || (rewardApi === undefined && owner !== 'vllm');
   const info = wantsInfo ? fieldsOf(await getJson(server, `${root}/get_model_info`)) : {};
   const isSglang = typeof info.model_path === 'string';
+  if (isSglang && info.is_generation === true)
+    throw new UsageError(
+      `--judge reward:${root}: expected a server of a reward model, got SGLang serving ${info.model_path} for generation (a chat model judges as openai:MODEL --base-url ${root}/v1)`,
+    );
   const name = rewardApi ?? (isSglang ? 'sglang' : owner === 'vllm' ? 'vllm-pooling' : undefined);
   if (name === undefined)
     throw new UsageError(

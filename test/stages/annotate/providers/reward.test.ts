@@ -26,7 +26,12 @@ const record: VprefRecord = {
 type Json = Record<string, unknown>;
 
 /** A server that answers GETs from a table and POSTs by `reply`, and keeps what it was asked. */
-async function serve(context: TestContext, gets: Record<string, unknown>, reply: (body: Json) => unknown) {
+async function serve(
+  context: TestContext,
+  gets: Record<string, unknown>,
+  reply: (body: Json) => unknown,
+  status = 200,
+) {
   const calls: { method: string; path: string; body: Json; authorization: string | undefined }[] = [];
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
@@ -36,7 +41,7 @@ async function serve(context: TestContext, gets: Record<string, unknown>, reply:
     calls.push({ method: request.method!, path, body, authorization: request.headers.authorization });
     const answer = request.method === 'GET' ? gets[path] : reply(body);
     if (answer === undefined) return void response.writeHead(404).end('{"detail":"Not Found"}');
-    response.writeHead(200, { 'content-type': 'application/json' });
+    response.writeHead(request.method === 'GET' ? 200 : status, { 'content-type': 'application/json' });
     response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
   });
   await listen(server);
@@ -160,4 +165,29 @@ test('a server that does not say what it is, and flags and guides that do not fi
   await assert.rejects(rewarded(`reward:${known.url}`, {}, 'helpsteer'), /--guide helpsteer: guide reward goes with/);
   const fatal = rewarded(`reward:${known.url}`);
   await assert.rejects(fatal, /status 404/);
+});
+
+test('a server of a chat model is no reward server, and says so at its first answer', async (context) => {
+  const generating = {
+    '/v1/models': { data: [{ id: 'chat', owned_by: 'sglang' }] },
+    '/get_model_info': { model_path: 'org/chat', is_generation: true },
+  };
+  const sglang = await serve(context, generating, () => undefined);
+  await assert.rejects(
+    rewarded(`reward:${sglang.url}`),
+    /--judge reward:.*: expected a server of a reward model, got SGLang serving org\/chat for generation/,
+  );
+  // vLLM: no such path, or a model that does not do this.
+  for (const [status, answer] of [
+    [404, { detail: 'Not Found' }],
+    [400, { error: { message: 'The model does not support Pooling API', code: 400 } }],
+    [501, { error: { message: 'not implemented' } }],
+  ] as const) {
+    const { url, calls } = await serve(context, vllmModels, () => answer, status);
+    await assert.rejects(
+      rewarded(`reward:${url}`),
+      /expected a server of a reward model; a chat model judges as openai/,
+    );
+    assert.ok(calls.filter(({ method }) => method === 'POST').length <= 2);
+  }
 });

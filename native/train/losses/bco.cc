@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// BCO (Jung et al. 2024, 2404.04656 eq. 7): desirable answers above the running mean of all rewards, undesirable ones
+// below it. On pairs, and on single answers by their label; without prompts' density ratio (its sec. 3.3).
+#include "train/losses/functions.h"
+#include "train/losses/math.h"
+
+namespace vpref {
+
+namespace {
+
+// Of one answer: -log sigmoid of its reward's distance from delta, on the side where its label wants it.
+Slope answer_loss(const Branch& b, bool is_desirable, double delta, double beta) {
+  const double sign = is_desirable ? 1 : -1;
+  const double distance = sign * (implicit_reward(b, beta) - delta);
+  return {-log_sigmoid(distance), -sign * beta * sigmoid(-distance)};
+}
+
+}  // namespace
+
+LossValue bco_loss(const Preference& p, const LossOptions& o) {
+  const double delta = p.points.reward_mean;
+  if (p.rejected.empty()) {
+    const Slope s = answer_loss(p.chosen, p.label, delta, o.beta);
+    return {.loss = s.value, .d_chosen = s.derivative};
+  }
+  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+    const Slope chosen = answer_loss(c, true, delta, o.beta), rejected = answer_loss(r, false, delta, o.beta);
+    return {chosen.value + rejected.value, chosen.derivative, rejected.derivative};
+  });
+}
+
+}  // namespace vpref

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers with two columns of log-probabilities, a server's and ours, token by token, and ours under other readings of the prompt.
+import { RecordError } from '../../records/error.ts';
+import { describeValue, type Place } from '../../records/field.ts';
+import type { Response, VprefRecord } from '../../records/record.ts';
+import { isRecord } from '../scoring/answers.ts';
+import type { EvalFile } from '../scoring/file.ts';
+import type { EvalOptions } from '../scoring/score-row.ts';
+
+/** Ours as it is, among the readings. */
+export const AS_IS = 'as-is';
+
+/** One answer. */
+export interface Compared {
+  id: string;
+  cluster: string;
+  model: string;
+  /** The server cut the text into other tokens: nothing can be compared. */
+  hasOtherTokens: boolean;
+  /** Server minus ours of each token that both have, nats, by reading. */
+  differences: Map<string, number[]>;
+  /** The server drew at a temperature that its numbers may hold. */
+  temperature?: number | undefined;
+}
+
+/** The answers of all records, how many have no column of the server's, and how many records failed. */
+export function readColumns(
+  files: readonly EvalFile[],
+  options: EvalOptions,
+): { answers: Compared[]; without: number; failed: number } {
+  const answers: Compared[] = [];
+  let [without, failed] = [0, 0];
+  for (const { value, at } of files.flatMap((file) => file.rows)) {
+    if (!isRecord(value)) throw new RecordError(at, 'prompt', 'a record', 'a row of another kind');
+    const record = value as unknown as VprefRecord;
+    if (record.error !== undefined) failed += 1;
+    else
+      for (const [index, response] of (record.responses ?? []).entries()) {
+        if (options.label !== undefined && response.label !== options.label) continue;
+        if (options.view !== undefined && (response.view ?? 'original') !== options.view) continue;
+        if (response.endpoint_per_token_logps === undefined) without += 1;
+        else answers.push(compared(record, response, `responses[${index}]`, at));
+      }
+  }
+  return { answers, without, failed };
+}
+
+function compared(record: VprefRecord, response: Response, field: string, at: Place): Compared {
+  const { endpoint_per_token_logps: server, per_token_logps: ours, drift = {} } = response;
+  if (ours === undefined)
+    throw new RecordError(at, `${field}.per_token_logps`, 'our log-probabilities (written by score)', 'nothing');
+  const shared = sharedTokens(response);
+  const columns = Object.entries({ [AS_IS]: ours, ...drift });
+  for (const [name, column] of columns)
+    if (!Array.isArray(column) || column.length !== ours.length)
+      throw new RecordError(at, `${field}.drift.${name}`, `${ours.length} numbers`, describeValue(column));
+  const minus = (column: number[]) => Array.from({ length: shared ?? 0 }, (_, k) => server![k]! - column[k]!);
+  return {
+    id: record.id,
+    cluster: record.images?.[0] ?? record.group ?? record.id,
+    model: response.label ?? '',
+    hasOtherTokens: shared === undefined,
+    differences: new Map(columns.map(([name, column]) => [name, minus(column)])),
+    temperature: record.sampling?.temperature,
+  };
+}
+
+// How many tokens stand in both, from the first on: a server may leave out the end token, or give one where the length ended the answer. Undefined
+// where the tokens are others.
+function sharedTokens({
+  endpoint_per_token_logps: server,
+  endpoint_tokens: theirs,
+  per_token_logps: ours,
+  tokens,
+}: Response): number | undefined {
+  const [n, m] = [server!.length, ours!.length];
+  const shared = Math.min(n, m);
+  if (Math.abs(n - m) > 1 || shared === 0) return undefined;
+  for (let k = 0; k < shared; k += 1) if (!mayBeSame(theirs?.[k], tokens?.[k])) return undefined;
+  return shared;
+}
+
+/** Texts of one token: servers take the blank before a word off or write it, show a part of a character as something else, or give its number. */
+function mayBeSame(theirs: string | undefined, ours: string | undefined): boolean {
+  if (theirs === undefined || ours === undefined) return true;
+  if (/^token_id:\d+$/.test(theirs) || /\ufffd/.test(theirs + ours)) return true;
+  const plain = (text: string) => text.replace(/\u2581/g, ' ').replace(/^ /, '');
+  // The end token's text is often left out.
+  return plain(theirs) === plain(ours) || theirs === '';
+}

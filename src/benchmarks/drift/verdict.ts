@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// What differences of log-probabilities say. `score --drift` gives ours under several readings of the prompt and in two dtypes: the server's numbers
+// are compared with each, and the distance between our own two dtypes is the measure of what rounding does.
+import { meanOf } from '../scoring/statistics.ts';
+import { AS_IS, type Compared } from './columns.ts';
+
+export interface Verdict {
+  /** agrees, dtype:NAME, a reading's name, tokenisation, mixed, other-model; without readings: agrees, precision, differs. */
+  verdict: string;
+  /** Distance of the server's numbers from those of the reading that was found, root of the mean square, nats a token. */
+  rms: number | null;
+  /** Answers by the reading that fits them best; only where the verdict is mixed. */
+  shown?: Map<string, number>;
+}
+
+/** Rounding of a server that computes in our dtype is at most this share of what bf16 does: f32 has 16 bits more, f16 and tf32 three. */
+const SAME_DTYPE = 1 / 25;
+const HALF_DTYPE = 1 / 2.5;
+/** Another computation in bf16 is as far from f32 as ours, more or less. */
+const ROUNDING = 2;
+/** A short answer's own error against that of all: few tokens, and unlikely ones err most. */
+const ONE_ANSWER = 6;
+/** A reading is named only where it leaves less than this share of the difference. */
+const CLEARER = 1 / 2;
+/** Beside a difference that rounding may have made. */
+const MUCH_CLEARER = 1 / 5;
+/** What sums in another order and numbers written in six digits make, nats. */
+const NOTHING = 2e-5;
+
+/** Without readings: f32 against f32, and the most that rounding is taken for. */
+const AGREES_ALONE = 1e-3;
+const PRECISION_ALONE = 0.1;
+
+const DTYPE = 'dtype:';
+
+/** Of answers that have at least one token to compare. */
+export function verdictOf(answers: readonly Compared[]): Verdict {
+  const comparable = answers.filter(({ hasOtherTokens }) => !hasOtherTokens);
+  // A model that was let write a text in unusual tokens does so now and then; a server with another tokenizer always.
+  if (answers.length > 0 && comparable.length < 0.8 * answers.length) return { verdict: 'tokenisation', rms: null };
+  const names = commonReadings(comparable);
+  const own = rmsOf(comparable, AS_IS);
+  const other = names.find((name) => name.startsWith(DTYPE));
+  if (other === undefined) return withoutReadings(comparable, own);
+  const rounding = Math.max(distance(comparable, AS_IS, other), NOTHING / SAME_DTYPE);
+  const precision = dtypeOf(comparable, other, rounding);
+  const readings = names.filter((name) => name !== AS_IS && name !== other);
+  const best = least(readings, (name) => rmsOf(comparable, name));
+  const isClear = best !== undefined && best.rms <= own * (precision === undefined ? CLEARER : MUCH_CLEARER);
+  if (isClear && best.rms <= ROUNDING * rounding && own > SAME_DTYPE * rounding)
+    return { verdict: best.name, rms: best.rms };
+  const strange = comparable.filter((answer) => rmsOf([answer], AS_IS) > ONE_ANSWER * rounding);
+  if (precision !== undefined && strange.length < 0.05 * comparable.length) return { verdict: precision, rms: own };
+  return mixed(comparable, readings, rounding) ?? { verdict: 'other-model', rms: own };
+}
+
+/** Readings that every answer has; a reading that changes nothing of a prompt is not there, and ours stands for it. */
+function commonReadings(answers: readonly Compared[]): string[] {
+  return [...new Set(answers.flatMap(({ differences }) => [...differences.keys()]))];
+}
+
+function withoutReadings(answers: readonly Compared[], own: number): Verdict {
+  if (own <= AGREES_ALONE) return { verdict: 'agrees', rms: own };
+  const isRounding = own <= PRECISION_ALONE && isUnbiased(pooled(answers, AS_IS), 0);
+  return { verdict: isRounding ? 'precision' : 'differs', rms: own };
+}
+
+/** The server's dtype, `agrees` where it is ours; undefined where its numbers are farther off than rounding brings them. */
+function dtypeOf(answers: readonly Compared[], other: string, rounding: number): string | undefined {
+  const otherDtype = other.slice(DTYPE.length);
+  const exact = otherDtype === 'f32' ? other : AS_IS;
+  const rough = otherDtype === 'f32' ? AS_IS : other;
+  const named = (dtype: string) => (dtype === otherDtype || dtype === 'f16' ? `${DTYPE}${dtype}` : 'agrees');
+  const fromExact = rmsOf(answers, exact);
+  if (fromExact <= SAME_DTYPE * rounding) return named('f32');
+  if (rmsOf(answers, rough) <= SAME_DTYPE * rounding) return named('bf16');
+  if (fromExact > ROUNDING * rounding) return undefined;
+  const bias = Math.abs(meanOf(pooled(answers, exact)) - meanOf(pooled(answers, rough)));
+  if (!isUnbiased(pooled(answers, exact), bias)) return undefined;
+  return named(fromExact <= HALF_DTYPE * rounding ? 'f16' : 'bf16');
+}
+
+// Rounding goes both ways; another model likes the server's own answers less.
+function isUnbiased(differences: readonly number[], allowed: number): boolean {
+  const mean = meanOf(differences);
+  const variance = meanOf(differences.map((one) => (one - mean) ** 2));
+  return Math.abs(mean) <= 4 * Math.sqrt(variance / differences.length) + 2 * allowed;
+}
+
+/** Some answers read one way and others another: a server that drops large pictures, or one of several that differs. */
+function mixed(answers: readonly Compared[], names: readonly string[], rounding: number): Verdict | undefined {
+  const shown = new Map<string, number>();
+  const explained: Compared[] = [];
+  for (const answer of answers) {
+    const own = rmsOf([answer], AS_IS);
+    const best = own <= ROUNDING * rounding ? undefined : least(names, (name) => rmsOf([answer], name));
+    if (best !== undefined && best.rms > Math.min(ONE_ANSWER * rounding, CLEARER * own)) continue;
+    const name = best?.name ?? AS_IS;
+    shown.set(name, (shown.get(name) ?? 0) + 1);
+    explained.push(answer);
+  }
+  if (explained.length < 0.8 * answers.length || shown.size < 2) return undefined;
+  return { verdict: 'mixed', rms: null, shown };
+}
+
+function least(names: readonly string[], figure: (name: string) => number): { name: string; rms: number } | undefined {
+  const all = names.map((name) => ({ name, rms: figure(name) }));
+  return all.sort((a, b) => a.rms - b.rms)[0];
+}
+
+/** Differences of all tokens under a reading. */
+export function pooled(answers: readonly Compared[], name: string): number[] {
+  return answers.flatMap(({ differences }) => differences.get(name) ?? differences.get(AS_IS)!);
+}
+
+export function rmsOf(answers: readonly Compared[], name: string): number {
+  return Math.sqrt(meanOf(pooled(answers, name).map((one) => one * one)));
+}
+
+/** Between two of our own readings. */
+function distance(answers: readonly Compared[], a: string, b: string): number {
+  const other = pooled(answers, b);
+  return Math.sqrt(meanOf(pooled(answers, a).map((one, k) => (one - other[k]!) ** 2)));
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Under which heading --help and the manual list a flag. A flag that stands here in no group is one that its command is about: it comes first.
+
+const GROUPS = {
+  Model:
+    'model adapter endpoint key-env device dtype quantize quantize-cache template template-arg image-mode max-pixels min-pixels',
+  Sampling: 'n temperature top-p top-k max-new-tokens stop stop-repeats beams views label logps steer',
+  Loss: 'method loss beta label-smoothing simpo-gamma cpo-alpha orpo-lambda desirable-weight undesirable-weight loss-on allow-ref-mismatch',
+  LoRA: 'lora-r lora-alpha rslora lora-dropout lora-targets lora-pattern init-adapter train-projector train-language-model',
+  Schedule:
+    'lr projector-lr lr-schedule warmup-ratio warmup-steps weight-decay max-grad-norm batch-size epochs max-steps no-shuffle save-every keep-checkpoints save-gradients',
+  Evaluation: 'eval eval-every early-stop keep-best sample-every sample-prompts',
+  Requests: 'base-url concurrency rpm tpm timeout attempts max-wait max-cost prices batch batch-dir cache no-cache',
+  'Input and output': 'output resume limit seed on-error summary log progress quiet',
+  Memory: 'batch-tokens max-length on-long recompute memory-limit threads verbose',
+  Cluster: 'shard requeue ranks local-rank zero',
+} as const;
+
+export type FlagGroup = keyof typeof GROUPS;
+
+/** In the order in which they are listed. */
+export const FLAG_GROUPS = Object.keys(GROUPS) as FlagGroup[];
+
+const groupOf = new Map(
+  FLAG_GROUPS.flatMap((group) => GROUPS[group].split(' ').map((name): [string, FlagGroup] => [name, group])),
+);
+
+/** Groups of one command: elsewhere flags of these names mean another thing. */
+const ONLY: Partial<Record<FlagGroup, string>> = { Sampling: 'sample', Loss: 'train' };
+
+/** The group of a command's flag; undefined for what the command is about. */
+export function flagGroup(command: string, name: string): FlagGroup | undefined {
+  const group = groupOf.get(name);
+  return group !== undefined && (ONLY[group] ?? command) === command ? group : undefined;
+}
+
+/** A command's flags by group, the ungrouped first, in the order of the groups. */
+export function groupFlags<Flag extends { name: string }>(
+  command: string,
+  flags: readonly Flag[],
+): { group: FlagGroup | undefined; flags: Flag[] }[] {
+  return [undefined, ...FLAG_GROUPS]
+    .map((group) => ({ group, flags: flags.filter(({ name }) => flagGroup(command, name) === group) }))
+    .filter((part) => part.flags.length > 0);
+}
+
+/** The verbs by their place in the pipeline, for `vpref --help`. */
+export const STAGES: readonly { stage: string; verbs: readonly string[] }[] = [
+  { stage: 'Prompts and images', verbs: ['import', 'augment', 'mix'] },
+  { stage: 'Responses', verbs: ['sample', 'score'] },
+  { stage: 'Preferences', verbs: ['annotate', 'pair'] },
+  { stage: 'Training', verbs: ['precompute-ref', 'train', 'export'] },
+  { stage: 'Results', verbs: ['eval', 'report'] },
+  { stage: 'This machine', verbs: ['doctor'] },
+];

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What --help prints: oclif's pages, with the verbs in the order of the pipeline and the flags in groups.
+import { type Command, CommandHelp, Help } from '@oclif/core';
+import { groupFlags, STAGES } from './flag-groups.ts';
+
+class GroupedCommandHelp extends CommandHelp {
+  protected override groupFlags(flags: Command.Flag.Any[]) {
+    const groups = groupFlags(this.command.id, flags);
+    const named = groups.filter(({ group }) => group !== undefined);
+    return {
+      mainFlags: groups.find(({ group }) => group === undefined)?.flags ?? [],
+      flagGroups: Object.fromEntries(named.map((part) => [part.group!, part.flags])),
+    };
+  }
+}
+
+export default class PipelineHelp extends Help {
+  protected override CommandHelpClass = GroupedCommandHelp;
+
+  protected override formatCommands(commands: Command.Loadable[]): string {
+    return STAGES.map(({ stage, verbs }) => {
+      const rows = verbs.flatMap((verb): [string, string | undefined][] => {
+        const command = commands.find(({ id }) => id === verb);
+        return command === undefined ? [] : [[verb.padEnd(14), this.summary(command)]];
+      });
+      const body = this.renderList(rows, { indentation: 2, spacer: '\n', stripAnsi: this.opts.stripAnsi ?? false });
+      return this.section(stage.toUpperCase(), body);
+    }).join('\n\n');
+  }
+
+  protected override async showRootHelp(): Promise<void> {
+    await super.showRootHelp();
+    this.log(
+      'vpref VERB --help: flags and examples.  man vpref-VERB: all about it.  man vpref-pipelines: verbs together.',
+    );
+  }
+}

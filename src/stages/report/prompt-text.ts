@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { VprefRecord } from '../../records/record.ts';
+
+/** A prompt as it is read: a dialogue with its roles, images as <image>. */
+export function promptText({ prompt }: Pick<VprefRecord, 'prompt'>): string {
+  if (typeof prompt === 'string') return prompt;
+  return prompt
+    .map(({ role, content }) => {
+      const text =
+        typeof content === 'string'
+          ? content
+          : (content ?? []).map((part) => (part.type === 'text' ? part.text : '<image>')).join('');
+      return `${role}: ${text}`;
+    })
+    .join('\n');
+}

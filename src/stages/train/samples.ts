@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers of the moment: what the model being trained says to prompts of their own, as rows of one file, so that a run can be read over its steps.
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TrainerEngine } from '../../engine/train-requests.ts';
+import type { Row } from '../../flow/stage.ts';
+import type { ModelContext } from '../../model/context.ts';
+import { RunError } from '../../records/error.ts';
+import { promptMessages } from '../../records/prompt.ts';
+import { sample } from '../sample.ts';
+import { rowsOfRank } from './order.ts';
+import { everyRanks, failedToWrite } from './reference.ts';
+
+/** One answer; `image`: the first of the prompt. */
+export interface SampleRow {
+  step: number;
+  id: string;
+  prompt: string;
+  response: string;
+  image?: string;
+}
+
+export interface SamplesOptions {
+  /** Output directory of the run. */
+  dir: string;
+  /** Prompts. */
+  rows: readonly Row[];
+  /** Steps between two rounds of answers; the state before the first and after the last step answers too. */
+  every: number;
+  totalSteps: number;
+  seed: number;
+  context: ModelContext;
+  /** The same on all ranks. */
+  isStopped(): Promise<boolean>;
+}
+
+/** Long enough to see what an answer is like. */
+const MAX_NEW_TOKENS = 256;
+
+/** Greedy, but for what a record's sampling_params say. */
+const GREEDY = {
+  n: 1,
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  maxNewTokens: MAX_NEW_TOKENS,
+  stop: [],
+  beams: 1,
+  repetitionMaxPeriod: 0,
+  views: 'original',
+  logps: false,
+};
+
+export class Samples {
+  readonly #options: SamplesOptions;
+  readonly #path: string;
+  #done = new Set<number>();
+
+  constructor(options: SamplesOptions) {
+    this.#options = options;
+    this.#path = join(options.dir, 'samples.ndjson');
+  }
+
+  /** The run starts in the state after `step`: rows beyond it, and of a step whose rows are not all there, go. `isNew`: all do. */
+  async start(trainer: TrainerEngine, step: number, isNew: boolean): Promise<void> {
+    const kept = trainer.rank === 0 && !isNew ? await this.#wholeSteps(step) : new Map<number, string>();
+    if (trainer.rank === 0) {
+      const partial = `${this.#path}.partial`;
+      await writeFile(partial, [...kept.values()].join('')).catch(failedToWrite(partial));
+      await rename(partial, this.#path);
+    }
+    this.#done = new Set(await everyRanks(trainer, [...kept.keys()]));
+  }
+
+  isDue(step: number, isLast: boolean): boolean {
+    const { every, totalSteps } = this.#options;
+    return (step % every === 0 || step === totalSteps || isLast) && !this.#done.has(step);
+  }
+
+  /** Every rank answers its share of the prompts; rank 0 writes all. False when the run was stopped meanwhile. */
+  async run(trainer: TrainerEngine): Promise<boolean> {
+    const { rows, isStopped } = this.#options;
+    const { rank, numRanks, stepsDone: step } = trainer;
+    const numbers = Uint32Array.from({ length: rows.length }, (_, number) => number);
+    const own = Array.from(rowsOfRank(numbers, rank, numRanks), (number) => rows[number]!);
+    const responses = await this.#answers(own);
+    if (await isStopped()) return false;
+    const all = await everyRanks(
+      trainer,
+      own.map((row, index) => sampleRow(step, row, responses[index]!)),
+    );
+    if (rank === 0) await append(this.#path, all.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    this.#done.add(step);
+    return true;
+  }
+
+  // As `vpref sample` gives them; fewer when the run is stopped.
+  async #answers(rows: readonly Row[]): Promise<string[]> {
+    const { seed, context } = this.#options;
+    const responses: string[] = [];
+    for await (const { row, records, error } of sample({ ...GREEDY, seed }, context)(each(rows))) {
+      if (error !== undefined && context.stop?.aborted) return responses;
+      if (error !== undefined)
+        throw error.cause ?? new RunError(error.code, `${row.source}:${row.line}: ${error.message}`);
+      responses.push(records[0]!.responses!.at(-1)!.text);
+    }
+    return responses;
+  }
+
+  // The text of every step up to `last` that has an answer to each prompt.
+  async #wholeSteps(last: number): Promise<Map<number, string>> {
+    const text = await readFile(this.#path, 'utf8').catch(() => '');
+    const steps = new Map<number, string[]>();
+    for (const line of text.match(/.*\n/g) ?? []) {
+      const { step } = JSON.parse(line) as SampleRow;
+      steps.set(step, [...(steps.get(step) ?? []), line]);
+    }
+    const isWhole = ([step, lines]: [number, string[]]) => step <= last && lines.length === this.#options.rows.length;
+    return new Map([...steps].filter(isWhole).map(([step, lines]) => [step, lines.join('')]));
+  }
+}
+
+function sampleRow(step: number, { record }: Row, response: string): SampleRow {
+  const image = record.images?.[0];
+  return { step, id: record.id, prompt: promptText(record), response, ...(image !== undefined && { image }) };
+}
+
+/** What the user says last. */
+function promptText({ prompt }: Row['record']): string {
+  const content = promptMessages(prompt).findLast(({ role }) => role === 'user')?.content ?? '';
+  if (typeof content === 'string') return content;
+  return content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+}
+
+async function* each<T>(values: readonly T[]): AsyncGenerator<T> {
+  yield* values;
+}
+
+async function append(path: string, text: string): Promise<void> {
+  const file = await open(path, 'a').catch(failedToWrite(path));
+  try {
+    await file.write(text).catch(failedToWrite(path));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
