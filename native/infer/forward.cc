@@ -254,7 +254,7 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
     const Tensor to = x.rows(p.at.row, p.at.count);
     copy_on_device(ctx_, to.data, p.image->rows.rows(p.at.first, p.at.count).data, to.bytes());
   }
-  const DecoderCall call{rope_.at(upload(rows.positions)), &rows.plan};
+  const DecoderCall call{&config, rope_.at(upload(rows.positions)), &rows.plan};
   const std::vector<AddedRows> added = added_planes(rows, config.text.num_hidden_layers, model_);
   DecoderSink sink{.added = added};
   if (slab)
@@ -269,7 +269,7 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
     wanted_plan = {rows.wanted_spans, rows.plan.ranges};
     sink.wanted = &wanted;
   }
-  decoder_forward(ctx_, config, weights, call, x, out, sink, arena_);
+  decoder_forward(ctx_, weights, call, x, out, sink, arena_);
   arena_.release(keep);
   return out;
 }
@@ -351,7 +351,7 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
   const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &positions, &rows.kv_rows, &drawing});
   const Tensor &ids = inputs[0], words = inputs[3].reshaped({num_rows, kSampleWords});
   place_drawn(rows.drawn_index, ids);
-  const DecoderCall call{rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
+  const DecoderCall call{&model_.config, rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
   const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
   std::vector<uint64_t> attention;
   for (const int32_t window : std::set<int32_t>(text.windows.begin(), text.windows.end())) {
@@ -367,7 +367,7 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
     const Tensor x = arena_.tensor(model_.compute(), {num_rows, text.hidden_size});
     embed(ctx_, model_.weights, ids, ids, Tensor(), x);
     const Tensor residual = arena_.tensor(x.dtype, {num_rows, text.hidden_size});
-    decoder_forward(ctx_, model_.config, model_.weights, call, x, residual, sink, arena_);
+    decoder_forward(ctx_, model_.weights, call, x, residual, sink, arena_);
     for (int64_t begin = 0; begin < num_rows; begin += head_rows_) {
       const int64_t count = std::min(head_rows_, num_rows - begin);
       const size_t head_mark = arena_.mark();

@@ -10,7 +10,7 @@ namespace {
 
 // Questions about one image come one after the other; more would only keep memory.
 constexpr size_t kRecentPrompts = 4;
-constexpr int32_t kLeastShare = 8;
+constexpr int32_t kMinShare = 8;
 
 }  // namespace
 
@@ -64,7 +64,7 @@ bool Generator::place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_re
   const auto consider = [&](const std::shared_ptr<Prompt>& other) {
     const int32_t common = common_prefix(prompt.rows.keys, other->rows.keys);
     // A few leading tokens are computed again sooner than they keep a whole prompt in memory.
-    if (common > prompt.shared && common >= prompt.size() / kLeastShare) {
+    if (common > prompt.shared && common >= prompt.size() / kMinShare) {
       prompt.shared = common;
       donor = other;
     }

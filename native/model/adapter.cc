@@ -314,7 +314,7 @@ void Model::fold_embedding_adapters(int threads) {
       convert(host, t, to);
       return to;
     };
-    gemm(host, f32(memory[0], pair.a), true, f32(memory[1], pair.b), true, table, pair.scale, 1.0f);
+    gemm(host, transposed(f32(memory[0], pair.a)), transposed(f32(memory[1], pair.b)), table, pair.scale, 1.0f);
   }
   weights.embed_tokens = table;
   for (Placed& p : placed_) {

@@ -79,22 +79,28 @@ std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan,
 VPREF_KERNELS(std::vector<uint64_t>, prepare_attention, Context&, const AttentionPlan&, DType, int64_t, int64_t,
               int64_t)
 
-// out[t,h] = softmax(scale * q[t,h] . k[rows seen, h / (H/Hkv)]) v.
-//   q, out: [T,H,D]; k, v: [R,Hkv,D]; all f32 or all bf16, row strides free; H a multiple of Hkv.
-//   lse: [T,H] f32, the log-sum-exp of the scaled scores, or null (needed by the backward).
+// Queries, keys and values, or their gradients. q: [T,H,D]; k, v: [R,Hkv,D]; H a multiple of Hkv.
+struct Qkv {
+  Tensor q, k, v;
+};
+
+// What attention() writes. out: [T,H,D]; lse: [T,H] f32, the log-sum-exp of the scaled scores (needed by the backward),
+// or empty.
+struct AttentionOutput {
+  Tensor out, lse = {};
+};
+
+// out[t,h] = softmax(scale * q[t,h] . k[rows seen, h / (H/Hkv)]) v. All f32 or all bf16, row strides free.
 // Online softmax in f32; scores are never stored. Throws shape, dtype.  Source: 2205.14135 (FlashAttention), plan:
 // DESIGN "The prefix tree".
-void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
-               const Tensor& out, const Tensor* lse);
-VPREF_KERNELS(void, attention, Context&, const Tensor&, const Tensor&, const Tensor&, const AttentionPlan&, float,
-              const Tensor&, const Tensor*)
+void attention(Context& ctx, const Qkv& x, const AttentionPlan& plan, float scale, const AttentionOutput& to);
+VPREF_KERNELS(void, attention, Context&, const Qkv&, const AttentionPlan&, float, const AttentionOutput&)
 
-// dq is written; dk, dv [R,Hkv,D] are written whole: each row gets the sum over all spans (and query heads) that see
-// it, rows seen by none get 0.
-void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv);
-VPREF_KERNELS(void, attention_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-              const Tensor&, const Tensor&, const AttentionPlan&, float, const Tensor&, const Tensor&, const Tensor&)
+// x, forward: what the forward read and wrote. dx.q is written; dx.k and dx.v are written whole: each row gets the sum
+// over all spans (and query heads) that see it, rows seen by none get 0.
+void attention_backward(Context& ctx, const Tensor& dout, const Qkv& x, const AttentionOutput& forward,
+                        const AttentionPlan& plan, float scale, const Qkv& dx);
+VPREF_KERNELS(void, attention_backward, Context&, const Tensor&, const Qkv&, const AttentionOutput&,
+              const AttentionPlan&, float, const Qkv&)
 
 }  // namespace vpref

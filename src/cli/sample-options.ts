@@ -84,7 +84,7 @@ export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleF
 }
 
 // What the engine and a server are asked alike.
-function drawOf(flags: SampleFlags) {
+function samplingParamsOf(flags: SampleFlags) {
   return {
     n: flags.n,
     temperature: flags.temperature,
@@ -105,7 +105,7 @@ async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFla
   const { context } = await openModelOf(run, flags);
   return sample(
     {
-      ...drawOf(flags),
+      ...samplingParamsOf(flags),
       beams: flags.beams,
       repetitionMaxPeriod: flags['stop-repeats'],
       ...(flags.label !== undefined && { label: flags.label }),
@@ -177,7 +177,7 @@ async function openEndpoint(
     warn: (message) => run.warn(message),
     sampling: {
       model: flags.model,
-      ...drawOf(flags),
+      ...samplingParamsOf(flags),
       logprobs: flags.logps,
       label: flags.label,
     },

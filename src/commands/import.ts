@@ -37,7 +37,7 @@ otherwise:\n  questions   of ocr_vqa and gqa lose their line breaks (gluing word
     await this.runSource(Import, (run) => {
       const { args, flags, files, stop } = run;
       const counts = newImportCounts();
-      if (!flags['check-images']) run.noteIdle({ threads: 'items are read by one thread' });
+      if (!flags['check-images']) run.noteUnused({ threads: 'items are read by one thread' });
       const options = importOptions(args.format, flags);
       if (flags.faithful && options.cleaning !== 'seva-faithful' && options.selection.limits.length === 0)
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/flow/in-flight.ts src/model/context.ts src/model/record-plan.ts src/model/prompt.ts src/stages/sample/draw.ts
+// Covers src/flow/in-flight.ts src/model/context.ts src/model/record-plan.ts src/model/prompt.ts src/stages/sample/sampling-params.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RecordError } from '../../src/records/error.ts';

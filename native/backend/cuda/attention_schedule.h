@@ -21,7 +21,7 @@ constexpr int32_t kWideRows = 128, kTileRows = 64,
                   kDecodeRows = 16;     // packed rows (row x head of the pack) of a query tile
 constexpr int32_t kKeyTileRows = 64;    // keys of a tile of dk and dv
 constexpr int32_t kSharedKeys = 64;     // fewer keys in common are not worth a tile of their own
-constexpr int32_t kSmallestPart = 128;  // keys
+constexpr int32_t kMinPart = 128;       // keys
 constexpr int32_t kDecodeBlocks = 512;  // wanted of a decode step: two to four for each multiprocessor of an A100 or
                                         // H100; a constant, so that the order of sums does not depend on the card
 
@@ -105,16 +105,25 @@ inline void hide_front(const AttentionPlan& plan, const AttentionSpan& span, int
   }
 }
 
-// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` when it has small_rows or
-// fewer.
-inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, int32_t small_rows,
-                           std::vector<TileRow>& rows, std::vector<KvRange>& ranges, std::vector<QueryTile>& large,
-                           std::vector<QueryTile>& small) {
+// Query tiles of one size: those of num_rows rows at most.
+struct TileList {
+  int32_t num_rows;
+  std::vector<QueryTile>& tiles;
+};
+
+// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` where it fits. to: the
+// schedule whose rows and ranges the tiles name.
+template <class Schedule>
+void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, const TileList& large, const TileList& small,
+                    Schedule& to) {
+  std::vector<TileRow>& rows = to.rows;
+  std::vector<KvRange>& ranges = to.ranges;
+  const int32_t tile_rows = large.num_rows;
   const KvRange* seen = plan.ranges.data() + span.first_range;
   const KvRange last = seen[span.num_ranges - 1];
   for (int32_t begin = (span.q_count - 1) / tile_rows * tile_rows; begin >= 0; begin -= tile_rows) {
     const int32_t count = std::min(tile_rows, span.q_count - begin), last_query = begin + count - 1;
-    std::vector<QueryTile>& tiles = count <= small_rows ? small : large;
+    std::vector<QueryTile>& tiles = (count <= small.num_rows ? small : large).tiles;
     tiles.push_back(
         {int32_t(rows.size()), count, int32_t(ranges.size()), span.num_ranges, visible_keys(span, last, begin), -1});
     for (int32_t i = 0; i < count; ++i) rows.push_back({span.q_begin + begin + i, visible_keys(span, last, begin + i)});
@@ -215,7 +224,7 @@ class DecodeTiles {
  public:
   DecodeTiles(const PrefixTree& tree, int32_t pack, int64_t num_packs, int32_t num_rows, ForwardSchedule& to)
       : tree_(tree), tile_rows_(kDecodeRows / pack), to_(to), row_slots_(size_t(num_rows)) {
-    part_keys_ = int32_t(std::max<int64_t>(kSmallestPart, (work(0) * num_packs / kDecodeBlocks + 63) / 64 * 64));
+    part_keys_ = int32_t(std::max<int64_t>(kMinPart, (work(0) * num_packs / kDecodeBlocks + 63) / 64 * 64));
     for (const size_t child : tree_[0].children) add(child, /*alone=*/tree_[child].children.empty());
     for (int32_t row = 0; row < num_rows; ++row) {
       const std::vector<int32_t>& slots = row_slots_[size_t(row)];
@@ -333,7 +342,7 @@ inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads
     if (span.q_count * pack <= kDecodeRows) {
       tree.insert(plan, span);
     } else {
-      schedule::add_span_tiles(plan, span, sizes.wide / pack, sizes.tile / pack, s.rows, s.ranges, s.wide, s.tiles);
+      schedule::add_span_tiles(plan, span, {sizes.wide / pack, s.wide}, {sizes.tile / pack, s.tiles}, s);
     }
   }
   schedule::DecodeTiles(tree, pack, heads / pack, num_rows, s);
@@ -343,9 +352,8 @@ inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads
 inline BackwardSchedule schedule_backward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int32_t kv_rows,
                                           int32_t tile_rows) {
   BackwardSchedule s;
-  const int32_t span_rows = tile_rows / packed_heads(heads, kv_heads);
-  for (const AttentionSpan& span : plan.spans)
-    schedule::add_span_tiles(plan, span, span_rows, span_rows, s.rows, s.ranges, s.tiles, s.tiles);
+  const schedule::TileList list{tile_rows / packed_heads(heads, kv_heads), s.tiles};
+  for (const AttentionSpan& span : plan.spans) schedule::add_span_tiles(plan, span, list, list, s);
   s.key_tiles = schedule::cut_keys(plan, kv_rows);
   for (KeyTile& tile : s.key_tiles) {
     tile.first_row = int32_t(s.key_rows.size());

@@ -48,7 +48,7 @@ export interface HeldOutInput {
 export interface SampleInput {
   /** Prompts that the model of the moment answers. */
   rows: Row[];
-  /** Steps between two rounds of answers; absent: an epoch's. */
+  /** Steps between two rounds of responses; absent: an epoch's. */
   every?: number | undefined;
 }
 

@@ -123,7 +123,7 @@ TEST_F(EngineTest, CancelWaitingAndRunning) {
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
 
-TEST_F(EngineTest, PacedItComputesOnlyWhileItAdvances) {
+TEST_F(EngineTest, PacedEngineComputesOnlyDuringAdvance) {
   Engine engine(golden::options("tiny-mha"));
   const auto advance = [&] {
     std::promise<void> paused;

@@ -68,7 +68,7 @@ class Families : public testing::TestWithParam<TinyFamily> {
   }
 };
 
-TEST_P(Families, RowsOfImagesAreTransformers) {
+TEST_P(Families, ImageRowsEqualTransformers) {
   Context ctx(Device::cpu, 1);
   Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   model.prepare(ctx);
@@ -98,7 +98,7 @@ TEST_P(Families, RowsOfImagesAreTransformers) {
 }
 
 // Of every prompt of every row that has three axes: several images, images in later turns, none.
-TEST_P(Families, PositionsAreTransformers) {
+TEST_P(Families, PositionsEqualTransformers) {
   const Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   if (model.config.text.num_position_axes == 1) GTEST_SKIP() << "rows count on";
   const int32_t patch = GetParam().name == "qwen3_vl" ? 16 : 14;
@@ -124,7 +124,7 @@ TEST_P(Families, PositionsAreTransformers) {
   }
 }
 
-TEST_P(Families, LogProbabilitiesAreTransformers) {
+TEST_P(Families, LogProbabilitiesEqualTransformers) {
   Engine engine(options());
   for (const std::string& id : GetParam().ids) {
     const Prompt p = prompt(id);
@@ -134,7 +134,7 @@ TEST_P(Families, LogProbabilitiesAreTransformers) {
   }
 }
 
-TEST_P(Families, LogitsAreTransformers) {
+TEST_P(Families, LogitsEqualTransformers) {
   Context ctx(Device::cpu, 1);
   Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   model.prepare(ctx);
@@ -161,7 +161,7 @@ TEST_P(Families, LogitsAreTransformers) {
 }
 
 // The connector's backward against differences of its forward, a few elements of each part.
-TEST_P(Families, ConnectorsGradientIsItsSlope) {
+TEST_P(Families, ConnectorGradientsEqualFiniteDifferences) {
   Context ctx(Device::cpu, 1);
   Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   model.prepare(ctx);
@@ -220,7 +220,7 @@ class OwnVlm : public testing::TestWithParam<const char*> {
   const golden::OwnVlm own{GetParam()};
 };
 
-TEST_P(OwnVlm, RowsAndPositionsAreTransformers) {
+TEST_P(OwnVlm, ImageRowsAndPositionsEqualTransformers) {
   Context ctx(Device::cpu, 1);
   Model model(own.dir + "/ckpt", Device::cpu, DType::f32, kClipNormalisation);
   model.prepare(ctx);
@@ -272,15 +272,15 @@ TEST_P(Families, Bf16StaysInItsBand) {
   EXPECT_LE(std::abs(sum / count), 3 * sizes / count / std::sqrt(double(count)) + 0.01);
 }
 
-TEST_P(OwnVlm, LogProbabilitiesAreTransformers) { own.expect_logps(own.options(), "logps", 3e-4f); }
+TEST_P(OwnVlm, LogProbabilitiesEqualTransformers) { own.expect_logps(own.options(), "logps", 3e-4f); }
 
-TEST_P(OwnVlm, AnAdapterOnEveryLinearLayerIsPefts) {
+TEST_P(OwnVlm, AdapterOnEveryLinearLayerEqualsPeft) {
   EngineOptions o = own.options();
   o.adapter_dirs = {own.dir + "/adapter"};
   own.expect_logps(o, "adapter_logps", 3e-4f);
 }
 
-TEST_P(OwnVlm, TheMergedModelIsTheAdapters) {
+TEST_P(OwnVlm, MergedModelEqualsTheAdapterAtRunTime) {
   const std::string to = cat(testing::TempDir(), "/own-vlm-", getpid());
   std::filesystem::create_directories(to);
   Context ctx(Device::cpu, 1);

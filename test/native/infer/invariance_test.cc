@@ -254,7 +254,7 @@ TEST(Sharing, QuestionsAboutOneImageShareItsRows) {
   EXPECT_EQ(plan.find(", 0 shared"), std::string::npos) << plan;
 }
 
-TEST(Memory, PromptsThatAreKeptGiveWayBeforeMoreIsTouched) {
+TEST(Memory, CachedPromptsAreEvictedBeforeTheKvCacheGrows) {
   const Cases cases("tiny-mha");
   Engine engine(golden::options("tiny-mha"));
   size_t most = 0;
@@ -270,7 +270,7 @@ TEST(Memory, PromptsThatAreKeptGiveWayBeforeMoreIsTouched) {
   EXPECT_LE(std::stoul(plan.substr(at + 7)), 2 * most) << plan;
 }
 
-TEST(Sharing, AnotherRecipeIsAnotherImage) {
+TEST(Sharing, ImagesOfAnotherDistortionAreNotShared) {
   const Cases cases("tiny-mha");
   Engine engine(golden::options("tiny-mha"));
   ScoreRequest clean = cases.score_request(0), noisy = clean, again = clean;

@@ -84,7 +84,7 @@ TEST(QwenVlConfig, EveryStyleIsTheSameModel) {
   }
 }
 
-TEST(QwenVlConfig, AbsentKeysAreTheClassesOwn) {
+TEST(QwenVlConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   const Parsed p = parse(quoted(
       "{'model_type': 'qwen2_5_vl', 'text_config': {}, 'vision_config': {'hidden_size': 1280, 'out_hidden_size': "
       "8192}}"));
@@ -112,7 +112,7 @@ TEST(QwenVlConfig, AHeadIsTiedWhereEitherPlaceSaysSo) {
   EXPECT_TRUE(tied("'tie_word_embeddings': false", ", 'tie_word_embeddings': true"));
 }
 
-TEST(QwenVlConfig, WhatIsNotDoneIsRefusedByName) {
+TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   const std::string no_window = "'use_sliding_window': false, 'sliding_window': 8, 'max_window_layers': 1, ";
   parse(flat("qwen2_vl", no_window + kHub, kVision2));
   parse(flat("qwen2_vl", "'use_sliding_window': true, 'sliding_window': 8, 'max_window_layers': 2, " + kHub, kVision2));

@@ -38,7 +38,7 @@ Windows windows(const std::string& type, const std::string& keys) {
   return parse("{\"model_type\": \"" + type + "\", \"num_hidden_layers\": 4, " + keys + "}").text.windows;
 }
 
-TEST(TextConfig, AbsentKeysAreTheClassesOwn) {
+TEST(TextConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   const ModelConfig qwen2 = parse(R"({"model_type": "qwen2"})"), qwen3 = parse(R"({"model_type": "qwen3"})"),
                     mistral = parse(R"({"model_type": "mistral"})");
   for (const ModelConfig* c : {&qwen2, &qwen3, &mistral}) {
@@ -67,7 +67,7 @@ TEST(TextConfig, AbsentKeysAreTheClassesOwn) {
   EXPECT_EQ(mistral.text.windows, Windows(32, 4096));
 }
 
-TEST(TextConfig, BiasesAndNormsAreTheFamilys) {
+TEST(TextConfig, BiasesAndNormsFollowTheFamily) {
   const auto biases = [](const char* config) { return parse(config).text.bias; };
   EXPECT_EQ(biases(R"({"model_type": "qwen2"})"), (PerLinear<bool>{true, true, true}));
   EXPECT_EQ(biases(R"({"model_type": "qwen3"})"), PerLinear<bool>{});

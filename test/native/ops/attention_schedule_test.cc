@@ -220,7 +220,7 @@ TEST(AttentionSchedule, PartsFollowFromTheWork) {
     }
     return int(schedule_forward(plan, 32, 32, {kWideRows, kTileRows}).decode.size());
   };
-  EXPECT_EQ(tiles_of(1), 1024 / kSmallestPart);
+  EXPECT_EQ(tiles_of(1), 1024 / kMinPart);
   EXPECT_EQ(tiles_of(64), 64);
 }
 

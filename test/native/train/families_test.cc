@@ -109,7 +109,7 @@ TEST_P(Families, LossAndEveryGradientAtEveryRecomputeLevel) {
 }
 
 // What a step takes is what was planned for it, with windows and q/k norm.
-TEST_P(Families, ThePlanIsWhatAStepTakes) {
+TEST_P(Families, MemoryPlanEqualsTheBytesOfAStep) {
   const std::vector<SessionRow> rows = checkpoint.pairs();
   std::vector<RowSize> sizes;
   for (const SessionRow& s : rows) {

@@ -120,7 +120,7 @@ TEST(Planes, SamplingInPiecesScoringAndTrainingAgree) {
 }
 
 // Through the decoder: the gradient of a merger's parts against differences of the loss.
-TEST(Planes, ATrainedMergersGradientIsItsSlope) {
+TEST(Planes, TrainedMergerGradientsEqualFiniteDifferences) {
   TrainerOptions options;
   options.loss = parse_losses("sft");
   options.trainable.projector = true;

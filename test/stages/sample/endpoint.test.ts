@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/sample/draw.ts
+// Covers src/stages/sample/sampling-params.ts
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openHttpClient } from '../../../src/http/client.ts';

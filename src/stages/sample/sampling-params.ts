@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// How answers are drawn, by the engine or by a server, and what a record says about it itself.
+// How responses are sampled, by the engine or by a server, and what a record says about it itself.
 
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 
-export interface DrawOptions {
+export interface SamplingParams {
   n: number;
   temperature: number;
   topP: number;
@@ -12,11 +12,11 @@ export interface DrawOptions {
   maxNewTokens: number;
   stop: string[];
   beams: number;
-  /** 0 lets an answer repeat itself until its length ends it. */
+  /** 0 lets a response repeat itself until its length ends it. */
   repetitionMaxPeriod: number;
 }
 
-const DRAW_FIELDS: Record<string, { field: keyof DrawOptions; min: number; max: number; whole: boolean }> = {
+const FIELDS: Record<string, { field: keyof SamplingParams; min: number; max: number; whole: boolean }> = {
   n: { field: 'n', min: 1, max: 4096, whole: true },
   temperature: { field: 'temperature', min: 0, max: Number.POSITIVE_INFINITY, whole: false },
   top_p: { field: 'topP', min: 1e-6, max: 1, whole: false },
@@ -26,26 +26,26 @@ const DRAW_FIELDS: Record<string, { field: keyof DrawOptions; min: number; max: 
 };
 
 /** Throws RecordError for a value of `sampling_params` that cannot be; unknown keys are left to others. */
-export function recordDraw(row: Row, options: DrawOptions): DrawOptions {
+export function recordSamplingParams(row: Row, options: SamplingParams): SamplingParams {
   const { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod } = options;
-  const draw: DrawOptions = { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod };
+  const params: SamplingParams = { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod };
   for (const [name, value] of Object.entries(row.record.sampling_params ?? {})) {
     const at = `sampling_params.${name}`;
-    const rule = Object.hasOwn(DRAW_FIELDS, name) ? DRAW_FIELDS[name] : undefined;
+    const rule = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined;
     if (rule !== undefined) {
       const { field, min, max, whole } = rule;
       const fits = typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
       if (!fits) throw new RecordError(row, at, rangeText(rule), JSON.stringify(value) ?? 'undefined');
-      Object.assign(draw, { [field]: value });
+      Object.assign(params, { [field]: value });
     } else if (name === 'stop') {
       const list = typeof value === 'string' ? [value] : value;
       if (!Array.isArray(list) || !list.every((item) => typeof item === 'string' && item !== '')) {
         throw new RecordError(row, at, 'a text or a list of texts', JSON.stringify(value) ?? 'undefined');
       }
-      draw.stop = list;
+      params.stop = list;
     }
   }
-  return draw;
+  return params;
 }
 
 function rangeText({ min, max, whole }: { min: number; max: number; whole: boolean }): string {
