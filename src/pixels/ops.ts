@@ -174,7 +174,11 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
     parameters: { factor: { kind: 'number', min: -0.5, max: 0.5 } },
     apply: (image, op) => adjustHue(image, num(op, 'factor')),
   },
-  grayscale: { summary: 'convert to grey: luma in all three channels', parameters: {}, apply: (image) => grayscaleImage(image) },
+  grayscale: {
+    summary: 'convert to grey: luma in all three channels',
+    parameters: {},
+    apply: (image) => grayscaleImage(image),
+  },
   invert: { summary: '255 minus each value', parameters: {}, apply: (image) => invertImage(image) },
   posterize: {
     summary: 'keep the highest bits of each value',
