@@ -31,8 +31,9 @@ void decode(Context& ctx, DType dtype, int64_t branches, int64_t prefix, int64_t
   const Data q(dtype, {branches, heads, d}), k(dtype, {rows, heads, d}), v(dtype, {rows, heads, d}),
       out(dtype, {branches, heads, d});
   AttentionPlan plan;
+  plan.paths = {{-1, 0, int32_t(prefix)}};
   for (int32_t b = 0; b < int32_t(branches); ++b) {
-    plan.spans.push_back({b, 1, 2 * b, 2, true});
+    plan.spans.push_back({b, 1, 2 * b, 2, true, 0});
     plan.ranges.push_back({0, int32_t(prefix)});
     plan.ranges.push_back({int32_t(prefix + b * own), int32_t(own)});
   }

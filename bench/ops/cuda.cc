@@ -200,8 +200,9 @@ void decode_attention(Context& ctx, int64_t groups, int64_t each) {
   AttentionPlan plan;
   for (int64_t g = 0; g < groups; ++g) {
     const int32_t prefix = int32_t(g * (kPrompt + each * own));
+    plan.paths.push_back({-1, 0, int32_t(kPrompt)});
     for (int64_t b = 0; b < each; ++b) {
-      plan.spans.push_back({int32_t(g * each + b), 1, int32_t(plan.ranges.size()), 2, true});
+      plan.spans.push_back({int32_t(g * each + b), 1, int32_t(plan.ranges.size()), 2, true, int32_t(g)});
       plan.ranges.push_back({prefix, int32_t(kPrompt)});
       plan.ranges.push_back({int32_t(prefix + kPrompt + b * own), int32_t(own)});
     }

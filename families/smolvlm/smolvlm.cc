@@ -150,6 +150,7 @@ SmolvlmConfig parse_vision(const ConfigReader& top, const ModelConfig& parsed) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
+  if (!config.has("text_config")) config.fail("text_config", "an object");  // the class's has an eps of its own
   const ConfigReader text = config.object("text_config");
   for (const char* key : {"qk_layer_norms", "use_resampler"}) {
     if (text.boolean(key, false)) text.fail(key, "false");

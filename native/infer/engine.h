@@ -4,7 +4,7 @@
 //
 // Requests that wait together are computed together: prompts are prefilled into one KV slab, all unfinished branches
 // decode in one step, scored trees are packed into one forward. What a request gets does not depend on its company but
-// for rounding: the draws are keyed by (seed, stream, branch, position).
+// for rounding: the draws are keyed by (seed, rng_key, sample, position).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -17,6 +17,7 @@
 #include "core/context.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/packed_weight.h"
 #include "input/image.h"
 #include "input/pixels.h"
 #include "model/image_layout.h"
@@ -30,8 +31,9 @@ struct EngineOptions {
   std::string model_dir;                  // Hugging Face layout
   std::vector<std::string> adapter_dirs;  // PEFT layout; all of them add up, unmerged
   Device device = Device::cpu;
-  std::optional<DType> dtype;  // compute dtype f32 or bf16; none: f32 on the CPU, bf16 on CUDA
-  int threads = 0;             // 0: one per physical core this process may use
+  std::optional<DType> dtype;       // compute dtype f32 or bf16; none: f32 on the CPU, bf16 on CUDA
+  Packing packing = Packing::none;  // of the decoder's linears; none: as stored
+  int threads = 0;                  // 0: one per physical core this process may use
   int64_t batch_tokens =
       0;  // packed rows of one forward; 0: 1024 on the CPU, 8192 on CUDA. A larger single tree still goes alone.
   int64_t kv_tokens = 0;  // rows of the KV slab; 0: what a quarter of the memory holds, at most 16384 (CUDA: what is
@@ -55,6 +57,7 @@ struct EngineFacts {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   DType stored_dtype = DType::f32;
+  Packing packing = Packing::none;  // EngineOptions::packing
   int64_t num_parameters = 0;
   int threads = 1;
   std::vector<std::string> notes;  // Model::notes
@@ -64,20 +67,20 @@ struct EngineFacts {
 // tokens. 0 is off.
 struct RepetitionCheck {
   int32_t max_period = 0;
-  int32_t min_repeats = 4;
+  int32_t min_repeats = 8;  // fewer may be an answer
 };
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  // ids, the image token once per image row (canonical expanded ids)
   std::vector<Image> images;    // in the order of their runs in the prompt
-  int32_t num_branches = 1;     // samples drawn from this one prefix
-  uint32_t first_branch =
-      0;  // number of the first sample, so that n branches in one request or in n requests draw the same
+  int32_t num_samples = 1;      // samples drawn from this one prefix
+  uint32_t first_sample =
+      0;                  // number of the first sample, so that n samples of one request or of n requests draw the same
   float temperature = 0;  // 0: greedy
   float top_p = 1;
   int32_t top_k = 0;
   uint64_t seed = 0;
-  uint64_t stream = 0;  // hash of the record's id and view
+  uint64_t rng_key = 0;  // hash of the record's id and view
   int32_t max_new_tokens = 256;
   std::vector<int32_t> eos_token_ids;     // empty: the model's
   std::vector<std::string> stop_strings;  // bytes; matched on the response's bytes, also across tokens

@@ -29,6 +29,8 @@ void check_span(const char* op, const AttentionPlan& plan, size_t i, int64_t q_r
           "] range ", s.first_range + r, ": expected rows within [0, ", kv_rows, "), got [", range.begin, ", +",
           range.count, ")");
   }
+  check(s.path >= -1 && s.path < int32_t(plan.paths.size()), "shape", "[", op, "] span ", i,
+        ": expected one of the plan's ", plan.paths.size(), " paths or -1, got ", s.path);
   const KvRange& last = plan.ranges[size_t(s.first_range + s.num_ranges - 1)];
   check(!s.causal || last.count >= s.q_count, "shape", "[", op, "] span ", i, ": expected a last range of at least ",
         s.q_count, " rows, got ", last.count);
@@ -38,6 +40,14 @@ void check_span(const char* op, const AttentionPlan& plan, size_t i, int64_t q_r
 
 void check_plan(const char* op, const AttentionPlan& plan, int64_t q_rows, int64_t kv_rows) {
   check(plan.window >= 0, "shape", "[", op, "] window: expected 0 or more keys, got ", plan.window);
+  for (size_t i = 0; i < plan.paths.size(); ++i) {
+    const KeyPath& p = plan.paths[i];
+    check(p.parent >= -1 && p.parent < int32_t(i), "shape", "[", op, "] path ", i,
+          ": expected an earlier parent or -1, got ", p.parent);
+    const int32_t most = p.parent < 0 ? 0 : plan.paths[size_t(p.parent)].num_keys;
+    check(p.shared >= 0 && p.shared <= std::min(most, p.num_keys), "shape", "[", op, "] path ", i,
+          ": expected to share at most ", std::min(most, p.num_keys), " keys, got ", p.shared);
+  }
   std::vector<char> covered(size_t(q_rows), 0);
   int64_t total = 0;
   for (size_t i = 0; i < plan.spans.size(); ++i) {

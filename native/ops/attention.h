@@ -12,6 +12,14 @@
 
 namespace vpref {
 
+// A path of the prefix tree: the first `shared` keys of its parent's (an earlier one, or none), then its own, num_keys
+// in all.
+struct KeyPath {
+  int32_t parent = -1;
+  int32_t shared = 0;
+  int32_t num_keys = 0;
+};
+
 // Query rows [q_begin, q_begin + q_count) see the ranges [first_range, first_range + num_ranges) of
 // AttentionPlan::ranges, in that order. With `causal` the last range ends with the span's own rows: query i sees its
 // first count - q_count + i + 1 rows; all others whole. Prefill, decode (q_count 1), training and the vision tower
@@ -22,6 +30,8 @@ struct AttentionSpan {
   int32_t first_range;
   int32_t num_ranges;
   bool causal;
+  // Of AttentionPlan::paths, whose keys the ranges begin with, all of one being the other's beginning; -1: shares none.
+  int32_t path = -1;
 };
 
 struct AttentionPlan;
@@ -44,6 +54,8 @@ struct PlanCache {
 struct AttentionPlan {
   std::vector<AttentionSpan> spans;  // disjoint, covering every query row
   std::vector<KvRange> ranges;
+  // Which spans begin with the same keys. Only who reads keys once for several spans looks at them.
+  std::vector<KeyPath> paths = {};
   // A step of decoding, each span one row. The CPU sums those in an order of their own, so it must not follow from the
   // sizes of the spans.
   bool is_decode = false;

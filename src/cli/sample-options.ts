@@ -86,7 +86,7 @@ export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleF
 // What the engine and a server are asked alike.
 function samplingParamsOf(flags: SampleFlags) {
   return {
-    n: flags.n,
+    numSamples: flags.n,
     temperature: flags.temperature,
     topP: flags['top-p'],
     topK: flags['top-k'],
@@ -106,7 +106,7 @@ async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFla
   return sample(
     {
       ...samplingParamsOf(flags),
-      beams: flags.beams,
+      numBeams: flags.beams,
       repetitionMaxPeriod: flags['stop-repeats'],
       ...(flags.label !== undefined && { label: flags.label }),
       logps: flags.logps,
@@ -134,6 +134,7 @@ const ENGINE_FLAGS = [
   'adapter',
   'device',
   'dtype',
+  'quantize',
   'batch-tokens',
   'template',
   'template-arg',

@@ -4,7 +4,7 @@ import type { NativeVolume } from '../engine/binding.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
 import { RunError, UsageError } from '../records/error.ts';
-import type { TrainEnd } from '../stages/train/index.ts';
+import type { TrainEnd } from '../stages/train/options.ts';
 import { ensureEngine } from './engine.ts';
 import { StoppedError, type StopSignal } from './exit.ts';
 import { checkFiles, readRows } from './input.ts';
@@ -67,6 +67,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
           referenceSource: {
             model: context.fingerprint.model,
             dtype: policy.info.dtype,
+            quantize: policy.info.quantize,
             adapters: started === undefined ? [frozen] : [frozen, started],
           },
         }),

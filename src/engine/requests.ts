@@ -48,12 +48,10 @@ export interface NoiseRecipe {
   seed: number;
 }
 
-export interface GenerateRequest {
-  /** Canonical prompt ids, the image token once per image row. */
-  promptIds: Int32Array;
-  images: ImageInput[];
+/** How answers are drawn from a prompt. */
+export interface SamplingSettings {
   /** Number of answers. */
-  n: number;
+  numSamples: number;
   /** 0 is greedy. */
   temperature: number;
   /** Probability mass kept, 1 keeps all. */
@@ -62,18 +60,24 @@ export interface GenerateRequest {
   topK: number;
   maxNewTokens: number;
   /** Beams of the search, 1 is none. */
-  beams: number;
+  numBeams: number;
   /** An answer whose end repeats a pattern of at most so many tokens is stopped; 0 never stops it. */
   repetitionMaxPeriod: number;
+}
+
+export interface GenerateRequest extends SamplingSettings {
+  /** Canonical prompt ids, the image token once per image row. */
+  promptIds: Int32Array;
+  images: ImageInput[];
   /** UTF-8 byte strings that end an answer. */
-  stop: Uint8Array[];
-  /** Ids that end an answer besides the model's own. */
-  stopIds: number[];
+  stopStrings: Uint8Array[];
+  /** Ids that end an answer; empty: the model's own. */
+  eosTokenIds: Int32Array;
   seed: number;
-  /** What the draws are keyed by besides the seed and the place of the token. */
-  key: string;
-  /** Number of the first of the n answers among the draws. */
-  firstBranch: number;
+  /** What the draws are keyed by besides the seed and the place of the token: rngKey() of a text. */
+  rngKey: bigint;
+  /** Number of the first of these answers among the draws. */
+  firstSample: number;
 }
 
 export interface Generated {
@@ -94,12 +98,17 @@ export interface ScoreRequest {
 /** Log-probability of each token of one branch, nats. */
 export type Scored = Float32Array;
 
+/** What the language model's linear layers are packed to when a model is opened. */
+export type Quantize = 'none' | 'int8' | 'nf4';
+
 /** What a loaded model is. */
 export interface PolicyInfo {
   /** As in config.json. */
   modelType: string;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
+  /** What it was opened with; a checkpoint that comes in 4 bits is `none`. */
+  quantize: Quantize;
   vocabSize: number;
   maxPositions: number;
   eosIds: number[];

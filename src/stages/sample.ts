@@ -7,11 +7,12 @@ import type { ModelContext, RecordPlan } from '../model/context.ts';
 import { loadImages, openTurns, preparePrompt } from '../model/prompt.ts';
 import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError, RunError } from '../records/error.ts';
+import { rngKey } from '../records/random.ts';
 import type { Response, Sampling } from '../records/record.ts';
 import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import type { Turn } from '../text/chat-template.ts';
-import { recordSamplingParams, type SamplingParams } from './sample/sampling-params.ts';
+import { recordSamplingParams, type SamplingParams, samplingSettings } from './sample/sampling-params.ts';
 
 /** How to sample responses. A record's `sampling_params` override these, not the views, the label or the seed. */
 export interface SampleOptions extends SamplingParams {
@@ -68,7 +69,7 @@ export function sample(options: SampleOptions, context: ModelContext): Stage {
 
 async function sampleView(job: Job): Promise<GeneratedResponse[]> {
   const turns = openDialogue(job);
-  const { n } = job.params;
+  const n = job.params.numSamples;
   if (turns.indexOf(null) === turns.length - 1)
     return generateTurn(turns.slice(0, -1) as Turn[], job, { n, branch: 0, turn: 0 });
   return Promise.all(Array.from({ length: n }, (_, branch) => converse(turns, job, branch)));
@@ -99,25 +100,23 @@ async function generateTurn(
   const { strings, bytes, ids } = stops(params.stop, context);
   // The template's end token ends a response, also where the model's configuration does not name it.
   const end = endId(plan, context);
-  const stopIds = end === undefined || engine.info.eosIds.includes(end) ? ids : [...ids, end];
-  const { temperature, topP, topK, beams, repetitionMaxPeriod } = params;
+  const { eosIds } = engine.info;
+  const more = end === undefined || eosIds.includes(end) ? ids : [...ids, end];
   // The response ends where the positions end; its finish_reason says so.
   const maxNewTokens = Math.min(params.maxNewTokens, engine.info.maxPositions - numPositions);
   const request = {
     promptIds,
     images,
-    n,
-    temperature,
-    topP,
-    topK,
+    ...samplingSettings(params),
+    numSamples: n,
     maxNewTokens,
-    beams,
-    repetitionMaxPeriod,
-    stop: bytes,
-    stopIds,
+    stopStrings: bytes,
+    eosTokenIds: Int32Array.from(more.length === 0 ? [] : [...eosIds, ...more]),
+    seed: options.seed,
+    rngKey: rngKey([row.record.id, view, turn].join('\n')),
+    firstSample: branch,
   };
-  const key = [row.record.id, view, turn].join('\n');
-  const all = await engine.generate({ ...request, seed: options.seed, key, firstBranch: branch }, signal);
+  const all = await engine.generate(request, signal);
   return all.map((generated): GeneratedResponse => {
     const whole = tokenizer.decode([...generated.ids]);
     const stop = generated.finishReason === 'stop' ? stopOf(generated, whole, { strings, end, context }) : undefined;
@@ -193,7 +192,7 @@ function samplingOf(params: SamplingParams, options: SampleOptions, plan: Record
     top_p: params.topP,
     top_k: params.topK,
     max_new_tokens: params.maxNewTokens,
-    ...(params.beams > 1 && { beams: params.beams }),
+    ...(params.numBeams > 1 && { beams: params.numBeams }),
     ...(params.stop.length > 0 && { stop: params.stop }),
     ...(options.steer !== undefined && { steer: options.steer }),
     seed: options.seed,

@@ -101,8 +101,13 @@ async function ownTemplateSource(dir: string, tokenizer: ModelTokenizer): Promis
     if (typeof source === 'string') return source;
     if (Array.isArray(source)) {
       const named = source as { name?: unknown; template?: unknown }[];
-      const found = named.find((entry) => entry.name === 'default') ?? named[0];
+      const found = named.find((entry) => entry.name === 'default');
       if (typeof found?.template === 'string') return found.template;
+      if (named.length > 0)
+        throw new RunError(
+          'template',
+          `${dir}: chat_template: expected one of several templates named default, got ${named.map(({ name }) => name).join(', ')}`,
+        );
     }
   }
   return undefined;

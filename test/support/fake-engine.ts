@@ -30,6 +30,7 @@ const INFO: PolicyInfo = {
   vision: { imageTokenId: 787 },
   modules: { text: 'model.language_model.', connector: ['multi_modal_projector'], connectorParts: [] },
   numParameters: 1,
+  quantize: 'none',
   storedDtype: 'f16',
   threads: 1,
   notes: [],
@@ -58,7 +59,7 @@ function fakeEngine(
     async generate(request) {
       engine.generated.push(request);
       return Promise.all(
-        Array.from({ length: request.n }, async (_, branch): Promise<Generated> => {
+        Array.from({ length: request.numSamples }, async (_, branch): Promise<Generated> => {
           const ids = Int32Array.from([...encode(await answer(request, branch)), 2]);
           return { ids, logps: sum(logpsOf(ids)), finishReason: 'stop' };
         }),

@@ -22,7 +22,7 @@ import { headerSecrets, versionHint } from '../../records/server-url.ts';
 import type { SamplingParams } from './sampling-params.ts';
 
 /** How to sample; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
-export interface EndpointSampling extends Omit<SamplingParams, 'beams' | 'repetitionMaxPeriod'> {
+export interface EndpointSampling extends Omit<SamplingParams, 'numBeams' | 'repetitionMaxPeriod'> {
   model: string;
   seed: number;
   /** Ask for log-probabilities; they go into `endpoint_logps`. */

@@ -122,7 +122,7 @@ class EndpointSampler {
     const messages = fillImages(spans, images);
     const first = messages[0]!;
     const seed = random.nextInt(2 ** 31);
-    const choices = await this.#server.choices(row, first, sampling, { n: sampling.n, seed });
+    const choices = await this.#server.choices(row, first, sampling, { n: sampling.numSamples, seed });
     const branches = choices.map((choice, index): Branch => {
       const branch: Branch = { view: view.name, index, messages: first, turns: [], logps: 0, seed };
       return answered(branch, choice);
@@ -205,12 +205,12 @@ function wantedViews(row: Row, wanted: string): WantedView[] {
 /** The command line's parameters under the record's own sampling_params. */
 function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSampling {
   const {
-    beams,
+    numBeams,
     repetitionMaxPeriod: _,
     ...params
-  } = recordSamplingParams(row, { ...sampling, beams: 1, repetitionMaxPeriod: 0 });
-  if (beams > 1)
-    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(beams));
+  } = recordSamplingParams(row, { ...sampling, numBeams: 1, repetitionMaxPeriod: 0 });
+  if (numBeams > 1)
+    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(numBeams));
   return { ...sampling, ...params };
 }
 

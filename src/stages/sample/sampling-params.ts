@@ -1,34 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // How responses are sampled, by the engine or by a server, and what a record says about it itself.
 
+import type { SamplingSettings } from '../../engine/requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 
-export interface SamplingParams {
-  n: number;
-  temperature: number;
-  topP: number;
-  topK: number;
-  maxNewTokens: number;
+export interface SamplingParams extends SamplingSettings {
+  /** Texts that end a response. */
   stop: string[];
-  beams: number;
-  /** 0 lets a response repeat itself until its length ends it. */
-  repetitionMaxPeriod: number;
 }
 
 const FIELDS: Record<string, { field: keyof SamplingParams; min: number; max: number; whole: boolean }> = {
-  n: { field: 'n', min: 1, max: 4096, whole: true },
+  n: { field: 'numSamples', min: 1, max: 4096, whole: true },
   temperature: { field: 'temperature', min: 0, max: Number.POSITIVE_INFINITY, whole: false },
   top_p: { field: 'topP', min: 1e-6, max: 1, whole: false },
   top_k: { field: 'topK', min: 0, max: 2 ** 31 - 1, whole: true },
   max_new_tokens: { field: 'maxNewTokens', min: 1, max: 2 ** 31 - 1, whole: true },
-  beams: { field: 'beams', min: 1, max: 64, whole: true },
+  beams: { field: 'numBeams', min: 1, max: 64, whole: true },
 };
 
 /** Throws RecordError for a value of `sampling_params` that cannot be; unknown keys are left to others. */
 export function recordSamplingParams(row: Row, options: SamplingParams): SamplingParams {
-  const { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod } = options;
-  const params: SamplingParams = { n, temperature, topP, topK, maxNewTokens, stop, beams, repetitionMaxPeriod };
+  const params = { ...samplingSettings(options), stop: options.stop };
   for (const [name, value] of Object.entries(row.record.sampling_params ?? {})) {
     const at = `sampling_params.${name}`;
     const rule = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined;
@@ -46,6 +39,12 @@ export function recordSamplingParams(row: Row, options: SamplingParams): Samplin
     }
   }
   return params;
+}
+
+/** These alone of what has them beside other things. */
+export function samplingSettings(from: SamplingSettings): SamplingSettings {
+  const { numSamples, temperature, topP, topK, maxNewTokens, numBeams, repetitionMaxPeriod } = from;
+  return { numSamples, temperature, topP, topK, maxNewTokens, numBeams, repetitionMaxPeriod };
 }
 
 function rangeText({ min, max, whole }: { min: number; max: number; whole: boolean }): string {

@@ -116,12 +116,12 @@ function tree(
   const root = {
     parent: -1,
     ids: prepared.promptIds,
-    images: prepared.images.map((_: ImageInput, index: number) => firstImage + index),
+    images: Int32Array.from(prepared.images, (_: ImageInput, index: number) => firstImage + index),
     branch: -1,
   };
   const branches = texts.map((text, index): TrainSegment => {
     const ids = responseTokenIds(prepared, { text }, context, index === 0 ? 'chosen' : 'rejected');
-    return { parent: at, ids, images: [], branch: firstBranch + index };
+    return { parent: at, ids, images: new Int32Array(), branch: firstBranch + index };
   });
   return [root, ...branches];
 }

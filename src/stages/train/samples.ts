@@ -39,13 +39,13 @@ const MAX_NEW_TOKENS = 256;
 
 /** Greedy, but for what a record's sampling_params say. */
 const GREEDY = {
-  n: 1,
+  numSamples: 1,
   temperature: 0,
   topP: 1,
   topK: 0,
   maxNewTokens: MAX_NEW_TOKENS,
   stop: [],
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,

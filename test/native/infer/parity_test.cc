@@ -63,7 +63,7 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
     const KvRange range[] = {{0, rows.size()}};
     StepRows step;
     step.positions = rows.positions;
-    step.add_segment(rows.token_ids, range, last);
+    step.add_segment(rows.token_ids, range, last, -1);
     for (const ImagePiece& piece : rows.images) step.images.push_back({piece, images[size_t(piece.image)].get()});
     std::vector<float> logits;
     forward.logits(forward.run(step, nullptr, {.read = 1}), 0, 1, logits);
@@ -147,7 +147,8 @@ TEST_P(Parity, Bf16StaysInItsBand) {
   EXPECT_LE(std::abs(signed_total / double(count)), 0.03);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Parity, testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text"),
+INSTANTIATE_TEST_SUITE_P(Models, Parity,
+                         testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text", "tiny-nf4", "tiny-fp4"),
                          [](const auto& info) { return std::string(info.param).substr(5); });
 
 TEST(Adapters, AloneAndStackedEqualPeft) {

@@ -135,6 +135,9 @@ TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(vision("'in_chans': 1"), "in_chans: expected 3");
   expect_refused(vision("'model_type': 'qwen2_5_vl'"), "vision_config: model_type");
   expect_refused(vision("'rope_parameters': {'rope_type': 'default'}"), "rope_type: expected \"axial\"");
+  expect_refused(vision("'rope_scaling': {'type': 'linear', 'factor': 2}"), "type: expected \"axial\"");
+  // Beside the object as inside it.
+  expect_refused(vision("'rope_theta': 0"), "vision_config: rope_theta: expected a number above 1");
   expect_refused(flat("qwen2_vl", kHub, "'hidden_size': 24, 'embed_dim': 24, 'num_heads': 3"),
                  "hidden_size: expected 48");
   expect_refused(flat("qwen2_vl", kHub, "'hidden_size': 48, 'embed_dim': 24, 'num_heads': 4"), "num_heads");

@@ -128,6 +128,8 @@ TEST(TextConfig, WindowsOfMistral) {
   EXPECT_EQ(windows("mistral", R"("sliding_window": 7, "layer_types": ["sliding_attention"])"), Windows(4, 7));
   expect_refused(R"({"model_type": "mistral", "layer_types": ["full_attention"]})", "layer_types");
   expect_refused(R"({"model_type": "mistral", "sliding_window": -1})", "sliding_window");
+  expect_refused(R"({"model_type": "llama", "is_causal": false})", "is_causal: expected true");
+  expect_refused(R"({"model_type": "llama", "rope_theta": null})", "rope_theta: expected a number");
 }
 
 TEST(TextConfig, RopeInEveryStyle) {

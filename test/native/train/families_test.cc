@@ -51,7 +51,7 @@ TEST_P(Families, LogitsOfTheFirstAnswerTokens) {
     const KvRange range[] = {{0, int32_t(ids.size())}};
     StepRows step;
     for (int32_t i = 0; i < int32_t(ids.size()); ++i) step.positions.add(i);
-    step.add_segment(ids, range, wanted);
+    step.add_segment(ids, range, wanted, -1);
     std::vector<float> logits;
     forward.logits(forward.run(step, nullptr, {.read = expected.dim(0)}), 0, expected.dim(0), logits);
     golden::expect_close(logits, {expected.as<float>(), size_t(expected.numel())}, kLogps, cat("logits of ", row.id));

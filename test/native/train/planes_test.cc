@@ -36,7 +36,7 @@ struct Planes {
     GenerateRequest r;
     r.prompt = row->prompt;
     r.images = {{height, width, {{height, width, {p, p + pixels.bytes()}}}, {}}};
-    r.num_branches = 3;
+    r.num_samples = 3;
     r.temperature = 1;
     r.max_new_tokens = 8;
     return r;

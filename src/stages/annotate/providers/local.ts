@@ -35,7 +35,9 @@ async function identityOf({ context }: LoadedModel): Promise<Judge['identity']> 
   const { render } = await context.loadTemplate(template.asked ?? template.otherwise, templateArgs);
   const rendered = render([{ role: 'user', content: [{ type: 'text', text: '?' }] }]);
   const images = vision && imageFields(vision.plan);
-  return { provider: 'local', ...fingerprint, dtype: engine.info.dtype, rendered, ...images };
+  const { dtype, quantize } = engine.info;
+  const held = quantize === 'none' ? {} : { quantize };
+  return { provider: 'local', ...fingerprint, dtype, ...held, rendered, ...images };
 }
 
 async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
@@ -71,13 +73,13 @@ function messagesOf(request: JudgeRequest): Message[] {
 
 function sampleOptions(parameters: JudgeParameters): SampleOptions {
   return {
-    n: 1,
+    numSamples: 1,
     temperature: parameters.temperature ?? 0,
     topP: parameters.topP ?? 1,
     topK: 0,
     maxNewTokens: parameters.maxTokens,
     stop: parameters.stop ?? [],
-    beams: 1,
+    numBeams: 1,
     repetitionMaxPeriod: 0,
     views: 'original',
     logps: false,
