@@ -100,7 +100,7 @@ function flagEntry(flag: Flag): string {
 /** Common flags that the command refuses. */
 function inapplicable({ inapplicable: flags = {} }: CommandEntry): string {
   const entries = Object.entries(flags).map(([name, why]) => `.TP\n\\fB\\-\\-${roff(name)}\\fR\n${inline(why)}`);
-  return entries.length > 0 ? section('COMMON OPTIONS IT HAS NOT', ...entries) : '';
+  return entries.length > 0 ? section('UNAVAILABLE COMMON OPTIONS', ...entries) : '';
 }
 
 function exampleEntry({ description, command }: { description: string; command: string }): string {

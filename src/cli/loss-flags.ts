@@ -3,7 +3,12 @@
 import { numberFlag } from './flags.ts';
 
 export const lossFlags = {
-  beta: numberFlag({ above: 0, default: 0.1, helpValue: 'B', summary: 'strength of the pull to the reference' }),
+  beta: numberFlag({
+    above: 0,
+    default: 0.1,
+    helpValue: 'B',
+    summary: 'inverse temperature of the implicit reward; larger keeps the policy closer to the reference',
+  }),
   'label-smoothing': numberFlag({
     min: 0,
     max: 0.5,
@@ -11,15 +16,15 @@ export const lossFlags = {
     helpValue: 'E',
     summary: 'share of pairs assumed flipped (cDPO; robust, exo)',
   }),
-  'simpo-gamma': numberFlag({ default: 0.5, helpValue: 'G', summary: 'target margin of simpo' }),
-  'cpo-alpha': numberFlag({ min: 0, default: 1, helpValue: 'A', summary: 'weight of the sft term of cpo' }),
-  'orpo-lambda': numberFlag({ min: 0, default: 0.1, helpValue: 'L', summary: 'weight of the odds ratio of orpo' }),
-  'desirable-weight': numberFlag({ min: 0, default: 1, helpValue: 'W', summary: 'weight of desirable rows in kto' }),
+  'simpo-gamma': numberFlag({ default: 0.5, helpValue: 'G', summary: 'simpo: target reward margin' }),
+  'cpo-alpha': numberFlag({ min: 0, default: 1, helpValue: 'A', summary: 'cpo: weight of the sft term' }),
+  'orpo-lambda': numberFlag({ min: 0, default: 0.1, helpValue: 'L', summary: 'orpo: weight of the odds-ratio term' }),
+  'desirable-weight': numberFlag({ min: 0, default: 1, helpValue: 'W', summary: 'kto: weight of desirable records' }),
   'undesirable-weight': numberFlag({
     min: 0,
     default: 1,
     helpValue: 'W',
-    summary: 'weight of undesirable rows in kto',
+    summary: 'kto: weight of undesirable records',
   }),
 };
 
