@@ -42,6 +42,7 @@ lint: setup
 	node_modules/.bin/biome check .
 	node --import tsx scripts/check-mirror.ts
 	node --import tsx scripts/check-imports.ts
+	node --import tsx scripts/check-parameters.ts
 	scripts/format-native.sh --check
 
 # Puts vpref, its man pages and completions under $(PREFIX); vpref runs from this checkout. `npm pack` makes a package that does not need it.

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Records a second of `augment` without image files, then images a second on 640x480 JPEGs, decode to PNG on disk, on all cores. With --python PYTHON the same by torchvision and
 // Pillow (bench/augment.py) in the same run, at Pillow's default PNG level and at its fastest.
-//   node --import tsx bench/augment.ts [--images 200] [--rounds 3] [--python PYTHON] [--out bench/results/augment.ndjson]
+//   node --import tsx bench/augment.ts [--images 200] [--rounds 3] [--python PYTHON] [--out bench/results/augment.ndjson] [--only recipes]
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import sharp from 'sharp';
 import type { Row } from '../src/flow/stage.ts';
 import { createPixelPool } from '../src/pixels/pool.ts';
-import { randomStream } from '../src/records/random.ts';
 import { augment } from '../src/stages/augment/index.ts';
 import { parseViewSpecs } from '../src/stages/augment/view-spec.ts';
+import { writePhoto } from './support/photo.ts';
 
 /** cpu_ms_per_image says what a busy machine does not: cores * 1000 / cpu_ms_per_image images a second when it is idle. */
 interface Result {
@@ -27,6 +26,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '3' },
     python: { type: 'string' },
     out: { type: 'string' },
+    only: { type: 'string' },
   },
 });
 const numImages = Number(flags.images);
@@ -34,25 +34,6 @@ const threads = availableParallelism();
 const work = mkdtempSync(join(tmpdir(), 'vpref-bench-'));
 const source = join(work, 'in');
 mkdirSync(source);
-
-/** Waves, edges and sensor noise: about as many bytes as a photograph of this size. */
-async function writePhoto(path: string, index: number): Promise<void> {
-  const [width, height] = [640, 480];
-  const random = randomStream(index, 'photo');
-  const [a, b, c] = [10 + 40 * random.nextFloat(), 10 + 40 * random.nextFloat(), 20 + random.nextInt(60)];
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < data.length; i++) {
-    const [x, y] = [Math.floor(i / 3) % width, Math.floor(i / 3 / width)];
-    const edge = (Math.floor(x / c) + Math.floor(y / c)) % 2 ? 25 : 0;
-    data[i] = Math.min(
-      Math.max(115 + 85 * Math.sin(x / (a + 9 * (i % 3)) + y / b) + edge + 12 * (random.nextFloat() - 0.5), 0),
-      255,
-    );
-  }
-  await sharp(data, { raw: { width, height, channels: 3 } })
-    .jpeg({ quality: 90 })
-    .toFile(path);
-}
 
 async function ours(recipe: string): Promise<Result> {
   const imageDir = mkdtempSync(join(work, 'ours-'));
@@ -85,7 +66,7 @@ async function ours(recipe: string): Promise<Result> {
 }
 
 /** Records a second of `augment` without files: operations drawn from the headers. */
-async function recipesOnly(recipe: string): Promise<number> {
+async function recipesOnly(recipe: string): Promise<{ records_per_second: number; cpu_us_per_record: number }> {
   const names = readdirSync(source).sort();
   const numRecords = numImages * 50;
   async function* rows(): AsyncGenerator<Row> {
@@ -97,9 +78,11 @@ async function recipesOnly(recipe: string): Promise<number> {
       };
   }
   const stage = augment({ views: parseViewSpecs([recipe]), seed: 1, createPool: () => createPixelPool(1) });
-  const start = performance.now();
+  const [start, before] = [performance.now(), process.cpuUsage()];
   for await (const { error } of stage(rows())) if (error) throw new Error(error.message);
-  return tenths(numRecords / ((performance.now() - start) / 1000));
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { records_per_second: tenths(numRecords / seconds), cpu_us_per_record: tenths((user + system) / numRecords) };
 }
 
 function torchvision(recipe: string, level: number): Result {
@@ -118,10 +101,12 @@ try {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
   for (const recipe of ['rrcrop', 'moco', 'diffusion']) {
     await recipesOnly(recipe);
-    const row = { bench: 'augment', task: 'recipes', recipe, records_per_second: await recipesOnly(recipe), threads };
-    console.log(JSON.stringify({ ...row, load_average: tenths(loadavg()[0]!), node: process.version, commit }));
+    const row = { bench: 'augment', task: 'recipes', recipe, ...(await recipesOnly(recipe)), threads };
+    const line = JSON.stringify({ ...row, load_average: tenths(loadavg()[0]!), node: process.version, commit });
+    console.log(line);
+    if (flags.out) appendFileSync(flags.out, `${line}\n`);
   }
-  for (const recipe of ['flip', 'rrcrop', 'autoaugment', 'moco']) {
+  for (const recipe of flags.only === 'recipes' ? [] : ['flip', 'rrcrop', 'autoaugment', 'moco']) {
     const runs: Record<string, Result[]> = {};
     for (let round = 0; round < Number(flags.rounds); round++) {
       const add = (name: string, result: Result) => {

@@ -30,6 +30,7 @@ step types node_modules/.bin/tsc -p .
 step lint node_modules/.bin/biome check . --diagnostic-level=error
 step mirror node --import tsx scripts/check-mirror.ts
 step imports node --import tsx scripts/check-imports.ts
+step parameters node --import tsx scripts/check-parameters.ts
 step format scripts/format-native.sh --check
 step build node scripts/build.mjs
 step native scripts/build-native.sh

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times the engine on a random LLaVA checkpoint.
-//   bench_engine make DIR [--shape tiny|157m|7b|13b]   157m (the default): 157M parameters, f32, 256 image rows;
-//                                                    7b, 13b: the sizes of LLaVA-1.5, as files with holes
+// Times the engine on a random checkpoint.
+//   bench_engine make DIR [--shape tiny|157m|qwen2.5-vl|7b|13b]   157m (the default): LLaVA of 157M parameters, f32,
+//   256
+//                                                    image rows; qwen2.5-vl: as many; 7b, 13b: the sizes of
+//                                                    LLaVA-1.5, as files with holes
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three (lazy_load.py)
 //   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK]
@@ -72,7 +74,7 @@ Time generate(Engine& engine, const Shape& s, int32_t round, int32_t prompts, in
     GenerateRequest r;
     r.prompt = prompt_ids(s, i);
     r.images = {picture(s, i + 100 * round)};
-    r.num_branches = branches;
+    r.num_samples = branches;
     r.temperature = branches > 1 ? 1.0f : 0.0f;
     r.max_new_tokens = tokens;
     r.eos_token_ids = {1 << 30};

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same tasks as bench_engine with transformers, and both in turns.
 
-   python bench/engine/hf_baseline.py BENCH_ENGINE [DIR] [--rounds N] [--threads N] [--tasks prefill,score]     (by hand; needs torch and transformers)
+   python bench/engine/hf_baseline.py BENCH_ENGINE [DIR] [--shape 157m|qwen2.5-vl] [--rounds N] [--threads N] [--tasks prefill,score]     (by hand; needs torch and transformers)
 
 Appends one row a task to bench/results/engine.ndjson; about six minutes on two cores. Both sides: f32, as many threads, the same checkpoint, ids and
 pixels; the smallest of several times. transformers gets every advantage it offers: sdpa attention, logits only of the rows that are read, batches
@@ -21,25 +21,25 @@ import threading
 import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-import hf_llava as llava  # noqa: E402
+import hf_model  # noqa: E402
 
 PAIRS, PROMPTS, NEW = 32, 8, 48
 ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 2, "score": 1}  # of each turn, after a warm-up
 
 
-def baseline(task, path, rounds, threads):
+def baseline(task, path, rounds, threads, shape):
     import numpy as np
     import torch
 
-    model = llava.load(path, threads).eval()
+    model, shape = hf_model.load(path, threads).eval(), hf_model.SHAPES[shape]
     # wall and processor time; on a busy machine only the second says something
     now = lambda: np.array([time.perf_counter(), time.process_time()])
 
     def generate(r, batch, tokens):
-        ids = torch.tensor([llava.prompt(i) for i in range(batch)])
+        ids = torch.tensor([shape.prompt(i) for i in range(batch)])
         begin = now()
-        px = llava.pixels(i + 100 * r for i in range(batch))
-        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=px, do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=0)
+        inputs = shape.inputs(ids, [i + 100 * r for i in range(batch)])
+        model.generate(**inputs, attention_mask=torch.ones_like(ids), do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=0)
         return now() - begin
 
     def score(r, batch=4):
@@ -47,9 +47,9 @@ def baseline(task, path, rounds, threads):
         sums = []
         pairs = PAIRS if r > 0 else batch
         for at in range(0, pairs, batch):
-            ids = torch.tensor([llava.prompt(i) + llava.answer(2 * i + side) for i in range(at, at + batch) for side in (0, 1)])
-            px = llava.pixels(i + 100 * r for i in range(at, at + batch) for _ in (0, 1))
-            sums.append(llava.answer_logps(model, ids, px))
+            ids = torch.tensor([shape.prompt(i) + hf_model.answer(2 * i + side) for i in range(at, at + batch) for side in (0, 1)])
+            inputs = shape.inputs(ids, [i + 100 * r for i in range(at, at + batch) for _ in (0, 1)])
+            sums.append(hf_model.answer_logps(model, inputs))
         return now() - begin
 
     def run(r):
@@ -94,7 +94,7 @@ def measured(argv):
     watcher.join()
     if process.returncode != 0:
         sys.exit(f"{' '.join(argv)}: exit code {process.returncode}\n{err}")
-    return {**llava.last_json(out), **{f"{k}_mebibytes": v for k, v in most.items()}}
+    return {**hf_model.last_json(out), **{f"{k}_mebibytes": v for k, v in most.items()}}
 
 
 def least(a, b):
@@ -103,28 +103,29 @@ def least(a, b):
 
 def main():
     if sys.argv[1:2] == ["--task"]:
-        return baseline(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+        return baseline(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
     parser = argparse.ArgumentParser()
     parser.add_argument("bench_engine")
     parser.add_argument("dir", nargs="?")
     parser.add_argument("--rounds", type=int, help="of each turn (default: %s)" % ", ".join(f"{t} {n}" for t, n in ROUNDS.items()))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--shape", choices=hf_model.SHAPES, default="157m")
     parser.add_argument("--tasks", default=",".join(ROUNDS))
     args = parser.parse_args()
     path = args.dir or tempfile.mkdtemp(prefix="vpref-bench-")
     if not pathlib.Path(path, "config.json").exists():
-        subprocess.run([args.bench_engine, "make", path], check=True)
+        subprocess.run([args.bench_engine, "make", path, "--shape", args.shape], check=True)
     for task in args.tasks.split(","):
         mine = theirs = None
         rounds = str(args.rounds or ROUNDS[task])
         for turn in range(args.turns):  # in turns: what else the machine does falls on both
-            a = measured([args.bench_engine, task, path, str(args.threads), rounds])
-            b = measured([sys.executable, __file__, "--task", task, path, rounds, str(args.threads)])
+            a = measured([args.bench_engine, task, path, str(args.threads), rounds, "--shape", args.shape])
+            b = measured([sys.executable, __file__, "--task", task, path, rounds, str(args.threads), args.shape])
             mine, theirs = least(mine, a), least(theirs, b)
             print(f"{task} {turn + 1}/{args.turns}: {a['seconds']:.4f} s, transformers {b['seconds']:.4f} s", file=sys.stderr, flush=True)
-        llava.append_result("engine", {
-            "task": task, "seconds": mine["seconds"], "transformers_seconds": theirs["seconds"], "ratio": round(theirs["seconds"] / mine["seconds"], 2),
+        hf_model.append_result("engine", {
+            "task": task, "shape": args.shape, "seconds": mine["seconds"], "transformers_seconds": theirs["seconds"], "ratio": round(theirs["seconds"] / mine["seconds"], 2),
             "cpu_seconds": mine["cpu_seconds"], "transformers_cpu_seconds": theirs["cpu_seconds"], "cpu_ratio": round(theirs["cpu_seconds"] / mine["cpu_seconds"], 2),
             "peak_mebibytes": mine["peak_mebibytes"], "transformers_peak_mebibytes": theirs["peak_mebibytes"], "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2),
             "own_mebibytes": mine["own_mebibytes"], "transformers_own_mebibytes": theirs["own_mebibytes"], "own_ratio": round(mine["own_mebibytes"] / theirs["own_mebibytes"], 2),

@@ -107,8 +107,8 @@ void few_rows(Context& ctx) {
             [&] {
               busy();
               for (int64_t i = 0; i < count; ++i)
-                product(x.view(), false, Tensor(pool.view().as<uint16_t>() + i * p.k * p.n, DType::bf16, {p.n, p.k}),
-                        true, y.view(), p.added ? 2.0f : 1.0f, p.added ? 1.0f : 0.0f);
+                product(x.view(), transposed({pool.view().as<uint16_t>() + i * p.k * p.n, DType::bf16, {p.n, p.k}}),
+                        y.view(), p.added ? 2.0f : 1.0f, p.added ? 1.0f : 0.0f);
             },
             0.05);
         report(ctx, {op, cross({t, p.k, p.n}) + (p.added ? " beta 1" : ""), "bf16",
@@ -128,7 +128,7 @@ void training_products(Context& ctx) {
       a(DType::bf16, {kRank, kHidden});
   const double rank_flops = 2.0 * double(kRows * kRank * kHidden);
   report(ctx, {"gemm beta 1 (LoRA up)", cross({kRows, kRank, kHidden}), "bf16",
-               median_seconds([&] { gemm(ctx, h.view(), false, b.view(), true, y.view(), 2, 1); }, 0.1), rank_flops});
+               median_seconds([&] { gemm(ctx, h.view(), transposed(b.view()), y.view(), 2, 1); }, 0.1), rank_flops});
   const Data da(DType::f32, {kRank, kHidden}), db(DType::f32, {kHidden, kRank});
   report(ctx, {"linear_backward_weight (LoRA A)", cross({kRank, kRows, kHidden}), "bf16",
                median_seconds([&] { linear_backward_weight(ctx, h.view(), y.view(), da.view(), nullptr); }, 0.1),
@@ -165,15 +165,16 @@ void training_attention(Context& ctx) {
   const Data q = make(), k = make(), v = make(), out = make(), dout = make(), dq = make(), dk = make(), dv = make(),
              lse(DType::f32, {kRows, kHeads});
   const std::string shape = "8 pairs of 630 + 2 x 60, 32 heads x 128";
-  report(ctx, {"attention", shape, "bf16",
-               median_seconds(
-                   [&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.088f, out.view(), &lse.view()); }, 0.2),
-               flops});
+  report(ctx,
+         {"attention", shape, "bf16",
+          median_seconds(
+              [&] { attention(ctx, {q.view(), k.view(), v.view()}, plan, 0.088f, {out.view(), lse.view()}); }, 0.2),
+          flops});
   report(ctx, {"attention_backward", shape, "bf16",
                median_seconds(
                    [&] {
-                     attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), plan,
-                                        0.088f, dq.view(), dk.view(), dv.view());
+                     attention_backward(ctx, dout.view(), {q.view(), k.view(), v.view()}, {out.view(), lse.view()},
+                                        plan, 0.088f, {dq.view(), dk.view(), dv.view()});
                    },
                    0.2),
                2.5 * flops});
@@ -188,10 +189,9 @@ void vision_attention(Context& ctx) {
   }
   const auto make = [] { return Data(DType::bf16, {images * rows, heads, size}); };
   const Data q = make(), k = make(), v = make(), out = make();
-  report(ctx,
-         {"attention (vision)", "16 x 577, 16 heads x 64", "bf16",
-          median_seconds([&] { attention(ctx, q.view(), k.view(), v.view(), plan, 0.125f, out.view(), nullptr); }, 0.1),
-          4.0 * double(images * heads * rows * rows * size)});
+  report(ctx, {"attention (vision)", "16 x 577, 16 heads x 64", "bf16",
+               median_seconds([&] { attention(ctx, {q.view(), k.view(), v.view()}, plan, 0.125f, {out.view()}); }, 0.1),
+               4.0 * double(images * heads * rows * rows * size)});
 }
 
 // `groups` prefixes, `each` branches on every one; bytes: each prefix and each branch's own rows once.
@@ -200,8 +200,9 @@ void decode_attention(Context& ctx, int64_t groups, int64_t each) {
   AttentionPlan plan;
   for (int64_t g = 0; g < groups; ++g) {
     const int32_t prefix = int32_t(g * (kPrompt + each * own));
+    plan.paths.push_back({-1, 0, int32_t(kPrompt)});
     for (int64_t b = 0; b < each; ++b) {
-      plan.spans.push_back({int32_t(g * each + b), 1, int32_t(plan.ranges.size()), 2, true});
+      plan.spans.push_back({int32_t(g * each + b), 1, int32_t(plan.ranges.size()), 2, true, int32_t(g)});
       plan.ranges.push_back({prefix, int32_t(kPrompt)});
       plan.ranges.push_back({int32_t(prefix + kPrompt + b * own), int32_t(own)});
     }
@@ -213,7 +214,7 @@ void decode_attention(Context& ctx, int64_t groups, int64_t each) {
   int64_t turn = 0;
   const auto step = [&] {
     const int64_t at = turn++ % copies * rows;
-    attention(ctx, q.view(), k.view().rows(at, rows), v.view().rows(at, rows), plan, 0.088f, out.view(), nullptr);
+    attention(ctx, {q.view(), k.view().rows(at, rows), v.view().rows(at, rows)}, plan, 0.088f, {out.view()});
   };
   report(ctx, {"attention decode", std::to_string(groups) + " prefixes of 630 x " + std::to_string(each) + " branches",
                "bf16", median_seconds(step, 0.1), 0, bytes});
@@ -225,19 +226,20 @@ void rows(Context& ctx) {
   const double row_bytes = 2.0 * double(kRows * kHidden);
   const std::string shape = cross({kRows, kHidden});
   attempt("add_rms_norm", [&] {
-    report(ctx,
-           {"add_rms_norm", shape, "bf16",
-            median_seconds(
-                [&] { add_rms_norm(ctx, x.view(), y.view(), w.view(), 1e-5f, x.view(), z.view(), &rstd.view()); }, 0.1),
-            0, 4 * row_bytes});
-  });
-  attempt("rms_norm_backward", [&] {
     report(
         ctx,
-        {"rms_norm_backward", shape, "bf16",
+        {"add_rms_norm", shape, "bf16",
          median_seconds(
-             [&] { rms_norm_backward(ctx, y.view(), x.view(), w.view(), rstd.view(), z.view(), true, nullptr); }, 0.1),
+             [&] { add_rms_norm(ctx, {x.view(), y.view(), x.view()}, w.view(), 1e-5f, z.view(), &rstd.view()); }, 0.1),
          0, 4 * row_bytes});
+  });
+  attempt("rms_norm_backward", [&] {
+    report(ctx,
+           {"rms_norm_backward", shape, "bf16",
+            median_seconds(
+                [&] { rms_norm_backward(ctx, y.view(), {x.view(), w.view(), rstd.view()}, z.view(), true, nullptr); },
+                0.1),
+            0, 4 * row_bytes});
   });
   attempt("add", [&] {
     report(ctx, {"add", shape, "bf16", median_seconds([&] { add(ctx, x.view(), y.view()); }, 0.1), 0, 3 * row_bytes});

@@ -128,7 +128,7 @@ void use(Context& ctx, int processor_threads) {
 double gemm_rate(Context& ctx, DType dtype) {
   const int64_t n = kTried ? 64 : ctx.device == Device::cpu ? 1024 : dtype == DType::bf16 ? 8192 : 4096;
   const Data a(dtype, {n, n}), b(dtype, {n, n}), c(dtype, {n, n});
-  return 2.0 * double(n * n * n) / median_seconds([&] { gemm(ctx, a.view(), false, b.view(), true, c.view()); }) / 1e9;
+  return 2.0 * double(n * n * n) / median_seconds([&] { gemm(ctx, a.view(), transposed(b.view()), c.view()); }) / 1e9;
 }
 
 void copy(Context& ctx, const Tensor& a, const Tensor& b) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA checkpoints with random weights for the benches. The small one is written as it is; those of real size are
+// Checkpoints with random weights for the benches. The small ones are written as they are; those of real size are
 // files with holes, whose weights are drawn where they are used: 14 GB are neither written nor read.
 #pragma once
 #include <algorithm>
@@ -69,6 +69,20 @@ constexpr const char* kTiny = R"({
      "layer_norm_eps": 1e-05, "projection_dim": 32}
 })";
 
+// Qwen2.5-VL with its heads, windows and merger at a width that fits a small machine; a picture of 448 x 448 is 256
+// rows.
+constexpr const char* kQwen = R"({
+  "architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl", "image_token_id": 31998,
+     "video_token_id": 31997, "vision_start_token_id": 31996, "vision_end_token_id": 31995,
+  "vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 8,
+     "num_attention_heads": 8, "num_key_value_heads": 2, "max_position_embeddings": 4096, "rms_norm_eps": 1e-06,
+     "hidden_act": "silu", "rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+     "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": true, "use_sliding_window": false,
+  "vision_config": {"depth": 8, "hidden_size": 640, "intermediate_size": 1712, "num_heads": 8,
+     "out_hidden_size": 1024, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+     "window_size": 112, "fullatt_block_indexes": [3, 7]}
+})";
+
 // What the tasks need to know of a model; hf_baseline.py and bench/gpu_baseline.py use the same numbers.
 struct Shape {
   std::string name, config;
@@ -85,7 +99,8 @@ inline Shape shape_named(const std::string& name) {
   if (name == "157m") return {name, kSmall, false, 320, 16, 256, 31999, 224, 30000, 64, 8};
   if (name == "7b") return {name, large_config(4096, 11008, 32, 32), true, 630, 60, 576, 32000, 336};
   if (name == "13b") return {name, large_config(5120, 13824, 40, 40), true, 630, 60, 576, 32000, 336};
-  throw Error("request", "shape: expected tiny, 157m, 7b or 13b, got " + name);
+  if (name == "qwen2.5-vl") return {name, kQwen, false, 320, 16, 256, 31998, 448, 30000, 64, 8};
+  throw Error("request", "shape: expected tiny, 157m, qwen2.5-vl, 7b or 13b, got " + name);
 }
 
 // Uniform weights of variance 1 / inputs, from Philox keyed by the tensor's number.
@@ -94,6 +109,13 @@ inline void fill_uniform(std::vector<float>& x, uint64_t key, float scale) {
     const auto w = philox4x32(key, {uint32_t(i / 4), 0, 0, 0});
     for (size_t k = 0; k < 4 && i + k < x.size(); ++k) x[i + k] = scale * (float(w[k]) * 0x1p-32f - 0.5f) * 3.4641016f;
   }
+}
+
+inline bool is_norm(const std::string& name) {
+  for (const char* end : {"norm.weight", "norm1.weight", "norm2.weight", "ln_q.weight"}) {
+    if (name.ends_with(end)) return true;
+  }
+  return false;
 }
 
 // A file whose tensors are holes.
@@ -133,7 +155,7 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
     std::vector<float>& x = data.emplace_back(size_t(count));
     const bool matrix = spec.stored_shape.size() > 1;
     fill_uniform(x, data.size(), matrix ? 1.0f / std::sqrt(float(count) / float(spec.stored_shape[0])) : 0.1f);
-    if (!matrix && spec.name.ends_with("norm.weight")) {
+    if (!matrix && is_norm(spec.name)) {
       for (float& v : x) v += 1;
     }
     tensors.emplace_back(name(spec), Tensor(x.data(), DType::f32, spec.stored_shape));
@@ -168,10 +190,7 @@ inline void randomise(Context& ctx, Model& model) {
     if (!s.place) continue;
     const Tensor& t = *s.place;
     if (t.rank == 1) {
-      const float value = s.name.ends_with("norm.weight") || s.name.find("norm1.weight") != std::string::npos ||
-                                  s.name.find("norm2.weight") != std::string::npos
-                              ? 1.0f
-                              : 0.0f;
+      const float value = is_norm(s.name) ? 1.0f : 0.0f;
       std::vector<float> f32(size_t(t.numel()), value);
       std::vector<bf16_t> bf16(size_t(t.numel()), to_bf16(value));
       copy_to_device(ctx, t.data, t.dtype == DType::f32 ? static_cast<const void*>(f32.data()) : bf16.data(),
@@ -224,7 +243,9 @@ inline Sizes sizes_of(const ModelConfig& c, const Shape& shape) {
   const double l = c.text.num_hidden_layers, v = number("hidden_size");
   return {.linears = l * (2 * d * q + 2 * d * kv + 3 * d * f),
           .head = d * c.text.vocab_size,
-          .vision = (number("num_hidden_layers") - 1) * (4 * v * v + 2 * v * number("intermediate_size")),
+          .vision = number("depth") > 0
+                        ? number("depth") * (4 * v * v + 3 * v * number("intermediate_size"))
+                        : (number("num_hidden_layers") - 1) * (4 * v * v + 2 * v * number("intermediate_size")),
           .kv_row = 2 * l * kv,
           .lora_width = l * (2 * (d + q) + 2 * (d + kv) + 3 * (d + f))};
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // DPO steps with LoRA on all seven linears on the checkpoint that `bench_engine make DIR` writes, reference pass
 // included.
-//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape tiny|157m|7b|13b] [--device cuda] [--lora-r
-//   N] [--pairs N]
+//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape tiny|157m|qwen2.5-vl|7b|13b] [--device cuda]
+//   [--lora-r N] [--pairs N]
 // Prints one JSON row; see hf_baseline.py beside it, and bench/gpu_baseline.py for the GPU. Defaults: r = 64, P = 320,
 // A = 16, f32, 8 pairs a step; 7b and 13b: r = 1024, P = 630, A = 60, bf16, 16 pairs a step.
 #include <sys/resource.h>

@@ -47,6 +47,7 @@ std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int3
   }
   if (rope.has_null("rope_theta")) rope.fail("rope_theta", "a number above 1");
   const ConfigReader& owner = rope.has("rope_theta") ? rope : config;
+  if (owner.has_null("rope_theta")) owner.fail("rope_theta", "a number above 1");
   const double theta = owner.number("rope_theta", defaults.rope_theta);
   if (!(theta > 1)) owner.fail("rope_theta", "a number above 1");
   for (const ConfigReader* c : {&config, &rope}) {
@@ -119,6 +120,7 @@ TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults) 
   const std::string type = config.string("model_type", defaults.model_type);
   if (type != defaults.model_type) config.fail("model_type", json_quote(defaults.model_type));
   if (config.string("hidden_act", "silu") != "silu") config.fail("hidden_act", "\"silu\"");
+  if (!config.boolean("is_causal", true)) config.fail("is_causal", "true");
   if (config.has("quantization_config"))
     config.fail("quantization_config", "none (quantised checkpoints are not supported)");
   TextConfig t{};

@@ -47,7 +47,7 @@ void LlavaVision::features(Context& ctx, std::span<const Image* const> images, c
     const size_t inner = scratch.mark();
     const Tensor patches = scratch.tensor(features.dtype, {num_crops * each, patch.width()});
     write_patches(ctx, images, normalisation, patch, patches);
-    vit_embed(ctx, config_.tower, tower_, patches, num_crops, tower_.position_embedding, x, scratch);
+    vit_embed(ctx, config_.tower, tower_, {patches, num_crops, tower_.position_embedding}, x, scratch);
     scratch.release(inner);
   }
   const AttentionPlan plan = vit_plan(std::vector<int32_t>(size_t(num_crops), int32_t(each) + 1));
@@ -91,9 +91,9 @@ void LlavaVision::connect_backward(Context& ctx, const Tensor& features, std::sp
   };
   const size_t mark = scratch.mark();
   const Tensor dactive = scratch.tensor(drows.dtype, {drows.dim(0), config_.text_hidden_size});
-  linear_backward(ctx, projector_2_, drows, kept[1], &dactive, 0, of(1), scratch);
+  linear_backward(ctx, projector_2_, drows, kept[1], &dactive, of(1), scratch);
   gelu_backward(ctx, config_.projector_act, dactive, kept[0], dactive);
-  linear_backward(ctx, projector_1_, dactive, features, nullptr, 0, of(0), scratch);
+  linear_backward(ctx, projector_1_, dactive, features, nullptr, of(0), scratch);
   scratch.release(mark);
 }
 

@@ -125,10 +125,13 @@ void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, Qw
   c.patch_size = vision.integer("patch_size", defaults.patch_size, 1, 1 << 14);
   c.temporal_patch_size = vision.integer("temporal_patch_size", 2, 1, 64);
   c.spatial_merge_size = vision.integer("spatial_merge_size", 2, 1, 64);
-  const ConfigReader rope = vision.object("rope_parameters");
-  if (rope.string("rope_type", "axial") != "axial") rope.fail("rope_type", "\"axial\"");
-  c.rope_theta = rope.number("rope_theta", 1e4);
-  if (!(c.rope_theta > 1)) rope.fail("rope_theta", "a number above 1");
+  const ConfigReader rope = rope_reader(vision);
+  for (const char* key : {"rope_type", "type"}) {
+    if (rope.string(key, "axial") != "axial") rope.fail(key, "\"axial\"");
+  }
+  const ConfigReader& owner = rope.has("rope_theta") ? rope : vision;
+  c.rope_theta = owner.number("rope_theta", 1e4);
+  if (!(c.rope_theta > 1)) owner.fail("rope_theta", "a number above 1");
   c.text_hidden_size = parsed.text.hidden_size;
 }
 

@@ -132,7 +132,7 @@ void QwenVision::features(Context& ctx, std::span<const Image* const> images, co
     const Tensor patches = scratch.tensor(features.dtype, {n, patch().width()});
     write_patches(ctx, images, normalisation, patch(), patches,
                   [this](int32_t height, int32_t width) { return patch_order(height, width); });
-    vit_embed(ctx, config_.tower, tower_, patches, 1, Tensor(), x, scratch);
+    vit_embed(ctx, config_.tower, tower_, {patches, 1}, x, scratch);
     scratch.release(inner);
   }
   const Rotation turn = rotation(ctx, images, scratch);
@@ -180,15 +180,15 @@ void QwenVision::connect_backward(Context& ctx, const Tensor& features, std::spa
   const Tensor dactive = scratch.tensor(drows.dtype, {r, merged_width()});
   const Tensor dnormed = scratch.tensor(drows.dtype, {features.dim(0), feature_width()});
   const Tensor beside = dnormed.reshaped({r, merged_width()});
-  linear_backward(ctx, merger_2_, drows, kept[3], &dactive, 0, {.weight = grads[2], .bias = grads[3]}, scratch);
+  linear_backward(ctx, merger_2_, drows, kept[3], &dactive, {.weight = grads[2], .bias = grads[3]}, scratch);
   gelu_backward(ctx, Gelu::exact, dactive, kept[2], dactive);
-  linear_backward(ctx, merger_1_, dactive, kept[0].reshaped({r, merged_width()}), &beside, 0,
+  linear_backward(ctx, merger_1_, dactive, kept[0].reshaped({r, merged_width()}), &beside,
                   {.weight = grads[0], .bias = grads[1]}, scratch);
   // What flows on into the tower stays in dnormed.
   if (config_.tower.norm == VitNorm::layer)
-    layer_norm_backward(ctx, dnormed, features, merger_norm_.weight, kept[1], dnormed, false, &grads[4], &grads[5]);
+    layer_norm_backward(ctx, dnormed, {features, merger_norm_.weight, kept[1]}, dnormed, false, &grads[4], &grads[5]);
   else
-    rms_norm_backward(ctx, dnormed, features, merger_norm_.weight, kept[1], dnormed, false, &grads[4]);
+    rms_norm_backward(ctx, dnormed, {features, merger_norm_.weight, kept[1]}, dnormed, false, &grads[4]);
   scratch.release(mark);
 }
 

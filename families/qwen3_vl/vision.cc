@@ -131,7 +131,7 @@ void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images,
     write_patches(ctx, images, normalisation, patch(), patches,
                   [this](int32_t height, int32_t width) { return patch_order(height, width); });
     // The rows of all images are as those of one crop.
-    vit_embed(ctx, config_.tower, tower_, patches, 1, table, x, scratch);
+    vit_embed(ctx, config_.tower, tower_, {patches, 1, table}, x, scratch);
     scratch.release(inner);
   }
   std::vector<int32_t> lengths;
@@ -199,15 +199,15 @@ void Qwen3VlVision::connect_backward(Context& ctx, const Tensor& features, std::
     const Tensor* grad = grads.data() + kPartsPerMerger * plane;
     const Tensor dactive = scratch.tensor(drows.dtype, {num_rows, wide()}),
                  dnormed = scratch.tensor(drows.dtype, {num_rows, wide()});
-    linear_backward(ctx, m.fc2, drows.rows(int64_t(plane) * num_rows, num_rows), active, &dactive, 0,
+    linear_backward(ctx, m.fc2, drows.rows(int64_t(plane) * num_rows, num_rows), active, &dactive,
                     {.weight = grad[4], .bias = grad[5]}, scratch);
     gelu_backward(ctx, Gelu::exact, dactive, hidden, dactive);
-    linear_backward(ctx, m.fc1, dactive, normed, &dnormed, 0, {.weight = grad[2], .bias = grad[3]}, scratch);
+    linear_backward(ctx, m.fc1, dactive, normed, &dnormed, {.weight = grad[2], .bias = grad[3]}, scratch);
     // The norm's statistics are found again; nothing reads what flows further down.
     const Tensor x = merger_input(ctx, features, plane, scratch), mean_rstd = scratch.tensor(DType::f32, {x.dim(0), 2});
     const auto as_input = [&](const Tensor& t) { return t.reshaped({x.dim(0), x.dim(1)}); };
     merger_norm(ctx, plane, x, normed, &mean_rstd);
-    layer_norm_backward(ctx, as_input(dnormed), x, m.norm.weight, mean_rstd, as_input(dactive), /*accumulate=*/false,
+    layer_norm_backward(ctx, as_input(dnormed), {x, m.norm.weight, mean_rstd}, as_input(dactive), /*accumulate=*/false,
                         &grad[0], &grad[1]);
     scratch.release(mark);
   }

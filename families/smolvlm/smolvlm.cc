@@ -61,7 +61,7 @@ class SmolvlmVision : public Vision {
   }
   void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape>, const std::vector<Tensor>&,
                         const Tensor& drows, std::span<const Tensor> grads, Arena& scratch) const override {
-    linear_backward(ctx, projection_, drows, shuffled(features), nullptr, 0, {.weight = grads[0]}, scratch);
+    linear_backward(ctx, projection_, drows, shuffled(features), nullptr, {.weight = grads[0]}, scratch);
   }
   size_t tower_bytes(int64_t num_features, DType dtype) const override;
   size_t connect_bytes(int64_t num_features, DType dtype) const override {
@@ -107,7 +107,7 @@ void SmolvlmVision::features(Context& ctx, std::span<const Image* const> images,
   const Tensor index = scratch.tensor(DType::i32, {each}), table = scratch.tensor(features.dtype, {each, c});
   copy_to_device(ctx, index.data, order.data(), index.bytes());
   gather_rows(ctx, tower_.position_embedding, index, table);
-  vit_embed(ctx, config_.tower, tower_, patches, num_crops, table, features, scratch);
+  vit_embed(ctx, config_.tower, tower_, {patches, num_crops, table}, features, scratch);
   scratch.release(mark);
   const AttentionPlan plan = vit_plan(std::vector<int32_t>(size_t(num_crops), int32_t(each)));
   vit_layers(ctx, config_.tower, tower_, {.plan = &plan}, features, scratch);
@@ -150,6 +150,7 @@ SmolvlmConfig parse_vision(const ConfigReader& top, const ModelConfig& parsed) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
+  if (!config.has("text_config")) config.fail("text_config", "an object");  // the class's has an eps of its own
   const ConfigReader text = config.object("text_config");
   for (const char* key : {"qk_layer_norms", "use_resampler"}) {
     if (text.boolean(key, false)) text.fail(key, "false");

@@ -2,6 +2,7 @@
 // Everything the addon exports; src/engine/binding.ts has the same list with types.
 #include <napi.h>
 
+#include "addon/functions.h"
 #include "addon/machine.h"
 #include "addon/policy_object.h"
 #include "addon/trainer_object.h"
@@ -10,14 +11,14 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace vpref::addon;
   exports.Set("Policy", PolicyObject::define(env));
   exports.Set("Trainer", TrainerObject::define(env));
-  exports.Set("lossNeeds", Napi::Function::New(env, TrainerObject::loss_needs));
-  exports.Set("meanLoss", Napi::Function::New(env, TrainerObject::mean_loss));
-  exports.Set("mergeModel", Napi::Function::New(env, TrainerObject::merge_model));
-  exports.Set("abortRanks", Napi::Function::New(env, TrainerObject::abort_ranks));
-  exports.Set("mpiLibrary", Napi::Function::New(env, TrainerObject::find_mpi));
-  exports.Set("linears", Napi::Function::New(env, TrainerObject::linear_list));
-  exports.Set("linearPaths", Napi::Function::New(env, TrainerObject::linear_paths));
-  exports.Set("losses", Napi::Function::New(env, TrainerObject::loss_list));
+  exports.Set("lossNeeds", Napi::Function::New(env, loss_needs));
+  exports.Set("meanLoss", Napi::Function::New(env, mean_loss));
+  exports.Set("mergeModel", Napi::Function::New(env, merge_model));
+  exports.Set("abortRanks", Napi::Function::New(env, abort_ranks));
+  exports.Set("mpiLibrary", Napi::Function::New(env, mpi_library_text));
+  exports.Set("linears", Napi::Function::New(env, list_linears));
+  exports.Set("linearPaths", Napi::Function::New(env, linear_paths));
+  exports.Set("losses", Napi::Function::New(env, list_losses));
   exports.Set("buildFacts", Napi::Function::New(env, build_facts));
   exports.Set("probeDevice", Napi::Function::New(env, probe_device));
   return exports;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "addon/convert.h"
 
+#include <cmath>
 #include <cstring>
 
 namespace vpref::addon {
@@ -47,6 +48,13 @@ void for_each_crop(const Napi::Object& image, Take take) {
   }
 }
 
+uint64_t seed_field(const Napi::Object& from) {
+  const double seed = number_field(from, "seed");
+  if (!(seed >= 0 && seed < 9007199254740992.0) || seed != std::floor(seed))
+    expected(from.Env(), "seed", "a whole number below 2^53");
+  return uint64_t(seed);
+}
+
 Image image_of(const Napi::Object& from) {
   Image image{int32_t(number_field(from, "height")), int32_t(number_field(from, "width")), {}, {}};
   for_each_crop(from, [&](const Napi::Object& crop, CropSize size) {
@@ -57,9 +65,9 @@ Image image_of(const Napi::Object& from) {
       expected(from.Env(), "pixels", "height * width * 3 bytes");
     image.crops.push_back({size.height, size.width, {bytes.Data(), bytes.Data() + bytes.ElementLength()}});
   });
-  if (const Napi::Value recipe = from.Get("diffusion"); recipe.IsObject()) {
+  if (const Napi::Value recipe = from.Get("noise"); recipe.IsObject()) {
     const Napi::Object object = recipe.As<Napi::Object>();
-    image.diffusion = DiffusionRecipe{int32_t(number_field(object, "step")), uint64_field(object, "seed")};
+    image.diffusion = DiffusionRecipe{int32_t(number_field(object, "step")), seed_field(object)};
   }
   return image;
 }
@@ -168,20 +176,19 @@ EngineOptions engine_options(const Napi::Object& from) {
 
 GenerateRequest generate_request(const Napi::Object& from) {
   GenerateRequest request;
-  request.prompt = int32_list(from.Get("prompt"), "prompt");
+  request.prompt = int32_list(from.Get("promptIds"), "promptIds");
   request.images = image_list(array_field(from, "images"));
-  request.num_branches = int32_t(number_field(from, "numBranches"));
-  request.first_branch = uint32_t(number_field(from, "firstBranch"));
+  request.num_samples = int32_t(number_field(from, "numSamples"));
+  request.first_sample = uint32_t(number_field(from, "firstSample"));
   request.temperature = float(number_field(from, "temperature"));
   request.top_p = float(number_field(from, "topP"));
   request.top_k = int32_t(number_field(from, "topK"));
-  request.seed = uint64_field(from, "seed");
-  request.stream = uint64_field(from, "stream");
+  request.seed = seed_field(from);
+  request.rng_key = uint64_field(from, "rngKey");
   request.max_new_tokens = int32_t(number_field(from, "maxNewTokens"));
   request.eos_token_ids = int32_list(from.Get("eosTokenIds"), "eosTokenIds");
   request.stop_strings = bytes_list(array_field(from, "stopStrings"), "stopStrings");
   request.repetition.max_period = int32_t(number_field(from, "repetitionMaxPeriod"));
-  request.repetition.min_repeats = int32_t(number_field(from, "repetitionMinRepeats"));
   request.num_beams = int32_t(number_field(from, "numBeams"));
   return request;
 }
@@ -241,10 +248,8 @@ Napi::Value generate_value(Napi::Env env, const GenerateResult& result) {
     const GeneratedBranch& branch = result.branches[i];
     Napi::Object item = Napi::Object::New(env);
     item.Set("ids", typed_array(env, branch.token_ids));
-    item.Set("perTokenLogps", typed_array(env, branch.per_token_logps));
     item.Set("logps", branch.logps);
     item.Set("finishReason", finish_reason_name(branch.finish_reason));
-    item.Set("stopString", branch.stop_string);
     to.Set(uint32_t(i), item);
   }
   return to;

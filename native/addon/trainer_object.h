@@ -16,26 +16,6 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   static Napi::Function define(Napi::Env env);
   explicit TrainerObject(const Napi::CallbackInfo& info);
 
-  // lossNeeds(text: string): LossNeeds
-  static Napi::Value loss_needs(const Napi::CallbackInfo& info);
-  // meanLoss(settings: {loss, lossOptions}, rows: LossRow[], points: {kl, rewardMean}): number, of sums that were
-  // scored
-  static Napi::Value mean_loss(const Napi::CallbackInfo& info);
-  // mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files
-  // with the adapters, or what a trainer over this policy has made of the weights, in them
-  static Napi::Value merge_model(const Napi::CallbackInfo& info);
-  // abortRanks(exitCode: number): ends every rank of this run, whether or not it has joined the others yet; returns
-  // only where it cannot
-  static Napi::Value abort_ranks(const Napi::CallbackInfo& info);
-  // mpiLibrary(): string, of vpref_mpi.so
-  static Napi::Value find_mpi(const Napi::CallbackInfo& info);
-  // losses(): {name, source}[]
-  static Napi::Value loss_list(const Napi::CallbackInfo& info);
-  // linearPaths(policy: Policy): Promise<string[]>, the module paths of the decoder's linears, layer by layer
-  static Napi::Value linear_paths(const Napi::CallbackInfo& info);
-  // linears(): string[], the names of a decoder layer's linears
-  static Napi::Value linear_list(const Napi::CallbackInfo& info);
-
  private:
   // The session lives and dies on the compute thread; this outlives whichever side ends first.
   struct Shared {

@@ -8,7 +8,7 @@ namespace vpref {
 #ifdef VPREF_CUDA
 namespace {
 
-constexpr size_t kMostKnown = 64;  // a graph of a large model is some megabytes
+constexpr size_t kMaxKnown = 64;  // a graph of a large model is some megabytes
 
 }  // namespace
 
@@ -21,7 +21,7 @@ void LaunchGraphs::run(Context& ctx, const Signature& signature, const std::func
   if (found == known_.end()) {
     step();
     known_.push_front({signature, nullptr});
-    if (known_.size() <= kMostKnown) return;
+    if (known_.size() <= kMaxKnown) return;
     if (known_.back().graph) cuda::destroy_graph(known_.back().graph);
     known_.pop_back();
     return;

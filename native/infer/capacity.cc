@@ -9,7 +9,7 @@ namespace vpref {
 
 namespace {
 
-constexpr int64_t kLeastKvRows = 1024, kMostKvRowsCpu = 16384, kMostKvRowsCuda = 262144;
+constexpr int64_t kMinKvRows = 1024, kMaxKvRowsCpu = 16384, kMaxKvRowsCuda = 262144;
 // On CUDA: what libraries, image encoder and attention take beside the plan.
 constexpr size_t kCudaReserve = size_t(512) << 20;
 
@@ -20,13 +20,13 @@ std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " Mi
 int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tokens) {
   const MemorySize memory = memory_size(model.device());
   if (model.device() == Device::cpu)
-    return std::max(kLeastKvRows, KvSlab::rows_within(memory.total / 4, model.config, model.compute(), kMostKvRowsCpu));
+    return std::max(kMinKvRows, KvSlab::rows_within(memory.total / 4, model.config, model.compute(), kMaxKvRowsCpu));
   const size_t step = forward.plan_bytes(), taken = step + std::max(memory.total / 16, kCudaReserve);
   const size_t left = memory.free - std::min(memory.free, taken);
-  const int64_t rows = KvSlab::rows_within(left, model.config, model.compute(), kMostKvRowsCuda);
-  check(rows >= kLeastKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
-        batch_tokens, " rows takes ", mebibytes(step), " and ", kLeastKvRows, " cached tokens ",
-        mebibytes(KvSlab::bytes_of(model.config, model.compute(), kLeastKvRows)),
+  const int64_t rows = KvSlab::rows_within(left, model.config, model.compute(), kMaxKvRowsCuda);
+  check(rows >= kMinKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
+        batch_tokens, " rows takes ", mebibytes(step), " and ", kMinKvRows, " cached tokens ",
+        mebibytes(KvSlab::bytes_of(model.config, model.compute(), kMinKvRows)),
         ": lower --batch-tokens, or use a GPU with more memory");
   return rows;
 }

@@ -30,7 +30,9 @@ void Generator::decode() {
   };
   const auto gather = [&](StepRows& step, std::vector<Place>& places) {
     KvRanges seen;
+    PromptPaths paths(step.plan);
     for (const auto& g : groups_) {
+      const int32_t path = paths.of(*g->prompt);
       for (Branch& b : g->branches) {
         const int32_t length = b.length();
         if (b.finished || length >= g->max_new_tokens) continue;
@@ -40,7 +42,7 @@ void Generator::decode() {
         const int32_t ids[] = {b.drawn >= 0 ? 0 : b.out.token_ids.back()},
                       wanted[] = {0};  // what was drawn is known to the device alone
         step.positions.add(g->prompt->rows.next_position + length - 1);
-        step.add_segment(ids, seen, wanted);
+        step.add_segment(ids, seen, wanted, path);
         step.kv_rows.push_back(row);
         step.drawn_index.push_back(b.drawn);
         places.push_back({g.get(), &b});
@@ -70,10 +72,11 @@ void Generator::decode() {
   } else {
     // Rows of no branch see one key, write none, and nobody reads what they draw.
     const KvRange any[] = {{step.plan.ranges.front().begin, 1}};
-    const int32_t id[] = {0}, wanted[] = {0};
+    const int32_t id[] = {0}, wanted[] = {0}, path = int32_t(step.plan.paths.size());
+    step.plan.paths.push_back({-1, 0, 1});
     while (ctx_.device == Device::cuda && step.token_ids.size() < step_rows(places.size())) {
       step.positions.add(0);
-      step.add_segment(id, any, wanted);
+      step.add_segment(id, any, wanted, path);
       step.kv_rows.push_back(-1);
       step.drawn_index.push_back(-1);
       params.emplace_back();

@@ -4,7 +4,7 @@
 //
 // Requests that wait together are computed together: prompts are prefilled into one KV slab, all unfinished branches
 // decode in one step, scored trees are packed into one forward. What a request gets does not depend on its company but
-// for rounding: the draws are keyed by (seed, stream, branch, position).
+// for rounding: the draws are keyed by (seed, rng_key, sample, position).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -64,20 +64,20 @@ struct EngineFacts {
 // tokens. 0 is off.
 struct RepetitionCheck {
   int32_t max_period = 0;
-  int32_t min_repeats = 4;
+  int32_t min_repeats = 8;  // fewer may be an answer
 };
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  // ids, the image token once per image row (canonical expanded ids)
   std::vector<Image> images;    // in the order of their runs in the prompt
-  int32_t num_branches = 1;     // samples drawn from this one prefix
-  uint32_t first_branch =
-      0;  // number of the first sample, so that n branches in one request or in n requests draw the same
+  int32_t num_samples = 1;      // samples drawn from this one prefix
+  uint32_t first_sample =
+      0;                  // number of the first sample, so that n samples of one request or of n requests draw the same
   float temperature = 0;  // 0: greedy
   float top_p = 1;
   int32_t top_k = 0;
   uint64_t seed = 0;
-  uint64_t stream = 0;  // hash of the record's id and view
+  uint64_t rng_key = 0;  // hash of the record's id and view
   int32_t max_new_tokens = 256;
   std::vector<int32_t> eos_token_ids;     // empty: the model's
   std::vector<std::string> stop_strings;  // bytes; matched on the response's bytes, also across tokens

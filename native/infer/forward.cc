@@ -54,12 +54,12 @@ class WeightState {
 }  // namespace
 
 void StepRows::add_segment(std::span<const int32_t> ids, std::span<const KvRange> ranges,
-                           std::span<const int32_t> wanted_rows) {
+                           std::span<const int32_t> wanted_rows, int32_t path) {
   const int32_t begin = int32_t(token_ids.size()), count = int32_t(ids.size());
   token_ids.insert(token_ids.end(), ids.begin(), ids.end());
   const int32_t first_range = int32_t(plan.ranges.size()), num_ranges = int32_t(ranges.size());
   plan.ranges.insert(plan.ranges.end(), ranges.begin(), ranges.end());
-  plan.spans.push_back({begin, count, first_range, num_ranges, /*causal=*/true});
+  plan.spans.push_back({begin, count, first_range, num_ranges, /*causal=*/true, path});
   for (size_t i = 0; i < wanted_rows.size();) {
     size_t end = i + 1;  // a run of neighbouring rows is one span
     while (end < wanted_rows.size() && wanted_rows[end] == wanted_rows[end - 1] + 1) ++end;
@@ -70,21 +70,23 @@ void StepRows::add_segment(std::span<const int32_t> ids, std::span<const KvRange
       plan.ranges.insert(plan.ranges.end(), ranges.begin(), ranges.end());
       plan.ranges.back().count -= count - 1 - last;
     }
-    wanted_spans.push_back({int32_t(wanted.size()), run, span_first, num_ranges, /*causal=*/true});
+    wanted_spans.push_back({int32_t(wanted.size()), run, span_first, num_ranges, /*causal=*/true, path});
     for (; i < end; ++i) wanted.push_back(begin + wanted_rows[i]);
   }
 }
 
 StepRows::StepRows(const TreeBatch& tree) : positions(tree.positions) {
   const std::set<int32_t> predictors(tree.target_rows.begin(), tree.target_rows.end());
-  for (const Segment& s : tree.segments) {
+  plan.paths = key_paths(tree);
+  for (size_t i = 0; i < tree.segments.size(); ++i) {
+    const Segment& s = tree.segments[i];
     if (s.row_count == 0) continue;
     KvRanges seen;
     for (const KvRange& r : s.ranges) append(seen, r);
     std::vector<int32_t> own;
     const auto end = predictors.lower_bound(s.row_begin + s.row_count);
     for (auto row = predictors.lower_bound(s.row_begin); row != end; ++row) own.push_back(*row - s.row_begin);
-    add_segment(std::span(tree.token_ids).subspan(size_t(s.row_begin), size_t(s.row_count)), seen, own);
+    add_segment(std::span(tree.token_ids).subspan(size_t(s.row_begin), size_t(s.row_count)), seen, own, int32_t(i));
   }
 }
 
@@ -106,7 +108,7 @@ size_t Forward::measure(const StepSize& size) {
   const KvRange all[] = {{0, int32_t(size.rows)}};
   StepRows step(model_.config.text.num_position_axes);
   for (int64_t i = 0; i < size.rows; ++i) step.positions.add(0);
-  step.add_segment(ids, all, wanted);
+  step.add_segment(ids, all, wanted, -1);
   step.kv_rows = ids;
   DrawnTokens drawn(model_.device());
   std::vector<float> logps;
@@ -254,7 +256,7 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
     const Tensor to = x.rows(p.at.row, p.at.count);
     copy_on_device(ctx_, to.data, p.image->rows.rows(p.at.first, p.at.count).data, to.bytes());
   }
-  const DecoderCall call{rope_.at(upload(rows.positions)), &rows.plan};
+  const DecoderCall call{&config, rope_.at(upload(rows.positions)), &rows.plan};
   const std::vector<AddedRows> added = added_planes(rows, config.text.num_hidden_layers, model_);
   DecoderSink sink{.added = added};
   if (slab)
@@ -266,10 +268,10 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
   if (num_wanted > 0 && num_wanted < num_rows) {  // of a chunk of a long prompt only keys and values are of use
     wanted.rows = upload(rows.wanted);
     wanted.positions = upload(rows.positions.gathered(rows.wanted));
-    wanted_plan = {rows.wanted_spans, rows.plan.ranges};
+    wanted_plan = {rows.wanted_spans, rows.plan.ranges, rows.plan.paths};
     sink.wanted = &wanted;
   }
-  decoder_forward(ctx_, config, weights, call, x, out, sink, arena_);
+  decoder_forward(ctx_, weights, call, x, out, sink, arena_);
   arena_.release(keep);
   return out;
 }
@@ -351,7 +353,7 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
   const std::vector<Tensor> inputs = upload_together({&rows.token_ids, &positions, &rows.kv_rows, &drawing});
   const Tensor &ids = inputs[0], words = inputs[3].reshaped({num_rows, kSampleWords});
   place_drawn(rows.drawn_index, ids);
-  const DecoderCall call{rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
+  const DecoderCall call{&model_.config, rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
   const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
   std::vector<uint64_t> attention;
   for (const int32_t window : std::set<int32_t>(text.windows.begin(), text.windows.end())) {
@@ -367,7 +369,7 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
     const Tensor x = arena_.tensor(model_.compute(), {num_rows, text.hidden_size});
     embed(ctx_, model_.weights, ids, ids, Tensor(), x);
     const Tensor residual = arena_.tensor(x.dtype, {num_rows, text.hidden_size});
-    decoder_forward(ctx_, model_.config, model_.weights, call, x, residual, sink, arena_);
+    decoder_forward(ctx_, model_.weights, call, x, residual, sink, arena_);
     for (int64_t begin = 0; begin < num_rows; begin += head_rows_) {
       const int64_t count = std::min(head_rows_, num_rows - begin);
       const size_t head_mark = arena_.mark();

@@ -45,8 +45,9 @@ struct StepRows {
 
   explicit StepRows(int32_t num_position_axes = 1) : positions(num_position_axes) {}
   // Appends rows of a segment, whose positions were added: `ranges` are what they see, the last one ending with these
-  // very rows. wanted_rows: ascending indices within these rows.
-  void add_segment(std::span<const int32_t> ids, std::span<const KvRange> ranges, std::span<const int32_t> wanted_rows);
+  // very rows. wanted_rows: ascending indices within these rows. path: of plan.paths, that the ranges follow, or -1.
+  void add_segment(std::span<const int32_t> ids, std::span<const KvRange> ranges, std::span<const int32_t> wanted_rows,
+                   int32_t path);
   // The same of a tree: its rows that predict something are wanted.
   explicit StepRows(const TreeBatch& tree);
   int64_t num_rows() const { return int64_t(token_ids.size()); }

@@ -10,7 +10,7 @@ namespace {
 
 // Questions about one image come one after the other; more would only keep memory.
 constexpr size_t kRecentPrompts = 4;
-constexpr int32_t kLeastShare = 8;
+constexpr int32_t kMinShare = 8;
 
 }  // namespace
 
@@ -64,7 +64,7 @@ bool Generator::place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_re
   const auto consider = [&](const std::shared_ptr<Prompt>& other) {
     const int32_t common = common_prefix(prompt.rows.keys, other->rows.keys);
     // A few leading tokens are computed again sooner than they keep a whole prompt in memory.
-    if (common > prompt.shared && common >= prompt.size() / kLeastShare) {
+    if (common > prompt.shared && common >= prompt.size() / kMinShare) {
       prompt.shared = common;
       donor = other;
     }
@@ -98,8 +98,19 @@ bool Generator::place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_re
   return false;
 }
 
+int32_t Generator::PromptPaths::of(const Prompt& prompt) {
+  int32_t path = -1, keys = 0;
+  for (const Piece& piece : prompt.pieces) {
+    const auto [at, is_new] = of_region_.try_emplace(piece.region.get(), int32_t(paths_.size()));
+    if (is_new) paths_.push_back({path, keys, keys + piece.region->count});
+    path = at->second;
+    keys += piece.count;
+  }
+  return path;
+}
+
 bool Generator::admit(uint64_t id, GenerateRequest& request, GenerateDone& done) {
-  const int32_t num_regions = std::max(request.num_branches, request.num_beams);
+  const int32_t num_regions = std::max(request.num_samples, request.num_beams);
   int32_t active = 0;
   for (const auto& g : groups_) active += int32_t(g->branches.size());
   if (!idle() && active + num_regions > options_.max_branches) return false;
@@ -132,7 +143,7 @@ bool Generator::admit(uint64_t id, GenerateRequest& request, GenerateDone& done)
   group->eos = group->request.eos_token_ids.empty() ? model_.config.eos_token_ids : group->request.eos_token_ids;
   for (int32_t i = 0; i < num_regions; ++i) {
     Branch& b = group->branches.emplace_back();
-    b.number = group->request.first_branch + uint32_t(i);
+    b.number = group->request.first_sample + uint32_t(i);
     b.region = regions[size_t(i)];
     b.stop = StopMatcher(&group->request.stop_strings, options_.token_bytes);
   }
@@ -169,7 +180,7 @@ SampleParams Generator::draw(const Group& g, const Branch& b) const {
           .top_p = g.request.top_p,
           .top_k = g.request.top_k,
           .seed = g.request.seed,
-          .stream = g.request.stream,
+          .stream = g.request.rng_key,
           .branch = b.number,
           .position = uint32_t(b.length())};
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "infer/beam.h"
@@ -80,6 +81,18 @@ class Generator {
     int32_t max_new_tokens;  // capped by the positions the model has
     std::vector<int32_t> eos;
     bool prefilled = false;
+  };
+
+  // Prompts of a step as paths of its plan: what prompts share are regions of the slab, each of which follows one
+  // other.
+  class PromptPaths {
+   public:
+    explicit PromptPaths(AttentionPlan& plan) : paths_(plan.paths) {}
+    int32_t of(const Prompt& prompt);
+
+   private:
+    std::vector<KeyPath>& paths_;
+    std::unordered_map<const KvSlab::Region*, int32_t> of_region_;
   };
 
   bool place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_regions,

@@ -20,6 +20,7 @@ void Generator::prefill(const std::vector<Group*>& groups) {
   int32_t done = groups.empty() ? 0 : groups[0]->prompt->shared;  // rows of groups[next] that stand in the slab
   while (next < groups.size()) {
     StepRows step(model_.config.text.num_position_axes);
+    PromptPaths paths(step.plan);
     std::vector<Group*> ready;
     while (next < groups.size() && step.num_rows() < options_.batch_tokens) {
       const Prompt& p = *groups[next]->prompt;
@@ -29,7 +30,7 @@ void Generator::prefill(const std::vector<Group*>& groups) {
       const int32_t at = int32_t(step.num_rows()), kv_begin = p.pieces.back().region->begin - p.shared;
       step.positions.add(p.rows.positions, done, count);
       step.add_segment(std::span(p.rows.token_ids).subspan(size_t(done), size_t(count)), cut(p.ranges, 0, done + count),
-                       std::span(last, whole ? 1 : 0));
+                       std::span(last, whole ? 1 : 0), paths.of(p));
       for (int32_t i = 0; i < count; ++i) step.kv_rows.push_back(kv_begin + done + i);
       for (const ImagePiece& piece : cut(p.rows.images, done, count, at))
         step.images.push_back({piece, p.images[size_t(piece.image)].get()});

@@ -2,10 +2,10 @@
 // PEFT adapters: adapter_config.json and adapter_model.safetensors, in the key spellings of every transformers version.
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "core/error.h"
 #include "model/adapter_config.h"
+#include "model/adapter_keys.h"
 #include "model/json.h"
 #include "model/load.h"
 #include "ops/elementwise.h"
@@ -16,69 +16,6 @@ namespace vpref {
 namespace {
 
 constexpr std::string_view kRoot = "base_model.model.";
-
-// What a key of the file says.
-struct KeyParts {
-  enum class Kind { lora_a, lora_b, embedding_a, embedding_b, base, saved };
-  Kind kind = Kind::saved;
-  std::string path;  // of the module for LoRA, of the tensor otherwise; as stored, without the root
-};
-
-// "X.lora_A.weight" and "X.lora_A.NAME.weight", "X.lora_embedding_A" and "X.lora_embedding_A.NAME",
-// "X.base_layer.weight", or a tensor's own name.
-KeyParts split_key(const std::string& name) {
-  using Kind = KeyParts::Kind;
-  constexpr struct {
-    const char* mark;
-    Kind kind;
-  } kMarks[] = {{".lora_A.", Kind::lora_a},
-                {".lora_B.", Kind::lora_b},
-                {".lora_embedding_A", Kind::embedding_a},
-                {".lora_embedding_B", Kind::embedding_b}};
-  for (const auto& [mark, kind] : kMarks) {
-    const size_t at = name.find(mark);
-    if (at == std::string::npos) continue;
-    const bool matrix = kind == Kind::lora_a || kind == Kind::lora_b;
-    if (!matrix || name.ends_with("weight")) return {kind, name.substr(0, at)};
-  }
-  constexpr std::string_view kBase = ".base_layer.";
-  if (const size_t at = name.find(kBase); at != std::string::npos)
-    return {Kind::base, name.substr(0, at) + "." + name.substr(at + kBase.size())};
-  return {Kind::saved, name};
-}
-
-// Finds a family's linears and tensors by every spelling of their names.
-class ModuleIndex {
- public:
-  struct Found {
-    std::string name;  // in transformers' module tree
-    bool usual;        // the spelling is one that peft finds too
-    const LinearSpec* linear;
-    const TensorSpec* tensor;
-  };
-  explicit ModuleIndex(const FamilyTensors& family) {
-    for (const LinearSpec& spec : family.linears) add(family.groups[size_t(spec.group)], spec.path, &spec, nullptr);
-    for (const TensorSpec& spec : family.tensors) add(family.groups[size_t(spec.group)], spec.name, nullptr, &spec);
-  }
-  const Found* find(const std::string& path) const {
-    const auto found = names_.find(path);
-    return found == names_.end() ? nullptr : &found->second;
-  }
-
- private:
-  void add(const TensorGroup& group, const std::string& name, const LinearSpec* linear, const TensorSpec* tensor) {
-    const auto put = [&](const std::string& prefix, bool usual) {
-      names_.emplace(prefix + name, Found{group.module + name, usual, linear, tensor});
-    };
-    put(group.module, true);
-    for (const std::string& prefix : group.other_modules) put(prefix, true);
-    for (const std::string& prefix : group.prefixes) {
-      put(prefix, false);
-      put("model." + prefix, false);
-    }
-  }
-  std::map<std::string, Found> names_;
-};
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string s;
@@ -132,8 +69,10 @@ class AdapterLoader {
   };
 
   void take(const std::string& key, const StoredTensor& stored) {
-    const bool rooted = key.starts_with(kRoot);
-    const KeyParts parts = split_key(rooted ? key.substr(kRoot.size()) : key);
+    const std::string path = without_wrappers(key);
+    const bool rooted = path.starts_with(kRoot);
+    const std::string below = rooted ? path.substr(kRoot.size()) : path;
+    const KeyParts parts = split_key(without_wrappers(below));
     const bool embedding = parts.kind == Kind::embedding_a || parts.kind == Kind::embedding_b;
     const bool lora = embedding || parts.kind == Kind::lora_a || parts.kind == Kind::lora_b;
     const ModuleIndex::Found* found = index_.find(embedding ? parts.path + ".weight" : parts.path);
@@ -142,7 +81,7 @@ class AdapterLoader {
           " model, got an unknown ", lora ? "path" : "name");
     check(stored.dtype && is_float(*stored.dtype), "checkpoint", file_.path(), ": ", key,
           ": dtype: expected F32, BF16 or F16, got ", stored.dtype_name);
-    if (!rooted || !found->usual) {
+    if (!rooted || !found->usual || path != key || without_wrappers(below) != below) {
       if (odd_spellings_++ == 0) odd_example_ = cat(key, " is taken for ", found->name);
     }
     if (!lora) {
@@ -314,7 +253,7 @@ void Model::fold_embedding_adapters(int threads) {
       convert(host, t, to);
       return to;
     };
-    gemm(host, f32(memory[0], pair.a), true, f32(memory[1], pair.b), true, table, pair.scale, 1.0f);
+    gemm(host, transposed(f32(memory[0], pair.a)), transposed(f32(memory[1], pair.b)), table, pair.scale, 1.0f);
   }
   weights.embed_tokens = table;
   for (Placed& p : placed_) {

@@ -38,8 +38,8 @@ void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const 
   if (image_features) gather_rows(ctx, image_features, image_index, x);
 }
 
-void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
-                     const Tensor& x, const Tensor& out, const DecoderSink& sink, Arena& arena) {
+void decoder_forward(Context& ctx, const Weights& weights, const DecoderCall& call, const Tensor& x, const Tensor& out,
+                     const DecoderSink& sink, Arena& arena) {
   const size_t num_layers = weights.layers.size(), begin = arena.mark();
   // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum. Else the wanted rows'
   // stream stands where the last layer left nothing to add.
@@ -55,22 +55,23 @@ void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& wei
       into.narrow = &narrow;
     }
     if (sink.activations) {
-      sink.activations->push_back(make_activations(config, weights.layers[l], x.dim(0), x.dtype, sink.level, arena));
+      sink.activations->push_back(
+          make_activations(*call.config, weights.layers[l], x.dim(0), x.dtype, sink.level, arena));
       into.saved = &sink.activations->back();
     }
-    decoder_layer(ctx, config, weights.layers[l], call, stream, into, arena);
+    decoder_layer(ctx, weights.layers[l], call, stream, into, arena);
     add_rows(ctx, sink.added, l, into.wanted ? narrow : stream);
   }
   if (out) (narrows ? narrow : stream).sum(ctx);
   if (!sink.activations) arena.release(begin);
 }
 
-void decoder_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
-                      const DecoderBackward& pass, const Tensor& dx, Arena& scratch) {
+void decoder_backward(Context& ctx, const Weights& weights, const DecoderCall& call, const DecoderBackward& pass,
+                      const Tensor& dx, Arena& scratch) {
   for (size_t l = weights.layers.size(); l-- > 0;) {
     if (pass.before) pass.before(l);
-    decoder_layer_backward(ctx, config, weights.layers[l], call, pass.saved[l], pass.grads[l], dx,
-                           l > 0 || pass.need_dx, scratch);
+    decoder_layer_backward(ctx, weights.layers[l], call, {pass.saved[l], pass.grads[l], l > 0 || pass.need_dx}, dx,
+                           scratch);
     if (pass.after) pass.after(l);
   }
 }

@@ -49,8 +49,8 @@ struct DecoderSink {
 
 // Brings x[T,D], which it changes, through all layers. out: [R,D] gets the residual stream of the wanted rows, or
 // empty: only what the sink keeps is of use.
-void decoder_forward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
-                     const Tensor& x, const Tensor& out, const DecoderSink& sink, Arena& arena);
+void decoder_forward(Context& ctx, const Weights& weights, const DecoderCall& call, const Tensor& x, const Tensor& out,
+                     const DecoderSink& sink, Arena& arena);
 
 // What decoder_forward kept, and where gradients go; both one per layer.
 struct DecoderBackward {
@@ -61,7 +61,7 @@ struct DecoderBackward {
 };
 
 // dx[T,D]: gradient of the stream after the last layer in, of x out, in place.
-void decoder_backward(Context& ctx, const ModelConfig& config, const Weights& weights, const DecoderCall& call,
-                      const DecoderBackward& pass, const Tensor& dx, Arena& scratch);
+void decoder_backward(Context& ctx, const Weights& weights, const DecoderCall& call, const DecoderBackward& pass,
+                      const Tensor& dx, Arena& scratch);
 
 }  // namespace vpref

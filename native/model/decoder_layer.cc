@@ -35,8 +35,9 @@ struct Heads {
 };
 
 // Norms queries and keys into a.qk, or in place without it, and rotates them there.
-Heads norm_and_rotate(Context& ctx, const ModelConfig& c, const DecoderLayer& layer, const DecoderCall& call,
-                      const LayerActivations& a, bool rotate) {
+Heads norm_and_rotate(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& a,
+                      bool rotate) {
+  const ModelConfig& c = *call.config;
   const Sizes s(c);
   const Heads from(c, s, a.qkv, a.qkv), to(c, s, a.qk ? a.qk : a.qkv, a.qkv);
   if (layer.q_norm) {
@@ -130,7 +131,7 @@ void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight
                    const Tensor& normed, const Tensor& rstd) {
   const Tensor* scale = rstd ? &rstd : nullptr;
   if (stream.pending) {
-    add_rms_norm(ctx, stream.x, stream.delta, weight, config.text.rms_norm_eps, sum, normed, scale);
+    add_rms_norm(ctx, {stream.x, stream.delta, sum}, weight, config.text.rms_norm_eps, normed, scale);
   } else {
     if (sum.data != stream.x.data) convert(ctx, stream.x, sum);
     rms_norm(ctx, sum, weight, config.text.rms_norm_eps, normed, scale);
@@ -144,10 +145,10 @@ struct Projected {
   Tensor q, k, v;
 };
 
-Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
-                      const KvTarget* kv, const LayerActivations& a, Arena& scratch) {
+Projected project_all(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const KvTarget* kv,
+                      const LayerActivations& a, Arena& scratch) {
   project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
-  const Heads h = norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/!kv);
+  const Heads h = norm_and_rotate(ctx, layer, call, a, /*rotate=*/!kv);
   if (!kv) return {h.q, h.k, h.v};
   const Projected to{h.q, kv->k.heads(h.k.dim(1)), kv->v.heads(h.k.dim(1))};
   rope_to_cache(ctx, a.qkv.heads(h.q.dim(1) + 2 * h.k.dim(1)), call.rotation, kv->rows, to.k, to.v);
@@ -155,8 +156,9 @@ Projected project_all(Context& ctx, const ModelConfig& config, const DecoderLaye
 }
 
 // Queries of the wanted rows alone. wanted_normed: [R,D] memory.
-Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
-                         const LayerSink& sink, const Tensor& normed, const Tensor& wanted_normed, Arena& scratch) {
+Projected project_wanted(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerSink& sink,
+                         const Tensor& normed, const Tensor& wanted_normed, Arena& scratch) {
+  const ModelConfig& config = *call.config;
   const Sizes s(config);
   const int64_t kv_heads = config.text.num_key_value_heads;
   const Tensor own = scratch.tensor(normed.dtype, {normed.dim(0), 2 * s.kv});
@@ -180,8 +182,9 @@ Projected project_wanted(Context& ctx, const ModelConfig& config, const DecoderL
 
 }  // namespace
 
-void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
-                   Residual& all, const LayerSink& sink, Arena& scratch) {
+void decoder_layer(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, Residual& all,
+                   const LayerSink& sink, Arena& scratch) {
+  const ModelConfig& config = *call.config;
   const Sizes s(config);
   Residual& stream = sink.wanted ? *sink.narrow : all;
   const int64_t rows = stream.x.dim(0);
@@ -197,10 +200,10 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   residual_norm(ctx, config, layer.input_layernorm, all, sink.saved ? a.residual : all.own, a.normed, a.rstd);
   if (!sink.wanted) need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
   if (sink.saved && layer.q_norm) need(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
-  const Projected p = sink.wanted ? project_wanted(ctx, config, layer, call, sink, a.normed, a.normed2, scratch)
-                                  : project_all(ctx, config, layer, call, sink.kv, a, scratch);
+  const Projected p = sink.wanted ? project_wanted(ctx, layer, call, sink, a.normed, a.normed2, scratch)
+                                  : project_all(ctx, layer, call, sink.kv, a, scratch);
   const AttentionPlan& plan = windowed(sink.wanted ? *sink.wanted->plan : *call.plan, layer.window);
-  attention(ctx, p.q, p.k, p.v, plan, attention_scale(config), a.attention.heads(s.heads), a.lse ? &a.lse : nullptr);
+  attention(ctx, {p.q, p.k, p.v}, plan, attention_scale(config), {a.attention.heads(s.heads), a.lse});
   if (sink.wanted) gather_rows(ctx, all.x, sink.wanted->rows, stream.x);
   project(ctx, kAttentionOut, layer, a, a.attention, stream.delta, scratch);
   stream.pending = true;
@@ -217,9 +220,11 @@ void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& 
   scratch.release(mark);
 }
 
-void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
-                            const LayerActivations& saved, const LayerGrads& grads, const Tensor& dx, bool need_dx,
-                            Arena& scratch) {
+void decoder_layer_backward(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerBackward& pass,
+                            const Tensor& dx, Arena& scratch) {
+  const ModelConfig& config = *call.config;
+  const LayerActivations& saved = pass.saved;
+  const LayerGrads& grads = pass.grads;
   const TextConfig& t = config.text;
   const Sizes s(config);
   const int64_t rows = dx.dim(0);
@@ -241,12 +246,12 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   if (!saved.normed) rms_norm(ctx, a.residual, layer.input_layernorm, t.rms_norm_eps, a.normed, &a.rstd);
   if (whole) {
     project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);
-    norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/true);
-    attention(ctx, h.q, h.k, h.v, plan, attention_scale(config), a.attention.heads(s.heads), &a.lse);
+    norm_and_rotate(ctx, layer, call, a, /*rotate=*/true);
+    attention(ctx, {h.q, h.k, h.v}, plan, attention_scale(config), {a.attention.heads(s.heads), a.lse});
     project(ctx, kAttentionOut, layer, a, a.attention, a.residual2, scratch);
     add(ctx, a.residual, a.residual2);
   }
-  if (!whole && layer.q_norm && !saved.qk) norm_and_rotate(ctx, config, layer, call, a, /*rotate=*/true);
+  if (!whole && layer.q_norm && !saved.qk) norm_and_rotate(ctx, layer, call, a, /*rotate=*/true);
   if (!saved.normed2) rms_norm(ctx, a.residual2, layer.post_attention_layernorm, t.rms_norm_eps, a.normed2, &a.rstd2);
   if (whole) {
     mlp_in(ctx, s, layer, a, scratch);
@@ -255,7 +260,7 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
   }
 
   const auto backward = [&](const LinearStack& stack, const Tensor& dy, const Tensor& x, const Tensor* into) {
-    linear_backward(ctx, stack.of(layer.linears), dy, x, stack.of(a.lora_h), into, 0, stack.of(grads.linears), scratch);
+    linear_backward(ctx, stack.of(layer.linears), dy, {x, stack.of(a.lora_h)}, into, stack.of(grads.linears), scratch);
   };
   const Tensor d_d = scratch.tensor(dtype, {rows, s.d});
   {  // residual + down(swiglu(gate(normed2), up(normed2)))
@@ -267,27 +272,27 @@ void decoder_layer_backward(Context& ctx, const ModelConfig& config, const Decod
     backward(kGateUp, dgate_up, a.normed2, &d_d);
     scratch.release(inner);
   }
-  rms_norm_backward(ctx, d_d, a.residual2, layer.post_attention_layernorm, a.rstd2, dx, /*accumulate=*/true,
+  rms_norm_backward(ctx, d_d, {a.residual2, layer.post_attention_layernorm, a.rstd2}, dx, /*accumulate=*/true,
                     grads.post_attention_layernorm ? &grads.post_attention_layernorm : nullptr);
   {  // residual + o(attention(rope(q), rope(k), v))
     const Tensor dattention = scratch.tensor(dtype, {rows, s.q});
     backward(kAttentionOut, dx, a.attention, &dattention);
     const Tensor dqkv = scratch.tensor(dtype, {rows, s.q + 2 * s.kv});
     const Heads d(config, s, dqkv, dqkv);
-    attention_backward(ctx, dattention.heads(s.heads), h.q, h.k, h.v, a.attention.heads(s.heads), a.lse, plan,
-                       attention_scale(config), d.q, d.k, d.v);
+    attention_backward(ctx, dattention.heads(s.heads), {h.q, h.k, h.v}, {a.attention.heads(s.heads), a.lse}, plan,
+                       attention_scale(config), {d.q, d.k, d.v});
     rope(ctx, d.qk, call.rotation, /*inverse=*/true);
     if (layer.q_norm) {
       const Heads before(config, s, a.qkv, a.qkv);
-      rms_norm_backward(ctx, d.q, before.q, layer.q_norm, a.qk_rstd.rows(0, s.heads), d.q, /*accumulate=*/false,
+      rms_norm_backward(ctx, d.q, {before.q, layer.q_norm, a.qk_rstd.rows(0, s.heads)}, d.q, /*accumulate=*/false,
                         grads.q_norm ? &grads.q_norm : nullptr);
-      rms_norm_backward(ctx, d.k, before.k, layer.k_norm, a.qk_rstd.rows(s.heads, d.k.dim(1)), d.k,
+      rms_norm_backward(ctx, d.k, {before.k, layer.k_norm, a.qk_rstd.rows(s.heads, d.k.dim(1))}, d.k,
                         /*accumulate=*/false, grads.k_norm ? &grads.k_norm : nullptr);
     }
-    const bool need_normed = need_dx || grads.input_layernorm;
+    const bool need_normed = pass.need_dx || grads.input_layernorm;
     backward(kQkv, dqkv, a.normed, need_normed ? &d_d : nullptr);
     if (need_normed) {
-      rms_norm_backward(ctx, d_d, a.residual, layer.input_layernorm, a.rstd, dx, /*accumulate=*/true,
+      rms_norm_backward(ctx, d_d, {a.residual, layer.input_layernorm, a.rstd}, dx, /*accumulate=*/true,
                         grads.input_layernorm ? &grads.input_layernorm : nullptr);
     }
   }

@@ -57,6 +57,7 @@ struct Residual {
 
 // What every layer of one call shares.
 struct DecoderCall {
+  const ModelConfig* config;
   Rotation rotation;          // positions [P,T]
   const AttentionPlan* plan;  // ranges are rows of the cache, or of this call where there is none
 };
@@ -79,8 +80,8 @@ struct LayerSink {
 
 // Adds the layer to the stream; with `wanted` to their stream, which begins here and may stand in the delta of the
 // other.
-void decoder_layer(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
-                   Residual& stream, const LayerSink& sink, Arena& scratch);
+void decoder_layer(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, Residual& stream,
+                   const LayerSink& sink, Arena& scratch);
 
 // Gradients of a layer's parameters; empty = frozen.
 struct LayerGrads {
@@ -89,11 +90,16 @@ struct LayerGrads {
   Tensor q_norm, k_norm;                             // [E]
 };
 
-// dx[T,D]: gradient of the layer's output in, of its input out, in place. With need_dx = false (first layer, frozen
-// embedding and projector) the part of the gradient that only flows further down is left out and dx is not meaningful
-// afterwards.
-void decoder_layer_backward(Context& ctx, const ModelConfig& config, const DecoderLayer& layer, const DecoderCall& call,
-                            const LayerActivations& saved, const LayerGrads& grads, const Tensor& dx, bool need_dx,
-                            Arena& scratch);
+// What the layer's forward kept, and where gradients go. need_dx false (first layer, frozen embedding and projector):
+// the part of the gradient that only flows further down is left out, and dx is not meaningful afterwards.
+struct LayerBackward {
+  const LayerActivations& saved;
+  const LayerGrads& grads;
+  bool need_dx;
+};
+
+// dx[T,D]: gradient of the layer's output in, of its input out, in place.
+void decoder_layer_backward(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerBackward& pass,
+                            const Tensor& dx, Arena& scratch);
 
 }  // namespace vpref

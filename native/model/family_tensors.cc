@@ -1,7 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/family_tensors.h"
 
+#include <string_view>
+
 namespace vpref {
+
+std::string without_wrappers(const std::string& path) {
+  constexpr std::string_view kLeading = "module.";
+  constexpr const char* kSegments[] = {"_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."};
+  std::string out = path;
+  for (const char* segment : kSegments) {
+    const std::string_view text(segment);
+    for (size_t at = out.find(text); at != std::string::npos; at = out.find(text, at)) {
+      if (at == 0 || out[at - 1] == '.') {
+        out.erase(at, text.size());
+      } else {
+        ++at;
+      }
+    }
+  }
+  while (out.starts_with(kLeading)) out.erase(0, kLeading.size());
+  return out;
+}
 
 int FamilyTensors::add_group(TensorGroup group) {
   groups.push_back(std::move(group));

@@ -33,6 +33,10 @@ struct TensorGroup {
   std::vector<std::string> other_modules;  // spellings that peft 0.21 finds too; it loads others without effect
 };
 
+// A module's path without what FSDP, DDP, DeepSpeed and torch.compile put into it: "module." at the start, and segments
+// such as "_fsdp_wrapped_module".
+std::string without_wrappers(const std::string& path);
+
 struct FamilyTensors {
   std::vector<TensorGroup> groups;
   std::vector<TensorSpec> tensors;

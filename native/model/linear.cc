@@ -41,7 +41,7 @@ void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& 
     const int64_t rank = pair.a.dim(0);
     const Tensor h = saved_h ? saved_h.cols(column, rank) : scratch.tensor(x.dtype, {x.dim(0), rank});
     linear(ctx, input_of(ctx, pair, x, scratch), pair.a, nullptr, h);
-    gemm(ctx, h, false, pair.b, true, y, pair.scale, 1.0f);
+    gemm(ctx, h, transposed(pair.b), y, pair.scale, 1.0f);
     column += rank;
     scratch.release(mark);
   }
@@ -49,17 +49,19 @@ void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& 
 
 // dx += dh A through what was kept of x.
 void add_input_gradient(Context& ctx, const LoraPair& pair, const Tensor& dh, const Tensor& dx, Arena& scratch) {
-  if (!pair.drops()) return gemm(ctx, dh, false, pair.a, false, dx, 1.0f, 1.0f);
+  if (!pair.drops()) return gemm(ctx, dh, pair.a, dx, 1.0f, 1.0f);
   const size_t mark = scratch.mark();
   const Tensor kept = scratch.tensor(dx.dtype, {dx.dim(0), dx.dim(1)});
-  gemm(ctx, dh, false, pair.a, false, kept, 1.0f);
+  gemm(ctx, dh, pair.a, kept);
   dropout(ctx, kept, pair.dropout->rows, draw_of(pair), dx, /*accumulate=*/true);
   scratch.release(mark);
 }
 
 // All but dx's part of the base weight.
-void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor& saved_h,
+void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const LinearForward& forward,
                          const Tensor* dx, const LinearGrads& grads, Arena& scratch) {
+  const Tensor& x = forward.x;
+  const Tensor saved_h = forward.saved_h.empty() ? Tensor() : forward.saved_h[0];
   const int64_t num_rows = dy.dim(0);
   if (grads.weight) linear_backward_weight(ctx, dy, x, grads.weight, grads.bias ? &grads.bias : nullptr);
   const size_t mark = scratch.mark();
@@ -71,7 +73,7 @@ void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const 
     const bool trained = i < grads.adapters.size() && grads.adapters[i].a;
     if (dx || trained) {
       const Tensor dh = scratch.tensor(dy.dtype, {num_rows, rank});
-      gemm(ctx, dy, false, pair.b, false, dh, pair.scale);
+      gemm(ctx, dy, pair.b, dh, pair.scale);
       if (dx) add_input_gradient(ctx, pair, dh, *dx, scratch);
       if (trained) {
         const Tensor in = input_of(ctx, pair, x, scratch);
@@ -129,24 +131,24 @@ void linear_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor
   linear_forward(ctx, std::span(&l, 1), x, y, scratch);
 }
 
-void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const Tensor& x,
-                     std::span<const Tensor> saved_h, const Tensor* dx, float beta, std::span<const LinearGrads> grads,
-                     Arena& scratch) {
+void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const LinearForward& forward,
+                     const Tensor* dx, std::span<const LinearGrads> grads, Arena& scratch) {
   const Linear one = stacked(ctx, linears);
-  if (dx && one.weight) linear_backward_input(ctx, dy, one.weight, *dx, beta);
+  if (dx && one.weight) linear_backward_input(ctx, dy, one.weight, *dx);
   int64_t column = 0;
   for (size_t i = 0; i < linears.size(); ++i) {
     const Linear& l = linears[i];
     const Tensor part = dy.cols(column, l.weight.dim(0));
-    if (dx && !one.weight) linear_backward_input(ctx, part, l.weight, *dx, column == 0 ? beta : 1);
-    backward_parameters(ctx, l, part, x, saved_h.empty() ? Tensor() : saved_h[i], dx, grads[i], scratch);
+    if (dx && !one.weight) linear_backward_input(ctx, part, l.weight, *dx, column == 0 ? 0 : 1);
+    const LinearForward own{forward.x, forward.saved_h.empty() ? forward.saved_h : forward.saved_h.subspan(i, 1)};
+    backward_parameters(ctx, l, part, own, dx, grads[i], scratch);
     column += part.dim(1);
   }
 }
 
-void linear_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor* dx, float beta,
+void linear_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& x, const Tensor* dx,
                      const LinearGrads& grads, Arena& scratch) {
-  linear_backward(ctx, std::span(&l, 1), dy, x, {}, dx, beta, std::span(&grads, 1), scratch);
+  linear_backward(ctx, std::span(&l, 1), dy, LinearForward{x}, dx, std::span(&grads, 1), scratch);
 }
 
 }  // namespace vpref

@@ -38,12 +38,16 @@ void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor&
                     std::span<const Tensor> saved_h = {});
 void linear_forward(Context& ctx, const Linear& linear, const Tensor& x, const Tensor& y, Arena& scratch);
 
-// dx = beta * dx + dy W + sum scale (dy B) A (dx may be null), and the gradients, one per linear. x and saved_h as the
-// forward had them; an empty saved_h is recomputed.
-void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const Tensor& x,
-                     std::span<const Tensor> saved_h, const Tensor* dx, float beta, std::span<const LinearGrads> grads,
-                     Arena& scratch);
+// x and saved_h as the forward had them; an empty saved_h is recomputed.
+struct LinearForward {
+  Tensor x;
+  std::span<const Tensor> saved_h = {};
+};
+
+// dx = dy W + sum scale (dy B) A (dx may be null), and the gradients, one per linear.
+void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor& dy, const LinearForward& forward,
+                     const Tensor* dx, std::span<const LinearGrads> grads, Arena& scratch);
 void linear_backward(Context& ctx, const Linear& linear, const Tensor& dy, const Tensor& x, const Tensor* dx,
-                     float beta, const LinearGrads& grads, Arena& scratch);
+                     const LinearGrads& grads, Arena& scratch);
 
 }  // namespace vpref

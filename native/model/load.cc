@@ -68,8 +68,22 @@ std::vector<std::string> weight_files(const std::string& dir, std::map<std::stri
   return {files.begin(), files.end()};
 }
 
-std::string chosen_prefix(const FamilyTensors& family, int group,
-                          const std::map<std::string, const Safetensors*>& stored) {
+// Where a tensor stands, by its plain name.
+struct NameInFile {
+  const Safetensors* file;
+  std::string name;
+};
+
+// A tensor's path without what stands around a model that is trained. LoRA's own tensors keep their names: a model that
+// has them is not whole without them.
+std::string plain_name(const std::string& name) {
+  constexpr std::string_view kPeft = "base_model.model.";
+  std::string path = without_wrappers(name);
+  if (path.starts_with(kPeft)) path = without_wrappers(path.substr(kPeft.size()));
+  return path;
+}
+
+std::string chosen_prefix(const FamilyTensors& family, int group, const std::map<std::string, NameInFile>& stored) {
   const TensorGroup& g = family.groups[size_t(group)];
   for (const bool optional : {false, true}) {
     for (const TensorSpec& spec : family.tensors) {
@@ -143,24 +157,31 @@ std::vector<std::string> Model::notes() const {
 }
 
 void Model::bind_tensors() {
-  std::map<std::string, const Safetensors*> stored;
+  std::map<std::string, NameInFile> stored;
+  std::string wrapped;
   for (const Safetensors& shard : shards_) {
     for (const auto& [name, t] : shard.tensors()) {
-      const auto [at, fresh] = stored.emplace(name, &shard);
-      check(fresh, "checkpoint", shard.path(), ": ", name, ": stands in ", at->second->path(), " too");
+      const std::string path = plain_name(name);
+      if (path != name) wrapped = name;
+      const auto [at, fresh] = stored.emplace(path, NameInFile{&shard, name});
+      check(fresh, "checkpoint", shard.path(), ": ", name, ": stands in ", at->second.file->path(), " too",
+            at->second.name == name ? "" : cat(", as ", at->second.name));
     }
   }
+  if (!wrapped.empty())
+    notes_.push_back(cat(shards_.front().path(), ": names have what FSDP, DeepSpeed, torch.compile or peft put around ",
+                         "modules: ", wrapped, " is taken for ", plain_name(wrapped)));
   std::vector<std::string> prefixes;
   for (size_t g = 0; g < tensors_.groups.size(); ++g) prefixes.push_back(chosen_prefix(tensors_, int(g), stored));
   for (const TensorSpec& spec : tensors_.tensors) {
-    const std::string name = prefixes[size_t(spec.group)] + spec.name;
-    const auto found = stored.find(name);
+    const auto found = stored.find(prefixes[size_t(spec.group)] + spec.name);
     if (found == stored.end()) {
-      check(spec.optional, "checkpoint", shards_.front().path(), ": ", name, ": expected a tensor of shape ",
-            shape_text(spec.stored_shape), ", got none");
+      check(spec.optional, "checkpoint", shards_.front().path(), ": ", prefixes[size_t(spec.group)], spec.name,
+            ": expected a tensor of shape ", shape_text(spec.stored_shape), ", got none");
       continue;
     }
-    const Safetensors& shard = *found->second;
+    const Safetensors& shard = *found->second.file;
+    const std::string name = found->second.name;
     const StoredTensor& t = shard.tensors().at(name);
     stored.erase(found);
     check(t.shape == spec.stored_shape, "checkpoint", shard.path(), ": ", name, ": shape: expected ",
@@ -181,8 +202,8 @@ void Model::bind_tensors() {
     num_parameters_ += view.numel();
     placed_.push_back({spec.slot, &shard.file(), spec.summed});
   }
-  for (const auto& [name, shard] : stored) {
-    check(ignorable(name), "checkpoint", shard->path(), ": ", name, ": expected no such tensor in a ",
+  for (const auto& [path, at] : stored) {
+    check(ignorable(path), "checkpoint", at.file->path(), ": ", at.name, ": expected no such tensor in a ",
           config.model_type, " model");
   }
   tie_or_untie();

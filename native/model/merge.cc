@@ -31,8 +31,8 @@ double add_adapters(Context& ctx, const Linear& linear, const Tensor& value, std
   fill(ctx, 0, delta);
   for (const LoraPair& pair : linear.adapters) {
     if (!pair.enabled) continue;
-    gemm(ctx, converted(ctx, pair.b, DType::f32, owned), false, converted(ctx, pair.a, DType::f32, owned), false, delta,
-         pair.scale, 1.0f);
+    gemm(ctx, converted(ctx, pair.b, DType::f32, owned), converted(ctx, pair.a, DType::f32, owned), delta, pair.scale,
+         1.0f);
   }
   std::vector<float> host(size_t(delta.numel()));
   copy_to_host(ctx, host.data(), delta.data, delta.bytes());

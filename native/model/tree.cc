@@ -169,13 +169,20 @@ void TreePacker::add(std::span<const SegmentInput> segments, std::span<const Tre
     const std::string name = cat(what, "segments[", i, "]");
     check(in.parent >= -1 && in.parent < int32_t(i), "request", name,
           ": parent: expected an earlier segment or -1, got ", in.parent);
-    Segment s{in.parent >= 0 ? first + in.parent : -1, batch_.num_rows(), 0, {}};
+    Segment s{in.parent >= 0 ? first + in.parent : -1, batch_.num_rows(), 0, {}, {}};
     SegmentRows rows = expand_segment(config_, in, images, s.parent >= 0 ? next_position_[size_t(s.parent)] : 0, name);
-    if (s.parent >= 0) s.ranges = batch_.segments[size_t(s.parent)].ranges;
-    const int32_t shared = s.parent < 0 && in.branch < 0 && shares_prefixes_ ? share(rows.keys, s.ranges) : 0;
+    if (s.parent >= 0) {
+      const Segment& parent = batch_.segments[size_t(s.parent)];
+      s.ranges = parent.ranges;
+      s.path = {s.parent, parent.path.num_keys, parent.path.num_keys};
+    } else if (in.branch < 0 && shares_prefixes_) {
+      share(rows.keys, s);
+    }
+    const int32_t shared = s.parent < 0 ? s.path.shared : 0;
     // Nothing is predicted from the last row of a response; training keeps it, whose sums it is part of.
     const bool is_unread = shares_prefixes_ && in.branch >= 0 && !is_parent[i];
     s.row_count = rows.size() - shared - (is_unread ? 1 : 0);
+    s.path.num_keys += s.row_count;
     if (s.row_count > 0) s.ranges.push_back({s.row_begin, s.row_count});
     for (ImagePiece p : cut(rows.images, shared, s.row_count, s.row_begin)) {
       p.image += first_image;
@@ -195,8 +202,8 @@ void TreePacker::add(std::span<const SegmentInput> segments, std::span<const Tre
   batch_.num_images += int32_t(images.size());
 }
 
-// Gives a root the rows that it begins with like an earlier one, the longest such. Returns how many.
-int32_t TreePacker::share(const std::vector<uint64_t>& keys, KvRanges& ranges) const {
+// Gives a root the rows that it begins with like an earlier one, the longest such.
+void TreePacker::share(const std::vector<uint64_t>& keys, Segment& root) const {
   int32_t shared = 0;
   size_t donor = 0;
   for (size_t i = 0; i < root_keys_.size(); ++i) {
@@ -205,8 +212,9 @@ int32_t TreePacker::share(const std::vector<uint64_t>& keys, KvRanges& ranges) c
     shared = common;
     donor = i;
   }
-  if (shared > 0) ranges = cut(batch_.segments[donor].ranges, 0, shared);
-  return shared;
+  if (shared == 0) return;
+  root.ranges = cut(batch_.segments[donor].ranges, 0, shared);
+  root.path = {int32_t(donor), shared, shared};
 }
 
 // Of the segment packed last.
@@ -221,12 +229,20 @@ void TreePacker::add_targets(const SegmentInput& in, int32_t first_branch, const
   }
 }
 
+std::vector<KeyPath> key_paths(const TreeBatch& batch) {
+  std::vector<KeyPath> paths;
+  for (const Segment& s : batch.segments) paths.push_back(s.path);
+  return paths;
+}
+
 AttentionPlan tree_attention_plan(const TreeBatch& batch) {
   AttentionPlan plan;
-  for (const Segment& s : batch.segments) {
+  plan.paths = key_paths(batch);
+  for (size_t i = 0; i < batch.segments.size(); ++i) {
+    const Segment& s = batch.segments[i];
     if (s.row_count == 0) continue;  // all of it stands in an earlier root
-    plan.spans.push_back(
-        {s.row_begin, s.row_count, int32_t(plan.ranges.size()), int32_t(s.ranges.size()), /*causal=*/true});
+    plan.spans.push_back({s.row_begin, s.row_count, int32_t(plan.ranges.size()), int32_t(s.ranges.size()),
+                          /*causal=*/true, int32_t(i)});
     plan.ranges.insert(plan.ranges.end(), s.ranges.begin(), s.ranges.end());
   }
   return plan;

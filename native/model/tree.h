@@ -77,6 +77,7 @@ struct Segment {
   int32_t row_begin;  // packed rows [row_begin, row_begin + row_count): its own, without what it shares with a root
   int32_t row_count;  // 0 where all of it stands in an earlier root, or a response of one token is scored
   KvRanges ranges;    // all that its last row sees, ancestor by ancestor
+  KeyPath path;       // the same as a path; parents are segments
   int32_t last_row() const { return ranges.back().begin + ranges.back().count - 1; }
 };
 
@@ -107,7 +108,7 @@ class TreePacker {
   TreeBatch take() { return std::move(batch_); }
 
  private:
-  int32_t share(const std::vector<uint64_t>& keys, KvRanges& ranges) const;
+  void share(const std::vector<uint64_t>& keys, Segment& root) const;
   void add_targets(const SegmentInput& in, int32_t first_branch, const std::string& what);
 
   const ModelConfig& config_;
@@ -116,6 +117,9 @@ class TreePacker {
   std::vector<int32_t> next_position_;            // of each segment
   std::vector<std::vector<uint64_t>> root_keys_;  // of each root that others may share, else empty
 };
+
+// The paths of all segments, in their order.
+std::vector<KeyPath> key_paths(const TreeBatch& batch);
 
 // The attention plan of packed rows without a cache: every span sees its segment's ranges.
 AttentionPlan tree_attention_plan(const TreeBatch& batch);

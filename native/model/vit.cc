@@ -96,24 +96,25 @@ int64_t largest_rank(const VitWeights& weights) {
 }
 
 void attend(Context& ctx, const VitConfig& config, const VitLayer& l, const VitCall& call, bool windowed,
-            const Tensor& x, const Tensor& normed, Arena& scratch) {
+            const Tensor& x, Arena& scratch) {
   const size_t mark = scratch.mark();
   const int64_t c = config.hidden_size, heads = config.num_attention_heads;
+  const Tensor normed = scratch.tensor(x.dtype, {x.dim(0), c});
   const Tensor qkv = scratch.tensor(x.dtype, {x.dim(0), 3 * c});
   vit_norm(ctx, config, l.norm1, x, normed);
   linear_forward(ctx, qkv_of(config, l), normed, qkv, scratch);
   if (call.rotate) call.rotate(qkv.cols(0, 2 * c).heads(2 * heads));
-  attention(ctx, qkv.cols(0, c).heads(heads), qkv.cols(c, c).heads(heads), qkv.cols(2 * c, c).heads(heads),
-            windowed ? *call.windows : *call.plan, 1.0f / std::sqrt(float(c / heads)), normed.heads(heads), nullptr);
+  attention(ctx, {qkv.cols(0, c).heads(heads), qkv.cols(c, c).heads(heads), qkv.cols(2 * c, c).heads(heads)},
+            windowed ? *call.windows : *call.plan, 1.0f / std::sqrt(float(c / heads)), {normed.heads(heads)});
   const Tensor out = qkv.cols(0, c);
   linear_forward(ctx, l.out_proj, normed, out, scratch);
   add(ctx, out, x);
   scratch.release(mark);
 }
 
-void mlp(Context& ctx, const VitConfig& config, const VitLayer& l, const Tensor& x, const Tensor& normed,
-         Arena& scratch) {
+void mlp(Context& ctx, const VitConfig& config, const VitLayer& l, const Tensor& x, Arena& scratch) {
   const size_t mark = scratch.mark();
+  const Tensor normed = scratch.tensor(x.dtype, {x.dim(0), config.hidden_size});
   const Tensor hidden = scratch.tensor(x.dtype, {x.dim(0), config.intermediate_size});
   vit_norm(ctx, config, l.norm2, x, normed);
   if (config.mlp == VitMlp::gelu) {
@@ -132,29 +133,26 @@ void mlp(Context& ctx, const VitConfig& config, const VitLayer& l, const Tensor&
 
 }  // namespace
 
-void vit_embed(Context& ctx, const VitConfig& config, const VitWeights& weights, const Tensor& patches,
-               int64_t num_crops, const Tensor& table, const Tensor& x, Arena& scratch) {
-  const int64_t before = config.class_row ? 1 : 0, rows = x.dim(0) / num_crops, own = rows - before;
-  for (int64_t i = 0; i < num_crops; ++i) {
+void vit_embed(Context& ctx, const VitConfig& config, const VitWeights& weights, const VitPatches& crops,
+               const Tensor& x, Arena& scratch) {
+  const int64_t before = config.class_row ? 1 : 0, rows = x.dim(0) / crops.num_crops, own = rows - before;
+  for (int64_t i = 0; i < crops.num_crops; ++i) {
     const Tensor crop = x.rows(i * rows, rows);
     if (config.class_row) convert(ctx, weights.class_embedding.reshaped({1, config.hidden_size}), crop.rows(0, 1));
-    linear_forward(ctx, weights.patch_embedding, patches.rows(i * own, own), crop.rows(before, own), scratch);
-    if (table) add(ctx, table, crop);
+    linear_forward(ctx, weights.patch_embedding, crops.patches.rows(i * own, own), crop.rows(before, own), scratch);
+    if (crops.table) add(ctx, crops.table, crop);
   }
   if (config.pre_norm) vit_norm(ctx, config, weights.pre_norm, x, x);
 }
 
 void vit_layers(Context& ctx, const VitConfig& config, const VitWeights& weights, const VitCall& call, const Tensor& x,
                 Arena& scratch) {
-  const size_t mark = scratch.mark();
-  const Tensor normed = scratch.tensor(x.dtype, {x.dim(0), config.hidden_size});
   for (size_t i = 0; i < weights.layers.size(); ++i) {
-    attend(ctx, config, weights.layers[i], call, !config.windowed.empty() && config.windowed[i], x, normed, scratch);
-    mlp(ctx, config, weights.layers[i], x, normed, scratch);
+    attend(ctx, config, weights.layers[i], call, !config.windowed.empty() && config.windowed[i], x, scratch);
+    mlp(ctx, config, weights.layers[i], x, scratch);
     if (call.after) call.after(i, x);
   }
   if (config.post_norm) vit_norm(ctx, config, weights.post_norm, x, x);
-  scratch.release(mark);
 }
 
 size_t vit_scratch_bytes(const VitConfig& config, const VitWeights& weights, int64_t num_rows, DType dtype) {

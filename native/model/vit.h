@@ -84,10 +84,17 @@ struct VitCall {
 // A plan whose spans are consecutive runs of rows that see themselves whole: crops, images or windows.
 AttentionPlan vit_plan(const std::vector<int32_t>& lengths);
 
-// x[crops * (P + class row), C] of crops with P patches each: class row and embedded patches, plus `table` [P + class
-// row, C] to each crop (or empty), then pre_norm.
-void vit_embed(Context& ctx, const VitConfig& config, const VitWeights& weights, const Tensor& patches,
-               int64_t num_crops, const Tensor& table, const Tensor& x, Arena& scratch);
+// Patches of crops of one size, and the position embedding that is added to each crop: [P + class row, C], or empty.
+struct VitPatches {
+  Tensor patches;
+  int64_t num_crops;
+  Tensor table = {};
+};
+
+// x[crops * (P + class row), C] of crops with P patches each: class row and embedded patches, plus the table, then
+// pre_norm.
+void vit_embed(Context& ctx, const VitConfig& config, const VitWeights& weights, const VitPatches& crops,
+               const Tensor& x, Arena& scratch);
 // The layers and post_norm, in place.
 void vit_layers(Context& ctx, const VitConfig& config, const VitWeights& weights, const VitCall& call, const Tensor& x,
                 Arena& scratch);

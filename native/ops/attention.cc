@@ -29,6 +29,8 @@ void check_span(const char* op, const AttentionPlan& plan, size_t i, int64_t q_r
           "] range ", s.first_range + r, ": expected rows within [0, ", kv_rows, "), got [", range.begin, ", +",
           range.count, ")");
   }
+  check(s.path >= -1 && s.path < int32_t(plan.paths.size()), "shape", "[", op, "] span ", i,
+        ": expected one of the plan's ", plan.paths.size(), " paths or -1, got ", s.path);
   const KvRange& last = plan.ranges[size_t(s.first_range + s.num_ranges - 1)];
   check(!s.causal || last.count >= s.q_count, "shape", "[", op, "] span ", i, ": expected a last range of at least ",
         s.q_count, " rows, got ", last.count);
@@ -38,6 +40,14 @@ void check_span(const char* op, const AttentionPlan& plan, size_t i, int64_t q_r
 
 void check_plan(const char* op, const AttentionPlan& plan, int64_t q_rows, int64_t kv_rows) {
   check(plan.window >= 0, "shape", "[", op, "] window: expected 0 or more keys, got ", plan.window);
+  for (size_t i = 0; i < plan.paths.size(); ++i) {
+    const KeyPath& p = plan.paths[i];
+    check(p.parent >= -1 && p.parent < int32_t(i), "shape", "[", op, "] path ", i,
+          ": expected an earlier parent or -1, got ", p.parent);
+    const int32_t most = p.parent < 0 ? 0 : plan.paths[size_t(p.parent)].num_keys;
+    check(p.shared >= 0 && p.shared <= std::min(most, p.num_keys), "shape", "[", op, "] path ", i,
+          ": expected to share at most ", std::min(most, p.num_keys), " keys, got ", p.shared);
+  }
   std::vector<char> covered(size_t(q_rows), 0);
   int64_t total = 0;
   for (size_t i = 0; i < plan.spans.size(); ++i) {
@@ -52,7 +62,8 @@ void check_plan(const char* op, const AttentionPlan& plan, int64_t q_rows, int64
   check(total == q_rows, "shape", "[", op, "] plan: expected all ", q_rows, " query rows, got ", total);
 }
 
-void check_qkv(const char* op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out) {
+void check_qkv(const char* op, const Qkv& x, const Tensor& out) {
+  const auto& [q, k, v] = x;
   expect_shape(op, "q", q, {-1, -1, -1});
   expect_activation(op, "q", q);
   expect_shape(op, "k", k, {-1, -1, q.dim(2)});
@@ -90,28 +101,27 @@ std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan,
   return VPREF_DISPATCH(ctx, prepare_attention, plan, dtype, heads, kv_heads, head_dim);
 }
 
-void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
-               const Tensor& out, const Tensor* lse) {
-  check_qkv("attention", q, k, v, out);
-  if (lse) check_lse("attention", *lse, q);
-  check_plan("attention", plan, q.dim(0), k.dim(0));
-  if (q.numel() == 0) return;
-  VPREF_DISPATCH(ctx, attention, q, k, v, plan, scale, out, lse);
+void attention(Context& ctx, const Qkv& x, const AttentionPlan& plan, float scale, const AttentionOutput& to) {
+  check_qkv("attention", x, to.out);
+  if (to.lse) check_lse("attention", to.lse, x.q);
+  check_plan("attention", plan, x.q.dim(0), x.k.dim(0));
+  if (x.q.numel() == 0) return;
+  VPREF_DISPATCH(ctx, attention, x, plan, scale, to);
 }
 
-void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv) {
+void attention_backward(Context& ctx, const Tensor& dout, const Qkv& x, const AttentionOutput& forward,
+                        const AttentionPlan& plan, float scale, const Qkv& dx) {
   constexpr const char* op = "attention_backward";
-  check_qkv(op, q, k, v, out);
-  check_lse(op, lse, q);
+  const Tensor &q = x.q, &k = x.k;
+  check_qkv(op, x, forward.out);
+  check_lse(op, forward.lse, q);
   check_heads(op, "dout", dout, q.dim(0), q.dim(1), q.dim(2), q.dtype);
-  check_heads(op, "dq", dq, q.dim(0), q.dim(1), q.dim(2), q.dtype);
-  check_heads(op, "dk", dk, k.dim(0), k.dim(1), q.dim(2), q.dtype);
-  check_heads(op, "dv", dv, k.dim(0), k.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "dq", dx.q, q.dim(0), q.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "dk", dx.k, k.dim(0), k.dim(1), q.dim(2), q.dtype);
+  check_heads(op, "dv", dx.v, k.dim(0), k.dim(1), q.dim(2), q.dtype);
   check_plan(op, plan, q.dim(0), k.dim(0));
   if (q.numel() == 0 && k.numel() == 0) return;
-  VPREF_DISPATCH(ctx, attention_backward, dout, q, k, v, out, lse, plan, scale, dq, dk, dv);
+  VPREF_DISPATCH(ctx, attention_backward, dout, x, forward, plan, scale, dx);
 }
 
 }  // namespace vpref

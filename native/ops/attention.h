@@ -12,6 +12,14 @@
 
 namespace vpref {
 
+// A path of the prefix tree: the first `shared` keys of its parent's (an earlier one, or none), then its own, num_keys
+// in all.
+struct KeyPath {
+  int32_t parent = -1;
+  int32_t shared = 0;
+  int32_t num_keys = 0;
+};
+
 // Query rows [q_begin, q_begin + q_count) see the ranges [first_range, first_range + num_ranges) of
 // AttentionPlan::ranges, in that order. With `causal` the last range ends with the span's own rows: query i sees its
 // first count - q_count + i + 1 rows; all others whole. Prefill, decode (q_count 1), training and the vision tower
@@ -22,6 +30,8 @@ struct AttentionSpan {
   int32_t first_range;
   int32_t num_ranges;
   bool causal;
+  // Of AttentionPlan::paths, whose keys the ranges begin with, all of one being the other's beginning; -1: shares none.
+  int32_t path = -1;
 };
 
 struct AttentionPlan;
@@ -44,6 +54,8 @@ struct PlanCache {
 struct AttentionPlan {
   std::vector<AttentionSpan> spans;  // disjoint, covering every query row
   std::vector<KvRange> ranges;
+  // Which spans begin with the same keys. Only who reads keys once for several spans looks at them.
+  std::vector<KeyPath> paths = {};
   // A step of decoding, each span one row. The CPU sums those in an order of their own, so it must not follow from the
   // sizes of the spans.
   bool is_decode = false;
@@ -79,22 +91,28 @@ std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan,
 VPREF_KERNELS(std::vector<uint64_t>, prepare_attention, Context&, const AttentionPlan&, DType, int64_t, int64_t,
               int64_t)
 
-// out[t,h] = softmax(scale * q[t,h] . k[rows seen, h / (H/Hkv)]) v.
-//   q, out: [T,H,D]; k, v: [R,Hkv,D]; all f32 or all bf16, row strides free; H a multiple of Hkv.
-//   lse: [T,H] f32, the log-sum-exp of the scaled scores, or null (needed by the backward).
+// Queries, keys and values, or their gradients. q: [T,H,D]; k, v: [R,Hkv,D]; H a multiple of Hkv.
+struct Qkv {
+  Tensor q, k, v;
+};
+
+// What attention() writes. out: [T,H,D]; lse: [T,H] f32, the log-sum-exp of the scaled scores (needed by the backward),
+// or empty.
+struct AttentionOutput {
+  Tensor out, lse = {};
+};
+
+// out[t,h] = softmax(scale * q[t,h] . k[rows seen, h / (H/Hkv)]) v. All f32 or all bf16, row strides free.
 // Online softmax in f32; scores are never stored. Throws shape, dtype.  Source: 2205.14135 (FlashAttention), plan:
 // DESIGN "The prefix tree".
-void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
-               const Tensor& out, const Tensor* lse);
-VPREF_KERNELS(void, attention, Context&, const Tensor&, const Tensor&, const Tensor&, const AttentionPlan&, float,
-              const Tensor&, const Tensor*)
+void attention(Context& ctx, const Qkv& x, const AttentionPlan& plan, float scale, const AttentionOutput& to);
+VPREF_KERNELS(void, attention, Context&, const Qkv&, const AttentionPlan&, float, const AttentionOutput&)
 
-// dq is written; dk, dv [R,Hkv,D] are written whole: each row gets the sum over all spans (and query heads) that see
-// it, rows seen by none get 0.
-void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv);
-VPREF_KERNELS(void, attention_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-              const Tensor&, const Tensor&, const AttentionPlan&, float, const Tensor&, const Tensor&, const Tensor&)
+// x, forward: what the forward read and wrote. dx.q is written; dx.k and dx.v are written whole: each row gets the sum
+// over all spans (and query heads) that see it, rows seen by none get 0.
+void attention_backward(Context& ctx, const Tensor& dout, const Qkv& x, const AttentionOutput& forward,
+                        const AttentionPlan& plan, float scale, const Qkv& dx);
+VPREF_KERNELS(void, attention_backward, Context&, const Tensor&, const Qkv&, const AttentionOutput&,
+              const AttentionPlan&, float, const Qkv&)
 
 }  // namespace vpref

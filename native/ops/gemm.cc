@@ -5,18 +5,17 @@
 
 namespace vpref {
 
-void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
-          float alpha, float beta) {
+void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
   expect_shape("gemm", "c", c, {-1, -1});
-  expect_shape("gemm", "a", a, {transpose_a ? -1 : c.dim(0), transpose_a ? c.dim(0) : -1});
-  const int64_t k = a.dim(transpose_a ? 0 : 1);
-  expect_shape("gemm", "b", b, {transpose_b ? c.dim(1) : k, transpose_b ? k : c.dim(1)});
-  expect_activation("gemm", "a", a);
-  expect_dtype("gemm", "b", b, {a.dtype});
+  expect_shape("gemm", "a", a.matrix, {a.transposed ? -1 : c.dim(0), a.transposed ? c.dim(0) : -1});
+  const int64_t k = a.cols();
+  expect_shape("gemm", "b", b.matrix, {b.transposed ? c.dim(1) : k, b.transposed ? k : c.dim(1)});
+  expect_activation("gemm", "a", a.matrix);
+  expect_dtype("gemm", "b", b.matrix, {a.matrix.dtype});
   expect_activation("gemm", "c", c);
-  for (const Tensor* t : {&a, &b, &c}) expect_dense_rows("gemm", "operand", *t);
+  for (const Tensor* t : {&a.matrix, &b.matrix, &c}) expect_dense_rows("gemm", "operand", *t);
   if (c.numel() == 0) return;
-  VPREF_DISPATCH(ctx, gemm, a, transpose_a, b, transpose_b, c, alpha, beta);
+  VPREF_DISPATCH(ctx, gemm, a, b, c, alpha, beta);
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {

@@ -6,12 +6,23 @@
 
 namespace vpref {
 
-// c[M,N] = alpha * op(a) * op(b) + beta * c, f32 accumulation; op(a) is [M,K], op(b) is [K,N].
+// An operand of a product: a matrix, or with `transposed` its transpose.
+struct GemmOperand {
+  GemmOperand(const Tensor& matrix, bool transposed = false) : matrix(matrix), transposed(transposed) {}
+  int64_t rows() const { return matrix.dim(transposed ? 1 : 0); }
+  int64_t cols() const { return matrix.dim(transposed ? 0 : 1); }
+
+  Tensor matrix;
+  bool transposed;
+};
+inline GemmOperand transposed(const Tensor& matrix) { return {matrix, true}; }
+
+// c[M,N] = alpha * a * b + beta * c, f32 accumulation; a is [M,K], b is [K,N].
 //   a, b: f32 or bf16 (same dtype), rows may be strided.  c: f32 or bf16.  beta: any; 0 ignores what c held (also NaN).
 // Throws shape, dtype.
-void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
-          float alpha = 1.0f, float beta = 0.0f);
-VPREF_KERNELS(void, gemm, Context&, const Tensor&, bool, const Tensor&, bool, const Tensor&, float, float)
+void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha = 1.0f,
+          float beta = 0.0f);
+VPREF_KERNELS(void, gemm, Context&, const GemmOperand&, const GemmOperand&, const Tensor&, float, float)
 
 // y[T,N] = x[T,K] * weight[N,K]^T (+ bias[N]) + beta * y. Small T takes a bandwidth-bound path that reads the weights
 // once.

@@ -34,9 +34,10 @@ void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tenso
   VPREF_DISPATCH(ctx, layer_norm, x, weight, bias, eps, y, mean_rstd);
 }
 
-void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& mean_rstd,
-                         const Tensor& dx, bool accumulate, const Tensor* dweight, const Tensor* dbias) {
+void layer_norm_backward(Context& ctx, const Tensor& dy, const LayerNormForward& forward, const Tensor& dx,
+                         bool accumulate, const Tensor* dweight, const Tensor* dbias) {
   constexpr const char* op = "layer_norm_backward";
+  const auto& [x, weight, mean_rstd] = forward;
   expect_shape(op, "x", x, {-1, -1});
   check_rows(op, "x", x, x);
   check_rows(op, "dy", dy, x);
@@ -52,7 +53,7 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const 
     expect_dtype(op, "dbias", *dbias, {DType::f32});
   }
   if (x.numel() == 0) return;
-  VPREF_DISPATCH(ctx, layer_norm_backward, dy, x, weight, mean_rstd, dx, accumulate, dweight, dbias);
+  VPREF_DISPATCH(ctx, layer_norm_backward, dy, forward, dx, accumulate, dweight, dbias);
 }
 
 }  // namespace vpref

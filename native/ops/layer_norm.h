@@ -13,10 +13,15 @@ void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tenso
 VPREF_KERNELS(void, layer_norm, Context&, const Tensor&, const Tensor&, const Tensor&, float, const Tensor&,
               const Tensor*)
 
+// What the forward read, and what it kept.
+struct LayerNormForward {
+  Tensor x, weight, mean_rstd;
+};
+
 // dx = d/dx (+ dx when accumulate); dweight, dbias [D] f32 +=, both or neither null.
-void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& mean_rstd,
-                         const Tensor& dx, bool accumulate, const Tensor* dweight, const Tensor* dbias);
-VPREF_KERNELS(void, layer_norm_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-              const Tensor&, bool, const Tensor*, const Tensor*)
+void layer_norm_backward(Context& ctx, const Tensor& dy, const LayerNormForward& forward, const Tensor& dx,
+                         bool accumulate, const Tensor* dweight, const Tensor* dbias);
+VPREF_KERNELS(void, layer_norm_backward, Context&, const Tensor&, const LayerNormForward&, const Tensor&, bool,
+              const Tensor*, const Tensor*)
 
 }  // namespace vpref

@@ -46,25 +46,27 @@ void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, co
   VPREF_DISPATCH(ctx, rms_norm, x, weight, eps, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps,
-                  const Tensor& sum, const Tensor& y, const Tensor* rstd) {
+void add_rms_norm(Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps, const Tensor& y,
+                  const Tensor* rstd) {
+  const auto& [x, delta, sum] = residual;
   check_norm("add_rms_norm", x, weight, rstd);
   check_rows("add_rms_norm", "delta", delta, x);
   check_rows("add_rms_norm", "sum", sum, x);
   expect_dtype("add_rms_norm", "sum", sum, {x.dtype});
   check_rows("add_rms_norm", "y", y, x);
   if (x.numel() == 0) return;
-  VPREF_DISPATCH(ctx, add_rms_norm, x, delta, weight, eps, sum, y, rstd);
+  VPREF_DISPATCH(ctx, add_rms_norm, residual, weight, eps, y, rstd);
 }
 
-void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
-                       const Tensor& dx, bool accumulate, const Tensor* dweight) {
+void rms_norm_backward(Context& ctx, const Tensor& dy, const RmsNormForward& forward, const Tensor& dx, bool accumulate,
+                       const Tensor* dweight) {
+  const auto& [x, weight, rstd] = forward;
   if (x.rank == 3) {
     expect_same_shape("rms_norm_backward", "dy", dy, x);
     expect_same_shape("rms_norm_backward", "dx", dx, x);
     expect_shape("rms_norm_backward", "rstd", rstd, {x.dim(1), x.dim(0)});
     for (int64_t h = 0; h < x.dim(1); ++h)
-      rms_norm_backward(ctx, head(dy, h), head(x, h), weight, scales_of_head(rstd, h), head(dx, h), accumulate,
+      rms_norm_backward(ctx, head(dy, h), {head(x, h), weight, scales_of_head(rstd, h)}, head(dx, h), accumulate,
                         dweight);
     return;
   }
@@ -76,7 +78,7 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Te
     expect_dtype("rms_norm_backward", "dweight", *dweight, {DType::f32});
   }
   if (x.numel() == 0) return;
-  VPREF_DISPATCH(ctx, rms_norm_backward, dy, x, weight, rstd, dx, accumulate, dweight);
+  VPREF_DISPATCH(ctx, rms_norm_backward, dy, forward, dx, accumulate, dweight);
 }
 
 }  // namespace vpref

@@ -12,18 +12,26 @@ namespace vpref {
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd);
 VPREF_KERNELS(void, rms_norm, Context&, const Tensor&, const Tensor&, float, const Tensor&, const Tensor*)
 
-// sum = x + delta, then y = rms_norm(sum), of the sum as stored. One pass over memory. sum: [T,D] of x's dtype; may be
-// x.
-void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps,
-                  const Tensor& sum, const Tensor& y, const Tensor* rstd);
-VPREF_KERNELS(void, add_rms_norm, Context&, const Tensor&, const Tensor&, const Tensor&, float, const Tensor&,
-              const Tensor&, const Tensor*)
+// A residual addition, sum = x + delta. sum: [T,D] of x's dtype; may be x.
+struct ResidualAdd {
+  Tensor x, delta, sum;
+};
+
+// The addition, then y = rms_norm(sum), of the sum as stored. One pass over memory.
+void add_rms_norm(Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps, const Tensor& y,
+                  const Tensor* rstd);
+VPREF_KERNELS(void, add_rms_norm, Context&, const ResidualAdd&, const Tensor&, float, const Tensor&, const Tensor*)
+
+// What the forward read, and what it kept.
+struct RmsNormForward {
+  Tensor x, weight, rstd;
+};
 
 // dx = d/dx (+ dx when accumulate); dweight[D] f32 += d/dweight, or null for a frozen weight. dx may be dy. Of heads
 // too.
-void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
-                       const Tensor& dx, bool accumulate, const Tensor* dweight);
-VPREF_KERNELS(void, rms_norm_backward, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-              const Tensor&, bool, const Tensor*)
+void rms_norm_backward(Context& ctx, const Tensor& dy, const RmsNormForward& forward, const Tensor& dx, bool accumulate,
+                       const Tensor* dweight);
+VPREF_KERNELS(void, rms_norm_backward, Context&, const Tensor&, const RmsNormForward&, const Tensor&, bool,
+              const Tensor*)
 
 }  // namespace vpref

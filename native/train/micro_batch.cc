@@ -79,7 +79,7 @@ MicroBatch batch_of_size(const ModelConfig& config, const RowSize& size) {
   const auto zeros = [](int64_t count) { return std::vector<int32_t>(size_t(count), 0); };
   const int32_t rows = int32_t(size.rows);
   MicroBatch b;
-  b.tree.segments = {{-1, 0, rows, {{0, rows}}}};
+  b.tree.segments = {{-1, 0, rows, {{0, rows}}, {-1, 0, rows}}};
   b.tree.token_ids = zeros(rows);
   b.tree.positions = Positions(config.text.num_position_axes);
   for (int32_t i = 0; i < rows; ++i) b.tree.positions.add(i);

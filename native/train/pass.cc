@@ -69,6 +69,7 @@ BranchLogps Pass::walk(const MicroBatch& b, const EncodeImages& encode, std::opt
   f.batch = &b;
   f.token_ids = upload(tree.token_ids, {t});
   f.image_index = upload(b.image_index, {t});
+  f.call.config = &config_;
   f.call.rotation = rope_.at(upload(tree.positions.by_axis(), {tree.positions.num_axes(), t}));
   f.target_rows = upload(tree.target_rows, {num_targets});
   f.targets = upload(tree.targets, {num_targets});
@@ -85,10 +86,10 @@ BranchLogps Pass::walk(const MicroBatch& b, const EncodeImages& encode, std::opt
   DecoderSink sink{.before = hooks.before, .level = keep.value_or(0), .added = added};
   if (keep) sink.activations = &f.layers;
   const Trainable::Dropping dropping(trainable_, f.dropout_rows);
-  decoder_forward(ctx_, config_, weights_, f.call, x, last, sink, arena_);
+  decoder_forward(ctx_, weights_, f.call, x, last, sink, arena_);
   if (keep) f.head = make_head_activations(config_, num_targets, compute_, arena_);
-  head_logps(ctx_, config_, weights_, last, f.target_rows, f.targets, head_chunk_rows_, logps, keep ? &f.head : nullptr,
-             arena_);
+  head_logps(ctx_, config_, weights_, last, {f.target_rows, f.targets, head_chunk_rows_},
+             {logps, keep ? &f.head : nullptr}, arena_);
   read_sums(f, logps);
   return f;
 }
@@ -157,8 +158,8 @@ void Pass::backward(BranchLogps& f, std::span<const double> branch_weight, const
 
   const Tensor dx = arena_.tensor(compute_, {t, d});
   fill(ctx_, 0, dx);
-  head_logps_backward(ctx_, config_, weights_, f.target_rows, f.targets, row_weight, head_chunk_rows_, f.head, dx,
-                      trainable_.norm_grad, trainable_.lm_head_grad, arena_);
+  head_logps_backward(ctx_, weights_, {f.target_rows, f.targets, head_chunk_rows_}, row_weight, f.head,
+                      {dx, trainable_.norm_grad, trainable_.lm_head_grad}, arena_);
   const bool below = trainable_.trains_projector || trainable_.trains_language_model;
   const bool connects = trainable_.trains_projector && f.features;
   const int64_t planes = connects ? weights_.vision->num_planes() : 0, image_rows = f.batch->image_rows;
@@ -175,8 +176,7 @@ void Pass::backward(BranchLogps& f, std::span<const double> branch_weight, const
   };
   take_plane(weights_.layers.size());
   const Trainable::Dropping dropping(trainable_, f.dropout_rows);
-  decoder_backward(ctx_, config_, weights_, f.call, {f.layers, trainable_.layers, below, hooks.before, after}, dx,
-                   arena_);
+  decoder_backward(ctx_, weights_, f.call, {f.layers, trainable_.layers, below, hooks.before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
   if (!connects) return;
   const Vision& vision = *weights_.vision;

@@ -9,7 +9,7 @@ namespace vpref {
 
 namespace {
 
-constexpr RecomputeLevel kMostRecompute = 3;
+constexpr RecomputeLevel kMaxRecompute = 3;
 constexpr const char* kLevels[] = {"nothing", "norms and products", "norms, products and adapter inputs",
                                    "whole layers"};
 // On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
@@ -75,7 +75,7 @@ void StepMemory::plan_device() {
   Fit fit;
   for (level_ = fixed ? recompute_ : 0;; ++level_) {
     fit = fit_dense(micro_batch_tokens_, level_, budget_);
-    if (fit.fits || fixed || level_ == kMostRecompute) break;
+    if (fit.fits || fixed || level_ == kMaxRecompute) break;
   }
   if (!fit.fits) fail(fit, memory);
   largest_batch_ = micro_batch_tokens_;
@@ -95,8 +95,8 @@ void StepMemory::fail(const Fit& fit, const MemorySize& memory) {
 
 int64_t StepMemory::rows_that_fit() {
   int64_t fits = 0;
-  for (int64_t more = fit_dense(micro_batch_tokens_, kMostRecompute, budget_).rows; more > 0; more /= 2) {
-    if (pass_.measure(dense_batch(fits + more), kMostRecompute) <= budget_) fits += more;
+  for (int64_t more = fit_dense(micro_batch_tokens_, kMaxRecompute, budget_).rows; more > 0; more /= 2) {
+    if (pass_.measure(dense_batch(fits + more), kMaxRecompute) <= budget_) fits += more;
   }
   return fits;
 }
@@ -123,7 +123,7 @@ bool StepMemory::fits_whole_state(size_t parameters, size_t moments) {
     if (ctx_.device == Device::cpu) return true;
     free = free_beside_libraries(memory_size(ctx_.device));  // values and gradients are there already
   }
-  return moments <= free && fit_dense(micro_batch_tokens_, kMostRecompute, free - moments).fits;
+  return moments <= free && fit_dense(micro_batch_tokens_, kMaxRecompute, free - moments).fits;
 }
 
 MemoryPlan StepMemory::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
@@ -139,7 +139,7 @@ MemoryPlan StepMemory::plan(std::span<const RowSize> rows, std::span<const int64
       plan.activations = bytes;
       plan.largest_batch = batch.rows;
     }
-    if (plan.fits() || !is_free || plan.level == kMostRecompute) break;
+    if (plan.fits() || !is_free || plan.level == kMaxRecompute) break;
   }
   level_ = plan.level;
   largest_batch_ = plan.largest_batch;

@@ -143,7 +143,7 @@ std::vector<double> Trainer::row_losses(const BranchLogps& f, const StepPoints& 
         loss_row(row, std::span(f.sums).subspan(first, count), std::span(f.num_tokens).subspan(first, count));
     RowResult& out = result.rows[size_t(b.first_row) + r];
     out.loss = objective.share(record, points, totals, std::span(weight).subspan(first, count));
-    for (const Branch& branch : record.branches) {
+    for (const ResponseLogps& branch : record.branches) {
       out.policy.push_back(branch.policy);
       out.num_tokens.push_back(branch.num_tokens);
     }

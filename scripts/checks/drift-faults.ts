@@ -302,7 +302,7 @@ async function judge({ records = one, server = {}, ours = {}, fault = {}, maxTok
   try {
     const sampling = {
       model: 'served',
-      n: 1,
+      numSamples: 1,
       temperature: 0,
       topP: 1,
       topK: 0,

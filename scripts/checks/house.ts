@@ -2,6 +2,7 @@
 // Counts of the source that a script can take: node --import tsx scripts/checks/house.ts
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { longParameterLists } from '../check-parameters.ts';
 
 const files = execFileSync('git', ['ls-files', 'src', 'native', 'families'], { encoding: 'utf8' })
   .split('\n')
@@ -12,21 +13,13 @@ const outside = files.filter(({ name }) => !name.startsWith('families/'));
 const lines = (text: string) => text.split('\n').length - 1;
 const count = (list: readonly { name: string }[]) => ({ count: list.length, files: list.map(({ name }) => name) });
 
-/** Parameters of each function that is defined: those between the parentheses before a body. */
-function parameterCounts(text: string): number[] {
-  const heads = text.matchAll(/^[\w:<>,&*~ ]+[ *&]~?\w+\(([^(){};]*)\)(?: const)? \{$/gms);
-  return [...heads].map(([, list]) => (list!.trim() === '' ? 0 : list!.replace(/<[^<>]*>/g, '').split(',').length));
-}
-
 const rows = {
   'lines of src, native and families': files.reduce((sum, { text }) => sum + lines(text), 0),
   'files above 300 lines': count(files.filter(({ text }) => lines(text) > 300)),
   'C++ lines above 120 columns': files
     .filter(({ name }) => isNative(name))
     .reduce((sum, { text }) => sum + text.split('\n').filter((line) => line.length > 120).length, 0),
-  'C++ functions with more than 7 parameters': files
-    .filter(({ name }) => isNative(name))
-    .reduce((sum, { text }) => sum + parameterCounts(text).filter((n) => n > 7).length, 0),
+  'C++ functions with more than 7 parameters': longParameterLists().length,
   'files outside families/ that name one image size or count': count(
     outside.filter(({ text }) => /\bimage_size\b|num_image_rows\(\)|\bnumImageRows\b|\bvision\.imageSize\b/.test(text)),
   ),

@@ -16,7 +16,7 @@ cd "$root"
 # One POPE file and a part of the captions: what is checked is the graph, not the scores.
 head -n 60 fixtures/demo/data/test/captions.jsonl >"$folder/captions.jsonl"
 rounds=(make -s -f examples/make/rounds.mk ROUNDS=3 IMPORT="--turns 4 --limit $questions" CAPTIONS="$folder/captions.jsonl"
-  POPE=fixtures/demo/data/test/pope_random.json GATE="--require 'pope.score >= -8 from best' --require 'hallucination.score <= 15 from best'")
+  POPE=fixtures/demo/data/test/pope_random.json GATE="--require 'pope.score >= -8 from best' --require 'hallucination.f1 >= -0.05 from best'")
 # What a round leaves behind, but for times: metrics and the report hold seconds.
 sums() {
   (cd "$1" && find . -type f \( -name '*.ndjson' -o -name '*.best' -o -name '*.from' -o -name adapter_model.safetensors -o -name adapter_config.json \) \

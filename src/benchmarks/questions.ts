@@ -35,7 +35,7 @@ export function benchmarkFormat(
     summary,
     marksMayBeText: true,
     allItems: read,
-    facts: (value) => {
+    info: (value) => {
       const { id, split } = (value ?? {}) as Partial<BenchmarkQuestion>;
       if (id === undefined) return {};
       return {

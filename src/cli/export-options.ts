@@ -58,7 +58,7 @@ export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   for (const name of ['model', 'adapter', 'dtype'])
     if (run.given.has(name)) throw new UsageError(`--${name}: is for export merge, got format ${args.format}`);
   if (args.format === 'parquet') return parquet(run);
-  run.noteIdle({ seed: 'nothing is drawn at random here', threads: 'rows are written by one thread' });
+  run.noteUnused({ seed: 'nothing is drawn at random here', threads: 'rows are written by one thread' });
   const counts = newExportCounts();
   const addEntry = datasetInfo(args.format, flags);
   if (args.format !== 'trl' && flags.layout !== 'auto')

@@ -4,7 +4,7 @@ import { Flags, type Interfaces } from '@oclif/core';
 import { DOUBT } from '../records/claim.ts';
 import { UsageError } from '../records/error.ts';
 import { type PairOptions, type PairReport, pairRules, type RuleName } from '../stages/pair/index.ts';
-import { describeLean } from '../stages/pair/lean.ts';
+import { describeBias } from '../stages/pair/short-answer-bias.ts';
 import { integerFlag, numberFlag, recordFlags } from './flags.ts';
 import { listFlag, parseLimits } from './list-flags.ts';
 import { presetFlags } from './preset.ts';
@@ -219,13 +219,13 @@ export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unk
   const gaps = report.gaps.describe();
   if (gaps !== undefined) run.note(`negatives by view: ${gaps}`);
   if (report.flipped > 0) run.note(`${report.flipped} preferences turned round`);
-  for (const lean of report.lean.leans().slice(0, 3))
-    run.warn(`${describeLean(lean)}; a model can learn the word in place of the picture (--balance evens it out)`);
+  for (const bias of report.shortAnswers.biases().slice(0, 3))
+    run.warn(`${describeBias(bias)}; a model can learn the word in place of the picture (--balance evens it out)`);
 }
 
 /** Of --summary: the rule, and what it left of records that gave other rows. */
-export function figuresOf(rule: RuleName, { left, flipped, lean, gaps }: PairReport): object {
-  const leans = lean.leans().map(describeLean);
+export function figuresOf(rule: RuleName, { left, flipped, shortAnswers, gaps }: PairReport): object {
+  const leans = shortAnswers.biases().map(describeBias);
   return {
     rule,
     answers_left_out: Object.fromEntries(left),

@@ -20,8 +20,8 @@ export interface PipeOptions {
   reporter: Reporter;
 }
 
-/** Most failures told one by one; the rest are in the summary. */
-export const MAX_TOLD = 20;
+/** Failures that are reported one by one; the rest are in the summary. */
+export const MAX_REPORTED = 20;
 
 /**
  * Runs the rows through the stage. Rows that an earlier stage failed on go around it, in their place.
@@ -110,7 +110,7 @@ class Queue<T> {
 
 class ResultWriter {
   readonly #options: PipeOptions;
-  #told = 0;
+  #numReported = 0;
 
   constructor(options: PipeOptions) {
     this.#options = options;
@@ -166,9 +166,9 @@ class ResultWriter {
 
   #tell(message: string): void {
     const { reporter } = this.#options;
-    this.#told += 1;
-    if (this.#told <= MAX_TOLD) reporter.warn(message);
-    else if (this.#told === MAX_TOLD + 1) reporter.warn('more rows failed: they are only counted');
+    this.#numReported += 1;
+    if (this.#numReported <= MAX_REPORTED) reporter.warn(message);
+    else if (this.#numReported === MAX_REPORTED + 1) reporter.warn('more rows failed: they are only counted');
   }
 
   #push(record: VprefRecord, row: InputRow): void {

@@ -85,15 +85,15 @@ function refuseTorchRank({ RANK: rank, LOCAL_RANK: localRank, WORLD_SIZE: size }
 }
 
 /** Makes a process one of `ranks`: its threads, its GPU, its silence; and from here on it does not fail alone. */
-export async function takeRank<V extends { threads?: number | undefined }>(
+export async function initRank<V extends { threads?: number | undefined }>(
   ranks: Ranks,
   flags: V,
-  run: { files: string[]; stepBack(): void },
+  run: { files: string[]; silence(): void },
 ): Promise<V> {
   if (ranks.size === 1) return flags;
   if (run.files.length === 0 || run.files.includes('-'))
     throw new UsageError('FILE: expected with several ranks, each of which reads all records, got stdin');
-  if (ranks.rank > 0) run.stepBack();
+  if (ranks.rank > 0) run.silence();
   const gpu = gpuOf(ranks);
   if (gpu !== undefined) process.env.CUDA_VISIBLE_DEVICES = gpu;
   const { abortRanks } = await import('../engine/trainer.ts');

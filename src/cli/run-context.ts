@@ -47,11 +47,11 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   /** The run's counts, for commands that read their files themselves. */
   readonly counts: RunCounts;
   /** Says so when the command line gives a common flag that changes nothing here. */
-  noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void;
+  noteUnused(flags: Partial<Record<'seed' | 'threads', string>>): void;
   /** Makes this run the one writer of the directory of -o, for commands that write it themselves; `isNew`: it must not be there yet. */
   holdFolder(folder: string, options?: { isNew?: boolean }): Promise<void>;
   /** One of several processes of a run, and not the one that speaks: no notes or warnings, no requeueing. */
-  stepBack(): void;
+  silence(): void;
 }
 
 export interface TableRunOptions {

@@ -13,7 +13,7 @@ import { type Done, nothingDone } from './journal.ts';
 import { lockBeside, lockInside, makeLockedFolder, OutputLock } from './lock.ts';
 import { openSink, openTableSink } from './output.ts';
 import { checkOutputPath } from './partial-file.ts';
-import { MAX_TOLD, type PipeOptions } from './pipe.ts';
+import { MAX_REPORTED, type PipeOptions } from './pipe.ts';
 import { type Figures, newCounts, type ProgressState, Reporter } from './progress.ts';
 import type { Parsed, RunContext, TableRunOptions } from './run-context.ts';
 import { settingsOf, summaryCounts, writeSummary } from './run-summary.ts';
@@ -87,7 +87,7 @@ export class Run<F, A> implements RunContext<F, A> {
     this.#needsAllRows = true;
   }
 
-  noteIdle(flags: Partial<Record<'seed' | 'threads', string>>): void {
+  noteUnused(flags: Partial<Record<'seed' | 'threads', string>>): void {
     for (const [name, why] of Object.entries(flags)) if (this.given.has(name)) this.note(`--${name}: ${why}`);
   }
 
@@ -118,7 +118,7 @@ export class Run<F, A> implements RunContext<F, A> {
     });
   }
 
-  stepBack(): void {
+  silence(): void {
     this.#speaks = false;
     this.#reporter.endLine();
   }
@@ -166,8 +166,8 @@ export class Run<F, A> implements RunContext<F, A> {
     this.counts.skipped += 1;
     if (record !== undefined)
       this.#failedRows?.push({ ...record, error: { stage: this.#verb, code: BAD_RECORD, message: error.message } });
-    if (this.counts.skipped <= MAX_TOLD) this.warn(error.message);
-    else if (this.counts.skipped === MAX_TOLD + 1) this.warn('more rows failed: they are only counted');
+    if (this.counts.skipped <= MAX_REPORTED) this.warn(error.message);
+    else if (this.counts.skipped === MAX_REPORTED + 1) this.warn('more rows failed: they are only counted');
   }
 
   /** The results of this shard, until the run is asked to stop. */

@@ -84,9 +84,9 @@ export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleF
 }
 
 // What the engine and a server are asked alike.
-function drawOf(flags: SampleFlags) {
+function samplingParamsOf(flags: SampleFlags) {
   return {
-    n: flags.n,
+    numSamples: flags.n,
     temperature: flags.temperature,
     topP: flags['top-p'],
     topK: flags['top-k'],
@@ -105,8 +105,8 @@ async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFla
   const { context } = await openModelOf(run, flags);
   return sample(
     {
-      ...drawOf(flags),
-      beams: flags.beams,
+      ...samplingParamsOf(flags),
+      numBeams: flags.beams,
       repetitionMaxPeriod: flags['stop-repeats'],
       ...(flags.label !== undefined && { label: flags.label }),
       logps: flags.logps,
@@ -177,7 +177,7 @@ async function openEndpoint(
     warn: (message) => run.warn(message),
     sampling: {
       model: flags.model,
-      ...drawOf(flags),
+      ...samplingParamsOf(flags),
       logprobs: flags.logps,
       label: flags.label,
     },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The progress line of a training run.
-import type { TrainProgress } from '../stages/train/index.ts';
+import type { TrainProgress } from '../stages/train/options.ts';
 import { formatRate, formatSeconds, group, type ProgressState } from './progress.ts';
 
 /** Keeps the last state that the run told, and when its phase began. */

@@ -4,7 +4,7 @@ import type { NativeVolume } from '../engine/binding.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
 import { RunError, UsageError } from '../records/error.ts';
-import type { TrainEnd } from '../stages/train/index.ts';
+import type { TrainEnd } from '../stages/train/options.ts';
 import { ensureEngine } from './engine.ts';
 import { StoppedError, type StopSignal } from './exit.ts';
 import { checkFiles, readRows } from './input.ts';

@@ -38,7 +38,7 @@ otherwise:
     await this.runSource(Import, (run) => {
       const { args, flags, files, stop } = run;
       const counts = newImportCounts();
-      if (!flags['check-images']) run.noteIdle({ threads: 'items are read by one thread' });
+      if (!flags['check-images']) run.noteUnused({ threads: 'items are read by one thread' });
       const options = importOptions(args.format, flags);
       if (flags.faithful && options.cleaning !== 'seva-faithful' && options.selection.limits.length === 0)
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');

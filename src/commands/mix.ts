@@ -31,7 +31,7 @@ the weights allow before a file runs out. The same seed, weights and files give 
   async run(): Promise<void> {
     await this.runSource(Mix, async (run) => {
       const { files, flags, stop, counts } = run;
-      run.noteIdle({ threads: 'rows are read by one thread' });
+      run.noteUnused({ threads: 'rows are read by one thread' });
       const weighted = files.map(splitWeight);
       if (weighted.length < 2) throw new UsageError(`expected two or more of FILE:WEIGHT, got ${files.length}`);
       run.addSettings({ files: weighted, limit: flags.limit ?? null });

@@ -39,7 +39,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
       const options = pairOptions(flags);
       if (options.whole) run.needAllRows(flags.balance ? '--balance' : '--max-pairs');
       if (flags.faithful && !FAITHFUL_RULES.includes(options.rule)) warnNoQuirk(run, `rule ${options.rule}`);
-      run.noteIdle({ threads: 'pairs are made by one thread' });
+      run.noteUnused({ threads: 'pairs are made by one thread' });
       const report = newPairReport();
       run.showFigures(pairProgress(run.counts));
       if (flags.preset !== undefined && options.rule === 'seva' && !flags.faithful)

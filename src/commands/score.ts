@@ -39,7 +39,7 @@ was given to (pair --rule gap).`;
 
   async run(): Promise<void> {
     await this.runStage(Score, async (run) => {
-      run.noteIdle({ seed: 'nothing is drawn at random here' });
+      run.noteUnused({ seed: 'nothing is drawn at random here' });
       const { score, scoreOnOriginal } = await import('../stages/score.ts');
       const { flags } = run;
       const { context } = await openModelOf(run, flags);

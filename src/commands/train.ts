@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { withPreset } from '../cli/preset.ts';
 import { presetHelp } from '../cli/presets.ts';
-import { ofRank, ranksOf, takeRank } from '../cli/ranks.ts';
+import { initRank, ofRank, ranksOf } from '../cli/ranks.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { trainFlags } from '../cli/train-flags.ts';
 import { trainingRun } from '../cli/train-run.ts';
@@ -37,7 +37,7 @@ ${presetHelp('train')}`;
       async function* (run) {
         const ranks = ranksOf(run.flags);
         try {
-          yield* trainingRun(run, await takeRank(ranks, withPreset(run.flags, 'train', run.given), run), ranks);
+          yield* trainingRun(run, await initRank(ranks, withPreset(run.flags, 'train', run.given), run), ranks);
         } catch (error) {
           throw ofRank(error, ranks);
         }

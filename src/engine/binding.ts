@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { EngineError } from './engine-error.ts';
 import { addonPath, buildCommand } from './find-addon.ts';
 import type { LoraShapes } from './lora-shapes.ts';
-import type { ImageCrop, ImageLayout, ImageShape, Normalisation } from './requests.ts';
+import type { Generated, GenerateRequest, ImageInput, ImageLayout, ImageShape, Normalisation } from './requests.ts';
 import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings, TrainRow } from './train-requests.ts';
 
 export interface Binding {
@@ -58,7 +58,7 @@ export interface NativePolicy {
   facts(): NativeFacts;
   layout(shape: ImageShape): ImageLayout;
   memoryPlan(): string;
-  generate(request: NativeGenerateRequest): NativePending<NativeGenerated[]>;
+  generate(request: GenerateRequest): NativePending<Generated[]>;
   score(request: NativeScoreRequest): NativePending<NativeScored[]>;
   cancel(id: number): void;
   /** Paced, the engine computes only while an advance() runs. */
@@ -95,41 +95,8 @@ export interface NativeFacts {
   notes: string[];
 }
 
-export interface NativeImage {
-  height: number;
-  width: number;
-  crops: ImageCrop[];
-  diffusion?: { step: number; seed: bigint };
-}
-
-export interface NativeGenerateRequest {
-  prompt: Int32Array;
-  images: NativeImage[];
-  numBranches: number;
-  firstBranch: number;
-  temperature: number;
-  topP: number;
-  topK: number;
-  seed: bigint;
-  stream: bigint;
-  maxNewTokens: number;
-  eosTokenIds: Int32Array;
-  stopStrings: Uint8Array[];
-  repetitionMaxPeriod: number;
-  repetitionMinRepeats: number;
-  numBeams: number;
-}
-
-export interface NativeGenerated {
-  ids: Int32Array;
-  perTokenLogps: Float32Array;
-  logps: number;
-  finishReason: 'stop' | 'length' | 'repetition';
-  stopString: number;
-}
-
 export interface NativeScoreRequest {
-  images: NativeImage[];
+  images: ImageInput[];
   segments: { parent: number; ids: Int32Array; images: Int32Array; scored: boolean }[];
 }
 
@@ -167,19 +134,6 @@ export interface MergeResult {
   relativeError: number;
 }
 
-export interface NativeTrainRow {
-  id: string;
-  segments: { parent: number; ids: Int32Array; images: Int32Array; branch: number; scored?: Uint8Array }[];
-  images: NativeImage[];
-  numRejected: number;
-  numRejectedImages: number;
-  label: boolean;
-  weight: number;
-  /** 0: as the settings say. */
-  beta: number;
-  ref?: Float64Array;
-}
-
 export type NativeLossRow = Required<Pick<TrainRow, 'numRejected' | 'label' | 'weight' | 'beta'>> &
   Pick<TrainRow, 'ref'> &
   RowSums;
@@ -187,9 +141,9 @@ export type NativeLossRow = Required<Pick<TrainRow, 'numRejected' | 'label' | 'w
 export interface NativeTrainer {
   /** sizes: [rows, targets, imageRows, features, pixelBytes] of each row; stepEnds: rows before the end of each step; freeBytes: Infinity for no limit. */
   plan(sizes: Int32Array, stepEnds: Int32Array, freeBytes: number): Promise<MemoryPlan>;
-  step(rows: NativeTrainRow[]): Promise<StepResult>;
-  score(rows: NativeTrainRow[], adapterOn: boolean): Promise<RowSums[]>;
-  saveGradients(rows: NativeTrainRow[], file: string): Promise<StepResult>;
+  step(rows: TrainRow[]): Promise<StepResult>;
+  score(rows: TrainRow[], adapterOn: boolean): Promise<RowSums[]>;
+  saveGradients(rows: TrainRow[], file: string): Promise<StepResult>;
   saveAdapter(file: string): Promise<void>;
   saveState(file: string): Promise<void>;
   /** Returns the steps done. */

@@ -107,19 +107,19 @@ function runBuild(
     const end = () => process.kill(-child.pid!, 'SIGTERM');
     if (stop?.aborted) end();
     stop?.addEventListener('abort', end, { once: true });
-    let told = '';
+    let output = '';
     child.stdout.on('data', (chunk: Buffer) => {
       if (String(chunk).includes('another build is running')) note('another process is building it: waiting');
     });
     child.stderr.on('data', (chunk: Buffer) => {
-      told += chunk;
+      output += chunk;
     });
     child.on('error', reject);
     child.on('close', (status) => {
       stop?.removeEventListener('abort', end);
       if (status === 0) return resolve();
       if (stop?.aborted) return reject(stop.reason);
-      const last = told.trim().split('\n').slice(-12).join('\n');
+      const last = output.trim().split('\n').slice(-12).join('\n');
       reject(
         new EngineError(
           'addon',

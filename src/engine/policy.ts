@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded model: generates answers and scores texts, many requests at a time.
-import { hashKeys } from '../records/random.ts';
-import { loadBinding, type NativeFacts, type NativeImage, type NativePending, type NativePolicy } from './binding.ts';
+import { loadBinding, type NativeFacts, type NativePending, type NativePolicy } from './binding.ts';
 import { EngineError, fromEngine, fromEngineNow } from './engine-error.ts';
 import type {
   Generated,
   GenerateRequest,
-  ImageInput,
   ImageLayout,
   ImageShape,
   Normalisation,
@@ -65,7 +63,6 @@ export class Policy implements PolicyEngine {
   readonly info: PolicyInfo;
   readonly pacing: Pacing;
   readonly #native: NativePolicy;
-  readonly #eosIds: number[];
 
   constructor(native: NativePolicy) {
     this.#native = native;
@@ -74,7 +71,6 @@ export class Policy implements PolicyEngine {
       pace: (paced) => native.pace(paced),
       advance: () => fromEngine(() => native.advance()),
     };
-    this.#eosIds = this.info.eosIds;
   }
 
   /** The engine's own object, for the trainer that shares the weights. */
@@ -93,29 +89,7 @@ export class Policy implements PolicyEngine {
 
   /** The answers to one prompt, in the order of their numbers. Throws EngineError; its code is "cancelled" after an abort. */
   async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]> {
-    const { promptIds, images, n, stop, stopIds, seed, key, ...draw } = request;
-    const results = await this.#wait(
-      () =>
-        this.#native.generate({
-          prompt: promptIds,
-          images: images.map(nativeImage),
-          numBranches: n,
-          firstBranch: draw.firstBranch,
-          temperature: draw.temperature,
-          topP: draw.topP,
-          topK: draw.topK,
-          seed: BigInt(seed),
-          stream: hashBits(key),
-          maxNewTokens: draw.maxNewTokens,
-          eosTokenIds: stopIds.length === 0 ? new Int32Array(0) : Int32Array.from([...this.#eosIds, ...stopIds]),
-          stopStrings: stop,
-          repetitionMaxPeriod: draw.repetitionMaxPeriod,
-          repetitionMinRepeats: REPETITION_MIN_REPEATS,
-          numBeams: draw.beams,
-        }),
-      signal,
-    );
-    return results.map(({ ids, logps, finishReason }) => ({ ids, logps, finishReason }));
+    return this.#wait(() => this.#native.generate(request), signal);
   }
 
   /** Log-probability of each token of each branch. Throws EngineError as generate does. */
@@ -123,11 +97,7 @@ export class Policy implements PolicyEngine {
     const { promptIds, images, branches } = request;
     const prompt = { parent: -1, ids: promptIds, images: Int32Array.from(images.keys()), scored: false };
     const scored = branches.map((ids) => ({ parent: 0, ids, images: new Int32Array(0), scored: true }));
-    const native = images.map(nativeImage);
-    const results = await this.#wait(
-      () => this.#native.score({ images: native, segments: [prompt, ...scored] }),
-      signal,
-    );
+    const results = await this.#wait(() => this.#native.score({ images, segments: [prompt, ...scored] }), signal);
     return results.map(({ perTokenLogps }) => perTokenLogps);
   }
 
@@ -150,14 +120,6 @@ export class Policy implements PolicyEngine {
   }
 }
 
-/** An image as the addon takes it. */
-export function nativeImage({ noise, ...image }: ImageInput): NativeImage {
-  return noise === undefined ? image : { ...image, diffusion: { step: noise.step, seed: BigInt(noise.seed) } };
-}
-
-// A pattern that stands this many times in a row is a loop, not an answer.
-const REPETITION_MIN_REPEATS = 8;
-
 function policyInfo(facts: NativeFacts): PolicyInfo {
   return {
     modelType: facts.modelType,
@@ -173,9 +135,4 @@ function policyInfo(facts: NativeFacts): PolicyInfo {
     modules: { text: facts.textModule, connector: facts.connectorModules, connectorParts: facts.connectorParts },
     ...(facts.hasVision && { vision: { imageTokenId: facts.imageTokenId } }),
   };
-}
-
-function hashBits(...keys: string[]): bigint {
-  const [low, high] = hashKeys(keys);
-  return (BigInt(high) << 32n) | BigInt(low);
 }

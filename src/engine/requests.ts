@@ -48,12 +48,10 @@ export interface NoiseRecipe {
   seed: number;
 }
 
-export interface GenerateRequest {
-  /** Canonical prompt ids, the image token once per image row. */
-  promptIds: Int32Array;
-  images: ImageInput[];
+/** How answers are drawn from a prompt. */
+export interface SamplingSettings {
   /** Number of answers. */
-  n: number;
+  numSamples: number;
   /** 0 is greedy. */
   temperature: number;
   /** Probability mass kept, 1 keeps all. */
@@ -62,18 +60,24 @@ export interface GenerateRequest {
   topK: number;
   maxNewTokens: number;
   /** Beams of the search, 1 is none. */
-  beams: number;
+  numBeams: number;
   /** An answer whose end repeats a pattern of at most so many tokens is stopped; 0 never stops it. */
   repetitionMaxPeriod: number;
+}
+
+export interface GenerateRequest extends SamplingSettings {
+  /** Canonical prompt ids, the image token once per image row. */
+  promptIds: Int32Array;
+  images: ImageInput[];
   /** UTF-8 byte strings that end an answer. */
-  stop: Uint8Array[];
-  /** Ids that end an answer besides the model's own. */
-  stopIds: number[];
+  stopStrings: Uint8Array[];
+  /** Ids that end an answer; empty: the model's own. */
+  eosTokenIds: Int32Array;
   seed: number;
-  /** What the draws are keyed by besides the seed and the place of the token. */
-  key: string;
-  /** Number of the first of the n answers among the draws. */
-  firstBranch: number;
+  /** What the draws are keyed by besides the seed and the place of the token: rngKey() of a text. */
+  rngKey: bigint;
+  /** Number of the first of these answers among the draws. */
+  firstSample: number;
 }
 
 export interface Generated {

@@ -10,7 +10,7 @@ export interface TrainSegment {
   /** Ids, the image token once per image row. */
   ids: Int32Array;
   /** Which of the row's images stand here, in order. */
-  images: number[];
+  images: Int32Array;
   /** 0 the chosen (or only) answer, 1..K the rejected, K+1.. the chosen behind damaged images; -1 for a prompt. */
   branch: number;
   /** Which ids are targets, 1 or 0; absent: all of a branch. */

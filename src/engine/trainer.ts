@@ -3,11 +3,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonObject } from '../text/json-file.ts';
-import { loadBinding, type NativeTrainer, type NativeTrainRow, type NativeVolume } from './binding.ts';
+import { newAdapterConfig, savedModules } from './adapter-config.ts';
+import { loadBinding, type NativeTrainer, type NativeVolume } from './binding.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
-import { type LoraPattern, type LoraShapes, loraShapes, targetRegex } from './lora-shapes.ts';
+import { type LoraShapes, loraShapes, targetRegex } from './lora-shapes.ts';
 import { mergeInto } from './merge.ts';
-import { nativeImage, type Policy } from './policy.ts';
+import type { Policy } from './policy.ts';
 import type {
   LossNeeds,
   LossRow,
@@ -196,7 +197,7 @@ export class Trainer implements TrainerEngine {
     const cancel = () => this.#native.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
     try {
-      const result = await fromEngine(() => this.#native.step(rows.map((row) => this.#nativeRow(row))));
+      const result = await fromEngine(() => this.#native.step(rows));
       this.stepsDone += 1;
       return result;
     } finally {
@@ -205,12 +206,7 @@ export class Trainer implements TrainerEngine {
   }
 
   score(rows: TrainRow[], adapterOn: boolean): Promise<RowSums[]> {
-    return fromEngine(() =>
-      this.#native.score(
-        rows.map((row) => this.#nativeRow(row)),
-        adapterOn,
-      ),
-    );
+    return fromEngine(() => this.#native.score(rows, adapterOn));
   }
 
   meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number> {
@@ -221,12 +217,7 @@ export class Trainer implements TrainerEngine {
   }
 
   async saveGradients(rows: TrainRow[], file: string): Promise<void> {
-    await fromEngine(() =>
-      this.#native.saveGradients(
-        rows.map((row) => this.#nativeRow(row)),
-        file,
-      ),
-    );
+    await fromEngine(() => this.#native.saveGradients(rows, file));
   }
 
   async save(dir: string, { state }: { state: boolean }): Promise<void> {
@@ -273,70 +264,4 @@ export class Trainer implements TrainerEngine {
       ),
     };
   }
-
-  #nativeRow({ segments, images, ref, weight = 1, beta = 0, ...row }: TrainRow): NativeTrainRow {
-    return {
-      ...row,
-      weight,
-      beta,
-      segments: segments.map((segment) => ({ ...segment, images: Int32Array.from(segment.images) })),
-      images: images.map(nativeImage),
-      ...(ref && { ref: Float64Array.from(ref) }),
-    };
-  }
-}
-
-// What was saved stays; each part of a trained connector once, whether it was saved whole or by its layers.
-function savedModules(before: unknown, trained: readonly string[], parts: readonly string[]): unknown[] | null {
-  const modules = Array.isArray(before) ? before.map(String) : [];
-  const isThere = (name: string) =>
-    modules.includes(name) ||
-    parts
-      .map((part) => part.split('.'))
-      .some((path) => path.includes(name) && modules.some((one) => path.includes(one.split('.').at(-1)!)));
-  modules.push(...trained.filter((name) => !isThere(name)));
-  return modules.length === 0 ? null : modules;
-}
-
-// Written so that PEFT finds the language model's linears only: the vision tower has some of the same names. Without LoRA the config is
-// still one: PEFT wants a rank, and has a name for "no module" (its DUMMY_TARGET_MODULES).
-// `adapted`: the paths of the modules that have one, where names do not say it.
-function newAdapterConfig(
-  settings: TrainerSettings,
-  textModule: string,
-  adapted: readonly string[],
-): Record<string, unknown> {
-  const { loraR, loraAlpha, loraDropout, loraTargets, loraPatterns = [], rslora } = settings;
-  const isRegex = targetRegex(loraTargets) !== undefined;
-  const names = isRegex ? adapted.map((path) => path.slice(textModule.length)) : loraTargets;
-  const part = textModule.split('.').at(-2)!;
-  const regex = `.*${part}.*\\.(${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`;
-  const named = part === 'model' ? names : regex;
-  return {
-    peft_type: 'LORA',
-    task_type: 'CAUSAL_LM',
-    base_model_name_or_path: null,
-    revision: null,
-    inference_mode: true,
-    r: loraR || 1,
-    lora_alpha: loraR === 0 ? 1 : loraAlpha,
-    lora_dropout: loraDropout,
-    target_modules: loraR === 0 ? 'dummy-target-modules' : named,
-    modules_to_save: null,
-    bias: 'none',
-    fan_in_fan_out: false,
-    use_rslora: rslora,
-    use_dora: false,
-    init_lora_weights: true,
-    rank_pattern: patternObject(loraPatterns, ({ r }) => r),
-    alpha_pattern: patternObject(loraPatterns, ({ alpha }) => alpha),
-    layers_to_transform: null,
-    layers_pattern: null,
-  };
-}
-
-function patternObject(patterns: readonly LoraPattern[], of: (pattern: LoraPattern) => number | undefined): object {
-  return Object.fromEntries(
-    patterns.flatMap((pattern) => (of(pattern) === undefined ? [] : [[pattern.regex, of(pattern)]])),
-  );
 }

@@ -34,8 +34,8 @@ interface OrderedRow {
 /** Yields the results. After a failure: those that are finished without a gap, then it throws the first cause. */
 export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): AsyncGenerator<RowResult> {
   const slots: OrderedRow[] = [];
-  const bell = new Bell();
-  const input = readAhead(rows, bell);
+  const latch = new Latch();
+  const input = readAhead(rows, latch);
   let failure: { cause: unknown } | undefined;
   let running = 0;
   let heldBytes = 0;
@@ -44,7 +44,7 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
   const fail = (cause: unknown) => {
     if (failure === undefined) work.stop();
     failure ??= { cause };
-    bell.ring();
+    latch.ring();
   };
   const onSignal = () => fail(work.signal?.reason);
   if (work.signal?.aborted) onSignal();
@@ -59,7 +59,7 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
         slot.result = result;
         if (work.held && slot !== slots[0]) slot.bytes = roughBytes(result.records);
         heldBytes += slot.bytes;
-        bell.ring();
+        latch.ring();
       },
       (cause) => {
         running -= 1;
@@ -80,9 +80,9 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
       const row = hasRoom() ? input.take() : undefined;
       if (row) launch(row);
       else if (input.isOver() && head === undefined) return;
-      else await bell.wait();
+      else await latch.wait();
     }
-    yield* finishedHead(slots, bell, work.graceMs);
+    yield* finishedHead(slots, latch, work.graceMs);
     throw (failure as { cause: unknown }).cause;
   } finally {
     work.signal?.removeEventListener('abort', onSignal);
@@ -101,17 +101,17 @@ function roughBytes(value: unknown): number {
 }
 
 /** The results at the front of the line, waiting for late ones until the time is over or one will not come. */
-async function* finishedHead(slots: OrderedRow[], bell: Bell, graceMs: number): AsyncGenerator<RowResult> {
+async function* finishedHead(slots: OrderedRow[], latch: Latch, graceMs: number): AsyncGenerator<RowResult> {
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
-    bell.ring();
+    latch.ring();
   }, graceMs);
   try {
     while (slots[0] && !slots[0].isUnfinished) {
       if (slots[0].result) yield slots.shift()!.result!;
       else if (isLate) return;
-      else await bell.wait();
+      else await latch.wait();
     }
   } finally {
     clearTimeout(timer);
@@ -119,7 +119,7 @@ async function* finishedHead(slots: OrderedRow[], bell: Bell, graceMs: number): 
 }
 
 /** Wakes the one who waits. Unlike Promise.race over long-lived promises it leaves nothing behind. */
-class Bell {
+class Latch {
   #wake: (() => void) | undefined;
   #hasRung = false;
 
@@ -140,7 +140,7 @@ class Bell {
 }
 
 /** At most one row is asked for before it is needed, and none is asked for twice. */
-function readAhead(rows: AsyncIterable<Row>, bell: Bell) {
+function readAhead(rows: AsyncIterable<Row>, latch: Latch) {
   const iterator = rows[Symbol.asyncIterator]();
   let ready: Row | undefined;
   let isOver = false;
@@ -153,12 +153,12 @@ function readAhead(rows: AsyncIterable<Row>, bell: Bell) {
         if (step.done) isOver = true;
         else ready = step.value;
         isAsking = false;
-        bell.ring();
+        latch.ring();
       },
       (cause) => {
         failure = { cause };
         isAsking = false;
-        bell.ring();
+        latch.ring();
       },
     );
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a record to the engine's requests, the same way in all model stages: images to crops, turns to ids, answers to ids behind them.
+// From a record to the engine's requests, the same way in all model stages: images to crops, turns to ids, responses to ids behind them.
 import type { ImageInput } from '../engine/requests.ts';
 import { pixelFault } from '../flow/pixel-fault.ts';
 import type { Row } from '../flow/stage.ts';
@@ -82,8 +82,8 @@ export function writtenTurns(row: Row, numImages: number, context: ModelContext,
   });
 }
 
-/** Ids of an answer. Throws FieldError for ids beyond the vocabulary, RunError{"too-long"} where it does not fit behind its prompt. */
-export function answerIds(
+/** Ids of a response. Throws FieldError for ids beyond the vocabulary, RunError{"too-long"} where it does not fit behind its prompt. */
+export function responseTokenIds(
   prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds' | 'numPositions'>,
   { text, end = true }: ResponseText,
   context: ModelContext,
@@ -116,7 +116,7 @@ export async function scoreResponses(
   context: ModelContext,
   signal: AbortSignal,
 ): Promise<ScoredText[]> {
-  const branches = responses.map((response) => answerIds(prepared, response, context));
+  const branches = responses.map((response) => responseTokenIds(prepared, response, context));
   const { promptIds: ids, images } = prepared;
   const scored = await context.engine.score({ promptIds: ids, images, branches }, signal);
   return scored.map((tokens, index) => ({

@@ -75,6 +75,12 @@ export function philox4x32(
   out[3] = c3;
 }
 
+/** What the engine's draws are keyed by. */
+export function rngKey(text: string): bigint {
+  const [low, high] = hashKeys([text]);
+  return (BigInt(high) << 32n) | BigInt(low);
+}
+
 /** 64-bit FNV-1a of the keys' UTF-8 bytes, each key ended by 0xff (a byte that UTF-8 never has), as [low, high]. */
 export function hashKeys(keys: readonly string[]): [low: number, high: number] {
   let low = 0x84222325;

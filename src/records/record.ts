@@ -26,14 +26,14 @@ export interface View {
   images?: string[];
 }
 
-/** One answer, written by `sample` or imported. */
+/** One response, written by `sample` or imported. */
 export interface Response {
   text: string;
   /** Texts of the generated turns, first to last, when the prompt has assistant turns with content null. */
   turns?: string[];
-  /** Name of the view the answer was given to; "original" is the clean image. */
+  /** Name of the view the response was given to; "original" is the clean image. */
   view?: string;
-  /** Whose answer it is, when a record holds answers of several models. */
+  /** Whose response it is, when a record holds responses of several models. */
   label?: string;
   /** Sum of log p over response tokens, end token included, full vocabulary, temperature 1, nats. */
   logps?: number;
@@ -50,7 +50,7 @@ export interface Response {
   /** The same tokens read as a server might by mistake, by the mistake's name; written by score --drift. */
   drift?: Record<string, number[]>;
   finish_reason?: 'stop' | 'length' | 'repetition' | 'error';
-  /** What ended the answer where it was not the template's end token: a text or token of --stop, another end token of the model. */
+  /** What ended the response where it was not the template's end token: a text or token of --stop, another end token of the model. */
   stop?: string;
   seed?: number;
 }
@@ -98,7 +98,7 @@ export interface Annotation {
   guide: string;
   judge: string;
   run: number;
-  /** order[k] = index into `responses` of the answer shown at place k. */
+  /** order[k] = index into `responses` of the response shown at place k. */
   order?: number[];
   outcome: Outcome;
   /** One object per response, in the order of `responses`. */
@@ -115,7 +115,7 @@ export interface Annotation {
   [extra: string]: unknown;
 }
 
-/** A statement of an answer, checked against the image. */
+/** A statement of a response, checked against the image. */
 export interface Claim {
   text: string;
   p_yes: number;
@@ -139,7 +139,7 @@ export interface RefFingerprint {
   /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
   max_pixels?: number;
   min_pixels?: number;
-  /** Digest of what was scored: token ids of prompt and answers, pixel plan, bytes of the images. Absent in files of 0.1. */
+  /** Digest of what was scored: token ids of prompt and responses, pixel plan, bytes of the images. Absent in files of 0.1. */
   inputs?: string;
 }
 

@@ -313,18 +313,18 @@ async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check
 
 const ONE_TOKEN: Omit<GenerateRequest, 'promptIds'> = {
   images: [],
-  n: 1,
+  numSamples: 1,
   temperature: 0,
   topP: 1,
   topK: 0,
   maxNewTokens: 1,
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
-  stop: [],
-  stopIds: [],
+  stopStrings: [],
+  eosTokenIds: new Int32Array(),
   seed: 0,
-  key: 'doctor',
-  firstBranch: 0,
+  rngKey: 0n,
+  firstSample: 0,
 };
 
 async function attempt<T extends object>(

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Row } from '../flow/stage.ts';
 import type { ModelContext, RecordPlan } from '../model/context.ts';
-import { answerIds, writtenTurns } from '../model/prompt.ts';
+import { responseTokenIds, writtenTurns } from '../model/prompt.ts';
 import { PixelError } from '../pixels/pixel-error.ts';
 import { RecordError } from '../records/error.ts';
 import { promptIds } from '../text/prompt-ids.ts';
@@ -12,7 +12,7 @@ import { promptIds } from '../text/prompt-ids.ts';
 const DIGITS = 32;
 
 /**
- * `SECTION:DIGEST ...` of a record: token ids of its prompt and of each answer, how its pixels are made, the bytes of its images. Throws RecordError
+ * `SECTION:DIGEST ...` of a record: token ids of its prompt and of each response, how its pixels are made, the bytes of its images. Throws RecordError
  * for an image that cannot be read.
  */
 export async function referenceInputs(row: Row, plan: RecordPlan, context: ModelContext): Promise<string> {
@@ -22,14 +22,14 @@ export async function referenceInputs(row: Row, plan: RecordPlan, context: Model
   const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, context.vision?.tokens);
   // Lengths are for those who compute.
   const unbounded = { prompt, promptIds: new Int32Array(), numPositions: 0 };
-  const answer = (text: string) => digest(answerIds(unbounded, { text }, context));
+  const digestOf = (text: string) => digest(responseTokenIds(unbounded, { text }, context));
   const bytes = (sources: readonly string[]) => Promise.all(sources.map((source) => imageDigest(row, source, context)));
   const hasImages = images.length + rejectedImages.length > 0;
   const sections: [string, string | undefined][] = [
     ['prompt', digest(Int32Array.from(prompt.ids))],
-    ['chosen', chosen === undefined ? undefined : answer(chosen)],
-    ['rejected', rejected === undefined ? undefined : [rejected].flat().map(answer).join(',')],
-    ['response', response === undefined ? undefined : answer(response)],
+    ['chosen', chosen === undefined ? undefined : digestOf(chosen)],
+    ['rejected', rejected === undefined ? undefined : [rejected].flat().map(digestOf).join(',')],
+    ['response', response === undefined ? undefined : digestOf(response)],
     ['pixels', hasImages ? digest(JSON.stringify(pixelSettings(plan, context))) : undefined],
     ['images', images.length > 0 ? digest(JSON.stringify(await bytes(images))) : undefined],
     [

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers to each record's prompt: to its own images and to the views of them.
+// Responses to each record's prompt: to its own images and to the views of them.
 import type { Generated, ImageInput } from '../engine/requests.ts';
 import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
@@ -7,37 +7,38 @@ import type { ModelContext, RecordPlan } from '../model/context.ts';
 import { loadImages, openTurns, preparePrompt } from '../model/prompt.ts';
 import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError, RunError } from '../records/error.ts';
+import { rngKey } from '../records/random.ts';
 import type { Response, Sampling } from '../records/record.ts';
 import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import type { Turn } from '../text/chat-template.ts';
-import { type DrawOptions, recordDraw } from './sample/draw.ts';
+import { recordSamplingParams, type SamplingParams, samplingSettings } from './sample/sampling-params.ts';
 
-/** How to draw answers. A record's `sampling_params` override the drawing, not the views, the label or the seed. */
-export interface SampleOptions extends DrawOptions {
+/** How to sample responses. A record's `sampling_params` override these, not the views, the label or the seed. */
+export interface SampleOptions extends SamplingParams {
   /** "original", "all" (the record's images and every view), or the name of a view. */
   views: string;
   label?: string;
   /** Whether responses carry their log-probability. */
   logps: boolean;
-  /** SteerLM: attributes of the answer that the last user turn asks for. */
+  /** SteerLM: attributes of the response that the last user turn asks for. */
   steer?: Record<string, number>;
   seed: number;
 }
 
-// One view of one record, on its way to answers.
+// One view of one record, on its way to responses.
 interface Job {
   row: Row;
   view: string;
   plan: RecordPlan;
   images: ImageInput[];
-  draw: DrawOptions;
+  params: SamplingParams;
   options: SampleOptions;
   context: ModelContext;
   signal: AbortSignal;
 }
 
-interface GeneratedAnswer {
+interface GeneratedResponse {
   text: string;
   generated: Generated;
   /** What ended it, where that was not its end token. */
@@ -46,39 +47,39 @@ interface GeneratedAnswer {
   turns?: string[];
 }
 
-/** Adds `responses` and `sampling`. The n answers of a view share the computation of its prompt. */
+/** Adds `responses` and `sampling`. The n responses of a view share the computation of its prompt. */
 export function sample(options: SampleOptions, context: ModelContext): Stage {
   return mapRowsInFlight(async (row, signal) => {
-    const draw = recordDraw(row, options);
+    const params = recordSamplingParams(row, options);
     const plan = await planRecord(row, context);
     const views = viewNames(row, options.views);
     const images = await Promise.all(views.map((view) => loadImages(row, viewInputs(row.record, view), plan, context)));
     return async () => {
       const perView = await Promise.all(
         views.map(async (view, index) => {
-          const job = { row, view, plan, images: images[index]!, draw, options, context, signal };
-          return (await answerView(job)).map((answer) => responseOf(answer, view, options));
+          const job = { row, view, plan, images: images[index]!, params, options, context, signal };
+          return (await sampleView(job)).map((generated) => responseOf(generated, view, options));
         }),
       );
       const responses = [...(row.record.responses ?? []), ...perView.flat()];
-      return [{ ...row.record, responses, sampling: samplingOf(draw, options, plan, context) }];
+      return [{ ...row.record, responses, sampling: samplingOf(params, options, plan, context) }];
     };
   }, context);
 }
 
-async function answerView(job: Job): Promise<GeneratedAnswer[]> {
+async function sampleView(job: Job): Promise<GeneratedResponse[]> {
   const turns = openDialogue(job);
-  const { n } = job.draw;
+  const n = job.params.numSamples;
   if (turns.indexOf(null) === turns.length - 1)
     return generateTurn(turns.slice(0, -1) as Turn[], job, { n, branch: 0, turn: 0 });
   return Promise.all(Array.from({ length: n }, (_, branch) => converse(turns, job, branch)));
 }
 
 // Generates the open turns one after the other: each sees what was generated before.
-async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<GeneratedAnswer> {
+async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<GeneratedResponse> {
   const written: Turn[] = [];
   const texts: string[] = [];
-  let last: GeneratedAnswer | undefined;
+  let last: GeneratedResponse | undefined;
   for (const turn of turns) {
     if (turn === null) {
       [last] = await generateTurn(written, job, { n: 1, branch, turn: texts.length });
@@ -91,34 +92,32 @@ async function converse(turns: (Turn | null)[], job: Job, branch: number): Promi
 
 async function generateTurn(
   turns: Turn[],
-  { row, view, plan, images, draw, options, context, signal }: Job,
+  { row, view, plan, images, params, options, context, signal }: Job,
   { n, branch, turn }: { n: number; branch: number; turn: number },
-): Promise<GeneratedAnswer[]> {
+): Promise<GeneratedResponse[]> {
   const { tokenizer, engine } = context;
   const { promptIds, numPositions } = preparePrompt(turns, images, plan, context);
-  const { strings, bytes, ids } = stops(draw.stop, context);
-  // The template's end token ends an answer, also where the model's configuration does not name it.
+  const { strings, bytes, ids } = stops(params.stop, context);
+  // The template's end token ends a response, also where the model's configuration does not name it.
   const end = endId(plan, context);
-  const stopIds = end === undefined || engine.info.eosIds.includes(end) ? ids : [...ids, end];
-  const { temperature, topP, topK, beams, repetitionMaxPeriod } = draw;
-  // The answer ends where the positions end; its finish_reason says so.
-  const maxNewTokens = Math.min(draw.maxNewTokens, engine.info.maxPositions - numPositions);
+  const { eosIds } = engine.info;
+  const more = end === undefined || eosIds.includes(end) ? ids : [...ids, end];
+  // The response ends where the positions end; its finish_reason says so.
+  const maxNewTokens = Math.min(params.maxNewTokens, engine.info.maxPositions - numPositions);
   const request = {
     promptIds,
     images,
-    n,
-    temperature,
-    topP,
-    topK,
+    ...samplingSettings(params),
+    numSamples: n,
     maxNewTokens,
-    beams,
-    repetitionMaxPeriod,
-    stop: bytes,
-    stopIds,
+    stopStrings: bytes,
+    eosTokenIds: Int32Array.from(more.length === 0 ? [] : [...eosIds, ...more]),
+    seed: options.seed,
+    rngKey: rngKey([row.record.id, view, turn].join('\n')),
+    firstSample: branch,
   };
-  const key = [row.record.id, view, turn].join('\n');
-  const all = await engine.generate({ ...request, seed: options.seed, key, firstBranch: branch }, signal);
-  return all.map((generated): GeneratedAnswer => {
+  const all = await engine.generate(request, signal);
+  return all.map((generated): GeneratedResponse => {
     const whole = tokenizer.decode([...generated.ids]);
     const stop = generated.finishReason === 'stop' ? stopOf(generated, whole, { strings, end, context }) : undefined;
     return { text: cutAtStop(whole, strings), generated, ...(stop !== undefined && { stop }) };
@@ -136,7 +135,7 @@ function endId({ template }: RecordPlan, { tokenizer }: ModelContext): number | 
   }
 }
 
-// What ended an answer, where it was not its end token: another token, or the first text of --stop in it.
+// What ended a response, where it was not its end token: another token, or the first text of --stop in it.
 function stopOf(
   { ids }: Generated,
   whole: string,
@@ -168,7 +167,11 @@ function cutAtStop(text: string, stop: string[]): string {
   return ends.length === 0 ? text : text.slice(0, Math.min(...ends));
 }
 
-function responseOf({ text, turns, stop, generated }: GeneratedAnswer, view: string, options: SampleOptions): Response {
+function responseOf(
+  { text, turns, stop, generated }: GeneratedResponse,
+  view: string,
+  options: SampleOptions,
+): Response {
   return {
     text,
     ...(turns && { turns }),
@@ -182,21 +185,21 @@ function responseOf({ text, turns, stop, generated }: GeneratedAnswer, view: str
   };
 }
 
-function samplingOf(draw: DrawOptions, options: SampleOptions, plan: RecordPlan, context: ModelContext): Sampling {
+function samplingOf(params: SamplingParams, options: SampleOptions, plan: RecordPlan, context: ModelContext): Sampling {
   return {
     ...provenance(plan, context),
-    temperature: draw.temperature,
-    top_p: draw.topP,
-    top_k: draw.topK,
-    max_new_tokens: draw.maxNewTokens,
-    ...(draw.beams > 1 && { beams: draw.beams }),
-    ...(draw.stop.length > 0 && { stop: draw.stop }),
+    temperature: params.temperature,
+    top_p: params.topP,
+    top_k: params.topK,
+    max_new_tokens: params.maxNewTokens,
+    ...(params.numBeams > 1 && { beams: params.numBeams }),
+    ...(params.stop.length > 0 && { stop: params.stop }),
     ...(options.steer !== undefined && { steer: options.steer }),
     seed: options.seed,
   };
 }
 
-// The record's turns, open ones as null, the answer as the last: null.
+// The record's turns, open ones as null, the response as the last: null.
 function openDialogue({ row, images, options: { steer }, context }: Job): (Turn | null)[] {
   const { prompt } = row.record;
   const asked = steer === undefined ? prompt : withRequest(prompt, steerRequest(steer));

@@ -132,7 +132,7 @@ export function earlierTurns({ turns }: Response): string[] {
   return turns?.slice(0, -1) ?? [];
 }
 
-// An answer that was cut by its length, for repeating itself or at a text of --stop never came to its end token; another token may have ended it. The text
+// A response that was cut by its length, for repeating itself or at a text of --stop never came to its end token; another token may have ended it. The text
 // of --stop was generated and counts, as in the log-probability that sample gives.
 export function responseText({ text, finish_reason, stop }: Response, { tokenizer }: ModelContext): ResponseText {
   if (finish_reason === 'length' || finish_reason === 'repetition') return { text, end: false };

@@ -4,9 +4,9 @@ import { RunError } from '../records/error.ts';
 import type { Turn } from './chat-template.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
 
-/** What stands around an answer. */
+/** What stands around a response. */
 export interface AssistantTurn {
-  /** White space between the prompt and the answer. */
+  /** White space between the prompt and the response. */
   joint(promptText: string): string;
   /** The token that ends it: the template's own, or eos_token where it writes none. */
   end: string | undefined;
@@ -36,7 +36,7 @@ function turnOf(role: Turn['role'], text: string): Turn {
   return { role, content: [{ type: 'text', text }] };
 }
 
-// Some templates want the last turn to be the user's; what follows the answer then ends where that turn's text begins.
+// Some templates want the last turn to be the user's; what follows the response then ends where that turn's text begins.
 function renderDialogue(render: (turns: readonly Turn[], start: boolean) => string, user: Turn): string {
   const dialogue = [user, turnOf('assistant', ANSWER)];
   try {

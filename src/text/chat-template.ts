@@ -19,16 +19,16 @@ export interface Turn {
   content: ContentPart[];
 }
 
-/** Renders turns and the start of the assistant's answer, with the family's image mark where an image goes. */
+/** Renders turns and the start of the assistant's response, with the family's image mark where an image goes. */
 export interface ChatTemplate {
   /** What records store in `sampling.template` and `ref.template`: "auto" or the built-in's name. */
   readonly name: string;
   /** What records store in `template_args`: what was given, and the date where the template asks for one. */
   readonly args: TemplateArgs;
   render(turns: readonly Turn[]): string;
-  /** The turns alone, answers included, without the start of another; absent in built-in templates. */
+  /** The turns alone, responses included, without the start of another; absent in built-in templates. */
   renderWhole?(turns: readonly Turn[]): string;
-  /** What stands around an answer. Throws RunError{"template"} where the template does not show it. */
+  /** What stands around a response. Throws RunError{"template"} where the template does not show it. */
   assistantTurn(): AssistantTurn;
 }
 
@@ -101,8 +101,13 @@ async function ownTemplateSource(dir: string, tokenizer: ModelTokenizer): Promis
     if (typeof source === 'string') return source;
     if (Array.isArray(source)) {
       const named = source as { name?: unknown; template?: unknown }[];
-      const found = named.find((entry) => entry.name === 'default') ?? named[0];
+      const found = named.find((entry) => entry.name === 'default');
       if (typeof found?.template === 'string') return found.template;
+      if (named.length > 0)
+        throw new RunError(
+          'template',
+          `${dir}: chat_template: expected one of several templates named default, got ${named.map(({ name }) => name).join(', ')}`,
+        );
     }
   }
   return undefined;

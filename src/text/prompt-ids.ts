@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Canonical ids: which tokens are the prompt's and which the response's.
-//   prompt   = chat template with the start of the answer, tokenised with BOS; each image token replaced by what its image is among the ids
+//   prompt   = chat template with the start of the response, tokenised with BOS; each image token replaced by what its image is among the ids
 //   response = what tokenising `prompt text + joint + response + end` adds; joint and end are the template's (assistant-turn.ts)
 // Everything that generates, scores or trains goes through here, so that a log-probability means the same everywhere.
 import { FieldError, RunError } from '../records/error.ts';
@@ -53,7 +53,7 @@ export function promptIds(
 }
 
 /**
- * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (an answer that was cut), a text is another token.
+ * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (a response that was cut), a text is another token.
  * Throws FieldError{"image-count"} when the response itself holds an image token, {"video"} for a video's, RunError{"template"} where the template does not show how a turn ends.
  */
 export function responseIds(

@@ -108,6 +108,15 @@ test('tokens: a missing end token, blanks and ids are forms of the same; other p
   assert.equal((await verdictOf(records((own) => [...own, -1, -1], others))).all.verdict, 'tokenisation');
 });
 
+test('a token with minus infinity is left out and counted', async () => {
+  const { rows, notes } = await evaluateRows(
+    'drift',
+    records((own) => [-9999, ...own.slice(1)]),
+  );
+  assert.deepEqual([rows.at(-1)!.verdict, rows.at(-1)!.tokens], ['agrees', 12 * 6]);
+  assert.match(notes[1]!, /^12 tokens are left out: .*minus infinity/);
+});
+
 test('a row for each label; what has no column is counted; nothing at all, or no column of ours, is an error', async () => {
   const [good, bad] = [
     records((own) => own, { label: 'good' }),

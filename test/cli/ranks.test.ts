@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gpuOf, isPeerFailure, ofRank, ranksOf, takeRank, threadsOf } from '../../src/cli/ranks.ts';
+import { gpuOf, initRank, isPeerFailure, ofRank, ranksOf, threadsOf } from '../../src/cli/ranks.ts';
 import { RunError, UsageError } from '../../src/records/error.ts';
 
 const alone = { rank: 0, size: 1, localRank: 0, localSize: 1 };
@@ -76,11 +76,11 @@ test('threads: a share of the machine, unless the launcher has bound the rank', 
 });
 
 test('ranks read files: what is piped in reaches one of them', async () => {
-  const run = { files: [], stepBack: () => assert.fail('rank 0 speaks') };
+  const run = { files: [], silence: () => assert.fail('rank 0 speaks') };
   const ranks = { rank: 0, size: 2, localRank: 0, localSize: 2 };
-  await assert.rejects(takeRank(ranks, {}, run), UsageError);
-  await assert.rejects(takeRank(ranks, {}, { ...run, files: ['a', '-'] }), /each of which reads all records/);
-  assert.deepEqual(await takeRank(alone, { threads: 3 }, run), { threads: 3 });
+  await assert.rejects(initRank(ranks, {}, run), UsageError);
+  await assert.rejects(initRank(ranks, {}, { ...run, files: ['a', '-'] }), /each of which reads all records/);
+  assert.deepEqual(await initRank(alone, { threads: 3 }, run), { threads: 3 });
 });
 
 test('an error says its rank once; of another rank it says nothing', () => {

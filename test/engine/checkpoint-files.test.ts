@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adapters and config.json files of every kind against transformers and peft (scripts/goldens/checkpoints.py), and folders that are not what they
 // were given as.
-// Covers native/model/adapter.cc native/model/adapter_config.cc families/llama/llama.cc src/engine/merge.ts
+// Covers native/model/adapter.cc native/model/adapter_config.cc native/model/adapter_keys.cc families/llama/llama.cc src/engine/merge.ts
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -9,6 +9,7 @@ import type { PreparedPrompt } from '../../src/model/context.ts';
 import type { OpenModel } from '../../src/model/load.ts';
 import { loadImages, preparePrompt } from '../../src/model/prompt.ts';
 import { CLIP_MEAN, CLIP_STD } from '../../src/pixels/square.ts';
+import { rngKey } from '../../src/records/random.ts';
 import type { Message } from '../../src/records/record.ts';
 import { promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { responseIds } from '../../src/text/prompt-ids.ts';
@@ -31,17 +32,17 @@ interface Case {
 
 /** One greedy answer. */
 const GREEDY = {
-  n: 1,
+  numSamples: 1,
   temperature: 0,
   topP: 1,
   topK: 0,
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
-  stop: [],
-  stopIds: [],
+  stopStrings: [],
+  eosTokenIds: new Int32Array(),
   seed: 0,
-  key: 'x',
-  firstBranch: 0,
+  rngKey: rngKey('x'),
+  firstSample: 0,
 };
 
 // Tolerances: float32 in another order of summation; another JPEG decoder moves some pixels by a level.

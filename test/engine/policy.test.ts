@@ -7,6 +7,7 @@ import { loadBinding, missingExports } from '../../src/engine/binding.ts';
 import { EngineError } from '../../src/engine/engine-error.ts';
 import type { GenerateRequest } from '../../src/engine/requests.ts';
 import type { OpenModel } from '../../src/model/load.ts';
+import { rngKey } from '../../src/records/random.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { precomputeRef } from '../../src/stages/precompute-ref.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
@@ -33,13 +34,13 @@ const RECORDS: Partial<VprefRecord>[] = Array.from({ length: 16 }, (_, index) =>
   prompt: QUESTIONS[index % QUESTIONS.length]!,
 }));
 const SAMPLED: SampleOptions = {
-  n: 2,
+  numSamples: 2,
   temperature: 0.9,
   topP: 0.95,
   topK: 50,
   maxNewTokens: 40,
   stop: [],
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
   views: 'original',
   logps: true,
@@ -84,23 +85,23 @@ test('n branches of one prefix are n prompts of one branch', { skip }, async () 
   const { promptIds } = {
     promptIds: Int32Array.from([1, ...model.context.tokenizer.encode('USER: Say hello. ASSISTANT:')]),
   };
-  const draw: Omit<GenerateRequest, 'n' | 'firstBranch'> = {
+  const draw: Omit<GenerateRequest, 'numSamples' | 'firstSample'> = {
     promptIds,
     images: [],
     temperature: 1,
     topP: 1,
     topK: 0,
     maxNewTokens: 12,
-    beams: 1,
+    numBeams: 1,
     repetitionMaxPeriod: 0,
-    stop: [],
-    stopIds: [],
+    stopStrings: [],
+    eosTokenIds: new Int32Array(),
     seed: 5,
-    key: 'k',
+    rngKey: rngKey('k'),
   };
-  const together = await model.policy.generate({ ...draw, n: 4, firstBranch: 0 });
+  const together = await model.policy.generate({ ...draw, numSamples: 4, firstSample: 0 });
   const apart = await Promise.all(
-    [0, 1, 2, 3].map((firstBranch) => model.policy.generate({ ...draw, n: 1, firstBranch })),
+    [0, 1, 2, 3].map((firstSample) => model.policy.generate({ ...draw, numSamples: 1, firstSample })),
   );
   assert.deepEqual(
     together.map(({ ids }) => [...ids]),
@@ -141,7 +142,7 @@ test('the reference equals the score, whatever else is in its tree', { skip }, a
 
 test('noise changes the answer, and the same noise gives the same', { skip }, async () => {
   const views = [{ name: 'noisy', ops: [{ op: 'diffusion', step: 900, seed: 11 }], seed: 11 }];
-  const greedy = { ...SAMPLED, n: 1, temperature: 0, topP: 1, topK: 0, views: 'all' };
+  const greedy = { ...SAMPLED, numSamples: 1, temperature: 0, topP: 1, topK: 0, views: 'all' };
   const records = RECORDS.slice(0, 6).map((record) => ({ ...record, views }));
   const first = [...(await answersOf(records, greedy)).values()];
   const second = [...(await answersOf(records, greedy)).values()];
@@ -151,9 +152,9 @@ test('noise changes the answer, and the same noise gives the same', { skip }, as
 });
 
 test('beams find an answer at least as likely as the greedy one', { skip }, async () => {
-  const greedy = { ...SAMPLED, n: 1, temperature: 0, topP: 1, topK: 0 };
+  const greedy = { ...SAMPLED, numSamples: 1, temperature: 0, topP: 1, topK: 0 };
   const one = [...(await answersOf(RECORDS.slice(0, 4), greedy)).values()];
-  const four = [...(await answersOf(RECORDS.slice(0, 4), { ...greedy, beams: 4 })).values()];
+  const four = [...(await answersOf(RECORDS.slice(0, 4), { ...greedy, numBeams: 4 })).values()];
   const mean = ({ responses }: VprefRecord) => responses![0]!.logps! / responses![0]!.num_tokens!;
   assert.ok(
     four.reduce((sum, record) => sum + mean(record), 0) >= one.reduce((sum, record) => sum + mean(record), 0) - 1e-3,
@@ -161,7 +162,7 @@ test('beams find an answer at least as likely as the greedy one', { skip }, asyn
 });
 
 test('a stop text ends an answer, also across tokens', { skip }, async () => {
-  const options = { ...SAMPLED, n: 1, temperature: 0, topP: 1, topK: 0, stop: ['he back'] };
+  const options = { ...SAMPLED, numSamples: 1, temperature: 0, topP: 1, topK: 0, stop: ['he back'] };
   const [record] = (await answersOf(RECORDS.slice(0, 1), options)).values();
   const [whole] = (await answersOf(RECORDS.slice(0, 1), { ...options, stop: [] })).values();
   const { text, finish_reason } = record!.responses![0]!;
@@ -183,19 +184,18 @@ test('a request that nobody waits for any more is cancelled', { skip }, async ()
   const request: GenerateRequest = {
     promptIds: Int32Array.from([1, ...tokenizer.encode('USER: Say hello. ASSISTANT:')]),
     images: [],
-    n: 8,
+    numSamples: 8,
     temperature: 1,
     topP: 1,
     topK: 0,
     maxNewTokens: 400,
-    beams: 1,
+    numBeams: 1,
     repetitionMaxPeriod: 0,
-    stop: [],
-    // No token of the vocabulary ends these.
-    stopIds: [],
+    stopStrings: [],
+    eosTokenIds: new Int32Array(),
     seed: 1,
-    key: 'x',
-    firstBranch: 0,
+    rngKey: rngKey('x'),
+    firstSample: 0,
   };
   const running = model.policy.generate(request, controller.signal);
   controller.abort();
@@ -204,7 +204,11 @@ test('a request that nobody waits for any more is cancelled', { skip }, async ()
     model.policy.generate(request, controller.signal),
     (error) => error instanceof EngineError && error.code === 'cancelled',
   );
-  assert.equal((await model.policy.generate({ ...request, n: 1, maxNewTokens: 2 })).length, 1, 'the engine goes on');
+  assert.equal(
+    (await model.policy.generate({ ...request, numSamples: 1, maxNewTokens: 2 })).length,
+    1,
+    'the engine goes on',
+  );
 });
 
 test('requests that make no sense are refused, and the engine goes on', { skip }, async () => {
@@ -232,18 +236,18 @@ test('closing a model ends what waits in it; many abandoned requests leave it wh
   const request = (key: string): GenerateRequest => ({
     promptIds: Int32Array.of(1, 5, 6, 7),
     images: [],
-    n: 2,
+    numSamples: 2,
     temperature: 1,
     topP: 1,
     topK: 0,
     maxNewTokens: 200,
-    beams: 1,
+    numBeams: 1,
     repetitionMaxPeriod: 0,
-    stop: [],
-    stopIds: [],
+    stopStrings: [],
+    eosTokenIds: new Int32Array(),
     seed: 1,
-    key,
-    firstBranch: 0,
+    rngKey: rngKey(key),
+    firstSample: 0,
   });
   const outcomes = await Promise.all(
     Array.from({ length: 60 }, async (_, index) => {
@@ -265,7 +269,7 @@ test('closing a model ends what waits in it; many abandoned requests leave it wh
     else assert.ok(outcome === 'cancelled' || outcome === 2, String(outcome));
   }
   const waiting = Array.from({ length: 20 }, (_, index) =>
-    other.policy.generate({ ...request(`w${index}`), maxNewTokens: 400, n: 8 }).then(
+    other.policy.generate({ ...request(`w${index}`), maxNewTokens: 400, numSamples: 8 }).then(
       () => 'answered',
       (error: EngineError) => error.code,
     ),

@@ -30,13 +30,13 @@ const folder = mkdtempSync(join(tmpdir(), 'vpref-families-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 const GREEDY: SampleOptions = {
-  n: 1,
+  numSamples: 1,
   temperature: 0,
   topP: 1,
   topK: 0,
   maxNewTokens: 24,
   stop: [],
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,

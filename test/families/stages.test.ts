@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { familyNamed } from '../../families/index.ts';
+import { familyOf } from '../../families/index.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
-import { FAMILY_FIXTURES } from '../support/families.ts';
+import { FAMILY_FIXTURES, familyOfFixture, fixtureDir } from '../support/families.ts';
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -39,10 +39,13 @@ const RECORDS: VprefRecord[] = [
   { id: 'none', prompt: 'Say hello.', chosen: 'Hello.', rejected: ['No.', 'Yes.'] },
 ];
 
-for (const name of ['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'])
+for (const name of [
+  ...['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm'],
+  ...['qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', 'idefics3-odd'],
+])
   test(`${name}: every stage`, { skip: withoutEngine }, async (t) => {
-    const vision = familyNamed(name).vision;
-    const model = ['--model', `${FAMILY_FIXTURES}/${name}/ckpt`, '--device', 'cpu', '--dtype', 'f32', '--threads', '1'];
+    const { vision } = familyOf({ model_type: familyOfFixture(name) }, name);
+    const model = ['--model', `${fixtureDir(name)}/ckpt`, '--device', 'cpu', '--dtype', 'f32', '--threads', '1'];
     const limits = vision?.hasPixelLimits ? ['--max-pixels', '12544'] : [];
     const records = vision ? RECORDS : RECORDS.filter(({ images }) => images === undefined);
     const run = async (verb: string, input: object[], ...flags: string[]): Promise<VprefRecord[]> => {

@@ -16,13 +16,13 @@ import { openFixture, withoutEngine } from '../support/native.ts';
 const IMAGES = ['fixtures/images/palette.png', 'fixtures/images/gray.png', 'fixtures/images/wide.png'];
 
 const OPTIONS: SampleOptions = {
-  n: 2,
+  numSamples: 2,
   temperature: 0.9,
   topP: 1,
   topK: 0,
   maxNewTokens: 12,
   stop: [],
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
   views: 'original',
   logps: true,

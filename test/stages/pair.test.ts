@@ -6,8 +6,8 @@ import type { Row } from '../../src/flow/stage.ts';
 import type { Annotation, Response, VprefRecord } from '../../src/records/record.ts';
 import { repetition } from '../../src/stages/pair/filters.ts';
 import { newPairReport, type PairOptions, pair, type RuleName } from '../../src/stages/pair/index.ts';
-import { describeLean, LeanCounter, shortAnswer } from '../../src/stages/pair/lean.ts';
 import type { RuleOptions } from '../../src/stages/pair/rule.ts';
+import { describeBias, ShortAnswerCounter, shortAnswer } from '../../src/stages/pair/short-answer-bias.ts';
 
 type Wanted = Partial<Omit<PairOptions, 'rules'>> & { rules?: Partial<RuleOptions> };
 
@@ -454,7 +454,7 @@ test('shortAnswer takes yes and no at the start, and whole short answers', () =>
   );
 });
 
-test('a lean is told when chance would not give it, and --balance evens it out', async () => {
+test('a bias to a short answer is reported when chance would not give it, and --balance evens it out', async () => {
   const yes = Array.from({ length: 60 }, () => ({ chosen: 'Yes, a cat.', rejected: 'No, a dog.' }));
   const no = Array.from({ length: 20 }, () => ({ chosen: 'No.', rejected: 'Yes.' }));
   const other = Array.from({ length: 20 }, (_, index) => ({
@@ -463,19 +463,19 @@ test('a lean is told when chance would not give it, and --balance evens it out',
   }));
   const all = [...yes, ...other, ...no];
   const { report } = await run('given', all);
-  const [lean] = report.lean.leans();
-  assert.equal(describeLean(lean!), 'chosen answers lean to "yes": 60.0 % of chosen, 20.0 % of rejected answers');
+  const [lean] = report.shortAnswers.biases();
+  assert.equal(describeBias(lean!), 'chosen answers lean to "yes": 60.0 % of chosen, 20.0 % of rejected answers');
   const whole = { balance: true, limits: [], seed: 0 };
   const balanced = await run('given', all, { whole });
-  assert.deepEqual(balanced.report.lean.leans(), []);
+  assert.deepEqual(balanced.report.shortAnswers.biases(), []);
   assert.deepEqual(
     balanced.dropped,
     Array.from({ length: 40 }, () => 'balance'),
   );
   assert.equal(balanced.out.length, 60);
-  const few = new LeanCounter();
+  const few = new ShortAnswerCounter();
   for (let index = 0; index < 5; index++) few.add({ id: 'x', prompt: 'q', chosen: 'yes', rejected: 'no' });
-  assert.deepEqual(few.leans(), []);
+  assert.deepEqual(few.biases(), []);
 });
 
 test('--max-pairs draws by source and in all, in input order', async () => {

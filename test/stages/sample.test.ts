@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/flow/in-flight.ts src/model/context.ts src/model/record-plan.ts src/model/prompt.ts src/stages/sample/draw.ts
+// Covers src/flow/in-flight.ts src/model/context.ts src/model/record-plan.ts src/model/prompt.ts src/stages/sample/sampling-params.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RecordError } from '../../src/records/error.ts';
+import { rngKey } from '../../src/records/random.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
 import { fakeContext, llavaVision, recordFrom, rowOf, runStage, textOfPixels } from '../support/fake-engine.ts';
 
 const OPTIONS: SampleOptions = {
-  n: 1,
+  numSamples: 1,
   temperature: 0,
   topP: 1,
   topK: 0,
   maxNewTokens: 64,
   stop: [],
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,
@@ -50,7 +51,7 @@ test('a record gets responses and what they were drawn with', async () => {
 
 test('n answers of one prompt are one request; logps and label on request', async () => {
   const context = await fakeContext((_, branch) => `No. ${branch}`);
-  const options = { ...OPTIONS, n: 3, temperature: 1, logps: true, label: 'a' };
+  const options = { ...OPTIONS, numSamples: 3, temperature: 1, logps: true, label: 'a' };
   const record = await recordFrom(sample(options, context), rowOf({}));
   assert.equal(context.engine.generated.length, 1);
   assert.deepEqual(
@@ -107,13 +108,14 @@ test('views: all is the original and each view; noise goes to the engine', async
 });
 
 test('open turns are generated one after the other, each sample with its own', async () => {
-  const context = await fakeContext((request) => `answer ${request.firstBranch} to ${request.key.split('\n').at(-1)}`);
+  const keys = [0, 1].map((turn) => rngKey(`r1\noriginal\n${turn}`));
+  const context = await fakeContext((request) => `answer ${request.firstSample} to ${keys.indexOf(request.rngKey)}`);
   const prompt: VprefRecord['prompt'] = [
     { role: 'user', content: 'One?' },
     { role: 'assistant', content: null },
     { role: 'user', content: 'Two?' },
   ];
-  const record = await recordFrom(sample({ ...OPTIONS, n: 2, temperature: 1 }, context), rowOf({ prompt }));
+  const record = await recordFrom(sample({ ...OPTIONS, numSamples: 2, temperature: 1 }, context), rowOf({ prompt }));
   assert.deepEqual(
     record.responses!.map(({ text, turns }) => [text, turns]),
     [
@@ -121,7 +123,7 @@ test('open turns are generated one after the other, each sample with its own', a
       ['answer 1 to 1', ['answer 1 to 0', 'answer 1 to 1']],
     ],
   );
-  const second = context.engine.generated.find((request) => request.key.endsWith('\n1') && request.firstBranch === 1)!;
+  const second = context.engine.generated.find((request) => request.rngKey === keys[1] && request.firstSample === 1)!;
   assert.equal(
     context.tokenizer.decode([...second.promptIds]),
     'USER: One? ASSISTANT: answer 1 to 0 USER: Two? ASSISTANT:',
@@ -150,8 +152,8 @@ test("a record's own sampling_params win, and wrong ones are said with their pla
   const own = { temperature: 0.7, n: 2, max_new_tokens: 8, stop: '\n', unknown: true };
   const record = await recordFrom(sample(OPTIONS, context), rowOf({ sampling_params: own }));
   const [request] = context.engine.generated;
-  assert.deepEqual([request!.temperature, request!.n, request!.maxNewTokens], [0.7, 2, 8]);
-  assert.deepEqual(request!.stop, [Uint8Array.of(10)]);
+  assert.deepEqual([request!.temperature, request!.numSamples, request!.maxNewTokens], [0.7, 2, 8]);
+  assert.deepEqual(request!.stopStrings, [Uint8Array.of(10)]);
   assert.equal(record.sampling!.temperature, 0.7);
   for (const wrong of [
     { temperature: -1 },
@@ -177,10 +179,10 @@ test('an answer ends before its stop text; a special token stops by id', async (
   assert.equal(record.responses![0]!.text, 'Yes.');
   const [request] = context.engine.generated;
   assert.deepEqual(
-    request!.stop.map((bytes) => new TextDecoder().decode(bytes)),
+    request!.stopStrings.map((bytes) => new TextDecoder().decode(bytes)),
     [' No'],
   );
-  assert.deepEqual(request!.stopIds, [2]);
+  assert.deepEqual([...request!.eosTokenIds], [2, 2]);
 });
 
 test('template and image mode of a record hold; a flag that differs is an error', async () => {
@@ -228,13 +230,17 @@ test('a prompt that does not fit is an error of its row; an answer stays within 
 test('results come in input order whatever finishes first, at most 64 rows under way', async () => {
   let underWay = 0;
   let most = 0;
+  const ids = new Map(
+    Array.from({ length: 200 }, (_, index) => [rngKey(`r${index + 1}\noriginal\n0`), `r${index + 1}`]),
+  );
   const context = await fakeContext(async (request) => {
     underWay += 1;
     most = Math.max(most, underWay);
-    const turns = 1 + ((Number(request.key.split('\n')[0]!.slice(1)) * 7) % 5);
+    const id = ids.get(request.rngKey)!;
+    const turns = 1 + ((Number(id.slice(1)) * 7) % 5);
     for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
     underWay -= 1;
-    return request.key.split('\n')[0]!;
+    return id;
   });
   const rows = Array.from({ length: 200 }, (_, index) => rowOf({}, index + 1));
   const results = await runStage(sample(OPTIONS, context), rows);

@@ -41,11 +41,12 @@ async function answer({ context }: OpenModel, fault: Fault, { body }: Seen, call
   const turns = promptTurns(record.prompt, images.length, { onOwnLine: true }).filter((one) => one !== null);
   const right = preparePrompt(turns, images, plan, context);
   const prompt = fault.prompt?.(right) ?? right;
-  const draw = { n: 1, temperature: 0, topP: 1, topK: 0, beams: 1, repetitionMaxPeriod: 0 };
+  const draw = { numSamples: 1, temperature: 0, topP: 1, topK: 0, numBeams: 1, repetitionMaxPeriod: 0 };
+  const keys = { seed: 0, rngKey: 0n, firstSample: 0 };
   const [made] = await context.engine.generate(
     {
       ...{ promptIds: prompt.promptIds, images: prompt.images, ...draw },
-      ...{ maxNewTokens: Number(body.max_tokens), stop: [], stopIds: [], seed: 0, key: 'server', firstBranch: 0 },
+      ...{ maxNewTokens: Number(body.max_tokens), stopStrings: [], eosTokenIds: new Int32Array(), ...keys },
     },
     signal,
   );

@@ -58,7 +58,7 @@ function fakeEngine(
     async generate(request) {
       engine.generated.push(request);
       return Promise.all(
-        Array.from({ length: request.n }, async (_, branch): Promise<Generated> => {
+        Array.from({ length: request.numSamples }, async (_, branch): Promise<Generated> => {
           const ids = Int32Array.from([...encode(await answer(request, branch)), 2]);
           return { ids, logps: sum(logpsOf(ids)), finishReason: 'stop' };
         }),

@@ -84,6 +84,8 @@ test("the checkpoint's template is found in each of its four places, and a broke
     );
     const inTokenizer = { ...tokenizer, config: { chat_template: [{ name: 'default', template: source }] } };
     assert.equal((await loadChatTemplate('auto', folder, inTokenizer, {})).render(turns), '<s>user: Hi|');
+    const unnamed = { ...tokenizer, config: { chat_template: [{ name: 'tool_use', template: source }] } };
+    await assert.rejects(loadChatTemplate('auto', folder, unnamed, {}), /expected one .* named default, got tool_use/);
     for (const file of ['processor_config.json', 'chat_template.json']) {
       await writeFile(join(folder, file), JSON.stringify({ chat_template: `${file}${source}` }));
       assert.equal((await loadChatTemplate('auto', folder, tokenizer, {})).render(turns), `${file}<s>user: Hi|`);

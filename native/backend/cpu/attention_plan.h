@@ -14,7 +14,7 @@ constexpr int64_t kKeys = 96;
 
 // Queries [row, row + rows) of heads [head, head + heads) of one group that shares a key/value head: at most kQueries
 // together.
-struct QueryTile {
+struct QueryBlock {
   const AttentionSpan* span;
   int64_t row, rows;    // within the span
   int64_t head, heads;  // within the group
@@ -22,8 +22,8 @@ struct QueryTile {
 };
 
 // Tiles of the spans, the costliest (last rows of a span) first so that threads finish together.
-inline std::vector<QueryTile> query_tiles(const std::vector<const AttentionSpan*>& spans, int64_t group) {
-  std::vector<QueryTile> tiles;
+inline std::vector<QueryBlock> query_blocks(const std::vector<const AttentionSpan*>& spans, int64_t group) {
+  std::vector<QueryBlock> tiles;
   for (const AttentionSpan* span : spans) {
     const int64_t heads = std::min(group, std::max<int64_t>(1, kQueries / span->q_count));
     const int64_t blocks = (span->q_count + kQueries - 1) / kQueries;
@@ -106,7 +106,7 @@ struct KeyBlock {
 // body(block): the keys a tile sees, in blocks that are counted from the first key, wherever the keys lie and whatever
 // the tile: so a query's sums have one order.
 template <class Body>
-void for_key_blocks(const AttentionPlan& plan, const QueryTile& tile, Body body) {
+void for_key_blocks(const AttentionPlan& plan, const QueryBlock& tile, Body body) {
   const AttentionSpan& s = *tile.span;
   const int64_t keys = num_keys(plan, s), first_visible = s.causal ? keys - s.q_count + tile.row + 1 : keys;
   const int64_t end = s.causal ? first_visible + tile.rows - 1 : keys;

@@ -14,19 +14,25 @@
 namespace vpref::cpu {
 namespace {
 
-// rows x width elements of x into a dense array of another dtype.
-void convert_block(const Context& ctx, const void* x, DType dtype, int64_t stride, int64_t rows, int64_t width,
-                   DType to, void* y) {
+// Elements as they lie in memory, side by side within a row.
+struct Block {
+  const void* data;
+  DType dtype;
+  int64_t stride, rows, width;
+};
+
+// The block as a dense array of another dtype.
+void convert_block(const Context& ctx, const Block& x, DType to, void* y) {
   const Kernels& k = kernels();
-  parallel_ranges(threads_for(ctx, rows, width), rows, 1, [&](int, int64_t begin, int64_t end) {
+  parallel_ranges(threads_for(ctx, x.rows, x.width), x.rows, 1, [&](int, int64_t begin, int64_t end) {
     alignas(64) float piece[kPiece];
     for (int64_t r = begin; r < end; ++r)
-      for (int64_t c = 0; c < width; c += kPiece) {
-        const int64_t n = std::min(kPiece, width - c);
-        const char* from = static_cast<const char*>(x) + (r * stride + c) * int64_t(dtype_size(dtype));
-        char* at = static_cast<char*>(y) + (r * width + c) * int64_t(dtype_size(to));
+      for (int64_t c = 0; c < x.width; c += kPiece) {
+        const int64_t n = std::min(kPiece, x.width - c);
+        const char* from = static_cast<const char*>(x.data) + (r * x.stride + c) * int64_t(dtype_size(x.dtype));
+        char* at = static_cast<char*>(y) + (r * x.width + c) * int64_t(dtype_size(to));
         float* values = to == DType::f32 ? reinterpret_cast<float*>(at) : piece;
-        k.to_f32(from, dtype, values, n);
+        k.to_f32(from, x.dtype, values, n);
         if (to != DType::f32) k.from_f32(values, at, to, n);
       }
   });
@@ -51,7 +57,8 @@ bool matmul_converted(Context& ctx, const Matmul& p) {
   part.a_dtype = part.b_dtype = type;
   if (a_bytes) {
     const bool plain = p.a_col == 1;
-    convert_block(ctx, p.a, p.a_dtype, plain ? p.a_row : p.a_col, plain ? p.m : p.k, plain ? p.k : p.m, type, memory);
+    const Block a = plain ? Block{p.a, p.a_dtype, p.a_row, p.m, p.k} : Block{p.a, p.a_dtype, p.a_col, p.k, p.m};
+    convert_block(ctx, a, type, memory);
     part.a = memory;
     part.a_row = plain ? p.k : 1;
     part.a_col = plain ? 1 : p.m;
@@ -61,8 +68,9 @@ bool matmul_converted(Context& ctx, const Matmul& p) {
     part.b = static_cast<const char*>(p.b) + j * p.b_col * int64_t(dtype_size(p.b_dtype));
     if (b_bytes) {
       const bool plain = p.b_col == 1;
-      convert_block(ctx, part.b, p.b_dtype, plain ? p.b_row : p.b_col, plain ? p.k : part.n, plain ? part.n : p.k, type,
-                    memory + a_bytes);
+      const Block b =
+          plain ? Block{part.b, p.b_dtype, p.b_row, p.k, part.n} : Block{part.b, p.b_dtype, p.b_col, part.n, p.k};
+      convert_block(ctx, b, type, memory + a_bytes);
       part.b = memory + a_bytes;
       part.b_row = plain ? part.n : 1;
       part.b_col = plain ? 1 : p.k;
@@ -74,7 +82,7 @@ bool matmul_converted(Context& ctx, const Matmul& p) {
       part.c = wide;
       part.c_dtype = DType::f32;
       part.c_row = part.n;
-      if (p.beta != 0.0f) convert_block(ctx, c, p.c_dtype, p.c_row, p.m, part.n, DType::f32, wide);
+      if (p.beta != 0.0f) convert_block(ctx, {c, p.c_dtype, p.c_row, p.m, part.n}, DType::f32, wide);
     }
     if (!library(ctx, part)) return false;  // the first block tells: nothing of c is written yet
     if (!wide_c) continue;
@@ -92,24 +100,31 @@ void matmul(Context& ctx, const Matmul& p) {
   matmul_builtin(ctx, p, ctx.workspace.get(matmul_builtin_bytes(ctx, p)));
 }
 
-Matmul product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c, float alpha,
-               float beta) {
-  const int64_t a_row = transpose_a ? 1 : a.stride[0], a_col = transpose_a ? a.stride[0] : 1;
-  const int64_t b_row = transpose_b ? 1 : b.stride[0], b_col = transpose_b ? b.stride[0] : 1;
-  return {c.dim(0), c.dim(1),    a.dim(transpose_a ? 0 : 1),
-          a.data,   a.dtype,     a_row,
-          a_col,    b.data,      b.dtype,
-          b_row,    b_col,       c.data,
-          c.dtype,  c.stride[0], alpha,
-          beta};
+Matmul product(const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
+  const int64_t a_stride = a.matrix.stride[0], b_stride = b.matrix.stride[0];
+  return {.m = c.dim(0),
+          .n = c.dim(1),
+          .k = a.cols(),
+          .a = a.matrix.data,
+          .a_dtype = a.matrix.dtype,
+          .a_row = a.transposed ? 1 : a_stride,
+          .a_col = a.transposed ? a_stride : 1,
+          .b = b.matrix.data,
+          .b_dtype = b.matrix.dtype,
+          .b_row = b.transposed ? 1 : b_stride,
+          .b_col = b.transposed ? b_stride : 1,
+          .c = c.data,
+          .c_dtype = c.dtype,
+          .c_row = c.stride[0],
+          .alpha = alpha,
+          .beta = beta};
 }
 
 }  // namespace
 
-void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
-          float alpha, float beta) {
-  if (!transpose_a && transpose_b) return row_products(ctx, a, b, nullptr, c, alpha, beta);
-  matmul(ctx, product(a, transpose_a, b, transpose_b, c, alpha, beta));
+void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
+  if (!a.transposed && b.transposed) return row_products(ctx, a.matrix, b.matrix, nullptr, c, alpha, beta);
+  matmul(ctx, product(a, b, c, alpha, beta));
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
@@ -123,12 +138,12 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
 }
 
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta) {
-  matmul(ctx, product(dy, false, weight, false, dx, 1.0f, beta));
+  matmul(ctx, product(dy, weight, dx, 1.0f, beta));
 }
 
 void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dweight, const Tensor* dbias,
                             float alpha) {
-  matmul(ctx, product(dy, true, x, false, dweight, alpha, 1.0f));
+  matmul(ctx, product(transposed(dy), x, dweight, alpha, 1.0f));
   if (!dbias) return;
   const Kernels& k = kernels();  // columns are split over threads, rows are summed in order
   const int64_t n = dy.dim(1);

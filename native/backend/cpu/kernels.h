@@ -11,6 +11,30 @@
 
 namespace vpref::cpu {
 
+// Rows of numbers, `stride` elements apart.
+template <class T>
+struct Rows {
+  T* data;
+  int64_t stride;
+};
+
+// A matrix of which neither rows nor columns need lie side by side: element (i, j) is data[i * row + j * col].
+struct Strided {
+  const float* data;
+  int64_t row, col;
+};
+
+struct WeightRows {
+  const void* data;
+  DType dtype;
+  int64_t stride;
+};
+
+// Of one row of a norm's backward: its mean and reciprocal deviation, and what norm_backward takes off.
+struct NormScales {
+  float mean, r, c0, c1;
+};
+
 // y = x w^T over panels: k after k, the elements (or pairs) of a handful of rows side by side, filled up with the last
 // row. Every element of y is summed alone along k, `depth` of them at a time: the same bytes whatever rows and columns
 // stand beside it.
@@ -24,8 +48,7 @@ struct ProductKernels {
   // y[t, 0..cols) (+)= the products of a panel of x of so many rows.
   void (*tile)(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate);
   // The same sums without panels, for few rows: y[t, n0..n1) for t < rows; x: f32, or bf16 where panels are.
-  void (*few)(const void* x, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k, int64_t n0,
-              int64_t n1, float* y, int64_t ldy);
+  void (*few)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
 };
 
 struct Kernels {
@@ -50,8 +73,8 @@ struct Kernels {
   void (*scale_weight)(const float* x, float r, const float* w, float* y, int64_t n);  // y = x r w
   void (*normalize)(const float* x, float mean, float r, const float* w, const float* b, float* y, int64_t n);
   // dx = r (dy w - xhat c1 - c0), xhat = (x - mean) r; += when accumulate.
-  void (*norm_backward)(const float* dy, const float* x, const float* w, float mean, float r, float c0, float c1,
-                        float* dx, bool accumulate, int64_t n);
+  void (*norm_backward)(const float* dy, const float* x, const float* w, const NormScales& scales, float* dx,
+                        bool accumulate, int64_t n);
   // dw += dy (x - mean) r; db += dy, when given.
   void (*norm_backward_weight)(const float* dy, const float* x, float mean, float r, float* dw, float* db, int64_t n);
 
@@ -71,9 +94,9 @@ struct Kernels {
   const ProductKernels*
       product_bf16;  // x and w (bf16, or f16 rounded to it) on the CPU's bf16 dot product; null where it has none
 
-  // c[m, n] (+)= sum_k a[i * a_row + k * a_col] b[k * ldb + j]; any m, n; f32.
-  void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
-                    int64_t ldb, float* c, int64_t ldc, bool accumulate);
+  // c[m, n] (+)= a[m, k] b[k, n]; any m, n; f32.
+  void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<const float> b, Rows<float> c,
+                    bool accumulate);
 
   // One step of online softmax on transposed scores s[k, lanes of queries] (lanes_q a multiple of `lanes`):
   // s = exp(s - new max); max, sum and correction (what earlier sums and outputs are multiplied by) per query.

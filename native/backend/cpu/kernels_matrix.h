@@ -7,36 +7,35 @@ namespace vpref::cpu::VPREF_ISA {
 
 // M x (NV registers) of c stay in registers over the whole k loop.
 template <int M, int NV>
-static void micro(int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b, int64_t ldb, float* c,
-                  int64_t ldc, bool accumulate) {
+static void micro(int64_t k, Strided a, Rows<const float> b, Rows<float> c, bool accumulate) {
   F acc[M][NV] = {};
   // Rows of a are reached from every fourth one, so that a handful of address registers is enough.
   const float* row[(M + 3) / 4];
-  for (int i = 0; i < (M + 3) / 4; ++i) row[i] = a + 4 * i * a_row;
+  for (int i = 0; i < (M + 3) / 4; ++i) row[i] = a.data + 4 * i * a.row;
   for (int64_t p = 0; p < k; ++p) {
     F column[NV];
 #pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) column[j] = load(b + j * kLanes);
+    for (int j = 0; j < NV; ++j) column[j] = load(b.data + j * kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
-      const F value = splat(row[i / 4][(i % 4) * a_row]);
+      const F value = splat(row[i / 4][(i % 4) * a.row]);
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) acc[i][j] = fma(value, column[j], acc[i][j]);
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < (M + 3) / 4; ++i) row[i] += a_col;
-    b += ldb;
+    for (int i = 0; i < (M + 3) / 4; ++i) row[i] += a.col;
+    b.data += b.stride;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
-      float* to = c + i * ldc + j * kLanes;
+      float* to = c.data + i * c.stride + j * kLanes;
       store(to, accumulate ? load(to) + acc[i][j] : acc[i][j]);
     }
 }
 
-using Micro = void (*)(int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, bool);
+using Micro = void (*)(int64_t, Strided, Rows<const float>, Rows<float>, bool);
 
 template <int NV>
 static inline Micro micro_of(int64_t m) {
@@ -50,35 +49,39 @@ static inline Micro micro_of(int64_t m) {
 }
 
 // Columns that do not fill a register: plain loops over a copy of b padded to one.
-static void gemm_narrow(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
-                        int64_t ldb, float* c, int64_t ldc, bool accumulate) {
+static void gemm_narrow(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<const float> b, Rows<float> c,
+                        bool accumulate) {
   for (int64_t i = 0; i < m; ++i) {
     F acc{};
-    for (int64_t p = 0; p < k; ++p) acc = fma(splat(a[i * a_row + p * a_col]), load_part(b + p * ldb, n), acc);
-    if (accumulate) acc += load_part(c + i * ldc, n);
-    store_part(c + i * ldc, acc, n);
+    for (int64_t p = 0; p < k; ++p)
+      acc = fma(splat(a.data[i * a.row + p * a.col]), load_part(b.data + p * b.stride, n), acc);
+    float* to = c.data + i * c.stride;
+    if (accumulate) acc += load_part(to, n);
+    store_part(to, acc, n);
   }
 }
 
-static void gemm_tile(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
-                      int64_t ldb, float* c, int64_t ldc, bool accumulate) {
+static void gemm_tile(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<const float> b, Rows<float> c,
+                      bool accumulate) {
   int64_t j = 0;
+  const auto b_at = [&] { return Rows<const float>{b.data + j, b.stride}; };
+  const auto c_at = [&](int64_t i) { return Rows<float>{c.data + i * c.stride + j, c.stride}; };
   if (m <= 2) {  // few rows: more columns at once keep the multipliers busy
     for (; j + 8 * kLanes <= n; j += 8 * kLanes)
-      (m == 1 ? micro<1, 8> : micro<2, 8>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+      (m == 1 ? micro<1, 8> : micro<2, 8>)(k, a, b_at(), c_at(0), accumulate);
     for (; j + 4 * kLanes <= n; j += 4 * kLanes)
-      (m == 1 ? micro<1, 4> : micro<2, 4>)(k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+      (m == 1 ? micro<1, 4> : micro<2, 4>)(k, a, b_at(), c_at(0), accumulate);
   }
   while (j + kLanes <= n) {
     const int wide = j + 2 * kLanes <= n;
     for (int64_t i = 0; i < m; i += kTileRows) {
       const int64_t rows = m - i < kTileRows ? m - i : kTileRows;
-      (wide ? micro_of<2>(rows) : micro_of<1>(rows))(k, a + i * a_row, a_row, a_col, b + j, ldb, c + i * ldc + j, ldc,
+      (wide ? micro_of<2>(rows) : micro_of<1>(rows))(k, {a.data + i * a.row, a.row, a.col}, b_at(), c_at(i),
                                                      accumulate);
     }
     j += (1 + wide) * kLanes;
   }
-  if (j < n) gemm_narrow(m, n - j, k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+  if (j < n) gemm_narrow(m, n - j, k, a, b_at(), c_at(0), accumulate);
 }
 
 static bool softmax_step(float* s, int64_t k, int64_t lanes_q, float* max_of, float* sum_of, float* correction) {

@@ -222,28 +222,28 @@ static inline void few_columns(const typename A::Element* x, int64_t ldx, const 
 }
 
 template <class A, int T, class W>
-static void few_rows(const typename A::Element* x, int64_t ldx, const W* w, int64_t ldw, int64_t k, int64_t n0,
-                     int64_t n1, float* y, int64_t ldy) {
-  const int64_t ahead = k * int64_t(sizeof(W)) <= kShortRowBytes ? kLanes * ldw : 0;
+static void few_rows(Rows<const typename A::Element> x, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
+                     Rows<float> y) {
+  const int64_t ahead = k * int64_t(sizeof(W)) <= kShortRowBytes ? kLanes * w.stride : 0;
   for (int64_t n = n0; n < n1; n += kLanes) {
     const W* row[kLanes];
-    row_pointers(w, ldw, n, n1, row);
+    row_pointers(w.data, w.stride, n, n1, row);
     F sums[T];
-    few_columns<A, T>(x, ldx, row, ahead, k, sums);
+    few_columns<A, T>(x.data, x.stride, row, ahead, k, sums);
     for (int t = 0; t < T; ++t) {
+      float* to = y.data + t * y.stride + n;
       if (n + kLanes <= n1)
-        store(y + t * ldy + n, sums[t]);
+        store(to, sums[t]);
       else
-        store_part(y + t * ldy + n, sums[t], n1 - n);
+        store_part(to, sums[t], n1 - n);
     }
   }
 }
 
 template <class A, class W>
-static void few_of(const typename A::Element* x, int64_t ldx, int rows, const W* w, int64_t ldw, int64_t k, int64_t n0,
-                   int64_t n1, float* y, int64_t ldy) {
-  using Few =
-      void (*)(const typename A::Element*, int64_t, const W*, int64_t, int64_t, int64_t, int64_t, float*, int64_t);
+static void few_of(Rows<const typename A::Element> x, int rows, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
+                   Rows<float> y) {
+  using Few = void (*)(Rows<const typename A::Element>, Rows<const W>, int64_t, int64_t, int64_t, Rows<float>);
   static constexpr Few of[] = {
       nullptr,           few_rows<A, 1, W>,  few_rows<A, 2, W>,  few_rows<A, 3, W>,  few_rows<A, 4, W>,
       few_rows<A, 5, W>, few_rows<A, 6, W>,  few_rows<A, 7, W>,  few_rows<A, 8, W>,
@@ -252,17 +252,17 @@ static void few_of(const typename A::Element* x, int64_t ldx, int rows, const W*
 #endif
   };
   static_assert(sizeof of / sizeof *of == kFewRows + 1);
-  of[rows](x, ldx, w, ldw, k, n0, n1, y, ldy);
+  of[rows](x, w, k, n0, n1, y);
 }
 
 template <class A>
-static void few_products(const void* x_any, int64_t ldx, int rows, const void* w, DType dtype, int64_t ldw, int64_t k,
-                         int64_t n0, int64_t n1, float* y, int64_t ldy) {
-  const auto* x = static_cast<const typename A::Element*>(x_any);
-  if (dtype == DType::bf16) return few_of<A>(x, ldx, rows, static_cast<const bf16_t*>(w), ldw, k, n0, n1, y, ldy);
-  if (dtype == DType::f16) return few_of<A>(x, ldx, rows, static_cast<const f16_t*>(w), ldw, k, n0, n1, y, ldy);
-  if constexpr (sizeof *x == sizeof(float))
-    few_of<A>(x, ldx, rows, static_cast<const float*>(w), ldw, k, n0, n1, y, ldy);
+static void few_products(Rows<const void> x_any, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1,
+                         Rows<float> y) {
+  const Rows<const typename A::Element> x{static_cast<const typename A::Element*>(x_any.data), x_any.stride};
+  const auto of_type = [&](auto* weights) { return few_of<A>(x, rows, Rows{weights, w.stride}, k, n0, n1, y); };
+  if (w.dtype == DType::bf16) return of_type(static_cast<const bf16_t*>(w.data));
+  if (w.dtype == DType::f16) return of_type(static_cast<const f16_t*>(w.data));
+  if constexpr (sizeof *x.data == sizeof(float)) of_type(static_cast<const float*>(w.data));
 }
 
 }  // namespace vpref::cpu::VPREF_ISA

@@ -125,9 +125,9 @@ static void normalize(const float* x, float mean, float r, const float* w, const
   map(y, n, [m, a](F v, F u, F c) { return fma((v - m) * a, u, c); }, x, w, b);
 }
 
-static void norm_backward(const float* dy, const float* x, const float* w, float mean, float r, float c0, float c1,
-                          float* dx, bool accumulate, int64_t n) {
-  const F m = splat(mean), a = splat(r), k0 = splat(c0), k1 = splat(c1);
+static void norm_backward(const float* dy, const float* x, const float* w, const NormScales& scales, float* dx,
+                          bool accumulate, int64_t n) {
+  const F m = splat(scales.mean), a = splat(scales.r), k0 = splat(scales.c0), k1 = splat(scales.c1);
   const auto gradient = [m, a, k0, k1](F g, F v, F u) { return a * (g * u - (v - m) * a * k1 - k0); };
   if (accumulate)
     map(

@@ -33,11 +33,12 @@ void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tenso
 }
 
 // With xhat = (x - mean) rstd: dx = rstd (dy w - mean(dy w) - xhat mean(dy w xhat)).
-void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& mean_rstd,
-                         const Tensor& dx, bool accumulate, const Tensor* dweight, const Tensor* dbias) {
+void layer_norm_backward(Context& ctx, const Tensor& dy, const LayerNormForward& forward, const Tensor& dx,
+                         bool accumulate, const Tensor* dweight, const Tensor* dbias) {
   const Kernels& k = kernels();
+  const Tensor& x = forward.x;
   const int64_t rows = x.dim(0), d = x.dim(1), wide = padded(d);
-  const float* stats = mean_rstd.as<float>();
+  const float* stats = forward.mean_rstd.as<float>();
   if (dweight) {  // columns are split over threads, rows are summed in order
     const int threads = threads_for(ctx, (d + kPiece / 8 - 1) / (kPiece / 8), rows * kPiece / 8);
     float* scratch = static_cast<float*>(ctx.workspace.get(size_t(threads) * 2 * kPiece * sizeof(float)));
@@ -53,7 +54,7 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const 
   }
   const int threads = threads_for(ctx, rows, d);
   float* scratch = static_cast<float*>(ctx.workspace.get(size_t(wide * (1 + 3 * threads)) * sizeof(float)));
-  const float* w = read_vector(k, weight, scratch);
+  const float* w = read_vector(k, forward.weight, scratch);
   parallel_ranges(threads, rows, 1, [&](int thread, int64_t begin, int64_t end) {
     float* mine = scratch + (1 + 3 * thread) * wide;
     for (int64_t t = begin; t < end; ++t) {
@@ -64,7 +65,7 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const 
       if (accumulate && dx.dtype != DType::f32) read_row(k, dx, t, 0, d, out);
       const float c0 = k.dot(g, w, d) / float(d);
       const float c1 = (k.dot3(g, in, w, d) / float(d) - mean * c0) * r;
-      k.norm_backward(g, in, w, mean, r, c0, c1, out, accumulate, d);
+      k.norm_backward(g, in, w, {mean, r, c0, c1}, out, accumulate, d);
       finish_row(k, dx, t, 0, d, out);
     }
   });

@@ -36,9 +36,17 @@ float value_at(const void* base, DType dtype, int64_t index) {
   return to_f32(static_cast<const f16_t*>(base)[index]);
 }
 
-// panel[p * width + i] = alpha * x[i * outer + p * inner] for i < count, 0 up to width; p < depth.
-void pack_panel(const Kernels& k, const void* x, DType dtype, int64_t outer, int64_t inner, int64_t count,
-                int64_t width, int64_t depth, float alpha, float* panel) {
+// An operand from its first packed element on: (i, p) is x[i * outer + p * inner], p along k.
+struct Operand {
+  const void* x;
+  DType dtype;
+  int64_t outer, inner;
+  float alpha;
+};
+
+// panel[p * width + i] = alpha * operand (i, p) for i < count, 0 up to width; p < depth.
+void pack_panel(const Kernels& k, const Operand& from, int64_t count, int64_t width, int64_t depth, float* panel) {
+  const auto [x, dtype, outer, inner, alpha] = from;
   if (count < width) std::memset(panel, 0, size_t(depth * width) * sizeof(float));
   if (outer == 1) {  // the panel's rows lie side by side already
     for (int64_t p = 0; p < depth; ++p) {
@@ -66,9 +74,10 @@ void pack_panel(const Kernels& k, const void* x, DType dtype, int64_t outer, int
     for (int64_t i = 0; i < count; ++i) panel[p * width + i] = alpha * value_at(x, dtype, i * outer + p * inner);
 }
 
-// One block of c (f32, row stride ldc) from packed operands.
-void multiply(const Context& ctx, const Kernels& k, const float* a, const float* b, int64_t m, int64_t n, int64_t depth,
-              float* c, int64_t ldc, bool accumulate) {
+// One block of c, of this size, from packed operands.
+void multiply(const Context& ctx, const Kernels& k, const float* a, const float* b, const Sizes& size, Rows<float> c,
+              bool accumulate) {
+  const int64_t m = size.rows, n = size.columns, depth = size.depth;
   const int64_t mr = k.tile_rows, nr = k.tile_cols;
   const int64_t row_panels = (m + mr - 1) / mr, column_panels = (n + nr - 1) / nr;
   const int64_t row_group = 8, column_group = std::max<int64_t>(
@@ -82,16 +91,16 @@ void multiply(const Context& ctx, const Kernels& k, const float* a, const float*
         const int64_t rows = std::min(mr, m - i * mr), columns = std::min(nr, n - j * nr);
         const float* panel_a = a + i * mr * depth;
         const float* panel_b = b + j * nr * depth;
-        float* to = c + i * mr * ldc + j * nr;
+        float* to = c.data + i * mr * c.stride + j * nr;
         if (columns == nr) {
-          k.gemm_tile(rows, nr, depth, panel_a, 1, mr, panel_b, nr, to, ldc, accumulate);
+          k.gemm_tile(rows, nr, depth, {panel_a, 1, mr}, {panel_b, nr}, {to, c.stride}, accumulate);
           continue;
         }
         alignas(64) float edge[16 * 64];
-        k.gemm_tile(rows, nr, depth, panel_a, 1, mr, panel_b, nr, edge, nr, false);
+        k.gemm_tile(rows, nr, depth, {panel_a, 1, mr}, {panel_b, nr}, {edge, nr}, false);
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t s = 0; s < columns; ++s)
-            to[r * ldc + s] = (accumulate ? to[r * ldc + s] : 0.0f) + edge[r * nr + s];
+            to[r * c.stride + s] = (accumulate ? to[r * c.stride + s] : 0.0f) + edge[r * nr + s];
       }
   });
 }
@@ -136,21 +145,22 @@ void matmul_builtin(Context& ctx, const Matmul& p, void* scratch) {
       for (int64_t p0 = 0; p0 < p.k; p0 += s.depth) {
         const int64_t depth = std::min(s.depth, p.k - p0);
         const int64_t row_panels = (m + mr - 1) / mr, column_panels = (n + nr - 1) / nr;
-        parallel_ranges(
-            threads_for(ctx, row_panels + column_panels, depth * nr), row_panels + column_panels, 1,
-            [&](int, int64_t begin, int64_t end) {
-              for (int64_t i = begin; i < end; ++i) {
-                if (i < row_panels) {
-                  pack_panel(k, element(p.a, p.a_dtype, (i0 + i * mr) * p.a_row + p0 * p.a_col), p.a_dtype, p.a_row,
-                             p.a_col, std::min(mr, m - i * mr), mr, depth, p.alpha, a + i * mr * depth);
-                } else {
-                  const int64_t j = i - row_panels;
-                  pack_panel(k, element(p.b, p.b_dtype, (j0 + j * nr) * p.b_col + p0 * p.b_row), p.b_dtype, p.b_col,
-                             p.b_row, std::min(nr, n - j * nr), nr, depth, 1.0f, b + j * nr * depth);
-                }
-              }
-            });
-        multiply(ctx, k, a, b, m, n, depth, c, ldc, starts || p0 > 0);
+        parallel_ranges(threads_for(ctx, row_panels + column_panels, depth * nr), row_panels + column_panels, 1,
+                        [&](int, int64_t begin, int64_t end) {
+                          for (int64_t i = begin; i < end; ++i) {
+                            if (i < row_panels) {
+                              const void* from = element(p.a, p.a_dtype, (i0 + i * mr) * p.a_row + p0 * p.a_col);
+                              pack_panel(k, {from, p.a_dtype, p.a_row, p.a_col, p.alpha}, std::min(mr, m - i * mr), mr,
+                                         depth, a + i * mr * depth);
+                            } else {
+                              const int64_t j = i - row_panels;
+                              const void* from = element(p.b, p.b_dtype, (j0 + j * nr) * p.b_col + p0 * p.b_row);
+                              pack_panel(k, {from, p.b_dtype, p.b_col, p.b_row, 1.0f}, std::min(nr, n - j * nr), nr,
+                                         depth, b + j * nr * depth);
+                            }
+                          }
+                        });
+        multiply(ctx, k, a, b, {m, n, depth}, {c, ldc}, starts || p0 > 0);
       }
       if (!direct)
         parallel_ranges(threads_for(ctx, m, n), m, 1, [&](int, int64_t begin, int64_t end) {

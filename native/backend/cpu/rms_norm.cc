@@ -24,9 +24,10 @@ Scratch make_scratch(Context& ctx, const Tensor& weight, int threads, int rows) 
   return {read_vector(kernels(), weight, memory), memory + d, d, rows};
 }
 
-// sum: of x and delta; both null without them.
-void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps, const Tensor* sum,
-               const Tensor& y, const Tensor* rstd) {
+// delta and sum are empty where nothing is added.
+void norm_rows(Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps, const Tensor& y,
+               const Tensor* rstd) {
+  const Tensor& x = residual.x;
   const Kernels& k = kernels();
   const int64_t d = x.dim(1);
   const int threads = threads_for(ctx, x.dim(0), d);
@@ -34,12 +35,12 @@ void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor&
   parallel_ranges(threads, x.dim(0), 1, [&](int thread, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* in = read_row(k, x, t, 0, d, scratch.row(thread, 0));
-      if (delta) {
-        float* total = write_row(*sum, t, 0, scratch.row(thread, 0));
+      if (residual.delta) {
+        float* total = write_row(residual.sum, t, 0, scratch.row(thread, 0));
         if (total != in) std::copy_n(in, d, total);
-        k.add_scaled(read_row(k, *delta, t, 0, d, scratch.row(thread, 1)), 1.0f, total, d);
-        finish_row(k, *sum, t, 0, d, total);
-        in = read_row(k, *sum, t, 0, d, total);  // as stored
+        k.add_scaled(read_row(k, residual.delta, t, 0, d, scratch.row(thread, 1)), 1.0f, total, d);
+        finish_row(k, residual.sum, t, 0, d, total);
+        in = read_row(k, residual.sum, t, 0, d, total);  // as stored
       }
       const float r = 1.0f / std::sqrt(k.sum_squares(in, d) / float(d) + eps);
       float* out = write_row(y, t, 0, scratch.row(thread, 2));
@@ -53,20 +54,21 @@ void norm_rows(Context& ctx, const Tensor& x, const Tensor* delta, const Tensor&
 }  // namespace
 
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
-  norm_rows(ctx, x, nullptr, weight, eps, nullptr, y, rstd);
+  norm_rows(ctx, {x}, weight, eps, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps,
-                  const Tensor& sum, const Tensor& y, const Tensor* rstd) {
-  norm_rows(ctx, x, &delta, weight, eps, &sum, y, rstd);
+void add_rms_norm(Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps, const Tensor& y,
+                  const Tensor* rstd) {
+  norm_rows(ctx, residual, weight, eps, y, rstd);
 }
 
 // With xhat = x rstd: dx = rstd (dy w - xhat mean(dy w xhat)); dweight = sum over rows of dy xhat.
-void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
-                       const Tensor& dx, bool accumulate, const Tensor* dweight) {
+void rms_norm_backward(Context& ctx, const Tensor& dy, const RmsNormForward& forward, const Tensor& dx, bool accumulate,
+                       const Tensor* dweight) {
   const Kernels& k = kernels();
+  const Tensor& x = forward.x;
   const int64_t rows = x.dim(0), d = x.dim(1);
-  const float* r = rstd.as<float>();
+  const float* r = forward.rstd.as<float>();
   if (dweight) {  // columns are split over threads, rows are summed in order
     const int threads = threads_for(ctx, (d + kPiece / 8 - 1) / (kPiece / 8), rows * kPiece / 8);
     float* scratch = static_cast<float*>(ctx.workspace.get(size_t(threads) * 2 * kPiece * sizeof(float)));
@@ -81,7 +83,7 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Te
     });
   }
   const int threads = threads_for(ctx, rows, d);
-  const Scratch scratch = make_scratch(ctx, weight, threads, 3);
+  const Scratch scratch = make_scratch(ctx, forward.weight, threads, 3);
   parallel_ranges(threads, rows, 1, [&](int thread, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* g = read_row(k, dy, t, 0, d, scratch.row(thread, 0));
@@ -89,7 +91,7 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Te
       float* out = write_row(dx, t, 0, scratch.row(thread, 2));
       if (accumulate && dx.dtype != DType::f32) read_row(k, dx, t, 0, d, out);
       const float c1 = k.dot3(g, in, scratch.weight, d) * r[t] / float(d);
-      k.norm_backward(g, in, scratch.weight, 0.0f, r[t], 0.0f, c1, out, accumulate, d);
+      k.norm_backward(g, in, scratch.weight, {0.0f, r[t], 0.0f, c1}, out, accumulate, d);
       finish_row(k, dx, t, 0, d, out);
     }
   });

@@ -14,7 +14,7 @@
 namespace vpref::cpu {
 namespace {
 
-constexpr int64_t kMostPasses = 2;  // over the weights as they are; for more rows packing them pays
+constexpr int64_t kMaxPasses = 2;  // over the weights as they are; for more rows packing them pays
 
 struct Product {
   const Tensor &x, &weight;
@@ -60,14 +60,15 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
   const int64_t ldx = converts ? wide : p.x.stride[0];
   float* out = direct ? p.y.as<float>() : reinterpret_cast<float*>(memory + input);
   const int64_t ldy = direct ? p.y.stride[0] : n;
+  const WeightRows weights{p.weight.data, p.weight.dtype, p.weight.stride[0]};
   parallel_ranges(threads_for(ctx, (n + 15) / 16, 16 * depth), n, 16, [&](int, int64_t begin, int64_t end) {
     // A second pass finds the weights in cache: a few weight rows at a time.
     const int64_t passes = (rows + kernel.few_rows - 1) / kernel.few_rows, step = passes > 1 ? 16 : end - begin;
     for (int64_t n0 = begin; n0 < end; n0 += step)
       for (int64_t pass = 0; pass < passes; ++pass) {
         const int64_t t = rows * pass / passes, count = rows * (pass + 1) / passes - t;
-        kernel.few(in + t * ldx * int64_t(kernel.size), ldx, int(count), p.weight.data, p.weight.dtype,
-                   p.weight.stride[0], depth, n0, std::min(end, n0 + step), out + t * ldy, ldy);
+        kernel.few({in + t * ldx * int64_t(kernel.size), ldx}, int(count), weights, depth, n0, std::min(end, n0 + step),
+                   {out + t * ldy, ldy});
       }
     if (!direct)
       for (int64_t t = 0; t < rows; ++t) finish_sums(k, p, out + t * n + begin, t, begin, end);
@@ -78,9 +79,9 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
 struct Cut {
   int64_t cols, col_blocks, panels, row_blocks;
   Cut(const Context& ctx, const ProductKernels& kernel, const Product& p) {
-    constexpr int64_t kMostCols = 128, kShares = 4;
+    constexpr int64_t kMaxCols = 128, kShares = 4;
     const int64_t threads = std::max(ctx.num_threads, 1);
-    const int64_t needed = (p.cols() + kMostCols - 1) / kMostCols, even = (needed + threads - 1) / threads * threads;
+    const int64_t needed = (p.cols() + kMaxCols - 1) / kMaxCols, even = (needed + threads - 1) / threads * threads;
     const int64_t wanted = p.cols() / even >= kernel.cols ? even : needed;
     cols = ((p.cols() + wanted - 1) / wanted + kernel.cols - 1) / kernel.cols * kernel.cols;
     col_blocks = (p.cols() + cols - 1) / cols;
@@ -99,6 +100,7 @@ struct Cut {
 struct Scratch {
   char* weights;
   float* sums;
+  int64_t packed = -1;  // the block whose panels these are
 };
 
 // Rows of panel i: as even as can be.
@@ -108,24 +110,32 @@ int64_t whole_steps(const ProductKernels& kernel, int64_t k) {
   return (k + kernel.step - 1) / kernel.step * kernel.step;
 }
 
-// One panel of x against all of a block's columns: to[t, 0..cols).
-void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const char* weights, int64_t depth,
-                    int64_t cols, float* to, int64_t ldy, bool accumulate) {
-  const int64_t width = kernel.cols;
+// Panels of `cols` weight rows, `depth` of their k.
+struct WeightPanels {
+  const char* data;
+  int64_t depth, cols;
+};
+
+// One panel of x against all of a block's columns: y[t, 0..cols).
+void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const WeightPanels& w, Rows<float> y,
+                    bool accumulate) {
+  const int64_t width = kernel.cols, cols = w.cols, row_bytes = w.depth * int64_t(kernel.size);
   int64_t n = 0;
   for (; n + width <= cols; n += width)
-    kernel.tile(rows, x, weights + n * depth * int64_t(kernel.size), depth, to + n, ldy, accumulate);
+    kernel.tile(rows, x, w.data + n * row_bytes, w.depth, y.data + n, y.stride, accumulate);
   if (n == cols) return;
   alignas(64) float edge[16 * 32];
-  kernel.tile(rows, x, weights + n * depth * int64_t(kernel.size), depth, edge, width, false);
+  kernel.tile(rows, x, w.data + n * row_bytes, w.depth, edge, width, false);
   for (int t = 0; t < rows; ++t)
-    for (int64_t c = n; c < cols; ++c)
-      to[t * ldy + c] = accumulate ? to[t * ldy + c] + edge[t * width + c - n] : edge[t * width + c - n];
+    for (int64_t c = n; c < cols; ++c) {
+      float& sum = y.data[t * y.stride + c];
+      sum = accumulate ? sum + edge[t * width + c - n] : edge[t * width + c - n];
+    }
 }
 
 // x: all panels, each with its depths one after the other.
 void multiply_block(const Kernels& k, const ProductKernels& kernel, const Product& p, const Cut& cut, int64_t item,
-                    int64_t& packed, const char* x, const Scratch& s) {
+                    const char* x, Scratch& s) {
   const int64_t block = item / cut.row_blocks, share = item % cut.row_blocks;
   const int64_t n0 = block * cut.cols, n1 = std::min(p.cols(), n0 + cut.cols);
   const int64_t q0 = cut.first_panel(share), q1 = cut.first_panel(share + 1), r0 = panel_row(p, cut, q0);
@@ -134,17 +144,17 @@ void multiply_block(const Kernels& k, const ProductKernels& kernel, const Produc
   const int64_t ldy = p.in_place() ? p.y.stride[0] : cut.cols;
   for (int64_t first = 0; first < p.k(); first += kernel.depth) {
     const int64_t depth = std::min(kernel.depth, p.k() - first), padded_depth = whole_steps(kernel, depth);
-    if (packed != block || p.k() > kernel.depth)
+    if (s.packed != block || p.k() > kernel.depth)
       for (int64_t n = n0; n < n1; n += kernel.cols)
         kernel.pack(row_address(p.weight, n, first), p.weight.dtype, p.weight.stride[0],
                     int(std::min<int64_t>(kernel.cols, n1 - n)), kernel.cols, depth,
                     s.weights + (n - n0) * padded_depth * size);
-    packed = block;
+    s.packed = block;
     for (int64_t q = q0; q < q1; ++q) {
       const int64_t row = panel_row(p, cut, q);
       const int rows = int(panel_row(p, cut, q + 1) - row);
-      multiply_panel(kernel, rows, x + (row * wide + rows * first) * size, s.weights, padded_depth, n1 - n0,
-                     out + (row - r0) * ldy, ldy, first > 0);
+      multiply_panel(kernel, rows, x + (row * wide + rows * first) * size, {s.weights, padded_depth, n1 - n0},
+                     {out + (row - r0) * ldy, ldy}, first > 0);
       if (first + depth < p.k() || p.direct()) continue;
       for (int64_t t = row; t < row + rows; ++t) finish_sums(k, p, out + (t - r0) * ldy, t, n0, n1);
     }
@@ -169,16 +179,15 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
   });
   parallel_ranges(threads, items, 1, [&](int thread, int64_t begin, int64_t end) {
     char* mine = x + x_bytes + size_t(thread) * (weights + sums);
-    int64_t packed = -1;
-    for (int64_t i = begin; i < end; ++i)
-      multiply_block(k, kernel, p, cut, i, packed, x, {mine, reinterpret_cast<float*>(mine + weights)});
+    Scratch scratch{mine, reinterpret_cast<float*>(mine + weights)};
+    for (int64_t i = begin; i < end; ++i) multiply_block(k, kernel, p, cut, i, x, scratch);
   });
 }
 
 // Packed, that many rows of x stay in the last-level cache, and are enough to make packing the weights cheap.
 int64_t rows_at_once(const ProductKernels& kernel, const Product& p) {
-  constexpr int64_t kBytes = 8 << 20, kLeast = 256, kMost = 512;
-  const int64_t most = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kLeast, kMost);
+  constexpr int64_t kBytes = 8 << 20, kMinRows = 256, kMaxRows = 512;
+  const int64_t most = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kMinRows, kMaxRows);
   const int64_t groups = (p.rows() + most - 1) / most;
   return (p.rows() + groups - 1) / groups;
 }
@@ -191,7 +200,7 @@ void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const flo
   const bool pairs = k.product_bf16 && x.dtype == DType::bf16 && weight.dtype != DType::f32;
   const ProductKernels& kernel = pairs ? *k.product_bf16 : k.product;
   const Product p{x, weight, bias, y, alpha, beta};
-  if (p.k() == 0 || p.rows() <= kMostPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
+  if (p.k() == 0 || p.rows() <= kMaxPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
   const int64_t step = rows_at_once(kernel, p);
   for (int64_t t = 0; t < p.rows(); t += step) {
     const int64_t rows = std::min(step, p.rows() - t);

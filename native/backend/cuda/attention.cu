@@ -47,19 +47,27 @@ __global__ void __launch_bounds__(128) attention_merge_kernel(const MergeArgs<T>
   if (a.lse && lane == 0) a.lse[int64_t(row.row) * a.heads + head] = (max + log2f(sum)) * kLn2;
 }
 
+template <class T>
+struct StatsArgs {
+  const T *dout, *out;
+  int64_t dout_stride, out_stride;
+  const float* lse;
+  float2* stats;
+  int64_t num;  // rows times heads
+  int heads, d;
+};
+
 // stats = (lse to base 2, rowsum(dout out)). One warp a row and head.
 template <class T>
-__global__ void __launch_bounds__(128)
-    attention_stats_kernel(const T* dout, const T* out, const float* lse, float2* stats, int64_t num, int heads, int d,
-                           int64_t dout_stride, int64_t out_stride) {
+__global__ void __launch_bounds__(128) attention_stats_kernel(const StatsArgs<T> a) {
   const int64_t i = int64_t(blockIdx.x) * 4 + threadIdx.x / 32;
-  if (i >= num) return;
-  const int64_t t = i / heads, head = i % heads;
-  const T *g = dout + t * dout_stride + head * d, *o = out + t * out_stride + head * d;
+  if (i >= a.num) return;
+  const int64_t t = i / a.heads, head = i % a.heads;
+  const T *g = a.dout + t * a.dout_stride + head * a.d, *o = a.out + t * a.out_stride + head * a.d;
   float delta = 0.0f;
-  for (int c = threadIdx.x % 32; c < d; c += 32) delta = fmaf(load_f32(g + c), load_f32(o + c), delta);
+  for (int c = threadIdx.x % 32; c < a.d; c += 32) delta = fmaf(load_f32(g + c), load_f32(o + c), delta);
   for (int step = 16; step > 0; step >>= 1) delta += __shfl_xor_sync(0xffffffffu, delta, step);
-  if (threadIdx.x % 32 == 0) stats[i] = make_float2(lse[i] * kLog2E, delta);
+  if (threadIdx.x % 32 == 0) a.stats[i] = make_float2(a.lse[i] * kLog2E, delta);
 }
 
 // --- launchers
@@ -87,8 +95,8 @@ void check_limits(const char* op, const Tensor& q, float scale) {
 
 // Everything but the query tiles, of which the forward has several lists.
 template <class T, class Lists>
-void fill_args(AttentionArgs<T>& a, const Tensor& q, const Tensor& k, const Tensor& v, float scale,
-               const Lists& lists) {
+void fill_args(AttentionArgs<T>& a, const Qkv& x, float scale, const Lists& lists) {
+  const auto& [q, k, v] = x;
   a.q = q.as<T>();
   a.k = k.as<T>();
   a.v = v.as<T>();
@@ -105,13 +113,12 @@ void fill_args(AttentionArgs<T>& a, const Tensor& q, const Tensor& k, const Tens
 }
 
 template <class T>
-ForwardArgs<T> forward_args(const Tensor& q, const Tensor& k, const Tensor& v, float scale, const Tensor& out,
-                            const Tensor* lse, const ForwardLists& lists) {
+ForwardArgs<T> forward_args(const Qkv& x, float scale, const AttentionOutput& to, const ForwardLists& lists) {
   ForwardArgs<T> a{};
-  fill_args(a, q, k, v, scale * kLog2E, lists);
-  a.out = out.as<T>();
-  a.out_stride = out.stride[0];
-  a.lse = lse ? lse->as<float>() : nullptr;
+  fill_args(a, x, scale * kLog2E, lists);
+  a.out = to.out.as<T>();
+  a.out_stride = to.out.stride[0];
+  a.lse = to.lse.as<float>();
   return a;
 }
 
@@ -141,18 +148,18 @@ void forward(Context& ctx, AttentionKernels kernels, ForwardArgs<T> a, const For
 }
 
 template <class T>
-BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, float scale,
-                              const Tensor& dq, const Tensor& dk, const Tensor& dv, const BackwardLists& lists) {
+BackwardArgs<T> backward_args(const Tensor& dout, const Qkv& x, float scale, const Qkv& dx,
+                              const BackwardLists& lists) {
   BackwardArgs<T> a{};
-  fill_args(a, q, k, v, scale, lists);
+  fill_args(a, x, scale, lists);
   a.dout = dout.as<T>();
-  a.dq = dq.as<T>();
-  a.dk = dk.as<T>();
-  a.dv = dv.as<T>();
+  a.dq = dx.q.as<T>();
+  a.dk = dx.k.as<T>();
+  a.dv = dx.v.as<T>();
   a.dout_stride = dout.stride[0];
-  a.dq_stride = dq.stride[0];
-  a.dk_stride = dk.stride[0];
-  a.dv_stride = dv.stride[0];
+  a.dq_stride = dx.q.stride[0];
+  a.dk_stride = dx.k.stride[0];
+  a.dv_stride = dx.v.stride[0];
   a.tiles = lists.tiles;
   a.key_tiles = lists.key_tiles;
   a.key_rows = lists.key_rows;
@@ -160,14 +167,15 @@ BackwardArgs<T> backward_args(const Tensor& dout, const Tensor& q, const Tensor&
 }
 
 template <class T>
-void backward(Context& ctx, AttentionKernels kernels, BackwardArgs<T> a, const Tensor& out, const Tensor& lse,
+void backward(Context& ctx, AttentionKernels kernels, BackwardArgs<T> a, const AttentionOutput& forward,
               const BackwardLists& lists) {
+  const auto& [out, lse] = forward;
   const int64_t num = lse.numel();
   float2* stats = static_cast<float2*>(ctx.workspace.get(size_t(num) * sizeof(float2)));
   a.stats = stats;
   if (num > 0)
-    launch(attention_stats_kernel<T>, dim3(unsigned((num + 3) / 4)), dim3(128), 0, stream_of(ctx), a.dout, out.as<T>(),
-           lse.as<float>(), stats, num, a.heads, a.d, a.dout_stride, out.stride[0]);
+    launch(attention_stats_kernel<T>, dim3(unsigned((num + 3) / 4)), dim3(128), 0, stream_of(ctx),
+           StatsArgs<T>{a.dout, out.as<T>(), a.dout_stride, out.stride[0], lse.as<float>(), stats, num, a.heads, a.d});
   if constexpr (std::is_same_v<T, bf16>) {
     if (kernels == AttentionKernels::matrix) return launch_matrix_backward(ctx, a, lists);
   }
@@ -187,24 +195,24 @@ std::vector<uint64_t> prepare_attention(Context& ctx, const AttentionPlan& plan,
   return all;
 }
 
-void attention(Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan, float scale,
-               const Tensor& out, const Tensor* lse) {
+void attention(Context& ctx, const Qkv& x, const AttentionPlan& plan, float scale, const AttentionOutput& to) {
+  const auto& [q, k, v] = x;
   check_limits("attention", q, scale);
-  const AttentionKernels kernels = kernels_for(q, k, v, out);
+  const AttentionKernels kernels = kernels_for(q, k, v, to.out);
   const ForwardLists& lists = forward_lists(ctx, plan, q.dim(1), k.dim(1), kernels);
-  if (q.dtype == DType::f32) return forward(ctx, kernels, forward_args<float>(q, k, v, scale, out, lse, lists), lists);
-  forward(ctx, kernels, forward_args<bf16>(q, k, v, scale, out, lse, lists), lists);
+  if (q.dtype == DType::f32) return forward(ctx, kernels, forward_args<float>(x, scale, to, lists), lists);
+  forward(ctx, kernels, forward_args<bf16>(x, scale, to, lists), lists);
 }
 
-void attention_backward(Context& ctx, const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Tensor& out, const Tensor& lse, const AttentionPlan& plan, float scale, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv) {
+void attention_backward(Context& ctx, const Tensor& dout, const Qkv& x, const AttentionOutput& forward,
+                        const AttentionPlan& plan, float scale, const Qkv& dx) {
+  const auto& [q, k, v] = x;
   check_limits("attention_backward", q, scale);
-  const AttentionKernels kernels = kernels_for(q, k, v, out, dout, dq, dk, dv);
+  const AttentionKernels kernels = kernels_for(q, k, v, forward.out, dout, dx.q, dx.k, dx.v);
   const BackwardLists& lists = backward_lists(ctx, plan, q.dim(1), k.dim(1), k.dim(0), kernels);
   if (q.dtype == DType::f32)
-    return backward(ctx, kernels, backward_args<float>(dout, q, k, v, scale, dq, dk, dv, lists), out, lse, lists);
-  backward(ctx, kernels, backward_args<bf16>(dout, q, k, v, scale, dq, dk, dv, lists), out, lse, lists);
+    return backward(ctx, kernels, backward_args<float>(dout, x, scale, dx, lists), forward, lists);
+  backward(ctx, kernels, backward_args<bf16>(dout, x, scale, dx, lists), forward, lists);
 }
 
 }  // namespace vpref::cuda

@@ -42,15 +42,20 @@ struct ScoreOf {
   float2 stats;
 };
 
-// p = exp(S - lse), 0 for what is not seen, and ds = p (dP - delta): of 16 rows of a warp, with S = a b^T and dP = da
-// db^T. score_of(n, e): of accumulator e of tile n.
+// The product a b^T of rows in shared memory.
+struct RowProduct {
+  const bf16 *a, *b;
+};
+
+// p = exp(S - lse), 0 for what is not seen, and ds = p (dP - delta): of 16 rows of a warp, S and dP being these
+// products. score_of(n, e): of accumulator e of tile n.
 template <int D, int NTiles, class Of>
-__device__ void differentiate(float (&p)[1][NTiles][4], float (&ds)[1][NTiles][4], const bf16* a, const bf16* b,
-                              const bf16* da, const bf16* db, float scale, Of score_of) {
+__device__ void differentiate(float (&p)[1][NTiles][4], float (&ds)[1][NTiles][4], const RowProduct& score,
+                              const RowProduct& dscore, float scale, Of score_of) {
   clear(p);
   clear(ds);
-  add_row_products<D>(p, a, b);
-  add_row_products<D>(ds, da, db);
+  add_row_products<D>(p, score.a, score.b);
+  add_row_products<D>(ds, dscore.a, dscore.b);
 #pragma unroll
   for (int n = 0; n < NTiles; ++n)
 #pragma unroll
@@ -114,8 +119,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_querie
     }
     __syncthreads();
     float p[1][kNTiles][4], ds[1][kNTiles][4];
-    differentiate<D>(p, ds, queries + warp * 16 * kRowLength<D>, keys + stage * kTile,
-                     gradients + warp * 16 * kRowLength<D>, values + stage * kTile, a.scale, [&](int n, int e) {
+    differentiate<D>(p, ds, {queries + warp * 16 * kRowLength<D>, keys + stage * kTile},
+                     {gradients + warp * 16 * kRowLength<D>, values + stage * kTile}, a.scale, [&](int n, int e) {
                        const int key = n * 8 + lane % 4 * 2 + e % 2;
                        return ScoreOf{key < walk.seen(visible[e / 2]) && key >= walk.hidden(hidden[e / 2]),
                                       stats[e / 2]};
@@ -187,8 +192,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) attention_backward_keys_k
     }
     __syncthreads();
     float p[1][kNTiles][4], ds[1][kNTiles][4];
-    differentiate<D>(p, ds, keys + warp * 16 * kRowLength<D>, queries + stage * kTile,
-                     values + warp * 16 * kRowLength<D>, gradients + stage * kTile, a.scale, [&](int n, int e) {
+    differentiate<D>(p, ds, {keys + warp * 16 * kRowLength<D>, queries + stage * kTile},
+                     {values + warp * 16 * kRowLength<D>, gradients + stage * kTile}, a.scale, [&](int n, int e) {
                        const int query = stage * kStep + n * 8 + lane % 4 * 2 + e % 2,
                                  key = warp * 16 + lane / 4 + e / 2 * 8;
                        return ScoreOf{key < seen[query].y && key >= seen[query].x, stats[query]};

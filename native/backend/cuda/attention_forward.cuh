@@ -159,10 +159,12 @@ __device__ void merge_warps(OnlineSoftmax<1, D>& x, float* shared) {
   }
 }
 
-// Packed row r's part of the result, or the result: this thread's columns of it.
-template <int D>
+// Packed row r's part of the result, or the result: this thread's columns of it, rows h of the state's tile m.
+template <int D, int MTiles>
 __device__ void store_row(const ForwardArgs<bf16>& a, const QueryTile& tile, const HeadPack& pack, int r,
-                          const float (&out)[D / 8][4], int h, float max, float sum) {
+                          const OnlineSoftmax<MTiles, D>& state, int m, int h) {
+  const float (&out)[D / 8][4] = state.out[m];
+  const float max = state.max[m][h], sum = state.sum[m][h];
   const int row = row_part(r, pack.pack), head = pack.first + head_part(r, pack.pack), column = threadIdx.x % 4 * 2;
   const bool first = threadIdx.x % 4 == 0;
   const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f, lse = sum > 0.0f ? max + log2f(sum) : -INFINITY;
@@ -266,7 +268,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) attention_for
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int r = first_row + m * 16 + lane / 4 + 8 * h;
-      if (r < num_rows) store_row<D>(a, tile, pack, r, state.out[m], h, state.max[m][h], state.sum[m][h]);
+      if (r < num_rows) store_row(a, tile, pack, r, state, m, h);
     }
 }
 

@@ -23,7 +23,7 @@ class Pieces {
   // The same piece for the same pieces to choose from: the step before's, so that the launches that read it are the
   // same too.
   Buffer take(size_t bytes) {
-    size_t size = kSmallest;
+    size_t size = kMinBytes;
     while (size < bytes) size *= 2;
     auto found = spare_.end();
     for (auto p = spare_.begin(); p != spare_.end(); ++p)
@@ -34,12 +34,12 @@ class Pieces {
     return piece;
   }
   void give(Buffer piece) {
-    if (spare_.size() == kMost) spare_.erase(spare_.begin());
+    if (spare_.size() == kMaxSpare) spare_.erase(spare_.begin());
     spare_.push_back(std::move(piece));
   }
 
  private:
-  static constexpr size_t kSmallest = size_t(64) << 10, kMost = 8;
+  static constexpr size_t kMinBytes = size_t(64) << 10, kMaxSpare = 8;
   std::vector<Buffer> spare_;
 };
 
@@ -59,7 +59,7 @@ size_t kept_places(size_t n) {
 }
 
 // The length of a list that gives the grid: to a multiple of four, or of an eighth to a quarter of itself, by empty
-// entries, at which a block ends. A branch adds a tile when it has grown by a part, kSmallestPart keys or more, so a
+// entries, at which a block ends. A branch adds a tile when it has grown by a part, kMinPart keys or more, so a
 // grid stays for tens of steps.
 size_t kept_count(size_t n) {
   size_t unit = 4;

@@ -4,7 +4,7 @@
 // is decided here, once a plan.
 //
 // Forward and dq walk query tiles: rows of the query against a list of key ranges. Decode tiles hold rows of several
-// spans: the spans' key lists form a radix tree, and the keys of a tree node are read once for all rows below it
+// spans: the plan's paths form a tree, and the keys of a node of it are read once for all rows below it
 // (prompt prefix, then private suffixes); long lists are cut into parts; parts of a row are merged by their
 // log-sum-exp. dk and dv walk key tiles: keys against the rows that see them.
 #pragma once
@@ -21,7 +21,7 @@ constexpr int32_t kWideRows = 128, kTileRows = 64,
                   kDecodeRows = 16;     // packed rows (row x head of the pack) of a query tile
 constexpr int32_t kKeyTileRows = 64;    // keys of a tile of dk and dv
 constexpr int32_t kSharedKeys = 64;     // fewer keys in common are not worth a tile of their own
-constexpr int32_t kSmallestPart = 128;  // keys
+constexpr int32_t kMinPart = 128;       // keys
 constexpr int32_t kDecodeBlocks = 512;  // wanted of a decode step: two to four for each multiprocessor of an A100 or
                                         // H100; a constant, so that the order of sums does not depend on the card
 
@@ -105,16 +105,25 @@ inline void hide_front(const AttentionPlan& plan, const AttentionSpan& span, int
   }
 }
 
-// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` when it has small_rows or
-// fewer.
-inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, int32_t tile_rows, int32_t small_rows,
-                           std::vector<TileRow>& rows, std::vector<KvRange>& ranges, std::vector<QueryTile>& large,
-                           std::vector<QueryTile>& small) {
+// Query tiles of one size: those of num_rows rows at most.
+struct TileList {
+  int32_t num_rows;
+  std::vector<QueryTile>& tiles;
+};
+
+// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` where it fits. to: the
+// schedule whose rows and ranges the tiles name.
+template <class Schedule>
+void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, const TileList& large, const TileList& small,
+                    Schedule& to) {
+  std::vector<TileRow>& rows = to.rows;
+  std::vector<KvRange>& ranges = to.ranges;
+  const int32_t tile_rows = large.num_rows;
   const KvRange* seen = plan.ranges.data() + span.first_range;
   const KvRange last = seen[span.num_ranges - 1];
   for (int32_t begin = (span.q_count - 1) / tile_rows * tile_rows; begin >= 0; begin -= tile_rows) {
     const int32_t count = std::min(tile_rows, span.q_count - begin), last_query = begin + count - 1;
-    std::vector<QueryTile>& tiles = count <= small_rows ? small : large;
+    std::vector<QueryTile>& tiles = (count <= small.num_rows ? small : large).tiles;
     tiles.push_back(
         {int32_t(rows.size()), count, int32_t(ranges.size()), span.num_ranges, visible_keys(span, last, begin), -1});
     for (int32_t i = 0; i < count; ++i) rows.push_back({span.q_begin + begin + i, visible_keys(span, last, begin + i)});
@@ -124,85 +133,111 @@ inline void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span,
   }
 }
 
-// How many keys two lists have in common at their beginning; both with neighbouring ranges joined.
-inline int32_t common_keys(const std::vector<KvRange>& a, const std::vector<KvRange>& b) {
-  int32_t n = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()) && a[i].begin == b[i].begin; ++i) {
-    n += std::min(a[i].count, b[i].count);
-    if (a[i].count != b[i].count) break;
-  }
-  return n;
+// The first `end` keys of a path of the plan; -1: of none that others know.
+struct PathPart {
+  int32_t path, end;
+};
+
+// How many keys two parts have in common at their beginning.
+inline int32_t common_keys(const AttentionPlan& plan, PathPart a, PathPart b) {
+  const auto leave = [&](PathPart& p) {
+    const KeyPath& left = plan.paths[size_t(p.path)];
+    p = {left.parent, std::min(p.end, left.shared)};
+  };
+  while (a.path != b.path) leave(a.path > b.path ? a : b);  // parents come first
+  return a.path < 0 ? 0 : std::min(a.end, b.end);
 }
 
-// Radix tree over the key lists of spans: a node's keys are seen by every span in it or below it. The last q_count - 1
-// keys of a causal span, which its first rows do not see, are never shared.
+// The tree of the plan's paths, with the spans that see them: a node's keys are seen by every span in it or below it.
+// The last q_count - 1 keys of a causal span, which its first rows do not see, are never shared.
 class PrefixTree {
  public:
   struct Node {
-    std::vector<KvRange> keys;
-    int32_t sharable;
+    std::vector<KvRange> keys;                // those behind the parent's
+    int32_t begin;                            // how many of the path come before them
+    PathPart part;                            // how far others may share them
     std::vector<const AttentionSpan*> spans;  // whose list ends here
     std::vector<size_t> children;
   };
 
-  PrefixTree() : nodes_{Node{{}, 0, {}, {}}} {}
+  explicit PrefixTree(const AttentionPlan& plan) : plan_(plan), nodes_{Node{{}, 0, {-1, 0}, {}, {}}} {
+    of_root_.resize(plan.paths.size());
+  }
 
   // With a window that hides keys each row has a list of its own, which is all that it sees.
-  void insert(const AttentionPlan& plan, const AttentionSpan& span) {
-    if (hidden_keys(plan, span, span.q_count - 1) == 0) return insert_whole(plan, span);
+  void insert(const AttentionSpan& span) {
+    if (hidden_keys(plan_, span, span.q_count - 1) == 0) return insert_whole(span);
     for (int32_t i = 0; i < span.q_count; ++i) {
-      const std::vector<KvRange> keys = seen_keys(plan, span, i);
-      rows_.push_back({span.q_begin + i, 1, 0, int32_t(keys.size()), true});
-      add(keys, rows_.back());
+      const std::vector<KvRange> keys = seen_keys(plan_, span, i);
+      rows_.push_back({span.q_begin + i, 1, 0, int32_t(keys.size()), true, span.path});
+      add(keys, int32_t(hidden_keys(plan_, span, i)), rows_.back());
     }
   }
 
   const Node& operator[](size_t i) const { return nodes_[i]; }
 
  private:
-  void insert_whole(const AttentionPlan& plan, const AttentionSpan& span) {
+  void insert_whole(const AttentionSpan& span) {
     std::vector<KvRange> keys;
-    for (int32_t r = 0; r < span.num_ranges; ++r) append(keys, plan.ranges[size_t(span.first_range + r)]);
-    add(std::move(keys), span);
+    for (int32_t r = 0; r < span.num_ranges; ++r) append(keys, plan_.ranges[size_t(span.first_range + r)]);
+    add(std::move(keys), 0, span);
   }
 
-  void add(std::vector<KvRange> keys, const AttentionSpan& span) {
-    const int32_t hidden = span.causal ? span.q_count - 1 : 0;
+  // `begin`: keys of the path before these.
+  void add(std::vector<KvRange> keys, int32_t begin, const AttentionSpan& span) {
+    const int32_t sharable = begin + count_keys(keys) - (span.causal ? span.q_count - 1 : 0);
+    const PathPart part{span.path, span.path < 0 ? 0 : std::min(sharable, plan_.paths[size_t(span.path)].num_keys)};
     size_t at = 0;
     while (!keys.empty()) {
-      const size_t child = shared_child(at, keys, hidden);
-      if (child == 0) {
-        nodes_.push_back({keys, count_keys(keys) - hidden, {&span}, {}});
-        nodes_[at].children.push_back(nodes_.size() - 1);
-        return;
-      }
-      keys = cut(keys, count_keys(nodes_[child].keys), count_keys(keys));
+      const size_t child = shared_child(at == 0 ? root_children(span.path) : nodes_[at].children, part, begin);
+      if (child == 0) return add_leaf(at, {std::move(keys), begin, part, {&span}, {}});
+      const int32_t shared = count_keys(nodes_[child].keys);
+      keys = cut(keys, shared, count_keys(keys));
+      begin += shared;
       at = child;
     }
     nodes_[at].spans.push_back(&span);
   }
 
-  // The child whose keys all begin `keys`, after cutting it to what is common; 0 if there is none.
-  size_t shared_child(size_t parent, const std::vector<KvRange>& keys, int32_t hidden) {
-    for (const size_t child : nodes_[parent].children) {
-      const int32_t n =
-          std::min({common_keys(nodes_[child].keys, keys), nodes_[child].sharable, count_keys(keys) - hidden});
-      if (n < std::min(kSharedKeys, count_keys(nodes_[child].keys))) continue;
-      if (n < count_keys(nodes_[child].keys)) split(child, n);
+  void add_leaf(size_t parent, Node leaf) {
+    const size_t i = nodes_.size();
+    nodes_[parent].children.push_back(i);
+    if (parent == 0 && leaf.part.path >= 0) root_children(leaf.part.path).push_back(i);
+    nodes_.push_back(std::move(leaf));
+  }
+
+  // The children of the root that may share with a span of this path.
+  std::vector<size_t>& root_children(int32_t path) {
+    if (path < 0) return none_;
+    while (plan_.paths[size_t(path)].parent >= 0) path = plan_.paths[size_t(path)].parent;
+    return of_root_[size_t(path)];
+  }
+
+  // The child whose keys all begin the part's behind `begin`, after cutting it to what is common; 0 if there is none.
+  size_t shared_child(const std::vector<size_t>& siblings, PathPart part, int32_t begin) {
+    for (const size_t child : siblings) {
+      const Node& node = nodes_[child];
+      const int32_t n = node.begin == begin ? common_keys(plan_, node.part, part) - begin : 0;
+      if (n < std::min(kSharedKeys, count_keys(node.keys))) continue;
+      if (n < count_keys(node.keys)) split(child, n);
       return child;
     }
     return 0;
   }
 
   void split(size_t node, int32_t n) {
-    Node below = nodes_[node];
+    Node below = nodes_[node], above{cut(below.keys, 0, n), below.begin, {below.part.path, below.begin + n}, {}, {}};
     below.keys = cut(below.keys, n, count_keys(below.keys));
-    below.sharable -= n;
+    below.begin += n;
     nodes_.push_back(std::move(below));
-    nodes_[node] = {cut(nodes_[node].keys, 0, n), n, {}, {nodes_.size() - 1}};
+    above.children = {nodes_.size() - 1};
+    nodes_[node] = std::move(above);
   }
 
+  const AttentionPlan& plan_;
   std::vector<Node> nodes_;
+  std::vector<std::vector<size_t>> of_root_;  // children of the root, by the first path of theirs
+  std::vector<size_t> none_;
   std::deque<AttentionSpan> rows_;  // of spans with a window
 };
 
@@ -215,7 +250,7 @@ class DecodeTiles {
  public:
   DecodeTiles(const PrefixTree& tree, int32_t pack, int64_t num_packs, int32_t num_rows, ForwardSchedule& to)
       : tree_(tree), tile_rows_(kDecodeRows / pack), to_(to), row_slots_(size_t(num_rows)) {
-    part_keys_ = int32_t(std::max<int64_t>(kSmallestPart, (work(0) * num_packs / kDecodeBlocks + 63) / 64 * 64));
+    part_keys_ = int32_t(std::max<int64_t>(kMinPart, (work(0) * num_packs / kDecodeBlocks + 63) / 64 * 64));
     for (const size_t child : tree_[0].children) add(child, /*alone=*/tree_[child].children.empty());
     for (int32_t row = 0; row < num_rows; ++row) {
       const std::vector<int32_t>& slots = row_slots_[size_t(row)];
@@ -326,14 +361,14 @@ struct TileSizes {
 inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, TileSizes sizes) {
   const int32_t pack = packed_heads(heads, kv_heads);
   ForwardSchedule s;
-  schedule::PrefixTree tree;
+  schedule::PrefixTree tree(plan);
   int32_t num_rows = 0;
   for (const AttentionSpan& span : plan.spans) {
     num_rows = std::max(num_rows, span.q_begin + span.q_count);
     if (span.q_count * pack <= kDecodeRows) {
-      tree.insert(plan, span);
+      tree.insert(span);
     } else {
-      schedule::add_span_tiles(plan, span, sizes.wide / pack, sizes.tile / pack, s.rows, s.ranges, s.wide, s.tiles);
+      schedule::add_span_tiles(plan, span, {sizes.wide / pack, s.wide}, {sizes.tile / pack, s.tiles}, s);
     }
   }
   schedule::DecodeTiles(tree, pack, heads / pack, num_rows, s);
@@ -343,9 +378,8 @@ inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads
 inline BackwardSchedule schedule_backward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, int32_t kv_rows,
                                           int32_t tile_rows) {
   BackwardSchedule s;
-  const int32_t span_rows = tile_rows / packed_heads(heads, kv_heads);
-  for (const AttentionSpan& span : plan.spans)
-    schedule::add_span_tiles(plan, span, span_rows, span_rows, s.rows, s.ranges, s.tiles, s.tiles);
+  const schedule::TileList list{tile_rows / packed_heads(heads, kv_heads), s.tiles};
+  for (const AttentionSpan& span : plan.spans) schedule::add_span_tiles(plan, span, list, list, s);
   s.key_tiles = schedule::cut_keys(plan, kv_rows);
   for (KeyTile& tile : s.key_tiles) {
     tile.first_row = int32_t(s.key_rows.size());

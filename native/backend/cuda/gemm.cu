@@ -28,7 +28,7 @@ namespace vpref::cuda {
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // what Hopper's kernels want at most
-constexpr size_t kMostProducts = 4096;                // packed batches have a new number of rows almost every step
+constexpr size_t kMaxProducts = 4096;                 // packed batches have a new number of rows almost every step
 
 cudaDataType_t type_of(DType t) {
   switch (t) {
@@ -43,7 +43,7 @@ cudaDataType_t type_of(DType t) {
   }
 }
 
-// A product as cuBLASLt sees it: column-major, so the row-major c = op(a) op(b) is c^T = op(b)^T op(a)^T.
+// A product as cuBLASLt sees it: column-major, so the row-major c = a b is c^T = b^T a^T.
 struct Product {
   cublasLtMatmulDesc_t desc = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
@@ -109,18 +109,18 @@ cublasLtMatmulPreference_t preference(const std::array<uint32_t, 3>& alignments)
   return p;
 }
 
-std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-                              const Tensor& c, const Tensor* bias, const std::array<uint32_t, 3>& alignments) {
+std::unique_ptr<Product> plan(Library& lib, const GemmOperand& a, const GemmOperand& b, const Tensor& c,
+                              const Tensor* bias, const std::array<uint32_t, 3>& alignments) {
   auto p = std::make_unique<Product>();
   VPREF_CUBLAS_CHECK(cublasLtMatmulDescCreate(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-  set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
-  set(p->desc, CUBLASLT_MATMUL_DESC_TRANSB, transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(p->desc, CUBLASLT_MATMUL_DESC_TRANSB, a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   if (bias) {
     set(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias->data);
   }
-  p->a = layout(b);
-  p->b = layout(a);
+  p->a = layout(b.matrix);
+  p->b = layout(a.matrix);
   p->c = layout(c);
   const cublasLtMatmulPreference_t wanted = preference(alignments);
   cublasLtMatmulHeuristicResult_t found;
@@ -129,42 +129,39 @@ std::unique_ptr<Product> plan(Library& lib, const Tensor& a, bool transpose_a, c
       cublasLtMatmulAlgoGetHeuristic(lib.handle, p->desc, p->a, p->b, p->c, p->c, wanted, 1, &found, &count);
   cublasLtMatmulPreferenceDestroy(wanted);
   check(status == CUBLAS_STATUS_SUCCESS && count == 1, "device", "[gemm] device cuda: cuBLASLt has no algorithm for ",
-        shape_string(a), " x ", shape_string(b), " to ", shape_string(c), ": ", cublasLtGetStatusString(status));
+        shape_string(a.matrix), " x ", shape_string(b.matrix), " to ", shape_string(c), ": ",
+        cublasLtGetStatusString(status));
   p->algo = found.algo;
   return p;
 }
 
-// c = alpha op(a) op(b) + beta c (+ bias, of c's dtype, on every row).
-void multiply(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor* bias,
-              const Tensor& c, float alpha, float beta) {
+// c = alpha a b + beta c (+ bias, of c's dtype, on every row).
+void multiply(Context& ctx, const GemmOperand& left, const GemmOperand& right, const Tensor* bias, const Tensor& c,
+              float alpha, float beta) {
   Library& lib = library();
+  const Tensor &a = left.matrix, &b = right.matrix;
   const std::array<uint32_t, 3> alignments{alignment(a.data), alignment(b.data), alignment(c.data)};
-  const Key key{
-      a.dtype,         c.dtype,
-      transpose_a,     transpose_b,
-      bias != nullptr, {c.dim(0), c.dim(1), transpose_a ? a.dim(0) : a.dim(1), a.stride[0], b.stride[0], c.stride[0]},
-      alignments};
-  if (lib.products.size() >= kMostProducts) lib.products.clear();
+  const std::array<int64_t, 6> shape{c.dim(0), c.dim(1), left.cols(), a.stride[0], b.stride[0], c.stride[0]};
+  const Key key{a.dtype, c.dtype, left.transposed, right.transposed, bias != nullptr, shape, alignments};
+  if (lib.products.size() >= kMaxProducts) lib.products.clear();
   std::unique_ptr<Product>& p = lib.products[key];
-  if (!p) p = plan(lib, a, transpose_a, b, transpose_b, c, bias, alignments);
+  if (!p) p = plan(lib, left, right, c, bias, alignments);
   if (bias) set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias->data);
   VPREF_CUBLAS_CHECK(cublasLtMatmul(lib.handle, p->desc, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c,
                                     c.data, p->c, &p->algo, lib.workspace.data(), kWorkspaceBytes, stream_of(ctx)));
 }
 
-// early: w is not what the launch before makes.
-void few_rows(Context& ctx, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha,
-              float beta, bool early) {
-  with_activation_type("linear", y.dtype, [&](auto* t) {
-    using Y = std::remove_pointer_t<decltype(t)>;
-    FewRowsProduct<Y> p;
-    p.x = x.as<__nv_bfloat16>(), p.w = w.as<__nv_bfloat16>(), p.y = y.as<Y>();
-    p.bias = bias ? bias->data : nullptr, p.bias_type = bias ? bias->dtype : y.dtype;
-    p.x_stride = x.stride[0], p.w_stride = w.stride[0], p.y_stride = y.stride[0];
-    p.n = w.dim(0), p.k = int(w.dim(1)), p.rows = int(x.dim(0));
-    p.alpha = alpha, p.beta = beta;
-    multiply_few_rows(ctx, p, early);
-  });
+// y = alpha x w^T + beta y (+ bias).
+template <class Y>
+FewRowsProduct<Y> few_rows_product(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha,
+                                   float beta) {
+  FewRowsProduct<Y> p;
+  p.x = x.as<__nv_bfloat16>(), p.w = w.as<__nv_bfloat16>(), p.y = y.as<Y>();
+  p.bias = bias ? bias->data : nullptr, p.bias_type = bias ? bias->dtype : y.dtype;
+  p.x_stride = x.stride[0], p.w_stride = w.stride[0], p.y_stride = y.stride[0];
+  p.n = w.dim(0), p.k = int(w.dim(1)), p.rows = int(x.dim(0));
+  p.alpha = alpha, p.beta = beta;
+  return p;
 }
 
 template <class Y, class B>
@@ -201,29 +198,35 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
 
 }  // namespace
 
-bool takes_few_rows(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
-  return !transpose_a && transpose_b && a.dim(0) <= kFewRows && a.dtype == DType::bf16 && b.dtype == DType::bf16 &&
-         a.dim(1) > 0 && a.dim(1) <= kFewRowsMostK && a.dim(1) % kGroup == 0 && all_wide_rows(a, b);
+bool takes_few_rows(const GemmOperand& left, const GemmOperand& right) {
+  const Tensor &a = left.matrix, &b = right.matrix;
+  return !left.transposed && right.transposed && a.dim(0) <= kFewRows && a.dtype == DType::bf16 &&
+         b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kFewRowsMaxK && a.dim(1) % kGroup == 0 &&
+         all_wide_rows(a, b);
 }
 
-void gemm_cublaslt(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
-                   float alpha, float beta) {
-  multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
+void gemm_cublaslt(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
+  multiply(ctx, a, b, nullptr, c, alpha, beta);
 }
 
-void gemm(Context& ctx, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& c,
-          float alpha, float beta) {
-  if (takes_few_rows(a, transpose_a, b, transpose_b))
-    return few_rows(ctx, a, b, nullptr, c, alpha, beta, /*early=*/false);
-  multiply(ctx, a, transpose_a, b, transpose_b, nullptr, c, alpha, beta);
+void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
+  if (!takes_few_rows(a, b)) return multiply(ctx, a, b, nullptr, c, alpha, beta);
+  with_activation_type("gemm", c.dtype, [&](auto* t) {
+    using Y = std::remove_pointer_t<decltype(t)>;
+    multiply_few_rows(ctx, few_rows_product<Y>(a.matrix, b.matrix, nullptr, c, alpha, beta), /*early=*/false);
+  });
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
   const Tensor w = weight_as(ctx, weight, x.dtype);
-  if (takes_few_rows(x, false, w, true))
-    return few_rows(ctx, x, w, bias, y, 1.0f, beta, /*early=*/w.data == weight.data);
+  if (takes_few_rows(x, transposed(w)))
+    return with_activation_type("linear", y.dtype, [&](auto* t) {
+      using Y = std::remove_pointer_t<decltype(t)>;
+      // early: w is not what the launch before makes
+      multiply_few_rows(ctx, few_rows_product<Y>(x, w, bias, y, 1.0f, beta), /*early=*/w.data == weight.data);
+    });
   const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;
-  multiply(ctx, x, false, w, true, fused ? bias : nullptr, y, 1.0f, beta);
+  multiply(ctx, x, transposed(w), fused ? bias : nullptr, y, 1.0f, beta);
   if (!bias || fused) return;
   with_float_type("linear", y.dtype, [&](auto* yt) {
     with_float_type("linear", bias->dtype, [&](auto* bt) {
@@ -236,12 +239,12 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
 }
 
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta) {
-  cuda::gemm(ctx, dy, false, weight_as(ctx, weight, dy.dtype), false, dx, 1.0f, beta);
+  cuda::gemm(ctx, dy, weight_as(ctx, weight, dy.dtype), dx, 1.0f, beta);
 }
 
 void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dweight, const Tensor* dbias,
                             float alpha) {
-  cuda::gemm(ctx, dy, true, x, false, dweight, alpha, 1.0f);
+  cuda::gemm(ctx, transposed(dy), x, dweight, alpha, 1.0f);
   if (!dbias) return;
   with_float_type("linear_backward_weight", dy.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;

@@ -24,7 +24,7 @@ namespace vpref::cuda {
 constexpr int kFewRows = 16;      // more go to cuBLASLt
 constexpr int kFewRowsWarps = 8;  // one number for all shapes: it is part of the order of a sum
 constexpr int kFewRowsStep = 64;  // k a warp takes at once: 128 bytes of each of its columns
-constexpr int64_t kFewRowsMostK = int64_t(1) << 30;
+constexpr int64_t kFewRowsMaxK = int64_t(1) << 30;
 
 // Steps under way: 64 KB a block of 16 columns (three of them an SM), 96 KB a block of 32 (two).
 template <int Columns>

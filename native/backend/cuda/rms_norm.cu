@@ -12,22 +12,33 @@ namespace {
 // --- kernels
 // ----------------------------------------------------------------------
 
+template <class X, class W>
+struct NormArgs {
+  const X *x, *delta;  // no delta, no sum: null
+  const W* weight;
+  X *sum, *y;
+  float* rstd;  // or null
+  int64_t d, x_stride, delta_stride, sum_stride, y_stride;
+  float eps;
+  bool wide;
+};
+
 // y = x * rstd * weight; with `delta` of sum = x + delta, as stored, which is what the next layer reads.
 template <class X, class W>
-__global__ void __launch_bounds__(kNormThreads)
-    rms_norm_kernel(const X* x, const X* delta, const W* weight, float eps, X* sum, X* y, float* rstd, int64_t d,
-                    int64_t x_stride, int64_t delta_stride, int64_t sum_stride, int64_t y_stride, bool wide) {
+__global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const NormArgs<X, W> a) {
   __shared__ float shared[32];
   wait_for_launch_before();
-  const X *row = x + blockIdx.x * x_stride, *addend = delta ? delta + blockIdx.x * delta_stride : nullptr;
-  X *total = sum + blockIdx.x * sum_stride, *out = y + blockIdx.x * y_stride;
+  const int64_t d = a.d;
+  const bool wide = a.wide;
+  const X *row = a.x + blockIdx.x * a.x_stride, *addend = a.delta ? a.delta + blockIdx.x * a.delta_stride : nullptr;
+  X *total = a.sum + blockIdx.x * a.sum_stride, *out = a.y + blockIdx.x * a.y_stride;
   const auto load = [&](int64_t col, float (&v)[kGroup]) {
     load_group(row + col, d - col, wide, v);
     if (!addend) return;
-    float a[kGroup];
-    load_group(addend + col, d - col, wide, a);
+    float added[kGroup];
+    load_group(addend + col, d - col, wide, added);
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) v[i] = rounded_to<X>(v[i] + a[i]);
+    for (int i = 0; i < kGroup; ++i) v[i] = rounded_to<X>(v[i] + added[i]);
     store_group(total + col, d - col, wide, v);
   };
   RowGroups<float[kGroup]> groups(d);
@@ -36,14 +47,14 @@ __global__ void __launch_bounds__(kNormThreads)
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) squares += v[i] * v[i];
   });
-  const float scale = rsqrtf(block_sum(squares, shared) / float(d) + eps);
-  if (rstd && threadIdx.x == 0) rstd[blockIdx.x] = scale;
+  const float scale = rsqrtf(block_sum(squares, shared) / float(d) + a.eps);
+  if (a.rstd && threadIdx.x == 0) a.rstd[blockIdx.x] = scale;
   const auto load_again = [&](int64_t col, float (&v)[kGroup]) {
     load_group(addend ? total + col : row + col, d - col, wide, v);
   };
   groups.later_pass(load_again, [&](int64_t col, const float (&v)[kGroup]) {
     float w[kGroup];
-    load_group(weight + col, d - col, wide, w);
+    load_group(a.weight + col, d - col, wide, w);
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) w[i] *= v[i] * scale;
     store_group(out + col, d - col, wide, w);
@@ -52,19 +63,19 @@ __global__ void __launch_bounds__(kNormThreads)
 
 // dx = rstd * (weight dy - x rstd^2 mean(weight dy x)).
 template <class X, class W>
-__global__ void __launch_bounds__(kNormBackwardThreads, 1)
-    rms_norm_backward_kernel(const X* dy, const X* x, const W* weight, const float* rstd, X* dx, bool accumulate,
-                             int64_t d, int64_t dy_stride, int64_t x_stride, int64_t dx_stride, bool wide) {
+__global__ void __launch_bounds__(kNormBackwardThreads, 1) rms_norm_backward_kernel(const NormBackwardArgs<X, W> a) {
   __shared__ float shared[32];
-  const X *gradient = dy + blockIdx.x * dy_stride, *row = x + blockIdx.x * x_stride;
-  X* out = dx + blockIdx.x * dx_stride;
-  const float r = rstd[blockIdx.x];
+  const int64_t d = a.d;
+  const bool wide = a.wide;
+  const X *gradient = a.dy + blockIdx.x * a.dy_stride, *row = a.x + blockIdx.x * a.x_stride;
+  X* out = a.dx + blockIdx.x * a.dx_stride;
+  const float r = a.statistics[blockIdx.x];
   // g: weight dy; v: x.
   const auto load = [&](int64_t col, GradientGroup& x) {
     float w[kGroup];
     load_group(gradient + col, d - col, wide, x.g);
     load_group(row + col, d - col, wide, x.v);
-    load_group(weight + col, d - col, wide, w);
+    load_group(a.weight + col, d - col, wide, w);
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) x.g[i] *= w[i];
   };
@@ -77,7 +88,7 @@ __global__ void __launch_bounds__(kNormBackwardThreads, 1)
   const float factor = block_sum(dot, shared) * r * r / float(d);
   groups.later_pass(load, [&](int64_t col, const GradientGroup& x) {
     float o[kGroup] = {};
-    if (accumulate) load_group(out + col, d - col, wide, o);
+    if (a.accumulate) load_group(out + col, d - col, wide, o);
 #pragma unroll
     for (int i = 0; i < kGroup; ++i) o[i] += r * (x.g[i] - x.v[i] * factor);
     store_group(out + col, d - col, wide, o);
@@ -97,20 +108,23 @@ struct WeightGradient {
 // --- launchers
 // ----------------------------------------------------------------------
 
-// sum: of x and delta; both null without them.
-void norm_rows(const char* op, Context& ctx, const Tensor& x, const Tensor* delta, const Tensor& weight, float eps,
-               const Tensor* sum, const Tensor& y, const Tensor* rstd) {
-  check(y.dtype == x.dtype && (!delta || delta->dtype == x.dtype), "dtype", "[", op,
+// delta and sum are empty where nothing is added.
+void norm_rows(const char* op, Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps,
+               const Tensor& y, const Tensor* rstd) {
+  const Tensor &x = residual.x, &delta = residual.delta, &sum = residual.sum;
+  check(y.dtype == x.dtype && (!delta || delta.dtype == x.dtype), "dtype", "[", op,
         "] device cuda: expected every row operand as ", dtype_name(x.dtype));
   with_activation_type(op, x.dtype, [&](auto* xt) {
     with_float_type(op, weight.dtype, [&](auto* wt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using W = std::remove_pointer_t<decltype(wt)>;
-      const bool wide = all_wide_rows(x, weight, y) && (!delta || all_wide_rows(*delta, *sum));
+      const bool wide = all_wide_rows(x, weight, y) && (!delta || all_wide_rows(delta, sum));
+      const NormArgs<X, W> args{
+          x.as<X>(), delta.as<X>(), weight.as<W>(),  sum.as<X>(),   y.as<X>(),   rstd ? rstd->as<float>() : nullptr,
+          x.dim(1),  x.stride[0],   delta.stride[0], sum.stride[0], y.stride[0], eps,
+          wide};
       launch_early(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0,
-                   stream_of(ctx), x.as<X>(), delta ? delta->as<X>() : nullptr, weight.as<W>(), eps,
-                   sum ? sum->as<X>() : nullptr, y.as<X>(), rstd ? rstd->as<float>() : nullptr, x.dim(1), x.stride[0],
-                   delta ? delta->stride[0] : 0, sum ? sum->stride[0] : 0, y.stride[0], wide);
+                   stream_of(ctx), args);
     });
   });
 }
@@ -118,16 +132,17 @@ void norm_rows(const char* op, Context& ctx, const Tensor& x, const Tensor* delt
 }  // namespace
 
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd) {
-  norm_rows("rms_norm", ctx, x, nullptr, weight, eps, nullptr, y, rstd);
+  norm_rows("rms_norm", ctx, {x, {}, {}}, weight, eps, y, rstd);
 }
 
-void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& delta, const Tensor& weight, float eps,
-                  const Tensor& sum, const Tensor& y, const Tensor* rstd) {
-  norm_rows("add_rms_norm", ctx, x, &delta, weight, eps, &sum, y, rstd);
+void add_rms_norm(Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps, const Tensor& y,
+                  const Tensor* rstd) {
+  norm_rows("add_rms_norm", ctx, residual, weight, eps, y, rstd);
 }
 
-void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rstd,
-                       const Tensor& dx, bool accumulate, const Tensor* dweight) {
+void rms_norm_backward(Context& ctx, const Tensor& dy, const RmsNormForward& forward, const Tensor& dx, bool accumulate,
+                       const Tensor* dweight) {
+  const Tensor &x = forward.x, &weight = forward.weight, &rstd = forward.rstd;
   const int64_t rows = x.dim(0), d = x.dim(1);
   check(dy.dtype == x.dtype && dx.dtype == x.dtype, "dtype",
         "[rms_norm_backward] device cuda: expected every row operand as ", dtype_name(x.dtype));
@@ -140,8 +155,7 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& x, const Te
     with_float_type("rms_norm_backward", weight.dtype, [&](auto* wt) {
       using W = std::remove_pointer_t<decltype(wt)>;
       launch(rms_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d, kNormBackwardThreads), 0,
-             stream_of(ctx), dy.as<X>(), x.as<X>(), weight.as<W>(), rstd.as<float>(), dx.as<X>(), accumulate, d,
-             dy.stride[0], x.stride[0], dx.stride[0], all_wide_rows(dy, x, weight, dx));
+             stream_of(ctx), norm_backward_args<X, W>(dy, x, weight, rstd, dx, accumulate));
     });
   });
 }

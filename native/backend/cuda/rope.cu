@@ -27,11 +27,20 @@ struct Cache {
   int heads;
 };
 
+// Rows of `heads` heads that are rotated where they lie, and those of the cache after them.
+template <class X>
+struct HeadRows {
+  X* x;
+  int64_t stride;
+  int heads, half;
+};
+
 // The first `heads` heads are rotated in place, the next cache.heads into the cache's row, the cache.heads after those
 // copied there.
 template <class X>
 __global__ void __launch_bounds__(kThreads)
-    rope_kernel(X* x, Angles angles, Cache<X> cache, int heads, int half, int64_t stride, bool inverse, bool wide) {
+    rope_kernel(HeadRows<X> rows, Angles angles, Cache<X> cache, bool inverse, bool wide) {
+  const int heads = rows.heads, half = rows.half;
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
   wait_for_launch_before();
@@ -43,7 +52,7 @@ __global__ void __launch_bounds__(kThreads)
     sine[i] = inverse ? -s : s;
   }
   __syncthreads();
-  X* row = x + blockIdx.x * stride;
+  X* row = rows.x + blockIdx.x * rows.stride;
   const int64_t to = cache.keys ? cache.rows[blockIdx.x] : -1;
   const bool cached = to >= 0 && to < cache.num_rows;
   const int groups = (half + kGroup - 1) / kGroup;
@@ -80,7 +89,7 @@ void run(Context& ctx, const Tensor& x, const Rotation& rotation, const Cache<X>
   const int half = int(x.dim(2) / 2);
   wide = wide && wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
   launch_early(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx),
-               x.as<X>(), angles, cache, heads, half, x.stride[0], inverse, wide);
+               HeadRows<X>{x.as<X>(), x.stride[0], heads, half}, angles, cache, inverse, wide);
 }
 
 }  // namespace

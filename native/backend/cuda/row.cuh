@@ -16,6 +16,25 @@ constexpr int kNormThreads = 1024, kNormBackwardThreads = 512;
 __device__ inline int64_t row_step() { return int64_t(blockDim.x) * kGroup; }
 __device__ inline int64_t row_column(int k) { return k * row_step() + int64_t(threadIdx.x) * kGroup; }
 
+// Of the backward of a norm. statistics: rstd, or (mean, rstd), per row.
+template <class X, class W>
+struct NormBackwardArgs {
+  const X *dy, *x;
+  const W* weight;
+  const float* statistics;
+  X* dx;
+  int64_t d, dy_stride, x_stride, dx_stride;
+  bool accumulate, wide;
+};
+
+template <class X, class W>
+NormBackwardArgs<X, W> norm_backward_args(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                          const Tensor& statistics, const Tensor& dx, bool accumulate) {
+  return {
+      dy.as<X>(),  x.as<X>(),    weight.as<W>(), statistics.as<float>(),          dx.as<X>(), x.dim(1), dy.stride[0],
+      x.stride[0], dx.stride[0], accumulate,     all_wide_rows(dy, x, weight, dx)};
+}
+
 // This thread's groups of a row of d columns, read by load(column, group): the first kKeptGroups stay in registers, the
 // others are read in every pass. A pass calls use(column, group) for each, in one order. Group: float[kGroup], or a
 // struct of such.

@@ -33,16 +33,19 @@ constexpr int kThreads = 256, kWarps = kThreads / 32;
 // nothing to do.
 template <class X, class Y>
 __global__ void __launch_bounds__(kThreads)
-    scatter_add_kernel(const X* x, const int32_t* index, Y* y, int64_t rows, int64_t d, int64_t y_rows,
-                       int64_t x_stride, int64_t y_stride, bool wide) {
+    scatter_add_kernel(const Move<Indexed::target, X, Y> move, int64_t rows, int64_t d) {
+  const X* x = move.x;
+  const int32_t* index = move.index;
+  const int64_t x_stride = move.x_stride;
+  const bool wide = move.wide;
   __shared__ unsigned found[kWarps];
   const int64_t own = blockIdx.x;
   const int32_t to = index[own];
-  if (to < 0 || to >= y_rows) return;
+  if (to < 0 || to >= move.indexed_rows) return;
   bool earlier = false;
   for (int64_t j = threadIdx.x; j < own; j += kThreads) earlier |= index[j] == to;
   if (__syncthreads_or(earlier)) return;
-  Y* sum = y + to * y_stride;
+  Y* sum = move.y + to * move.y_stride;
   for (int64_t base = own; base < rows; base += kThreads) {
     const int64_t j = base + threadIdx.x;
     const unsigned same = __ballot_sync(0xffffffffu, j < rows && index[j] == to);
@@ -64,6 +67,11 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+template <class X, class Y>
+Move<Indexed::target, X, Y> move_to(const Tensor& x, const Tensor& index, const Tensor& y) {
+  return {x.as<X>(), index.as<int32_t>(), y.as<Y>(), y.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y)};
+}
+
 }  // namespace
 
 void gather_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y) {
@@ -83,9 +91,7 @@ void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tens
     with_activation_type("scatter_rows", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      for_groups(ctx, x.dim(0), x.dim(1),
-                 Move<Indexed::target, X, Y>{x.as<X>(), index.as<int32_t>(), y.as<Y>(), y.dim(0), x.stride[0],
-                                             y.stride[0], all_wide_rows(x, y)});
+      for_groups(ctx, x.dim(0), x.dim(1), move_to<X, Y>(x, index, y));
     });
   });
 }
@@ -95,8 +101,8 @@ void scatter_add_rows(Context& ctx, const Tensor& x, const Tensor& index, const 
     with_activation_type("scatter_add_rows", y.dtype, [&](auto* yt) {
       using X = std::remove_pointer_t<decltype(xt)>;
       using Y = std::remove_pointer_t<decltype(yt)>;
-      launch(scatter_add_kernel<X, Y>, unsigned(x.dim(0)), kThreads, 0, stream_of(ctx), x.as<X>(), index.as<int32_t>(),
-             y.as<Y>(), x.dim(0), x.dim(1), y.dim(0), x.stride[0], y.stride[0], all_wide_rows(x, y));
+      launch(scatter_add_kernel<X, Y>, unsigned(x.dim(0)), kThreads, 0, stream_of(ctx), move_to<X, Y>(x, index, y),
+             x.dim(0), x.dim(1));
     });
   });
 }

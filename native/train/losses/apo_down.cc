@@ -6,12 +6,13 @@
 namespace vpref {
 
 LossValue apo_down_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& chosen, const Branch& rejected) -> PairSlopes {
-    const double c = sigmoid(implicit_reward(chosen, o.beta));
-    const double m = sigmoid(o.beta * (log_ratio(chosen) - log_ratio(rejected)));
-    const double dm = o.beta * m * (1 - m);
-    return {c + 1 - m, o.beta * c * (1 - c) - dm, dm};
-  });
+  return over_rejected(p.chosen, p.rejected,
+                       [&](const ResponseLogps& chosen, const ResponseLogps& rejected) -> PairSlopes {
+                         const double c = sigmoid(implicit_reward(chosen, o.beta));
+                         const double m = sigmoid(o.beta * (log_ratio(chosen) - log_ratio(rejected)));
+                         const double dm = o.beta * m * (1 - m);
+                         return {c + 1 - m, o.beta * c * (1 - c) - dm, dm};
+                       });
 }
 
 }  // namespace vpref

@@ -6,10 +6,11 @@
 namespace vpref {
 
 LossValue apo_zero_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& chosen, const Branch& rejected) -> PairSlopes {
-    const double c = sigmoid(implicit_reward(chosen, o.beta)), r = sigmoid(implicit_reward(rejected, o.beta));
-    return {1 - c + r, -o.beta * c * (1 - c), o.beta * r * (1 - r)};
-  });
+  return over_rejected(
+      p.chosen, p.rejected, [&](const ResponseLogps& chosen, const ResponseLogps& rejected) -> PairSlopes {
+        const double c = sigmoid(implicit_reward(chosen, o.beta)), r = sigmoid(implicit_reward(rejected, o.beta));
+        return {1 - c + r, -o.beta * c * (1 - c), o.beta * r * (1 - r)};
+      });
 }
 
 }  // namespace vpref

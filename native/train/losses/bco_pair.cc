@@ -7,7 +7,7 @@
 namespace vpref {
 
 LossValue bco_pair_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+  return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const double chosen = implicit_reward(c, o.beta), rejected = implicit_reward(r, o.beta);
     return {-log_sigmoid(chosen) - log_sigmoid(-rejected), -o.beta * sigmoid(-chosen), o.beta * sigmoid(rejected)};
   });

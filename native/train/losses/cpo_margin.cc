@@ -6,7 +6,7 @@
 namespace vpref {
 
 LossValue cpo_margin_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+  return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const Slope s = smoothed_logistic(o.beta * (c.policy - r.policy), o.label_smoothing);
     return {s.value, o.beta * s.derivative, -o.beta * s.derivative};
   });

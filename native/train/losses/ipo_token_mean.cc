@@ -6,7 +6,7 @@
 namespace vpref {
 
 LossValue ipo_token_mean_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+  return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const double num_c = double(c.num_tokens), num_r = double(r.num_tokens);
     const double x = log_ratio(c) / num_c - log_ratio(r) / num_r - 1 / (2 * o.beta);
     return {x * x, 2 * x / num_c, -2 * x / num_r};

@@ -15,7 +15,7 @@
 namespace vpref {
 
 // Sums over the scored tokens of one response, end token included, in nats.
-struct Branch {
+struct ResponseLogps {
   double policy = 0;  // sum of log pi
   double ref = 0;     // sum of log pi_ref; 0 where the loss is reference-free
   int64_t num_tokens = 0;
@@ -29,10 +29,10 @@ struct StepPoints {
 
 // The branches of one record.
 struct Preference {
-  Branch chosen;                            // or the only answer of an unpaired record
-  std::span<const Branch> rejected;         // [K]; empty for unpaired records
-  std::span<const Branch> rejected_images;  // [J] the chosen text under damaged images; mdpo only
-  bool label = true;                        // kto, and bco without rejected answers: desirable?
+  ResponseLogps chosen;                            // or the only answer of an unpaired record
+  std::span<const ResponseLogps> rejected;         // [K]; empty for unpaired records
+  std::span<const ResponseLogps> rejected_images;  // [J] the chosen text under damaged images; mdpo only
+  bool label = true;                               // kto, and bco without rejected answers: desirable?
   StepPoints points;
 };
 
@@ -120,6 +120,6 @@ std::vector<std::string_view> hyperparameters_of(std::string_view text);
 void check_loss_options(std::span<const LossTerm> terms, const LossOptions& options);
 
 // beta x (policy - reference): the implicit reward of a branch (2305.18290 sec. 4).
-inline double implicit_reward(const Branch& b, double beta) { return beta * (b.policy - b.ref); }
+inline double implicit_reward(const ResponseLogps& b, double beta) { return beta * (b.policy - b.ref); }
 
 }  // namespace vpref

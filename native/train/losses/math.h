@@ -21,7 +21,7 @@ inline Slope smoothed_logistic(double x, double e) {
 }
 
 // Log-ratio of the policy to the reference.
-inline double log_ratio(const Branch& b) { return b.policy - b.ref; }
+inline double log_ratio(const ResponseLogps& b) { return b.policy - b.ref; }
 
 // A loss of chosen and rejected apart, averaged over the K rejected branches: f(chosen, rejected) -> value and both
 // derivatives with respect to the policy sums.
@@ -31,10 +31,10 @@ struct PairSlopes {
   double d_rejected;
 };
 template <class Fn>
-LossValue over_rejected(const Branch& chosen, std::span<const Branch> all_rejected, Fn f) {
+LossValue over_rejected(const ResponseLogps& chosen, std::span<const ResponseLogps> all_rejected, Fn f) {
   LossValue out;
   const double k = double(all_rejected.size());
-  for (const Branch& rejected : all_rejected) {
+  for (const ResponseLogps& rejected : all_rejected) {
     const PairSlopes s = f(chosen, rejected);
     out.loss += s.value / k;
     out.d_chosen += s.d_chosen / k;
@@ -45,8 +45,8 @@ LossValue over_rejected(const Branch& chosen, std::span<const Branch> all_reject
 
 // A loss of the difference of log-ratios: f(d) -> Slope.
 template <class Fn>
-LossValue over_differences(const Branch& chosen, std::span<const Branch> rejected, Fn f) {
-  return over_rejected(chosen, rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+LossValue over_differences(const ResponseLogps& chosen, std::span<const ResponseLogps> rejected, Fn f) {
+  return over_rejected(chosen, rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const Slope s = f(log_ratio(c) - log_ratio(r));
     return {s.value, s.derivative, -s.derivative};
   });

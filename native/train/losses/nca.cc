@@ -6,11 +6,12 @@
 namespace vpref {
 
 LossValue nca_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& chosen, const Branch& rejected) -> PairSlopes {
-    const double c = implicit_reward(chosen, o.beta), r = implicit_reward(rejected, o.beta);
-    return {-log_sigmoid(c) - 0.5 * log_sigmoid(-c) - 0.5 * log_sigmoid(-r), o.beta * (0.5 * sigmoid(c) - sigmoid(-c)),
-            o.beta * 0.5 * sigmoid(r)};
-  });
+  return over_rejected(p.chosen, p.rejected,
+                       [&](const ResponseLogps& chosen, const ResponseLogps& rejected) -> PairSlopes {
+                         const double c = implicit_reward(chosen, o.beta), r = implicit_reward(rejected, o.beta);
+                         return {-log_sigmoid(c) - 0.5 * log_sigmoid(-c) - 0.5 * log_sigmoid(-r),
+                                 o.beta * (0.5 * sigmoid(c) - sigmoid(-c)), o.beta * 0.5 * sigmoid(r)};
+                       });
 }
 
 }  // namespace vpref

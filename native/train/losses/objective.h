@@ -11,8 +11,9 @@ namespace vpref {
 
 // A record as the objective reads it.
 struct LossRow {
-  std::vector<Branch> branches;  // [1+K+J]: the chosen (or only) answer, K rejected ones, the chosen behind J images
-  int32_t num_rejected = 0;      // K
+  std::vector<ResponseLogps>
+      branches;              // [1+K+J]: the chosen (or only) answer, K rejected ones, the chosen behind J images
+  int32_t num_rejected = 0;  // K
   bool label = true;
   double weight = 1;
   double beta = 0;  // above 0: instead of the options'

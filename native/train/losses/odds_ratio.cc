@@ -19,7 +19,7 @@ Slope log_odds(double a) {
 }  // namespace
 
 LossValue odds_ratio_loss(const Preference& p, const LossOptions&) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+  return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const double num_c = double(c.num_tokens), num_r = double(r.num_tokens);
     const Slope odds_c = log_odds(c.policy / num_c), odds_r = log_odds(r.policy / num_r);
     const Slope s = smoothed_logistic(odds_c.value - odds_r.value, 0);

@@ -7,7 +7,7 @@
 namespace vpref {
 
 LossValue sigmoid_norm_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+  return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const double num_c = double(c.num_tokens), num_r = double(r.num_tokens);
     const Slope s = smoothed_logistic(o.beta * (log_ratio(c) / num_c - log_ratio(r) / num_r), o.label_smoothing);
     return {s.value, o.beta * s.derivative / num_c, -o.beta * s.derivative / num_r};

@@ -6,7 +6,7 @@
 namespace vpref {
 
 LossValue simpo_loss(const Preference& p, const LossOptions& o) {
-  return over_rejected(p.chosen, p.rejected, [&](const Branch& c, const Branch& r) -> PairSlopes {
+  return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const double num_c = double(c.num_tokens), num_r = double(r.num_tokens);
     const Slope s =
         smoothed_logistic(o.beta * (c.policy / num_c - r.policy / num_r) - o.simpo_gamma, o.label_smoothing);

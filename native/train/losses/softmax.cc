@@ -9,11 +9,11 @@ LossValue softmax_loss(const Preference& p, const LossOptions& o) {
   LossValue out;
   const double chosen = implicit_reward(p.chosen, o.beta);
   double largest = 0;  // the exponent of the chosen itself
-  for (const Branch& b : p.rejected) largest = std::max(largest, implicit_reward(b, o.beta) - chosen);
+  for (const ResponseLogps& b : p.rejected) largest = std::max(largest, implicit_reward(b, o.beta) - chosen);
   double sum = std::exp(-largest);
-  for (const Branch& b : p.rejected) sum += std::exp(implicit_reward(b, o.beta) - chosen - largest);
+  for (const ResponseLogps& b : p.rejected) sum += std::exp(implicit_reward(b, o.beta) - chosen - largest);
   out.loss = largest + std::log(sum);
-  for (const Branch& b : p.rejected) {
+  for (const ResponseLogps& b : p.rejected) {
     const double weight = std::exp(implicit_reward(b, o.beta) - chosen - largest) / sum;
     out.d_rejected.push_back(o.beta * weight);
     out.d_chosen -= o.beta * weight;

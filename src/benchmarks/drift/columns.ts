@@ -10,6 +10,9 @@ import type { EvalOptions } from '../scoring/score-row.ts';
 /** Ours as it is, among the readings. */
 export const AS_IS = 'as-is';
 
+/** What vLLM writes for minus infinity. */
+const FLOOR = -9999;
+
 /** One answer. */
 export interface Compared {
   id: string;
@@ -17,6 +20,8 @@ export interface Compared {
   model: string;
   /** The server cut the text into other tokens: nothing can be compared. */
   hasOtherTokens: boolean;
+  /** Tokens left out: the server has minus infinity for them, which JSON has not. */
+  numFloored: number;
   /** Server minus ours of each token that both have, nats, by reading. */
   differences: Map<string, number[]>;
   /** The server drew at a temperature that its numbers may hold. */
@@ -54,12 +59,14 @@ function compared(record: VprefRecord, response: Response, field: string, at: Pl
   for (const [name, column] of columns)
     if (!Array.isArray(column) || column.length !== ours.length)
       throw new RecordError(at, `${field}.drift.${name}`, `${ours.length} numbers`, describeValue(column));
-  const minus = (column: number[]) => Array.from({ length: shared ?? 0 }, (_, k) => server![k]! - column[k]!);
+  const tokens = Array.from({ length: shared ?? 0 }, (_, k) => k).filter((k) => server![k]! > FLOOR);
+  const minus = (column: number[]) => tokens.map((k) => server![k]! - column[k]!);
   return {
     id: record.id,
     cluster: record.images?.[0] ?? record.group ?? record.id,
     model: response.label ?? '',
     hasOtherTokens: shared === undefined,
+    numFloored: (shared ?? 0) - tokens.length,
     differences: new Map(columns.map(([name, column]) => [name, minus(column)])),
     temperature: record.sampling?.temperature,
   };

@@ -13,6 +13,7 @@ export function scoreDrift({ answers: files, options }: EvalInput): Evaluation {
     throw new UsageError(
       `drift: expected responses with endpoint_per_token_logps (sample --endpoint --logps, then score --drift), got ${without} without and ${failed} failed records`,
     );
+  const numFloored = answers.reduce((sum, one) => sum + one.numFloored, 0);
   const models = [...groupBy(answers, ({ model }) => model)];
   const found = models.map(([model, own]) => ({ model, own, verdict: verdictOf(own) }));
   return {
@@ -25,6 +26,7 @@ export function scoreDrift({ answers: files, options }: EvalInput): Evaluation {
       })),
     notes: [
       ...found.map((one) => sentence(one.model, one.own, one.verdict)),
+      ...(numFloored > 0 ? [`${numFloored} tokens are left out: the server has minus infinity for them (-9999)`] : []),
       ...(without > 0 ? [`${without} responses have no endpoint_per_token_logps: they are not compared`] : []),
     ],
     failed,

@@ -35,9 +35,11 @@ const DTYPE = 'dtype:';
 
 /** Of answers that have at least one token to compare. */
 export function verdictOf(answers: readonly Compared[]): Verdict {
-  const comparable = answers.filter(({ hasOtherTokens }) => !hasOtherTokens);
+  const sameTokens = answers.filter(({ hasOtherTokens }) => !hasOtherTokens);
   // A model that was let write a text in unusual tokens does so now and then; a server with another tokenizer always.
-  if (answers.length > 0 && comparable.length < 0.8 * answers.length) return { verdict: 'tokenisation', rms: null };
+  if (sameTokens.length < 0.8 * answers.length) return { verdict: 'tokenisation', rms: null };
+  const comparable = sameTokens.filter(({ differences }) => differences.get(AS_IS)!.length > 0);
+  if (comparable.length === 0) return { verdict: 'other-model', rms: null };
   const names = commonReadings(comparable);
   const own = rmsOf(comparable, AS_IS);
   const other = names.find((name) => name.startsWith(DTYPE));

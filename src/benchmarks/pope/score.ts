@@ -96,7 +96,7 @@ function checkQuestions(joined: readonly Joined<PopeLabel>[], notes: string[]): 
     const field = typeof answer?.row.prompt === 'string' ? 'prompt' : 'question';
     const text = answer?.row[field];
     if (answer === undefined || typeof text !== 'string' || label.text === '') return [];
-    return [{ label, at: answer.at, field, text, agrees: mended(text).includes(mended(label.text)) }];
+    return [{ label, at: answer.at, field, text, agrees: corrected(text).includes(corrected(label.text)) }];
   });
   const other = asked.find((question) => !question.agrees);
   if (other === undefined) return;
@@ -109,7 +109,7 @@ function checkQuestions(joined: readonly Joined<PopeLabel>[], notes: string[]): 
 }
 
 // Early versions of two label files say "imange".
-function mended(text: string): string {
+function corrected(text: string): string {
   return text.replace('imange', 'image').trim();
 }
 

@@ -2,7 +2,7 @@
 // What a judge is: something that answers a prompt with images, whoever runs it.
 import type { Attempt } from '../../http/attempt.ts';
 import type { ImageLimits } from '../../http/image-part.ts';
-import type { ModelFacts } from '../../http/model-facts.ts';
+import type { ModelInfo } from '../../http/model-info.ts';
 import { imageNumber } from '../../records/dialogue.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { AllowedReply } from './allowed-replies.ts';
@@ -78,7 +78,7 @@ export interface Judge {
   /** Tokens on top of a reply's own that a reasoning model may spend before it answers. */
   reasoningTokens: number;
   /** What the model takes in a request. */
-  facts: ModelFacts;
+  info: ModelInfo;
   /** The judge looks at the record itself, so the cache must too. */
   seesRecord?: boolean;
   /** It answers requests with `replies`. */

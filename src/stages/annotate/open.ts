@@ -148,19 +148,19 @@ function checkUndrawn({ name, reply, claims }: Guide, judge: Judge, settings: An
 }
 
 /** Two wishes of the user that the model takes only one of. */
-function checkSampling({ name, facts }: Judge, { temperature, topP }: QuestionOverrides): void {
-  if (temperature !== undefined && topP !== undefined && !facts.temperatureWithTopP)
+function checkSampling({ name, info }: Judge, { temperature, topP }: QuestionOverrides): void {
+  if (temperature !== undefined && topP !== undefined && !info.temperatureWithTopP)
     throw new UsageError(`--top-p: expected no --temperature beside it, ${name} takes only one of them`);
 }
 
 /** What the guide asks for and the model is not sent; a stop text is not among it, replies are cut there. */
-function leftOutOfGuide(guide: Guide, { facts }: Judge, overrides: QuestionOverrides): string[] {
+function leftOutOfGuide(guide: Guide, { info }: Judge, overrides: QuestionOverrides): string[] {
   const isOut = (own: number | undefined, value: number | undefined, takes: boolean) =>
     own === undefined && value !== undefined && !takes;
   return [
-    ...(isOut(overrides.temperature, guide.temperature, facts.temperature) ? ['temperature'] : []),
+    ...(isOut(overrides.temperature, guide.temperature, info.temperature) ? ['temperature'] : []),
     // 1 is no restriction.
-    ...(guide.topP !== 1 && isOut(overrides.topP, guide.topP, facts.topP) ? ['top_p'] : []),
+    ...(guide.topP !== 1 && isOut(overrides.topP, guide.topP, info.topP) ? ['top_p'] : []),
   ];
 }
 

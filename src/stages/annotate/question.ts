@@ -67,7 +67,7 @@ export async function askQuestion(
   const replies = call.isSplit || guide.replies.length === 0 ? undefined : guide.replies;
   const schema = overrides.withoutSchema ? undefined : reader.schema?.(call.context);
   const limits = limitsOf(images.length, judge.imageLimits);
-  const facts = await Promise.all(images.map((image, index) => imageFacts(image, limits, `images[${index}]`)));
+  const info = await Promise.all(images.map((image, index) => imageInfo(image, limits, `images[${index}]`)));
   const request: Omit<JudgeRequest, 'key'> = {
     ...(system ? { system } : {}),
     turns: guide.reply === 'reward' ? dialogueTurns(call) : [{ role: 'user', text: user }],
@@ -87,14 +87,14 @@ export async function askQuestion(
   const shown = {
     system: system || null,
     turns: request.turns,
-    images: facts.map((fact) => fact.sha256),
+    images: info.map(({ sha256 }) => sha256),
     schema: schema ?? null,
     ...(replies ? { replies } : {}),
   };
   const promptSha256 = sha256(JSON.stringify(shown));
   const seen = judge.seesRecord ? sha256(JSON.stringify(request.about)) : null;
   const key = sha256(JSON.stringify([1, judge.identity, request.parameters, run, promptSha256, seen]));
-  const imageTokens = facts.reduce((sum, fact) => sum + judge.imageTokens(fact.width, fact.height), 0);
+  const imageTokens = info.reduce((sum, { width, height }) => sum + judge.imageTokens(width, height), 0);
   return {
     request: { key, ...request },
     promptSha256,
@@ -132,11 +132,11 @@ function judgeParameters(
   item: { record: VprefRecord; run: number; seed: number; overrides: QuestionOverrides },
 ): JudgeParameters {
   const { overrides } = item;
-  const { facts } = judge;
+  const { info } = judge;
   // What a model refuses of the guide is left out; the user's own wish is passed on all the same.
-  const temperature = overrides.temperature ?? (facts.temperature ? guide.temperature : undefined);
-  const topP = overrides.topP ?? (facts.topP ? guide.topP : undefined);
-  const isOne = !facts.temperatureWithTopP && temperature !== undefined && topP !== undefined;
+  const temperature = overrides.temperature ?? (info.temperature ? guide.temperature : undefined);
+  const topP = overrides.topP ?? (info.topP ? guide.topP : undefined);
+  const isOne = !info.temperatureWithTopP && temperature !== undefined && topP !== undefined;
   const isTopPOwn = overrides.topP !== undefined && overrides.temperature === undefined;
   const sampling = {
     ...(temperature === undefined || (isOne && isTopPOwn) ? {} : { temperature }),
@@ -148,18 +148,18 @@ function judgeParameters(
     ...sampling,
     ...(guide.stop === undefined ? {} : { stop: guide.stop }),
     // Where sampling is on, repeated runs must not be the same draw.
-    ...(sampling.temperature === 0 || !facts.seed ? {} : { seed: random.nextInt(2 ** 31) }),
+    ...(sampling.temperature === 0 || !info.seed ? {} : { seed: random.nextInt(2 ** 31) }),
   };
 }
 
-interface ImageFacts {
+interface ImageInfo {
   /** Of the file's bytes, and what is done to the picture before it is sent. */
   sha256: string;
   width: number;
   height: number;
 }
 
-async function imageFacts(image: string, limits: ImageLimits, field: string): Promise<ImageFacts> {
+async function imageInfo(image: string, limits: ImageLimits, field: string): Promise<ImageInfo> {
   const bytes = await readImageBytes(image, field);
   const { width = 0, height = 0 } = imageHeader(bytes) ?? {};
   const change = limits.mediaTypes.length > 0 ? await pictureChange(bytes, limits) : undefined;

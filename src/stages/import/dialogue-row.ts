@@ -4,7 +4,7 @@
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
-import { type Draft, field, type ImportTurn, type ItemFacts, idField, imageSource } from './format.ts';
+import { type Draft, field, type ImportTurn, type ItemInfo, idField, imageSource } from './format.ts';
 import { type ItemFields, isGiven, oneOfColumns, otherFields } from './item-fields.ts';
 import { lessonKeys, readLesson } from './lesson.ts';
 import { conversationTurns } from './llava.ts';
@@ -26,7 +26,7 @@ export interface DialogueForm extends DialogueColumns {
 
 const SYSTEM = ['system', 'system_prompt'];
 
-export function dialogueFacts(value: unknown, form: DialogueColumns): ItemFacts {
+export function dialogueInfo(value: unknown, form: DialogueColumns): ItemInfo {
   const id = idField(value, 'id');
   const turns: unknown[] | undefined = form.messages.map((key) => field(value, key)).find(Array.isArray);
   const isLesson = lessonKeys.some((key) => field(value, key) !== undefined && field(value, key) !== null);

@@ -32,8 +32,8 @@ export interface ImportSetting {
   literalMarker?: boolean | undefined;
 }
 
-/** Facts that decide whether an item is selected. Getting them never fails: a bad item has few, and fails later. */
-export interface ItemFacts {
+/** What decides whether an item is selected. Getting it never fails: a bad item has little, and fails later. */
+export interface ItemInfo {
   /** The item's own id, if it has one; made unique by a suffix. */
   id?: string;
   /** What --source and --limit SOURCE=N match. */
@@ -64,7 +64,7 @@ export interface ImportFormat {
   allItems?(files: readonly ImportFile[], setting: ImportSetting): AsyncIterable<JsonItem>;
   /** The items of a file; readItems (Parquet, JSON array or JSON lines) when absent. */
   items?(file: ImportFile): AsyncIterable<JsonItem>;
-  facts(value: unknown): ItemFacts;
+  info(value: unknown): ItemInfo;
   /** Throws RecordError; `path` is where the item stands below its line, to be put before field names. */
   draft(value: unknown, at: Place, path: string): Draft;
   /** The items are records already: their images are resolved, and nothing else is made of them. Throws RecordError. */

@@ -28,7 +28,7 @@ export const helpsteer: ImportFormat = {
     }
     if (group !== undefined) yield group;
   },
-  facts: () => ({ source: 'helpsteer' }),
+  info: () => ({ source: 'helpsteer' }),
   draft(value, at, path) {
     // Rows of a group are on the lines that follow; in an array their places do.
     const rows = (value as unknown[]).map(

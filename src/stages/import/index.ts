@@ -11,7 +11,7 @@ import { joinPath } from '../../records/field.ts';
 import { IdSet } from '../../records/id-set.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import { type Cleaning, dialoguePrompt, questionPrompt } from './dialogue.ts';
-import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemFacts } from './format.ts';
+import type { Draft, ImportFile, ImportFormat, ImportSetting, ItemInfo } from './format.ts';
 import { helpsteer } from './helpsteer.ts';
 import { type ImageRoot, imageReference, resolveImage } from './images.ts';
 import { readItems } from './items.ts';
@@ -125,22 +125,22 @@ async function* selectItems(
   let cut = (candidate: Candidate): Candidate | undefined => candidate;
   if (selection.limits.length > 0) {
     const limits = limitCandidates(selection);
-    for await (const { id, facts, item } of identifiedItems(files, format, options)) {
-      const found = item.error === undefined && candidate(id, facts, selection);
+    for await (const { id, info, item } of identifiedItems(files, format, options)) {
+      const found = item.error === undefined && candidate(id, info, selection);
       if (found) limits.add(found);
     }
     cut = limits.cut();
   }
-  for await (const { id, facts, item } of identifiedItems(files, format, options)) {
+  for await (const { id, info, item } of identifiedItems(files, format, options)) {
     counts.items += 1;
-    if (facts.source !== undefined) counts.sources.set(facts.source, (counts.sources.get(facts.source) ?? 0) + 1);
+    if (info.source !== undefined) counts.sources.set(info.source, (counts.sources.get(info.source) ?? 0) + 1);
     const { source, line } = item;
-    const row = { record: { id, prompt: '' }, source, line, item, turns: undefined, itemSource: facts.source };
+    const row = { record: { id, prompt: '' }, source, line, item, turns: undefined, itemSource: info.source };
     if (item.error !== undefined) {
       yield row;
       continue;
     }
-    const found = candidate(id, facts, selection);
+    const found = candidate(id, info, selection);
     if (found === undefined) {
       counts.otherSource += 1;
       continue;
@@ -153,7 +153,7 @@ async function* selectItems(
 
 interface IdentifiedItem {
   id: string;
-  facts: ItemFacts;
+  info: ItemInfo;
   item: JsonItem;
 }
 
@@ -167,12 +167,12 @@ async function* identifiedItems(
   const ids = new IdSet();
   let number = 0;
   for await (const item of format.allItems?.(files, setting) ?? itemsOfEach(files, format)) {
-    const facts = format.facts(item.value);
+    const info = format.info(item.value);
     number += 1;
-    const wanted = facts.id ?? `${name}-${number}`;
+    const wanted = info.id ?? `${name}-${number}`;
     let id = wanted;
     for (let copy = 2; !ids.add(id); copy++) id = `${wanted}~${copy}`;
-    yield { id, facts, item };
+    yield { id, info, item };
   }
 }
 

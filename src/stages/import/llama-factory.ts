@@ -2,7 +2,7 @@
 // LLaMA-Factory's two forms, plain, ranking and KTO: sharegpt (conversations or messages) and alpaca (instruction, input,
 // output, history). Columns by their usual names or by those that dataset_info.json gives them.
 //   Source: hiyouga/LLaMA-Factory data/README.md, src/llamafactory/data/converter.py.
-import { type DialogueForm, dialogueDraft, dialogueFacts } from './dialogue-row.ts';
+import { type DialogueForm, dialogueDraft, dialogueInfo } from './dialogue-row.ts';
 import type { ImportFormat } from './format.ts';
 
 const alpacaColumns = {
@@ -22,13 +22,13 @@ const alpacaForm: DialogueForm = { messages: [], ...alpacaColumns, answerField: 
 export const llamaFactory: ImportFormat = {
   summary: 'LLaMA-Factory rows, sharegpt or alpaca, with or without preferences',
   hasVideoMarks: true,
-  facts: (value) => dialogueFacts(value, factoryForm),
+  info: (value) => dialogueInfo(value, factoryForm),
   draft: (value, at, path) => dialogueDraft(value, factoryForm, at, path),
 };
 
 export const alpaca: ImportFormat = {
   summary: 'Alpaca rows: instruction, input, and output or chosen and rejected',
   hasVideoMarks: true,
-  facts: (value) => dialogueFacts(value, alpacaForm),
+  info: (value) => dialogueInfo(value, alpacaForm),
   draft: (value, at, path) => dialogueDraft(value, alpacaForm, at, path),
 };

@@ -4,7 +4,7 @@
 //   Source: modelscope/ms-swift docs/source_en/Customization/Custom-dataset.md, dataset/preprocessor/core.py.
 import { RecordError } from '../../records/error.ts';
 import { joinPath } from '../../records/field.ts';
-import { type DialogueForm, dialogueDraft, dialogueFacts } from './dialogue-row.ts';
+import { type DialogueForm, dialogueDraft, dialogueInfo } from './dialogue-row.ts';
 import { field, type ImportFormat } from './format.ts';
 import { carries } from './item-fields.ts';
 
@@ -18,7 +18,7 @@ const form: DialogueForm = {
 export const msSwift: ImportFormat = {
   summary: 'ms-swift messages or query and response, with rejected_response or label',
   hasVideoMarks: true,
-  facts: (value) => dialogueFacts(value, form),
+  info: (value) => dialogueInfo(value, form),
   draft(value, at, path) {
     const objects = field(value, 'objects');
     // Boxes that <bbox> in the text stands for: without them the text is another.

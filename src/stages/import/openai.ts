@@ -15,7 +15,7 @@ function holderKey(value: unknown): 'input' | 'body' | undefined {
 
 export const openai: ImportFormat = {
   summary: 'OpenAI chat rows: messages with image_url parts, preference and batch rows',
-  facts(value) {
+  info(value) {
     const id = idField(value, 'id') ?? idField(value, 'custom_id');
     const key = holderKey(value);
     const messages = field(key === undefined ? value : field(value, key), 'messages');

@@ -10,7 +10,7 @@ import { field, type ImportFormat, idField } from './format.ts';
 
 export const records: ImportFormat = {
   summary: 'our own rows, also as export parquet writes them',
-  facts(value) {
+  info(value) {
     const id = idField(value, 'id');
     const source = field(value, 'source');
     return { ...(id !== undefined && { id }), ...(typeof source === 'string' && { source }) };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which items of a file are imported. What is drawn depends on the seed and the item's id alone.
 import { randomStream } from '../../records/random.ts';
-import type { ItemFacts } from './format.ts';
+import type { ItemInfo } from './format.ts';
 
 export interface Selection {
   /** Sources to take; all when absent. */
@@ -29,11 +29,11 @@ export interface Candidate {
 }
 
 /** The candidate for an item; undefined when its source is not asked for. */
-export function candidate(id: string, facts: ItemFacts, selection: Selection): Candidate | undefined {
+export function candidate(id: string, info: ItemInfo, selection: Selection): Candidate | undefined {
   const { sources, turns, seed } = selection;
-  if (sources !== undefined && (facts.source === undefined || !sources.includes(facts.source))) return undefined;
-  const base = { id, source: facts.source };
-  const numTurns = facts.numTurns ?? 0;
+  if (sources !== undefined && (info.source === undefined || !sources.includes(info.source))) return undefined;
+  const base = { id, source: info.source };
+  const numTurns = info.numTurns ?? 0;
   if (turns === undefined || numTurns === 0) return base;
   return { ...base, turns: drawTurns(numTurns, turns === 'all' ? numTurns : turns, seed, id) };
 }

@@ -9,7 +9,7 @@ const shape = object({ image_id: nonEmptyString, question: nonEmptyString, chose
 
 export const seva: ImportFormat = {
   summary: 'SeVa preference pairs: image_id, question, chosen, reject',
-  facts: () => ({ source: 'seva' }),
+  info: () => ({ source: 'seva' }),
   draft(value, at, path) {
     const item = checkShape(shape, value, at, path);
     return {

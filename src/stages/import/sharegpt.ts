@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ShareGPT conversations: turns under `conversations` or `messages`, a `system` text, `images`, and for preference data
 // what LLaMA-Factory or ms-swift put beside them.
-import { type DialogueForm, dialogueDraft, dialogueFacts } from './dialogue-row.ts';
+import { type DialogueForm, dialogueDraft, dialogueInfo } from './dialogue-row.ts';
 import type { ImportFormat } from './format.ts';
 
 const form: DialogueForm = {
@@ -14,6 +14,6 @@ const form: DialogueForm = {
 export const sharegpt: ImportFormat = {
   summary: 'ShareGPT conversations, with or without preferences',
   hasVideoMarks: true,
-  facts: (value) => dialogueFacts(value, form),
+  info: (value) => dialogueInfo(value, form),
   draft: (value, at, path) => dialogueDraft(value, form, at, path),
 };

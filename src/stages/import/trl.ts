@@ -22,7 +22,7 @@ const READ = ['id', 'image', 'images', 'group', 'system', ...LOGPS];
 
 export const trl: ImportFormat = {
   summary: 'TRL preference, unpaired, prompt-completion or messages rows; RLAIF-V',
-  facts(value) {
+  info(value) {
     const id = idField(value, 'id');
     const messages = ['prompt', 'messages', 'chosen'].map((key) => imageInParts(field(value, key)));
     const image = field(value, 'images') ?? field(value, 'image') ?? messages.find((found) => found !== undefined);

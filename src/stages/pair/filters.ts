@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers that are not worth learning from: too short or long, one much longer than the other, or going in circles.
+// Responses that are not worth learning from: too short or long, one much longer than the other, or going in circles.
 import type { VprefRecord } from '../../records/record.ts';
 import { PER_REJECTED } from './given.ts';
 
 export interface Filters {
-  /** Characters of each answer. */
+  /** Characters of each response. */
   minLength?: number;
   maxLength?: number;
-  /** Characters of the longer answer over those of the shorter. */
+  /** Characters of the longer response over those of the shorter. */
   maxLengthRatio?: number;
-  /** Share of an answer's 4-word runs that it has said before. */
+  /** Share of a response's 4-word runs that it has said before. */
   maxRepetition?: number;
 }
 
 /** Whether nothing is filtered. */
 const passesAll = (filters: Filters) => Object.keys(filters).length === 0;
 
-/** The row with the rejected answers that pass, or why none does. */
+/** The row with the rejected responses that pass, or why none does. */
 export function filterRow(record: VprefRecord, filters: Filters): VprefRecord | { dropped: string } {
   if (passesAll(filters)) return record;
   const positive = record.chosen ?? record.response ?? '';
-  const bad = answerFault(positive, filters);
+  const bad = responseFault(positive, filters);
   if (bad !== undefined) return { dropped: bad };
   if (record.chosen === undefined || record.rejected === undefined) return record;
   const faults = [record.rejected]
     .flat()
-    .map((text) => answerFault(text, filters) ?? ratioFault(positive, text, filters));
+    .map((text) => responseFault(text, filters) ?? ratioFault(positive, text, filters));
   if (faults.every((fault) => fault === undefined)) return record;
   if (faults.every((fault) => fault !== undefined)) return { dropped: faults[0]! };
   return keepRejected(record, (index) => faults[index] === undefined);
 }
 
-/** The record with some of its several rejected answers and what belongs to them. */
+/** The record with some of its several rejected responses and what belongs to them. */
 function keepRejected(record: VprefRecord, keeps: (index: number) => boolean): VprefRecord {
   const kept = { ...record };
   for (const key of PER_REJECTED) {
@@ -41,7 +41,7 @@ function keepRejected(record: VprefRecord, keeps: (index: number) => boolean): V
   return kept;
 }
 
-function answerFault(text: string, { minLength, maxLength, maxRepetition }: Filters): string | undefined {
+function responseFault(text: string, { minLength, maxLength, maxRepetition }: Filters): string | undefined {
   if (minLength !== undefined && text.length < minLength) return 'too short';
   if (maxLength !== undefined && text.length > maxLength) return 'too long';
   return maxRepetition !== undefined && repetition(text) > maxRepetition ? 'repeats itself' : undefined;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Negatives by how hard they are: the answer to the clean image against answers to views whose log-probability under the clean image lies
-// below its own by an amount within a band. SeVa fixes one noise step for all questions (Table 1, Fig. 7: too weak a step gives answers like
-// the chosen one, too strong a step answers that are too easy to tell); the band chooses for each question. Ours, not the paper's.
+// Negatives by how hard they are: the response to the clean image against responses to views whose log-probability under the clean image lies
+// below its own by an amount within a band. SeVa fixes one noise step for all questions (Table 1, Fig. 7: too weak a step gives responses like
+// the chosen one, too strong a step responses that are too easy to tell); the band chooses for each question. Ours, not the paper's.
 
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
@@ -60,13 +60,13 @@ function sumOf(row: Row, { response, index }: { response: Response; index: numbe
   );
 }
 
-// Two views may have given the same answer.
+// Two views may have given the same response.
 function different<T extends { response: Response }>(candidates: readonly T[]): T[] {
   const seen = new Set<string>();
   return candidates.filter(({ response: { text } }) => !seen.has(text) && seen.add(text));
 }
 
-/** Which views the negatives came from, and how far below the chosen answer they lay. */
+/** Which views the negatives came from, and how far below the chosen response they lay. */
 export class GapCounter {
   readonly #views = new Map<string, number>();
   readonly #gaps: number[] = [];

@@ -3,7 +3,7 @@
 import { RecordError } from '../../records/error.ts';
 import type { Rule } from './rule.ts';
 
-/** Fields with one entry per rejected answer. */
+/** Fields with one entry per rejected response. */
 export const PER_REJECTED = ['rejected', 'rejected_score', 'ref_rejected_logps', 'policy_rejected_logps'] as const;
 
 export const given: Rule = (row, { negatives }) => {

@@ -9,11 +9,11 @@ import { type Filters, filterRow } from './filters.ts';
 import { GapCounter, gap } from './gap.ts';
 import { given, PER_REJECTED } from './given.ts';
 import { kto } from './kto.ts';
-import { LeanCounter } from './lean.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
 import { bestOfN, score } from './score.ts';
 import { seva } from './seva.ts';
 import { sft } from './sft.ts';
+import { ShortAnswerCounter } from './short-answer-bias.ts';
 import { steerlm } from './steerlm.ts';
 import { filterWhole, type WholeFilters } from './whole.ts';
 
@@ -37,16 +37,16 @@ export interface PairOptions {
 
 /** What the summary tells beside dropped rows. */
 export interface PairReport {
-  /** Parts of records that gave no row of their own (one view's answer of several), by reason. */
+  /** Parts of records that gave no row of their own (one view's response of several), by reason. */
   left: Map<string, number>;
-  lean: LeanCounter;
+  shortAnswers: ShortAnswerCounter;
   flipped: number;
   /** Rule gap: the negatives that were chosen. */
   gaps: GapCounter;
 }
 
 export function newPairReport(): PairReport {
-  return { left: new Map(), lean: new LeanCounter(), flipped: 0, gaps: new GapCounter() };
+  return { left: new Map(), shortAnswers: new ShortAnswerCounter(), flipped: 0, gaps: new GapCounter() };
 }
 
 /** Rows of `pair`. */
@@ -55,7 +55,7 @@ export function pair(options: PairOptions, report: PairReport): Stage {
   const left = (reason: string) => report.left.set(reason, (report.left.get(reason) ?? 0) + 1);
   const count = (records: readonly VprefRecord[]) => {
     for (const record of records) {
-      report.lean.add(record);
+      report.shortAnswers.add(record);
       if (options.rule === 'gap') report.gaps.add(record);
       if (record.pair?.flipped) report.flipped += 1;
     }
@@ -76,7 +76,7 @@ export function pair(options: PairOptions, report: PairReport): Stage {
   };
 }
 
-/** What a new preference makes untrue: answers of another rule, and log-probs of answers that are no longer these. */
+/** What a new preference makes untrue: responses of another rule, and log-probs of responses that are no longer these. */
 const STALE_FIELDS: ReadonlySet<string> = new Set([
   'chosen',
   'rejected',

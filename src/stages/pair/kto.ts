@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// KTO: single answers, each marked desirable or not; out of a pair, or out of scores.
+// KTO: single responses, each marked desirable or not; out of a pair, or out of scores.
 import type { Row } from '../../flow/stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
 import { bestAndWorse, countedRuns, noRuns, scoredResponses } from './scores.ts';
@@ -14,11 +14,11 @@ export const kto: Rule = (row, options) => {
 function fromPair({ record }: Row, chosen: string, rejected: string[]) {
   const { rule } = record.pair ?? {};
   const refs = [record.ref_rejected_logps ?? []].flat();
-  const answers = [
+  const responses = [
     { text: chosen, label: true, logps: record.ref_chosen_logps },
     ...rejected.map((text, index) => ({ text, label: false, logps: refs[index] })),
   ];
-  return answers.map(({ text, label, logps }, suffix): Picked => {
+  return responses.map(({ text, label, logps }, suffix): Picked => {
     const known = logps === undefined ? {} : { ref_response_logps: logps, ref: record.ref! };
     return { suffix, fields: { response: text, label, pair: { rule: 'kto', from: rule ?? 'pair' }, ...known } };
   });

@@ -17,7 +17,7 @@ export interface Scoring {
   run?: number;
 }
 
-/** Which of several best answers is chosen. */
+/** Which of several best responses is chosen. */
 export type Ties = 'first' | 'random' | 'drop';
 
 export interface RuleOptions {
@@ -25,19 +25,19 @@ export interface RuleOptions {
   /** How much better chosen must score than rejected; more than 0 in any case. */
   margin: number;
   ties: Ties;
-  /** Rejected answers of a pair; absent: one, and a pair for each distorted view. */
+  /** Rejected responses of a pair; absent: one, and a pair for each distorted view. */
   negatives?: number;
-  /** gap: how far below the chosen answer a rejected one may lie. */
+  /** gap: how far below the chosen response a rejected one may lie. */
   gap?: { low: number; high: number };
   /** gap: what becomes the weight of a pair. */
   weightBy?: 'gap';
-  /** Views whose answers are rejected; every view when absent. */
+  /** Views whose responses are rejected; every view when absent. */
   views?: readonly string[];
   /** Only responses with this label. */
   label?: string;
   /** Only responses that ended by themselves. */
   finishedOnly: boolean;
-  /** sft: where the answer comes from. */
+  /** sft: where the response comes from. */
   from: 'reference' | 'judge' | 'best';
   /** sft --from best: least score. */
   minScore?: number;

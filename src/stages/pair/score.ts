@@ -9,7 +9,7 @@ import { bestAndWorse, countedRuns, noRuns, type ScoredResponse } from './scores
 /**
  * chosen: first response with the highest sum. rejected: uniformly among those at least `margin` below.
  *   Source: findalexli/mllm-dpo eval_logp_for_ddp_self_sampled_llava8times.ipynb (sum of helpfulness, correctness
- *   and coherence, margin 2). Its code may pair two answers of the same text; only --faithful does.
+ *   and coherence, margin 2). Its code may pair two responses of the same text; only --faithful does.
  */
 export const score: Rule = (row, options) =>
   pairByScore('score', row, options, (worse) => {

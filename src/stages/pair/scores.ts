@@ -128,7 +128,7 @@ function clearlyWorse(scored: readonly ScoredResponse[], best: ScoredResponse, m
   return scored.filter(({ score }) => score <= best.score - margin + ROUNDING && score < best.score - ROUNDING);
 }
 
-/** The best of a record's graded answers and those clearly worse, or why there are no two such sides. */
+/** The best of a record's graded responses and those clearly worse, or why there are no two such sides. */
 export function bestAndWorse(
   row: Row,
   options: RuleOptions,

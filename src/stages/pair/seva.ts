@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SeVa: the answer to the clean image is chosen, the answer to a distorted one rejected; equal answers say nothing.
-//   Source: Zhu et al. 2024, section 3.2 and algorithm 1; several rejected answers: eq. 18.
+// SeVa: the response to the clean image is chosen, the response to a distorted one rejected; equal responses say nothing.
+//   Source: Zhu et al. 2024, section 3.2 and algorithm 1; several rejected responses: eq. 18.
 import type { Response } from '../../records/record.ts';
 import { type Picked, type Rule, type RuleOptions, usableResponses } from './rule.ts';
 
@@ -21,7 +21,7 @@ export const seva: Rule = ({ record }, options, left) => {
     : oneRecord(clean[0]!, distorted, options.negatives, options);
 };
 
-/** The jth answer to a view against the jth answer to the clean image. */
+/** The jth response to a view against the jth response to the clean image. */
 function onePairPerView(
   clean: Response[],
   distorted: Response[],
@@ -48,7 +48,7 @@ function onePairPerView(
   return picked;
 }
 
-/** One clean answer against up to `negatives` different ones, in the order of the views. */
+/** One clean response against up to `negatives` different ones, in the order of the views. */
 function oneRecord(chosen: Response, distorted: Response[], negatives: number, options: RuleOptions) {
   const rejected: Response[] = [];
   for (const response of distorted) {
@@ -72,7 +72,7 @@ function texts(chosen: string, rejected: string, options: RuleOptions) {
   return { chosen: published(chosen, options), rejected: published(rejected, options) };
 }
 
-/** The published code takes line breaks out of answers and puts nothing in their place. */
+/** The published code takes line breaks out of responses and puts nothing in their place. */
 function published(text: string, { faithful }: RuleOptions): string {
   return faithful ? text.replaceAll('</s>', '').replaceAll('\n', '') : text;
 }

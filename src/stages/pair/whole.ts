@@ -5,7 +5,7 @@ import type { RowResult } from '../../flow/stage.ts';
 import { randomStream } from '../../records/random.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import { type Limit, limitCandidates } from '../import/select.ts';
-import { LeanCounter, shortAnswer } from './lean.ts';
+import { ShortAnswerCounter, shortAnswer } from './short-answer-bias.ts';
 
 export interface WholeFilters {
   /** Leave out pairs until no short answer is chosen clearly more often than rejected. */
@@ -35,24 +35,24 @@ function without(result: RowResult, gone: ReadonlyMap<VprefRecord, string>): Row
   return records.length > 0 ? { ...result, records } : { ...result, records, dropped: gone.get(first)! };
 }
 
-/** Marks pairs that choose a leaning answer and reject another, as many as the lean is strong. */
+/** Marks pairs that choose a response of a bias and reject another, as many as the bias is strong. */
 function markSurplus(held: readonly RowResult[], seed: number, gone: Map<VprefRecord, string>): void {
   const pairs = held.flatMap(({ records }) => records).filter(({ chosen }) => chosen !== undefined);
-  // Each round evens out one answer; a pair of two leaning answers weighs on both, so leans are counted anew.
+  // Each round evens out one response; a pair of two such responses weighs on both, so they are counted again.
   for (;;) {
     const left = pairs.filter((pair) => !gone.has(pair));
-    const counter = new LeanCounter();
+    const counter = new ShortAnswerCounter();
     for (const pair of left) counter.add(pair);
-    const lean = counter.leans()[0];
-    if (lean === undefined) return;
+    const bias = counter.biases()[0];
+    if (bias === undefined) return;
     const candidates = left.filter(
       ({ chosen, rejected }) =>
-        shortAnswer(chosen!) === lean.answer && ![rejected!].flat().some((text) => shortAnswer(text) === lean.answer),
+        shortAnswer(chosen!) === bias.answer && ![rejected!].flat().some((text) => shortAnswer(text) === bias.answer),
     );
     if (candidates.length === 0) return;
     const keyed = candidates.map((pair) => ({ pair, key: randomStream(seed, pair.id, 'pair/balance').nextFloat() }));
     keyed.sort((a, b) => a.key - b.key);
-    for (const { pair } of keyed.slice(0, lean.chosen - lean.rejected)) gone.set(pair, 'balance');
+    for (const { pair } of keyed.slice(0, bias.chosen - bias.rejected)) gone.set(pair, 'balance');
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers from an OpenAI-compatible server: what is sent, what a whole answer is, and how often it is asked for.
+// Responses from an OpenAI-compatible server: what is sent, what a whole response is, and how often it is asked for.
 import type { Row } from '../../flow/stage.ts';
 import { cutAtStop, failed, withoutSecrets } from '../../http/attempt.ts';
 import {
@@ -13,16 +13,16 @@ import {
 } from '../../http/chat.ts';
 import { type HttpClient, MAX_RESPONSE_BYTES } from '../../http/client.ts';
 import { type Clock, type FlowControl, monotonicClock, type RunSignals, runSignals } from '../../http/flow.ts';
-import { type ModelFacts, modelFacts } from '../../http/model-facts.ts';
+import { type ModelInfo, modelInfo } from '../../http/model-info.ts';
 import { RefusedParameters } from '../../http/refused-parameters.ts';
 import { callWithRetries } from '../../http/retry.ts';
 import { RunError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import { headerSecrets, versionHint } from '../../records/server-url.ts';
-import type { DrawOptions } from './draw.ts';
+import type { SamplingParams } from './sampling-params.ts';
 
-/** How to draw; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
-export interface EndpointSampling extends Omit<DrawOptions, 'beams' | 'repetitionMaxPeriod'> {
+/** How to sample; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
+export interface EndpointSampling extends Omit<SamplingParams, 'numBeams' | 'repetitionMaxPeriod'> {
   model: string;
   seed: number;
   /** Ask for log-probabilities; they go into `endpoint_logps`. */
@@ -59,7 +59,7 @@ export class EndpointServer {
   readonly #url: string;
   readonly #headers: Record<string, string>;
   readonly #secrets: string[];
-  readonly #facts: ModelFacts;
+  readonly #info: ModelInfo;
   readonly #refused: RefusedParameters;
   readonly signals: RunSignals;
 
@@ -75,23 +75,27 @@ export class EndpointServer {
       ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
     };
     this.#secrets = headerSecrets(this.#headers);
-    this.#facts = modelFacts(sampling.model);
+    this.#info = modelInfo(sampling.model);
     this.#refused = new RefusedParameters(options.warn);
   }
 
-  /** Whether the server has refused a parameter, so that it did not draw by it. */
+  /** Whether the server has refused a parameter, so that it did not sample by it. */
   refuses(parameter: string): boolean {
     return this.#refused.has(parameter);
   }
 
-  /** n answers to one prompt. Servers that give fewer than were asked for are asked again for the rest. */
-  async choices(row: Row, messages: ChatMessage[], sampling: EndpointSampling, draw: { n: number; seed: number }) {
+  /** n responses to one prompt. Servers that give fewer than were asked for are asked again for the rest. */
+  async choices(row: Row, messages: ChatMessage[], sampling: EndpointSampling, wanted: { n: number; seed: number }) {
     const choices: ChatChoice[] = [];
-    while (choices.length < draw.n) {
-      const seed = (draw.seed + choices.length) % 2 ** 31;
-      const reply = await this.#call(row, messages, { ...chatParameters(sampling), n: draw.n - choices.length, seed });
+    while (choices.length < wanted.n) {
+      const seed = (wanted.seed + choices.length) % 2 ** 31;
+      const reply = await this.#call(row, messages, {
+        ...chatParameters(sampling),
+        n: wanted.n - choices.length,
+        seed,
+      });
       if (reply.choices.length === 0) throw new RunError(reply.outcome, reply.message ?? 'no answer');
-      choices.push(...reply.choices.slice(0, draw.n - choices.length).map((choice) => usable(choice, sampling)));
+      choices.push(...reply.choices.slice(0, wanted.n - choices.length).map((choice) => usable(choice, sampling)));
     }
     return choices;
   }
@@ -100,8 +104,8 @@ export class EndpointServer {
     const { baseUrl, client, flow, maxAttempts, maxDelayMs } = this.#options;
     const asked = chatBody(messages, {
       ...parameters,
-      maxTokensField: this.#facts.maxTokensField ?? 'max_tokens',
-      stop: this.#facts.stop ? parameters.stop : undefined,
+      maxTokensField: this.#info.maxTokensField ?? 'max_tokens',
+      stop: this.#info.stop ? parameters.stop : undefined,
     });
     const backoff = randomStream(this.#options.sampling.seed, row.record.id, 'backoff', String(parameters.seed));
     let last: ChatReply = { ...failed('transport', 'never sent'), choices: [] };
@@ -122,7 +126,7 @@ export class EndpointServer {
         nextFloat: backoff.nextFloat,
       },
     );
-    // A cut, empty or filtered answer is an answer: the response says how it ended.
+    // A cut, empty or filtered response counts too: it says how it ended.
     if (last.choices.length > 0 && attempt.outcome === last.outcome) return last;
     throw new RunError(attempt.outcome === 'ok' ? 'empty' : attempt.outcome, attempt.message ?? 'no answer');
   }
@@ -150,8 +154,8 @@ function bodyLimit({ n = 1, maxTokens = 0, logprobs }: ChatParameters): number {
 }
 
 /**
- * The answer as a response stores it. Throws RunError where there is none: no text, or an end that says it is not whole.
- * A server may leave in the blank that the template writes before an answer; the one is taken off, as the engine does.
+ * The response as a record stores it. Throws RunError where there is none: no text, or an end that says it is not whole.
+ * A server may leave in the blank that the template writes before a response; the one is taken off, as the engine does.
  */
 function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
   const end = endOf(choice);

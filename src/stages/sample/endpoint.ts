@@ -15,8 +15,8 @@ import { randomStream } from '../../records/random.ts';
 import type { Message, Response, VprefRecord } from '../../records/record.ts';
 import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../../records/view.ts';
 import { renderedImages } from '../augment/render.ts';
-import { recordDraw } from './draw.ts';
 import { type EndpointOptions, type EndpointSampling, EndpointServer } from './endpoint-server.ts';
+import { recordSamplingParams } from './sampling-params.ts';
 
 /** The flow of an endpoint run. */
 export function endpointFlow(concurrency: number): FlowControl {
@@ -101,7 +101,7 @@ class EndpointSampler {
       responses: [...(record.responses ?? []), ...responses],
       sampling: {
         model: sampling.model,
-        // What the server refused it did not draw by.
+        // What the server refused it did not sample by.
         ...(this.#server.refuses('temperature') ? {} : { temperature: sampling.temperature }),
         ...(this.#server.refuses('top_p') ? {} : { top_p: sampling.topP }),
         ...(this.#server.refuses('top_k') ? {} : { top_k: sampling.topK }),
@@ -122,7 +122,7 @@ class EndpointSampler {
     const messages = fillImages(spans, images);
     const first = messages[0]!;
     const seed = random.nextInt(2 ** 31);
-    const choices = await this.#server.choices(row, first, sampling, { n: sampling.n, seed });
+    const choices = await this.#server.choices(row, first, sampling, { n: sampling.numSamples, seed });
     const branches = choices.map((choice, index): Branch => {
       const branch: Branch = { view: view.name, index, messages: first, turns: [], logps: 0, seed };
       return answered(branch, choice);
@@ -179,7 +179,7 @@ function response(branch: Branch, sampling: EndpointSampling): Response {
   return made;
 }
 
-/** A server that does not say how an answer ended leaves it unsaid in the record too. */
+/** A server that does not say how a response ended leaves it unsaid in the record too. */
 function finishReason(choice: ChatChoice): Pick<Response, 'finish_reason'> {
   const end = endOf(choice);
   if (choice.refusal !== undefined || end === 'filtered') return { finish_reason: 'error' };
@@ -204,10 +204,14 @@ function wantedViews(row: Row, wanted: string): WantedView[] {
 
 /** The command line's parameters under the record's own sampling_params. */
 function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSampling {
-  const { beams, repetitionMaxPeriod: _, ...draw } = recordDraw(row, { ...sampling, beams: 1, repetitionMaxPeriod: 0 });
-  if (beams > 1)
-    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(beams));
-  return { ...sampling, ...draw };
+  const {
+    numBeams,
+    repetitionMaxPeriod: _,
+    ...params
+  } = recordSamplingParams(row, { ...sampling, numBeams: 1, repetitionMaxPeriod: 0 });
+  if (numBeams > 1)
+    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(numBeams));
+  return { ...sampling, ...params };
 }
 
 /** Image slots filled in order. */

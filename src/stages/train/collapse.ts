@@ -16,7 +16,7 @@ export interface CollapseWarning {
 
 /** Pairs that a judgement rests on: enough for the means to be steady at batch 16 and up. */
 const WINDOW = 256;
-/** A chosen reward this far below 0 has lost beta^-1 nats per answer against the reference. */
+/** A chosen reward this far below 0 has lost beta^-1 nats per response against the reference. */
 const CHOSEN_REWARD_FLOOR = -1;
 /** Correlation of margin and length difference from which length explains most of what is learnt (r^2 > 0.64). */
 const LENGTH_CORRELATION = 0.8;

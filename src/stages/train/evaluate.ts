@@ -67,7 +67,7 @@ async function scoreAll(
   return all;
 }
 
-/** KTO's: the mean log-ratio of answers to another prompt, that of the next row, over all held-out rows; at least 0. */
+/** KTO's: the mean log-ratio of responses to another prompt, that of the next row, over all held-out rows; at least 0. */
 async function referencePoint(trainer: TrainerEngine, options: EvaluateOptions): Promise<number | undefined> {
   const { numRows, load } = options;
   const mismatched = async (number: number): Promise<TrainRow> => {

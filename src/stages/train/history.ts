@@ -15,7 +15,7 @@ export const metricDirections = {
 
 export type EvalMetric = keyof typeof metricDirections;
 
-/** Metrics of the held-out rows; those of rejected answers only where a loss has them. */
+/** Metrics of the held-out rows; those of rejected responses only where a loss has them. */
 export type EvalMetrics = { 'eval/loss': number } & Partial<Record<EvalMetric, number>>;
 
 export interface Evaluated {

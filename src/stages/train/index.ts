@@ -1,95 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // The training run: rows in, one metric row a step out, checkpoints on the way.
 import { mkdir } from 'node:fs/promises';
-import type { LossNeeds, StepResult, TrainerEngine, TrainerSettings, TrainRow } from '../../engine/train-requests.ts';
+import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { RunError, UsageError } from '../../records/error.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
-import { CollapseWatch } from './collapse.ts';
-import { type Cost, CostCount } from './cost.ts';
+import { CostCount } from './cost.ts';
 import { evaluate } from './evaluate.ts';
 import { firstRewardsWarning } from './first-rewards.ts';
 import { HeldOut } from './held-out.ts';
-import { type EvalMetric, EvaluationHistory } from './history.ts';
+import { EvaluationHistory } from './history.ts';
 import type { MeasuredRows } from './measure.ts';
 import { planMemory } from './memory.ts';
-import {
-  type EndRow,
-  type MetricRow,
-  pairRewards,
-  preferenceMetrics,
-  type RowFigures,
-  rowFigures,
-  type TrainOutput,
-  type WarningRow,
-} from './metrics.ts';
+import type { EndRow, RowFigures, TrainOutput, WarningRow } from './metrics.ts';
+import type { TrainOptions } from './options.ts';
 import { rowsOfRank, stepRows, trainingLength } from './order.ts';
-import { computeReference, everyRanks } from './reference.ts';
+import { computeReference } from './reference.ts';
 import { prepareTrainRow, referenceSums } from './rows.ts';
 import { identityDigest, recordsDigest, renderingSettings, runIdentity } from './run-identity.ts';
 import { Samples } from './samples.ts';
-
-/** Where a run is. */
-export type TrainProgress =
-  | { phase: 'reference'; done: number; total: number }
-  | { phase: 'steps'; done: number; total: number; row: MetricRow };
-
-export interface HeldOutInput {
-  rows: Row[];
-  /** Steps between two evaluations; absent: an epoch's. */
-  every?: number | undefined;
-  /** Evaluations without gain that end the run; 0: none do. */
-  patience: number;
-  /** What says which state the run ends in; absent without patience: the last. */
-  metric?: EvalMetric | undefined;
-}
-
-export interface SampleInput {
-  /** Prompts that the model of the moment answers. */
-  rows: Row[];
-  /** Steps between two rounds of answers; absent: an epoch's. */
-  every?: number | undefined;
-}
-
-/** What came of a run that was not stopped. */
-export interface TrainEnd extends Cost {
-  ranks: number;
-  /** Of the rank with the most. */
-  peakBytes: number;
-  end: EndRow | undefined;
-}
-
-export interface TrainOptions {
-  /** Output directory: the adapter at its top when the run is whole, checkpoints below. */
-  dir: string;
-  settings: TrainerSettings;
-  batchSize: number;
-  shuffle: boolean;
-  saveEvery: number;
-  keepCheckpoints: number;
-  resume: boolean;
-  lossOn: 'last' | 'all';
-  /** Fingerprint of the adapter that training started from. */
-  initAdapter?: string;
-  /** Whether the model before the first step is the one that the stored sums say: rewards are 0 then. */
-  startsAtReference: boolean;
-  /** Rows that are not trained on, and what is done with their metrics. */
-  heldOut?: HeldOutInput | undefined;
-  /** Answered while training, into DIR/samples.ndjson. */
-  samples?: SampleInput | undefined;
-  /** File for the first step's gradients; the run ends after writing it when there are no steps to do. */
-  saveGradients?: string | undefined;
-  stop: AbortSignal;
-  /** What stopped the run, as a number above 0: of several ranks the largest is what train() returns. */
-  stopCode?(): number;
-  note(message: string): void;
-  warn(message: string): void;
-  /** Called once: the step whose state the run starts in, and whether that state has been evaluated. */
-  onStart?(step: number, hasEvaluated: boolean): void;
-  onEnd?(end: TrainEnd): void;
-  onProgress(progress: TrainProgress): void;
-}
+import { steps } from './steps.ts';
 
 /**
  * Trains on `rows` until the last step or `stop` of any rank. On stop the state is saved and the generator ends, returning the stop code; else 0.
@@ -261,76 +192,6 @@ function endNote({ step, stop_reason, best_step, best_metric, best_value, kept_s
   return `${stopped}best by ${best_metric}: step ${best_step} (${best_value.toPrecision(4)}); ${dir} holds step ${kept_step}${last}`;
 }
 
-interface Stepping {
-  /** The stop code that all ranks agree on, 0 for going on. */
-  isStopped(): Promise<number>;
-  save(): Promise<void>;
-  stepsPerEpoch: number;
-  /** Looks at the rewards before any update. */
-  checkFirst(figures: RowFigures[]): void;
-  costs: CostCount;
-  heldOut: HeldOut | undefined;
-  samples: Samples | undefined;
-  /** Rows of what was warned of since the last row; `warn` adds one. */
-  warnings: WarningRow[];
-  warn(name: string, message: string): void;
-}
-
-// Steps until the last one, or until a rank is asked to stop; a step under way then is given up. Returns the stop code.
-async function* steps(
-  trainer: TrainerEngine,
-  load: (step: number) => Promise<TrainRow[]>,
-  { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, samples, warnings, warn }: Stepping,
-  {
-    settings: {
-      lossOptions: { beta },
-      totalSteps,
-    },
-    stop,
-    saveEvery,
-    onProgress,
-  }: TrainOptions,
-): AsyncGenerator<TrainOutput, number> {
-  const watch = new CollapseWatch();
-  let next = trainer.stepsDone < totalSteps ? load(trainer.stepsDone) : undefined;
-  next?.catch(() => undefined);
-  while (true) {
-    if (heldOut?.isDue(trainer.stepsDone)) {
-      const row = await heldOut.run(trainer);
-      if (row === undefined) return Math.max(1, await isStopped());
-      if (trainer.rank === 0) yield row;
-    }
-    if (trainer.rank === 0) yield* warnings.splice(0);
-    if (samples?.isDue(trainer.stepsDone, heldOut?.history.isOver === true) && !(await samples.run(trainer)))
-      return Math.max(1, await isStopped());
-    if (saveEvery > 0 && trainer.stepsDone > 0 && trainer.stepsDone % saveEvery === 0) await save();
-    if (trainer.stepsDone >= totalSteps || heldOut?.history.isOver) return 0;
-    const asked = await isStopped();
-    if (asked > 0) return asked;
-    const started = performance.now();
-    const batch = await next!;
-    // The rows of the next step are made ready while this one computes.
-    next = trainer.stepsDone + 1 < totalSteps ? load(trainer.stepsDone + 1) : undefined;
-    next?.catch(() => undefined);
-    const result = await trainer.step(batch, stop).catch((cause: unknown) => {
-      if (cause instanceof RunError && cause.code === 'cancelled') return undefined;
-      throw cause;
-    });
-    if (result === undefined) return Math.max(1, await isStopped());
-    const figures = await everyRanks(trainer, rowFigures(batch, result.rows));
-    costs.step(figures.length, result.numTokens);
-    if (trainer.stepsDone === 1) checkFirst(figures);
-    heldOut?.history.stepped(preferenceMetrics(figures, beta)['rewards/accuracies']);
-    if (trainer.rank === 0) {
-      const seconds = (performance.now() - started) / 1000;
-      const row = metricRow(figures, result, trainer, beta, stepsPerEpoch, seconds);
-      for (const { name, message } of watch.observe(pairRewards(figures, beta))) warn(name, message);
-      onProgress({ phase: 'steps', done: trainer.stepsDone, total: totalSteps, row });
-      yield row;
-    }
-  }
-}
-
 // Ranks on machines that see different files would train one model on two data sets.
 async function checkSameRun(trainer: TrainerEngine, digest: string): Promise<void> {
   const all = await trainer.exchange(digest);
@@ -339,26 +200,4 @@ async function checkSameRun(trainer: TrainerEngine, digest: string): Promise<voi
     throw trainer.rank === 0
       ? new UsageError(`expected the same records, model and settings on every rank, got others on rank ${other}`)
       : new RunError('peer', 'ranks differ');
-}
-
-function metricRow(
-  rows: readonly RowFigures[],
-  result: StepResult,
-  trainer: TrainerEngine,
-  beta: number,
-  stepsPerEpoch: number,
-  seconds: number,
-): MetricRow {
-  return {
-    step: trainer.stepsDone,
-    epoch: trainer.stepsDone / stepsPerEpoch,
-    loss: result.loss,
-    ...preferenceMetrics(rows, beta),
-    ...(result.rewardMean !== undefined && { delta: result.rewardMean }),
-    grad_norm: result.gradNorm,
-    learning_rate: result.learningRate,
-    tokens_per_second: result.numTokens / seconds,
-    pairs_per_second: rows.length / seconds,
-    peak_memory_bytes: trainer.peakBytes(),
-  };
 }

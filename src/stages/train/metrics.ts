@@ -63,7 +63,7 @@ export function rowFigures(rows: readonly TrainRow[], sums: readonly RowSums[]):
   }));
 }
 
-/** The pairs of a step: beta x (policy - reference) of the chosen and, averaged, of the rejected answers. Reference-free losses count from 0. */
+/** The pairs of a step: beta x (policy - reference) of the chosen and, averaged, of the rejected responses. Reference-free losses count from 0. */
 export function pairRewards(rows: readonly RowFigures[], beta: number): PairReward[] {
   return rows.flatMap((row) => {
     if (row.numRejected === 0) return [];
@@ -90,7 +90,7 @@ function accuracy(rows: readonly RowFigures[]): number {
   );
 }
 
-/** Reward and log-probability figures of the pairs of a step; the log-probability of its answers where there are none. */
+/** Reward and log-probability figures of the pairs of a step; the log-probability of its responses where there are none. */
 export function preferenceMetrics(rows: readonly RowFigures[], beta: number): Partial<MetricRow> {
   const withRejected = rows.filter(({ numRejected }) => numRejected > 0);
   const chosenLogps = mean((withRejected.length > 0 ? withRejected : rows).map(({ policy }) => policy[0]!));

@@ -21,7 +21,7 @@ export interface ReferenceSource {
 
 /**
  * Whether a record's stored sums are those of its texts, as far as can be told: false for a `ref` of 0.1, which says nothing of them. Throws RecordError
- * naming what differs: model, adapter, dtype, prompt, answer, pixels, images; or that nothing says what computed the sums.
+ * naming what differs: model, adapter, dtype, prompt, response, pixels, images; or that nothing says what computed the sums.
  */
 export async function checkReference(
   row: Row,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a preference or single-answer record to the trainer's row: one prefix tree with the branches that the loss reads.
+// From a preference or single-response record to the trainer's row: one prefix tree with the branches that the loss reads.
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext, PreparedPrompt, RecordPlan } from '../../model/context.ts';
-import { answerIds, loadImages, preparePrompt, writtenTurns } from '../../model/prompt.ts';
+import { loadImages, preparePrompt, responseTokenIds, writtenTurns } from '../../model/prompt.ts';
 import { planRecord } from '../../model/record-plan.ts';
 import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
@@ -56,7 +56,7 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   const ref = referenceSums(row, options.needs);
   const shared = ref === undefined ? base : { ...base, ref };
   if (!asPair) {
-    const segments = answerSegments(row, turns, prepared, plan, options, context);
+    const segments = responseSegments(row, turns, prepared, plan, options, context);
     return { ...shared, segments, images: prepared.images, numRejected: 0, numRejectedImages: 0 };
   }
   const rejected = rejectedTexts(row);
@@ -116,18 +116,18 @@ function tree(
   const root = {
     parent: -1,
     ids: prepared.promptIds,
-    images: prepared.images.map((_: ImageInput, index: number) => firstImage + index),
+    images: Int32Array.from(prepared.images, (_: ImageInput, index: number) => firstImage + index),
     branch: -1,
   };
   const branches = texts.map((text, index): TrainSegment => {
-    const ids = answerIds(prepared, { text }, context, index === 0 ? 'chosen' : 'rejected');
-    return { parent: at, ids, images: [], branch: firstBranch + index };
+    const ids = responseTokenIds(prepared, { text }, context, index === 0 ? 'chosen' : 'rejected');
+    return { parent: at, ids, images: new Int32Array(), branch: firstBranch + index };
   });
   return [root, ...branches];
 }
 
-// One answer; with --loss-on all the earlier assistant turns are targets too, so the whole dialogue is one segment behind its first tokens.
-function answerSegments(
+// One response; with --loss-on all the earlier assistant turns are targets too, so the whole dialogue is one segment behind its first tokens.
+function responseSegments(
   row: Row,
   turns: readonly Turn[],
   prepared: PreparedPrompt,
@@ -141,22 +141,22 @@ function answerSegments(
   if (options.lossOn === 'last' || !turns.some(({ role }) => role === 'assistant')) return segments;
   const scored = scoredTurns(row, turns, prepared, plan, context);
   const split = scored.indexOf(1);
-  const [root, answer] = segments as [TrainSegment, TrainSegment];
+  const [root, last] = segments as [TrainSegment, TrainSegment];
   const isImage = (id: number) => id === context.vision?.tokens.id;
   if (root.ids.subarray(split).some(isImage))
     throw new RecordError(row, 'prompt', 'images before the first assistant turn (--loss-on all)', 'an image after it');
-  const ids = new Int32Array(root.ids.length - split + answer.ids.length);
+  const ids = new Int32Array(root.ids.length - split + last.ids.length);
   ids.set(root.ids.subarray(split));
-  ids.set(answer.ids, root.ids.length - split);
+  ids.set(last.ids, root.ids.length - split);
   const mask = new Uint8Array(ids.length).fill(1);
   mask.set(scored.subarray(split));
   return [
     { ...root, ids: root.ids.slice(0, split) },
-    { ...answer, ids, scored: mask },
+    { ...last, ids, scored: mask },
   ];
 }
 
-// Which expanded prompt ids belong to the answers of earlier assistant turns: between the ids of the text up to the turn and of the text with it.
+// Which expanded prompt ids belong to the responses of earlier assistant turns: between the ids of the text up to the turn and of the text with it.
 function scoredTurns(
   row: Row,
   turns: readonly Turn[],
@@ -173,8 +173,8 @@ function scoredTurns(
     const numImages = before.flatMap(({ content }) => content).filter(({ type }) => type === 'image').length;
     const start = promptIds(before, numImages, plan.template, context.tokenizer, image);
     const text = turn.content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-    const answer = responseIds(start, text, context.tokenizer, image, { end: false });
-    const ids = [...start.ids, ...answer];
+    const own = responseIds(start, text, context.tokenizer, image, { end: false });
+    const ids = [...start.ids, ...own];
     if (!ids.every((id, place) => prepared.prompt.ids[place] === id))
       throw new RecordError(
         row,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers of the moment: what the model being trained says to prompts of their own, as rows of one file, so that a run can be read over its steps.
+// Responses of the moment: what the model being trained says to prompts of their own, as rows of one file, so that a run can be read over its steps.
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';
@@ -11,7 +11,7 @@ import { sample } from '../sample.ts';
 import { rowsOfRank } from './order.ts';
 import { everyRanks, failedToWrite } from './reference.ts';
 
-/** One answer; `image`: the first of the prompt. */
+/** One response; `image`: the first of the prompt. */
 export interface SampleRow {
   step: number;
   id: string;
@@ -39,13 +39,13 @@ const MAX_NEW_TOKENS = 256;
 
 /** Greedy, but for what a record's sampling_params say. */
 const GREEDY = {
-  n: 1,
+  numSamples: 1,
   temperature: 0,
   topP: 1,
   topK: 0,
   maxNewTokens: MAX_NEW_TOKENS,
   stop: [],
-  beams: 1,
+  numBeams: 1,
   repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,
@@ -107,7 +107,7 @@ export class Samples {
     return responses;
   }
 
-  // The text of every step up to `last` that has an answer to each prompt.
+  // The text of every step up to `last` that has a response to each prompt.
   async #wholeSteps(last: number): Promise<Map<number, string>> {
     const text = await readFile(this.#path, 'utf8').catch(() => '');
     const steps = new Map<number, string[]>();

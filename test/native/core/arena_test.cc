@@ -35,7 +35,7 @@ TEST(Arena, TooSmallAPlanIsAnError) {
   }
 }
 
-TEST(Measure, CountsWhatIsAskedForAndTouchesNothing) {
+TEST(Measure, CountsAllocationsWithoutTouchingMemory) {
   Context ctx(Device::cpu);
   Arena arena(Device::cpu, 128);
   const Tensor before = arena.tensor(DType::u8, {4});
@@ -64,7 +64,7 @@ TEST(Measure, CountsWhatIsAskedForAndTouchesNothing) {
   EXPECT_EQ(arena.peak(), 64u);
 }
 
-TEST(Measure, AnErrorEndsItToo) {
+TEST(Measure, MeasuringEndsAfterAnErrorToo) {
   Context ctx(Device::cpu);
   Arena arena(Device::cpu, 64);
   try {

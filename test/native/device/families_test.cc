@@ -106,12 +106,36 @@ TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
   o.batch_tokens = 256;
   o.kv_tokens = 512;
   own.expect_logps(o, "logps", kTolerance, kRows);
-  o.adapter_dirs = {own.dir + "/adapter"};
+  o.adapter_dirs = {own.adapter()};
   own.expect_logps(o, "adapter_logps", kTolerance, kRows);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::Values("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
-                         [](const auto& param) { return std::string(param.param); });
+// Decoding replays recorded launches, for prompts whose pictures have other crops and positions than those recorded.
+TEST_P(DeviceVlm, SampledIdsAreTheCpus) {
+  const golden::OwnVlm own(GetParam());
+  std::vector<GenerateRequest> requests;
+  for (const ScoreRequest& r : own.requests(2)) {
+    requests.push_back({.prompt = r.segments[0].token_ids, .images = r.images, .max_new_tokens = 6});
+    requests.back().num_branches = 2;
+  }
+  std::vector<std::vector<int32_t>> ids[2];
+  for (const Device device : {Device::cpu, Device::cuda}) {
+    EngineOptions o = own.options();
+    o.device = device;
+    o.batch_tokens = 256;
+    o.kv_tokens = 512;
+    Engine engine(o);
+    // One after the other: the second replays what the first recorded.
+    for (const GenerateRequest& request : requests) {
+      const std::vector<GenerateResult> results = golden::generate(engine, {request});
+      for (const GeneratedBranch& branch : results[0].branches) ids[device == Device::cuda].push_back(branch.token_ids);
+    }
+  }
+  EXPECT_EQ(ids[0], ids[1]);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::ValuesIn(golden::kOwnVlm),
+                         [](const auto& param) { return golden::own_vlm_name(param.param); });
 
 // Rows that the decoder adds after its first layers: in one pass, and in pieces that end inside a picture.
 class DevicePlanes : public OnDevice<int> {};

@@ -107,8 +107,8 @@ TEST_F(LargeTest, KeysAndValues) {
     const AttentionPlan plan{{{0, 1, 0, 1, true}, {1, int32_t(kQueries) - 1, 0, 1, true}}, {{begin, int32_t(kKeys)}}};
     const Tensor out = make(DType::bf16, {kQueries, kHeads, kSize}), lse = make(DType::f32, {kQueries, kHeads}),
                  dq = make(DType::bf16, {kQueries, kHeads, kSize});
-    attention(ctx, q, k, v, plan, 0.088f, out, &lse);
-    attention_backward(ctx, dout, q, k, v, out, lse, plan, 0.088f, dq, dk, dv);
+    attention(ctx, {q, k, v}, plan, 0.088f, {out, lse});
+    attention_backward(ctx, dout, {q, k, v}, {out, lse}, plan, 0.088f, {dq, dk, dv});
     results[end] = {bits(out, 0, out.numel()), bits(dq, 0, dq.numel()), bits(dk, begin * kWidth, kKeys * kWidth),
                     bits(dv, begin * kWidth, kKeys * kWidth)};
     EXPECT_NE(results[end][2], std::vector<uint16_t>(size_t(kKeys * kWidth), 0));

@@ -85,7 +85,7 @@ std::vector<int32_t> counted(int64_t count, int32_t first = 0) {
 void add_rows(StepRows& step, std::span<const int32_t> ids, int32_t position, std::span<const KvRange> ranges,
               std::span<const int32_t> wanted) {
   for (size_t i = 0; i < ids.size(); ++i) step.positions.add(position + int32_t(i));
-  step.add_segment(ids, ranges, wanted);
+  step.add_segment(ids, ranges, wanted, -1);
 }
 
 // One segment of which the last `wanted` rows are read.

@@ -197,7 +197,7 @@ TEST_F(DeviceRequests, SamplesEqualTheCpus) {
     r.temperature = 0.8f;
     r.top_p = 0.9f;
     r.seed = 11;
-    r.num_branches = 2;
+    r.num_samples = 2;
     requests.push_back(std::move(r));
   }
   Engine cpu(golden::options("tiny-mha")), cuda(options("tiny-mha"));
@@ -286,7 +286,7 @@ std::vector<GenerateRequest> uneven_requests(const Cases& cases, int32_t tokens)
     r.top_p = i == 1 ? 0.8f : 1.0f;
     r.top_k = i == 3 ? 20 : 0;
     r.seed = 5 + uint64_t(i);
-    r.num_branches = i == 2 ? 1 : 2;
+    r.num_samples = i == 2 ? 1 : 2;
     r.eos_token_ids = {int32_t(40 + i), int32_t(140 + i), int32_t(240 + i)};  // now and then one is drawn
     requests.push_back(std::move(r));
   }
@@ -338,7 +338,7 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       run(two);
       run(alone);
       GenerateRequest many = cases.generate_request(0, kLongDecode);
-      many.num_branches = int32_t(o.kv_tokens) / (kLongDecode - 1);
+      many.num_samples = int32_t(o.kv_tokens) / (kLongDecode - 1);
       for (int32_t id = 0; id < engine.facts().vocab_size; ++id) many.eos_token_ids.push_back(id);  // each ends at once
       run({many});
       run(alone);

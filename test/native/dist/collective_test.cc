@@ -171,7 +171,7 @@ TEST(CollectiveRanks, ANoticeReachesTheOthersWithinItsPhase) {
   w.barrier();
 }
 
-TEST(Mpi, WhatIsMissingIsSaid) {
+TEST(Mpi, MissingPartsAreNamed) {
   if (num_ranks() > 1) GTEST_SKIP() << "MPI is there";
   const char* folder = "/nowhere";
   try {

@@ -56,7 +56,7 @@ class Graphs : public testing::Test {
 };
 
 // A replay runs the same kernels on whatever stands at their addresses now, in the order of the queue.
-TEST_F(Graphs, ReplaysReadWhatStandsThere) {
+TEST_F(Graphs, ReplaysReadTheCurrentContentsOfTheirInputs) {
   const Tensor x = vector(0), sum = vector(0), copy = vector(0);
   float expected = 0;
   for (int i = 1; i <= 6; ++i) {
@@ -97,7 +97,7 @@ TEST_F(Graphs, AForgottenItemIsFound) {
 }
 
 // A record would repeat none of these; a step that does them is a fault in the engine and says which.
-TEST_F(Graphs, WhatARecordCannotRepeatIsAnError) {
+TEST_F(Graphs, WorkThatAGraphCannotReplayIsAnError) {
   const Tensor x = vector(1), sum = vector(0);
   Download download(Device::cuda);
   float host = 0;
@@ -123,7 +123,7 @@ TEST_F(Graphs, WhatARecordCannotRepeatIsAnError) {
 }
 
 // What the driver refuses runs as it is, then and from then on.
-TEST_F(Graphs, WhatTheDriverRefusesRunsAsItIs) {
+TEST_F(Graphs, StepsRunWithoutAGraphWhereTheDriverRefusesCapture) {
   const Tensor x = vector(1), sum = vector(0);
   for (int i = 0; i < 4; ++i)
     graphs.run(ctx, {1}, [&] {
@@ -149,7 +149,7 @@ TEST_F(Graphs, OnlyTheLastUsedAreKept) {
   EXPECT_EQ(first(sum), float(graphs.counts().steps));
 }
 
-TEST_F(Graphs, TheStandInForbidsWhatCudaForbids) {
+TEST_F(Graphs, EmulatedCaptureRefusesWhatCudaRefuses) {
   cudaStream_t stream = nullptr;
   cudaGraph_t graph = nullptr;
   EXPECT_EQ(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal),
@@ -188,7 +188,7 @@ TEST_F(Graphs, TheStandInForbidsWhatCudaForbids) {
   EXPECT_EQ(first(x), 1.0f);
 }
 
-TEST(GraphsOnTheCpu, NothingIsRecorded) {
+TEST(GraphsOnTheCpu, NothingIsCaptured) {
   Context ctx(Device::cpu);
   LaunchGraphs graphs(Device::cpu, true);
   int runs = 0;

@@ -100,9 +100,9 @@ std::vector<Named> cases() {
        [](Operands& o, DType type, int64_t d) {
          const Tensor x = o.tensor(type, t, d), delta = o.tensor(type, t, d), w = o.vector(type, d),
                       y = o.tensor(type, t, d), rstd = o.vector(DType::f32, t);
-         add_rms_norm(o.ctx, x, delta, w, 1e-5f, x, y, &rstd);
+         add_rms_norm(o.ctx, {x, delta, x}, w, 1e-5f, y, &rstd);
          const Tensor dy = o.tensor(type, t, d), dx = o.tensor(type, t, d);
-         rms_norm_backward(o.ctx, dy, x, w, rstd, dx, true, nullptr);
+         rms_norm_backward(o.ctx, dy, {x, w, rstd}, dx, true, nullptr);
          return o.bytes(x) + o.bytes(y) + o.bytes(rstd) + o.bytes(dx);
        }},
       {"layer_norm",
@@ -112,7 +112,7 @@ std::vector<Named> cases() {
          const Tensor flat = o.vector(DType::f32, 2 * t), stats(flat.data, DType::f32, {t, 2});
          layer_norm(o.ctx, x, w, b, 1e-5f, y, &stats);
          const Tensor dy = o.tensor(type, t, d), dx = o.tensor(type, t, d);
-         layer_norm_backward(o.ctx, dy, x, w, stats, dx, false, nullptr, nullptr);
+         layer_norm_backward(o.ctx, dy, {x, w, stats}, dx, false, nullptr, nullptr);
          return o.bytes(y) + o.bytes(flat) + o.bytes(dx);
        }},
       {"swiglu",
@@ -264,15 +264,15 @@ TEST(Paths, RowsLongerThanTheRegisters) {
   };
   layer_norm(ctx, x, w, b, 0.0f, y, &stats);
   expect(y, -1.5f, 2.5f, "layer_norm");
-  layer_norm_backward(ctx, g, x, w, stats, dx, /*accumulate=*/true, nullptr,
+  layer_norm_backward(ctx, g, {x, w, stats}, dx, /*accumulate=*/true, nullptr,
                       nullptr);  // dy is affine in x: no gradient but what was there
   expect(dx, 1.0f, 1.0f, "layer_norm_backward");
   rms_norm(ctx, x, w, 0.0f, y, &rstd);
   const float r = 1.0f / std::sqrt(5.0f);
   expect(y, -2 * r, 6 * r, "rms_norm");
-  rms_norm_backward(ctx, g, x, w, rstd, dx, /*accumulate=*/true, nullptr);
+  rms_norm_backward(ctx, g, {x, w, rstd}, dx, /*accumulate=*/true, nullptr);
   expect(dx, 1.0f, 1.0f, "rms_norm_backward");
-  add_rms_norm(ctx, x, g, w, 0.0f, x, y, nullptr);
+  add_rms_norm(ctx, {x, g, x}, w, 0.0f, y, nullptr);
   expect(x, -2.0f, 6.0f, "residual");
   expect(y, -2 * r, 6 * r, "add_rms_norm");
 }
@@ -287,9 +287,9 @@ TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
     linear(even.ctx, x, w, nullptr, y);
     const uint64_t linears = fiber::launches() - before;
     if (x.dtype == w.dtype) {
-      gemm(even.ctx, x, false, w, true, y, 0.5f, 1.0f);
+      gemm(even.ctx, x, transposed(w), y, 0.5f, 1.0f);
       EXPECT_EQ(fiber::launches() - before, 2 * linears) << "gemm";
-      EXPECT_EQ(cuda::takes_few_rows(x, false, w, true), linears == 1);
+      EXPECT_EQ(cuda::takes_few_rows(x, transposed(w)), linears == 1);
     }
     return linears;
   };
@@ -310,11 +310,11 @@ TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
   const Tensor y = even.tensor(DType::f32, 16, n), z = even.tensor(DType::f32, 16, n),
                b = even.tensor(DType::bf16, 72, n), c = even.tensor(DType::bf16, 72, 16);
   const uint64_t before = fiber::launches();
-  gemm(even.ctx, x, false, b, false, y);
-  gemm(even.ctx, c, true, w, true, y);
-  cuda::gemm_cublaslt(even.ctx, x, false, w, true, y, 0.5f);
+  gemm(even.ctx, x, b, y);
+  gemm(even.ctx, transposed(c), transposed(w), y);
+  cuda::gemm_cublaslt(even.ctx, x, transposed(w), y, 0.5f);
   EXPECT_EQ(fiber::launches(), before);
-  gemm(even.ctx, x, false, w, true, z, 0.5f);
+  gemm(even.ctx, x, transposed(w), z, 0.5f);
   std::vector<float> library(static_cast<size_t>(n)), own(static_cast<size_t>(n));
   for (int64_t row : {0, 15}) {
     copy_to_host(even.ctx, library.data(), y.rows(row, 1).data, size_t(n) * 4);
@@ -331,7 +331,7 @@ TEST(Paths, TheOrderOfWarpsChangesNoProductOfFewRows) {
       Operands o(8, 0);
       const Tensor x = o.tensor(DType::bf16, t, 2008), w = o.tensor(DType::bf16, 130, 2008),
                    y = o.tensor(DType::f32, t, 130);
-      gemm(o.ctx, x, false, w, true, y, 2.0f, 1.0f);
+      gemm(o.ctx, x, transposed(w), y, 2.0f, 1.0f);
       if (expected.empty()) expected = o.bytes(y);
       EXPECT_EQ(o.bytes(y), expected) << t << " rows, seed " << seed;
     }

@@ -67,7 +67,7 @@ TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
   EXPECT_EQ(refused([](auto& r) { r.prompt.erase(r.prompt.begin() + 5); }), "request");  // one image row short
   EXPECT_EQ(refused([](auto& r) { r.prompt.resize(512, 5); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.max_new_tokens = 0; }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.num_branches = 0; }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.num_samples = 0; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.top_p = 0; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.top_k = -1; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.temperature = std::nanf(""); }), "request");
@@ -115,7 +115,7 @@ TEST_F(EngineTest, CancelWaitingAndRunning) {
 
   GenerateRequest endless = request(400);
   endless.eos_token_ids = {100000};
-  endless.num_branches = 8;
+  endless.num_samples = 8;
   endless.temperature = 1;
   const auto second = engine.generate(endless, [&](auto o) { running.set_value(std::move(o)); });
   engine.cancel(second);
@@ -123,7 +123,7 @@ TEST_F(EngineTest, CancelWaitingAndRunning) {
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
 
-TEST_F(EngineTest, PacedItComputesOnlyWhileItAdvances) {
+TEST_F(EngineTest, PacedEngineComputesOnlyDuringAdvance) {
   Engine engine(golden::options("tiny-mha"));
   const auto advance = [&] {
     std::promise<void> paused;

@@ -37,7 +37,7 @@ struct TinyFamily {
   std::vector<std::string> ids;  // prompts with one image whose crops are in the golden
 };
 
-constexpr Normalisation kHalf = {1.0 / 255.0, {0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}};
+constexpr Normalisation kHalf = golden::kHalfNormalisation;
 
 class Families : public testing::TestWithParam<TinyFamily> {
  protected:
@@ -68,7 +68,7 @@ class Families : public testing::TestWithParam<TinyFamily> {
   }
 };
 
-TEST_P(Families, RowsOfImagesAreTransformers) {
+TEST_P(Families, ImageRowsEqualTransformers) {
   Context ctx(Device::cpu, 1);
   Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   model.prepare(ctx);
@@ -98,7 +98,7 @@ TEST_P(Families, RowsOfImagesAreTransformers) {
 }
 
 // Of every prompt of every row that has three axes: several images, images in later turns, none.
-TEST_P(Families, PositionsAreTransformers) {
+TEST_P(Families, PositionsEqualTransformers) {
   const Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   if (model.config.text.num_position_axes == 1) GTEST_SKIP() << "rows count on";
   const int32_t patch = GetParam().name == "qwen3_vl" ? 16 : 14;
@@ -124,7 +124,7 @@ TEST_P(Families, PositionsAreTransformers) {
   }
 }
 
-TEST_P(Families, LogProbabilitiesAreTransformers) {
+TEST_P(Families, LogProbabilitiesEqualTransformers) {
   Engine engine(options());
   for (const std::string& id : GetParam().ids) {
     const Prompt p = prompt(id);
@@ -134,7 +134,7 @@ TEST_P(Families, LogProbabilitiesAreTransformers) {
   }
 }
 
-TEST_P(Families, LogitsAreTransformers) {
+TEST_P(Families, LogitsEqualTransformers) {
   Context ctx(Device::cpu, 1);
   Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   model.prepare(ctx);
@@ -161,7 +161,7 @@ TEST_P(Families, LogitsAreTransformers) {
 }
 
 // The connector's backward against differences of its forward, a few elements of each part.
-TEST_P(Families, ConnectorsGradientIsItsSlope) {
+TEST_P(Families, ConnectorGradientsEqualFiniteDifferences) {
   Context ctx(Device::cpu, 1);
   Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   model.prepare(ctx);
@@ -213,21 +213,22 @@ TEST_P(Families, ConnectorsGradientIsItsSlope) {
   }
 }
 
-// Of scripts/goldens/qwen_vl.py: odd grids, one line of patches, pictures and sequences larger than every window, and
-// an adapter on every linear layer of tower, merger and decoder.
+// Of scripts/goldens/{qwen_vl,tile_families}.py: odd grids, one line of patches, pictures and sequences larger than
+// every window, and an adapter on every linear layer of tower, merger and decoder.
 class OwnVlm : public testing::TestWithParam<const char*> {
  protected:
   const golden::OwnVlm own{GetParam()};
 };
 
-TEST_P(OwnVlm, RowsAndPositionsAreTransformers) {
+TEST_P(OwnVlm, ImageRowsAndPositionsEqualTransformers) {
   Context ctx(Device::cpu, 1);
-  Model model(own.dir + "/ckpt", Device::cpu, DType::f32, kClipNormalisation);
+  Model model(own.dir + "/ckpt", Device::cpu, DType::f32, own.normalisation());
   model.prepare(ctx);
   ImageEncoder encoder(model);
   for (const Json& row : own.rows.array()) {
     const std::string id = row.find("id")->string();
     const std::vector<Image> pictures = own.images(row);
+    if (pictures.empty()) continue;
     const Tensor expected = own.tensors.view("features/" + id);
     std::vector<const Image*> pointers;
     std::vector<TreeImage> tree;
@@ -241,12 +242,46 @@ TEST_P(OwnVlm, RowsAndPositionsAreTransformers) {
     encoder.rows(ctx, pointers, Tensor(out.data(), DType::f32, {expected.dim(0), expected.dim(1)}));
     golden::expect_close(out, {expected.as<float>(), expected.as<float>() + expected.numel()}, 1e-3f, id);
     const SegmentRows made = expand_segment(model.config, segment, tree, 0, "prompt");
+    if (model.config.text.num_position_axes == 1) continue;
     for (int32_t axis = 0; axis < 3; ++axis) {
       const std::vector<int32_t> positions = integers(row.find("position_ids")->array()[size_t(axis)]);
       ASSERT_EQ(made.size(), int32_t(positions.size()));
       for (int32_t i = 0; i < made.size(); ++i) ASSERT_EQ(made.positions.at(axis, i), positions[size_t(i)]) << id;
     }
     EXPECT_EQ(made.next_position, row.find("next_position")->integer()) << id;
+  }
+}
+
+TEST_P(OwnVlm, LogitsAreTransformers) {
+  if (!own.has_tiles()) GTEST_SKIP() << "log-probabilities alone";
+  Context ctx(Device::cpu, 1);
+  Model model(own.dir + "/ckpt", Device::cpu, DType::f32, own.normalisation());
+  model.prepare(ctx);
+  Forward forward(ctx, model, 1024);
+  ImageCache cache(model, 1 << 20);
+  for (const Json& row : own.rows.array()) {
+    const std::string id = row.find("id")->string();
+    const std::vector<Image> pictures = own.images(row);
+    SegmentInput prompt{.token_ids = integers(*row.find("prompt_ids"))};
+    std::vector<std::shared_ptr<ImageRows>> entries;
+    std::vector<TreeImage> images;
+    for (const Image& picture : pictures) {
+      prompt.images.push_back(int32_t(images.size()));
+      entries.push_back(cache.find(picture));
+      images.push_back({model.vision().layout(image_shape(picture)), images.size() + 1});
+    }
+    const std::vector<int32_t> answer = integers(*row.find("answers")->array()[0].find("ids"));
+    const SegmentInput segments[] = {prompt, {.parent = 0, .token_ids = answer, .branch = 0}};
+    TreePacker packer(model.config, /*shares_prefixes=*/false);
+    packer.add(segments, images, id);
+    const TreeBatch tree = packer.take();
+    StepRows step(tree);
+    for (const ImagePiece& piece : tree.images) step.images.push_back({piece, entries[size_t(piece.image)].get()});
+    cache.encode(ctx, entries);
+    const Tensor expected = own.tensors.view("logits/" + id);
+    std::vector<float> logits;
+    forward.logits(forward.run(step, nullptr, {.read = expected.dim(0)}), 0, expected.dim(0), logits);
+    golden::expect_close(logits, {expected.as<float>(), size_t(expected.numel())}, 3e-4f, id);
   }
 }
 
@@ -272,20 +307,20 @@ TEST_P(Families, Bf16StaysInItsBand) {
   EXPECT_LE(std::abs(sum / count), 3 * sizes / count / std::sqrt(double(count)) + 0.01);
 }
 
-TEST_P(OwnVlm, LogProbabilitiesAreTransformers) { own.expect_logps(own.options(), "logps", 3e-4f); }
+TEST_P(OwnVlm, LogProbabilitiesEqualTransformers) { own.expect_logps(own.options(), "logps", 3e-4f); }
 
-TEST_P(OwnVlm, AnAdapterOnEveryLinearLayerIsPefts) {
+TEST_P(OwnVlm, AdapterOnEveryLinearLayerEqualsPeft) {
   EngineOptions o = own.options();
-  o.adapter_dirs = {own.dir + "/adapter"};
+  o.adapter_dirs = {own.adapter()};
   own.expect_logps(o, "adapter_logps", 3e-4f);
 }
 
-TEST_P(OwnVlm, TheMergedModelIsTheAdapters) {
+TEST_P(OwnVlm, MergedModelEqualsTheAdapterAtRunTime) {
   const std::string to = cat(testing::TempDir(), "/own-vlm-", getpid());
   std::filesystem::create_directories(to);
   Context ctx(Device::cpu, 1);
-  Model model(own.dir + "/ckpt", Device::cpu, DType::f32, kClipNormalisation);
-  model.add_adapter(own.dir + "/adapter");
+  Model model(own.dir + "/ckpt", Device::cpu, DType::f32, own.normalisation());
+  model.add_adapter(own.adapter());
   model.prepare(ctx);
   write_merged(ctx, model, to, DType::f32);
   for (const char* file : {"config.json", "model.safetensors.index.json"}) {
@@ -298,8 +333,8 @@ TEST_P(OwnVlm, TheMergedModelIsTheAdapters) {
   std::filesystem::remove_all(to);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::Values("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::ValuesIn(golden::kOwnVlm),
+                         [](const auto& info) { return golden::own_vlm_name(info.param); });
 
 TEST_P(Families, ACropTooManyIsRefused) {
   Engine engine(options());

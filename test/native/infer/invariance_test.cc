@@ -38,7 +38,7 @@ class Invariance : public testing::TestWithParam<Setting> {
       r.temperature = temperature;
       r.top_p = 0.95f;
       r.seed = 7;
-      r.num_branches = 1 + int32_t(i % 3);
+      r.num_samples = 1 + int32_t(i % 3);
       out.push_back(std::move(r));
     }
     return out;
@@ -86,12 +86,12 @@ TEST_P(Invariance, BranchesOfOnePrefixEqualSeparatePrompts) {
     GenerateRequest four = cases.generate_request(i, 12);
     four.temperature = 0.9f;
     four.seed = 3;
-    four.num_branches = 4;
+    four.num_samples = 4;
     const GenerateResult together = golden::generate(engine, {four}).front();
     std::vector<GenerateRequest> single(4, four);
     for (uint32_t k = 0; k < 4; ++k) {
-      single[k].num_branches = 1;
-      single[k].first_branch = k;
+      single[k].num_samples = 1;
+      single[k].first_sample = k;
     }
     const std::vector<GenerateResult> apart = golden::generate(engine, single);
     for (size_t k = 0; k < 4; ++k) {
@@ -254,7 +254,7 @@ TEST(Sharing, QuestionsAboutOneImageShareItsRows) {
   EXPECT_EQ(plan.find(", 0 shared"), std::string::npos) << plan;
 }
 
-TEST(Memory, PromptsThatAreKeptGiveWayBeforeMoreIsTouched) {
+TEST(Memory, CachedPromptsAreEvictedBeforeTheKvCacheGrows) {
   const Cases cases("tiny-mha");
   Engine engine(golden::options("tiny-mha"));
   size_t most = 0;
@@ -270,7 +270,7 @@ TEST(Memory, PromptsThatAreKeptGiveWayBeforeMoreIsTouched) {
   EXPECT_LE(std::stoul(plan.substr(at + 7)), 2 * most) << plan;
 }
 
-TEST(Sharing, AnotherRecipeIsAnotherImage) {
+TEST(Sharing, ImagesOfAnotherDistortionAreNotShared) {
   const Cases cases("tiny-mha");
   Engine engine(golden::options("tiny-mha"));
   ScoreRequest clean = cases.score_request(0), noisy = clean, again = clean;

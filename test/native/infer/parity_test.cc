@@ -63,7 +63,7 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
     const KvRange range[] = {{0, rows.size()}};
     StepRows step;
     step.positions = rows.positions;
-    step.add_segment(rows.token_ids, range, last);
+    step.add_segment(rows.token_ids, range, last, -1);
     for (const ImagePiece& piece : rows.images) step.images.push_back({piece, images[size_t(piece.image)].get()});
     std::vector<float> logits;
     forward.logits(forward.run(step, nullptr, {.read = 1}), 0, 1, logits);

@@ -19,7 +19,7 @@ class Diffusion : public testing::Test {
   const std::vector<Json>& list(const char* key) const { return golden.find(key)->array(); }
 };
 
-TEST_F(Diffusion, ScheduleIsVcds) {
+TEST_F(Diffusion, ScheduleEqualsVcds) {
   for (const Json& row : list("schedule")) {
     const DiffusionLevel level = diffusion_level(int32_t(row.find("step")->integer()));
     EXPECT_NEAR(level.signal, row.find("signal")->number(), 1e-12);

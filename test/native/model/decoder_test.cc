@@ -29,7 +29,8 @@ struct Walk {
     model.prepare(ctx);
     std::iota(positions.begin(), positions.end(), 0);
     std::vector<float>& f = model.config.text.inv_freq;
-    call = {{Tensor(positions.data(), DType::i32, {1, kRows}), Tensor(f.data(), DType::f32, {int64_t(f.size())}), {}},
+    call = {&model.config,
+            {Tensor(positions.data(), DType::i32, {1, kRows}), Tensor(f.data(), DType::f32, {int64_t(f.size())}), {}},
             &plan};
   }
   int64_t width() const { return model.config.text.hidden_size; }
@@ -40,7 +41,7 @@ struct Walk {
   }
   Tensor run(const DecoderSink& sink, int64_t num_rows = kRows) {
     const Tensor out = arena.tensor(DType::f32, {num_rows, width()});
-    decoder_forward(ctx, model.config, model.weights, call, input(), out, sink, arena);
+    decoder_forward(ctx, model.weights, call, input(), out, sink, arena);
     return out;
   }
 };
@@ -185,8 +186,7 @@ TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
     w.run({.activations = &kept, .level = level});
     const Tensor dx = w.arena.tensor(DType::f32, {kRows, w.width()});
     for (int64_t i = 0; i < dx.numel(); ++i) dx.as<float>()[i] = float(std::cos(double(i)));
-    decoder_backward(w.ctx, w.model.config, w.model.weights, w.call, {kept, grads, /*need_dx=*/false, {}, {}}, dx,
-                     w.arena);
+    decoder_backward(w.ctx, w.model.weights, w.call, {kept, grads, /*need_dx=*/false, {}, {}}, dx, w.arena);
     for (size_t l = 0; l < grads.size(); ++l) {
       const auto check = [&](const Tensor& parameter, const Tensor& gradient, const char* name) {
         float& value = parameter.as<float>()[3];

@@ -42,7 +42,7 @@ void expect_equal(const Tensor& a, const Tensor& b) {
       EXPECT_NEAR(a.as<float>()[i * a.stride[0] + j], b.as<float>()[i * b.stride[0] + j], 1e-4f) << i << " " << j;
 }
 
-TEST(Linear, PartsGiveWhatEachGivesAlone) {
+TEST(Linear, LinearsSideBySideEqualEachAlone) {
   Context ctx(Device::cpu);
   Memory memory;
   Linear linears[3];
@@ -63,16 +63,21 @@ TEST(Linear, PartsGiveWhatEachGivesAlone) {
   const Tensor h[3] = {{}, memory.tensor(kRows, kRank), {}};
   linear_forward(ctx, linears, x, y, memory.arena(), h);
 
-  const Tensor dy = memory.tensor(kRows, kAll), dx = memory.tensor(kRows, kInputs), expected_dx = memory.copy(dx);
-  linear_backward(ctx, linears, dy, x, h, &dx, 0.5f, grads, memory.arena());
+  const Tensor dy = memory.tensor(kRows, kAll), dx = memory.tensor(kRows, kInputs);
+  linear_backward(ctx, linears, dy, {x, h}, &dx, grads, memory.arena());
+  const Tensor expected_dx = memory.tensor(kRows, kInputs);
   int64_t column = 0;
   for (int i = 0; i < 3; ++i) {
     const int64_t n = kOutputs[i];
     const Tensor expected = memory.tensor(kRows, n);
     linear_forward(ctx, linears[i], x, expected, memory.arena());
     expect_equal(y.cols(column, n), expected);
-    linear_backward(ctx, linears[i], dy.cols(column, n), x, &expected_dx, i == 0 ? 0.5f : 1.0f, alone[i],
-                    memory.arena());
+    const Tensor own_dx = memory.tensor(kRows, kInputs);
+    linear_backward(ctx, linears[i], dy.cols(column, n), x, &own_dx, alone[i], memory.arena());
+    if (i == 0)
+      convert(ctx, own_dx, expected_dx);
+    else
+      add(ctx, own_dx, expected_dx);
     expect_equal(grads[i].weight, alone[i].weight);
     expect_equal(grads[i].adapters[0].a, alone[i].adapters[0].a);
     expect_equal(grads[i].adapters[0].b, alone[i].adapters[0].b);
@@ -96,7 +101,7 @@ TEST(Linear, DropsWhatItsAdaptersRead) {
                want_dx = memory.tensor(kRows, kInputs), part = memory.tensor(kRows, n),
                part_dx = memory.tensor(kRows, kInputs), kept = memory.tensor(kRows, kInputs);
   linear_forward(ctx, base, x, want, memory.arena());
-  linear_backward(ctx, base, dy, x, &want_dx, 0, {}, memory.arena());
+  linear_backward(ctx, base, dy, x, &want_dx, {}, memory.arena());
   LinearGrads grads, alone[2];
   for (uint32_t place : {4u, 5u}) {
     LoraPair pair{memory.tensor(kRank, kInputs), memory.tensor(n, kRank), 0.5f};
@@ -108,7 +113,7 @@ TEST(Linear, DropsWhatItsAdaptersRead) {
     dropout(ctx, x, dropped.rows, draw, kept);
     linear_forward(ctx, zero, kept, part, memory.arena());
     add(ctx, part, want);
-    linear_backward(ctx, zero, dy, kept, &part_dx, 0, alone[place - 4], memory.arena());
+    linear_backward(ctx, zero, dy, kept, &part_dx, alone[place - 4], memory.arena());
     dropout(ctx, part_dx, dropped.rows, draw, want_dx, /*accumulate=*/true);
     pair.dropout = &dropped;
     pair.place = place;
@@ -119,7 +124,7 @@ TEST(Linear, DropsWhatItsAdaptersRead) {
     for (const LinearGrads::Lora& g : grads.adapters) own.adapters.push_back({memory.copy(g.a), memory.copy(g.b)});
     linear_forward(ctx, std::span(&all, 1), x, y, memory.arena(), std::span(&saved, 1));
     expect_equal(y, want);
-    linear_backward(ctx, std::span(&all, 1), dy, x, std::span(&saved, 1), &dx, 0, std::span(&own, 1), memory.arena());
+    linear_backward(ctx, std::span(&all, 1), dy, {x, std::span(&saved, 1)}, &dx, std::span(&own, 1), memory.arena());
     expect_equal(dx, want_dx);
     for (size_t i = 0; i < 2; ++i) {
       expect_equal(own.adapters[i].a, alone[i].adapters[0].a);
@@ -128,7 +133,7 @@ TEST(Linear, DropsWhatItsAdaptersRead) {
   }
 }
 
-TEST(Linear, AreStackedWhereTheyFollowEachOther) {
+TEST(Linear, LinearsAdjacentInMemoryAreStacked) {
   Memory memory;
   const Context gpu(Device::cuda), cpu(Device::cpu);
   const Tensor all = memory.tensor(kAll, kInputs), biases = memory.tensor(1, kAll).reshaped({kAll});

@@ -59,7 +59,7 @@ TEST(Qwen3VlConfig, BothStylesAreTheSameModel) {
   EXPECT_TRUE(parse(config(", 'tie_word_embeddings': true", hub, "")).config.text.tie_word_embeddings);
 }
 
-TEST(Qwen3VlConfig, AbsentKeysAreTheClassesOwn) {
+TEST(Qwen3VlConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   const Parsed p = parse(config("", "", ""));
   const TextConfig& t = p.config.text;
   EXPECT_EQ(t.head_dim, 128);
@@ -83,7 +83,7 @@ TEST(Qwen3VlConfig, AbsentKeysAreTheClassesOwn) {
   EXPECT_EQ(parse(config("", "", ", 'deepstack_visual_indexes': []")).vision->num_planes(), 1);
 }
 
-TEST(Qwen3VlConfig, WhatIsNotDoneIsRefusedByName) {
+TEST(Qwen3VlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(config("", ", 'rope_scaling': {'mrope_interleaved': false}", ""), "mrope_interleaved: expected true");
   expect_refused(config("", ", 'rope_scaling': {'mrope_section': [24, 20]}", ""), "mrope_section");
   expect_refused(config("", "", ", 'deepstack_visual_indexes': [5, 27]"), "deepstack_visual_indexes: expected");

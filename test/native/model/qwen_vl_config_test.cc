@@ -84,7 +84,7 @@ TEST(QwenVlConfig, EveryStyleIsTheSameModel) {
   }
 }
 
-TEST(QwenVlConfig, AbsentKeysAreTheClassesOwn) {
+TEST(QwenVlConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   const Parsed p = parse(quoted(
       "{'model_type': 'qwen2_5_vl', 'text_config': {}, 'vision_config': {'hidden_size': 1280, 'out_hidden_size': "
       "8192}}"));
@@ -112,7 +112,7 @@ TEST(QwenVlConfig, AHeadIsTiedWhereEitherPlaceSaysSo) {
   EXPECT_TRUE(tied("'tie_word_embeddings': false", ", 'tie_word_embeddings': true"));
 }
 
-TEST(QwenVlConfig, WhatIsNotDoneIsRefusedByName) {
+TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   const std::string no_window = "'use_sliding_window': false, 'sliding_window': 8, 'max_window_layers': 1, ";
   parse(flat("qwen2_vl", no_window + kHub, kVision2));
   parse(flat("qwen2_vl", "'use_sliding_window': true, 'sliding_window': 8, 'max_window_layers': 2, " + kHub, kVision2));
@@ -135,6 +135,9 @@ TEST(QwenVlConfig, WhatIsNotDoneIsRefusedByName) {
   expect_refused(vision("'in_chans': 1"), "in_chans: expected 3");
   expect_refused(vision("'model_type': 'qwen2_5_vl'"), "vision_config: model_type");
   expect_refused(vision("'rope_parameters': {'rope_type': 'default'}"), "rope_type: expected \"axial\"");
+  expect_refused(vision("'rope_scaling': {'type': 'linear', 'factor': 2}"), "type: expected \"axial\"");
+  // Beside the object as inside it.
+  expect_refused(vision("'rope_theta': 0"), "vision_config: rope_theta: expected a number above 1");
   expect_refused(flat("qwen2_vl", kHub, "'hidden_size': 24, 'embed_dim': 24, 'num_heads': 3"),
                  "hidden_size: expected 48");
   expect_refused(flat("qwen2_vl", kHub, "'hidden_size': 48, 'embed_dim': 24, 'num_heads': 4"), "num_heads");

@@ -51,7 +51,7 @@ class SafetensorsTest : public testing::Test {
 };
 
 // Pages come and go; what is read stays what the file has. Memory that is no file's, and none at all, do no harm.
-TEST_F(SafetensorsTest, FetchedAndDroppedBytesAreTheFiles) {
+TEST_F(SafetensorsTest, PrefetchedAndDroppedBytesEqualTheFile) {
   const Safetensors file(write(R"({"w":{"dtype":"U8","shape":[100000],"data_offsets":[0,100000]}})", 100000));
   const std::byte* data = file.file().data() + file.file().size() - 100000;
   for (int i = 0; i < 2; ++i) {
@@ -65,7 +65,7 @@ TEST_F(SafetensorsTest, FetchedAndDroppedBytesAreTheFiles) {
   EXPECT_EQ(own, std::vector<char>(10000, 'x'));
 }
 
-TEST_F(SafetensorsTest, WhatIsWrittenIsRead) {
+TEST_F(SafetensorsTest, WrittenFilesReadBackEqual) {
   float a[6] = {1, 2, 3, 4, 5, 6};
   uint16_t b[3] = {7, 8, 9};
   const std::string path = (dir / "y.safetensors").string();
@@ -141,7 +141,7 @@ TEST(JsonTest, AcceptsWhatRfc8259Allows) {
   EXPECT_EQ(Json::parse(json_quote("a\"\\\n\x01z"), "x").string(), "a\"\\\n\x01z");
 }
 
-TEST(JsonTest, RefusesEverythingElse) {
+TEST(JsonTest, RefusesWhatRfc8259Forbids) {
   for (const char* bad : {"",
                           "{",
                           "[1,]",

@@ -38,7 +38,7 @@ Windows windows(const std::string& type, const std::string& keys) {
   return parse("{\"model_type\": \"" + type + "\", \"num_hidden_layers\": 4, " + keys + "}").text.windows;
 }
 
-TEST(TextConfig, AbsentKeysAreTheClassesOwn) {
+TEST(TextConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   const ModelConfig qwen2 = parse(R"({"model_type": "qwen2"})"), qwen3 = parse(R"({"model_type": "qwen3"})"),
                     mistral = parse(R"({"model_type": "mistral"})");
   for (const ModelConfig* c : {&qwen2, &qwen3, &mistral}) {
@@ -67,7 +67,7 @@ TEST(TextConfig, AbsentKeysAreTheClassesOwn) {
   EXPECT_EQ(mistral.text.windows, Windows(32, 4096));
 }
 
-TEST(TextConfig, BiasesAndNormsAreTheFamilys) {
+TEST(TextConfig, BiasesAndNormsFollowTheFamily) {
   const auto biases = [](const char* config) { return parse(config).text.bias; };
   EXPECT_EQ(biases(R"({"model_type": "qwen2"})"), (PerLinear<bool>{true, true, true}));
   EXPECT_EQ(biases(R"({"model_type": "qwen3"})"), PerLinear<bool>{});
@@ -128,6 +128,8 @@ TEST(TextConfig, WindowsOfMistral) {
   EXPECT_EQ(windows("mistral", R"("sliding_window": 7, "layer_types": ["sliding_attention"])"), Windows(4, 7));
   expect_refused(R"({"model_type": "mistral", "layer_types": ["full_attention"]})", "layer_types");
   expect_refused(R"({"model_type": "mistral", "sliding_window": -1})", "sliding_window");
+  expect_refused(R"({"model_type": "llama", "is_causal": false})", "is_causal: expected true");
+  expect_refused(R"({"model_type": "llama", "rope_theta": null})", "rope_theta: expected a number");
 }
 
 TEST(TextConfig, RopeInEveryStyle) {

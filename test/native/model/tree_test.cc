@@ -223,6 +223,53 @@ TEST(Tree, ScoringLeavesOutTheLastRowOfAResponseThatNothingFollows) {
   EXPECT_EQ(b.target_rows, (Ints{1, 2, 3, 1, 4, 5, 6}));
 }
 
+// The keys that a path names are those that its spans' ranges begin with, so that whoever reads them once for several
+// spans reads the right ones.
+void expect_paths_are_the_keys(const TreeBatch& batch) {
+  const AttentionPlan plan = tree_attention_plan(batch);
+  ASSERT_EQ(plan.paths.size(), batch.segments.size());
+  for (size_t i = 0; i < batch.segments.size(); ++i) {
+    const KeyPath& path = plan.paths[i];
+    const KvRanges& keys = batch.segments[i].ranges;
+    EXPECT_EQ(path.num_keys, count_keys(keys)) << i;
+    const KvRanges parents = path.parent < 0 ? KvRanges() : batch.segments[size_t(path.parent)].ranges;
+    const KvRanges of_parent = cut(parents, 0, path.shared), own = cut(keys, 0, path.shared);
+    ASSERT_EQ(of_parent.size(), own.size()) << i;
+    for (size_t r = 0; r < own.size(); ++r)
+      EXPECT_EQ((Ints{own[r].begin, own[r].count}), (Ints{of_parent[r].begin, of_parent[r].count})) << i;
+  }
+  for (const AttentionSpan& span : plan.spans) EXPECT_EQ(plan.paths[size_t(span.path)].num_keys, num_keys(plan, span));
+}
+
+TEST(Tree, PathsAreTheKeysThatSpansBeginWith) {
+  expect_paths_are_the_keys(pack(pair(), {image({3})}));
+  const ModelConfig config = config_with(1);
+  TreePacker packer(config, /*shares_prefixes=*/true);
+  const auto add = [&](Ints root) {
+    packer.add(std::vector<SegmentInput>{{.parent = -1, .token_ids = std::move(root)},
+                                         {.parent = 0, .token_ids = {7, 8}, .branch = 0},
+                                         {.parent = 0, .token_ids = {9}},
+                                         {.parent = 2, .token_ids = {10, 11}, .branch = 1}},
+               {}, "");
+  };
+  add({1, 2, 3, 4, 5});
+  add({1, 2, 3, 6, 6});  // three rows of the first
+  add({1, 2, 3, 6, 4});  // four of the second, three of which are the first's
+  add({1, 2, 3, 4, 5});  // nothing of its own
+  add({2});
+  const TreeBatch batch = packer.take();
+  expect_paths_are_the_keys(batch);
+  const auto of_root = [&](size_t root) {
+    const KeyPath& p = batch.segments[4 * root].path;
+    return Ints{p.parent, p.shared, p.num_keys};
+  };
+  EXPECT_EQ(of_root(0), (Ints{-1, 0, 5}));
+  EXPECT_EQ(of_root(1), (Ints{0, 3, 5}));
+  EXPECT_EQ(of_root(2), (Ints{4, 4, 5}));
+  EXPECT_EQ(of_root(3), (Ints{0, 5, 5}));
+  EXPECT_EQ(of_root(4), (Ints{-1, 0, 1}));
+}
+
 TEST(Tree, AnEqualIdIsNotAnEqualImageRow) {
   const ModelConfig config = config_with(1);
   const TreeImage images[] = {image({1}, 3)};

@@ -10,7 +10,7 @@ namespace {
 using AdamwTest = OpTest;
 VPREF_OP_TEST(AdamwTest);
 
-TEST_P(AdamwTest, StepsAsTheReference) {
+TEST_P(AdamwTest, StepsEqualTheFloat64Reference) {
   const int64_t n = 40001;
   Operand param = operand(DType::f32, {n}, normal(n)), m = operand(DType::f32, {n}, Values(size_t(n))),
           v = operand(DType::f32, {n}, Values(size_t(n)));

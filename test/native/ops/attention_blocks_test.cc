@@ -64,8 +64,8 @@ TEST(AttentionBlocks, SpansThatEndInsideABlock) {
     const auto tensor = [](const std::vector<float>& x, int rows) {
       return Tensor(const_cast<float*>(x.data()), DType::f32, {rows, kHeads, kSize});
     };
-    attention(ctx, tensor(c.q, num_queries), tensor(c.k, num_rows), tensor(c.v, num_rows), c.plan, 0.25f,
-              tensor(out, num_queries), nullptr);
+    attention(ctx, {tensor(c.q, num_queries), tensor(c.k, num_rows), tensor(c.v, num_rows)}, c.plan, 0.25f,
+              {tensor(out, num_queries)});
     for (int query = 0; query < num_queries; ++query) {
       for (int head = 0; head < kHeads; ++head) {
         const int e = query % kSize;

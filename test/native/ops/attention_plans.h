@@ -25,8 +25,9 @@ inline RandomPlan random_plan(std::mt19937& random, int kind, TreeSize size = {}
   RandomPlan r;
   const auto pick = [&](int low, int high) { return low + int(random() % unsigned(high - low + 1)); };
   const auto length = [&] { return pick(0, 3) == 0 ? pick(1, 3) : pick(1, size.longest); };
-  const auto add_span = [&](int32_t begin, int32_t count, const std::vector<KvRange>& ranges, bool causal) {
-    r.plan.spans.push_back({begin, count, int32_t(r.plan.ranges.size()), int32_t(ranges.size()), causal});
+  const auto add_span = [&](int32_t begin, int32_t count, const std::vector<KvRange>& ranges, bool causal,
+                            int32_t path = -1) {
+    r.plan.spans.push_back({begin, count, int32_t(r.plan.ranges.size()), int32_t(ranges.size()), causal, path});
     r.plan.ranges.insert(r.plan.ranges.end(), ranges.begin(), ranges.end());
   };
   if (kind == 2) {
@@ -38,7 +39,7 @@ inline RandomPlan random_plan(std::mt19937& random, int kind, TreeSize size = {}
     r.kv_rows = r.q_rows + pick(0, 5);
     return r;
   }
-  const auto grow = [&](auto& self, std::vector<KvRange> ancestors, int depth) -> void {
+  const auto grow = [&](auto& self, std::vector<KvRange> ancestors, int32_t parent, int depth) -> void {
     const int32_t count = length(), gap = kind == 1 && pick(0, 2) == 0 ? pick(1, 9) : 0, begin = r.kv_rows + gap;
     r.kv_rows = begin + count;
     if (kind == 1 && !ancestors.empty() && gap == 0 && ancestors.back().begin + ancestors.back().count == begin) {
@@ -46,15 +47,17 @@ inline RandomPlan random_plan(std::mt19937& random, int kind, TreeSize size = {}
     } else {
       ancestors.push_back({begin, count});
     }
+    const int32_t before = parent < 0 ? 0 : r.plan.paths[size_t(parent)].num_keys, path = int32_t(r.plan.paths.size());
+    r.plan.paths.push_back({parent, before, before + count});
     const bool leaf = depth == 0 || pick(0, 4) == 0;
     if (kind == 0 || leaf) {
       const int32_t rows = kind == 0 ? count : std::min(count, pick(0, 2) == 0 ? pick(1, 20) : 1);
-      add_span(r.q_rows, rows, ancestors, true);
+      add_span(r.q_rows, rows, ancestors, true, path);
       r.q_rows += rows;
     }
-    for (int i = leaf ? 0 : pick(1, size.children); i > 0; --i) self(self, ancestors, depth - 1);
+    for (int i = leaf ? 0 : pick(1, size.children); i > 0; --i) self(self, ancestors, path, depth - 1);
   };
-  for (int i = pick(1, size.roots); i > 0; --i) grow(grow, {}, pick(1, size.depth));
+  for (int i = pick(1, size.roots); i > 0; --i) grow(grow, {}, -1, pick(1, size.depth));
   r.kv_rows += kind == 1 ? pick(0, 70) : 0;
   return r;
 }

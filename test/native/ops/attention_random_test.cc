@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Covers native/backend/cuda/attention_forward.cu native/backend/cuda/attention_backward.cu
+// Covers native/backend/cpu/attention_backward.cc
 // Covers native/backend/cuda/attention_plain.cu
 // Covers native/backend/cuda/attention_lists.cu, native/backend/cuda/attention.cu
 // Attention over random trees, caches and image batches against the float64 loops; head sizes, groups and row strides
@@ -51,7 +52,7 @@ TEST_P(AttentionRandomTest, ForwardAndBackward) {
       Operand lse = operand(DType::f32, {r.q_rows, s.heads}, Values(size_t(r.q_rows * s.heads), NAN));
       const auto expected =
           reference::attention(q.values(), k.values(), v.values(), r.plan, s.heads, s.kv_heads, s.d, double(scale));
-      attention(ctx, q.view(), k.view(), v.view(), r.plan, scale, out.view(), &lse.view());
+      attention(ctx, {q.view(), k.view(), v.view()}, r.plan, scale, {out.view(), lse.view()});
       Operand dout = operand({r.q_rows, s.heads, s.d}, normal(r.q_rows * s.heads * s.d), s.gap);
       const AttentionRounding rounding = attention_rounding(ctx.device, dtype(), s.d, std::max(r.q_rows, r.kv_rows));
       const AttentionBounds bound = attention_bounds(
@@ -67,8 +68,8 @@ TEST_P(AttentionRandomTest, ForwardAndBackward) {
               dv = operand({r.kv_rows, s.kv_heads, s.d}, Values(v.values().size(), NAN));
       const auto g = reference::attention_backward(dout.values(), q.values(), k.values(), v.values(), r.plan, s.heads,
                                                    s.kv_heads, s.d, double(scale));
-      attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), stored.view(), exact.view(), r.plan, scale,
-                         dq.view(), dk.view(), dv.view());
+      attention_backward(ctx, dout.view(), {q.view(), k.view(), v.view()}, {stored.view(), exact.view()}, r.plan, scale,
+                         {dq.view(), dk.view(), dv.view()});
       expect_within("dq", dq, g.dq, bound.dq, rounding.storage);
       expect_within("dk", dk, g.dk, bound.dk, rounding.storage);
       expect_within("dv", dv, g.dv, bound.dv, rounding.storage);
@@ -90,7 +91,7 @@ TEST_P(AttentionRandomTest, ListsFollowThePlanAndTheHeads) {
               k = operand({r.kv_rows, kv_heads, d}, normal(r.kv_rows * kv_heads * d)),
               v = operand({r.kv_rows, kv_heads, d}, normal(r.kv_rows * kv_heads * d)),
               out = operand({r.q_rows, 2, d}, Values(size_t(r.q_rows * 2 * d), NAN));
-      attention(ctx, q.view(), k.view(), v.view(), *plan, 0.25f, out.view(), nullptr);
+      attention(ctx, {q.view(), k.view(), v.view()}, *plan, 0.25f, {out.view()});
       const AttentionBounds bound =
           attention_bounds({q.values(), k.values(), v.values(), {}, *plan, 2, kv_heads, d, 0.25},
                            attention_rounding(ctx.device, dtype(), d, r.kv_rows));

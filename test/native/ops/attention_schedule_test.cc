@@ -171,12 +171,14 @@ TEST(AttentionSchedule, TilesBeginWithTheirWindow) {
 // 16 groups of 4 branches on 630 rows: the prompt's tiles hold the four rows, and each key of it is read once a group.
 TEST(AttentionSchedule, BranchesOfAPromptShareItsTiles) {
   AttentionPlan plan;
-  for (int g = 0; g < 16; ++g)
+  for (int g = 0; g < 16; ++g) {
+    plan.paths.push_back({-1, 0, 630});
     for (int b = 0; b < 4; ++b) {
-      plan.spans.push_back({4 * g + b, 1, int32_t(plan.ranges.size()), 2, true});
+      plan.spans.push_back({4 * g + b, 1, int32_t(plan.ranges.size()), 2, true, g});
       plan.ranges.push_back({1000 * g, 630});
       plan.ranges.push_back({1000 * g + 640 + 60 * b, 20 + b});
     }
+  }
   const ForwardSchedule s = schedule_forward(plan, 32, 32, {kWideRows, kTileRows});
   int64_t keys = 0;
   for (const QueryTile& t : s.decode)
@@ -190,13 +192,36 @@ TEST(AttentionSchedule, BranchesOfAPromptShareItsTiles) {
 TEST(AttentionSchedule, SharingDoesNotDependOnHowRangesAreCut) {
   AttentionPlan plan;
   plan.ranges = {{0, 640}, {0, 630}, {700, 10}};
-  plan.spans = {{0, 1, 0, 1, true}, {1, 1, 1, 2, true}};
+  plan.spans = {{0, 1, 0, 1, true, 0}, {1, 1, 1, 2, true, 0}};
+  plan.paths = {{-1, 0, 630}};
   const ForwardSchedule s = schedule_forward(plan, 8, 8, {kWideRows, kTileRows});
   int shared = 0;
   for (const QueryTile& t : s.decode) shared += t.num_rows == 2;
   EXPECT_GT(shared, 0);
   for (const QueryTile& t : s.decode)
     EXPECT_EQ(t.num_rows == 2, s.ranges[size_t(t.first_range)].begin + s.ranges[size_t(t.first_range)].count <= 630);
+}
+
+// Three questions about one image of 576 rows, one of them of a longer beginning in common with the first: the image is
+// read once for all rows, the rest of the beginning once for two prompts.
+TEST(AttentionSchedule, PromptsShareWhatTheyBeginWith) {
+  AttentionPlan plan;
+  plan.paths = {{-1, 0, 700}, {0, 576, 600}, {0, 676, 690}};
+  plan.ranges = {{0, 700}, {0, 576}, {2000, 24}, {0, 676}, {3000, 14}};
+  plan.spans = {{0, 1, 0, 1, true, 0}, {1, 1, 1, 2, true, 1}, {2, 1, 3, 2, true, 2}};
+  const ForwardSchedule s = schedule_forward(plan, 8, 8, {kWideRows, kTileRows});
+  std::map<int, int> keys;  // by the rows that read them together
+  for (const QueryTile& t : s.decode)
+    for (int r = 0; r < t.num_ranges; ++r) keys[t.num_rows] += s.ranges[size_t(t.first_range + r)].count;
+  EXPECT_EQ(keys, (std::map<int, int>{{1, 24 + 24 + 14}, {2, 100}, {3, 576}}));
+}
+
+// What spans begin with alike is shared only where the plan says so.
+TEST(AttentionSchedule, SpansWithoutAPathShareNothing) {
+  AttentionPlan plan;
+  plan.ranges = {{0, 640}, {0, 640}};
+  plan.spans = {{0, 1, 0, 1, true}, {1, 1, 1, 1, true}};
+  for (const QueryTile& t : schedule_forward(plan, 8, 8, {kWideRows, kTileRows}).decode) EXPECT_EQ(t.num_rows, 1);
 }
 
 // A training pair at P = 700, A = 60: the prompt's last rows and the answers take the smaller tile.
@@ -220,7 +245,7 @@ TEST(AttentionSchedule, PartsFollowFromTheWork) {
     }
     return int(schedule_forward(plan, 32, 32, {kWideRows, kTileRows}).decode.size());
   };
-  EXPECT_EQ(tiles_of(1), 1024 / kSmallestPart);
+  EXPECT_EQ(tiles_of(1), 1024 / kMinPart);
   EXPECT_EQ(tiles_of(64), 64);
 }
 

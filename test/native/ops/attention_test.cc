@@ -78,19 +78,19 @@ TEST_P(AttentionTest, ForwardOverTrees) {
     const float scale = 1.0f / std::sqrt(float(c.d));
     const auto expected =
         reference::attention(q.values(), k.values(), v.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale));
-    attention(ctx, q.view(), k.view(), v.view(), c.plan, scale, out.view(), &lse.view());
+    attention(ctx, {q.view(), k.view(), v.view()}, c.plan, scale, {out.view(), lse.view()});
     const AttentionBounds bound =
         attention_bounds({q.values(), k.values(), v.values(), {}, c.plan, c.heads, c.kv_heads, c.d, double(scale)},
                          attention_rounding(ctx.device, dtype(), c.d, c.kv_rows));
     expect_within("out", out, expected.out, bound.out);
     expect_within("lse", lse, expected.lse, bound.lse);
     const Values first = out.read();
-    attention(ctx, q.view(), k.view(), v.view(), c.plan, scale, out.view(), nullptr);
+    attention(ctx, {q.view(), k.view(), v.view()}, c.plan, scale, {out.view()});
     EXPECT_EQ(out.read(), first) << "two runs differ";
   }
 }
 
-TEST_P(AttentionTest, DecodingSumsOnItsOwnPath) {
+TEST_P(AttentionTest, DecodeStepsSumInTheirOwnOrder) {
   for (Case c : cases()) {
     SCOPED_TRACE(c.name);
     c.plan.is_decode = true;
@@ -99,7 +99,7 @@ TEST_P(AttentionTest, DecodingSumsOnItsOwnPath) {
     Operand v = operand({c.kv_rows, c.kv_heads, c.d}, normal(c.kv_rows * c.kv_heads * c.d), c.d),
             out = operand({c.q_rows, c.heads, c.d}, Values(q.values().size(), NAN));
     const double scale = 1.0 / std::sqrt(double(c.d));
-    attention(ctx, q.view(), k.view(), v.view(), c.plan, float(scale), out.view(), nullptr);
+    attention(ctx, {q.view(), k.view(), v.view()}, c.plan, float(scale), {out.view()});
     const AttentionBounds bound =
         attention_bounds({q.values(), k.values(), v.values(), {}, c.plan, c.heads, c.kv_heads, c.d, scale},
                          attention_rounding(ctx.device, dtype(), c.d, c.kv_rows));
@@ -111,7 +111,7 @@ TEST_P(AttentionTest, DecodingSumsOnItsOwnPath) {
 
 // However the rows before it came, and wherever their keys lie: in one range or in pieces, in order or not, beside
 // other spans or alone.
-TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
+TEST_P(AttentionTest, RowBytesDoNotDependOnWhereItsKeysLie) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, room = 3 * length, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d, 1.5), k_values = normal(length * kv_heads * d, 1.5),
@@ -144,7 +144,7 @@ TEST_P(AttentionTest, ARowHasTheSameBytesHoweverItsKeysLie) {
     const int64_t count = int64_t(some.size()) / (heads * d);
     Operand q = operand({count, heads, d}, some), k = operand({room, kv_heads, d}, k_all),
             v = operand({room, kv_heads, d}, v_all), out = operand({count, heads, d}, Values(some.size()));
-    attention(ctx, q.view(), k.view(), v.view(), plan, 0.15f, out.view(), nullptr);
+    attention(ctx, {q.view(), k.view(), v.view()}, plan, 0.15f, {out.view()});
     const Values got = out.read();
     Values all(size_t(length * heads * d));
     auto from = got.begin();
@@ -198,8 +198,8 @@ TEST_P(AttentionTest, BackwardOverTrees) {
               dv = operand({c.kv_rows, c.kv_heads, c.d}, Values(k.values().size(), NAN));
       const auto g = reference::attention_backward(dout.values(), q.values(), k.values(), v.values(), c.plan, c.heads,
                                                    c.kv_heads, c.d, double(scale));
-      attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), out.view(), lse.view(), c.plan, scale,
-                         dq.view(), dk.view(), dv.view());
+      attention_backward(ctx, dout.view(), {q.view(), k.view(), v.view()}, {out.view(), lse.view()}, c.plan, scale,
+                         {dq.view(), dk.view(), dv.view()});
       const AttentionRounding r = attention_rounding(ctx.device, dtype(), c.d, c.kv_rows);
       const AttentionBounds bound = attention_bounds(
           {q.values(), k.values(), v.values(), dout.values(), c.plan, c.heads, c.kv_heads, c.d, double(scale)}, r);
@@ -209,7 +209,7 @@ TEST_P(AttentionTest, BackwardOverTrees) {
     }
 }
 
-TEST_P(AttentionTest, ReferenceGradientIsTheSlope) {
+TEST_P(AttentionTest, ReferenceGradientEqualsFiniteDifferences) {
   Case c{"small tree", {}, 7, 7, 2, 1, 3};
   add_span(c.plan, 0, 3, {{0, 3}}, true);
   add_span(c.plan, 3, 2, {{0, 3}, {3, 2}}, true);
@@ -236,7 +236,7 @@ TEST_P(AttentionTest, TreeEqualsSeparateSequences) {
   for (int32_t b = 0; b < 2; ++b)
     add_span(tree, int32_t(prompt + b * answer), int32_t(answer),
              {{0, int32_t(prompt)}, {int32_t(prompt + b * answer), int32_t(answer)}}, true);
-  attention(ctx, q.view(), k.view(), v.view(), tree, 0.25f, out.view(), nullptr);
+  attention(ctx, {q.view(), k.view(), v.view()}, tree, 0.25f, {out.view()});
   for (int64_t b = 0; b < 2; ++b) {
     const auto pick = [&](const Operand& x) {
       Values rows_of(x.values().begin(), x.values().begin() + prompt * heads * d);
@@ -250,7 +250,7 @@ TEST_P(AttentionTest, TreeEqualsSeparateSequences) {
     Operand alone_q = operand({length, heads, d}, pick(q)), alone_k = operand({length, heads, d}, pick(k)),
             alone_v = operand({length, heads, d}, pick(v));
     Operand alone = operand({length, heads, d}, Values(size_t(length * heads * d)));
-    attention(ctx, alone_q.view(), alone_k.view(), alone_v.view(), line, 0.25f, alone.view(), nullptr);
+    attention(ctx, {alone_q.view(), alone_k.view(), alone_v.view()}, line, 0.25f, {alone.view()});
     const Values whole = out.read(), one = alone.read();
     for (int64_t i = 0; i < answer * heads * d; ++i)
       EXPECT_NEAR(whole[size_t((prompt + b * answer) * heads * d + i)], one[size_t(prompt * heads * d + i)],
@@ -258,7 +258,7 @@ TEST_P(AttentionTest, TreeEqualsSeparateSequences) {
   }
 }
 
-TEST_P(AttentionTest, PlansThatDoNotFitAreNamed) {
+TEST_P(AttentionTest, InvalidPlansAreRefusedByName) {
   Operand q = operand({4, 2, 8}, normal(64)), out = operand({4, 2, 8}, normal(64));
   AttentionPlan missing, outside, twice;
   add_span(missing, 0, 3, {{0, 3}}, true);
@@ -266,7 +266,7 @@ TEST_P(AttentionTest, PlansThatDoNotFitAreNamed) {
   add_span(twice, 0, 4, {{0, 4}}, true);
   add_span(twice, 3, 1, {{0, 4}}, true);
   for (const AttentionPlan* plan : {&missing, &outside, &twice})
-    EXPECT_THROW(attention(ctx, q.view(), q.view(), q.view(), *plan, 1.0f, out.view(), nullptr), Error);
+    EXPECT_THROW(attention(ctx, {q.view(), q.view(), q.view()}, *plan, 1.0f, {out.view()}), Error);
 }
 
 }  // namespace

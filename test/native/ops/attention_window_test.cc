@@ -46,7 +46,7 @@ TEST_P(AttentionWindowTest, ForwardAndBackward) {
         Operand dout = operand({r.q_rows, s.heads, s.d}, normal(r.q_rows * s.heads * s.d), s.gap);
         const auto expected =
             reference::attention(q.values(), k.values(), v.values(), r.plan, s.heads, s.kv_heads, s.d, double(scale));
-        attention(ctx, q.view(), k.view(), v.view(), r.plan, scale, out.view(), &lse.view());
+        attention(ctx, {q.view(), k.view(), v.view()}, r.plan, scale, {out.view(), lse.view()});
         const AttentionRounding rounding = attention_rounding(ctx.device, dtype(), s.d, std::max(r.q_rows, r.kv_rows));
         const AttentionBounds bound = attention_bounds(
             {q.values(), k.values(), v.values(), dout.values(), r.plan, s.heads, s.kv_heads, s.d, double(scale)},
@@ -54,12 +54,12 @@ TEST_P(AttentionWindowTest, ForwardAndBackward) {
         expect_within("out", out, expected.out, bound.out);
         expect_within("lse", lse, expected.lse, bound.lse);
         const Values first = out.read();
-        attention(ctx, q.view(), k.view(), v.view(), r.plan, scale, out.view(), nullptr);
+        attention(ctx, {q.view(), k.view(), v.view()}, r.plan, scale, {out.view()});
         EXPECT_EQ(out.read(), first) << "two runs differ";
 
         AttentionPlan decode = r.plan;
         decode.is_decode = true;
-        attention(ctx, q.view(), k.view(), v.view(), decode, scale, out.view(), &lse.view());
+        attention(ctx, {q.view(), k.view(), v.view()}, decode, scale, {out.view(), lse.view()});
         expect_within("out of decoding", out, expected.out, bound.out);
         expect_within("lse of decoding", lse, expected.lse, bound.lse);
 
@@ -70,8 +70,8 @@ TEST_P(AttentionWindowTest, ForwardAndBackward) {
                 dv = operand({r.kv_rows, s.kv_heads, s.d}, Values(v.values().size(), NAN));
         const auto g = reference::attention_backward(dout.values(), q.values(), k.values(), v.values(), r.plan, s.heads,
                                                      s.kv_heads, s.d, double(scale));
-        attention_backward(ctx, dout.view(), q.view(), k.view(), v.view(), stored.view(), exact.view(), r.plan, scale,
-                           dq.view(), dk.view(), dv.view());
+        attention_backward(ctx, dout.view(), {q.view(), k.view(), v.view()}, {stored.view(), exact.view()}, r.plan,
+                           scale, {dq.view(), dk.view(), dv.view()});
         expect_within("dq", dq, g.dq, bound.dq, rounding.storage);
         expect_within("dk", dk, g.dk, bound.dk, rounding.storage);
         expect_within("dv", dv, g.dv, bound.dv, rounding.storage);
@@ -90,7 +90,7 @@ TEST_P(AttentionWindowTest, BranchesSeeTheirOwnPath) {
   AttentionPlan plan;
   plan.ranges = {{0, 5}, {0, 5}, {5, 4}, {0, 5}, {9, 4}};
   plan.spans = {{0, 5, 0, 1, true}, {5, 4, 1, 2, true}, {9, 4, 3, 2, true}};
-  attention(ctx, q.view(), k.view(), v.view(), windowed(plan, 3), 0.25f, out.view(), nullptr);
+  attention(ctx, {q.view(), k.view(), v.view()}, windowed(plan, 3), 0.25f, {out.view()});
   const Values got = out.read();
   for (int64_t i = 0; i < answer * d; ++i)
     EXPECT_NEAR(got[size_t(prompt * d + i)], got[size_t((prompt + answer) * d + i)],
@@ -99,7 +99,7 @@ TEST_P(AttentionWindowTest, BranchesSeeTheirOwnPath) {
 }
 
 // However many of the rows before it are computed with it, and wherever their keys lie.
-TEST_P(AttentionWindowTest, ARowHasTheSameBytesHoweverItsKeysLie) {
+TEST_P(AttentionWindowTest, RowBytesDoNotDependOnWhereItsKeysLie) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d), k_values = normal(length * kv_heads * d),
@@ -113,7 +113,7 @@ TEST_P(AttentionWindowTest, ARowHasTheSameBytesHoweverItsKeysLie) {
       AttentionPlan plan;
       plan.ranges = ranges;
       plan.spans = {{0, int32_t(count), 0, int32_t(ranges.size()), true}};
-      attention(ctx, q.view(), k.view(), v.view(), windowed(plan, window), 0.15f, out.view(), nullptr);
+      attention(ctx, {q.view(), k.view(), v.view()}, windowed(plan, window), 0.15f, {out.view()});
       return out.read();
     };
     const Values whole = rows_from(0, {{0, int32_t(length)}});
@@ -146,10 +146,10 @@ TEST_P(AttentionWindowTest, WindowsOfOtherSpansAreRefused) {
   plan.ranges = {{0, 4}};
   plan.spans = {{0, 4, 0, 1, false}};
   plan.window = 2;
-  EXPECT_THROW(attention(ctx, q.view(), q.view(), q.view(), plan, 1.0f, out.view(), nullptr), Error);
+  EXPECT_THROW(attention(ctx, {q.view(), q.view(), q.view()}, plan, 1.0f, {out.view()}), Error);
   plan.spans[0].causal = true;
   plan.window = -1;
-  EXPECT_THROW(attention(ctx, q.view(), q.view(), q.view(), plan, 1.0f, out.view(), nullptr), Error);
+  EXPECT_THROW(attention(ctx, {q.view(), q.view(), q.view()}, plan, 1.0f, {out.view()}), Error);
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ TEST_P(GeluTest, EveryKindForwardAndBackward) {
   }
 }
 
-TEST_P(GeluTest, ReferenceSlopeIsTheSlope) {
+TEST_P(GeluTest, ReferenceDerivativeEqualsFiniteDifferences) {
   for (Gelu kind : {Gelu::exact, Gelu::quick, Gelu::tanh})
     for (double x = -5; x <= 5; x += 0.37)
       EXPECT_NEAR(reference::gelu_slope(kind, x),

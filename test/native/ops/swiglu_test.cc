@@ -30,7 +30,7 @@ TEST_P(SwigluTest, ForwardIntoGateAndBackwardInPlace) {
   }
 }
 
-TEST_P(SwigluTest, ReferenceGradientIsTheSlope) {
+TEST_P(SwigluTest, ReferenceGradientEqualsFiniteDifferences) {
   const Values gate = normal(9), up = normal(9), dy = normal(9);
   const auto g = reference::swiglu_backward(dy, gate, up);
   expect_same("dgate", g.dgate,

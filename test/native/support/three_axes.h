@@ -67,7 +67,7 @@ inline std::vector<GenerateRequest> sampled(const ThreeAxes& m) {
   for (int64_t i = 0; i < m.cases.size() && out.size() < 4; ++i) {
     if (m.cases.images(i).empty()) continue;
     GenerateRequest r = m.request(i, 10);
-    r.num_branches = 3;
+    r.num_samples = 3;
     r.temperature = 1;
     out.push_back(std::move(r));
   }

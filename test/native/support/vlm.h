@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prompts with pictures and what transformers computes on them: fixtures/families and fixtures/families/own-vlm
-// (scripts/goldens/qwen_vl.py).
+// Prompts with pictures and what transformers computes on them: fixtures/families, and its own-vlm
+// (scripts/goldens/qwen_vl.py) and own-tiles (scripts/goldens/tile_families.py).
 #pragma once
 #include <string>
 #include <vector>
@@ -36,13 +36,41 @@ inline std::vector<Crop> crops_of(const Tensor& t) {
   return crops;
 }
 
-struct OwnVlm {
-  explicit OwnVlm(const std::string& name) : dir(fixture("families/own-vlm/" + name)) {}
+inline constexpr Normalisation kHalfNormalisation = {1.0 / 255.0, {0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}};
 
+inline const char* const kOwnVlm[] = {
+    "own-vlm/qwen2_vl",       "own-vlm/qwen2_5_vl",          "own-vlm/qwen3_vl",
+    "own-tiles/smolvlm-one",  "own-tiles/smolvlm-whole",     "own-tiles/idefics3-bos",
+    "own-tiles/idefics3-odd", "own-tiles/llava_next-vicuna", "own-tiles/llava_next-mistral"};
+
+// Its name as a test's: the family and the variant.
+inline std::string own_vlm_name(const char* path) {
+  std::string name = path;
+  name = name.substr(name.find('/') + 1);
+  for (char& c : name) c = c == '-' ? '_' : c;
+  return name;
+}
+
+struct OwnVlm {
+  explicit OwnVlm(const std::string& path) : dir(fixture("families/" + path)) {}
+
+  bool has_tiles() const { return dir.find("own-tiles") != std::string::npos; }
+  Normalisation normalisation() const {
+    return has_tiles() && dir.find("llava") == std::string::npos ? kHalfNormalisation : kClipNormalisation;
+  }
+  // On every linear layer of tower, connector and decoder.
+  std::string adapter() const { return dir + (has_tiles() ? "/adapter-all" : "/adapter"); }
   std::vector<Image> images(const Json& row) const {
-    std::vector<Image> out(row.find("image_grid_thw")->array().size());
-    for (size_t i = 0; i < out.size(); ++i)
+    const Json* sizes = row.find("image_sizes");
+    const Json* list = has_tiles() ? row.find("images") : row.find("image_grid_thw");
+    std::vector<Image> out(list->array().size());
+    for (size_t i = 0; i < out.size(); ++i) {
       out[i].crops = crops_of(tensors.view(cat("pixels_u8/", row.find("id")->string(), "/", i)));
+      if (!sizes) continue;
+      const std::vector<int32_t> size = integers(sizes->array()[i]);
+      out[i].height = size[0];
+      out[i].width = size[1];
+    }
     return out;
   }
   EngineOptions options() const {
@@ -50,7 +78,7 @@ struct OwnVlm {
     o.model_dir = dir + "/ckpt";
     o.dtype = DType::f32;
     o.threads = 1;
-    o.normalisation = kClipNormalisation;
+    o.normalisation = normalisation();
     return o;
   }
   std::vector<ScoreRequest> requests(size_t most = SIZE_MAX) const {

@@ -51,7 +51,7 @@ TEST_P(Families, LogitsOfTheFirstAnswerTokens) {
     const KvRange range[] = {{0, int32_t(ids.size())}};
     StepRows step;
     for (int32_t i = 0; i < int32_t(ids.size()); ++i) step.positions.add(i);
-    step.add_segment(ids, range, wanted);
+    step.add_segment(ids, range, wanted, -1);
     std::vector<float> logits;
     forward.logits(forward.run(step, nullptr, {.read = expected.dim(0)}), 0, expected.dim(0), logits);
     golden::expect_close(logits, {expected.as<float>(), size_t(expected.numel())}, kLogps, cat("logits of ", row.id));
@@ -109,7 +109,7 @@ TEST_P(Families, LossAndEveryGradientAtEveryRecomputeLevel) {
 }
 
 // What a step takes is what was planned for it, with windows and q/k norm.
-TEST_P(Families, ThePlanIsWhatAStepTakes) {
+TEST_P(Families, MemoryPlanEqualsTheBytesOfAStep) {
   const std::vector<SessionRow> rows = checkpoint.pairs();
   std::vector<RowSize> sizes;
   for (const SessionRow& s : rows) {

@@ -219,7 +219,7 @@ RowSize size_of(const SessionRow& s) {
 }
 
 // The plan, made from sizes alone, is what a step then takes, to the byte.
-TEST(GoldenTraining, ThePlanIsWhatAStepTakes) {
+TEST(GoldenTraining, MemoryPlanEqualsTheBytesOfAStep) {
   const auto rows = rows_with(1);
   std::vector<RowSize> sizes;
   for (const SessionRow& row : rows) sizes.push_back(size_of(row));

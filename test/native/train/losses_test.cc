@@ -16,8 +16,8 @@ namespace {
 
 // One record with K rejected answers and J damaged images; owns what Preference points to.
 struct Record {
-  Branch chosen;
-  std::vector<Branch> rejected, images;
+  ResponseLogps chosen;
+  std::vector<ResponseLogps> rejected, images;
   bool label = true;
   StepPoints points;
   Preference view() const { return {chosen, rejected, images, label, points}; }
@@ -60,7 +60,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"sigmoid-norm",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const Branch &c = r.chosen, &j = r.rejected[k];
+           const ResponseLogps &c = r.chosen, &j = r.rejected[k];
            const double d = (c.policy - c.ref) / double(c.num_tokens) - (j.policy - j.ref) / double(j.num_tokens);
            return -(1 - o.label_smoothing) * std::log(s(o.beta * d)) - o.label_smoothing * std::log(s(-o.beta * d));
          });
@@ -88,7 +88,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"ipo-token-mean",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const Branch &c = r.chosen, &j = r.rejected[k];
+           const ResponseLogps &c = r.chosen, &j = r.rejected[k];
            const double d = (c.policy - c.ref) / double(c.num_tokens) - (j.policy - j.ref) / double(j.num_tokens);
            return std::pow(d - 0.5 / o.beta, 2);
          });
@@ -124,14 +124,14 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
        [](const Record& r, const LossOptions& o) {
          const double w = std::exp(o.beta * (r.chosen.policy - r.chosen.ref));
          double all = w;
-         for (const Branch& j : r.rejected) all += std::exp(o.beta * (j.policy - j.ref));
+         for (const ResponseLogps& j : r.rejected) all += std::exp(o.beta * (j.policy - j.ref));
          return -std::log(w / all);
        }},
       {"mdpo",
        [](const Record& r, const LossOptions& o) {
          const double l = r.chosen.policy - r.chosen.ref;
          double image = 0;
-         for (const Branch& j : r.images)
+         for (const ResponseLogps& j : r.images)
            image += -std::log(s(o.beta * (l - (j.policy - j.ref)))) / double(r.images.size());
          return mean_over_rejected(r, [&](int k) { return -std::log(s(o.beta * diff(r, k))); }) + image -
                 std::log(s(o.beta * l));
@@ -139,7 +139,7 @@ const std::vector<std::pair<std::string, Plain>>& plain_losses() {
       {"simpo",
        [](const Record& r, const LossOptions& o) {
          return mean_over_rejected(r, [&](int k) {
-           const Branch& j = r.rejected[k];
+           const ResponseLogps& j = r.rejected[k];
            const double x = o.beta * (r.chosen.policy / double(r.chosen.num_tokens) - j.policy / double(j.num_tokens)) -
                             o.simpo_gamma;
            return -(1 - o.label_smoothing) * std::log(s(x)) - o.label_smoothing * std::log(s(-x));
@@ -175,7 +175,7 @@ Record random_record(std::mt19937& gen, int k, int j) {
   std::uniform_int_distribution<int> count(1, 60);
   const auto branch = [&] {
     const double ref = logp(gen);
-    return Branch{std::min(ref + shift(gen), -0.05), ref, count(gen)};
+    return ResponseLogps{std::min(ref + shift(gen), -0.05), ref, count(gen)};
   };
   Record r{.chosen = branch(), .rejected = {}, .images = {}};
   for (int i = 0; i < k; ++i) r.rejected.push_back(branch());
@@ -189,7 +189,7 @@ const LossInfo& info(const std::string& name) { return *parse_losses(name)[0].in
 
 class LossTest : public testing::TestWithParam<size_t> {};
 
-TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
+TEST_P(LossTest, ValueEqualsThePublishedEquationAndGradientEqualsFiniteDifferences) {
   const auto& [name, plain] = plain_losses()[GetParam()];
   std::mt19937 gen(7);
   for (int trial = 0; trial < 200; ++trial) {
@@ -220,7 +220,7 @@ TEST_P(LossTest, EqualsThePaperAndItsGradientTheDifferences) {
   }
 }
 
-TEST_P(LossTest, StaysFiniteFarOut) {
+TEST_P(LossTest, StaysFiniteForExtremeLogps) {
   const auto& [name, plain] = plain_losses()[GetParam()];
   for (double at : {-5e4, -1e-13}) {
     for (double other : {-5e4, -1e-13}) {
@@ -234,7 +234,7 @@ TEST_P(LossTest, StaysFiniteFarOut) {
 }
 
 // What a loss says it reads is what changes it, so that no option is taken and ignored.
-TEST_P(LossTest, ReadsTheHyperparametersThatItSays) {
+TEST_P(LossTest, ReadsExactlyItsDeclaredHyperparameters) {
   const auto& [name, plain] = plain_losses()[GetParam()];
   const std::vector<std::string_view> said = hyperparameters_of(name);
   for (const NamedHyperparameter& h : hyperparameters()) {
@@ -303,7 +303,7 @@ TEST(Losses, ParsesSumsAndTheCompositeNames) {
   EXPECT_EQ(mpo[2].weight, 2);
 }
 
-TEST(Losses, ASumReadsWhatItsPartsReadAndItsOwnWeights) {
+TEST(Losses, WeightedSumReadsTheHyperparametersOfItsPartsAndItsWeights) {
   using Names = std::vector<std::string_view>;
   EXPECT_EQ(hyperparameters_of("cpo"), (Names{"beta", "label-smoothing", "cpo-alpha"}));
   EXPECT_EQ(hyperparameters_of("orpo"), (Names{"orpo-lambda"}));
@@ -343,7 +343,7 @@ TEST(Objective, ARowOfWeightTwoCountsAsThatRowTwice) {
   }
 }
 
-TEST(Objective, SlopesAreThoseOfTheMeanWithWeightsAndOwnBetas) {
+TEST(Objective, DerivativesAreThoseOfTheWeightedMeanWithEachRecordsBeta) {
   std::mt19937 random(5);
   const std::vector<LossTerm> terms = parse_losses("sigmoid:0.8,bco-pair:0.2,sft:1");
   const Objective objective{terms, {.beta = 0.2}};

@@ -36,7 +36,7 @@ struct Planes {
     GenerateRequest r;
     r.prompt = row->prompt;
     r.images = {{height, width, {{height, width, {p, p + pixels.bytes()}}}, {}}};
-    r.num_branches = 3;
+    r.num_samples = 3;
     r.temperature = 1;
     r.max_new_tokens = 8;
     return r;
@@ -120,7 +120,7 @@ TEST(Planes, SamplingInPiecesScoringAndTrainingAgree) {
 }
 
 // Through the decoder: the gradient of a merger's parts against differences of the loss.
-TEST(Planes, ATrainedMergersGradientIsItsSlope) {
+TEST(Planes, TrainedMergerGradientsEqualFiniteDifferences) {
   TrainerOptions options;
   options.loss = parse_losses("sft");
   options.trainable.projector = true;

@@ -64,7 +64,7 @@ TEST(Positions, SamplingScoringAndTrainingAgree) {
 TEST(Positions, BeamsAgreeWithScoring) {
   ThreeAxes m;
   GenerateRequest request = sampled(m).front();
-  request.num_branches = 1;
+  request.num_samples = 1;
   request.temperature = 0;
   request.num_beams = 3;
   const GenerateResult result = m.generate({request}, 1024).front();
@@ -103,7 +103,7 @@ TEST(Positions, PlainPositionsOnThreeAxesAreThoseOfOne) {
 TEST(Positions, TheLimitIsOfPositions) {
   ThreeAxes m;
   GenerateRequest request = sampled(m).front();
-  request.num_branches = 1;
+  request.num_samples = 1;
   request.max_new_tokens = 100;
   const int32_t rows = int32_t(request.prompt.size()), saved = 6 * int32_t(request.images.size());
   m.model.config.text.max_position_embeddings = rows + 4;

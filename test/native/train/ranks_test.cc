@@ -106,7 +106,7 @@ void expect_same_update(const std::vector<float>& got, const std::vector<float>&
 
 class LossOfRanks : public testing::TestWithParam<const char*> {};
 
-TEST_P(LossOfRanks, TakeTheStepsOfOneProcess) {
+TEST_P(LossOfRanks, StepsEqualThoseOfOneProcess) {
   for (const int zero : {0, 1}) {
     RankRun one(options_for(GetParam(), 0), single_process()), many(options_for(GetParam(), zero), join());
     const std::vector<float> start = one.master();
@@ -141,7 +141,7 @@ TEST(TrainRanks, DropWhatOneProcessDrops) {
   expect_same_update(many.master(), one.master(), start);
 }
 
-TEST(TrainRanks, ZeroOneIsZeroZeroBitForBit) {
+TEST(TrainRanks, ZeroStage1EqualsZeroStage0BitForBit) {
   RankRun whole(options_for("sigmoid", 0), join()), split(options_for("sigmoid", 1), join());
   for (int step = 0; step < 3; ++step) {
     const std::vector<SessionRow> rows = rows_of(6);

@@ -24,12 +24,12 @@ const Json& golden() {
 }
 
 struct Record {
-  Branch chosen;
-  std::vector<Branch> rejected;
+  ResponseLogps chosen;
+  std::vector<ResponseLogps> rejected;
   bool label = true;
 };
 
-Branch branch_of(const Json& b) {
+ResponseLogps branch_of(const Json& b) {
   return {at(b, "policy").number(), at(b, "ref").number(), at(b, "num_tokens").integer()};
 }
 

@@ -105,7 +105,7 @@ test('the engine as a judge: system and turns in the template, the reply with it
   assert.deepEqual([reply.outcome, reply.text, reply.finishReason], ['ok', 'Rating: [[7]]', 'stop']);
   assert.ok(reply.usage!.output_tokens > 0);
   const [asked] = context.engine.generated;
-  assert.deepEqual([asked!.temperature, asked!.maxNewTokens, asked!.n, asked!.images.length], [0, 50, 1, 1]);
+  assert.deepEqual([asked!.temperature, asked!.maxNewTokens, asked!.numSamples, asked!.images.length], [0, 50, 1, 1]);
   const text = context.tokenizer.decode([...asked!.promptIds]);
   for (const part of ['You judge.', 'Grade it.', 'No.', 'Again.']) assert.ok(text.includes(part), part);
   assert.deepEqual(judge.identity, {

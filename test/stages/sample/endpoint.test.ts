@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/sample/draw.ts
+// Covers src/stages/sample/sampling-params.ts
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openHttpClient } from '../../../src/http/client.ts';
@@ -13,7 +13,7 @@ const PNG =
   'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=';
 
 const DEFAULTS: EndpointSampling = {
-  ...{ model: 'm', n: 1, temperature: 0, topP: 1, topK: 0, maxNewTokens: 64, stop: [] },
+  ...{ model: 'm', numSamples: 1, temperature: 0, topP: 1, topK: 0, maxNewTokens: 64, stop: [] },
   ...{ seed: 0, views: 'original' },
 };
 
@@ -72,7 +72,15 @@ async function sample(
 
 test('n samples of a prompt with its image, every option passed on', async (context) => {
   const record = { id: 'a', images: [PNG], prompt: 'What is it?' };
-  const options = { n: 3, temperature: 0.7, topP: 0.9, topK: 40, maxNewTokens: 50, stop: ['###'], label: 'vllm' };
+  const options = {
+    numSamples: 3,
+    temperature: 0.7,
+    topP: 0.9,
+    topK: 40,
+    maxNewTokens: 50,
+    stop: ['###'],
+    label: 'vllm',
+  };
   const { results, server } = await sample(context, [record], options);
   const { messages, seed, ...rest } = bodyOf(server.calls[0]!);
   assert.deepEqual(messages, [
@@ -97,7 +105,7 @@ test('n samples of a prompt with its image, every option passed on', async (cont
 });
 
 test('a server that gives one answer at a time is asked until there are n', async (context) => {
-  const { results, server } = await sample(context, [{ id: 'a', prompt: 'Q' }], { n: 3 }, (call) =>
+  const { results, server } = await sample(context, [{ id: 'a', prompt: 'Q' }], { numSamples: 3 }, (call) =>
     echo(call, { most: 1 }),
   );
   assert.equal(server.calls.length, 3);
@@ -115,7 +123,7 @@ test('turns with content null are generated, each sample going on from its own a
     { role: 'assistant', content: null },
     { role: 'user', content: 'Second?' },
   ];
-  const { results, server } = await sample(context, [{ id: 'a', images: [PNG], prompt }], { n: 2 });
+  const { results, server } = await sample(context, [{ id: 'a', images: [PNG], prompt }], { numSamples: 2 });
   assert.equal(server.calls.length, 3);
   const { responses } = results[0]!.records[0]!;
   for (const [index, response] of responses!.entries()) {
@@ -207,7 +215,7 @@ test('a wrong key stops the run and is not repeated in the message', async (cont
 test('the same seed asks the same, whatever the order of the rows', async (context) => {
   const rows = ['a', 'b', 'c'].map((id) => ({ id, prompt: `Q ${id}` }));
   const texts = async (records: VprefRecord[]) => {
-    const { results } = await sample(context, records, { n: 2, temperature: 1, seed: 9 });
+    const { results } = await sample(context, records, { numSamples: 2, temperature: 1, seed: 9 });
     return Object.fromEntries(results.map(({ records: [record] }) => [record!.id, record!.responses]));
   };
   assert.deepEqual(await texts(rows), await texts([...rows].reverse()));

@@ -169,7 +169,7 @@ export async function collectedJudge(options: CollectOptions): Promise<Judge> {
     ask: async (request) => {
       const attempt = results.get(request.key) ?? missing;
       // Nothing can be tried again here, and one bad row is no reason to stop.
-      const text = judge.facts.stop ? attempt : cutAtStop(attempt, request.parameters.stop);
+      const text = judge.info.stop ? attempt : cutAtStop(attempt, request.parameters.stop);
       return { ...text, retry: false, fatal: false, throttle: false };
     },
     close: () => client.close(),

@@ -4,7 +4,7 @@ import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from '
 import { failureMessage, fieldsOf, type JsonFields, notJson, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
-import { modelFacts } from '../../../http/model-facts.ts';
+import { modelInfo } from '../../../http/model-info.ts';
 import { headerValue, serverDelayMs } from '../../../http/server-delay.ts';
 import { isObject } from '../../../records/field.ts';
 import { type JudgeRequest, turnParts } from '../judge.ts';
@@ -35,7 +35,7 @@ export function anthropicApi(options: JudgeApiOptions): JudgeApi {
     },
     imageTokens: anthropicImageTokens,
     reasoningTokens: options.reasoningTokens ?? 0,
-    facts: modelFacts(options.model),
+    info: modelInfo(options.model),
     body: (request, images) => anthropicBody(request, images, options),
     read: readAnthropicReply,
   };

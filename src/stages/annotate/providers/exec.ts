@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream';
 import { type Attempt, failed, readUsage } from '../../../http/attempt.ts';
 import { fieldsOf } from '../../../http/chat.ts';
 import { TransportError } from '../../../http/client.ts';
-import { modelFacts } from '../../../http/model-facts.ts';
+import { modelInfo } from '../../../http/model-info.ts';
 import { RunError } from '../../../records/error.ts';
 import type { Outcome } from '../../../records/record.ts';
 import type { Judge, JudgeRequest } from '../judge.ts';
@@ -41,7 +41,7 @@ export async function execJudge(command: string, options: ExecOptions): Promise<
     imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
     imageTokens: () => 0,
     reasoningTokens: 0,
-    facts: modelFacts(''),
+    info: modelInfo(''),
     seesRecord: true,
     ask: (request, signal) => child.ask(request, signal),
     close: () => child.close(),

@@ -4,7 +4,7 @@ import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from '
 import { failureMessage, fieldsOf, type JsonFields, notJson, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
-import { modelFacts } from '../../../http/model-facts.ts';
+import { modelInfo } from '../../../http/model-info.ts';
 import { headerValue, serverDelayMs } from '../../../http/server-delay.ts';
 import { RunError } from '../../../records/error.ts';
 import { isObject } from '../../../records/field.ts';
@@ -20,8 +20,8 @@ const BASE_URL = 'https://generativelanguage.googleapis.com/v1beta';
 export function geminiApi(options: JudgeApiOptions): JudgeApi {
   const baseUrl = trimSlash(options.baseUrl ?? BASE_URL);
   const { model } = options;
-  const facts = modelFacts(model);
-  const reasoningTokens = options.reasoningTokens ?? facts.reasoningTokens;
+  const info = modelInfo(model);
+  const reasoningTokens = options.reasoningTokens ?? info.reasoningTokens;
   return {
     model,
     baseUrl,
@@ -35,7 +35,7 @@ export function geminiApi(options: JudgeApiOptions): JudgeApi {
     },
     imageTokens: geminiImageTokens,
     reasoningTokens,
-    facts,
+    info,
     body: (request, images) =>
       geminiBody(request, images, { reasoningTokens, isThinkingSet: options.reasoningTokens !== undefined }),
     read: readGeminiReply,

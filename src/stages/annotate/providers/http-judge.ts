@@ -3,7 +3,7 @@
 import { type Attempt, cutAtStop, withoutSecrets } from '../../../http/attempt.ts';
 import type { HttpClient, HttpReply } from '../../../http/client.ts';
 import { type ImageLimits, type ImagePart, loadImageParts } from '../../../http/image-part.ts';
-import type { ModelFacts } from '../../../http/model-facts.ts';
+import type { ModelInfo } from '../../../http/model-info.ts';
 import { RefusedParameters } from '../../../http/refused-parameters.ts';
 import { headerSecrets, versionHint } from '../../../records/server-url.ts';
 import type { Judge, JudgeRequest } from '../judge.ts';
@@ -17,7 +17,7 @@ export interface JudgeApi {
   imageLimits: ImageLimits;
   imageTokens(width: number, height: number): number;
   reasoningTokens: number;
-  facts: ModelFacts;
+  info: ModelInfo;
   body(request: JudgeRequest, images: ImagePart[]): Record<string, unknown>;
   read(reply: HttpReply): Attempt;
 }
@@ -44,7 +44,7 @@ export function httpJudge(provider: string, api: JudgeApi, client: HttpClient, w
     imageLimits: api.imageLimits,
     imageTokens: api.imageTokens,
     reasoningTokens: api.reasoningTokens,
-    facts: api.facts,
+    info: api.info,
     ask: async (request, signal) => {
       const sent = refused.apply(await apiBody(api, request));
       const reply = await client.send({ url: api.url, headers, body: JSON.stringify(sent), signal });

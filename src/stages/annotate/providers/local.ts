@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // local:DIR: a judge on our own engine. Each question is one record for `sample`, so judging draws exactly as sampling does.
 import { type Attempt, failed } from '../../../http/attempt.ts';
-import { modelFacts } from '../../../http/model-facts.ts';
+import { modelInfo } from '../../../http/model-info.ts';
 import { imageFields } from '../../../model/record-plan.ts';
 import type { Message, VprefRecord } from '../../../records/record.ts';
 import type { SampleOptions } from '../../sample.ts';
@@ -22,7 +22,7 @@ export async function localJudge(name: string, model: LoadedModel): Promise<Judg
     imageLimits: { mediaTypes: [], maxBytes: Number.POSITIVE_INFINITY },
     imageTokens: () => 0,
     reasoningTokens: 0,
-    facts: modelFacts(''),
+    info: modelInfo(''),
     readsProbabilities: true,
     ask: (request, signal) => askModel(model, request, signal),
     close: async () => {},
@@ -71,13 +71,13 @@ function messagesOf(request: JudgeRequest): Message[] {
 
 function sampleOptions(parameters: JudgeParameters): SampleOptions {
   return {
-    n: 1,
+    numSamples: 1,
     temperature: parameters.temperature ?? 0,
     topP: parameters.topP ?? 1,
     topK: 0,
     maxNewTokens: parameters.maxTokens,
     stop: parameters.stop ?? [],
-    beams: 1,
+    numBeams: 1,
     repetitionMaxPeriod: 0,
     views: 'original',
     logps: false,

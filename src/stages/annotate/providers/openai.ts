@@ -3,7 +3,7 @@
 import { failed } from '../../../http/attempt.ts';
 import { CHAT_IMAGES, type ChatMessage, chatBody, OPENAI_BASE_URL, readChatReply } from '../../../http/chat.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
-import { modelFacts } from '../../../http/model-facts.ts';
+import { modelInfo } from '../../../http/model-info.ts';
 import { type BatchApi, type BatchStatus, batchCall, stringField } from '../batch/api.ts';
 import { type JudgeRequest, turnParts } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
@@ -14,8 +14,8 @@ import type { HttpProvider } from './provider.ts';
 export function openaiApi(options: JudgeApiOptions): JudgeApi {
   const baseUrl = trimSlash(options.baseUrl ?? OPENAI_BASE_URL);
   const { model } = options;
-  const facts = modelFacts(model);
-  const reasoningTokens = options.reasoningTokens ?? facts.reasoningTokens;
+  const info = modelInfo(model);
+  const reasoningTokens = options.reasoningTokens ?? info.reasoningTokens;
   // A local server may know only the old name, OpenAI's newest models only the new one.
   const ownField = options.baseUrl === undefined ? 'max_completion_tokens' : 'max_tokens';
   return {
@@ -26,15 +26,15 @@ export function openaiApi(options: JudgeApiOptions): JudgeApi {
     imageLimits: CHAT_IMAGES,
     imageTokens: openaiImageTokens,
     reasoningTokens,
-    facts,
+    info,
     body: (request, images) =>
       chatBody(chatMessages(request, images), {
         model,
         maxTokens: request.parameters.maxTokens + reasoningTokens,
-        maxTokensField: facts.maxTokensField ?? ownField,
+        maxTokensField: info.maxTokensField ?? ownField,
         temperature: request.parameters.temperature,
         topP: request.parameters.topP,
-        stop: facts.stop ? request.parameters.stop : undefined,
+        stop: info.stop ? request.parameters.stop : undefined,
         seed: request.parameters.seed,
         schema: request.schema && { name: 'judgement', schema: toJsonSchema(request.schema) },
       }),

@@ -3,7 +3,7 @@
 import type { PolicyEngine } from '../../../engine/requests.ts';
 import { type Attempt, failed } from '../../../http/attempt.ts';
 import type { ModelContext, PreparedPrompt } from '../../../model/context.ts';
-import { answerIds, loadImages, preparePrompt, writtenTurns } from '../../../model/prompt.ts';
+import { loadImages, preparePrompt, responseTokenIds, writtenTurns } from '../../../model/prompt.ts';
 import { planRecord } from '../../../model/record-plan.ts';
 import { FieldError, RunError } from '../../../records/error.ts';
 import type { VprefRecord } from '../../../records/record.ts';
@@ -51,7 +51,7 @@ export function spelledReplies(
   const spelled: Spelled[] = [];
   for (const { name, spellings } of replies)
     for (const spelling of spellings) {
-      const ids = answerIds(prepared, { text: spelling, end: false }, context, 'replies');
+      const ids = responseTokenIds(prepared, { text: spelling, end: false }, context, 'replies');
       const other = spelled.find((known) => beginAlike(known.ids, ids));
       if (other === undefined) spelled.push({ reply: name, spelling, ids });
       else if (other.reply !== name || other.ids.length !== ids.length)

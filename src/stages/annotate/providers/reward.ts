@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { CHAT_IMAGES, type ChatMessage, fieldsOf, parseJson } from '../../../http/chat.ts';
 import { type HttpClient, openHttpClient, TransportError } from '../../../http/client.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
-import { modelFacts } from '../../../http/model-facts.ts';
+import { modelInfo } from '../../../http/model-info.ts';
 import { RunError, UsageError } from '../../../records/error.ts';
 import { splitLogin, withoutLogins } from '../../../records/server-url.ts';
 import type { Turn } from '../../../text/chat-template.ts';
@@ -60,7 +60,7 @@ async function rewardJudge(server: RewardServer, options: JudgeOptions): Promise
       ...{ model: url, baseUrl: base, url: base + api.path, headers, reasoningTokens: 0 },
       imageLimits: CHAT_IMAGES,
       imageTokens: () => 0,
-      facts: modelFacts(''),
+      info: modelInfo(''),
       body: (request, images) => {
         const render = template && ((turns: Turn[]) => renderChecked(template, turns));
         return api.body({ model, messages: dialogue(request, images), render });

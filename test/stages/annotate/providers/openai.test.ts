@@ -41,15 +41,15 @@ test('the body of a local server: system first, image as data URI, strict schema
 test("OpenAI's own server gets max_completion_tokens, its reasoning models room to reason", () => {
   const plain = openaiApi({ model: 'gpt-4o', key: 'sk-1' });
   assert.deepEqual(plain.headers, { authorization: 'Bearer sk-1' });
-  assert.deepEqual([plain.body(judgeRequest(), []).max_completion_tokens, plain.facts.temperature], [100, true]);
+  assert.deepEqual([plain.body(judgeRequest(), []).max_completion_tokens, plain.info.temperature], [100, true]);
   const reasoning = openaiApi({ model: 'gpt-5-mini', key: 'sk-1' });
   assert.deepEqual(
-    [reasoning.body(judgeRequest(), []).max_completion_tokens, reasoning.facts.temperature],
+    [reasoning.body(judgeRequest(), []).max_completion_tokens, reasoning.info.temperature],
     [8292, false],
   );
 });
 
-test('a family has its facts at any host', () => {
+test('a family has its info at any host', () => {
   const request = judgeRequest({ stop: ['###'] });
   const at = (model: string) => openaiApi({ model, baseUrl: 'http://h/v1' }).body(request, []);
   for (const model of ['gpt-5-mini', 'openai/o3', 'GPT-5.1']) {

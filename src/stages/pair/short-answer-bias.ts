@@ -2,24 +2,24 @@
 // Whether chosen answers lean to one short answer. Preference training then teaches the word, not the picture.
 import type { VprefRecord } from '../../records/record.ts';
 
-/** How often an answer was chosen and rejected. */
+/** How often a response was chosen and rejected. */
 interface Tally {
   chosen: number;
   rejected: number;
 }
 
-export interface Lean extends Tally {
+export interface ShortAnswerBias extends Tally {
   answer: string;
-  /** Share among chosen, and among rejected answers. */
+  /** Share among chosen, and among rejected responses. */
   chosenShare: number;
   rejectedShare: number;
 }
 
 const YES_OR_NO = /^\W{0,3}(yes|no)\b/i;
 const MAX_SHORT_LENGTH = 24;
-/** Short answers told apart; rarer ones that come later cannot be a lean. */
+/** Short answers that are counted apart; rarer ones that come later cannot be a bias. */
 const MAX_ANSWERS = 4096;
-/** A lean is a difference of shares of more than this that chance would not give (3 standard errors). */
+/** A bias is a difference of shares of more than this that chance would not give (3 standard errors). */
 const MIN_DIFFERENCE = 0.05;
 const MIN_DEVIATIONS = 3;
 
@@ -32,7 +32,7 @@ export function shortAnswer(text: string): string | undefined {
 }
 
 /** Counts the pairs that go by. */
-export class LeanCounter {
+export class ShortAnswerCounter {
   #pairs = 0;
   #rejected = 0;
   readonly #tallies = new Map<string, Tally>();
@@ -45,16 +45,16 @@ export class LeanCounter {
     else for (const text of rejected) this.#countRejected(text);
   }
 
-  /** Answers that are chosen more often than rejected, the strongest first. */
-  leans(): Lean[] {
-    const leans: Lean[] = [];
+  /** Responses that are chosen more often than rejected, the strongest first. */
+  biases(): ShortAnswerBias[] {
+    const biases: ShortAnswerBias[] = [];
     for (const [answer, { chosen, rejected }] of this.#tallies) {
       const [chosenShare, rejectedShare] = [chosen / this.#pairs, rejected / this.#rejected];
       const deviation = Math.sqrt(chosen + rejected);
-      const isLean = chosenShare - rejectedShare > MIN_DIFFERENCE && chosen - rejected > MIN_DEVIATIONS * deviation;
-      if (isLean) leans.push({ answer, chosen, rejected, chosenShare, rejectedShare });
+      const isBiased = chosenShare - rejectedShare > MIN_DIFFERENCE && chosen - rejected > MIN_DEVIATIONS * deviation;
+      if (isBiased) biases.push({ answer, chosen, rejected, chosenShare, rejectedShare });
     }
-    return leans.sort((a, b) => b.chosen - b.rejected - (a.chosen - a.rejected));
+    return biases.sort((a, b) => b.chosen - b.rejected - (a.chosen - a.rejected));
   }
 
   #countRejected(text: string): void {
@@ -76,7 +76,7 @@ export class LeanCounter {
 }
 
 /** "chosen answers lean to "yes": 62 % of chosen, 31 % of rejected" */
-export function describeLean({ answer, chosenShare, rejectedShare }: Lean): string {
+export function describeBias({ answer, chosenShare, rejectedShare }: ShortAnswerBias): string {
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   return `chosen answers lean to ${JSON.stringify(answer)}: ${percent(chosenShare)} of chosen, ${percent(rejectedShare)} of rejected answers`;
 }

@@ -3,7 +3,7 @@
 // is not in it takes everything, and what its server refuses is learned from the refusal (refused-parameters.ts).
 
 /** How a model is asked. */
-export interface ModelFacts {
+export interface ModelInfo {
   /** false: refused, or harmful where it differs from the model's own. */
   temperature: boolean;
   topP: boolean;
@@ -18,7 +18,7 @@ export interface ModelFacts {
   reasoningTokens: number;
 }
 
-const PLAIN: ModelFacts = {
+const PLAIN: ModelInfo = {
   temperature: true,
   topP: true,
   temperatureWithTopP: true,
@@ -36,36 +36,36 @@ interface Family {
   /** Versions, 100 x major + minor: from this one, and below that one. */
   from?: number;
   below?: number;
-  facts: Partial<ModelFacts>;
+  info: Partial<ModelInfo>;
 }
 
 /** The first line that fits holds. */
 const FAMILIES: Family[] = [
-  { name: /^gpt-\d+(?:\.\d+)?-chat/, facts: { maxTokensField: 'max_completion_tokens' } },
+  { name: /^gpt-\d+(?:\.\d+)?-chat/, info: { maxTokensField: 'max_completion_tokens' } },
   {
     // OpenAI's reasoning models.
     name: /^(?:o[1-9](?![a-z0-9])|gpt-(?:[5-9]|\d\d))/,
-    facts: {
+    info: {
       ...{ temperature: false, topP: false, stop: false, seed: false },
       ...{ maxTokensField: 'max_completion_tokens', reasoningTokens: REASONING_TOKENS },
     },
   },
-  { name: /^gpt-(?:3\.5|4)/, facts: {} },
-  { name: /^claude-/, from: 407, facts: { temperature: false, topP: false } },
-  { name: /^claude-/, from: 401, facts: { temperatureWithTopP: false } },
+  { name: /^gpt-(?:3\.5|4)/, info: {} },
+  { name: /^claude-/, from: 407, info: { temperature: false, topP: false } },
+  { name: /^claude-/, from: 401, info: { temperatureWithTopP: false } },
   // Google: leave the temperature of Gemini 3 at its own.
-  { name: /^gemini-/, from: 300, facts: { temperature: false, reasoningTokens: REASONING_TOKENS } },
-  { name: /^gemini-/, from: 205, below: 300, facts: { reasoningTokens: REASONING_TOKENS } },
+  { name: /^gemini-/, from: 300, info: { temperature: false, reasoningTokens: REASONING_TOKENS } },
+  { name: /^gemini-/, from: 205, below: 300, info: { reasoningTokens: REASONING_TOKENS } },
 ];
 
-/** The facts of a model by its name, as the user or a router writes it. */
-export function modelFacts(model: string): ModelFacts {
+/** What a model takes, by its name as the user or a router writes it. */
+export function modelInfo(model: string): ModelInfo {
   const name = plainName(model);
   const family = FAMILIES.find(
     ({ name: pattern, from = Number.NEGATIVE_INFINITY, below = Number.POSITIVE_INFINITY }) =>
       pattern.test(name) && (versionOf(name) ?? 0) >= from && (versionOf(name) ?? 0) < below,
   );
-  return { ...PLAIN, ...family?.facts };
+  return { ...PLAIN, ...family?.info };
 }
 
 /** "models/gemini-3-pro", "openai/gpt-5", "us.anthropic.claude-opus-4-7-v1:0", "ft:gpt-4o:mine" -> the model's own name. */

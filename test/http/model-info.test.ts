@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { modelFacts } from '../../src/http/model-facts.ts';
+import { modelInfo } from '../../src/http/model-info.ts';
 
 test('what each family takes, by names as vendors, clouds and routers write them', () => {
   // temperature, top_p, both, stop, max tokens field, reasoning tokens
@@ -44,16 +44,9 @@ test('what each family takes, by names as vendors, clouds and routers write them
   ];
   for (const [models, expected] of cases)
     for (const model of models) {
-      const facts = modelFacts(model);
+      const info = modelInfo(model);
       assert.deepEqual(
-        [
-          facts.temperature,
-          facts.topP,
-          facts.temperatureWithTopP,
-          facts.stop,
-          facts.maxTokensField,
-          facts.reasoningTokens,
-        ],
+        [info.temperature, info.topP, info.temperatureWithTopP, info.stop, info.maxTokensField, info.reasoningTokens],
         expected,
         model,
       );

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the addon answers without a trainer: facts of losses and linears, merging, the ends of ranks.
+#pragma once
+#include <napi.h>
+
+namespace vpref::addon {
+
+// lossNeeds(text: string): LossNeeds
+Napi::Value loss_needs(const Napi::CallbackInfo& info);
+// meanLoss(settings: {loss, lossOptions}, rows: LossRow[], points: {kl, rewardMean}): number, of sums that were
+// scored
+Napi::Value mean_loss(const Napi::CallbackInfo& info);
+// mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files
+// with the adapters, or what a trainer over this policy has made of the weights, in them
+Napi::Value merge_model(const Napi::CallbackInfo& info);
+// abortRanks(exitCode: number): ends every rank of this run, whether or not it has joined the others yet; returns
+// only where it cannot
+Napi::Value abort_ranks(const Napi::CallbackInfo& info);
+// mpiLibrary(): string, of vpref_mpi.so
+Napi::Value mpi_library_text(const Napi::CallbackInfo& info);
+// losses(): {name, source}[]
+Napi::Value list_losses(const Napi::CallbackInfo& info);
+// linearPaths(policy: Policy): Promise<string[]>, the module paths of the decoder's linears, layer by layer
+Napi::Value linear_paths(const Napi::CallbackInfo& info);
+// linears(): string[], the names of a decoder layer's linears
+Napi::Value list_linears(const Napi::CallbackInfo& info);
+
+}  // namespace vpref::addon
