@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "families/family.h"
+#include "model/pack.h"
 
 namespace vpref {
 
@@ -69,8 +70,7 @@ ModelConfig text_model(const char* model_type, TextConfig text, const ConfigRead
 
 void read_vision_model(const ConfigReader& config, const ConfigReader& text, const IdDefaults& defaults,
                        ModelConfig& c) {
-  if (config.has("quantization_config"))
-    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
+  check_quantization(config);
   c.has_vision = true;
   // The older name is llava's.
   const char* image_key =

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "model/pack.h"
 
 namespace vpref {
 
@@ -121,8 +122,7 @@ TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults) 
   if (type != defaults.model_type) config.fail("model_type", json_quote(defaults.model_type));
   if (config.string("hidden_act", "silu") != "silu") config.fail("hidden_act", "\"silu\"");
   if (!config.boolean("is_causal", true)) config.fail("is_causal", "true");
-  if (config.has("quantization_config"))
-    config.fail("quantization_config", "none (quantised checkpoints are not supported)");
+  check_quantization(config);
   TextConfig t{};
   t.vocab_size = config.integer("vocab_size", defaults.vocab_size, 1, 1 << 24);
   t.hidden_size = config.integer("hidden_size", defaults.hidden_size, 1, kMaxSize);

@@ -167,6 +167,10 @@ EngineOptions engine_options(const Napi::Object& from) {
     options.adapter_dirs.push_back(adapters.Get(i).ToString().Utf8Value());
   options.device = string_field(from, "device") == "cuda" ? Device::cuda : Device::cpu;
   options.dtype = dtype_of(string_field(from, "dtype"));
+  const std::string packing = string_field(from, "quantize");
+  const std::optional<Packing> parsed = parse_packing(packing);
+  check(parsed && *parsed != Packing::fp4, "request", "quantize: expected none, nf4 or int8, got ", packing);
+  options.packing = *parsed;
   options.threads = int(number_field(from, "threads"));
   options.batch_tokens = int64_t(number_field(from, "batchTokens"));
   options.token_bytes = bytes_list(array_field(from, "tokenBytes"), "tokenBytes");
@@ -225,6 +229,7 @@ Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
   to.Set("device", facts.device == Device::cuda ? "cuda" : "cpu");
   to.Set("dtype", dtype_name(facts.dtype));
   to.Set("storedDtype", dtype_name(facts.stored_dtype));
+  to.Set("quantize", packing_name(facts.packing));
   to.Set("numParameters", double(facts.num_parameters));
   to.Set("threads", facts.threads);
   to.Set("notes", text_list(env, facts.notes));

@@ -17,6 +17,7 @@
 #include "core/context.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/packed_weight.h"
 #include "input/image.h"
 #include "input/pixels.h"
 #include "model/image_layout.h"
@@ -30,8 +31,9 @@ struct EngineOptions {
   std::string model_dir;                  // Hugging Face layout
   std::vector<std::string> adapter_dirs;  // PEFT layout; all of them add up, unmerged
   Device device = Device::cpu;
-  std::optional<DType> dtype;  // compute dtype f32 or bf16; none: f32 on the CPU, bf16 on CUDA
-  int threads = 0;             // 0: one per physical core this process may use
+  std::optional<DType> dtype;       // compute dtype f32 or bf16; none: f32 on the CPU, bf16 on CUDA
+  Packing packing = Packing::none;  // of the decoder's linears; none: as stored
+  int threads = 0;                  // 0: one per physical core this process may use
   int64_t batch_tokens =
       0;  // packed rows of one forward; 0: 1024 on the CPU, 8192 on CUDA. A larger single tree still goes alone.
   int64_t kv_tokens = 0;  // rows of the KV slab; 0: what a quarter of the memory holds, at most 16384 (CUDA: what is
@@ -55,6 +57,7 @@ struct EngineFacts {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   DType stored_dtype = DType::f32;
+  Packing packing = Packing::none;  // EngineOptions::packing
   int64_t num_parameters = 0;
   int threads = 1;
   std::vector<std::string> notes;  // Model::notes

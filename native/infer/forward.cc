@@ -44,7 +44,7 @@ class WeightState {
     add(uint64_t(reinterpret_cast<uintptr_t>(t.data))), add(uint64_t(t.rank > 0 ? t.dim(0) : 0));
   }
   void add(const Linear& l) {
-    add(l.weight), add(l.bias);
+    add(l.weight), add(l.bias), add(l.packed.codes);
     for (const LoraPair& p : l.adapters)
       add(p.a), add(p.b), add(uint64_t(std::bit_cast<uint32_t>(p.scale))), add(uint64_t(p.enabled));
   }

@@ -137,7 +137,13 @@ class AdapterLoader {
       model_.untie_head();
       if (head) return model_.point(model_.weights.lm_head.weight, file_.view(saved.key), file_);
     }
-    if (spec.slot) model_.point(*spec.slot, file_.view(saved.key), file_);
+    if (spec.slot) {
+      const bool packed = std::any_of(model_.packed_.begin(), model_.packed_.end(),
+                                      [&](const auto& p) { return &p.linear->weight == spec.slot; });
+      check(!packed, "checkpoint", file_.path(), ": ", saved.key,
+            ": expected no copy of a weight that the base model holds packed");
+      model_.point(*spec.slot, file_.view(saved.key), file_);
+    }
   }
 
   void add_pair(const std::string& path, const Pair& pair) {
@@ -155,8 +161,9 @@ class AdapterLoader {
       out_.others.push_back({pair.key_b, path + b_name + (pair.embedding ? "" : ".weight"), nullptr});
     };
     if (!pair.embedding && !pair.spec->linear) return add_others();  // a vision layer above the feature layer
-    const Tensor& base = pair.embedding ? model_.weights.embed_tokens : pair.spec->linear->weight;
-    const int64_t n = base.dim(pair.embedding ? 1 : 0), k = base.dim(pair.embedding ? 0 : 1);
+    const Tensor& embedding = model_.weights.embed_tokens;
+    const int64_t n = pair.embedding ? embedding.dim(1) : pair.spec->linear->outputs();
+    const int64_t k = pair.embedding ? embedding.dim(0) : pair.spec->linear->inputs();
     check(r > 0 && a.dim(1) == k, "checkpoint", file_.path(), ": ", path, a_name, ": shape: expected [r, ", k,
           "], got ", shape_string(a));
     check(b.rank == 2 && b.dim(0) == n && b.dim(1) == r, "checkpoint", file_.path(), ": ", path, b_name,

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/linear.h"
 
+#include <algorithm>
+
 #include "ops/dropout.h"
 #include "ops/gemm.h"
+#include "ops/packed_linear.h"
 
 namespace vpref {
 
@@ -20,6 +23,53 @@ int64_t saved_rank(const Linear& l) {
 }
 
 namespace {
+
+// Of packed weights unpacked at once: on the CPU a part that the cache keeps while it is multiplied.
+constexpr int64_t kCpuTileBytes = 8 << 20, kCudaTileBytes = 64 << 20;
+
+// How many of `all` slices of `width` elements a tile takes.
+int64_t tile_slices(const Context& ctx, int64_t all, int64_t width, DType dtype) {
+  constexpr int64_t kStep = 64;
+  const int64_t bytes = ctx.device == Device::cpu ? kCpuTileBytes : kCudaTileBytes;
+  const int64_t fit = bytes / std::max<int64_t>(width * int64_t(dtype_size(dtype)), 1) / kStep * kStep;
+  return std::min(all, std::max(fit, kStep));
+}
+
+// What tiles are unpacked to: f32 on the CPU, what the tensor cores multiply on a GPU.
+DType tile_dtype(const Context& ctx, const Tensor& x) { return ctx.device == Device::cpu ? DType::f32 : x.dtype; }
+
+// y = x W^T + bias.
+void base_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch) {
+  const Tensor* bias = l.bias ? &l.bias : nullptr;
+  if (!l.packed) return linear(ctx, x, l.weight, bias, y);
+  if (ctx.device == Device::cpu || x.dim(0) <= kPackedFewRows) return packed_linear(ctx, x, l.packed, bias, y);
+  const size_t mark = scratch.mark();
+  const int64_t step = tile_slices(ctx, l.outputs(), l.inputs(), tile_dtype(ctx, x));
+  const Tensor tile = scratch.tensor(tile_dtype(ctx, x), {step, l.inputs()});
+  for (int64_t n = 0; n < l.outputs(); n += step) {
+    const int64_t count = std::min(step, l.outputs() - n);
+    const Tensor rows = tile.rows(0, count), some = l.bias ? l.bias.rows(n, count) : Tensor();
+    unpack_tile(ctx, l.packed, n, 0, rows);
+    linear(ctx, x, rows, some ? &some : nullptr, y.cols(n, count));
+  }
+  scratch.release(mark);
+}
+
+// dx = beta dx + dy W.
+void base_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor& dx, float beta, Arena& scratch) {
+  if (!l.packed) return linear_backward_input(ctx, dy, l.weight, dx, beta);
+  const size_t mark = scratch.mark();
+  const DType dtype = tile_dtype(ctx, dy);
+  const int64_t step = tile_slices(ctx, l.inputs(), l.outputs(), dtype);
+  const Tensor memory = scratch.tensor(dtype, {l.outputs() * step});
+  for (int64_t k = 0; k < l.inputs(); k += step) {
+    const int64_t count = std::min(step, l.inputs() - k);
+    const Tensor tile(memory.data, dtype, {l.outputs(), count});
+    unpack_tile(ctx, l.packed, 0, k, tile);
+    linear_backward_input(ctx, dy, tile, dx.cols(k, count), beta);
+  }
+  scratch.release(mark);
+}
 
 DropoutDraw draw_of(const LoraPair& pair) { return {pair.dropout->p, pair.dropout->seed, pair.place}; }
 
@@ -94,7 +144,9 @@ void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const 
 }  // namespace
 
 Linear stacked(const Context& ctx, std::span<const Linear> linears) {
-  if (ctx.device == Device::cpu) return {};
+  if (ctx.device == Device::cpu ||
+      std::any_of(linears.begin(), linears.end(), [](const Linear& l) { return bool(l.packed); }))
+    return {};
   Linear all{linears[0].weight, linears[0].bias};
   if (linears.size() == 1) return all;
   all.weight.shape[0] = 0;
@@ -120,8 +172,8 @@ void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor&
   int64_t column = 0;
   for (size_t i = 0; i < linears.size(); ++i) {
     const Linear& l = linears[i];
-    const Tensor part = y.cols(column, l.weight.dim(0));
-    if (!one.weight) linear(ctx, x, l.weight, l.bias ? &l.bias : nullptr, part);
+    const Tensor part = y.cols(column, l.outputs());
+    if (!one.weight) base_forward(ctx, l, x, part, scratch);
     add_adapters(ctx, l, x, part, scratch, saved_h.empty() ? Tensor() : saved_h[i]);
     column += part.dim(1);
   }
@@ -138,8 +190,8 @@ void linear_backward(Context& ctx, std::span<const Linear> linears, const Tensor
   int64_t column = 0;
   for (size_t i = 0; i < linears.size(); ++i) {
     const Linear& l = linears[i];
-    const Tensor part = dy.cols(column, l.weight.dim(0));
-    if (dx && !one.weight) linear_backward_input(ctx, part, l.weight, *dx, column == 0 ? 0 : 1);
+    const Tensor part = dy.cols(column, l.outputs());
+    if (dx && !one.weight) base_backward(ctx, l, part, *dx, column == 0 ? 0 : 1, scratch);
     const LinearForward own{forward.x, forward.saved_h.empty() ? forward.saved_h : forward.saved_h.subspan(i, 1)};
     backward_parameters(ctx, l, part, own, dx, grads[i], scratch);
     column += part.dim(1);

@@ -28,8 +28,9 @@ int64_t saved_rank(const Linear& linear);
 // (LinearStack): y[T, N1 + N2 + ...].
 
 // The linears as one, [N1 + N2 + ..., K] with a bias where all have one, without their adapters; its weight is empty
-// where weights or biases do not follow each other in memory, as the loader puts them on a GPU, or only some have a
-// bias. Empty on the CPU: one product gains nothing there, and results would depend on how a file orders its tensors.
+// where weights or biases do not follow each other in memory, as the loader puts them on a GPU, are packed, or only
+// some have a bias. Empty on the CPU: one product gains nothing there, and results would depend on how a file orders
+// its tensors.
 Linear stacked(const Context& ctx, std::span<const Linear> linears);
 
 // y from x[T,K]. saved_h: one per linear, [T, sum of enabled ranks] in x's dtype, which receives x A^T of every enabled

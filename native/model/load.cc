@@ -68,12 +68,6 @@ std::vector<std::string> weight_files(const std::string& dir, std::map<std::stri
   return {files.begin(), files.end()};
 }
 
-// Where a tensor stands, by its plain name.
-struct NameInFile {
-  const Safetensors* file;
-  std::string name;
-};
-
 // A tensor's path without what stands around a model that is trained. LoRA's own tensors keep their names: a model that
 // has them is not whole without them.
 std::string plain_name(const std::string& name) {
@@ -83,7 +77,7 @@ std::string plain_name(const std::string& name) {
   return path;
 }
 
-std::string chosen_prefix(const FamilyTensors& family, int group, const std::map<std::string, NameInFile>& stored) {
+std::string chosen_prefix(const FamilyTensors& family, int group, const StoredIndex& stored) {
   const TensorGroup& g = family.groups[size_t(group)];
   for (const bool optional : {false, true}) {
     for (const TensorSpec& spec : family.tensors) {
@@ -95,6 +89,13 @@ std::string chosen_prefix(const FamilyTensors& family, int group, const std::map
     }
   }
   return g.prefixes.front();
+}
+
+// The linear layer whose weight it is, or null.
+Linear* linear_of(const FamilyTensors& tensors, const TensorSpec& spec) {
+  const auto found = std::find_if(tensors.linears.begin(), tensors.linears.end(),
+                                  [&](const LinearSpec& l) { return l.linear && &l.linear->weight == spec.slot; });
+  return found == tensors.linears.end() ? nullptr : found->linear;
 }
 
 }  // namespace
@@ -157,7 +158,7 @@ std::vector<std::string> Model::notes() const {
 }
 
 void Model::bind_tensors() {
-  std::map<std::string, NameInFile> stored;
+  StoredIndex stored;
   std::string wrapped;
   for (const Safetensors& shard : shards_) {
     for (const auto& [name, t] : shard.tensors()) {
@@ -183,19 +184,20 @@ void Model::bind_tensors() {
     const Safetensors& shard = *found->second.file;
     const std::string name = found->second.name;
     const StoredTensor& t = shard.tensors().at(name);
+    const auto shard_index =
+        size_t(std::distance(shards_.begin(), std::find_if(shards_.begin(), shards_.end(),
+                                                           [&](const Safetensors& s) { return &s == &shard; })));
+    if (const std::string path = found->first; is_bitsandbytes(stored, path)) {
+      bind_packed(spec, path, stored, shard_index);
+      continue;
+    }
     stored.erase(found);
     check(t.shape == spec.stored_shape, "checkpoint", shard.path(), ": ", name, ": shape: expected ",
           shape_text(spec.stored_shape), ", got ", shape_text(t.shape));
     check(t.dtype && is_float(*t.dtype), "checkpoint", shard.path(), ": ", name,
           ": dtype: expected F32, BF16 or F16, got ", t.dtype_name);
-    const auto shard_index =
-        size_t(std::distance(shards_.begin(), std::find_if(shards_.begin(), shards_.end(),
-                                                           [&](const Safetensors& s) { return &s == &shard; })));
-    const auto linear = std::find_if(tensors_.linears.begin(), tensors_.linears.end(),
-                                     [&](const LinearSpec& l) { return l.linear && &l.linear->weight == spec.slot; });
     const Tensor view = shard.view(name);
-    stored_names_.push_back(
-        {name, shard_index, spec.slot, linear == tensors_.linears.end() ? nullptr : linear->linear, view});
+    stored_names_.push_back({name, shard_index, spec.slot, linear_of(tensors_, spec), view});
     if (!spec.slot) continue;
     *spec.slot = Tensor(view.data, view.dtype, spec.shape);
     if (placed_.empty()) stored_ = view.dtype;
@@ -207,6 +209,23 @@ void Model::bind_tensors() {
           config.model_type, " model");
   }
   tie_or_untie();
+}
+
+// A linear whose weight is packed in the file. What the engine does not read is checked all the same.
+void Model::bind_packed(const TensorSpec& spec, const std::string& path, StoredIndex& stored, size_t shard) {
+  const std::string file = stored.at(path).file->path(), name = stored.at(path).name;
+  Linear* linear = linear_of(tensors_, spec);
+  check(linear || !spec.slot, "checkpoint", file, ": ", name,
+        ": expected a weight that is not packed, got a packed one");
+  check(spec.stored_shape.size() == 2, "checkpoint", file, ": ", name, ": expected a weight of shape ",
+        shape_text(spec.stored_shape), ", got a packed matrix");
+  const PackedWeight weight = take_bitsandbytes(stored, path, spec.stored_shape);
+  stored.erase(path);
+  stored_names_.push_back({name, shard, spec.slot, linear, weight.codes});
+  if (!linear) return;
+  linear->packed = weight;
+  num_parameters_ += weight.numel();
+  packed_.push_back({linear, name});
 }
 
 // A tied head that the files hold with other values is a head of its own, whatever config.json says (transformers 5,
@@ -231,6 +250,13 @@ void Model::tie_or_untie() {
 }
 
 namespace {
+
+// What upload_packed takes of an arena.
+size_t aligned_bytes(const PackedWeight& w) {
+  size_t bytes = 0;
+  for (const Tensor* t : {&w.codes, &w.scales, &w.book, &w.nested_scales, &w.nested_book}) bytes += aligned(t->bytes());
+  return bytes;
+}
 
 // Brings what is read next from the file, by all cores.
 void fetch(const Tensor& t, int threads) {
@@ -268,6 +294,44 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   return t;
 }
 
+void Model::pack_base(Packing packing) {
+  check(!prepared_, "internal", "pack_base after prepare");
+  check(packing == Packing::none || packed_.empty(), "request", shards_.front().path(), ": ",
+        packed_.empty() ? "" : packed_.front().name, " is packed already, as ",
+        packed_.empty() ? "" : packing_name(packed_.front().linear->packed.packing),
+        ": expected a full checkpoint to pack as ", packing_name(packing));
+  packing_ = packing;
+}
+
+// The linear that `placed` is the weight of, where it is to be packed.
+Linear* Model::to_pack(const Placed& placed) {
+  if (packing_ == Packing::none) return nullptr;
+  for (DecoderLayer& layer : weights.layers)
+    for (Linear& linear : layer.linears)
+      if (&linear.weight == placed.slot) return &linear;
+  return nullptr;
+}
+
+void Model::place_packed(Context& ctx, Linear& linear, const Tensor& stored, const std::string& name) {
+  Buffer memory(Device::cpu, packed_bytes(packing_, stored.dim(0), stored.dim(1)));
+  linear.packed = pack_matrix(stored, packing_, memory.data(), ctx.num_threads, name);
+  linear.weight = Tensor();
+  if (device_ != Device::cpu) return upload_packed(ctx, linear.packed);
+  owned_bytes_ += memory.bytes();
+  owned_.push_back(std::move(memory));
+}
+
+void Model::upload_packed(Context& ctx, PackedWeight& w) {
+  for (Tensor* part : {&w.codes, &w.scales, &w.book, &w.nested_scales, &w.nested_book}) {
+    if (!*part) continue;
+    const Tensor there = device_weights_.tensor(DType::u8, {int64_t(part->bytes())});
+    copy_to_device(ctx, there.data, part->data, part->bytes());
+    part->data = there.data;
+    owned_bytes_ += part->bytes();
+  }
+  synchronize(ctx);
+}
+
 DType Model::placed_dtype(const Placed& placed) const {
   const DType stored = placed.slot->dtype;
   if (placed.slot == &weights.embed_tokens && folded_embedding_.data()) return DType::f32;
@@ -281,7 +345,10 @@ void Model::prepare(Context& ctx) {
   fold_embedding_adapters(ctx.num_threads);
   if (device_ != Device::cpu) {
     size_t bytes = 0;
-    for (const Placed& p : placed_) bytes += aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p)));
+    for (const Placed& p : placed_)
+      bytes += to_pack(p) ? packed_bytes(packing_, p.slot->dim(0), p.slot->dim(1))
+                          : aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p)));
+    for (const PackedPlace& p : packed_) bytes += aligned_bytes(p.linear->packed);
     for_each_adapter_tensor([&](Tensor& t) { bytes += aligned(size_t(t.numel()) * dtype_size(compute_)); });
     const MemorySize memory = memory_size(device_);
     check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_),
@@ -289,8 +356,22 @@ void Model::prepare(Context& ctx) {
     device_weights_ = Arena(device_, bytes);
   }
   prepared_ = true;
+  for (const PackedPlace& p : packed_) {
+    if (device_ == Device::cpu) {
+      mapped_bytes_ += p.linear->packed.bytes();
+    } else {
+      upload_packed(ctx, p.linear->packed);
+    }
+  }
   for (const Placed& p : placed_) {
     const Tensor stored = *p.slot;
+    if (Linear* linear = to_pack(p)) {
+      const auto named = std::find_if(stored_names_.begin(), stored_names_.end(),
+                                      [&](const StoredName& s) { return s.place == p.slot; });
+      place_packed(ctx, *linear, stored, named->name);
+      if (p.file) p.file->drop(stored.data, stored.bytes());
+      continue;
+    }
     const DType dtype = placed_dtype(p);
     if (device_ == Device::cpu && dtype == stored.dtype) {
       mapped_bytes_ += stored.bytes();

@@ -13,6 +13,7 @@
 #include "model/family_tensors.h"
 #include "model/image_layout.h"
 #include "model/model.h"
+#include "model/pack.h"
 #include "model/safetensors.h"
 
 namespace vpref {
@@ -50,6 +51,9 @@ class Model {
   // Before prepare().
   void add_adapter(const std::string& dir);
   const std::list<LoadedAdapter>& adapters() const { return adapters_; }
+  // Has prepare() pack the decoder's linears, as nf4 or int8; none: as stored. Before prepare(). Throws
+  // Error{"request"} where the checkpoint's own are packed.
+  void pack_base(Packing packing);
   // What was taken otherwise than it stands there; for people.
   std::vector<std::string> notes() const;
   // Gives a tied head its own weight, equal to the embedding's, and a name of its own in the files.
@@ -57,7 +61,8 @@ class Model {
 
   // Brings every weight to where and how the ops read it; does nothing the second time. On the CPU weights stay in the
   // file's own pages where the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they
-  // are converted once and the pages given back. On CUDA all go into one slab: matrices in the compute dtype, vectors
+  // are converted once and the pages given back; a matrix that is packed is read by all threads a part at a time, so no
+  // more than one is in memory as stored. On CUDA all go into one slab: matrices in the compute dtype, vectors
   // as stored. Throws Error{"memory"} before anything is read when they do not fit.
   void prepare(Context& ctx);
 
@@ -93,13 +98,22 @@ class Model {
     const MappedFile* file;
     bool summed;  // TensorSpec::summed
   };
+  // A linear whose weight the checkpoint holds packed.
+  struct PackedPlace {
+    Linear* linear;
+    std::string name;
+  };
   friend class AdapterLoader;
   void open_shards(const std::string& dir);
   void point(Tensor& slot, const Tensor& value, const Safetensors& file);
   void fold_embedding_adapters(int threads);
   void tie_or_untie();
   void bind_tensors();
+  void bind_packed(const TensorSpec& spec, const std::string& path, StoredIndex& stored, size_t shard);
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
+  Linear* to_pack(const Placed& placed);
+  void place_packed(Context& ctx, Linear& linear, const Tensor& stored, const std::string& name);
+  void upload_packed(Context& ctx, PackedWeight& weight);
   DType placed_dtype(const Placed& placed) const;
   template <class Body>
   void for_each_adapter_tensor(Body body);
@@ -119,6 +133,8 @@ class Model {
   std::vector<std::string> notes_;
   FamilyTensors tensors_;
   std::vector<Placed> placed_;
+  Packing packing_ = Packing::none;
+  std::vector<PackedPlace> packed_;
   std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;
   Arena device_weights_;  // all of them, when they are not on the CPU

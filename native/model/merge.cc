@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "ops/elementwise.h"
 #include "ops/gemm.h"
+#include "ops/packed_linear.h"
 
 namespace vpref {
 
@@ -80,7 +81,14 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
       const bool merges = s.linear && !s.linear->adapters.empty();
       std::vector<Buffer> owned;
       Tensor value;  // f32
-      if (s.place) {
+      const PackedWeight* packed = s.linear && s.linear->packed ? &s.linear->packed : nullptr;
+      check(packed || is_float(s.stored.dtype), "checkpoint", s.name,
+            ": expected a weight that is not packed, in a layer that the engine does not read");
+      if (packed) {
+        owned.emplace_back(ctx.device, aligned(size_t(packed->numel()) * sizeof(float)));
+        value = Tensor(owned.back().data(), DType::f32, {packed->num_rows, packed->num_cols});
+        unpack_tile(ctx, *packed, 0, 0, value);
+      } else if (s.place) {
         value = converted(ctx, *s.place, DType::f32, owned);
       } else {
         Context host(Device::cpu, ctx.num_threads);
@@ -110,9 +118,13 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
         convert(cpu, out, rounded);
         error_squares += squared_distance(cpu, source, rounded);
       }
-      out.rank = s.stored.rank;
-      out.shape = s.stored.shape;
-      out.stride = s.stored.stride;
+      if (packed) {
+        out = Tensor(out.data, dtype, {packed->num_rows, packed->num_cols});
+      } else {
+        out.rank = s.stored.rank;
+        out.shape = s.stored.shape;
+        out.stride = s.stored.stride;
+      }
       named.emplace_back(s.name, out);
     }
     write_safetensors(dir + "/" + paths[shard].substr(paths[shard].rfind('/') + 1), named, {{"format", "pt"}});

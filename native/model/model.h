@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/packed_weight.h"
 #include "core/tensor.h"
 #include "model/vision.h"
 
@@ -109,9 +110,12 @@ struct LoraPair {
 };
 
 struct Linear {
-  Tensor weight;  // [N, K]
+  Tensor weight;  // [N, K]; empty where it is packed
   Tensor bias;    // [N] or empty
   std::vector<LoraPair> adapters;
+  PackedWeight packed;
+  int64_t outputs() const { return packed ? packed.num_rows : weight.dim(0); }
+  int64_t inputs() const { return packed ? packed.num_cols : weight.dim(1); }
 };
 
 struct DecoderLayer {

@@ -81,6 +81,19 @@ void check_options(const ModelConfig& config, const TrainableOptions& o) {
   }
 }
 
+// What is packed has no gradient.
+void check_packed(const Weights& weights, bool language_model, bool projector) {
+  for (const DecoderLayer& layer : weights.layers)
+    for (const Linear& l : layer.linears)
+      check(!language_model || !l.packed, "config",
+            "full fine-tuning of the language model: expected weights that are not packed, got ",
+            packing_name(l.packed.packing), " (LoRA trains on packed ones)");
+  if (!projector) return;
+  for (const ConnectorPart& part : weights.vision->connector())
+    check(bool(*part.value), "config", "training of the projector: expected weights that are not packed, got a packed ",
+          part.name);
+}
+
 LoraShape shape_of(const TrainableOptions& o, size_t layer, size_t linear) {
   if (!o.lora_shapes.empty()) return o.lora_shapes[layer * kNumLinears + linear];
   const auto& targets = o.lora_targets;
@@ -112,6 +125,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
       trains_language_model(options.language_model) {
   check_options(config, options);
   if (options.start) check_start(weights, *options.start, trains_projector);
+  check_packed(weights, options.language_model, trains_projector);
   const std::string& lm = config.modules.text;
   for (size_t i = 0; i < layers.size(); ++i) {
     const int64_t begin = store.numel();
@@ -180,7 +194,7 @@ void Trainable::add(const std::string& name, int64_t rows, int64_t cols, int gro
 
 void Trainable::add_lora(const std::string& path, Linear& linear, LinearGrads& grads, LoraShape shape,
                          bool use_rslora) {
-  const int64_t n = linear.weight.dim(0), k = linear.weight.dim(1);
+  const int64_t n = linear.outputs(), k = linear.inputs();
   const double scale = shape.alpha / (use_rslora ? std::sqrt(double(shape.r)) : double(shape.r));
   linear.adapters.push_back({.scale = float(scale)});
   grads.adapters.resize(linear.adapters.size());
@@ -192,7 +206,7 @@ void Trainable::add_lora(const std::string& path, Linear& linear, LinearGrads& g
 // The pair is there, the last of the layer's; its values are read from the file by who knows it.
 void Trainable::add_started_lora(const std::string& path, Linear& linear, LinearGrads& grads) {
   LoraPair& pair = linear.adapters.back();
-  const int64_t n = linear.weight.dim(0), k = linear.weight.dim(1), r = pair.a.dim(0);
+  const int64_t n = linear.outputs(), k = linear.inputs(), r = pair.a.dim(0);
   grads.adapters.resize(linear.adapters.size());
   adapted_.push_back(&linear);
   add(path + ".lora_A.weight", r, k, kMain, {&pair.a, &grads.adapters.back().a, Tensor(), 0});

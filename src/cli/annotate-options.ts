@@ -6,7 +6,7 @@ import type { AnnotateSettings } from '../stages/annotate/open.ts';
 import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS, ownGuide } from '../stages/annotate/providers/index.ts';
 import { rewardApiNames } from '../stages/annotate/providers/reward-apis.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
-import { integerFlag, numberFlag, recordFlags } from './flags.ts';
+import { integerFlag, modelFlags, numberFlag, recordFlags } from './flags.ts';
 import type { RunContext } from './run-context.ts';
 
 const LOCAL_CALLS = 64;
@@ -42,6 +42,7 @@ export const annotateFlags = {
     helpValue: 'DIR',
     summary: "reward: folder of the served model's tokenizer and chat template, for SGLang",
   }),
+  quantize: modelFlags.quantize,
   temperature: numberFlag({ min: 0, helpValue: 'T', summary: "judge's temperature; default: the guide's" }),
   'top-p': numberFlag({ min: 0, max: 1, helpValue: 'P', summary: "judge's top-p; default: the guide's" }),
   'max-tokens': integerFlag({ min: 1, helpValue: 'N', summary: "longest reply; default: the guide's" }),
@@ -112,6 +113,8 @@ export function annotateFigures(
 export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   const { flags, stop } = run;
   checkRewardFlags(run);
+  if (run.given.has('quantize') && !computesHere(flags.judge))
+    throw new UsageError('--quantize: expected --judge local:DIR');
   return {
     judge: flags.judge,
     guide: run.given.has('guide') ? flags.guide : (ownGuide(flags.judge) ?? flags.guide),
@@ -167,5 +170,6 @@ function callsAtATime({ flags, given }: RunContext<AnnotateFlags, unknown>): num
 /** Loads the engine only for a judge that runs on it. */
 async function openJudgeModel(run: RunContext<AnnotateFlags, unknown>, model: string) {
   const { MODEL_DEFAULTS, openModelOf } = await import('./model-flags.ts');
-  return openModelOf(run, { ...MODEL_DEFAULTS, model, threads: run.flags.threads });
+  const { quantize, threads } = run.flags;
+  return openModelOf(run, { ...MODEL_DEFAULTS, model, quantize, threads });
 }

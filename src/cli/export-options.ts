@@ -101,15 +101,18 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   for (const note of policy.info.notes) run.note(note);
   const partial = `${dir}.partial`;
   rmSync(partial, { recursive: true, force: true });
-  const { numMerged, relativeError } = await mergeInto(policy, model, partial, dtype).catch((cause: unknown) => {
-    rmSync(partial, { recursive: true, force: true });
-    throw cause;
-  });
+  const { numMerged, relativeError, unpacked } = await mergeInto(policy, model, partial, dtype).catch(
+    (cause: unknown) => {
+      rmSync(partial, { recursive: true, force: true });
+      throw cause;
+    },
+  );
   await policy.close();
   renameSync(partial, dir);
   const lost =
     dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
-  run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost})`);
+  const onto = unpacked ? `; the packed weights of ${model} are written as what they stand for` : '';
+  run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost}${onto})`);
   yield* [];
 }
 

@@ -95,6 +95,10 @@ export const modelFlags = {
     default: 'auto',
     summary: 'arithmetic of the model',
   }),
+  quantize: Flags.option({ options: ['none', 'int8', 'nf4'] as const })({
+    default: 'none',
+    summary: "hold the language model's linear layers in 8 or 4 bits",
+  }),
   'batch-tokens': integerFlag({ min: 1, helpValue: 'N', summary: 'maximum tokens per batch, image tokens included' }),
   template: Flags.string({
     default: 'auto',

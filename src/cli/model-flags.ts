@@ -2,6 +2,7 @@
 // From the flags of model commands to an open model.
 
 import type { ImageMode } from '../../families/family.ts';
+import type { Quantize } from '../engine/requests.ts';
 import type { ImageOptions } from '../model/images.ts';
 import { type OpenModel, openModel } from '../model/load.ts';
 import { UsageError } from '../records/error.ts';
@@ -24,6 +25,7 @@ export interface ModelFlagValues extends ImageFlagValues {
   'init-adapter'?: string | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
+  quantize: Quantize;
   'batch-tokens'?: number | undefined;
   template: string;
   'template-arg'?: string[] | undefined;
@@ -32,7 +34,13 @@ export interface ModelFlagValues extends ImageFlagValues {
 }
 
 /** What a model is opened with where a command has no flags for it. */
-export const MODEL_DEFAULTS = { device: 'auto', dtype: 'auto', template: 'auto', 'image-mode': 'auto' } as const;
+export const MODEL_DEFAULTS = {
+  device: 'auto',
+  dtype: 'auto',
+  quantize: 'none',
+  template: 'auto',
+  'image-mode': 'auto',
+} as const;
 
 /** The writer of a live pipe may wait for an answer before it goes on. */
 const LIVE_INPUT_PATIENCE_MS = 100;
@@ -48,6 +56,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     initAdapter: flags['init-adapter'],
     device: flags.device,
     dtype: flags.dtype,
+    quantize: flags.quantize,
     threads: flags.threads,
     batchTokens: flags['batch-tokens'],
     // A record's own template and mode give way to nothing; only a flag that contradicts them is an error.
@@ -123,9 +132,10 @@ class SpecialTexts {
 }
 
 function tellMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
-  const { device, dtype, storedDtype, numParameters, threads } = policy.info;
+  const { device, dtype, storedDtype, numParameters, threads, quantize } = policy.info;
+  const held = quantize === 'none' ? '' : `, linear layers as ${quantize}`;
   run.note(
-    `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}, ${dtype} on ${device}, ${threads} threads`,
+    `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}${held}, ${dtype} on ${device}, ${threads} threads`,
   );
   for (const line of policy.memoryPlan().trimEnd().split('\n')) run.note(line);
 }

@@ -134,6 +134,7 @@ const ENGINE_FLAGS = [
   'adapter',
   'device',
   'dtype',
+  'quantize',
   'batch-tokens',
   'template',
   'template-arg',

@@ -67,6 +67,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
           referenceSource: {
             model: context.fingerprint.model,
             dtype: policy.info.dtype,
+            quantize: policy.info.quantize,
             adapters: started === undefined ? [frozen] : [frozen, started],
           },
         }),

@@ -4,7 +4,15 @@ import { createRequire } from 'node:module';
 import { EngineError } from './engine-error.ts';
 import { addonPath, buildCommand } from './find-addon.ts';
 import type { LoraShapes } from './lora-shapes.ts';
-import type { Generated, GenerateRequest, ImageInput, ImageLayout, ImageShape, Normalisation } from './requests.ts';
+import type {
+  Generated,
+  GenerateRequest,
+  ImageInput,
+  ImageLayout,
+  ImageShape,
+  Normalisation,
+  Quantize,
+} from './requests.ts';
 import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings, TrainRow } from './train-requests.ts';
 
 export interface Binding {
@@ -45,6 +53,7 @@ export interface NativeEngineOptions {
   adapterDirs: string[];
   device: 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
+  quantize: Quantize;
   /** 0: one per core. */
   threads: number;
   /** 0: the engine's default. */
@@ -89,6 +98,7 @@ export interface NativeFacts {
   eosTokenIds: Int32Array;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
+  quantize: Quantize;
   storedDtype: string;
   numParameters: number;
   threads: number;

@@ -15,13 +15,16 @@ import { readHeader } from './safetensors.ts';
 const NOT_COPIED =
   /\.(safetensors|bin|pt|pth|gguf|partial)$|\.index\.json$|^config\.json$|^adapter_|^README\.md$|^MODEL_CARD\.md$/;
 
-/** Writes the model with its adapters, or as a trainer has made it, into `dir`; `baseModel` gives configuration and tokenizer. */
+/**
+ * Writes the model with its adapters, or as a trainer has made it, into `dir`; `baseModel` gives configuration and tokenizer. Weights that it holds
+ * packed are written as what they stand for (`unpacked`).
+ */
 export async function mergeInto(
   policy: Policy,
   baseModel: string,
   dir: string,
   dtype: 'f32' | 'f16',
-): Promise<MergeResult> {
+): Promise<MergeResult & { unpacked: boolean }> {
   await mkdir(dir, { recursive: true });
   for (const name of await readdir(baseModel)) {
     if (NOT_COPIED.test(name) || !(await stat(join(baseModel, name))).isFile()) continue;
@@ -32,7 +35,7 @@ export async function mergeInto(
   const config = (await readJsonObject(join(baseModel, 'config.json'), 'checkpoint')) ?? {};
   await writeJson(join(dir, 'config.json'), mergedConfig(config, dtype, result.untied));
   await writeIndex(baseModel, dir);
-  return result;
+  return { ...result, unpacked: 'quantization_config' in config };
 }
 
 const DTYPE_KEYS = ['dtype', 'torch_dtype'];
@@ -48,7 +51,8 @@ export function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boole
         return [key, key.endsWith('_config') && isObject(value) ? changed(value) : value];
       }),
     );
-  const merged = changed(config);
+  // What was packed is written unpacked.
+  const { quantization_config: _, ...merged } = changed(config);
   if (!DTYPE_KEYS.some((key) => typeof merged[key] === 'string')) merged.dtype = named;
   return merged;
 }

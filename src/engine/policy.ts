@@ -11,6 +11,7 @@ import type {
   Pacing,
   PolicyEngine,
   PolicyInfo,
+  Quantize,
   Scored,
   ScoreRequest,
 } from './requests.ts';
@@ -20,6 +21,7 @@ export interface PolicyOptions {
   adapters: string[];
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
+  quantize?: Quantize;
   threads?: number;
   batchTokens?: number;
   /** Bytes of every token id; needed for stop strings. */
@@ -37,6 +39,7 @@ export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
       adapterDirs: options.adapters,
       device,
       dtype: options.dtype,
+      quantize: options.quantize ?? 'none',
       threads: options.threads ?? 0,
       batchTokens: options.batchTokens ?? 0,
       tokenBytes: options.tokenBytes,
@@ -125,6 +128,7 @@ function policyInfo(facts: NativeFacts): PolicyInfo {
     modelType: facts.modelType,
     device: facts.device,
     dtype: facts.dtype,
+    quantize: facts.quantize,
     storedDtype: facts.storedDtype,
     vocabSize: facts.vocabSize,
     maxPositions: facts.maxPositionEmbeddings,

@@ -98,12 +98,17 @@ export interface ScoreRequest {
 /** Log-probability of each token of one branch, nats. */
 export type Scored = Float32Array;
 
+/** What the language model's linear layers are packed to when a model is opened. */
+export type Quantize = 'none' | 'int8' | 'nf4';
+
 /** What a loaded model is. */
 export interface PolicyInfo {
   /** As in config.json. */
   modelType: string;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
+  /** What it was opened with; a checkpoint that comes in 4 bits is `none`. */
+  quantize: Quantize;
   vocabSize: number;
   maxPositions: number;
   eosIds: number[];

@@ -4,6 +4,7 @@ import type { Family, ImagePlan, VisionFamily } from '../../families/family.ts';
 import { checkAdapterFolder, checkModelFolder } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
+import type { Quantize } from '../engine/requests.ts';
 import { createPixelPool } from '../pixels/pool.ts';
 import { RunError } from '../records/error.ts';
 import type { TemplateArgs } from '../records/record.ts';
@@ -29,6 +30,7 @@ export interface ModelOptions {
   initAdapter?: string | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
+  quantize?: Quantize;
   threads?: number | undefined;
   batchTokens?: number | undefined;
   template: Choice<string>;
@@ -57,12 +59,13 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   const plan = chosenPlan(own, options.images);
   const tokenizer = await loadTokenizer(model);
   const fingerprint = { model: await fingerprintModel(model), adapter: await adapterFingerprints(adapters) };
-  const { device, dtype, threads, batchTokens } = options;
+  const { device, dtype, quantize = 'none', threads, batchTokens } = options;
   const policy = await loadPolicy({
     model,
     adapters: loaded,
     device,
     dtype,
+    quantize,
     ...(threads !== undefined && { threads }),
     ...(batchTokens !== undefined && { batchTokens }),
     tokenBytes: tokenizer.tokenBytes(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Template, image mode and pixel limits of a record: what its `ref` or `sampling` says holds, and a flag that says otherwise is an error of the record.
 import type { ImageMode, ImagePlan } from '../../families/family.ts';
+import type { Quantize } from '../engine/requests.ts';
 import type { Row } from '../flow/stage.ts';
 import { RecordError } from '../records/error.ts';
 import { IMAGE_MARK } from '../records/prompt.ts';
@@ -122,12 +123,15 @@ export function provenance(
   image_mode?: string;
   max_pixels?: number;
   min_pixels?: number;
+  quantize?: Quantize;
 } {
   const { fingerprint, engine } = context;
+  const { dtype, quantize } = engine.info;
   const { name, args } = plan.template;
   return {
     ...fingerprint,
-    dtype: engine.info.dtype,
+    dtype,
+    ...(quantize !== 'none' && { quantize }),
     template: name,
     ...(Object.keys(args).length > 0 && { template_args: args }),
     ...(plan.images && imageFields(plan.images)),

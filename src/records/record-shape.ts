@@ -67,6 +67,7 @@ const sampling = object(
     image_mode: string,
     max_pixels: count,
     min_pixels: count,
+    quantize: string,
     temperature: number,
     top_p: number,
     top_k: number,
@@ -122,6 +123,7 @@ const ref = object(
     image_mode: string,
     max_pixels: count,
     min_pixels: count,
+    quantize: string,
     inputs: string,
   },
 );

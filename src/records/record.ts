@@ -68,6 +68,8 @@ export interface Sampling {
   /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
   max_pixels?: number;
   min_pixels?: number;
+  /** What the language model's linear layers were packed to. */
+  quantize?: string;
   temperature?: number;
   top_p?: number;
   top_k?: number;
@@ -139,6 +141,8 @@ export interface RefFingerprint {
   /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
   max_pixels?: number;
   min_pixels?: number;
+  /** What the language model's linear layers were packed to. */
+  quantize?: string;
   /** Digest of what was scored: token ids of prompt and responses, pixel plan, bytes of the images. Absent in files of 0.1. */
   inputs?: string;
 }

@@ -86,7 +86,7 @@ function isComplete(record: VprefRecord): boolean {
 function checkSameReference(row: Row, ours: RefFingerprint): void {
   const { ref } = row.record;
   if (ref === undefined) return;
-  for (const field of ['model', 'adapter', 'dtype'] as const) {
+  for (const field of ['model', 'adapter', 'dtype', 'quantize'] as const) {
     const [theirs, wanted] = [JSON.stringify(ref[field] ?? null), JSON.stringify(ours[field] ?? null)];
     if (theirs !== wanted) {
       throw new RecordError(row, `ref.${field}`, `${wanted} (this reference; ${COMPUTE_AGAIN})`, theirs);

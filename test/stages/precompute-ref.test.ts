@@ -101,8 +101,8 @@ test('the arguments of a template are recorded, hold for later stages, and give 
   );
 });
 
-test('another model, adapter or dtype is refused', async () => {
-  for (const other of [{ model: 'sha256:n' }, { adapter: 'sha256:a' }, { dtype: 'bf16' }]) {
+test('another model, adapter, dtype or form of the weights is refused', async () => {
+  for (const other of [{ model: 'sha256:n' }, { adapter: 'sha256:a' }, { dtype: 'bf16' }, { quantize: 'nf4' }]) {
     const row = rowOf({ chosen: 'Yes.', rejected: 'No.', ref: { ...REF, ...other } });
     await assert.rejects(
       recordFrom(precomputeRef(context), row),

@@ -30,6 +30,7 @@ const INFO: PolicyInfo = {
   vision: { imageTokenId: 787 },
   modules: { text: 'model.language_model.', connector: ['multi_modal_projector'], connectorParts: [] },
   numParameters: 1,
+  quantize: 'none',
   storedDtype: 'f16',
   threads: 1,
   notes: [],

@@ -2,7 +2,6 @@
 #include "ops/gemm.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/matmul.h"
@@ -128,13 +127,7 @@ void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
-  std::vector<float> converted;
-  const float* bias_f32 = bias ? bias->as<float>() : nullptr;
-  if (bias && bias->dtype != DType::f32) {
-    converted.resize(size_t(bias->dim(0)));
-    bias_f32 = read_vector(kernels(), *bias, converted.data());
-  }
-  row_products(ctx, x, weight, bias_f32, y, 1.0f, beta);
+  row_products(ctx, x, weight, bias, y, 1.0f, beta);
 }
 
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta) {

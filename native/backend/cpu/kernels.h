@@ -35,6 +35,8 @@ struct NormScales {
   float mean, r, c0, c1;
 };
 
+constexpr int kMaxPanelCols = 32, kMaxFewRows = 12, kMaxDepth = 512;  // of ProductKernels in f32
+
 // y = x w^T over panels: k after k, the elements (or pairs) of a handful of rows side by side, filled up with the last
 // row. Every element of y is summed alone along k, `depth` of them at a time: the same bytes whatever rows and columns
 // stand beside it.

@@ -85,6 +85,7 @@ static inline void transpose(F (&row)[4]) {
 static inline void add_sums(float* y, F sums, bool accumulate) { store(y, accumulate ? load(y) + sums : sums); }
 
 constexpr int kPanelVectors = kProductCols / kLanes;
+static_assert(kProductCols <= kMaxPanelCols && kFewRows <= kMaxFewRows && F32::depth <= kMaxDepth);
 
 template <class A, int T>
 static void product_rows(const typename A::Element* x, const typename A::Element* w, int64_t k, float* y, int64_t ldy,

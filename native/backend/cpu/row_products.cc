@@ -5,8 +5,10 @@
 #include "backend/cpu/row_products.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/packed_products.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/row.h"
 #include "core/arena.h"
@@ -16,14 +18,23 @@ namespace {
 
 constexpr int64_t kMaxPasses = 2;  // over the weights as they are; for more rows packing them pays
 
+// The weight of a product: one of both.
+struct Weight {
+  const Tensor* dense;
+  const PackedWeight* packed;
+  int64_t rows() const { return packed ? packed->num_rows : dense->dim(0); }
+  int64_t cols() const { return packed ? packed->num_cols : dense->dim(1); }
+};
+
 struct Product {
-  const Tensor &x, &weight;
+  const Tensor& x;
+  const Weight weight;
   const float* bias;
   const Tensor& y;
   float alpha, beta;
   int64_t rows() const { return x.dim(0); }
-  int64_t cols() const { return weight.dim(0); }
-  int64_t k() const { return weight.dim(1); }
+  int64_t cols() const { return weight.rows(); }
+  int64_t k() const { return weight.cols(); }
   bool in_place() const { return y.dtype == DType::f32 && beta == 0.0f; }  // the sums stand in y
   bool bare() const { return alpha == 1.0f && beta == 0.0f && !bias; }     // y takes the sums as they are
   bool direct() const { return in_place() && bare(); }
@@ -46,6 +57,20 @@ void finish_sums(const Kernels& k, const Product& p, const float* sums, int64_t 
   }
 }
 
+// y[t, begin..end) for all rows: in passes over the weights.
+void stream_dense(const ProductKernels& kernel, const Tensor& weight, Rows<const char> x, int64_t rows, int64_t begin,
+                  int64_t end, Rows<float> y) {
+  const WeightRows weights{weight.data, weight.dtype, weight.stride[0]};
+  // A second pass finds the weights in cache: a few weight rows at a time.
+  const int64_t passes = (rows + kernel.few_rows - 1) / kernel.few_rows, step = passes > 1 ? 16 : end - begin;
+  for (int64_t n0 = begin; n0 < end; n0 += step)
+    for (int64_t pass = 0; pass < passes; ++pass) {
+      const int64_t t = rows * pass / passes, count = rows * (pass + 1) / passes - t;
+      kernel.few({x.data + t * x.stride * int64_t(kernel.size), x.stride}, int(count), weights, weight.dim(1), n0,
+                 std::min(end, n0 + step), {y.data + t * y.stride, y.stride});
+    }
+}
+
 // Each thread has its own part of the weights.
 void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Product& p) {
   const int64_t rows = p.rows(), n = p.cols(), depth = p.k(), wide = padded(depth);
@@ -60,16 +85,12 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
   const int64_t ldx = converts ? wide : p.x.stride[0];
   float* out = direct ? p.y.as<float>() : reinterpret_cast<float*>(memory + input);
   const int64_t ldy = direct ? p.y.stride[0] : n;
-  const WeightRows weights{p.weight.data, p.weight.dtype, p.weight.stride[0]};
   parallel_ranges(threads_for(ctx, (n + 15) / 16, 16 * depth), n, 16, [&](int, int64_t begin, int64_t end) {
-    // A second pass finds the weights in cache: a few weight rows at a time.
-    const int64_t passes = (rows + kernel.few_rows - 1) / kernel.few_rows, step = passes > 1 ? 16 : end - begin;
-    for (int64_t n0 = begin; n0 < end; n0 += step)
-      for (int64_t pass = 0; pass < passes; ++pass) {
-        const int64_t t = rows * pass / passes, count = rows * (pass + 1) / passes - t;
-        kernel.few({in + t * ldx * int64_t(kernel.size), ldx}, int(count), weights, depth, n0, std::min(end, n0 + step),
-                   {out + t * ldy, ldy});
-      }
+    if (p.weight.packed) {
+      packed_few(kernel, *p.weight.packed, {reinterpret_cast<const float*>(in), ldx}, rows, begin, end, {out, ldy});
+    } else {
+      stream_dense(kernel, *p.weight.dense, {in, ldx}, rows, begin, end, {out, ldy});
+    }
     if (!direct)
       for (int64_t t = 0; t < rows; ++t) finish_sums(k, p, out + t * n + begin, t, begin, end);
   });
@@ -133,6 +154,18 @@ void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const
     }
 }
 
+// These rows of the weights at these k as a panel.
+void pack_weights(const ProductKernels& kernel, const Weight& weight, Range n, Range k, char* panel) {
+  if (!weight.packed) {
+    const Tensor& w = *weight.dense;
+    return kernel.pack(row_address(w, n.first, k.first), w.dtype, w.stride[0], int(n.count), kernel.cols, k.count,
+                       panel);
+  }
+  alignas(64) float tile[kMaxPanelCols * kMaxDepth];
+  unpack_rows(*weight.packed, n, k, tile);
+  kernel.pack(tile, DType::f32, k.count, int(n.count), kernel.cols, k.count, panel);
+}
+
 // x: all panels, each with its depths one after the other.
 void multiply_block(const Kernels& k, const ProductKernels& kernel, const Product& p, const Cut& cut, int64_t item,
                     const char* x, Scratch& s) {
@@ -146,9 +179,8 @@ void multiply_block(const Kernels& k, const ProductKernels& kernel, const Produc
     const int64_t depth = std::min(kernel.depth, p.k() - first), padded_depth = whole_steps(kernel, depth);
     if (s.packed != block || p.k() > kernel.depth)
       for (int64_t n = n0; n < n1; n += kernel.cols)
-        kernel.pack(row_address(p.weight, n, first), p.weight.dtype, p.weight.stride[0],
-                    int(std::min<int64_t>(kernel.cols, n1 - n)), kernel.cols, depth,
-                    s.weights + (n - n0) * padded_depth * size);
+        pack_weights(kernel, p.weight, {n, std::min<int64_t>(kernel.cols, n1 - n)}, {first, depth},
+                     s.weights + (n - n0) * padded_depth * size);
     s.packed = block;
     for (int64_t q = q0; q < q1; ++q) {
       const int64_t row = panel_row(p, cut, q);
@@ -192,21 +224,46 @@ int64_t rows_at_once(const ProductKernels& kernel, const Product& p) {
   return (p.rows() + groups - 1) / groups;
 }
 
-}  // namespace
-
-void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const float* bias, const Tensor& y, float alpha,
-                  float beta) {
-  const Kernels& k = kernels();
-  const bool pairs = k.product_bf16 && x.dtype == DType::bf16 && weight.dtype != DType::f32;
-  const ProductKernels& kernel = pairs ? *k.product_bf16 : k.product;
-  const Product p{x, weight, bias, y, alpha, beta};
+void multiply(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Product& p) {
   if (p.k() == 0 || p.rows() <= kMaxPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
   const int64_t step = rows_at_once(kernel, p);
   for (int64_t t = 0; t < p.rows(); t += step) {
     const int64_t rows = std::min(step, p.rows() - t);
-    const Tensor x_rows = x.rows(t, rows), y_rows = y.rows(t, rows);
-    multiply_panels(ctx, k, kernel, {x_rows, weight, bias, y_rows, alpha, beta});
+    const Tensor x_rows = p.x.rows(t, rows), y_rows = p.y.rows(t, rows);
+    multiply_panels(ctx, k, kernel, {x_rows, p.weight, p.bias, y_rows, p.alpha, p.beta});
   }
+}
+
+// A bias as f32.
+class Bias {
+ public:
+  Bias(const Kernels& k, const Tensor* bias) {
+    if (!bias) return;
+    if (bias->dtype != DType::f32) converted_.resize(size_t(bias->dim(0)));
+    values_ = read_vector(k, *bias, converted_.data());
+  }
+  const float* values() const { return values_; }
+
+ private:
+  std::vector<float> converted_;
+  const float* values_ = nullptr;
+};
+
+}  // namespace
+
+void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float alpha,
+                  float beta) {
+  const Kernels& k = kernels();
+  const bool pairs = k.product_bf16 && x.dtype == DType::bf16 && weight.dtype != DType::f32;
+  const Bias added(k, bias);
+  multiply(ctx, k, pairs ? *k.product_bf16 : k.product, {x, {&weight, nullptr}, added.values(), y, alpha, beta});
+}
+
+void row_products(Context& ctx, const Tensor& x, const PackedWeight& weight, const Tensor* bias, const Tensor& y,
+                  float beta) {
+  const Kernels& k = kernels();
+  const Bias added(k, bias);
+  multiply(ctx, k, k.product, {x, {nullptr, &weight}, added.values(), y, 1.0f, beta});
 }
 
 }  // namespace vpref::cpu

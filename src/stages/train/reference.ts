@@ -16,6 +16,8 @@ import { referenceSums } from './rows.ts';
 export interface ReferenceSource {
   model: string;
   dtype: string;
+  /** Absent: the weights as stored. */
+  quantize?: string;
   adapters: (string | string[] | null)[];
 }
 
@@ -60,6 +62,8 @@ function checkFingerprint(row: Row, ref: RefFingerprint, source: ReferenceSource
     );
   if (ref.dtype !== undefined && ref.dtype !== source.dtype)
     throw new RecordError(row, 'ref.dtype', `${source.dtype} (--dtype; ${OR_ALLOW})`, ref.dtype);
+  const [stored, ours] = [ref.quantize ?? 'none', source.quantize ?? 'none'];
+  if (stored !== ours) throw new RecordError(row, 'ref.quantize', `${ours} (--quantize; ${OR_ALLOW})`, stored);
 }
 
 function canonicalAdapter({ adapter }: RefFingerprint): string {

@@ -147,7 +147,8 @@ TEST_P(Parity, Bf16StaysInItsBand) {
   EXPECT_LE(std::abs(signed_total / double(count)), 0.03);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Parity, testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text"),
+INSTANTIATE_TEST_SUITE_P(Models, Parity,
+                         testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text", "tiny-nf4", "tiny-fp4"),
                          [](const auto& info) { return std::string(info.param).substr(5); });
 
 TEST(Adapters, AloneAndStackedEqualPeft) {

@@ -86,6 +86,77 @@ TEST(Linear, LinearsSideBySideEqualEachAlone) {
   expect_equal(dx, expected_dx);
 }
 
+// A linear packed, and the dense one that it stands for.
+struct PackedPair {
+  Linear packed, dense;
+  std::vector<float> values;
+  Buffer memory;
+};
+
+PackedPair packed_pair(Memory& memory, Packing packing, int64_t n) {
+  const Tensor from = memory.tensor(n, kInputs);
+  PackedPair p;
+  p.memory = Buffer(Device::cpu, packed_bytes(packing, n, kInputs));
+  p.packed.packed = packed_layout(packing, n, kInputs, p.memory.data());
+  const int64_t units = packing_units(p.packed.packed);
+  std::vector<float> absmax(static_cast<size_t>(units));
+  pack_units(from, 0, units, p.packed.packed, absmax.data());
+  pack_scales(absmax.data(), p.packed.packed);
+  p.values.resize(size_t(n * kInputs));
+  for (int64_t i = 0; i < n; ++i) unpack_row(p.packed.packed, i, 0, kInputs, p.values.data() + i * kInputs);
+  p.dense.weight = Tensor(p.values.data(), DType::f32, {n, kInputs});
+  for (Linear* l : {&p.packed, &p.dense})
+    l->adapters.push_back({memory.tensor(kRank, kInputs), memory.tensor(n, kRank), 0.5f});
+  p.packed.adapters = p.dense.adapters;
+  return p;
+}
+
+// Packed weights give what they stand for, forward and backward; gradients are the adapters' alone.
+TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
+  for (const Packing packing : {Packing::nf4, Packing::int8}) {
+    Context ctx(Device::cpu, 2);
+    Memory memory;
+    Linear packed[3], dense[3];
+    LinearGrads grads[3], expected_grads[3];
+    std::vector<PackedPair> pairs;
+    for (int i = 0; i < 3; ++i) {
+      pairs.push_back(packed_pair(memory, packing, kOutputs[i]));
+      packed[i] = pairs.back().packed;
+      dense[i] = pairs.back().dense;
+      EXPECT_EQ(packed[i].outputs(), kOutputs[i]);
+      EXPECT_EQ(packed[i].inputs(), kInputs);
+      for (LinearGrads* g : {&grads[i], &expected_grads[i]}) {
+        g->adapters.push_back({memory.tensor(kRank, kInputs), memory.tensor(kOutputs[i], kRank)});
+        std::fill_n(g->adapters[0].a.as<float>(), kRank * kInputs, 0.0f);
+        std::fill_n(g->adapters[0].b.as<float>(), kOutputs[i] * kRank, 0.0f);
+      }
+    }
+    const Tensor x = memory.tensor(kRows, kInputs), y = memory.tensor(kRows, kAll), expected = memory.copy(y);
+    linear_forward(ctx, packed, x, y, memory.arena());
+    linear_forward(ctx, dense, x, expected, memory.arena());
+    for (int64_t i = 0; i < y.numel(); ++i) EXPECT_EQ(y.as<float>()[i], expected.as<float>()[i]);
+
+    const Tensor dy = memory.tensor(kRows, kAll), dx = memory.tensor(kRows, kInputs), expected_dx = memory.copy(dx);
+    linear_backward(ctx, packed, dy, x, {}, &dx, 0.5f, grads, memory.arena());
+    linear_backward(ctx, dense, dy, x, {}, &expected_dx, 0.5f, expected_grads, memory.arena());
+    expect_equal(dx, expected_dx);
+    for (int i = 0; i < 3; ++i) {
+      expect_equal(grads[i].adapters[0].a, expected_grads[i].adapters[0].a);
+      expect_equal(grads[i].adapters[0].b, expected_grads[i].adapters[0].b);
+    }
+    // What is unpacked on the way back is planned like all else, and gone afterwards.
+    const size_t used = memory.arena().used();
+    size_t bytes = 0;
+    {
+      const Measure measure(ctx, memory.arena());
+      linear_backward(ctx, packed, dy, x, {}, &dx, 0.5f, grads, memory.arena());
+      bytes = measure.bytes();
+    }
+    EXPECT_GE(bytes, size_t(kOutputs[0] * kInputs) * sizeof(float));
+    EXPECT_EQ(memory.arena().used(), used);
+  }
+}
+
 // As peft: base(x) + scale B(A(dropout(x))), every pair with draws of its own, forward and backward.
 TEST(Linear, DropsWhatItsAdaptersRead) {
   Context ctx(Device::cpu);

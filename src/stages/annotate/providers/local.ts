@@ -35,7 +35,9 @@ async function identityOf({ context }: LoadedModel): Promise<Judge['identity']> 
   const { render } = await context.loadTemplate(template.asked ?? template.otherwise, templateArgs);
   const rendered = render([{ role: 'user', content: [{ type: 'text', text: '?' }] }]);
   const images = vision && imageFields(vision.plan);
-  return { provider: 'local', ...fingerprint, dtype: engine.info.dtype, rendered, ...images };
+  const { dtype, quantize } = engine.info;
+  const held = quantize === 'none' ? {} : { quantize };
+  return { provider: 'local', ...fingerprint, dtype, ...held, rendered, ...images };
 }
 
 async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/pack.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+
+#include "core/error.h"
+#include "model/load.h"
+#include "model/merge.h"
+
+namespace vpref {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string fixture(const std::string& name) { return std::string(VPREF_FIXTURES) + "/" + name; }
+
+std::string message_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+void expect_part(const std::string& message, const std::string& part) {
+  EXPECT_NE(message.find(part), std::string::npos) << "expected '" << part << "' in: " << message;
+}
+
+// Each linear of the decoder is what its stored matrix packs to, on any number of threads; all else stays as stored.
+TEST(Pack, TheDecodersLinearsAtLoad) {
+  for (const char* name : {"tiny-gqa", "tiny-text", "tiny-llama3"})  // bf16, f32, f16
+    for (const Packing packing : {Packing::nf4, Packing::int8}) {
+      Context ctx(Device::cpu, 3);
+      Model stored(fixture(name), Device::cpu, DType::f32), model(fixture(name), Device::cpu, DType::f32);
+      model.pack_base(packing);
+      model.prepare(ctx);
+      stored.prepare(ctx);
+      size_t bytes = 0;
+      for (size_t i = 0; i < model.weights.layers.size(); ++i)
+        for (size_t l = 0; l < kNumLinears; ++l) {
+          const Tensor& from = stored.weights.layers[i].linears[l].weight;
+          const Linear& linear = model.weights.layers[i].linears[l];
+          ASSERT_FALSE(bool(linear.weight));
+          ASSERT_EQ(linear.packed.packing, packing);
+          ASSERT_EQ(linear.outputs(), from.dim(0));
+          ASSERT_EQ(linear.inputs(), from.dim(1));
+          const Buffer memory(Device::cpu, packed_bytes(packing, from.dim(0), from.dim(1)));
+          const PackedWeight w = pack_matrix(from, packing, memory.data(), 1, "w");
+          EXPECT_EQ(std::memcmp(linear.packed.codes.data, w.codes.data, w.codes.bytes()), 0);
+          EXPECT_EQ(std::memcmp(linear.packed.scales.data, w.scales.data, w.scales.bytes()), 0);
+          EXPECT_EQ(linear.packed.offset, w.offset);
+          bytes += memory.bytes();
+        }
+      EXPECT_EQ(model.owned_bytes(), stored.owned_bytes() + bytes);
+      EXPECT_TRUE(bool(model.weights.lm_head.weight));
+      EXPECT_EQ(model.num_parameters(), stored.num_parameters());
+    }
+}
+
+TEST(Pack, SaysWhichMatrixIsNotFinite) {
+  std::vector<float> values(4 * 64, 1.0f);
+  values[70] = INFINITY;
+  const Buffer memory(Device::cpu, packed_bytes(Packing::nf4, 4, 64));
+  expect_part(message_of([&] {
+                pack_matrix(Tensor(values.data(), DType::f32, {4, 64}), Packing::nf4, memory.data(), 2, "a.weight");
+              }),
+              "a.weight: expected finite values to pack as nf4");
+}
+
+class Bitsandbytes : public testing::Test {
+ protected:
+  fs::path dir = fs::temp_directory_path() / ("vpref-pack-" + std::to_string(::getpid()));
+  void SetUp() override {
+    fs::remove_all(dir);
+    fs::create_directories(dir);
+    for (const char* file : {"config.json", "model.safetensors"})
+      fs::copy_file(fixture("tiny-nf4") + "/" + file, dir / file);
+  }
+  void TearDown() override { fs::remove_all(dir); }
+  // In one file, of the same length in the weights: their places stand in the header.
+  void replace(const char* file, const std::string& from, const std::string& to) const {
+    std::ifstream in(dir / file, std::ios::binary);
+    std::ostringstream s;
+    s << in.rdbuf();
+    std::string text = s.str();
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+    std::ofstream(dir / file, std::ios::binary) << text;
+  }
+  std::string message(Packing packing = Packing::none) const {
+    return message_of([&] { Model(dir.string(), Device::cpu, DType::f32).pack_base(packing); });
+  }
+};
+
+// Tensors decide: the skip list names the tower, whose linears are packed, and not the one linear that is not.
+TEST_F(Bitsandbytes, IsReadInPlace) {
+  Context ctx(Device::cpu, 2);
+  Model model(dir.string(), Device::cpu, DType::f32), full(fixture("tiny-gqa"), Device::cpu, DType::f32);
+  model.prepare(ctx);
+  EXPECT_EQ(model.owned_bytes(), 0u);
+  EXPECT_EQ(model.num_parameters(), full.num_parameters());
+  EXPECT_TRUE(bool(model.weights.layers[1].linears[kUpProj].weight));
+  const Linear& q = model.weights.layers[0].linears[kQProj];
+  EXPECT_EQ(q.packed.packing, Packing::nf4);
+  EXPECT_TRUE(q.packed.nested());
+  std::vector<float> row(size_t(q.inputs()));
+  const Tensor& from = full.weights.layers[0].linears[kQProj].weight;
+  double distance = 0, norm = 0;
+  for (int64_t n = 0; n < q.outputs(); ++n) {
+    unpack_row(q.packed, n, 0, q.inputs(), row.data());
+    for (int64_t k = 0; k < q.inputs(); ++k) {
+      const double w = to_f32(from.as<bf16_t>()[n * q.inputs() + k]);
+      distance += (row[size_t(k)] - w) * (row[size_t(k)] - w);
+      norm += w * w;
+    }
+  }
+  EXPECT_LT(distance, 0.02 * norm);
+}
+
+TEST_F(Bitsandbytes, IsMergedIntoWhatTheCodesStandFor) {
+  Context ctx(Device::cpu, 2);
+  Model model(fixture("tiny-fp4"), Device::cpu, DType::f32);
+  const fs::path out = dir / "merged";
+  fs::create_directories(out);
+  write_merged(ctx, model, out.string(), DType::f32);
+  const Safetensors file((out / "model.safetensors").string());
+  const PackedWeight& q = model.weights.layers[0].linears[kQProj].packed;
+  const Tensor written = file.view("model.layers.0.self_attn.q_proj.weight");
+  ASSERT_EQ(shape_string(written), cat("[", q.num_rows, ", ", q.num_cols, "] f32"));
+  std::vector<float> row(size_t(q.num_cols));
+  for (int64_t n = 0; n < q.num_rows; ++n) {
+    unpack_row(q, n, 0, q.num_cols, row.data());
+    EXPECT_EQ(std::memcmp(row.data(), written.as<float>() + n * q.num_cols, row.size() * sizeof(float)), 0);
+  }
+  for (const auto& [name, stored] : file.tensors()) EXPECT_EQ(name.find("quant"), std::string::npos) << name;
+}
+
+TEST_F(Bitsandbytes, IsNotPackedAgain) {
+  expect_part(message(Packing::nf4), "is packed already, as nf4: expected a full checkpoint to pack as nf4");
+}
+
+TEST_F(Bitsandbytes, DamageIsNamed) {
+  const struct {
+    const char *from, *to, *said;
+  } cases[] = {
+      {"\"blocksize\": 64", "\"blocksize\": 63", "blocksize: expected a power of two"},
+      {"\"quant_type\": \"nf4\"", "\"quant_type\": \"nf5\"", "quant_type: expected nf4"},
+      {"\"shape\": [", "\"shapf\": [", "shapf: expected no such key"},
+      {".weight.quant_map\"", ".weight.quant_mop\"", "quant_map: expected this tensor beside"},
+      {".weight.nested_absmax\"", ".weight.nested_absmay\"", "absmax: expected"},
+      {"\"nested_offset\"", "\"mested_offset\"", "mested_offset: expected no such key"},
+      {"quant_state.bitsandbytes__nf4\"", "quant_state.bitsandbytes__fp4\"", "quant_type: expected fp4"},
+  };
+  for (const auto& c : cases) {
+    SetUp();
+    replace("model.safetensors", c.from, c.to);
+    expect_part(message(), c.said);
+  }
+}
+
+TEST_F(Bitsandbytes, OtherQuantisationsAreRefusedByName) {
+  replace("config.json", "\"quant_method\": \"bitsandbytes\"", "\"quant_method\": \"gptq\"");
+  expect_part(message(), "quantization_config: quant_method: expected \"bitsandbytes\"");
+  SetUp();
+  replace("config.json", "\"load_in_8bit\": false", "\"load_in_8bit\": true");
+  expect_part(message(), "load_in_8bit: expected false");
+  SetUp();
+  replace("config.json", "\"load_in_4bit\": true", "\"load_in_4bit\": false");
+  expect_part(message(), "load_in_4bit: expected true");
+}
+
+}  // namespace
+}  // namespace vpref

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Covers native/backend/cpu/packed_products.cc
+#include "ops/packed_linear.h"
+
+#include "ops/gemm.h"
+#include "ops/variant.h"
+#include "reference/reference.h"
+
+namespace vpref {
+namespace {
+
+using PackedLinearTest = OpTest;
+VPREF_OP_TEST(PackedLinearTest);
+
+// A packed weight on the device, and what it stands for.
+struct Packed {
+  PackedWeight weight;
+  Values values;
+  std::vector<float> unpacked;
+  Buffer buffer;
+};
+
+struct Size {
+  int64_t n, k;
+};
+
+Packed packed(Context& ctx, Packing packing, Size s, const Values& values) {
+  std::vector<float> from(values.begin(), values.end());
+  Buffer host(Device::cpu, packed_bytes(packing, s.n, s.k), /*zero=*/true);
+  PackedWeight w = packed_layout(packing, s.n, s.k, host.data());
+  std::vector<float> absmax(size_t(packing_units(w)));
+  EXPECT_TRUE(pack_units(Tensor(from.data(), DType::f32, {s.n, s.k}), 0, packing_units(w), w, absmax.data()));
+  pack_scales(absmax.data(), w);
+  Packed p;
+  p.unpacked.resize(size_t(s.n * s.k));
+  for (int64_t n = 0; n < s.n; ++n) unpack_row(w, n, 0, s.k, p.unpacked.data() + n * s.k);
+  p.values.assign(p.unpacked.begin(), p.unpacked.end());
+  p.buffer = Buffer(ctx.device, host.bytes());
+  copy_to_device(ctx, p.buffer.data(), host.data(), host.bytes());
+  p.weight = packed_layout(packing, s.n, s.k, p.buffer.data());
+  p.weight.offset = w.offset;
+  return p;
+}
+
+constexpr Size kSizes[] = {{1, 1}, {5, 3}, {37, 129}, {64, 64}, {16, 1096}, {131, 40}, {9, 1300}, {300, 16}};
+
+TEST_P(PackedLinearTest, MultipliesWhatTheCodesStandFor) {
+  for (const Packing packing : {Packing::nf4, Packing::int8})
+    for (const Size s : kSizes) {
+      Packed w = packed(ctx, packing, s, normal(s.n * s.k));
+      for (const int64_t t : {1, 5, 16, 40})
+        for (const bool plain : {true, false})
+          for (DType out : {DType::f32, dtype()}) {
+            if (ctx.device != Device::cpu && t > kPackedFewRows) continue;
+            Operand x = operand({t, s.k}, normal(t * s.k), 4), bias = operand(DType::bf16, {s.n}, normal(s.n));
+            Operand y = operand(out, {t, s.n}, plain ? Values(size_t(t * s.n), NAN) : normal(t * s.n), 2);
+            Values expected =
+                reference::gemm(x.values(), false, w.values, true, y.values(), t, s.n, s.k, 1, plain ? 0 : 1);
+            if (!plain)
+              for (size_t i = 0; i < expected.size(); ++i) expected[i] += bias.values()[i % size_t(s.n)];
+            packed_linear(ctx, x.view(), w.weight, plain ? nullptr : &bias.view(), y.view(), plain ? 0.0f : 1.0f);
+            SCOPED_TRACE(::testing::Message() << packing_name(packing) << " " << t << "x" << s.k << "x" << s.n);
+            expect_close("y", y, expected, double(s.k), 8.0);
+          }
+    }
+}
+
+// Weights and activations in f32: the bytes of the dense product, for any number of rows and threads.
+TEST_P(PackedLinearTest, HasTheBytesOfTheDenseProduct) {
+  if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
+  for (const Packing packing : {Packing::nf4, Packing::int8})
+    for (const Size s : kSizes) {
+      Packed w = packed(ctx, packing, s, normal(s.n * s.k));
+      const Tensor dense(w.unpacked.data(), DType::f32, {s.n, s.k});
+      const int64_t most = 70;
+      Operand x = operand({most, s.k}, normal(most * s.k), 5), bias = operand(DType::f32, {s.n}, normal(s.n));
+      Values wide = x.values();
+      Operand x_f32 = operand(DType::f32, {most, s.k}, wide, 5);
+      for (const int64_t t : {1, 3, 17, 25, 70}) {
+        const Values before = normal(t * s.n);
+        Operand y = operand(DType::f32, {t, s.n}, before), expected = operand(DType::f32, {t, s.n}, before);
+        packed_linear(ctx, x.view().rows(0, t), w.weight, &bias.view(), y.view(), 0.5f);
+        linear(ctx, x_f32.view().rows(0, t), dense, &bias.view(), expected.view(), 0.5f);
+        EXPECT_EQ(y.read(), expected.read()) << packing_name(packing) << " " << t << "x" << s.k << "x" << s.n;
+      }
+    }
+}
+
+TEST_P(PackedLinearTest, TilesAreParts) {
+  for (const Packing packing : {Packing::nf4, Packing::int8})
+    for (const Size s : {Size{5, 3}, {37, 129}, {3, 2500}, {64, 192}}) {
+      Packed w = packed(ctx, packing, s, normal(s.n * s.k));
+      for (const auto& [row, rows] : {std::pair<int64_t, int64_t>{0, s.n}, {s.n / 2, s.n - s.n / 2}, {1, 1}})
+        for (const auto& [col, cols] : {std::pair<int64_t, int64_t>{0, s.k}, {s.k / 3, s.k - s.k / 3}, {1, 1}}) {
+          Operand to = operand({rows, cols}, Values(size_t(rows * cols), NAN), 3);
+          unpack_tile(ctx, w.weight, row, col, to.view());
+          Values part;
+          for (int64_t r = 0; r < rows; ++r)
+            for (int64_t c = 0; c < cols; ++c) part.push_back(w.values[size_t((row + r) * s.k + col + c)]);
+          Operand expected = operand({rows, cols}, part);  // rounded to the dtype
+          EXPECT_EQ(to.read(), expected.values()) << packing_name(packing);
+          EXPECT_TRUE(to.gaps_untouched());
+        }
+    }
+}
+
+// A weight as old files have it: scales that are not packed, blocks of another length, a book of its own.
+TEST_P(PackedLinearTest, PlainScalesAndOtherBlocks) {
+  const Size s{33, 70};
+  PackedWeight w;
+  w.packing = Packing::fp4;
+  w.num_rows = s.n;
+  w.num_cols = s.k;
+  w.block = 32;
+  std::vector<uint8_t> codes;
+  for (int64_t i = 0; i < s.n * s.k; i += 2) codes.push_back(uint8_t(i * 37 + i / 16));
+  const Values scales = normal(w.num_blocks()), book = normal(16);
+  Operand scales_there = operand(DType::f32, {w.num_blocks()}, scales), book_there = operand(DType::f32, {16}, book);
+  Buffer codes_there(ctx.device, codes.size());
+  copy_to_device(ctx, codes_there.data(), codes.data(), codes.size());
+  w.codes = Tensor(codes_there.data(), DType::u8, {int64_t(codes.size())});
+  w.scales = scales_there.view();
+  w.book = book_there.view();
+  Values values;
+  for (int64_t i = 0; i < s.n * s.k; ++i) {
+    const uint8_t byte = codes[size_t(i / 2)];
+    values.push_back(float(book_there.values()[i % 2 ? byte & 15 : byte >> 4]) *
+                     float(scales_there.values()[size_t(i / 32)]));
+  }
+  const int64_t t = 3;
+  Operand x = operand({t, s.k}, normal(t * s.k)), y = operand(DType::f32, {t, s.n}, Values(size_t(t * s.n), NAN));
+  const Values expected = reference::gemm(x.values(), false, values, true, Values(size_t(t * s.n)), t, s.n, s.k, 1, 0);
+  packed_linear(ctx, x.view(), w, nullptr, y.view());
+  expect_close("y", y, expected, double(s.k), 8.0);
+}
+
+TEST_P(PackedLinearTest, RefusesWhatDoesNotFit) {
+  const Size s{8, 64};
+  Packed w = packed(ctx, Packing::nf4, s, normal(s.n * s.k));
+  Operand x = operand({2, 63}, normal(2 * 63)), y = operand({2, 8}, normal(16)), fit = operand({2, 64}, normal(128));
+  EXPECT_THROW(packed_linear(ctx, x.view(), w.weight, nullptr, y.view()), Error);
+  EXPECT_THROW(packed_linear(ctx, fit.view(), PackedWeight(), nullptr, y.view()), Error);
+  EXPECT_THROW(unpack_tile(ctx, w.weight, 7, 0, fit.view()), Error);
+  PackedWeight torn = w.weight;
+  torn.scales = torn.scales.rows(0, 3);
+  EXPECT_THROW(packed_linear(ctx, fit.view(), torn, nullptr, y.view()), Error);
+}
+
+}  // namespace
+}  // namespace vpref
