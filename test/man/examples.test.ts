@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { type CommandEntry, listExamples, readCommands } from '../../scripts/manifest.ts';
+import { listPages, readPage } from '../support/examples.ts';
 import { ensureBuilt, root, runShell, temporaryFolder } from '../support/run-cli.ts';
 
 ensureBuilt();
@@ -49,9 +50,8 @@ describe('flags in examples exist', () => {
       const lines = listExamples(command).map((example) => example.command);
       assert.deepEqual(lines.flatMap(unknownFlags), []);
     });
-  const prose = readdirSync(join(root, 'man/prose')).map((name) => `man/prose/${name}`);
-  for (const path of [...prose, 'README.md', 'GUIDE.md'])
-    test(path, () => assert.deepEqual(commandLines(readFileSync(join(root, path), 'utf8')).flatMap(unknownFlags), []));
+  for (const path of listPages())
+    test(path, () => assert.deepEqual(commandLines(readPage(path)).flatMap(unknownFlags), []));
 });
 
 describe('the scripts in examples/', () => {
