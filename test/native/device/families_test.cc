@@ -116,7 +116,7 @@ TEST_P(DeviceVlm, SampledIdsAreTheCpus) {
   std::vector<GenerateRequest> requests;
   for (const ScoreRequest& r : own.requests(2)) {
     requests.push_back({.prompt = r.segments[0].token_ids, .images = r.images, .max_new_tokens = 6});
-    requests.back().num_branches = 2;
+    requests.back().num_samples = 2;
   }
   std::vector<std::vector<int32_t>> ids[2];
   for (const Device device : {Device::cpu, Device::cuda}) {

@@ -137,8 +137,8 @@ TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
     for (int64_t i = 0; i < y.numel(); ++i) EXPECT_EQ(y.as<float>()[i], expected.as<float>()[i]);
 
     const Tensor dy = memory.tensor(kRows, kAll), dx = memory.tensor(kRows, kInputs), expected_dx = memory.copy(dx);
-    linear_backward(ctx, packed, dy, x, {}, &dx, 0.5f, grads, memory.arena());
-    linear_backward(ctx, dense, dy, x, {}, &expected_dx, 0.5f, expected_grads, memory.arena());
+    linear_backward(ctx, packed, dy, LinearForward{x}, &dx, grads, memory.arena());
+    linear_backward(ctx, dense, dy, LinearForward{x}, &expected_dx, expected_grads, memory.arena());
     expect_equal(dx, expected_dx);
     for (int i = 0; i < 3; ++i) {
       expect_equal(grads[i].adapters[0].a, expected_grads[i].adapters[0].a);
@@ -149,7 +149,7 @@ TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
     size_t bytes = 0;
     {
       const Measure measure(ctx, memory.arena());
-      linear_backward(ctx, packed, dy, x, {}, &dx, 0.5f, grads, memory.arena());
+      linear_backward(ctx, packed, dy, LinearForward{x}, &dx, grads, memory.arena());
       bytes = measure.bytes();
     }
     EXPECT_GE(bytes, size_t(kOutputs[0] * kInputs) * sizeof(float));
