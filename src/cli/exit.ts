@@ -67,15 +67,31 @@ export function messageOf(error: unknown): string | undefined {
   return `internal error: ${error.name}: ${error.message}${place ? ` (at ${place})` : ''}`;
 }
 
+// The parser's messages, in the form of our own: what, what was expected, what came.
+const PARSER_MESSAGES: [RegExp, string][] = [
+  [/^command ([^:\s]+)\S* not found/, 'expected a command, got "$1"'],
+  [/^Expected (--\S+?)=(.*) to be one of: (.*)$/, '$1: expected one of $3, got $2'],
+  [/^Expected (.*) to be one of: (.*)$/, 'expected one of $2, got $1'],
+  [/^Nonexistent flags?: (.*)$/, 'unknown flag: $1'],
+  [/^Missing required flag (\S+)$/, '--$1: expected a value, got nothing'],
+  [/^Flag (--\S+) expects a value$/, '$1: expected a value, got nothing'],
+  [/^Missing \d+ required args?: (\S+)\s+\(([^)]*)\).*$/, '$1: expected one of $2, got nothing'],
+  [/^All of the following must be provided when using (--\S+): (.*)$/, '$1: expected $2 with it'],
+  [/^(--[\w-]+)(?:=.*)? cannot also be provided when using (--\S+)$/, '$1: expected no $2 with it'],
+];
+
 // oclif puts "Parsing --flag" before what a flag's parser throws, advice after it, and spreads both over lines.
 function inOneLine(message: string): string {
-  return message
+  const line = message
     .replace(/^Parsing --\S+\s+/, '')
     .replace(/\s*See more help with --help\s*$/, '')
     .replace(/^The following errors? occurred:\s*/, '')
-    .replace(/^command ([^:\s]+)\S* not found/, 'expected a command, got "$1"')
     .replace(/\s*\n\s*/g, ' ')
     .trim();
+  const form = PARSER_MESSAGES.find(([pattern]) => pattern.test(line));
+  if (form === undefined) return line;
+  const own = line.replace(...form);
+  return line.startsWith('Missing') ? own.replaceAll('|', ', ') : own;
 }
 
 type OclifError = Error & { code?: string; oclif: { exit: number } };

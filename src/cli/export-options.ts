@@ -55,9 +55,9 @@ export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   const { args, flags } = run;
   if (args.format === 'merge') return merge(run);
   for (const name of ['model', 'adapter', 'dtype'])
-    if (run.given.has(name)) throw new UsageError(`--${name}: is for export merge, got format ${args.format}`);
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected export merge, got format ${args.format}`);
   if (args.format === 'parquet') return parquet(run);
-  run.noteUnused({ seed: 'nothing is drawn at random here', threads: 'rows are written by one thread' });
+  run.noteUnused({ seed: 'nothing is random here', threads: 'rows are written by one thread' });
   const counts = newExportCounts();
   const addEntry = datasetInfo(args.format, flags);
   if (args.format !== 'trl' && flags.layout !== 'auto')
@@ -68,7 +68,7 @@ export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   run.atEnd(() => {
     if (counts.first !== undefined) addEntry?.(counts.first);
     const leftOut = [...counts.leftOut].map(([what, count]) => `${what} (${count})`).join(', ');
-    if (leftOut !== '') run.note(`${args.format} has no place for: ${leftOut}`);
+    if (leftOut !== '') run.note(`${args.format} cannot hold: ${leftOut}`);
   });
   return exportLines(
     run.records(),
@@ -87,7 +87,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   if (adapter === undefined) throw new UsageError('--adapter: expected the directory of an adapter, got nothing');
   if (dir === undefined) throw new UsageError('-o: expected a directory for the merged checkpoint, got nothing');
   await run.holdFolder(dir, { isNew: true });
-  if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a directory that is not there yet, got one that is`);
+  if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a new directory, got an existing one`);
   const [{ loadPolicy }, { mergeInto }, { checkFolders }] = await Promise.all([
     import('../engine/policy.ts'),
     import('../engine/merge.ts'),

@@ -100,7 +100,7 @@ export const modelFlags = {
   }),
   quantize: Flags.option({ options: ['none', 'int8', 'nf4'] as const })({
     default: 'none',
-    summary: "hold the language model's linear layers in 8 or 4 bits",
+    summary: "store the language model's linear layers in 8 or 4 bits",
   }),
   'batch-tokens': integerFlag({ min: 1, helpValue: 'N', summary: 'maximum tokens per batch, image tokens included' }),
   template: Flags.string({

@@ -62,7 +62,7 @@ export function importOptions(format: string, flags: ImportFlags): ImportOptions
   if (typeof turns === 'number' && !(Number.isSafeInteger(turns) && turns > 0))
     throw new UsageError(`--turns: expected an integer of at least 1, or all, got ${JSON.stringify(turnsText)}`);
   if (clean === 'seva' && turns === undefined)
-    throw new UsageError('--clean: expected --turns beside it, whole dialogues are kept as written');
+    throw new UsageError('--clean: expected --turns with it, whole dialogues are kept as written');
   const cleaning: Cleaning =
     (clean ?? (turns === undefined ? 'none' : 'seva')) === 'none' ? 'none' : faithful ? 'seva-faithful' : 'seva';
   const imageRoots = roots.map((text) => {
@@ -121,7 +121,8 @@ export function tellCounts(
   if (overLimit > 0) parts.push(`${overLimit} over the limit`);
   if (parts.length > 1) run.note(parts.join(', '));
   for (const source of namedSources(options))
-    if (items > 0 && !sources.has(source)) run.warn(`no item of source ${source}; there are: ${listCounts(sources)}`);
+    if (items > 0 && !sources.has(source))
+      run.warn(`no item of source ${source}; sources found: ${listCounts(sources)}`);
   if (markTexts > 0) run.note(`${markTexts} records without images have <image> in their text: kept as text`);
   const total = [...badImages.values()].reduce((sum, count) => sum + count, 0);
   if (total > 0) run.note(`${total} images missing or unreadable: ${listCounts(badImages)}`);

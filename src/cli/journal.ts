@@ -118,13 +118,13 @@ async function readRowOffsets(partial: string, noted: readonly Extent[] | undefi
   let reached = 0;
   const foreign = (line: number, got: string) =>
     new UsageError(
-      `${partial}:${line}: expected a row as the earlier run wrote it, got ${got}: not a file that --resume can take up`,
+      `${partial}:${line}: expected a row as the earlier run wrote it, got ${got}: --resume cannot continue this file`,
     );
   for await (const batch of readLines(wholeLinesOf(partial), partial))
     for (const { value, text, error, line } of batch) {
       if (error !== undefined || !isObject(value) || typeof value.id !== 'string')
         throw new UsageError(
-          `${partial}:${line}: expected a record of the earlier run: not a file that --resume can go on with`,
+          `${partial}:${line}: expected a record of the earlier run: --resume cannot continue this file`,
         );
       if (noted === undefined)
         throw new UsageError(`--resume: ${partial}: expected the journal of its run beside it, got none`);
@@ -134,7 +134,7 @@ async function readRowOffsets(partial: string, noted: readonly Extent[] | undefi
       extent = extended(extent, Buffer.from(`${text}\n`));
       for (; reached < extents.length && extents[reached]!.bytes <= extent.bytes; reached += 1)
         if (extents[reached]!.bytes < extent.bytes || extents[reached]!.crc !== extent.crc)
-          throw foreign(line, 'another, here or before');
+          throw foreign(line, 'another row, at this line or before');
       if (reached === extents.length && extent.bytes > (extents.at(-1)?.bytes ?? 0))
         throw foreign(
           line,
@@ -191,7 +191,7 @@ function checkHeader(path: string, value: unknown, settings: Settings): JournalH
   const header = value as Partial<JournalHeader> | null;
   if (header?.journal !== JOURNAL_VERSION || !isObject(header.settings))
     throw new UsageError(
-      `--resume: ${path}: expected the journal of a run of this version, got that of another: delete it and its FILE.partial to begin again`,
+      `--resume: ${path}: expected the journal of a run of this version, got that of another version: delete it and its FILE.partial to start over`,
     );
   checkSettings(`the run that ${path} is of`, header.settings, settings);
   return header as JournalHeader;

@@ -30,7 +30,7 @@ export class KeptLines {
     this.#line += 1;
     if (!wanted.equals(this.#take(Math.min(wanted.length, this.bytes - this.#at))))
       throw new UsageError(
-        `${this.#path}:${this.#line}: expected the row that input and flags give now, got another: not a file that --resume can go on with`,
+        `${this.#path}:${this.#line}: expected the row that this input and these flags give, got another: --resume cannot continue this file`,
       );
     return true;
   }
@@ -39,7 +39,7 @@ export class KeptLines {
   checkAll(): void {
     if (this.#at < this.bytes)
       throw new UsageError(
-        `${this.#path}:${this.#line + 1}: expected no more rows than input and flags give now, got one: not a file that --resume can go on with`,
+        `${this.#path}:${this.#line + 1}: expected no more rows than this input and these flags give, got one: --resume cannot continue this file`,
       );
   }
 

@@ -45,10 +45,7 @@ function watchUnsettled(argv: string[]): () => void {
   const tell = (code: number) => {
     // Signals and broken pipes end the process themselves.
     if (MEANT.includes(code)) return;
-    writeSync(
-      2,
-      messageLine(`vpref${visible(verbOf(argv))}`, 'internal error: the run ended before its work was done'),
-    );
+    writeSync(2, messageLine(`vpref${visible(verbOf(argv))}`, 'internal error: the run ended before it was complete'));
     process.exitCode = exitCode.failed;
   };
   process.once('exit', tell);

@@ -148,9 +148,9 @@ export function pairOptions(flags: PairFlags): PairOptions {
   if (minScore !== undefined && from !== 'best')
     throw new UsageError(`--min-score: expected --from best, got --from ${from}`);
   if (threshold !== undefined && flags.margin !== undefined)
-    throw new UsageError('--margin: expected no --threshold beside it, they are two ways to mark answers');
+    throw new UsageError('--margin: expected no --threshold with it, each decides which responses are desirable');
   if (flags.doubt !== undefined && flags.by === undefined)
-    throw new UsageError('--doubt: expected --by claims beside it');
+    throw new UsageError('--doubt: expected --by claims with it');
   const band = gapBand(flags);
   const { seed, faithful, negatives, views, label, finished: finishedOnly = false } = flags;
   const {
@@ -221,13 +221,13 @@ function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFl
 export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
   if (report.left.size > 0) {
     const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
-    run.note(`answers left out of records that gave other rows: ${reasons.join(', ')}`);
+    run.note(`responses dropped from records that gave other rows: ${reasons.join(', ')}`);
   }
   const gaps = report.gaps.describe();
   if (gaps !== undefined) run.note(`negatives by view: ${gaps}`);
-  if (report.flipped > 0) run.note(`${report.flipped} preferences turned round`);
+  if (report.flipped > 0) run.note(`${report.flipped} preferences swapped`);
   for (const bias of report.shortAnswers.biases().slice(0, 3))
-    run.warn(`${describeBias(bias)}; a model can learn the word in place of the picture (--balance evens it out)`);
+    run.warn(`${describeBias(bias)}; a model can learn the word instead of the image (--balance evens it out)`);
 }
 
 /** Of --summary: the rule, and what it left of records that gave other rows. */

@@ -11,7 +11,7 @@ export function beginPartial(path: string, { resume, anew }: { resume: boolean; 
   checkOutputPath(path);
   const left = statSync(partial, { throwIfNoEntry: false });
   if (left !== undefined && left.size > 0 && !resume && !anew)
-    throw new UsageError(`${partial}: an earlier run has left it unfinished: go on with --resume, or delete it`);
+    throw new UsageError(`${partial}: left unfinished by an earlier run: rerun with --resume, or delete it`);
   if (resume && left !== undefined) return true;
   for (const file of [partial, `${partial}.copy`, journalPath(path)]) rmSync(file, { force: true });
   return false;

@@ -168,7 +168,8 @@ class ResultWriter {
     const { reporter } = this.#options;
     this.#numReported += 1;
     if (this.#numReported <= MAX_REPORTED) reporter.warn(message);
-    else if (this.#numReported === MAX_REPORTED + 1) reporter.warn('more rows failed: they are only counted');
+    else if (this.#numReported === MAX_REPORTED + 1)
+      reporter.warn('more records failed: they are counted, not printed');
   }
 
   #push(record: VprefRecord, row: InputRow): void {

@@ -29,7 +29,7 @@ export function withPreset<F extends { preset?: string | undefined; faithful?: b
 
 /** Said once when --faithful asks for quirks where there are none. */
 export function warnNoQuirk(run: Pick<RunContext<unknown, unknown>, 'warn'>, where: string): void {
-  run.warn(`--faithful: changes nothing here: no quirk of the published code is known for ${where} (see --help)`);
+  run.warn(`--faithful: has no effect: no quirk of the published code is known for ${where} (see --help)`);
 }
 
 function definedNames(flags: object): Set<string> {

@@ -66,7 +66,7 @@ function launched(env: NodeJS.ProcessEnv): Launched {
   if (env.SLURM_STEP_ID !== undefined && step.size > 1) {
     if (env.PMIX_RANK === undefined && env.PMI_RANK === undefined)
       throw new UsageError(
-        `srun started ${step.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list says what there is), or --ranks 1 for processes of their own`,
+        `srun started ${step.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list lists the available ones), or --ranks 1 for independent processes`,
       );
     return step;
   }
@@ -80,7 +80,7 @@ function launched(env: NodeJS.ProcessEnv): Launched {
 function refuseTorchRank({ RANK: rank, LOCAL_RANK: localRank, WORLD_SIZE: size }: NodeJS.ProcessEnv): void {
   if (!(Number(size) > 1) || (rank === undefined && localRank === undefined)) return;
   throw new UsageError(
-    `RANK ${rank ?? localRank} of WORLD_SIZE ${size}: a launcher such as torchrun or accelerate started this process, which is no rank of an MPI: use mpirun -n ${size} or srun --mpi=pmix -n ${size}, or --ranks 1 for a run of its own`,
+    `RANK ${rank ?? localRank} of WORLD_SIZE ${size}: this process was started by a launcher such as torchrun or accelerate, not by an MPI launcher: use mpirun -n ${size} or srun --mpi=pmix -n ${size}, or --ranks 1 for an independent run`,
   );
 }
 

@@ -167,7 +167,7 @@ export class Run<F, A> implements RunContext<F, A> {
     if (record !== undefined)
       this.#failedRows?.push({ ...record, error: { stage: this.#verb, code: BAD_RECORD, message: error.message } });
     if (this.counts.skipped <= MAX_REPORTED) this.warn(error.message);
-    else if (this.counts.skipped === MAX_REPORTED + 1) this.warn('more rows failed: they are only counted');
+    else if (this.counts.skipped === MAX_REPORTED + 1) this.warn('more records failed: they are counted, not printed');
   }
 
   /** The results of this shard, until the run is asked to stop. */
@@ -191,7 +191,7 @@ export class Run<F, A> implements RunContext<F, A> {
       ...{ settings: this.#settings(), lock: this.#lock },
     });
     const { done } = sink;
-    if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
+    if (done.rows > 0) this.note(`resuming after ${done.rows} rows of ${output}`);
     this.#earlier = done;
     this.counts.skipped = done.skipped;
     this.counts.kept = done.kept;

@@ -99,7 +99,7 @@ function samplingParamsOf(flags: SampleFlags) {
 
 async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
   for (const name of ENDPOINT_FLAGS)
-    if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint beside it`);
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint with it`);
   const steer = flags.steer === undefined ? undefined : parseSteer(flags.steer);
   const { sample } = await import('../stages/sample.ts');
   const { context } = await openModelOf(run, flags);
@@ -153,8 +153,7 @@ async function openEndpoint(
   baseUrl: string,
 ): Promise<Stage> {
   for (const name of ENGINE_FLAGS)
-    if (run.given.has(name))
-      throw new UsageError(`--${name}: expected no --endpoint beside it, the server decides that`);
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected no --endpoint with it, the server decides this`);
   const { splitLogin, withoutLogins } = await import('../records/server-url.ts');
   const server = splitLogin(baseUrl);
   if (server === undefined)
@@ -167,7 +166,7 @@ async function openEndpoint(
   const key = keyName === undefined ? undefined : process.env[keyName];
   if (keyName !== undefined && !key) throw new UsageError(`--key-env: expected a key in $${keyName}, got nothing`);
   if (key !== undefined && server.login.authorization !== undefined)
-    throw new UsageError('--endpoint: expected no login in the URL beside --key-env, both go into one header');
+    throw new UsageError('--endpoint: expected no login in the URL with --key-env, both set the authorization header');
   const client = await openHttpClient({ timeoutMs: flags.timeout * 1000, connections: flags.concurrency });
   run.atEnd(() => client.close());
   return sampleEndpoint({

@@ -61,7 +61,7 @@ export async function checkFinished(path: string, settings: Settings): Promise<E
   for await (const chunk of createReadStream(path)) found = extended(found, chunk as Buffer);
   if (found.bytes !== bytes || found.crc !== crc)
     throw new UsageError(
-      `--resume: ${path}: expected the ${bytes} bytes that its run wrote, got ${found.bytes === bytes ? 'others' : found.bytes}: it was changed since; ${again}`,
+      `--resume: ${path}: expected the ${bytes} bytes that its run wrote, got ${found.bytes === bytes ? 'other content' : found.bytes}: it was changed since; ${again}`,
     );
   return found;
 }

@@ -77,7 +77,7 @@ function stdoutDrained(): Promise<void> {
 
 function stdoutError(cause: unknown): Error {
   const error = cause as NodeJS.ErrnoException;
-  if (error.code === 'EPIPE') return new BrokenPipeError('stdout: its reader has closed it');
+  if (error.code === 'EPIPE') return new BrokenPipeError('stdout: closed by its reader');
   if (isDiskFull(error)) return new RunError('disk-full', 'stdout: no space left on device', { cause });
   return new RunError('write-failed', `stdout: cannot be written: ${error.message}`, { cause });
 }

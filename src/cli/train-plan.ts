@@ -18,21 +18,21 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   const trainLanguageModel = flags['train-language-model'] === true;
   const initAdapter = flags['init-adapter'];
   if (trainLanguageModel && (given.has('lora-r') || given.has('lora-pattern') || initAdapter !== undefined))
-    throw new UsageError('--train-language-model and an adapter exclude each other');
+    throw new UsageError('--train-language-model: expected no --lora-r, --lora-pattern or --init-adapter with it');
   if (initAdapter !== undefined)
     for (const name of ['lora-r', 'lora-alpha', 'lora-targets', 'lora-pattern', 'rslora'])
-      if (given.has(name)) throw new UsageError(`--${name}: is what --init-adapter says, got it too`);
+      if (given.has(name)) throw new UsageError(`--${name}: not allowed with --init-adapter, which sets it`);
   const dropout = flags['lora-dropout'];
   if (dropout >= 1) throw new UsageError(`--lora-dropout: expected a number below 1, got ${dropout}`);
   if (dropout > 0 && (trainLanguageModel || (flags['lora-r'] === 0 && initAdapter === undefined)))
     throw new UsageError('--lora-dropout: needs an adapter to train');
   if (given.has('warmup-steps') && given.has('warmup-ratio'))
-    throw new UsageError('--warmup-steps: excludes --warmup-ratio, got both');
+    throw new UsageError('--warmup-steps: expected no --warmup-ratio with it, got both');
   if (flags.eval === undefined)
     for (const name of ['eval-every', 'early-stop', 'keep-best'])
-      if (given.has(name)) throw new UsageError(`--${name}: needs the held-out records of --eval FILE`);
+      if (given.has(name)) throw new UsageError(`--${name}: expected --eval FILE with it`);
   if (given.has('sample-every') && flags['sample-prompts'] === undefined)
-    throw new UsageError('--sample-every: needs the prompts of --sample-prompts FILE');
+    throw new UsageError('--sample-every: expected --sample-prompts FILE with it');
   const loraR = trainLanguageModel ? 0 : flags['lora-r'];
   const settings = {
     loss: flags.method === 'sft' ? 'sft' : (flags.loss ?? 'sigmoid'),
@@ -50,7 +50,7 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   if (flags.method === 'sft' && given.has('loss') && flags.loss !== 'sft')
     throw new UsageError(`--loss: expected sft for --method sft, got ${flags.loss}`);
   if (flags['loss-on'] === 'all' && flags.method !== 'sft')
-    throw new UsageError('--loss-on all: is for --method sft only');
+    throw new UsageError(`--loss-on all: expected --method sft, got ${flags.method}`);
   const options = { dir: flags.output, shuffle: flags['no-shuffle'] !== true, ...valuesOf(loopFlags, flags) };
   return { settings, options };
 }

@@ -102,7 +102,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   }).catch(settingsError);
   if (trainer.numFixed > 0)
     run.note(
-      `--init-adapter ${initAdapter}: ${trainer.numFixed} of its tensors are not trained here; they stay as they are and are written along`,
+      `--init-adapter ${initAdapter}: ${trainer.numFixed} of its tensors are not trained; they are written unchanged`,
     );
   const progress = new TrainProgressLine();
   run.showLine(() => progress.state());
@@ -168,7 +168,7 @@ async function readHeldOut(
   const numKnown = rows.filter((row) => lessons.has(lesson(row))).length;
   if (numKnown > 0)
     run.warn(
-      `--eval: ${numKnown} of ${rows.length} records are trained on too: they show no more than training's own metrics`,
+      `--eval: ${numKnown} of ${rows.length} held-out records are also in the training data: they measure training, not generalisation`,
     );
   return rows;
 }
@@ -188,12 +188,12 @@ function heldOutOptions(flags: TrainFlags, needs: LossNeeds, rows: readonly Row[
 function checkLoss(loss: string, needs: LossNeeds, flags: TrainFlags, given: ReadonlySet<string>): void {
   for (const name of Object.keys(lossFlags))
     if (given.has(name) && !needs.hyperparameters.includes(name))
-      throw new UsageError(`--${name}: loss ${loss} does not read it`);
+      throw new UsageError(`--${name}: loss ${loss} does not use it`);
   if (!needs.referencePoint) return;
   for (const name of ['train-projector', 'train-language-model', 'init-adapter'] as const)
     if (flags[name])
       throw new UsageError(
-        `--${name}: does not go with loss ${loss}, whose reference point needs the starting model beside the trained one (export merge makes a model to start from)`,
+        `--${name}: not supported with loss ${loss}, which also needs the starting model at every step (to start from an adapter, merge it: export merge)`,
       );
 }
 
@@ -221,5 +221,5 @@ function settingsError(cause: unknown): never {
 const stopSignals: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGUSR1'];
 
 function communicationLine({ calls, payloadBytes, waitSeconds }: NativeVolume): string {
-  return `ranks: ${calls} collectives of ${(payloadBytes / 2 ** 20).toFixed(1)} MiB in all, ${waitSeconds.toFixed(2)} s of waiting`;
+  return `ranks: ${calls} collectives of ${(payloadBytes / 2 ** 20).toFixed(1)} MiB in total, ${waitSeconds.toFixed(2)} s waiting`;
 }

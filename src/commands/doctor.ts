@@ -69,7 +69,7 @@ export default class Doctor extends RecordCommand {
     await this.runTable(Doctor, ({ flags, given }) => {
       for (const name of MODEL_FLAGS)
         if (given.has(name) && flags.model === undefined)
-          throw new UsageError(`--${name}: expected --model beside it, got none`);
+          throw new UsageError(`--${name}: expected --model with it, got none`);
       return report(flags);
     });
   }

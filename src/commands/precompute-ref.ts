@@ -25,7 +25,7 @@ reference passes through; one that has them from another is an error. The prompt
 
   async run(): Promise<void> {
     await this.runStage(PrecomputeRef, async (run) => {
-      run.noteUnused({ seed: 'nothing is drawn at random here' });
+      run.noteUnused({ seed: 'nothing is random here' });
       run.showFigures({ unit: 'pairs' });
       const { precomputeRef } = await import('../stages/precompute-ref.ts');
       const flags = withPreset(run.flags, 'precompute-ref', run.given);

@@ -38,7 +38,7 @@ was sampled for (see pair --rule gap).`;
 
   async run(): Promise<void> {
     await this.runStage(Score, async (run) => {
-      run.noteUnused({ seed: 'nothing is drawn at random here' });
+      run.noteUnused({ seed: 'nothing is random here' });
       const { score, scoreOnOriginal } = await import('../stages/score.ts');
       const { flags } = run;
       const { context } = await openModelOf(run, flags);

@@ -276,7 +276,7 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
       binding = createRequire(import.meta.url)(path) as Binding;
     } catch (cause) {
       const reason = (cause as Error).message.split('\n')[0];
-      throw new EngineError('addon', `${path}: cannot be loaded: ${reason}; build it again: ${buildCommand(path)}`, {
+      throw new EngineError('addon', `${path}: cannot be loaded: ${reason}; rebuild it: ${buildCommand(path)}`, {
         cause,
       });
     }
@@ -284,7 +284,7 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
     if (missing.length > 0)
       throw new EngineError(
         'addon',
-        `${path}: was built from other sources than these commands (it has no ${missing.join(', ')}); build it again: ${buildCommand(path)}`,
+        `${path}: was built from other sources than these commands (missing: ${missing.join(', ')}); rebuild it: ${buildCommand(path)}`,
       );
     loaded.set(path, binding);
   }

@@ -60,12 +60,12 @@ export function addonRemedy(): string {
   if (findAddon('auto') !== undefined) return `${script} --no-tests`;
   const { error, status, stderr } = spawnSync('bash', [script, '--check'], { encoding: 'utf8' });
   if (error)
-    return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do without';
+    return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do not need it';
   if (status === 0) return `the first command that runs a model builds it, or: ${script} --no-tests`;
   return `${stderr
     .trim()
     .replace(/:?\s*\n\s*/g, '; ')
-    .replace(/ {2,}/g, ': ')}; import, augment, pair and export do without`;
+    .replace(/ {2,}/g, ': ')}; import, augment, pair and export do not need it`;
 }
 
 /** The first of the folders that engines are looked for in that can be written. */

@@ -64,7 +64,7 @@ export async function checkAdapterFolder(dir: string): Promise<void> {
     fail(
       `non_lora_trainables.bin: expected no trained weights beside the adapter that are not in ${ADAPTER_WEIGHTS}: ` +
         "this file of the original LLaVA holds its trained projector. Merge it into the model there (LLaVA's scripts/merge_lora_weights.py) and convert that, or write its " +
-        `tensors into ${ADAPTER_WEIGHTS} under their names; without it the results are others`,
+        `tensors into ${ADAPTER_WEIGHTS} under their names; without it the results differ`,
     );
 }
 
@@ -75,7 +75,7 @@ async function checkWeights(dir: string, name: string, names: Set<string>, pickl
     const pickle = pickles.find((file) => names.has(file));
     if (pickle !== undefined)
       failing(dir)(
-        `${pickle}: expected ${name}: pickled weights are not read. Convert them once in Python: ` +
+        `${pickle}: expected ${name}: pickled weights are not supported. Convert them once in Python: ` +
           `from safetensors.torch import save_file; import torch; t = torch.load("${pickle.replace('.index.json', '')}", weights_only=True); ` +
           `save_file({k: v.clone().contiguous() for k, v in t.items()}, "${name}", {"format": "pt"})`,
       );

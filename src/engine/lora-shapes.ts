@@ -40,7 +40,7 @@ export function loraShapes(paths: readonly string[], settings: LoraSettings): Lo
   if (!paths.some(isTarget))
     throw new EngineError(
       'config',
-      `--lora-targets: expected what matches linears of the language model, such as ${paths[0]}, got ${loraTargets.join(',')}`,
+      `--lora-targets: expected a match for linear layers of the language model, such as ${paths[0]}, got ${loraTargets.join(',')}`,
     );
   const patterns = loraPatterns.map((pattern) => {
     // As peft: the end of the path, from a dot on.

@@ -103,8 +103,8 @@ function limitTooSmall(limit: number, { activationBytes, largestBatch, level, bu
   return new EngineError(
     'memory',
     `--memory-limit: expected at least ${mebibytes(other + activationBytes)}: ${mebibytes(activationBytes)} for the activations of a micro-batch of ` +
-      `${largestBatch} rows at recompute level ${level}, ${mebibytes(other)} for all else; got ${mebibytes(limit)}. ` +
-      'A smaller --batch-tokens takes less, down to one record at a time',
+      `${largestBatch} rows at recompute level ${level}, ${mebibytes(other)} for everything else; got ${mebibytes(limit)}. ` +
+      'A smaller --batch-tokens needs less memory, down to one record per micro-batch',
   );
 }
 

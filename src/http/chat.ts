@@ -152,9 +152,9 @@ export function choiceAttempt(choice: ChatChoice, about: Partial<Attempt> = {}):
   if (choice.refusal !== undefined) return failed('refused', choice.refusal, about);
   if (end === 'filtered') return failed('refused', 'stopped by the content filter', about);
   if (end === 'length') return { ...failed('truncated', 'the token limit was reached', about), text: choice.text };
-  if (end === 'broken') return failed('transport', `the server broke off (${why})`, { ...about, retry: true });
+  if (end === 'broken') return failed('transport', `the server stopped early (${why})`, { ...about, retry: true });
   if (choice.text.trim() === '') return failed('empty', `no text (${why})`, about);
-  if (end === 'other') return failed('empty', `the answer did not end by itself (${why})`, about);
+  if (end === 'other') return failed('empty', `the response is incomplete (${why})`, about);
   return { outcome: 'ok', text: choice.text, ...about };
 }
 
@@ -246,7 +246,7 @@ export function failureMessage(status: number, message: unknown): string {
 /** A status 200 whose body says nothing. */
 export function notJson(body: string): Attempt {
   const hasNaN = /[:,[]\s*(?:NaN|-?Infinity)\b/.test(body);
-  const what = hasNaN ? 'JSON: it holds NaN or Infinity, which JSON has not' : 'a JSON object';
+  const what = hasNaN ? 'valid JSON: it holds NaN or Infinity' : 'a JSON object';
   return failed('transport', `status 200 with a body that is not ${what}`, { retry: true, brokeOff: true });
 }
 

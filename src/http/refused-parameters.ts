@@ -64,7 +64,7 @@ export class RefusedParameters {
       this.#refused.add(parameter);
       const other = PARAMETERS[parameter];
       const instead = other === undefined || this.#refused.has(other) ? 'left out' : `sent as ${other}`;
-      this.#warn(`the server refuses ${parameter}, from now on it is ${instead}: ${attempt.message ?? ''}`);
+      this.#warn(`the server refuses ${parameter}; from now on it is ${instead}: ${attempt.message ?? ''}`);
     }
     return { ...attempt, again: true };
   }

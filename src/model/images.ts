@@ -71,7 +71,7 @@ export function chosenPlan({ family, plan }: FamilyPlan, options: ImageOptions):
   if (!vision.hasPixelLimits)
     for (const flag of Object.keys(limits))
       throw new UsageError(
-        `--${flag === 'maxPixels' ? 'max' : 'min'}-pixels: ${name} brings pictures to sizes of its own, whatever their number of pixels`,
+        `--${flag === 'maxPixels' ? 'max' : 'min'}-pixels: ${name} resizes images to fixed sizes, whatever their number of pixels`,
       );
   const chosen = vision.choosePlan(plan, { ...limits, ...(wanted !== undefined && { mode: wanted }) });
   const { minPixels: least = 0, maxPixels: most = Number.POSITIVE_INFINITY } = chosen;

@@ -154,7 +154,7 @@ function modelVision(
 
 function largeImageNote(size: string, numRows: number, { hasPixelLimits }: VisionFamily): string {
   const helps = hasPixelLimits ? ' (--max-pixels lowers it)' : '';
-  return `a picture of ${size} pixels takes ${numRows} tokens of the prompt${helps}; further ones are not said`;
+  return `an image of ${size} pixels takes ${numRows} tokens of the prompt${helps}; further such images are not reported`;
 }
 
 /** How a family writes images into a text. */

@@ -83,7 +83,7 @@ function settleArguments(row: Row, asked: TemplateArgs): TemplateArgs {
   const field = `${source === ref ? 'ref' : 'sampling'}.template_args`;
   for (const [name, value] of Object.entries(asked)) {
     const [wanted, got] = [JSON.stringify(value), JSON.stringify(carried[name]) ?? 'nothing'];
-    if (wanted !== got) throw new RecordError(row, `${field}.${name}`, `${wanted} as --template-arg says`, got);
+    if (wanted !== got) throw new RecordError(row, `${field}.${name}`, `${wanted} (--template-arg)`, got);
   }
   const date = carried[DATE_ARGUMENT];
   if (date !== undefined && !(typeof date === 'string' && isDate(date)))

@@ -115,7 +115,7 @@ function walk(
       if (levels.length >= maxDepth)
         return {
           path: levels[1]?.key ?? '',
-          expected: `values nested ${MAX_DEPTH} levels deep at most`,
+          expected: `values nested at most ${MAX_DEPTH} levels deep`,
           got: 'deeper ones',
         };
       levels.push(level);

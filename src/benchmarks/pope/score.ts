@@ -104,7 +104,7 @@ function checkQuestions(joined: readonly Joined<PopeLabel>[], notes: string[]): 
   if (field === 'question' || asked.some((question) => question.agrees))
     throw new RecordError(at, field, `${JSON.stringify(label.text)} (${place(label.at)})`, describeValue(text));
   notes.push(
-    `no prompt has the words of its label (${place(at)}, ${place(label.at)}): that they belong together is not checked`,
+    `no prompt contains the text of its label (${place(at)}, ${place(label.at)}): cannot check that they belong together`,
   );
 }
 

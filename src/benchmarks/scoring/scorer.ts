@@ -70,7 +70,7 @@ export function benchmarkScorer<L extends Label, A extends Answer, Q>(spec: Scor
     }
     if (evaluation.failed > 0 && spec.officialFailure !== undefined)
       notes.push(
-        `${evaluation.failed} failed judge calls are left out; --include-failed counts them as the official script does (${spec.officialFailure})`,
+        `${evaluation.failed} failed judge requests are not scored; --include-failed scores them as the official script does (${spec.officialFailure})`,
       );
     return evaluation;
   };

@@ -35,7 +35,7 @@ export function folderCache(folder: string): ReplyCache {
         made.add(dirname(file));
         writeWhole(file, `${JSON.stringify(reply)}\n`);
       } catch (cause) {
-        throw new RunError('cache', `${file}: ${(cause as Error).message}; --no-cache goes on without`, { cause });
+        throw new RunError('cache', `${file}: ${(cause as Error).message}; --no-cache runs without it`, { cause });
       }
     },
   };

@@ -98,7 +98,7 @@ export class Budget {
     while (this.#spent + this.#reserved + most > this.#max) {
       if (this.#running === 0) {
         throw new BudgetSpent(
-          `--max-cost ${this.#max}: ${this.#spent.toFixed(4)} USD are spent and the next call may cost ${most.toFixed(4)}`,
+          `--max-cost ${this.#max}: ${this.#spent.toFixed(4)} USD spent, and the next request may cost ${most.toFixed(4)}`,
         );
       }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));

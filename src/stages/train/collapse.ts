@@ -57,7 +57,7 @@ function chosenFalling(pairs: readonly PairReward[]): CollapseWarning | undefine
   if (!falling) return undefined;
   return {
     name: 'chosen-reward-falling',
-    message: `the chosen answers lose probability with the rejected ones (reward ${chosen.toFixed(2)}); lower --lr, raise --beta, or add sft to --loss`,
+    message: `the chosen responses lose probability with the rejected ones (reward ${chosen.toFixed(2)}); lower --lr, raise --beta, or add sft to --loss`,
   };
 }
 

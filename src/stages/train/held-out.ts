@@ -49,7 +49,7 @@ export class HeldOut {
     if (this.history.isWorse(numRows))
       warn(
         'eval-worse',
-        "the held-out accuracy falls while training's rises: the model learns its pairs by heart; stop earlier (--early-stop, --keep-best), lower --lr or --epochs, or add pairs",
+        "the held-out accuracy falls while training's rises: the model overfits its pairs; stop earlier (--early-stop, --keep-best), lower --lr or --epochs, or add pairs",
       );
     const seconds = (performance.now() - started) / 1000;
     return {

@@ -107,8 +107,8 @@ export async function computeReference(
   if (sums.size === numbers.length) return sums;
   note(
     sums.size === 0
-      ? `${numbers.length} rows carry no reference log-probs: computing them with the model as it stands now`
-      : `reference log-probs: going on after ${sums.size} of ${numbers.length} rows`,
+      ? `${numbers.length} rows have no reference log-probs: computing them with the starting model`
+      : `reference log-probs: resuming after ${sums.size} of ${numbers.length} rows`,
   );
   const file = rank === 0 ? await open(path, 'w').catch(failedToWrite(path)) : undefined;
   try {

@@ -22,13 +22,13 @@ export function weightNotes(rows: readonly Row[], needs: LossNeeds): string[] {
     rows.filter(({ record }) => record[name] !== undefined && (typeof record[name] === 'number') === isNumber).length;
   const notes: string[] = [];
   const [weights, betas] = [count('weight', true), count('beta', true)];
-  if (weights > 0) notes.push(`weight: ${weights} of ${rows.length} records have one, and count that much in the loss`);
+  if (weights > 0) notes.push(`weight: ${weights} of ${rows.length} records have one, which weights them in the loss`);
   if (betas > 0 && needs.hyperparameters.includes('beta'))
     notes.push(`beta: ${betas} of ${rows.length} records have one, used instead of --beta`);
-  else if (betas > 0) notes.push(`beta: ${betas} of ${rows.length} records have one, which this loss does not read`);
+  else if (betas > 0) notes.push(`beta: ${betas} of ${rows.length} records have one, which this loss does not use`);
   for (const name of ['weight', 'beta'] as const) {
     const others = count(name, false);
-    if (others > 0) notes.push(`${name}: ${others} of ${rows.length} records have one that is no number: not used`);
+    if (others > 0) notes.push(`${name}: ${others} of ${rows.length} records have one that is not a number: not used`);
   }
   return notes;
 }

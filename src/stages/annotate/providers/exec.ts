@@ -161,7 +161,7 @@ class JudgeChild {
     const reply = parseLine(line);
     if (reply === undefined) {
       const shown = JSON.stringify(line.toString('latin1').slice(0, 80));
-      this.#break(new RunError('exec', `judge stdout: expected a JSON object a line, got ${shown}`));
+      this.#break(new RunError('exec', `judge stdout: expected one JSON object per line, got ${shown}`));
       return;
     }
     const pending = this.#pending.get(String(reply.id));
@@ -179,8 +179,8 @@ class JudgeChild {
     if (code === 126 || code === 127) {
       this.#break(new RunError('exec', `cannot run the judge (${how}): ${this.#command}`));
     } else if (this.#deaths >= MAX_DEATHS && !this.#isClosing) {
-      this.#break(new RunError('exec', `the judge ended ${MAX_DEATHS} times without a reply, last with ${how}`));
-    } else this.#failAll(new TransportError('exec', `the judge ended (${how}) before it replied`));
+      this.#break(new RunError('exec', `the judge exited ${MAX_DEATHS} times without a reply, last with ${how}`));
+    } else this.#failAll(new TransportError('exec', `the judge exited (${how}) before it replied`));
   }
 
   /** A judge that hangs in one request hangs in all that wait behind it. */
@@ -273,7 +273,7 @@ function readReply(reply: Record<string, unknown>): Attempt {
     const kind = outcome as Exclude<Outcome, 'ok'>;
     const isFatal = kind === 'auth' || kind === 'quota-exhausted';
     const retry = kind === 'transport' || kind === 'rate-limited';
-    return failed(kind, typeof message === 'string' ? message : `the judge said ${kind}`, {
+    return failed(kind, typeof message === 'string' ? message : `the judge reported ${kind}`, {
       ...about,
       retry,
       fatal: isFatal,
