@@ -92,9 +92,9 @@ function flagEntry(flag: Flag): string {
   const summary = flag.summary ?? flag.description ?? '';
   const extra =
     flag.summary !== undefined ? paragraphs(flag.description).map((text) => text.replace(/^\.PP/, '.IP')) : [];
-  const told = summary.includes('may be repeated') ? notes.filter((note) => note !== 'may be repeated') : notes;
+  const shown = summary.includes('may be repeated') ? notes.filter((note) => note !== 'may be repeated') : notes;
   return [
-    `.TP\n${short}${long}${operand}\n${inline(`${summary}${told.length > 0 ? ` (${told.join('; ')})` : ''}`)}`,
+    `.TP\n${short}${long}${operand}\n${inline(`${summary}${shown.length > 0 ? ` (${shown.join('; ')})` : ''}`)}`,
     ...extra,
   ].join('\n');
 }

@@ -34,7 +34,7 @@ export class BrokenPipeError extends Error {
   override name = 'BrokenPipeError';
 }
 
-/** The error that a stop request asks for, naming what can be gone on with. */
+/** The error of a stop request; names the file that --resume continues. */
 export function stoppedError(reason: unknown, savedAs: string | undefined): StoppedError {
   const { signal } = reason as StoppedError;
   return new StoppedError(

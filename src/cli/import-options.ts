@@ -110,7 +110,7 @@ function listNoisyImages(path: string | undefined): string[] | undefined {
 }
 
 /** What was left out, and flags that named nothing. */
-export function tellCounts(
+export function noteCounts(
   counts: ImportCounts,
   options: ImportOptions,
   run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>,

@@ -35,7 +35,7 @@ export class KeptLines {
     return true;
   }
 
-  /** Throws UsageError unless every line has been made again. */
+  /** Throws UsageError unless every line was reproduced. */
   checkAll(): void {
     if (this.#at < this.bytes)
       throw new UsageError(

@@ -16,7 +16,7 @@ export interface Ledger {
   has(line: string): boolean;
   /** Cuts what the earlier run left behind its rows, once the file is known to be this run's. */
   cutTornEnd(fd: number): void;
-  /** Throws UsageError while rows of the earlier run have not been made again. */
+  /** Throws UsageError while rows of the earlier run have not been reproduced. */
   checkAll(): void;
   /** These bytes are written next. */
   extend(bytes: Buffer): void;

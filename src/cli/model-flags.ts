@@ -42,10 +42,10 @@ export const MODEL_DEFAULTS = {
   'image-mode': 'auto',
 } as const;
 
-/** The writer of a live pipe may wait for an answer before it goes on. */
+/** The writer of a live pipe may wait for a response before it continues. */
 const LIVE_INPUT_PATIENCE_MS = 100;
 
-/** Opens the model and closes it at the end of the run; --verbose tells the memory plan before and the use after. */
+/** Opens the model and closes it at the end of the run; --verbose prints the memory plan before and the use after. */
 export async function openModelOf(run: RunContext<unknown, unknown>, flags: ModelFlagValues): Promise<OpenModel> {
   await ensureEngine(run, flags);
   const { template } = flags;
@@ -68,10 +68,10 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     inputPatienceMs: isWholeInput(run.files) ? Number.POSITIVE_INFINITY : LIVE_INPUT_PATIENCE_MS,
     note: (message) => run.note(message),
   });
-  if (flags.verbose) tellMemory(run, model);
+  if (flags.verbose) noteMemory(run, model);
   run.atEnd(async () => {
-    if (flags.verbose) tellMemory(run, model);
-    special.tell((message) => run.warn(message));
+    if (flags.verbose) noteMemory(run, model);
+    special.report((message) => run.warn(message));
     await model.close();
   });
   return model;
@@ -122,7 +122,7 @@ class SpecialTexts {
     this.#example ??= `${token} at ${source}:${line}`;
   }
 
-  tell(warn: (message: string) => void): void {
+  report(warn: (message: string) => void): void {
     const { size } = this.#rows;
     if (size > 0)
       warn(
@@ -131,7 +131,7 @@ class SpecialTexts {
   }
 }
 
-function tellMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
+function noteMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
   const { device, dtype, storedDtype, numParameters, threads, quantize } = policy.info;
   const held = quantize === 'none' ? '' : `, linear layers as ${quantize}`;
   run.note(

@@ -218,7 +218,7 @@ function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFl
 }
 
 /** What the rows do not show. */
-export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
+export function noteReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
   if (report.left.size > 0) {
     const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
     run.note(`responses dropped from records that gave other rows: ${reasons.join(', ')}`);
@@ -232,12 +232,12 @@ export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unk
 
 /** Of --summary: the rule, and what it left of records that gave other rows. */
 export function figuresOf(rule: RuleName, { left, flipped, shortAnswers, gaps }: PairReport): object {
-  const leans = shortAnswers.biases().map(describeBias);
+  const biases = shortAnswers.biases().map(describeBias);
   return {
     rule,
     answers_left_out: Object.fromEntries(left),
     flipped,
-    ...(leans.length > 0 && { leans }),
+    ...(biases.length > 0 && { leans: biases }),
     ...(rule === 'gap' && gaps.figures()),
   };
 }

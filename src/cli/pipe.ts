@@ -152,7 +152,7 @@ class ResultWriter {
     const { onError, stage, sink, counts } = this.#options;
     const { code, message } = error;
     if (onError === 'fail') throw positioned(row, error);
-    this.#tell(messageWithPlace(row, error));
+    this.#warn(messageWithPlace(row, error));
     const { id } = row.record;
     if (onError === 'skip' || id === undefined) {
       counts.skipped += 1;
@@ -164,7 +164,7 @@ class ResultWriter {
     this.#push(error.partial ? made : { ...made, error: { stage, code, message } }, row);
   }
 
-  #tell(message: string): void {
+  #warn(message: string): void {
     const { reporter } = this.#options;
     this.#numReported += 1;
     if (this.#numReported <= MAX_REPORTED) reporter.warn(message);

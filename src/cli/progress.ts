@@ -7,22 +7,22 @@ import { messageLine, visible } from './terminal.ts';
 export interface RunCounts {
   read: number;
   written: number;
-  /** Input rows that are over, in whatever way. */
+  /** Input rows that are done: written, dropped or failed. */
   finished: number;
   /** Rows that gave no record, by reason. */
   dropped: Map<string, number>;
   skipped: number;
   kept: number;
-  /** Rows that an earlier stage had failed on. */
+  /** Rows that failed in an earlier stage. */
   passed: number;
-  /** Rows that --resume found done. */
+  /** Rows that were done before --resume. */
   done: number;
   bytesRead: number;
-  /** Somebody watches: the length of each row in bytes is worth counting. */
+  /** Progress is shown, so the bytes of each row are counted. */
   isWatched: boolean;
   /** Undefined when the input is a pipe. */
   bytesTotal?: number | undefined;
-  /** Rows that there will be, where more is known than the bytes say. */
+  /** Total number of rows, if known. */
   rowsTotal?: (() => number | undefined) | undefined;
 }
 
@@ -43,16 +43,16 @@ export function newCounts(): RunCounts {
 
 /** What a command's progress shows beside rows, rate and time left. */
 export interface Figures {
-  /** What is counted: "rows" unless said. */
+  /** What is counted; default: "rows". */
   unit?: string;
-  /** How many there will be and are over, where they are not the rows of the input. */
+  /** Total and finished counts, if they are not the rows of the input. */
   total?(): number | undefined;
   finished?(): number;
-  /** How many of them an earlier run did. */
+  /** How many an earlier run finished. */
   doneBefore?(): number;
-  /** Such as "812 tokens/s", the most telling first; `seconds` since the start. */
+  /** Such as "812 tokens/s", the most important first; `seconds` since the start. */
   parts?(seconds: number): string[];
-  /** The summary says them in its own words. */
+  /** The summary already includes them. */
   areInSummary?: boolean;
 }
 
@@ -70,7 +70,7 @@ export class Reporter {
   readonly #stream: NodeJS.WriteStream;
   #timer: NodeJS.Timeout | undefined;
   #shown = false;
-  #toldTask = 0;
+  #taskShownAt = 0;
   #started = 0;
   #figures: Figures = {};
   #state: (seconds: number) => ProgressState = () => ({ parts: [] });
@@ -85,7 +85,7 @@ export class Reporter {
     this.#colours = this.#rewrites && !process.env.NO_COLOR;
   }
 
-  /** Rows go to the terminal too: progress only when it is asked for. */
+  /** Rows are printed to the terminal too: show progress only with --progress always. */
   shareTerminal(): void {
     if (this.#mode === 'auto') this.#mode = 'never';
   }
@@ -94,12 +94,12 @@ export class Reporter {
     this.#figures = figures;
   }
 
-  /** Said also under --quiet. */
+  /** Printed also with --quiet. */
   warn(message: string): void {
     this.#write(messageLine(this.label, message));
   }
 
-  /** Said unless --quiet. */
+  /** Printed unless --quiet. */
   note(message: string): void {
     if (!this.#quiet) this.warn(message);
   }
@@ -108,8 +108,8 @@ export class Reporter {
   task(name: string, share: number): void {
     if (!this.#isWanted()) return;
     const now = performance.now();
-    if (now - this.#toldTask < (this.#rewrites ? TERMINAL_MS : PLAIN_MS)) return;
-    this.#toldTask = now;
+    if (now - this.#taskShownAt < (this.#rewrites ? TERMINAL_MS : PLAIN_MS)) return;
+    this.#taskShownAt = now;
     this.#draw({ share, parts: [name] });
   }
 
@@ -181,7 +181,7 @@ export class Reporter {
   }
 }
 
-/** What a progress line says: the share that is done, and words for it, the most telling first. */
+/** A progress line: the share that is done, and its parts, the most important first. */
 export interface ProgressState {
   share?: number | undefined;
   parts: string[];

@@ -184,10 +184,10 @@ export class Run<F, A> implements RunContext<F, A> {
   /** Opens the output, runs `pipe`, and makes the output final or saves it. */
   async write(pipe: (options: PipeOptions) => Promise<void>): Promise<void> {
     const { output, 'on-error': onError = 'fail' } = this.#common;
-    const anew = this.#needsAllRows;
-    const resume = this.resumes && !anew;
+    const startOver = this.#needsAllRows;
+    const resume = this.resumes && !startOver;
     const sink = await openSink(output, {
-      ...{ resume, anew, isRestart: this.#common.resume !== true },
+      ...{ resume, startOver, isRestart: this.#common.resume !== true },
       ...{ settings: this.#settings(), lock: this.#lock },
     });
     const { done } = sink;
@@ -278,7 +278,7 @@ export class Run<F, A> implements RunContext<F, A> {
   }
 }
 
-/** Slurm has requeued this job: it goes on where it was. */
+/** Whether Slurm requeued this job: it then resumes. */
 function isRestarted(): boolean {
   return Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0;
 }

@@ -129,7 +129,7 @@ function parseSteer(text: string): Record<string, number> {
 
 const ENDPOINT_FLAGS = ['key-env', 'concurrency', 'timeout', 'attempts'] as const;
 
-// What a server cannot be told: it loads its own model, template and images.
+// Not settable for a server: it loads its own model, template and images.
 const ENGINE_FLAGS = [
   'adapter',
   'device',

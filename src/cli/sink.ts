@@ -16,7 +16,7 @@ export interface Sink {
   finish(): Promise<void>;
   /** The run ends early: keep what is written. */
   save(): Promise<void>;
-  /** The file that a saved run is gone on from. */
+  /** The file that --resume continues. */
   readonly savedAs?: string | undefined;
 }
 

@@ -52,7 +52,7 @@ const stdoutListeners = new Set<(error: Error) => void>();
 
 /** Turns stdout's errors into what waits on it; a closed reader ends the process quietly. */
 export function watchStdout(onBrokenPipe: () => void): void {
-  // oclif's own listener swallows EPIPE and would let a run go on unread.
+  // oclif's own listener swallows EPIPE and would let the run continue without a reader.
   process.stdout.removeAllListeners('error');
   process.stdout.on('error', (cause) => {
     stdoutFailure ??= stdoutError(cause);

@@ -81,7 +81,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const heldOutRows = evalRows && (await measure(evalRows, '--eval: ')).rows;
   const heldOut = heldOutRows && { rows: heldOutRows, ...heldOutOptions(flags, needs, heldOutRows) };
   if (flags.faithful && hasQuirks) {
-    run.note('--faithful: every record is taken twice an epoch');
+    run.note('--faithful: every record is taken twice per epoch');
     measured.rows.push(...measured.rows);
     measured.sizes.push(...measured.sizes);
   }
@@ -125,7 +125,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     warn: run.warn.bind(run),
     onEnd: (end) => run.addFigures(() => endFigures(end, policy.info.device === 'cuda')),
     onStart: (step, hasEvaluated) => log?.start(step, hasEvaluated),
-    onProgress: progress.tell.bind(progress),
+    onProgress: progress.update.bind(progress),
   });
   const stopped = yield* log === undefined ? outputs : logged(outputs, log);
   if (flags.verbose) run.note(communicationLine(trainer.communication()));
@@ -155,7 +155,7 @@ async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, fil
   return rows;
 }
 
-/** The records of --eval; those that are trained on too are told. */
+/** The records of --eval; notes those that are also in the training data. */
 async function readHeldOut(
   run: RunContext<TrainFlags, unknown>,
   file: string,

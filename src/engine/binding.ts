@@ -172,7 +172,7 @@ export interface NativeTrainer {
     numRanks: number;
     zero: boolean;
     trainsProjector: boolean;
-    /** Tensors of the adapter gone on from that stay as they are. */
+    /** Tensors of the initial adapter that are not trained. */
     numFixed: number;
     /** Of all rewards that the loss has seen; 0 where it reads none. */
     rewardMean: number;
@@ -195,7 +195,7 @@ export interface LoadedBinding {
   path: string;
 }
 
-// What a build must have, so that one of older sources is told as such.
+// Exports that a build must have: detects a build of older sources.
 const EXPORTS: Record<keyof Binding, true> = {
   Policy: true,
   Trainer: true,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands in a folder that was given as a model or as an adapter, before anything is read from it: every mistake that people make
-// with such folders is told as what it is.
+// Checks a model or adapter directory before anything is read from it: each common mistake with such directories has its own error.
 import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { RunError } from '../records/error.ts';

@@ -70,7 +70,7 @@ function addonCache(): string {
 let knownKey: string | undefined;
 
 /**
- * Names the sources of the engine, for a machine of this architecture. Their sizes are enough to tell one package from the next, and cost no reading.
+ * Names the sources of the engine, for a machine of this architecture. Their sizes are enough to distinguish packages, and need no reading.
  */
 export function sourceKey(root: string, arch: string = process.arch): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };

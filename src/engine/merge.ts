@@ -11,7 +11,7 @@ import { fromEngine } from './engine-error.ts';
 import type { Policy } from './policy.ts';
 import { readHeader } from './safetensors.ts';
 
-/** Files of a checkpoint that hold weights, name them, or belong to an adapter: written anew or left out. */
+/** Files of a checkpoint that hold weights, name them, or belong to an adapter: rewritten or left out. */
 const NOT_COPIED =
   /\.(safetensors|bin|pt|pth|gguf|partial)$|\.index\.json$|^config\.json$|^adapter_|^README\.md$|^MODEL_CARD\.md$/;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes in and out of the native trainer: one call a step.
+// What goes in and out of the native trainer: one call per step.
 import type { LoraPattern } from './lora-shapes.ts';
 import type { ImageInput } from './requests.ts';
 

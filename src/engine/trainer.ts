@@ -78,7 +78,7 @@ async function startConfig(dir: string | undefined): Promise<Record<string, unkn
   return dir === undefined ? undefined : readJsonObject(join(dir, ADAPTER_CONFIG), 'checkpoint');
 }
 
-/** Rank and scale of an adapter that training goes on from, where its patterns say nothing else. Throws RunError{"checkpoint"}. */
+/** Rank and scale of the initial adapter, unless its patterns set others. Throws RunError{"checkpoint"}. */
 export async function readAdapterShape(
   dir: string,
 ): Promise<Pick<TrainerSettings, 'loraR' | 'loraAlpha' | 'rslora' | 'loraTargets'>> {
@@ -116,7 +116,7 @@ export class Trainer implements TrainerEngine {
   readonly numTrained: number;
   readonly rank: number;
   readonly numRanks: number;
-  /** Tensors of the adapter gone on from that stay fixed and are written with it. */
+  /** Tensors of the initial adapter that are not trained, and written unchanged. */
   readonly numFixed: number;
   stepsDone = 0;
   readonly #native: NativeTrainer;

@@ -22,7 +22,7 @@ const FATAL: ReadonlySet<string> = new Set(['device', 'closed']);
 
 /**
  * A record's work in two parts: it loads what it needs, then the function that it returns makes the requests, in the same order every time, and
- * waits for nothing else. Records returned at once need none. `signal` tells it that nobody waits any more.
+ * waits for nothing else. Records returned at once need none. `signal` aborts it when the result is no longer needed.
  */
 type RowWork = (row: Row, signal: AbortSignal) => Promise<VprefRecord[] | (() => Promise<VprefRecord[]>)>;
 

@@ -7,7 +7,7 @@ export interface OrderedWork {
   window: number;
   /** Finished rows that may wait for an earlier one; without it, none beyond the window. */
   held?: HeldRows | undefined;
-  /** Works on one row. Rejecting means that going on is pointless: the run stops. */
+  /** Works on one row. A rejection stops the run. */
   start(row: Row): Promise<RowResult>;
   /** The run has to stop: let nothing new begin. */
   stop(): void;

@@ -24,12 +24,12 @@ export interface RowResult {
   dropped?: string;
   /**
    * The row failed: --on-error decides whether the run stops, the row is skipped, or kept with `error`: as records[0]
-   * where there is one, else as it came. `partial`: part of the work is whole, so a kept record goes on without `error`.
+   * where there is one, else as it came. `partial`: part of the work is whole, so a kept record has no `error`.
    */
   error?: { code: string; message: string; cause?: unknown; partial?: boolean };
 }
 
-/** A stage. Throw only for what makes going on pointless; a failed row is a result with `error`. */
+/** A stage. Throw only for what must stop the run; a failed row is a result with `error`. */
 export type Stage = (rows: AsyncIterable<Row>) => AsyncIterable<RowResult>;
 
 /** Stage from a function of one record. A RecordError or RunError it throws becomes the row's `error`. */

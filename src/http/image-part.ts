@@ -62,7 +62,7 @@ export function loadImageParts(images: readonly string[], limits: ImageLimits, f
 }
 
 /**
- * The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limits) is encoded anew, and so is
+ * The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limits) is re-encoded, and so is
  * a picture that only its EXIF tag turns upright: models are shown it upright, and not every server reads the tag.
  */
 export async function loadImagePart(image: string, limits: ImageLimits, field: string): Promise<ImagePart> {

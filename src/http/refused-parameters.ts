@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameters that a server has refused in this run: a 400 that names one is learned from once, and the call is made again
+// Parameters that a server has refused in this run: a 400 that names one is learned from once, and the call is repeated
 // without it.
 import type { Attempt } from './attempt.ts';
 import { parseJson } from './chat.ts';
@@ -55,7 +55,7 @@ export class RefusedParameters {
     return Object.fromEntries(kept);
   }
 
-  /** The attempt; to be made again when the reply refuses a parameter of `sent`, which from now on is left out. */
+  /** The attempt; to be repeated when the reply refuses a parameter of `sent`, which from now on is left out. */
   learn(attempt: Attempt, reply: HttpReply, sent: Body): Attempt {
     if (!BAD_REQUEST.has(reply.status)) return attempt;
     const parameter = refusedParameter(reply, sent);

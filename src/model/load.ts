@@ -26,7 +26,7 @@ import {
 export interface ModelOptions {
   model: string;
   adapters: string[];
-  /** An adapter that training goes on from: loaded as the last, and no part of the fingerprint. */
+  /** Initial adapter of training: loaded last, not part of the fingerprint. */
   initAdapter?: string | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';

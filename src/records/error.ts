@@ -45,7 +45,7 @@ export class RunError extends Error {
   }
 }
 
-/** A record's field is wrong, told by code that does not know the record's place; stages put it in (RecordError). */
+/** A wrong field, thrown by code that does not know the record's place; stages add it (RecordError). */
 export class FieldError extends RunError {
   override name = 'FieldError';
   readonly field: string;

@@ -184,7 +184,7 @@ export function either<const S extends Shape[]>(...shapes: S): Shape<ShapeOf<S[n
   };
 }
 
-/** One of several object shapes, told apart by the string in `tag`. */
+/** One of several object shapes, distinguished by the string in `tag`. */
 export function tagged<V extends Record<string, Shape>>(tag: string, variants: V): Shape<ShapeOf<V[keyof V]>> {
   const tags = oneOf(...Object.keys(variants));
   const expected = `an object with ${tag} ${tags.expected}`;

@@ -75,12 +75,12 @@ export async function imageBytes(source: string): Promise<Buffer> {
   return openImage(source, (path) => readFile(path));
 }
 
-/** Throws ImageSourceError for an image file that is not there; a data: URI, and what is in a file, only decoding tells. */
+/** Throws ImageSourceError for an image file that is not there; a data: URI, and what is in a file, is checked only by decoding. */
 export async function checkImageSource(source: string): Promise<void> {
   if (!source.startsWith('data:')) await openImage(source, () => Promise.resolve());
 }
 
-/** What messages call an image: its path, or the start of a long one or of a data: URI. */
+/** The name of an image in messages: its path, or the start of a long one or of a data: URI. */
 export function sourceName(source: string): string {
   if (source.startsWith('data:')) return `${source.slice(0, 30)}...`;
   return source.length > 300 ? `${source.slice(0, 60)}...` : source;

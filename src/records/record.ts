@@ -5,7 +5,7 @@
 /** A part of a message's content: an image slot, or text. */
 export type ContentPart = { type: 'image' } | { type: 'text'; text: string };
 
-/** One turn. `content: null` on an assistant turn is a turn that `sample` generates before going on. */
+/** One turn. `content: null` on an assistant turn is a turn that `sample` generates before the turns after it. */
 export interface Message {
   role: 'system' | 'user' | 'assistant';
   content: string | ContentPart[] | null;

@@ -20,7 +20,7 @@ export interface Guide {
   name: string;
   version: string;
   summary: string;
-  /** `all`: one call shows all responses. `each`: one call a response. `pair`: two responses against each other. */
+  /** `all`: one call shows all responses. `each`: one call per response. `pair`: two responses against each other. */
   show: 'all' | 'each' | 'pair';
   /** One call for each turn of the conversation. */
   perTurn: boolean;

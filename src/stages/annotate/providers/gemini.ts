@@ -42,7 +42,7 @@ export function geminiApi(options: JudgeApiOptions): JudgeApi {
   };
 }
 
-/** 258 tokens for an image of up to 384 pixels a side, else 258 for each tile of 768. */
+/** 258 tokens for an image of up to 384 pixels per side, else 258 for each tile of 768. */
 function geminiImageTokens(width: number, height: number): number {
   if (width <= 384 && height <= 384) return 258;
   return 258 * Math.ceil(width / 768) * Math.ceil(height / 768);
