@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each command's progress line shows beside rows, rate and time left.
+// Figures in each command's progress line, besides rows, rate and time left.
 
 import type { RowResult, Stage } from '../flow/stage.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
@@ -53,7 +53,7 @@ export function augmentProgress(stage: Stage): { stage: Stage; figures: Figures 
   return { stage: observed(stage, see), figures: { parts: (seconds) => rate(views, seconds, 'images') } };
 }
 
-/** pair: rows that were kept; those that were dropped stand in every line. */
+/** pair: rows that were kept; dropped rows are in every progress line. */
 export function pairProgress(counts: RunCounts): Figures {
   return { parts: () => [`${group(counts.written)} kept`], areInSummary: true };
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file that appears when it is whole: FILE.partial, renamed to FILE at the end, with its ledger beside it.
+// A file that appears when it is complete: FILE.partial is renamed to FILE at the end; its ledger is beside it.
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
@@ -24,7 +24,7 @@ export interface FileSinkOptions {
   lock?: OutputLock | undefined;
 }
 
-/** What becomes of a table that is not finished. */
+/** How an unfinished table is treated. */
 export interface TableOptions {
   /** An unfinished file is kept, for --resume. */
   resumable?: boolean;
@@ -170,7 +170,7 @@ export class FileSink extends BufferedSink implements Sink {
   }
 }
 
-/** The output is another run's now: what is there is not this one's to tidy up. */
+/** The output now belongs to another run: leave its files alone. */
 function isLost(error: unknown): boolean {
   return error instanceof RunError && error.code === 'locked';
 }
@@ -188,7 +188,7 @@ async function beginWithFinished({ path, settings, isRestart }: FileSinkOptions)
   copyWhole(path, `${path}.partial`);
 }
 
-// After a crash of the machine the rename must not be lost; some file systems cannot, and say so.
+// After a crash of the machine the rename must not be lost; some file systems do not support it and return an error.
 function syncDirectory(path: string): void {
   try {
     const fd = openSync(path, 'r');

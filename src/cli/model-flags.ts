@@ -11,14 +11,14 @@ import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
 import type { RunContext } from './run-context.ts';
 
-/** What the flags about images parse to. */
+/** Parsed values of the image flags. */
 export interface ImageFlagValues {
   'image-mode': 'auto' | ImageMode;
   'max-pixels'?: number | undefined;
   'min-pixels'?: number | undefined;
 }
 
-/** What modelFlags, --threads, --verbose and a preset parse to. */
+/** Parsed values of modelFlags, --threads, --verbose and a preset. */
 export interface ModelFlagValues extends ImageFlagValues {
   model: string;
   adapter?: string[] | undefined;
@@ -33,7 +33,7 @@ export interface ModelFlagValues extends ImageFlagValues {
   verbose?: boolean;
 }
 
-/** What a model is opened with where a command has no flags for it. */
+/** Defaults for commands that have no model flags. */
 export const MODEL_DEFAULTS = {
   device: 'auto',
   dtype: 'auto',
@@ -59,7 +59,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     quantize: flags.quantize,
     threads: flags.threads,
     batchTokens: flags['batch-tokens'],
-    // A record's own template and mode give way to nothing; only a flag that contradicts them is an error.
+    // A record's own template and mode always win; a flag that contradicts them is an error.
     template: { otherwise: template, ...(isAsked('template', template) && { asked: template }) },
     templateArgs: templateArguments(flags['template-arg'] ?? []),
     onSpecialText: (row, token) => special.add(row, token),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// FILE.partial before a run writes it: what an earlier run left, and copies that no other process has open.
+// Prepares FILE.partial: handles what an earlier run left, and copies files that another process may have open.
 import { constants, copyFileSync, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { UsageError } from '../records/error.ts';

@@ -10,7 +10,7 @@ export interface PresetSetting {
   source: string;
   /** Only under --faithful. */
   faithful?: boolean;
-  /** What --faithful puts in its place. */
+  /** The value under --faithful. */
   published?: { value: string | number | boolean; source: string };
 }
 

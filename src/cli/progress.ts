@@ -3,7 +3,7 @@
 import type { ProgressMode } from './flags.ts';
 import { messageLine, visible } from './terminal.ts';
 
-/** What a run has done so far. */
+/** Counts of a run so far. */
 export interface RunCounts {
   read: number;
   written: number;
@@ -41,7 +41,7 @@ export function newCounts(): RunCounts {
   return { ...counts, dropped: new Map() };
 }
 
-/** What a command's progress shows beside rows, rate and time left. */
+/** A command's figures in the progress line, besides rows, rate and time left. */
 export interface Figures {
   /** What is counted; default: "rows". */
   unit?: string;
@@ -60,7 +60,7 @@ const TERMINAL_MS = 200;
 const PLAIN_MS = 10_000;
 const ERASE_LINE = '\r\x1b[K';
 
-/** Where the messages of one command go. */
+/** Prints progress and messages of one command. */
 export class Reporter {
   readonly label: string;
   readonly #quiet: boolean;
@@ -136,7 +136,7 @@ export class Reporter {
     if (this.#shown) this.#write('');
   }
 
-  /** Ends the progress line; says the summary when there was a line, or something else than plain success. */
+  /** Ends the progress line; prints the summary if there was a line, or anything but plain success. */
   finish(counts: RunCounts, { isTable = false } = {}): void {
     const hadLine = this.#timer !== undefined;
     const seconds = this.#seconds();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a command sees of its run.
+// The interface of a run that commands use.
 
 import type { Row } from '../flow/stage.ts';
 import type { RecordError } from '../records/error.ts';
@@ -16,7 +16,7 @@ export interface Parsed<F, A> {
   given: ReadonlySet<string>;
 }
 
-/** What a command's factory gets. */
+/** Argument of a command's factory. */
 export interface RunContext<F, A> extends Parsed<F, A> {
   /** --resume is given, or Slurm has started the job again. */
   readonly resumes: boolean;

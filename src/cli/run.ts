@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
+// One run of a command: command line, counts, messages and exit code.
 
 import type { Row, RowResult } from '../flow/stage.ts';
 import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
@@ -255,7 +255,7 @@ export class Run<F, A> implements RunContext<F, A> {
     writeSummary(summary, { summary: this.#verb, ...counts, ...this.#figures(), settings: this.#settings() });
   }
 
-  /** What cannot be saved is said beside the error that ended the run, not instead of it. */
+  /** A failure to save is printed in addition to the error that ended the run. */
   async #save(sink: Sink): Promise<void> {
     try {
       await sink.save();

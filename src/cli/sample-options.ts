@@ -83,7 +83,7 @@ export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleF
   return flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
 }
 
-// What the engine and a server are asked alike.
+// Options common to the engine and a server.
 function samplingParamsOf(flags: SampleFlags) {
   return {
     numSamples: flags.n,

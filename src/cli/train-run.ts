@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of train: flags to plan, rows and model to a trainer, and what its end means.
+// One run of train: flags to plan, rows and model to a trainer, exit code.
 import type { NativeVolume } from '../engine/binding.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
@@ -134,7 +134,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const signal = stopSignals[stopped - 1];
   if (signal === undefined) return;
   const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
-  // One rank says it for all.
+  // One rank reports for all.
   throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
 }
 
@@ -184,7 +184,7 @@ function heldOutOptions(flags: TrainFlags, needs: LossNeeds, rows: readonly Row[
   return { every: flags['eval-every'], patience: flags['early-stop'] ?? 0, metric };
 }
 
-/** Throws UsageError for a hyperparameter that the loss would ignore, and for what does not go with it. */
+/** Throws UsageError for a flag that the loss would ignore or does not support. */
 function checkLoss(loss: string, needs: LossNeeds, flags: TrainFlags, given: ReadonlySet<string>): void {
   for (const name of Object.keys(lossFlags))
     if (given.has(name) && !needs.hyperparameters.includes(name))
@@ -211,13 +211,13 @@ function endFigures({ end, ranks, peakBytes, seconds, steps, records, tokens }: 
   };
 }
 
-// What the engine says about settings is about the command line.
+// An engine error about settings is a usage error.
 function settingsError(cause: unknown): never {
   if (cause instanceof RunError && cause.code === 'config') throw new UsageError(cause.message, { cause });
   throw cause;
 }
 
-// As the stop codes of ranks: the largest counts, and SIGUSR1 says that there is a time limit.
+// As the stop codes of ranks: the largest counts, and SIGUSR1 announces a time limit.
 const stopSignals: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGUSR1'];
 
 function communicationLine({ calls, payloadBytes, waitSeconds }: NativeVolume): string {

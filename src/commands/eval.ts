@@ -180,7 +180,7 @@ async function publishedRows(run: RunContext<{ format: string }, unknown>, answe
   return result.rows;
 }
 
-/** What reads rows, not answers, has flags of its own, and no others. */
+/** Evaluations that read score rows instead of answers have their own flags only. */
 const ownFlags: Readonly<Record<string, readonly string[]>> = {
   gate: [...Object.keys(gateFlags), ...Object.keys(outputFlags)],
   published: ['format', ...Object.keys(outputFlags)],

@@ -24,7 +24,7 @@ export interface Binding {
     /** Over the policy's engine and weights. `initAdapter`: PEFT directory, or "". */
     create(policy: NativePolicy, settings: NativeTrainerSettings, initAdapter: string): Promise<NativeTrainer>;
   };
-  /** What the terms of a loss read; throws an engine error for an unknown name. */
+  /** Inputs that the terms of a loss need; throws an engine error for an unknown name. */
   lossNeeds(text: string): LossNeeds;
   /** Ends every rank of this run, whether or not it has joined the others; returns only where it cannot. */
   abortRanks(exitCode: number): void;
