@@ -87,7 +87,7 @@ export interface NativeFacts {
   modelType: string;
   hasVision: boolean;
   imageTokenId: number;
-  /** Where the decoder stands in transformers' module tree, with a dot after it. */
+  /** The decoder's path in transformers' module tree, with a trailing dot. */
   textModule: string;
   /** Names that modules_to_save has for the connector's parts. */
   connectorModules: string[];
@@ -116,9 +116,9 @@ export interface NativeScored {
   logps: number;
 }
 
-/** TrainerSettings with what the numbers do not depend on. */
+/** TrainerSettings with the settings that do not change the numbers. */
 export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
-  /** Bytes that parameters and activations may take; 0: no limit on the CPU, what the GPU has left on CUDA. */
+  /** Bytes that parameters and activations may take; 0: no limit on the CPU, the free memory on CUDA. */
   memoryBudget: number;
   /** Processes that the launcher has started; 1 joins nothing. */
   numRanks: number;
@@ -126,7 +126,7 @@ export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
   zero: number;
 }
 
-/** What flat collectives have moved: the buffers' bytes, and what a ring sends from one rank for them. */
+/** Traffic of flat collectives: the buffers' bytes, and the bytes that a ring sends per rank for them. */
 export interface NativeVolume {
   calls: number;
   payloadBytes: number;
@@ -138,7 +138,7 @@ export interface NativeVolume {
 export interface MergeResult {
   /** Linear layers that had an adapter. */
   numMerged: number;
-  /** The head stands in the files beside the embedding. */
+  /** The files hold an untied head. */
   untied: boolean;
   /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
   relativeError: number;
@@ -236,7 +236,7 @@ const TRAINER: Record<keyof NativeTrainer, true> = {
   step: true,
 };
 
-/** Names of what an addon lacks of all that is called here. */
+/** Names of the exports used here that an addon lacks. */
 export function missingExports(binding: Partial<Binding>): string[] {
   const lacks = (of: unknown, names: object, prefix = '') =>
     Object.keys(names)

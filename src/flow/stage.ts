@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a stage is: an async generator from rows to results. It knows no flags, no streams, no process.
+// A stage: an async generator from rows to results. It knows no flags, no streams, no process.
 import { BAD_RECORD, RecordError } from '../records/error.ts';
 import type { InputText } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
@@ -70,7 +70,7 @@ function attempt(fn: () => VprefRecord[] | { dropped: string }) {
   }
 }
 
-/** The row's failure from what was thrown; programming errors (TypeError and the like) are thrown on. */
+/** The row's failure from a thrown error; programming errors (TypeError and the like) are rethrown. */
 export function rowError(cause: unknown): NonNullable<RowResult['error']> {
   if (!(cause instanceof Error) || cause instanceof TypeError || cause instanceof ReferenceError) throw cause;
   if (cause instanceof RecordError) return { code: BAD_RECORD, message: cause.message, cause };

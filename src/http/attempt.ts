@@ -94,7 +94,7 @@ function hideIn(value: unknown, forms: readonly string[]): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, hideIn(item, forms)]));
 }
 
-/** A secret as it is and as it looks in JSON, in a URL and in a log; the longest first. Shorter ones are words. */
+/** Spellings of a secret: plain, in JSON, in a URL and in a log; longest first. Very short ones are skipped: they are words. */
 function secretForms(secrets: readonly (string | undefined)[]): string[] {
   const long = secrets.filter((secret) => secret !== undefined && secret.length >= 8) as string[];
   const forms = long.flatMap((secret) => {

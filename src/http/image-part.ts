@@ -17,12 +17,12 @@ export interface ImagePart {
   base64: string;
   /** Of the bytes as read, hex. */
   sha256: string;
-  /** Pixels, 0 when the header does not say. */
+  /** Pixels; 0 if unknown from the header. */
   width: number;
   height: number;
 }
 
-/** What an API takes. */
+/** Image limits of an API. */
 export interface ImageLimits {
   mediaTypes: readonly string[];
   /** Of one image. */
@@ -91,7 +91,7 @@ export async function pictureChange(bytes: Buffer, { maxSide }: ImageLimits): Pr
 async function isTurned(bytes: Buffer): Promise<boolean> {
   if (!mayBeTurned(bytes)) return false;
   const { default: sharp } = await import('sharp');
-  // A picture that does not decode goes out as it is: the server's word on it is the row's.
+  // An image that does not decode is sent unchanged: the server's error becomes the row's.
   const orientation = await sharp(bytes)
     .metadata()
     .then(
@@ -101,7 +101,7 @@ async function isTurned(bytes: Buffer): Promise<boolean> {
   return (orientation ?? 1) > 1;
 }
 
-/** Sides of ever smaller JPEGs, for what is still too large as PNG. */
+/** Sides of ever smaller JPEGs, for images too large as PNG. */
 const JPEG_SIDES = [2048, 1536, 1024, 768, 512];
 
 async function encodeAnew(bytes: Buffer, limits: ImageLimits, at: { name: string; field: string }) {

@@ -2,7 +2,7 @@
 // Shapes of JSON values: one definition checks a value, words the complaint, and prints as JSON Schema.
 import { RecordError } from './error.ts';
 
-/** What is wrong with a value, and where below it: path is "" for the value itself, else "responses[1].text". */
+/** A fault of a value, with its path: "" for the value itself, else such as "responses[1].text". */
 export interface Problem {
   path: string;
   expected: string;

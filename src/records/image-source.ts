@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where images come from and what they are: the one list of kinds that every stage reads, known by their first bytes, and
+// Sources and kinds of images: the one list of kinds that every stage reads, recognised by their first bytes, and
 // the one place that opens what a record or a file names as an image (a path, a file: URL, a data: URI).
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -57,7 +57,7 @@ function latin1(bytes: Uint8Array, start: number, length: number): string {
   return String.fromCharCode(...bytes.subarray(start, start + length));
 }
 
-/** An image that cannot be had: what was expected and what came. Callers put in where. */
+/** An unreadable image: what was expected and what came. Callers add the place. */
 export class ImageSourceError extends Error {
   override name = 'ImageSourceError';
   readonly expected: string;
@@ -86,7 +86,7 @@ export function sourceName(source: string): string {
   return source.length > 300 ? `${source.slice(0, 60)}...` : source;
 }
 
-/** A data: URI of the bytes, whose type is what they are. */
+/** A data: URI of the bytes, with their detected type. */
 export function imageUri(bytes: Uint8Array): string {
   const { mediaType } = imageKind(bytes) ?? { mediaType: 'application/octet-stream' };
   return `data:${mediaType};base64,${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')}`;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemini, REST: POST {base}/models/{model}:generateContent. Much of what goes wrong there comes with status 200.
+// Gemini, REST: POST {base}/models/{model}:generateContent. Many of its errors come with status 200.
 import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from '../../../http/attempt.ts';
 import { failureMessage, fieldsOf, type JsonFields, notJson, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
@@ -94,14 +94,14 @@ const REFUSALS = new Set([
   'IMAGE_RECITATION',
 ]);
 
-/** What a reply of generateContent means. */
+/** Reads a reply of generateContent. */
 export function readGeminiReply(reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   if (reply.status !== 200) return geminiFailure(reply, json);
   return isObject(json) ? geminiAnswer(json) : notJson(reply.body);
 }
 
-/** What a GenerateContentResponse means; the batch results hold the same object. */
+/** Reads a GenerateContentResponse; the batch results hold the same object. */
 export function geminiAnswer(json: JsonFields): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof json.modelVersion === 'string') about.model = json.modelVersion;

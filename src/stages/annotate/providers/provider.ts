@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a provider of judges is. To add one: a file that exports its Provider, and a line in the table of index.ts.
+// The interface of a provider of judges. To add one: a file that exports its Provider, and a line in the table of index.ts.
 import type { OpenModel } from '../../../model/load.ts';
 import type { BatchApi } from '../batch/api.ts';
 import type { Price } from '../cost.ts';
