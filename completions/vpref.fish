@@ -9,7 +9,7 @@ complete -c vpref -n '__fish_seen_subcommand_from annotate' -l claims -r -d 'gui
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l concurrency -r -d 'maximum concurrent requests; for a local judge the default is 64'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l dry-run -d 'send nothing; print one row with the number of requests, tokens and the cost'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l guide -r -d 'judge prompt and reply format'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l judge -r -d 'gemini:MODEL, openai:MODEL, anthropic:MODEL, local:DIR, exec:CMD or reward:URL'
+complete -c vpref -n '__fish_seen_subcommand_from annotate' -l judge -r -d 'anthropic:MODEL, exec:CMD, gemini:MODEL, local:DIR, openai:MODEL or reward:URL'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l key-env -r -d 'environment variable with the API key; default: the provider\'s'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l limit -r -d 'stop after the first N records of the input'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l log -r -d 'append one row per request sent: attempt, outcome, time, cost'

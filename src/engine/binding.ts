@@ -39,6 +39,16 @@ export interface Binding {
   /** The module paths of the decoder's linears, layer by layer. */
   linearPaths(policy: NativePolicy): Promise<string[]>;
   losses(): { name: string; source: string }[];
+  /** The numbers that losses read, as flags. */
+  hyperparameters(): {
+    name: string;
+    default: number;
+    helpValue: string;
+    summary: string;
+    min?: number;
+    above?: number;
+    max?: number;
+  }[];
   /** The names of a decoder layer's linears, which an adapter may be put on. */
   linears(): string[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
@@ -201,6 +211,7 @@ const EXPORTS: Record<keyof Binding, true> = {
   Trainer: true,
   abortRanks: true,
   buildFacts: true,
+  hyperparameters: true,
   lossNeeds: true,
   linearPaths: true,
   linears: true,

@@ -1,24 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every "$" example of every page prints what stands below it. GUIDE.md, the longest, has a test file of its own.
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { blockSteps, EXACT, MODEL, matches, readPage, readSteps, testPage } from '../support/examples.ts';
-import { root } from '../support/run-cli.ts';
+import { blockSteps, EXACT, listPages, MODEL, matches, readPage, readSteps, testPage } from '../support/examples.ts';
 
-const FOLDERS = ['bench', 'examples', 'families', 'fixtures', 'guides', 'man', 'native', 'src'];
-
-/** All Markdown, and the manual pages that are written by hand. */
-function listPages(): string[] {
-  const top = readdirSync(root).map(String);
-  const below = FOLDERS.flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true }).map((name) => `${folder}/${name}`),
-  );
-  return [...top, ...below].filter((path) => /\.(md|[57])$/.test(path) && path !== 'GUIDE.md').sort();
-}
-
-const pages = listPages();
+const pages = listPages().filter((path) => path !== 'GUIDE.md');
 const manual = pages.filter((path) => /^man\/(prose\/|vpref-records|vpref-pipelines)/.test(path));
 
 test('each manual page of a command, of records and of pipelines has an example', () => {

@@ -3,7 +3,7 @@
 // They run from top to bottom in a folder of their own that holds fixtures/, examples/ and guides/.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, symlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { unroff } from '../../scripts/roff.ts';
@@ -13,6 +13,17 @@ import { type CliResult, ensureBuilt, root, runShell, temporaryFolder } from './
 export interface Step {
   command: string;
   output: string[];
+}
+
+const FOLDERS = ['bench', 'examples', 'families', 'fixtures', 'guides', 'man', 'native', 'src'];
+
+/** All Markdown, and the manual pages that are written by hand. */
+export function listPages(): string[] {
+  const top = readdirSync(root).map(String);
+  const below = FOLDERS.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true }).map((name) => `${folder}/${name}`),
+  );
+  return [...top, ...below].filter((path) => /\.(md|[57])$/.test(path)).sort();
 }
 
 /** The text of a page; code blocks of roff (.nf to .fi) become fenced ones. */

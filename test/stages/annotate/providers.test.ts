@@ -33,7 +33,7 @@ test('what is no judge is refused with the forms that are', async () => {
   for (const spec of ['', 'gemini', 'gemini:', ':x', 'gpt:4', 'toString:x', 'exec: ']) {
     await assert.rejects(
       opened(spec),
-      (cause: Error) => cause instanceof UsageError && /expected gemini:MODEL, /.test(cause.message),
+      (cause: Error) => cause instanceof UsageError && /expected anthropic:MODEL, /.test(cause.message),
       spec,
     );
   }

@@ -4,18 +4,13 @@ import { openHttpClient } from '../../../http/client.ts';
 import { UsageError } from '../../../records/error.ts';
 import { type ServerUrl, splitLogin, withoutLogins } from '../../../records/server-url.ts';
 import type { Judge } from '../judge.ts';
-import { anthropic } from './anthropic.ts';
-import { exec } from './exec.ts';
-import { gemini } from './gemini.ts';
 import { httpJudge, type JudgeApi } from './http-judge.ts';
-import { local } from './local.ts';
-import { openai } from './openai.ts';
+import * as list from './list.ts';
 import type { HttpProvider, JudgeOptions, Provider } from './provider.ts';
-import { reward } from './reward.ts';
 
-const PROVIDERS: Readonly<Record<string, Provider>> = { gemini, openai, anthropic, local, exec, reward };
+const PROVIDERS: Readonly<Record<string, Provider>> = list;
 
-/** "gemini:MODEL, openai:MODEL, ... or exec:CMD". */
+/** "anthropic:MODEL, exec:CMD, ... or reward:URL". */
 export const JUDGE_FORMS = listOf(
   Object.entries(PROVIDERS).map(([name, { operand }]) => `${name}:${operand}`),
   'or',
