@@ -1,6 +1,5 @@
 # Made by scripts/completions.ts from the commands: do not edit.
 complete -c vpref -n __fish_use_subcommand -f -a annotate -d 'have a judge grade each record\'s responses'
-<<<<<<< HEAD
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l attempts -r -d 'maximum attempts per request; a retry with a server-supplied delay counts as a quarter'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l base-url -r -d 'URL of the API server, with its version: http://host:8000/v1'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l batch -x -a 'submit collect' -d 'gemini and openai at half price: submit the requests, or collect the replies'
@@ -10,21 +9,8 @@ complete -c vpref -n '__fish_seen_subcommand_from annotate' -l claims -r -d 'gui
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l concurrency -r -d 'maximum concurrent requests; for a local judge the default is 64'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l dry-run -d 'send nothing; print one row with the number of requests, tokens and the cost'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l guide -r -d 'judge prompt and reply format'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l judge -r -d 'gemini:MODEL, openai:MODEL, anthropic:MODEL, local:DIR, exec:CMD or reward:URL'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l key-env -r -d 'environment variable with the API key; default: the provider\'s'
-=======
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l attempts -r -d 'maximum attempts per request; a retry with a server-supplied delay counts a quarter'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l base-url -r -d 'server to ask, with its version part: http://host:8000/v1'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l batch -x -a 'submit collect' -d 'gemini and openai at half price: hand the questions in, or collect the answers'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l batch-dir -r -d 'folder of the request and result files of a batch'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l cache -r -d 'folder of replies; default: vpref/annotate in the user cache'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l claims -r -d 'guide claims: a command that splits answers into claims, in place of the judge'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l concurrency -r -d 'maximum concurrent requests; 64 for a local judge unless given'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l dry-run -d 'ask nothing: print one row with the number of calls, tokens and the cost'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l guide -r -d 'what the judge is asked'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l judge -r -d 'anthropic:MODEL, exec:CMD, gemini:MODEL, local:DIR, openai:MODEL or reward:URL'
-complete -c vpref -n '__fish_seen_subcommand_from annotate' -l key-env -r -d 'environment variable that holds the key, instead of the provider\'s'
->>>>>>> house2
+complete -c vpref -n '__fish_seen_subcommand_from annotate' -l key-env -r -d 'environment variable with the API key; default: the provider\'s'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l limit -r -d 'stop after the first N records of the input'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l log -r -d 'append one row per request sent: attempt, outcome, time, cost'
 complete -c vpref -n '__fish_seen_subcommand_from annotate' -l max-cost -r -d 'maximum cost; stop before a request that could exceed it'

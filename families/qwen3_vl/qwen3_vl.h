@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Qwen3-VL's tower: that of the Qwen VL families with interpolated learned positions; a merger for what stands among
 // the tokens and one for each plane that is added in the decoder (DeepStack).
-//   N patches, C tower width, m merged patches a side, D decoder width.
+//   N patches, C tower width, m merged patches per side, D decoder width.
 #pragma once
 #include <string>
 #include <vector>

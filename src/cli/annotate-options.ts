@@ -114,7 +114,7 @@ export const annotateFlags = {
 
 type AnnotateFlags = Interfaces.InferredFlags<typeof annotateFlags>;
 
-/** Of --summary; cost_usd is null where the judge's price is not known. */
+/** Members of --summary; cost_usd is null if the judge's price is unknown. */
 export function annotateFigures(
   { judge, guide }: Pick<AnnotateSettings, 'judge' | 'guide'>,
   { rows: _rows, cost, mass, ...counts }: Tally,
@@ -123,7 +123,7 @@ export function annotateFigures(
   return { judge, guide, ...counts, ...meanMass, cost_usd: cost ?? null };
 }
 
-/** What the flags ask for. */
+/** The settings from the flags. */
 export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   const { flags, stop } = run;
   checkRewardFlags(run);
@@ -176,7 +176,7 @@ function checkRewardFlags({ flags, given }: RunContext<AnnotateFlags, unknown>):
     if (given.has(name) && isReward) throw new UsageError(`--${name}: expected none with --judge reward:URL`);
 }
 
-/** What our own engine is asked at a time it puts into its batches: more questions share what they begin with. */
+/** Maximum concurrent requests. The engine batches them: with more, more questions share a prefix. */
 function callsAtATime({ flags, given }: RunContext<AnnotateFlags, unknown>): number {
   return computesHere(flags.judge) && !given.has('concurrency') ? LOCAL_CALLS : flags.concurrency;
 }

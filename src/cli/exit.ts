@@ -29,12 +29,12 @@ export class StoppedError extends Error {
   }
 }
 
-/** The reader of stdout has closed it: no more can be said. */
+/** EPIPE on stdout. */
 export class BrokenPipeError extends Error {
   override name = 'BrokenPipeError';
 }
 
-/** The error that a stop request asks for, naming what can be gone on with. */
+/** The error of a stop request; names the file that --resume continues. */
 export function stoppedError(reason: unknown, savedAs: string | undefined): StoppedError {
   const { signal } = reason as StoppedError;
   return new StoppedError(
@@ -52,10 +52,10 @@ export function exitCodeOf(error: unknown): number {
   return exitCode.failed;
 }
 
-/** What stderr says about an error: one line, or undefined for nothing. */
+/** The line that stderr gets for an error; undefined for none. */
 export function messageOf(error: unknown): string | undefined {
   if (error instanceof BrokenPipeError) return undefined;
-  // Another rank has said what went wrong.
+  // Another rank printed the cause.
   if (error instanceof RunError && error.code === 'peer') return undefined;
   if (error instanceof StoppedError && error.message === '') return undefined;
   if (!(error instanceof Error)) return String(error);
@@ -96,7 +96,7 @@ function inOneLine(message: string): string {
 
 type OclifError = Error & { code?: string; oclif: { exit: number } };
 
-// A UsageError thrown by a flag's parser carries oclif's mark too; its class says more.
+// A UsageError thrown by a flag's parser carries oclif's mark too; its class decides.
 function isOclifError(error: unknown): error is OclifError {
   return error instanceof Error && 'oclif' in error && !(error instanceof UsageError);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of export, and what each of its formats makes of them.
+// The flags of export, and their use by each format.
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { Flags, type Interfaces } from '@oclif/core';
 import { UsageError } from '../records/error.ts';
@@ -50,7 +50,7 @@ export const exportFlags = {
 
 export type ExportRun = RunContext<Interfaces.InferredFlags<typeof exportFlags>, { format: string }>;
 
-/** The rows of the format; none where it writes -o itself. Throws UsageError for flags of another format. */
+/** The rows of the format; none if it writes -o itself. Throws UsageError for flags of another format. */
 export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   const { args, flags } = run;
   if (args.format === 'merge') return merge(run);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Under which heading --help and the manual list a flag. A flag that stands here in no group is one that its command is about: it comes first.
+// The heading under which --help and the manual list a flag. A flag in no group is specific to its command and comes first.
 
 const GROUPS = {
   Model:
@@ -33,7 +33,7 @@ const groupOf = new Map(
 /** Groups of one command: elsewhere flags of these names mean another thing. */
 const ONLY: Partial<Record<FlagGroup, string>> = { Sampling: 'sample', Loss: 'train' };
 
-/** The group of a command's flag, which may name it itself; undefined for what the command is about. */
+/** The group of a command's flag; the flag may name it itself. Undefined for flags specific to the command. */
 export function flagGroup(command: string, { name, helpGroup }: GroupedFlag): FlagGroup | undefined {
   const group = (helpGroup as FlagGroup | undefined) ?? groupOf.get(name);
   return group !== undefined && (ONLY[group] ?? command) === command ? group : undefined;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Flags that two or more commands have. A flag of one command stands in that command's file.
+// Flags of two or more commands. A flag of one command is in that command's file.
 import { Flags } from '@oclif/core';
 import { UsageError } from '../records/error.ts';
 import { parseShard, type Shard } from './shard.ts';
@@ -7,7 +7,7 @@ import { parseShard, type Shard } from './shard.ts';
 export type OnError = 'fail' | 'skip' | 'keep';
 export type ProgressMode = 'auto' | 'always' | 'never';
 
-/** A whole number of at least `min`; says what came otherwise. */
+/** An integer in [min, max]. */
 export const integerFlag = Flags.custom<number, { min?: number; max?: number }>({
   parse: async (text, _context, { name, min = 0, max = Number.MAX_SAFE_INTEGER }) => {
     const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
@@ -45,7 +45,7 @@ export const sizeFlag = Flags.custom<number>({
 
 const shardFlag = Flags.custom<Shard>({ parse: async (text) => parseShard(text) });
 
-/** Where rows go and what is said on the way: every command. */
+/** Output and messages: flags of every command. */
 export const outputFlags = {
   output: Flags.string({
     char: 'o',
@@ -59,7 +59,7 @@ export const outputFlags = {
   quiet: Flags.boolean({ char: 'q', summary: 'print errors only: no progress, notes or summary' }),
 };
 
-/** What every command over records has. */
+/** Flags of every command over records. */
 export const recordFlags = {
   ...outputFlags,
   resume: Flags.boolean({ summary: 'resume FILE: truncate a partial last line, skip finished records, append' }),
@@ -81,7 +81,7 @@ export const recordFlags = {
   }),
 };
 
-/** What every command that runs a model has. */
+/** Flags of every command that runs a model. */
 export const modelFlags = {
   model: Flags.string({ required: true, helpValue: 'DIR', summary: 'model directory in Hugging Face layout' }),
   adapter: Flags.string({
@@ -130,7 +130,7 @@ export const modelFlags = {
   }),
 };
 
-/** What the record flags parse to. */
+/** Parsed values of the record flags. */
 export interface RecordFlagValues extends OutputFlagValues {
   resume: boolean;
   shard?: Shard | undefined;

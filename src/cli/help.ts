@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What --help prints: oclif's pages, with the verbs in the order of the pipeline and the flags in groups.
+// --help: oclif's pages, with verbs in the order of the pipeline and flags in groups.
 import { type Command, CommandHelp, Help } from '@oclif/core';
 import { groupFlags, STAGES } from './flag-groups.ts';
 

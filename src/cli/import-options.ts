@@ -55,7 +55,7 @@ export const importFlags = {
 
 type ImportFlags = Interfaces.InferredFlags<typeof importFlags>;
 
-/** What the flags ask for. Throws UsageError. */
+/** The options from the flags. Throws UsageError. */
 export function importOptions(format: string, flags: ImportFlags): ImportOptions {
   const { source: sources, faithful, seed, turns: turnsText, 'image-root': roots = [], clean } = flags;
   const turns = turnsText === undefined || turnsText === 'all' ? turnsText : Number(turnsText);
@@ -109,8 +109,8 @@ function listNoisyImages(path: string | undefined): string[] | undefined {
   return images;
 }
 
-/** What was left out, and flags that named nothing. */
-export function tellCounts(
+/** Notes dropped items, and sources in flags that no item has. */
+export function noteCounts(
   counts: ImportCounts,
   options: ImportOptions,
   run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What --resume needs to know: the rows of FILE.partial, and FILE.journal for what they do not say.
+// State for --resume: the rows of FILE.partial, and FILE.journal for what the rows do not contain.
 import { createReadStream, existsSync } from 'node:fs';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
@@ -25,13 +25,13 @@ export interface JournalHeader {
 
 export const JOURNAL_VERSION = 2;
 
-/** What an earlier run has finished. */
+/** The finished part of an earlier run. */
 export interface Done {
-  /** Whether the record's rows are there; a record that is asked for is one of the input. */
+  /** Whether the rows of this input record are written. */
   has(inputId: string): boolean;
   /** The first row that is of no record which was asked for: the input does not have it. */
   stray(): string | undefined;
-  /** The whole rows in FILE.partial; what follows is cut. */
+  /** The complete rows in FILE.partial; the rest is truncated. */
   extent: Extent;
   rows: number;
   /** Rows that were left out, or kept with an error. */
@@ -109,7 +109,7 @@ interface RowOffsets {
   extent: Extent;
 }
 
-/** Where each whole row begins, by id, and where the last one ends. Every byte is held against what the journal says was written. */
+/** Where each whole row begins, by id, and where the last one ends. Every byte is checked against the journal's checksums. */
 async function readRowOffsets(partial: string, noted: readonly Extent[] | undefined): Promise<RowOffsets> {
   const extents = noted ?? [];
   const offsets = new Map<string, number>();
@@ -181,7 +181,7 @@ async function readJournal(path: string, settings: Settings): Promise<Journal> {
   return journal;
 }
 
-/** A resumed run notes where it began: what an earlier one had noted beyond that was not written, or was cut. */
+/** The start of a resumed run: later journal entries of the earlier run were never written, or were truncated. */
 function reach(extents: Extent[], extent: Extent): void {
   while (extents.length > 0 && extents.at(-1)!.bytes >= extent.bytes) extents.pop();
   if (extent.bytes > 0) extents.push(extent);

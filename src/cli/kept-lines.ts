@@ -23,7 +23,7 @@ export class KeptLines {
     this.bytes = this.#end();
   }
 
-  /** Whether the line is there already. Throws UsageError when another stands in its place. */
+  /** Whether the line is already written. Throws UsageError if another is in its place. */
   has(line: string): boolean {
     if (this.#at >= this.bytes) return false;
     const wanted = Buffer.from(`${line}\n`);
@@ -35,7 +35,7 @@ export class KeptLines {
     return true;
   }
 
-  /** Throws UsageError unless every line has been made again. */
+  /** Throws UsageError unless every line was reproduced. */
   checkAll(): void {
     if (this.#at < this.bytes)
       throw new UsageError(

@@ -76,7 +76,7 @@ export class OutputLock {
     return lock;
   }
 
-  /** Throws RunError{"locked"} when another process has taken the lock over. Looks only when that can have happened, unless told to. */
+  /** Throws RunError{"locked"} when another process has taken the lock over. Checks only when that can have happened, unless forced. */
   check({ now = false } = {}): void {
     if (!now && Math.abs(Date.now() - this.#seen) < this.#staleMs / 3) return;
     const holder = readHolder(this.#path);

@@ -136,7 +136,7 @@ export const pairFlags = {
 
 type PairFlags = Interfaces.InferredFlags<typeof pairFlags>;
 
-/** What the flags ask for. Throws UsageError for flags that mean nothing together. */
+/** The options from the flags. Throws UsageError for combinations without meaning. */
 export function pairOptions(flags: PairFlags): PairOptions {
   const { rule, from = 'reference', 'min-score': minScore, threshold } = flags;
   if (rule === undefined) throw new UsageError(`--rule: expected one of ${RULES.join(', ')}, got nothing`);
@@ -177,7 +177,7 @@ export function pairOptions(flags: PairFlags): PairOptions {
     filters: defined({
       minLength: flags['min-length'],
       maxLength: flags['max-length'],
-      // An answer that says less has fewer claims to doubt.
+      // A shorter response has fewer claims to doubt.
       maxLengthRatio: flags['max-length-ratio'] ?? (flags.by && 2),
       maxRepetition: flags['max-repetition'],
     }),
@@ -185,7 +185,7 @@ export function pairOptions(flags: PairFlags): PairOptions {
   };
 }
 
-/** Rule gap has no band that suits every model, so it must be given. */
+/** No band suits every model, so rule gap requires --gap. */
 function gapBand({ rule, gap: text, 'weight-by': weightBy }: PairFlags): { low: number; high: number } | undefined {
   if (rule !== 'gap') return undefined;
   const [low, high] =
@@ -217,8 +217,8 @@ function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFl
   return { balance, limits, seed };
 }
 
-/** What the rows do not show. */
-export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
+/** Notes what the rows do not show. */
+export function noteReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
   if (report.left.size > 0) {
     const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
     run.note(`responses dropped from records that gave other rows: ${reasons.join(', ')}`);
@@ -230,14 +230,14 @@ export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unk
     run.warn(`${describeBias(bias)}; a model can learn the word instead of the image (--balance evens it out)`);
 }
 
-/** Of --summary: the rule, and what it left of records that gave other rows. */
+/** Members of --summary: the rule, and the responses dropped from records that gave other rows. */
 export function figuresOf(rule: RuleName, { left, flipped, shortAnswers, gaps }: PairReport): object {
-  const leans = shortAnswers.biases().map(describeBias);
+  const biases = shortAnswers.biases().map(describeBias);
   return {
     rule,
     answers_left_out: Object.fromEntries(left),
     flipped,
-    ...(leans.length > 0 && { leans }),
+    ...(biases.length > 0 && { leans: biases }),
     ...(rule === 'gap' && gaps.figures()),
   };
 }

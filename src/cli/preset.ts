@@ -13,7 +13,7 @@ export const presetFlags = {
 };
 
 /**
- * The flags with the preset's values where the command line gives none.
+ * The flags, with the preset's values for those not on the command line.
  *   given: names of the flags on the command line (RunContext.given); without it, the flags that are not undefined.
  */
 export function withPreset<F extends { preset?: string | undefined; faithful?: boolean }>(
@@ -27,7 +27,7 @@ export function withPreset<F extends { preset?: string | undefined; faithful?: b
   return { ...flags, ...Object.fromEntries(taken) };
 }
 
-/** Said once when --faithful asks for quirks where there are none. */
+/** Warns that --faithful has no effect. */
 export function warnNoQuirk(run: Pick<RunContext<unknown, unknown>, 'warn'>, where: string): void {
   run.warn(`--faithful: has no effect: no quirk of the published code is known for ${where} (see --help)`);
 }

@@ -10,7 +10,7 @@ export interface PresetSetting {
   source: string;
   /** Only under --faithful. */
   faithful?: boolean;
-  /** What --faithful puts in its place. */
+  /** The value under --faithful. */
   published?: { value: string | number | boolean; source: string };
 }
 
@@ -200,7 +200,7 @@ export function presetSettings(name: string, verb: PresetVerb, faithful: boolean
   );
 }
 
-/** For --help: one line a preset, those that set the same together. */
+/** For --help: one line per preset, those that set the same together. */
 export function presetHelp(verb: PresetVerb): string {
   const names = new Map<string, string[]>();
   for (const name of PRESET_NAMES) {

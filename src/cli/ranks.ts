@@ -8,7 +8,7 @@ import { StoppedError } from './exit.ts';
 export interface Ranks {
   rank: number;
   size: number;
-  /** This process among those of its machine: which GPU it takes, how many cores are its own. */
+  /** Index of this process on its machine; decides its GPU and cores. */
   localRank: number;
   localSize: number;
 }
@@ -37,7 +37,7 @@ export function ranksOf(
   return localRank === undefined ? ranks : { ...ranks, localRank };
 }
 
-// The variables in which a launcher says it. Tasks of each node of a Slurm step are "4(x2),3": the first says enough.
+// Environment variables of the launchers. Slurm's tasks per node look like "4(x2),3": the first number is enough.
 const openMpi = {
   rank: 'OMPI_COMM_WORLD_RANK',
   size: 'OMPI_COMM_WORLD_SIZE',
@@ -101,7 +101,7 @@ export async function initRank<V extends { threads?: number | undefined }>(
   return { ...flags, threads: flags.threads ?? threadsOf(ranks, availableParallelism(), cpus().length) };
 }
 
-/** Says on which of several ranks an error came up. */
+/** Adds the rank to an error message. */
 export function ofRank(error: unknown, { rank, size }: Ranks): unknown {
   // A stop is of all ranks.
   if (error instanceof StoppedError) return error;
@@ -132,10 +132,10 @@ export function whenFailing(action: typeof endOthers): void {
   endOthers = action;
 }
 
-/** Time for the rank that has something to say. */
+/** Time for the failed rank to print its error. */
 const PEER_MS = 10_000;
 
-/** Another rank failed and says why. */
+/** Another rank failed and prints the cause. */
 export function isPeerFailure(error: unknown): boolean {
   return error instanceof RunError && error.code === 'peer';
 }

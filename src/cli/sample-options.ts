@@ -83,7 +83,7 @@ export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleF
   return flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
 }
 
-// What the engine and a server are asked alike.
+// Options common to the engine and a server.
 function samplingParamsOf(flags: SampleFlags) {
   return {
     numSamples: flags.n,
@@ -129,7 +129,7 @@ function parseSteer(text: string): Record<string, number> {
 
 const ENDPOINT_FLAGS = ['key-env', 'concurrency', 'timeout', 'attempts'] as const;
 
-// What a server cannot be told: it loads its own model, template and images.
+// Not settable for a server: it loads its own model, template and images.
 const ENGINE_FLAGS = [
   'adapter',
   'device',

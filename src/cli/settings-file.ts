@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// .FILE.settings: what a finished FILE was made with, and its size and checksum, so that --resume goes on with that file and no other.
+// .FILE.settings: what a finished FILE was made with, and its size and checksum, so that --resume continues that file and no other.
 import {
   closeSync,
   createReadStream,

@@ -99,7 +99,7 @@ const patternFlags = {
   }),
 };
 
-/** What is done with held-out records. */
+/** Evaluation on held-out records. */
 const evalFlags = {
   eval: Flags.string({ helpValue: 'FILE', summary: 'held-out records, evaluated during training' }),
   'eval-every': integerFlag({
@@ -204,7 +204,7 @@ export function valuesOf<Name extends keyof TrainFlags & string>(
   flags: TrainFlags,
 ): { [Flag in Name as CamelCase<Flag>]: TrainFlags[Flag] } {
   const names = Object.keys(table) as Name[];
-  // What a boolean flag that is not given parses to is undefined.
+  // A boolean flag that is not given parses to undefined.
   const value = (name: Name) => (table[name].type === 'boolean' ? flags[name] === true : flags[name]);
   const camelCase = (name: string) => name.replace(/-[a-z]/g, ([, letter]) => letter!.toUpperCase());
   return Object.fromEntries(names.map((name) => [camelCase(name), value(name)])) as ReturnType<typeof valuesOf<Name>>;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the flags of train to the settings of a run; what excludes each other is said here.
+// From the flags of train to the settings of a run; refuses flags that exclude each other.
 import type { LoraPattern } from '../engine/lora-shapes.ts';
 import type { TrainerSettings } from '../engine/train-requests.ts';
 import { UsageError } from '../records/error.ts';
 import { lossFlags, lossOptions } from './loss-flags.ts';
 import { loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
 
-/** Learning rates where none is given: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
+/** Default learning rates: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
 const DEFAULT_LR = { dpo: 5e-6, sft: 2e-4 };
-/** What all-linear means, and the default: the linears of the language model's layers. */
+/** The default, and the meaning of all-linear: the linear layers of the language model's blocks. */
 const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 const DEFAULT_MICRO_BATCH_TOKENS = 4096;
 
@@ -55,7 +55,7 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   return { settings, options };
 }
 
-/** What a DPO step with an adapter of that rank has where nothing else is given. */
+/** The default settings of a DPO step with an adapter of this rank. */
 export function defaultSettings(loraR: number): TrainerSettings {
   const flags = { ...trainerFlags, ...loopFlags, ...lossFlags };
   const defaults = Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, flag.default]));

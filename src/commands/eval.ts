@@ -157,7 +157,7 @@ export default class Eval extends RecordCommand {
 
 type GateContext = RunContext<{ [name in keyof typeof gateFlags]?: string[] | undefined }, unknown>;
 
-/** One row a requirement; those that failed are told, and the run then exits with 4. */
+/** One row per requirement; a failed one is a warning, and the exit code is then 4. */
 async function gateRows(run: GateContext, answers: string[]) {
   const { baseline = [], require = [] } = run.flags;
   checkFiles([...answers, ...[...baselinePaths(baseline).values()].flat()]);
@@ -171,7 +171,7 @@ async function gateRows(run: GateContext, answers: string[]) {
   return rows;
 }
 
-/** Score rows of a matrix, with what the papers print beside; what they only draw is told. */
+/** Score rows of a matrix beside the papers' numbers; notes figures without printed numbers. */
 async function publishedRows(run: RunContext<{ format: string }, unknown>, answers: string[]) {
   checkFiles(answers);
   const result = await publishedFiles({ answers, read: (path) => readWhole(path, run.stop) });
@@ -180,7 +180,7 @@ async function publishedRows(run: RunContext<{ format: string }, unknown>, answe
   return result.rows;
 }
 
-/** What reads rows, not answers, has flags of its own, and no others. */
+/** Evaluations that read score rows instead of answers have their own flags only. */
 const ownFlags: Readonly<Record<string, readonly string[]>> = {
   gate: [...Object.keys(gateFlags), ...Object.keys(outputFlags)],
   published: ['format', ...Object.keys(outputFlags)],

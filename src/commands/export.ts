@@ -20,8 +20,8 @@ Records are pairs (chosen, rejected) or single responses (response, label). A
 record with K rejected responses gives K rows. All rows of a file have the same
 columns. Records that failed in an earlier stage are dropped and counted.
 
---resume makes the rows of FILE.partial again, holds them against those that
-are there, and goes on after them.`;
+--resume computes the rows of FILE.partial again, compares them with those
+in the file, and continues after them.`;
   static override usage = 'export FORMAT [FILE...]';
   static override examples = [
     '<%= config.bin %> export trl pairs.ndjson -o trl.jsonl',

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Args } from '@oclif/core';
 import { openNamedFiles } from '../cli/dataset-info.ts';
-import { importFlags, importOptions, tellCounts } from '../cli/import-options.ts';
+import { importFlags, importOptions, noteCounts } from '../cli/import-options.ts';
 import { warnNoQuirk } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { importFiles, importFormats, newImportCounts } from '../stages/import/index.ts';
@@ -41,7 +41,7 @@ otherwise:\n  questions   of ocr_vqa and gqa lose their line breaks (gluing word
       const options = importOptions(args.format, flags);
       if (flags.faithful && options.cleaning !== 'seva-faithful' && options.selection.limits.length === 0)
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
-      run.atEnd(() => tellCounts(counts, options, run));
+      run.atEnd(() => noteCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
       return importFiles(openNamedFiles(args.format, files, stop, { rereads, counts: run.counts }), options, counts);
     });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { pairProgress } from '../cli/figures.ts';
-import { FAITHFUL_RULES, figuresOf, pairFlags, pairOptions, tellReport } from '../cli/pair-options.ts';
+import { FAITHFUL_RULES, figuresOf, noteReport, pairFlags, pairOptions } from '../cli/pair-options.ts';
 import { warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { newPairReport, pair } from '../stages/pair/index.ts';
@@ -44,7 +44,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
       run.showFigures(pairProgress(run.counts));
       if (flags.preset !== undefined && options.rule === 'seva' && !flags.faithful)
         run.note('line breaks in answers are kept; the published code deletes them (--faithful)');
-      run.atEnd(() => tellReport(report, run));
+      run.atEnd(() => noteReport(report, run));
       run.addFigures(() => figuresOf(options.rule, report));
       return pair(options, report);
     });

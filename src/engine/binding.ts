@@ -24,7 +24,7 @@ export interface Binding {
     /** Over the policy's engine and weights. `initAdapter`: PEFT directory, or "". */
     create(policy: NativePolicy, settings: NativeTrainerSettings, initAdapter: string): Promise<NativeTrainer>;
   };
-  /** What the terms of a loss read; throws an engine error for an unknown name. */
+  /** Inputs that the terms of a loss need; throws an engine error for an unknown name. */
   lossNeeds(text: string): LossNeeds;
   /** Ends every rank of this run, whether or not it has joined the others; returns only where it cannot. */
   abortRanks(exitCode: number): void;
@@ -97,7 +97,7 @@ export interface NativeFacts {
   modelType: string;
   hasVision: boolean;
   imageTokenId: number;
-  /** Where the decoder stands in transformers' module tree, with a dot after it. */
+  /** The decoder's path in transformers' module tree, with a trailing dot. */
   textModule: string;
   /** Names that modules_to_save has for the connector's parts. */
   connectorModules: string[];
@@ -126,9 +126,9 @@ export interface NativeScored {
   logps: number;
 }
 
-/** TrainerSettings with what the numbers do not depend on. */
+/** TrainerSettings with the settings that do not change the numbers. */
 export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
-  /** Bytes that parameters and activations may take; 0: no limit on the CPU, what the GPU has left on CUDA. */
+  /** Bytes that parameters and activations may take; 0: no limit on the CPU, the free memory on CUDA. */
   memoryBudget: number;
   /** Processes that the launcher has started; 1 joins nothing. */
   numRanks: number;
@@ -136,7 +136,7 @@ export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
   zero: number;
 }
 
-/** What flat collectives have moved: the buffers' bytes, and what a ring sends from one rank for them. */
+/** Traffic of flat collectives: the buffers' bytes, and the bytes that a ring sends per rank for them. */
 export interface NativeVolume {
   calls: number;
   payloadBytes: number;
@@ -148,7 +148,7 @@ export interface NativeVolume {
 export interface MergeResult {
   /** Linear layers that had an adapter. */
   numMerged: number;
-  /** The head stands in the files beside the embedding. */
+  /** The files hold an untied head. */
   untied: boolean;
   /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
   relativeError: number;
@@ -182,7 +182,7 @@ export interface NativeTrainer {
     numRanks: number;
     zero: boolean;
     trainsProjector: boolean;
-    /** Tensors of the adapter gone on from that stay as they are. */
+    /** Tensors of the initial adapter that are not trained. */
     numFixed: number;
     /** Of all rewards that the loss has seen; 0 where it reads none. */
     rewardMean: number;
@@ -205,7 +205,7 @@ export interface LoadedBinding {
   path: string;
 }
 
-// What a build must have, so that one of older sources is told as such.
+// Exports that a build must have: detects a build of older sources.
 const EXPORTS: Record<keyof Binding, true> = {
   Policy: true,
   Trainer: true,
@@ -247,7 +247,7 @@ const TRAINER: Record<keyof NativeTrainer, true> = {
   step: true,
 };
 
-/** Names of what an addon lacks of all that is called here. */
+/** Names of the exports used here that an addon lacks. */
 export function missingExports(binding: Partial<Binding>): string[] {
   const lacks = (of: unknown, names: object, prefix = '') =>
     Object.keys(names)

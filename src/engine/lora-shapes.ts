@@ -31,7 +31,7 @@ export function targetRegex(targets: readonly string[]): string | undefined {
   return targets.length === 1 && /^\/.+\/$/.test(only!) ? only!.slice(1, -1) : undefined;
 }
 
-/** `paths`: module paths of the decoder's linears. Throws EngineError{"config"} for what matches none of them. */
+/** `paths`: module paths of the decoder's linears. Throws EngineError{"config"} for a target that matches none. */
 export function loraShapes(paths: readonly string[], settings: LoraSettings): LoraShapes {
   const { loraR, loraAlpha, loraTargets, loraPatterns } = settings;
   const regex = targetRegex(loraTargets);

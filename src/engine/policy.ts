@@ -49,7 +49,7 @@ export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
   return new Policy(native);
 }
 
-// `auto` is the GPU when the CUDA build is there and its probe works, else the CPU.
+// `auto` is the GPU if the CUDA build exists and its probe works, else the CPU.
 async function bindingFor(device: PolicyOptions['device']) {
   const { binding } = loadBinding(device);
   if (device !== 'auto') return { binding, device };

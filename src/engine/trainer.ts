@@ -24,12 +24,12 @@ import type {
 const ADAPTER_FILE = 'adapter_model.safetensors';
 const ADAPTER_CONFIG = 'adapter_config.json';
 const STATE_FILE = 'optimizer.safetensors';
-/** What comes with the first step: workers that decode images, work space of libraries, a grown heap. */
+/** Memory allocated at the first step: image workers, work space of libraries, heap growth. */
 const LATER_BYTES = 64 * 2 ** 20;
 /** Share of the free memory that a run without a limit may take. */
 const MEMORY_SHARE = 0.7;
 
-/** What a loss reads. Throws EngineError{"config"} naming an unknown loss. */
+/** Inputs of a loss. Throws EngineError{"config"} naming an unknown loss. */
 export function lossNeeds(loss: string): Promise<LossNeeds> {
   return fromEngine(() => loadBinding('auto').binding.lossNeeds(loss));
 }
@@ -42,7 +42,7 @@ export interface TrainerOptions {
   baseModel: string;
   /** Processes that train together, those of them on this machine, and whether they share the optimizer's state (-1: when it must be). */
   ranks?: { size: number; localSize: number; zero: number };
-  /** Bytes that the process may take; undefined: what the machine or its control group has to spare. CPU only. */
+  /** Maximum bytes of the process; undefined: what the machine or its control group has free. CPU only. */
   memoryLimit?: number;
 }
 
@@ -78,7 +78,7 @@ async function startConfig(dir: string | undefined): Promise<Record<string, unkn
   return dir === undefined ? undefined : readJsonObject(join(dir, ADAPTER_CONFIG), 'checkpoint');
 }
 
-/** Rank and scale of an adapter that training goes on from, where its patterns say nothing else. Throws RunError{"checkpoint"}. */
+/** Rank and scale of the initial adapter, unless its patterns set others. Throws RunError{"checkpoint"}. */
 export async function readAdapterShape(
   dir: string,
 ): Promise<Pick<TrainerSettings, 'loraR' | 'loraAlpha' | 'rslora' | 'loraTargets'>> {
@@ -116,7 +116,7 @@ export class Trainer implements TrainerEngine {
   readonly numTrained: number;
   readonly rank: number;
   readonly numRanks: number;
-  /** Tensors of the adapter gone on from that stay fixed and are written with it. */
+  /** Tensors of the initial adapter that are not trained, and written unchanged. */
   readonly numFixed: number;
   stepsDone = 0;
   readonly #native: NativeTrainer;
@@ -184,7 +184,7 @@ export class Trainer implements TrainerEngine {
     return plan;
   }
 
-  // What is left for all that the engine plans.
+  // The memory left for the engine's plan.
   #freeBytes(): number {
     if (this.#policy.info.device !== 'cpu') return Number.POSITIVE_INFINITY;
     const { memoryLimit, ranks } = this.#options;

@@ -66,7 +66,7 @@ test('export: an unfinished file of something else is refused and left as it is'
   rmSync(join(cwd, 'out'));
   writeFileSync(join(cwd, 'out.partial'), `${other}torn`);
   for (const [flags, message] of [
-    ['', /out\.partial: an earlier run has left it unfinished/],
+    ['', /out\.partial: left unfinished by an earlier run/],
     ['--resume', /out\.partial:1: expected the row that this input and these flags give, got another/],
   ] as const) {
     const { code, stderr } = await run(`vpref export trl -o out ${flags}`);
@@ -174,7 +174,7 @@ test('pair --max-pairs: a stopped run saves nothing that could not be gone on wi
 });
 
 test('--faithful says once when it changes nothing, and nothing when it does', async () => {
-  const said = /^vpref \w+: --faithful: changes nothing here/gm;
+  const said = /^vpref \w+: --faithful: has no effect/gm;
   const record = JSON.stringify({ id: 'a', prompt: 'q', responses: [{ text: 'x' }, { text: 'y', view: 'flip' }] });
   const count = async (line: string) =>
     (await runShell(line, { input: `${record}\n` })).stderr.match(said)?.length ?? 0;

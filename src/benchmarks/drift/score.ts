@@ -70,7 +70,7 @@ function rowsOf(model: string, answers: readonly Compared[], found: Verdict, fai
   ];
 }
 
-/** n counts answers; score is the root of the mean square of server minus ours, nats a token. */
+/** n counts answers; score is the root of the mean square of server minus ours, nats per token. */
 function figures(answers: readonly Compared[], name: string) {
   const differences = pooled(answers, name);
   const largest = differences.reduce((most, one) => Math.max(most, Math.abs(one)), 0);

@@ -18,7 +18,7 @@ interface Complaints {
 }
 
 /**
- * One entry a label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps; with
+ * One entry per label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps; with
  * --allow-missing the unknown are left out and the gaps stay, both in `notes`.
  */
 export function joinAnswers<L extends Label, A extends Answer>(

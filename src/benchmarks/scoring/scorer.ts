@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The walk that scorers share: answers by model, each run joined with the labels, one row a part and one for all of them.
+// The walk that scorers share: answers by model, each run joined with the labels, one row per part and one for all of them.
 // A scorer is its readers, its marks, its parts and its figures.
 import { type Answer, answersByModel, type Label, modelField } from './answers.ts';
 import type { EvalFile } from './file.ts';

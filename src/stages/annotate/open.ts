@@ -97,7 +97,7 @@ export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: Annota
   await source.judge.close();
 }
 
-/** Writes and hands in the questions of these rows; one row a request file. */
+/** Writes and hands in the questions of these rows; one row per request file. */
 export async function* submitAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
   const api = openBatchApi(settings.judge, settings.judgeOptions);
   const source = await openSource(settings);

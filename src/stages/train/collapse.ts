@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Signs that a preference run is going wrong, named so that they can be looked up (man vpref-train, WARNINGS). Each is raised once a run.
+// Signs that a preference run is going wrong, named so that they can be looked up (man vpref-train, WARNINGS). Each is raised once per run.
 
 /** What a step shows of each of its pairs. */
 export interface PairReward {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The held-out side of a run: when it is evaluated, the adapter of the best evaluation, the rows that tell of it.
+// The held-out side of a run: when it is evaluated, the adapter of the best evaluation, its metric rows.
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';

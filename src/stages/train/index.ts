@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The training run: rows in, one metric row a step out, checkpoints on the way.
+// The training run: rows in, one metric row per step out, checkpoints on the way.
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';

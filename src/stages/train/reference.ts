@@ -22,7 +22,7 @@ export interface ReferenceSource {
 }
 
 /**
- * Whether a record's stored sums are those of its texts, as far as can be told: false for a `ref` of 0.1, which says nothing of them. Throws RecordError
+ * Whether a record's stored sums are those of its texts, if that is known: false for a `ref` of 0.1, which does not record it. Throws RecordError
  * naming what differs: model, adapter, dtype, prompt, response, pixels, images; or that nothing says what computed the sums.
  */
 export async function checkReference(
@@ -74,7 +74,7 @@ function canonicalAdapter({ adapter }: RefFingerprint): string {
 export type LiveReference = Map<number, number[]>;
 
 export interface ReferenceOptions {
-  /** File where rank 0 keeps what is done, so that a run that was stopped or killed on the way goes on after it, with the same batches. */
+  /** File where rank 0 keeps what is done, so that a stopped or killed run resumes after it, with the same batches. */
   path: string;
   /** Of the run: what another run has kept is not taken. */
   digest: string;

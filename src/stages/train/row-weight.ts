@@ -4,7 +4,7 @@ import type { LossNeeds, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 
-/** What of the two a record gives. Throws RecordError for a number out of range. */
+/** The weight and beta of a record. Throws RecordError for a number out of range. */
 export function weightAndBeta(row: Row): Pick<TrainRow, 'weight' | 'beta'> {
   const { weight, beta } = row.record;
   if (typeof weight === 'number' && weight < 0)
@@ -16,7 +16,7 @@ export function weightAndBeta(row: Row): Pick<TrainRow, 'weight' | 'beta'> {
   };
 }
 
-/** What people are told of the two: how many records have them, and how many values are not used. */
+/** Notes about the two: the number of records that have them, and of values that are not used. */
 export function weightNotes(rows: readonly Row[], needs: LossNeeds): string[] {
   const count = (name: 'weight' | 'beta', isNumber: boolean) =>
     rows.filter(({ record }) => record[name] !== undefined && (typeof record[name] === 'number') === isNumber).length;

@@ -13,7 +13,7 @@ import { RunError, UsageError } from '../../../records/error.ts';
 import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
 import { apiBody, type JudgeApi } from '../providers/http-judge.ts';
-import { eachQuestion, type QuestionSource, tellBadRow } from '../survey.ts';
+import { eachQuestion, type QuestionSource, reportBadRow } from '../survey.ts';
 import { type BatchApi, UNSURE } from './api.ts';
 
 /** Half the price is what a batch costs. */
@@ -50,7 +50,7 @@ export interface SubmitOptions extends QuestionSource {
   client?: HttpClient | undefined;
 }
 
-/** Writes the request files of all questions that the cache cannot answer, and hands them in. One row a file. */
+/** Writes the request files of all questions that the cache cannot answer, and hands them in. One row per file. */
 export async function* submitBatch(rows: AsyncIterable<Row>, options: SubmitOptions): AsyncGenerator<object> {
   const { folder, batch, client } = options;
   await mkdir(folder, { recursive: true });
@@ -100,7 +100,7 @@ async function writeRequests(rows: AsyncIterable<Row>, batch: BatchApi, options:
     for await (const { row, question, isNew } of eachQuestion(rows, options)) {
       if (!isNew) continue;
       const { request } = question;
-      const body = await apiBody(api, request).catch((cause: unknown) => tellBadRow(row, cause, options));
+      const body = await apiBody(api, request).catch((cause: unknown) => reportBadRow(row, cause, options));
       if (body !== undefined) await writer.write(batch.requestLine(request.key, body));
     }
   } finally {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // exec:CMD: a judge that is any command. One child for the whole run: one JSON request a line on its stdin, one JSON
-// reply a line on its stdout, in any order, joined by id. What it writes to stderr is a warning a line.
+// reply per line on its stdout, in any order, joined by id. Each line that it writes to stderr is a warning.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
@@ -70,7 +70,7 @@ class JudgeChild {
   readonly #command: string;
   readonly #options: ExecOptions;
   readonly #pending = new Map<string, Pending>();
-  /** Requests that nobody waits for any more; their replies may still come. */
+  /** Abandoned requests; their replies may still come. */
   readonly #withdrawn = new Set<string>();
   #child: ChildProcess | undefined;
   #deaths = 0;
