@@ -16,36 +16,35 @@ export const exportFlags = {
   ...recordFlags,
   'on-error': Flags.option({ options: ['fail', 'skip', 'keep'] as const })({
     default: 'fail',
-    summary:
-      'a record that the format has no form for: stop, leave it out, or also write it with its error to FILE.errors.ndjson',
+    summary: 'on a record that the format cannot hold: stop, drop it, or write it with its error to FILE.errors.ndjson',
   }),
-  model: Flags.string({ helpValue: 'DIR', summary: 'merge: the base model' }),
+  model: Flags.string({ helpValue: 'DIR', summary: 'merge: directory of the base model' }),
   adapter: Flags.string({
     multiple: true,
     multipleNonGreedy: true,
     helpValue: 'DIR',
-    summary: 'merge: adapter to merge into it; may be repeated',
+    summary: 'merge: adapter to merge into the base model; may be repeated',
   }),
   dtype: Flags.option({ options: ['f16', 'f32'] as const })({
     default: 'f16',
-    summary: 'merge: what the weights are written as; bf16 would lose most of a small delta',
+    summary: 'merge: data type of the weights written; bf16 is not offered, it would lose most of a small delta',
   }),
   'image-root': Flags.string({
     helpValue: 'DIR',
-    summary: 'write image paths relative to DIR, the folder the reader is given',
+    summary: 'write image paths relative to DIR, the image folder of the reading tool',
   }),
-  'image-dir': Flags.string({ helpValue: 'DIR', summary: 'write images that are data: URIs as files in DIR' }),
+  'image-dir': Flags.string({ helpValue: 'DIR', summary: 'write data: URI images as files in DIR' }),
   layout: Flags.option({ options: ['auto', 'vision', 'text'] as const })({
     default: 'auto',
-    summary: 'trl: with an image column, or without and with plain texts; auto: as the first row needs',
+    summary: 'trl: rows with an image column, or plain text rows; auto: as the first row needs',
   }),
   'dataset-info': Flags.string({
     helpValue: 'FILE',
-    summary: 'llama-factory: add the entry for -o FILE to this dataset_info.json',
+    summary: 'llama-factory: add an entry for -o FILE to this dataset_info.json',
   }),
   'dataset-name': Flags.string({
     helpValue: 'NAME',
-    summary: 'llama-factory: name of the entry; the file name without its end unless given',
+    summary: 'llama-factory: name of the entry; default: the file name without its extension',
   }),
 };
 

@@ -31,7 +31,7 @@ export default class PipelineHelp extends Help {
   protected override async showRootHelp(): Promise<void> {
     await super.showRootHelp();
     this.log(
-      'vpref VERB --help: flags and examples.  man vpref-VERB: all about it.  man vpref-pipelines: verbs together.',
+      'vpref VERB --help: flags and examples.  man vpref-VERB: the full manual.  man vpref-pipelines: whole pipelines.',
     );
   }
 }

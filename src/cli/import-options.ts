@@ -13,41 +13,44 @@ import type { RunContext } from './run-context.ts';
 
 export const importFlags = {
   ...recordFlags,
-  source: listFlag({ helpValue: 'NAME,...', summary: 'only items of these sources; text: those without an image' }),
+  source: listFlag({
+    helpValue: 'NAME,...',
+    summary: 'import only items of these sources; text: items without an image',
+  }),
   turns: Flags.string({
     helpValue: 'N|all',
-    summary: 'draw N questions of each dialogue, one record each; the whole dialogue unless given',
+    summary: 'draw N questions per dialogue, one record each; default: one record per dialogue',
   }),
   limit: Flags.string({
     multiple: true,
     helpValue: '[SOURCE=]N',
-    summary: 'draw N records, of one source or in all; may be repeated; files are read twice',
+    summary: 'draw N records, per source or in total; reads the files twice; may be repeated',
   }),
   'image-root': Flags.string({
     multiple: true,
     helpValue: '[SOURCE=]DIR',
-    summary: 'folder that image paths start from, of one source or of all; may be repeated',
+    summary: 'directory that image paths are relative to, for one source or all; may be repeated',
   }),
   'check-images': Flags.boolean({
-    summary: 'a row with an image that does not decode fails (see --on-error)',
+    summary: 'decode every image; a record with one that does not decode fails (see --on-error)',
   }),
   clean: Flags.option({ options: ['none', 'seva'] as const })({
     summary:
-      'questions taken one by one: as written, or without image mark and request for a one-word answer; seva with --turns',
+      'with --turns: keep questions as written, or remove image mark and request for a one-word answer; default: seva',
   }),
   protocol: Flags.option({ options: ['llava', 'plain'] as const })({
     summary:
-      "benchmarks: prompts end as in LLaVA-1.5's scripts, or are as the files write them; default: llava, for pope plain",
+      "benchmarks: end prompts as LLaVA-1.5's scripts do, or keep them as in the files; default: llava, for pope plain",
   }),
   'noisy-images': Flags.string({
     helpValue: 'DIR|FILE',
-    summary: 'mt-bench: draw an unrelated image for each turn from a folder, or from a list of paths',
+    summary: 'mt-bench: draw an unrelated image per turn, from a directory or a list of paths',
   }),
   'literal-marker': Flags.boolean({
     dependsOn: ['noisy-images'],
-    summary: 'mt-bench: as the published noisy-image runs, the mark <image> is text and no image goes with it',
+    summary: 'mt-bench: as in the published noisy-image runs, <image> is plain text and no image is passed',
   }),
-  faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
+  faithful: Flags.boolean({ summary: "reproduce the published code's quirks (see DESCRIPTION)" }),
 };
 
 type ImportFlags = Interfaces.InferredFlags<typeof importFlags>;

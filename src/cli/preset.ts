@@ -7,9 +7,9 @@ import type { RunContext } from './run-context.ts';
 export const presetFlags = {
   preset: Flags.option({ options: PRESET_NAMES })({
     helpValue: 'NAME',
-    summary: `settings of a paper for flags that are not given: ${PRESET_NAMES.join(', ')}`,
+    summary: `use a paper's settings for flags that are not given: ${PRESET_NAMES.join(', ')}`,
   }),
-  faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
+  faithful: Flags.boolean({ summary: "reproduce the published code's quirks (see DESCRIPTION)" }),
 };
 
 /**

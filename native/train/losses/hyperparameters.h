@@ -20,11 +20,11 @@ struct HyperparameterFlag {
 
 // clang-format off
 #define VPREF_HYPERPARAMETERS(ROW) \
-  ROW(beta, 0.1, {.letter = "B", .summary = "strength of the pull to the reference", .above = 0}) \
+  ROW(beta, 0.1, {.letter = "B", .summary = "inverse temperature of the implicit reward; larger keeps the policy closer to the reference", .above = 0}) \
   ROW(label_smoothing, 0, {.letter = "E", .summary = "share of pairs assumed flipped (cDPO; robust, exo)", .min = 0, .max = 0.5}) \
-  ROW(simpo_gamma, 0.5, {.letter = "G", .summary = "target margin of simpo"}) \
-  ROW(cpo_alpha, 1, {.letter = "A", .summary = "weight of the sft term of cpo", .min = 0}) \
-  ROW(orpo_lambda, 0.1, {.letter = "L", .summary = "weight of the odds ratio of orpo", .min = 0}) \
-  ROW(desirable_weight, 1, {.letter = "W", .summary = "weight of desirable rows in kto", .min = 0}) \
-  ROW(undesirable_weight, 1, {.letter = "W", .summary = "weight of undesirable rows in kto", .min = 0})
+  ROW(simpo_gamma, 0.5, {.letter = "G", .summary = "simpo: target reward margin"}) \
+  ROW(cpo_alpha, 1, {.letter = "A", .summary = "cpo: weight of the sft term", .min = 0}) \
+  ROW(orpo_lambda, 0.1, {.letter = "L", .summary = "orpo: weight of the odds-ratio term", .min = 0}) \
+  ROW(desirable_weight, 1, {.letter = "W", .summary = "kto: weight of desirable records", .min = 0}) \
+  ROW(undesirable_weight, 1, {.letter = "W", .summary = "kto: weight of undesirable records", .min = 0})
 // clang-format on
