@@ -120,7 +120,7 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     return on_engine<StepResult>(
-        env, [rows](TrainSession& s) { return s.step(*rows); },
+        env, [rows](TrainSession& s) { return s.step(std::move(*rows)); },
         [has_mean = has_reward_mean()](Napi::Env env, StepResult&& r) { return step_value(env, r, has_mean); });
   });
 }
@@ -131,7 +131,7 @@ Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     const bool on = info[1].As<Napi::Boolean>().Value();
     return on_engine<std::vector<RowResult>>(
-        env, [rows, on](TrainSession& s) { return s.score(*rows, on); },
+        env, [rows, on](TrainSession& s) { return s.score(std::move(*rows), on); },
         [](Napi::Env env, std::vector<RowResult>&& r) { return sums_value(env, r); });
   });
 }
@@ -142,7 +142,7 @@ Napi::Value TrainerObject::save_gradients(const Napi::CallbackInfo& info) {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     const std::string file = info[1].As<Napi::String>().Utf8Value();
     return on_engine<StepResult>(
-        env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },
+        env, [rows, file](TrainSession& s) { return s.save_gradients(std::move(*rows), file); },
         [has_mean = has_reward_mean()](Napi::Env env, StepResult&& r) { return step_value(env, r, has_mean); });
   });
 }
