@@ -24,7 +24,7 @@ Napi::Function TrainerObject::define(Napi::Env env) {
                          InstanceMethod("agree", &TrainerObject::agree),
                          InstanceMethod("exchange", &TrainerObject::exchange),
                          InstanceMethod("leave", &TrainerObject::leave),
-                         InstanceMethod("facts", &TrainerObject::facts),
+                         InstanceMethod("info", &TrainerObject::info),
                          InstanceMethod("cancel", &TrainerObject::cancel),
                      });
 }
@@ -55,7 +55,7 @@ Napi::Value TrainerObject::create(const Napi::CallbackInfo& info) {
     shared->engine = policy->engine();
     TrainerOptions options = options_of(info[1].As<Napi::Object>());
     const WorldOptions world{.size = int(number_field(info[1].As<Napi::Object>(), "numRanks")),
-                             .device = shared->engine->facts().device,
+                             .device = shared->engine->info().device,
                              .library_folder = ""};
     std::string init_adapter = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
     auto promises = policy->promises();
@@ -201,7 +201,7 @@ Napi::Value TrainerObject::leave(const Napi::CallbackInfo& info) {
       [](Napi::Env env, bool&&) { return env.Undefined(); });
 }
 
-Napi::Value TrainerObject::facts(const Napi::CallbackInfo& info) {
+Napi::Value TrainerObject::info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Object to = Napi::Object::New(env);
   Trainer& trainer = shared_->session->trainer();

@@ -45,7 +45,7 @@ struct EngineOptions {
 };
 
 // What a caller must know about the loaded model.
-struct EngineFacts {
+struct EngineInfo {
   std::string model_type;
   bool has_vision = false;
   int32_t image_token_id = -1;
@@ -143,7 +143,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  const EngineFacts& facts() const;
+  const EngineInfo& info() const;
   // As the family's Vision; from any thread. Throw Error{"request"} for a text-only model too.
   ImageLayout layout(const ImageShape& shape) const;
   int64_t num_features(const ImageShape& shape) const;
