@@ -180,7 +180,7 @@ SampleParams Generator::draw(const Group& g, const Branch& b) const {
           .top_p = g.request.top_p,
           .top_k = g.request.top_k,
           .seed = g.request.seed,
-          .stream = g.request.rng_key,
+          .rng_key = g.request.rng_key,
           .branch = b.number,
           .position = uint32_t(b.length())};
 }
