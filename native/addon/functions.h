@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the addon answers without a trainer: facts of losses and linears, merging, the ends of ranks.
+// What the addon answers without a trainer: what there is to know of losses and linears, merging, the ends of ranks.
 #pragma once
 #include <napi.h>
 

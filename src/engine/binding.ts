@@ -53,7 +53,7 @@ export interface Binding {
   linears(): string[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
   mergeModel(policy: NativePolicy, dir: string, dtype: 'f32' | 'f16'): Promise<MergeResult>;
-  buildFacts(): NativeBuildFacts;
+  buildInfo(): NativeBuildInfo;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
 }
@@ -74,7 +74,7 @@ export interface NativeEngineOptions {
 }
 
 export interface NativePolicy {
-  facts(): NativeFacts;
+  info(): NativeInfo;
   layout(shape: ImageShape): ImageLayout;
   memoryPlan(): string;
   generate(request: GenerateRequest): NativePending<Generated[]>;
@@ -93,7 +93,7 @@ export interface NativePending<T> {
   promise: Promise<T>;
 }
 
-export interface NativeFacts {
+export interface NativeInfo {
   modelType: string;
   hasVision: boolean;
   imageTokenId: number;
@@ -174,7 +174,7 @@ export interface NativeTrainer {
   exchange(text: string): Promise<string[]>;
   /** The orderly end of what ranks do together; nothing may follow. */
   leave(): Promise<void>;
-  facts(): {
+  info(): {
     numTrained: number;
     peakBytes: number;
     memoryPlan: string;
@@ -192,7 +192,7 @@ export interface NativeTrainer {
   cancel(): void;
 }
 
-export interface NativeBuildFacts {
+export interface NativeBuildInfo {
   backends: ('cpu' | 'cuda')[];
   matrixLibrary: string;
   cpuFeatures: string[];
@@ -210,7 +210,7 @@ const EXPORTS: Record<keyof Binding, true> = {
   Policy: true,
   Trainer: true,
   abortRanks: true,
-  buildFacts: true,
+  buildInfo: true,
   hyperparameters: true,
   lossNeeds: true,
   linearPaths: true,
@@ -225,7 +225,7 @@ const POLICY: Record<keyof NativePolicy, true> = {
   advance: true,
   cancel: true,
   close: true,
-  facts: true,
+  info: true,
   generate: true,
   layout: true,
   memoryPlan: true,
@@ -236,7 +236,7 @@ const TRAINER: Record<keyof NativeTrainer, true> = {
   agree: true,
   cancel: true,
   exchange: true,
-  facts: true,
+  info: true,
   leave: true,
   plan: true,
   restore: true,
