@@ -40,15 +40,9 @@ export interface Binding {
   linearPaths(policy: NativePolicy): Promise<string[]>;
   losses(): { name: string; source: string }[];
   /** The numbers that losses read, as flags. */
-  hyperparameters(): {
-    name: string;
-    default: number;
-    helpValue: string;
-    summary: string;
-    min?: number;
-    above?: number;
-    max?: number;
-  }[];
+  hyperparameters(): ({ name: string; default: number; helpValue: string; summary: string } & {
+    [bound in 'min' | 'above' | 'max']?: number;
+  })[];
   /** The names of a decoder layer's linears, which an adapter may be put on. */
   linears(): string[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
