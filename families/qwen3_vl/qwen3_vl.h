@@ -40,9 +40,6 @@ class Qwen3VlVision : public QwenVision {
   void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                         const std::vector<Tensor>& kept, const Tensor& drows, std::span<const Tensor> grads,
                         Arena& scratch) const override;
-  size_t tower_bytes(int64_t num_features, DType dtype) const override;
-  size_t connect_bytes(int64_t num_features, DType dtype) const override;
-  size_t kept_bytes(int64_t num_features, DType dtype) const override;
 
  private:
   int64_t wide() const { return features_a_row() * config_.tower.hidden_size; }

@@ -20,7 +20,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("linearPaths", Napi::Function::New(env, linear_paths));
   exports.Set("losses", Napi::Function::New(env, list_losses));
   exports.Set("hyperparameters", Napi::Function::New(env, list_hyperparameters));
-  exports.Set("buildFacts", Napi::Function::New(env, build_facts));
+  exports.Set("buildInfo", Napi::Function::New(env, build_info));
   exports.Set("probeDevice", Napi::Function::New(env, probe_device));
   return exports;
 }

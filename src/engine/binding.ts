@@ -52,8 +52,8 @@ export interface Binding {
   /** The names of a decoder layer's linears, which an adapter may be put on. */
   linears(): string[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
-  mergeModel(policy: NativePolicy, dir: string, dtype: 'f32' | 'f16'): Promise<MergeResult>;
-  buildFacts(): NativeBuildFacts;
+  mergeModel(policy: NativePolicy, target: MergeTarget): Promise<MergeResult>;
+  buildInfo(): NativeBuildInfo;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
 }
@@ -64,6 +64,8 @@ export interface NativeEngineOptions {
   device: 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   quantize: Quantize;
+  /** A file to read the packed weights from, or to write them to; '': none. */
+  quantizeCache: string;
   /** 0: one per core. */
   threads: number;
   /** 0: the engine's default. */
@@ -74,7 +76,7 @@ export interface NativeEngineOptions {
 }
 
 export interface NativePolicy {
-  facts(): NativeFacts;
+  info(): NativeInfo;
   layout(shape: ImageShape): ImageLayout;
   memoryPlan(): string;
   generate(request: GenerateRequest): NativePending<Generated[]>;
@@ -93,7 +95,7 @@ export interface NativePending<T> {
   promise: Promise<T>;
 }
 
-export interface NativeFacts {
+export interface NativeInfo {
   modelType: string;
   hasVision: boolean;
   imageTokenId: number;
@@ -145,11 +147,21 @@ export interface NativeVolume {
   waitSeconds: number;
 }
 
+export interface MergeTarget {
+  dir: string;
+  dtype: 'f32' | 'f16';
+  /** What the base was packed as when the adapters were trained. */
+  trainedOn: Quantize;
+}
+
 export interface MergeResult {
   /** Linear layers that had an adapter. */
   numMerged: number;
   /** The files hold an untied head. */
   untied: boolean;
+  /** What packing as trainedOn changes of the merged linears' weights, as a share of their norm, and of the delta's. */
+  packingChange: number;
+  packingChangeOfDelta: number;
   /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
   relativeError: number;
 }
@@ -174,7 +186,7 @@ export interface NativeTrainer {
   exchange(text: string): Promise<string[]>;
   /** The orderly end of what ranks do together; nothing may follow. */
   leave(): Promise<void>;
-  facts(): {
+  info(): {
     numTrained: number;
     peakBytes: number;
     memoryPlan: string;
@@ -192,7 +204,7 @@ export interface NativeTrainer {
   cancel(): void;
 }
 
-export interface NativeBuildFacts {
+export interface NativeBuildInfo {
   backends: ('cpu' | 'cuda')[];
   matrixLibrary: string;
   cpuFeatures: string[];
@@ -210,7 +222,7 @@ const EXPORTS: Record<keyof Binding, true> = {
   Policy: true,
   Trainer: true,
   abortRanks: true,
-  buildFacts: true,
+  buildInfo: true,
   hyperparameters: true,
   lossNeeds: true,
   linearPaths: true,
@@ -225,7 +237,7 @@ const POLICY: Record<keyof NativePolicy, true> = {
   advance: true,
   cancel: true,
   close: true,
-  facts: true,
+  info: true,
   generate: true,
   layout: true,
   memoryPlan: true,
@@ -236,7 +248,7 @@ const TRAINER: Record<keyof NativeTrainer, true> = {
   agree: true,
   cancel: true,
   exchange: true,
-  facts: true,
+  info: true,
   leave: true,
   plan: true,
   restore: true,

@@ -134,7 +134,7 @@ export class Trainer implements TrainerEngine {
     this.#policy = policy;
     this.#options = options;
     this.#startConfig = startConfig;
-    const { numTrained, rank, numRanks, numFixed } = native.facts();
+    const { numTrained, rank, numRanks, numFixed } = native.info();
     this.numFixed = numFixed;
     this.numTrained = numTrained;
     this.rank = rank;
@@ -143,7 +143,7 @@ export class Trainer implements TrainerEngine {
 
   /** Whether the optimizer's state is split over the ranks, and what they have sent each other so far. */
   communication(): NativeVolume & { zero: boolean } {
-    const { zero, volume } = this.#native.facts();
+    const { zero, volume } = this.#native.info();
     return { zero, ...volume };
   }
 
@@ -160,7 +160,7 @@ export class Trainer implements TrainerEngine {
   }
 
   memoryPlan(): string {
-    return this.#native.facts().memoryPlan;
+    return this.#native.info().memoryPlan;
   }
 
   async plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan> {
@@ -212,7 +212,7 @@ export class Trainer implements TrainerEngine {
   meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number> {
     const { binding } = loadBinding(this.#policy.info.device);
     const native = rows.map(({ weight = 1, beta = 0, ...row }) => ({ ...row, weight, beta }));
-    const points = { kl: referencePoint, rewardMean: this.#native.facts().rewardMean };
+    const points = { kl: referencePoint, rewardMean: this.#native.info().rewardMean };
     return fromEngine(() => binding.meanLoss(this.#options.settings, native, points));
   }
 
@@ -228,7 +228,12 @@ export class Trainer implements TrainerEngine {
     }
     if (this.#options.settings.trainLanguageModel) {
       // The state holds the weights too; the whole checkpoint is written once, at the end.
-      if (!state) await mergeInto(this.#policy, this.#options.baseModel, dir, fullDtype(this.#policy));
+      if (!state)
+        await mergeInto(this.#policy, this.#options.baseModel, {
+          dir,
+          dtype: fullDtype(this.#policy),
+          trainedOn: 'none',
+        });
       else await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));
       return;
     }
@@ -243,13 +248,13 @@ export class Trainer implements TrainerEngine {
 
   peakBytes(): number {
     if (this.#policy.info.device === 'cpu') return process.resourceUsage().maxRSS * 1024;
-    return this.#native.facts().peakBytes;
+    return this.#native.info().peakBytes;
   }
 
   #adapterConfig(): Record<string, unknown> {
     const { baseModel, settings } = this.#options;
     const start = this.#startConfig;
-    const trainsProjector = this.#native.facts().trainsProjector;
+    const trainsProjector = this.#native.info().trainsProjector;
     const { modules } = this.#policy.info;
     const fresh = newAdapterConfig(settings, modules.text, this.#options.modules);
     return {

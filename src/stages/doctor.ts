@@ -54,15 +54,15 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
     return;
   }
   const { binding, path } = addon;
-  const facts = binding.buildFacts();
-  const { matrixLibrary, cpuFeatures } = facts;
+  const info = binding.buildInfo();
+  const { matrixLibrary, cpuFeatures } = info;
   yield {
     check: 'addon',
     ok: true,
-    detail: `${path} (${addonOrigin(path)}): ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
+    detail: `${path} (${addonOrigin(path)}): ${info.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
   };
   yield probe('cpu', binding);
-  yield facts.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
+  yield info.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
   yield mpi(binding, path);
 }
 

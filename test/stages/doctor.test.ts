@@ -56,7 +56,7 @@ test('doctor says what is planned beside the weights', { skip: withoutEngine }, 
   assert.equal(code, 0);
   const rows = stdout.trimEnd().split('\n');
   const { detail } = rows.map((line) => JSON.parse(line)).find(({ check }) => check === 'weights');
-  assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*KV slab: [1-9]\d* MiB for \d+ rows/);
+  assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*KV cache: [1-9]\d* MiB for \d+ rows/);
   assert.match(detail, /step arena: [1-9]\d* MiB for \d+ rows of f32/);
 });
 
