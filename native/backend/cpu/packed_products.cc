@@ -70,13 +70,15 @@ void packed_few(const Kernels& k, const PackedWeight& w, Rows<const float> x, in
   alignas(64) float tile[kPackedCols * kMaxDepth], sums[kMaxFewRows * kPackedCols];
   const ProductKernels& dense = k.product;
   const bool fits = fits_kernels(w);
+  const int64_t passes = (rows + dense.few_rows - 1) / dense.few_rows;
   for (int64_t c = 0; c < n.count; c += kPackedCols) {
     const Range block{n.first + c, std::min<int64_t>(kPackedCols, n.count - c)};
     for (int64_t first = 0; first == 0 || first < w.num_cols; first += dense.depth) {
       const Range depth{first, std::min(dense.depth, w.num_cols - first)};
       const auto each_part = [&](const auto& few) {
-        for (int64_t t = 0; t < rows; t += dense.few_rows) {
-          const int some = int(std::min<int64_t>(dense.few_rows, rows - t));
+        for (int64_t pass = 0; pass < passes; ++pass) {
+          const int64_t t = rows * pass / passes;
+          const int some = int(rows * (pass + 1) / passes - t);
           few(x.data + t * x.stride + first, some);
           put_sums(sums, some, block.count, {y.data + t * y.stride + block.first, y.stride}, first > 0);
         }
