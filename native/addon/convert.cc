@@ -171,6 +171,7 @@ EngineOptions engine_options(const Napi::Object& from) {
   const std::optional<Packing> parsed = parse_packing(packing);
   check(parsed && *parsed != Packing::fp4, "request", "quantize: expected none, nf4 or int8, got ", packing);
   options.packing = *parsed;
+  options.pack_cache = string_field(from, "quantizeCache");
   options.threads = int(number_field(from, "threads"));
   options.batch_tokens = int64_t(number_field(from, "batchTokens"));
   options.token_bytes = bytes_list(array_field(from, "tokenBytes"), "tokenBytes");

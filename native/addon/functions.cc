@@ -67,18 +67,25 @@ Napi::Value merge_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     PolicyObject* policy = PolicyObject::Unwrap(info[0].As<Napi::Object>());
-    const std::string dir = info[1].As<Napi::String>().Utf8Value();
-    const DType dtype = info[2].As<Napi::String>().Utf8Value() == "f16" ? DType::f16 : DType::f32;
+    const Napi::Object asked = info[1].As<Napi::Object>();
+    const std::string trained_on = string_field(asked, "trainedOn");
+    const std::optional<Packing> packing = parse_packing(trained_on);
+    check(packing && *packing != Packing::fp4, "request", "trainedOn: expected none, nf4 or int8, got ", trained_on);
+    const MergeTarget target = {.dir = string_field(asked, "dir"),
+                                .dtype = string_field(asked, "dtype") == "f16" ? DType::f16 : DType::f32,
+                                .trained_on = *packing};
     auto result = std::make_shared<MergeResult>();
     auto [promise, done] =
         policy->promises()->make<std::monostate>(env, [result](Napi::Env env, std::monostate&&) -> Napi::Value {
           Napi::Object to = Napi::Object::New(env);
           to.Set("numMerged", double(result->num_merged));
           to.Set("relativeError", result->relative_error);
+          to.Set("packingChange", result->packing_change);
+          to.Set("packingChangeOfDelta", result->packing_change_of_delta);
           to.Set("untied", result->untied);
           return to;
         });
-    policy->engine()->run([=](Context& ctx, Model& model) { *result = write_merged(ctx, model, dir, dtype); }, done);
+    policy->engine()->run([=](Context& ctx, Model& model) { *result = write_merged(ctx, model, target); }, done);
     return promise;
   });
 }

@@ -10,8 +10,8 @@ Napi::Value loss_needs(const Napi::CallbackInfo& info);
 // meanLoss(settings: {loss, lossOptions}, rows: LossRow[], points: {kl, rewardMean}): number, of sums that were
 // scored
 Napi::Value mean_loss(const Napi::CallbackInfo& info);
-// mergeModel(policy: Policy, dir: string, dtype: 'f32' | 'f16'): Promise<{numMerged, relativeError}>: weight files
-// with the adapters, or what a trainer over this policy has made of the weights, in them
+// mergeModel(policy: Policy, {dir, dtype: 'f32' | 'f16', trainedOn: Quantize}): Promise<{numMerged, relativeError,
+// ...}>: weight files with the adapters, or what a trainer over this policy has made of the weights, in them
 Napi::Value merge_model(const Napi::CallbackInfo& info);
 // abortRanks(exitCode: number): ends every rank of this run, whether or not it has joined the others yet; returns
 // only where it cannot

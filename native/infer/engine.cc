@@ -68,7 +68,7 @@ struct Engine::State {
         compute(options.dtype.value_or(options.device == Device::cuda ? DType::bf16 : DType::f32)),
         ctx(options.device, options.threads > 0 ? options.threads : physical_cores()),
         model(options.model_dir, options.device, compute, options.normalisation) {
-    model.pack_base(options.packing);
+    model.pack_base(options.packing, options.pack_cache, ctx.num_threads);
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
     const ModelConfig& c = model.config;
     if (options.batch_tokens <= 0) options.batch_tokens = options.device == Device::cuda ? 8192 : 1024;

@@ -33,6 +33,7 @@ struct EngineOptions {
   Device device = Device::cpu;
   std::optional<DType> dtype;       // compute dtype f32 or bf16; none: f32 on the CPU, bf16 on CUDA
   Packing packing = Packing::none;  // of the decoder's linears; none: as stored
+  std::string pack_cache;           // a file to read the packed weights from, or to write them to; "": none
   int threads = 0;                  // 0: one per physical core this process may use
   int64_t batch_tokens =
       0;  // packed rows of one forward; 0: 1024 on the CPU, 8192 on CUDA. A larger single tree still goes alone.

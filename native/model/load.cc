@@ -221,7 +221,7 @@ void Model::bind_packed(const TensorSpec& spec, const std::string& path, StoredI
         shape_text(spec.stored_shape), ", got a packed matrix");
   const PackedWeight weight = take_bitsandbytes(stored, path, spec.stored_shape);
   stored.erase(path);
-  stored_names_.push_back({name, shard, spec.slot, linear, weight.codes});
+  stored_names_.push_back({name, shard, spec.slot, linear, weight.codes, linear ? PackedWeight() : weight});
   if (!linear) return;
   linear->packed = weight;
   num_parameters_ += weight.numel();
@@ -294,13 +294,16 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   return t;
 }
 
-void Model::pack_base(Packing packing) {
+void Model::pack_base(Packing packing, const std::string& cache, int threads) {
   check(!prepared_, "internal", "pack_base after prepare");
   check(packing == Packing::none || packed_.empty(), "request", shards_.front().path(), ": ",
         packed_.empty() ? "" : packed_.front().name, " is packed already, as ",
         packed_.empty() ? "" : packing_name(packed_.front().linear->packed.packing),
         ": expected a full checkpoint to pack as ", packing_name(packing));
   packing_ = packing;
+  if (packing == Packing::none || cache.empty()) return;
+  pack_cache_ = std::make_unique<PackCache>(cache, packing, shard_paths(), threads);
+  notes_.push_back(pack_cache_->note());
 }
 
 // The linear that `placed` is the weight of, where it is to be packed.
@@ -312,13 +315,30 @@ Linear* Model::to_pack(const Placed& placed) {
   return nullptr;
 }
 
-void Model::place_packed(Context& ctx, Linear& linear, const Tensor& stored, const std::string& name) {
-  Buffer memory(Device::cpu, packed_bytes(packing_, stored.dim(0), stored.dim(1)));
-  linear.packed = pack_matrix(stored, packing_, memory.data(), ctx.num_threads, name);
+void Model::place_packed(Context& ctx, Linear& linear, const Placed& placed) {
+  const Tensor stored = *placed.slot;
+  const auto named = std::find_if(stored_names_.begin(), stored_names_.end(),
+                                  [&](const StoredName& s) { return s.place == placed.slot; });
+  // An adapter may have put another matrix in its place.
+  const bool cached = pack_cache_ && named->stored.data == stored.data;
   linear.weight = Tensor();
-  if (device_ != Device::cpu) return upload_packed(ctx, linear.packed);
-  owned_bytes_ += memory.bytes();
-  owned_.push_back(std::move(memory));
+  if (cached) linear.packed = pack_cache_->find(named->name, stored.dim(0), stored.dim(1));
+  if (linear.packed) {
+    if (device_ != Device::cpu) return upload_packed(ctx, linear.packed);
+    mapped_bytes_ += linear.packed.bytes();
+    return;
+  }
+  const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
+  owned_.emplace_back(Device::cpu, bytes, /*zero=*/cached);
+  linear.packed = pack_matrix(stored, packing_, owned_.back().data(), ctx.num_threads, named->name);
+  if (cached) pack_cache_->add(named->name, linear.packed, owned_.back());
+  if (placed.file) placed.file->drop(stored.data, stored.bytes());
+  if (device_ == Device::cpu) {
+    owned_bytes_ += bytes;
+    return;
+  }
+  upload_packed(ctx, linear.packed);
+  if (!pack_cache_) owned_.pop_back();  // else it is written first
 }
 
 void Model::upload_packed(Context& ctx, PackedWeight& w) {
@@ -366,10 +386,7 @@ void Model::prepare(Context& ctx) {
   for (const Placed& p : placed_) {
     const Tensor stored = *p.slot;
     if (Linear* linear = to_pack(p)) {
-      const auto named = std::find_if(stored_names_.begin(), stored_names_.end(),
-                                      [&](const StoredName& s) { return s.place == p.slot; });
-      place_packed(ctx, *linear, stored, named->name);
-      if (p.file) p.file->drop(stored.data, stored.bytes());
+      place_packed(ctx, *linear, p);
       continue;
     }
     const DType dtype = placed_dtype(p);
@@ -379,6 +396,10 @@ void Model::prepare(Context& ctx) {
     }
     *p.slot = place(ctx, stored, dtype);
     if (p.file) p.file->drop(stored.data, stored.bytes());
+  }
+  if (pack_cache_) {
+    pack_cache_->write();
+    if (device_ != Device::cpu) owned_.clear();
   }
   if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
   for_each_adapter_tensor([&](Tensor& t) {

@@ -14,6 +14,7 @@
 #include "model/image_layout.h"
 #include "model/model.h"
 #include "model/pack.h"
+#include "model/pack_cache.h"
 #include "model/safetensors.h"
 
 namespace vpref {
@@ -53,7 +54,8 @@ class Model {
   const std::list<LoadedAdapter>& adapters() const { return adapters_; }
   // Has prepare() pack the decoder's linears, as nf4 or int8; none: as stored. Before prepare(). Throws
   // Error{"request"} where the checkpoint's own are packed.
-  void pack_base(Packing packing);
+  // cache: a file that prepare() reads the packed weights from, or writes them to (PackCache); "": none.
+  void pack_base(Packing packing, const std::string& cache = "", int threads = 1);
   // What was taken otherwise than it stands there; for people.
   std::vector<std::string> notes() const;
   // Gives a tied head its own weight, equal to the embedding's, and a name of its own in the files.
@@ -74,6 +76,7 @@ class Model {
     const Tensor* place;   // null: not used by the engine, only carried
     const Linear* linear;  // the linear layer whose weight it is, for its adapters; else null
     Tensor stored;         // the file's own bytes
+    PackedWeight carried;  // of a matrix that is packed and not used by the engine
   };
   const std::vector<StoredName>& stored_names() const { return stored_names_; }
   std::vector<std::string> shard_paths() const;
@@ -89,6 +92,7 @@ class Model {
   DType compute() const { return compute_; }
   DType stored_dtype() const { return stored_; }
   int64_t num_parameters() const { return num_parameters_; }
+  Packing packing() const { return packing_; }           // pack_base
   size_t mapped_bytes() const { return mapped_bytes_; }  // read in place
   size_t owned_bytes() const { return owned_bytes_; }    // converted or uploaded
 
@@ -112,7 +116,7 @@ class Model {
   void bind_packed(const TensorSpec& spec, const std::string& path, StoredIndex& stored, size_t shard);
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
   Linear* to_pack(const Placed& placed);
-  void place_packed(Context& ctx, Linear& linear, const Tensor& stored, const std::string& name);
+  void place_packed(Context& ctx, Linear& linear, const Placed& placed);
   void upload_packed(Context& ctx, PackedWeight& weight);
   DType placed_dtype(const Placed& placed) const;
   template <class Body>
@@ -134,6 +138,7 @@ class Model {
   FamilyTensors tensors_;
   std::vector<Placed> placed_;
   Packing packing_ = Packing::none;
+  std::unique_ptr<PackCache> pack_cache_;
   std::vector<PackedPlace> packed_;
   std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;

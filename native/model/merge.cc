@@ -43,6 +43,39 @@ double add_adapters(Context& ctx, const Linear& linear, const Tensor& value, std
   return squares;
 }
 
+struct Squares {
+  double difference = 0, norm = 0;
+};
+
+// Of a stored matrix and what it packs to.
+Squares packing_squares(const Tensor& stored, Packing packing, int threads, const std::string& name) {
+  const int64_t rows = stored.dim(0), cols = stored.dim(1);
+  Context host(Device::cpu, threads);
+  const Buffer memory(Device::cpu, packed_bytes(packing, rows, cols)),
+      values(Device::cpu, size_t(rows * cols) * sizeof(float));
+  const PackedWeight w = pack_matrix(stored, packing, memory.data(), threads, name);
+  const Tensor full(values.data(), DType::f32, {rows, cols});
+  convert(host, stored, full);
+  std::vector<float> row(static_cast<size_t>(cols));
+  Squares s;
+  for (int64_t r = 0; r < rows; ++r) {
+    unpack_row(w, r, 0, cols, row.data());
+    const float* from = full.as<float>() + r * cols;
+    for (int64_t c = 0; c < cols; ++c) {
+      s.difference += std::pow(double(row[size_t(c)]) - double(from[c]), 2);
+      s.norm += double(from[c]) * double(from[c]);
+    }
+  }
+  return s;
+}
+
+bool in_decoder(const Model& model, const Linear* linear) {
+  for (const DecoderLayer& layer : model.weights.layers)
+    for (const Linear& own : layer.linears)
+      if (&own == linear) return true;
+  return false;
+}
+
 double squared_distance(Context& ctx, const Tensor& a, const Tensor& b) {
   std::vector<float> x(size_t(a.numel())), y(x.size());
   copy_to_host(ctx, x.data(), a.data, a.bytes());
@@ -64,7 +97,8 @@ void check_f16(const std::string& name, const std::vector<float>& values) {
 
 }  // namespace
 
-MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DType dtype) {
+MergeResult write_merged(Context& ctx, Model& model, const MergeTarget& target) {
+  const DType dtype = target.dtype;
   check(dtype == DType::f32 || dtype == DType::f16, "dtype", "merged checkpoint: expected f32 or f16, got ",
         dtype_name(dtype));
   model.prepare(ctx);
@@ -72,6 +106,7 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
   MergeResult result;
   result.untied = !model.config.text.tie_word_embeddings;
   double delta_squares = 0, error_squares = 0;
+  Squares packing;
   const std::vector<std::string> paths = model.shard_paths();
   for (size_t shard = 0; shard < paths.size(); ++shard) {
     std::vector<Buffer> outputs;
@@ -81,13 +116,13 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
       const bool merges = s.linear && !s.linear->adapters.empty();
       std::vector<Buffer> owned;
       Tensor value;  // f32
-      const PackedWeight* packed = s.linear && s.linear->packed ? &s.linear->packed : nullptr;
-      check(packed || is_float(s.stored.dtype), "checkpoint", s.name,
-            ": expected a weight that is not packed, in a layer that the engine does not read");
+      const PackedWeight* packed = s.linear && s.linear->packed ? &s.linear->packed : s.carried ? &s.carried : nullptr;
       if (packed) {
-        owned.emplace_back(ctx.device, aligned(size_t(packed->numel()) * sizeof(float)));
+        const bool used = packed != &s.carried;
+        owned.emplace_back(used ? ctx.device : Device::cpu, aligned(size_t(packed->numel()) * sizeof(float)));
         value = Tensor(owned.back().data(), DType::f32, {packed->num_rows, packed->num_cols});
-        unpack_tile(ctx, *packed, 0, 0, value);
+        Context host(Device::cpu, ctx.num_threads);
+        unpack_tile(used ? ctx : host, *packed, 0, 0, value);
       } else if (s.place) {
         value = converted(ctx, *s.place, DType::f32, owned);
       } else {
@@ -99,6 +134,11 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
       if (merges) {
         delta_squares += add_adapters(ctx, *s.linear, value, owned);
         ++result.num_merged;
+        if (target.trained_on != Packing::none && in_decoder(model, s.linear)) {
+          const Squares own = packing_squares(s.stored, target.trained_on, ctx.num_threads, s.name);
+          packing.difference += own.difference;
+          packing.norm += own.norm;
+        }
       }
       std::vector<float> host(size_t(value.numel()));
       if (s.place) {
@@ -127,8 +167,10 @@ MergeResult write_merged(Context& ctx, Model& model, const std::string& dir, DTy
       }
       named.emplace_back(s.name, out);
     }
-    write_safetensors(dir + "/" + paths[shard].substr(paths[shard].rfind('/') + 1), named, {{"format", "pt"}});
+    write_safetensors(target.dir + "/" + paths[shard].substr(paths[shard].rfind('/') + 1), named, {{"format", "pt"}});
   }
+  if (packing.norm > 0) result.packing_change = std::sqrt(packing.difference / packing.norm);
+  if (delta_squares > 0) result.packing_change_of_delta = std::sqrt(packing.difference / delta_squares);
   result.relative_error = delta_squares > 0 ? std::sqrt(error_squares / delta_squares) : 0;
   return result;
 }

@@ -11,6 +11,9 @@
 
 namespace vpref {
 
+// In the metadata of an adapter's file: what the linears that it was trained on were packed as at load.
+constexpr const char* kTrainedOn = "vpref.trained_on";
+
 // A stored [N, K] matrix, packed into `memory` (packed_bytes of it) by `threads` threads, which read it from its file
 // as they go. Throws Error{"checkpoint"} naming `where` for a value that is not finite.
 PackedWeight pack_matrix(const Tensor& stored, Packing packing, void* memory, int threads, const std::string& where);

@@ -184,7 +184,9 @@ void TrainSession::save_adapter(const std::string& file) {
     host.add(ctx_, kPeftPrefix + p.name, natural_shape(p, store.master(int(i))));
   }
   for (const auto& [name, key] : fixed_) host.named.emplace_back(kPeftPrefix + name, start_file_->view(key));
-  write_safetensors(file, host.named, {{"format", "pt"}});
+  Metadata metadata = {{"format", "pt"}};
+  if (model_.packing() != Packing::none) metadata.emplace_back(kTrainedOn, packing_name(model_.packing()));
+  write_safetensors(file, host.named, metadata);
 }
 
 void TrainSession::save_state(const std::string& file) {

@@ -44,6 +44,7 @@ export const annotateFlags = {
     summary: "reward: directory with the served model's tokenizer and chat template, for SGLang",
   }),
   quantize: modelFlags.quantize,
+  'quantize-cache': modelFlags['quantize-cache'],
   temperature: numberFlag({
     min: 0,
     helpValue: 'T',
@@ -127,8 +128,9 @@ export function annotateFigures(
 export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   const { flags, stop } = run;
   checkRewardFlags(run);
-  if (run.given.has('quantize') && !computesHere(flags.judge))
-    throw new UsageError('--quantize: expected --judge local:DIR');
+  for (const name of ['quantize', 'quantize-cache'])
+    if (run.given.has(name) && !computesHere(flags.judge))
+      throw new UsageError(`--${name}: expected --judge local:DIR`);
   return {
     judge: flags.judge,
     guide: run.given.has('guide') ? flags.guide : (ownGuide(flags.judge) ?? flags.guide),
@@ -184,6 +186,6 @@ function callsAtATime({ flags, given }: RunContext<AnnotateFlags, unknown>): num
 /** Loads the engine only for a judge that runs on it. */
 async function openJudgeModel(run: RunContext<AnnotateFlags, unknown>, model: string) {
   const { MODEL_DEFAULTS, openModelOf } = await import('./model-flags.ts');
-  const { quantize, threads } = run.flags;
-  return openModelOf(run, { ...MODEL_DEFAULTS, model, quantize, threads });
+  const { quantize, 'quantize-cache': cache, threads } = run.flags;
+  return openModelOf(run, { ...MODEL_DEFAULTS, model, quantize, 'quantize-cache': cache, threads });
 }

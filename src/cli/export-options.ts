@@ -2,6 +2,8 @@
 // The flags of export, and their use by each format.
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { Flags, type Interfaces } from '@oclif/core';
+import type { MergeResult } from '../engine/binding.ts';
+import type { Quantize } from '../engine/requests.ts';
 import { UsageError } from '../records/error.ts';
 import { datasetInfo } from '../stages/export/dataset-info.ts';
 import { imagePaths } from '../stages/export/image-path.ts';
@@ -10,7 +12,7 @@ import { recordFlags } from './flags.ts';
 import type { RunContext } from './run-context.ts';
 
 /** Flags that export merge has; all others are about records. */
-const MERGE_FLAGS = ['output', 'progress', 'quiet', 'model', 'adapter', 'dtype'];
+const MERGE_FLAGS = ['output', 'progress', 'quiet', 'model', 'adapter', 'dtype', 'onto'];
 
 export const exportFlags = {
   ...recordFlags,
@@ -28,6 +30,10 @@ export const exportFlags = {
   dtype: Flags.option({ options: ['f16', 'f32'] as const })({
     default: 'f16',
     summary: 'merge: data type of the weights written; bf16 is not offered, it would lose most of a small delta',
+  }),
+  onto: Flags.option({ options: ['full', 'quantised'] as const })({
+    default: 'full',
+    summary: 'merge, of an adapter trained with --quantize: the base as stored, or what its packed weights stand for',
   }),
   'image-root': Flags.string({
     helpValue: 'DIR',
@@ -54,7 +60,7 @@ export type ExportRun = RunContext<Interfaces.InferredFlags<typeof exportFlags>,
 export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   const { args, flags } = run;
   if (args.format === 'merge') return merge(run);
-  for (const name of ['model', 'adapter', 'dtype'])
+  for (const name of ['model', 'adapter', 'dtype', 'onto'])
     if (run.given.has(name)) throw new UsageError(`--${name}: expected export merge, got format ${args.format}`);
   if (args.format === 'parquet') return parquet(run);
   run.noteUnused({ seed: 'nothing is random here', threads: 'rows are written by one thread' });
@@ -80,7 +86,7 @@ export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
 
 /** Writes a whole checkpoint with the adapters merged into it; no rows come out. */
 async function* merge(run: ExportRun): AsyncGenerator<object> {
-  const { model, adapter, dtype, output: dir } = run.flags;
+  const { model, adapter, dtype, onto, output: dir } = run.flags;
   for (const name of run.given)
     if (!MERGE_FLAGS.includes(name)) throw new UsageError(`--${name}: expected a format of records, got export merge`);
   if (model === undefined) throw new UsageError('--model: expected the directory of the base model, got nothing');
@@ -88,31 +94,52 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   if (dir === undefined) throw new UsageError('-o: expected a directory for the merged checkpoint, got nothing');
   await run.holdFolder(dir, { isNew: true });
   if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a new directory, got an existing one`);
-  const [{ loadPolicy }, { mergeInto }, { checkFolders }] = await Promise.all([
+  const [{ loadPolicy }, { mergeInto, trainedOn }, { checkFolders }] = await Promise.all([
     import('../engine/policy.ts'),
     import('../engine/merge.ts'),
     import('../model/load.ts'),
   ]);
   await checkFolders(model, adapter);
+  const form = oneForm(adapter, await Promise.all(adapter.map(trainedOn)));
+  if (onto === 'quantised' && form === 'none')
+    throw new UsageError(`--onto quantised: expected an adapter trained with --quantize, got ${adapter.join(', ')}`);
   const { ensureEngine } = await import('./engine.ts');
   await ensureEngine(run, { device: 'cpu', model });
-  const policy = await loadPolicy({ model, adapters: adapter, device: 'cpu', dtype: 'f32', tokenBytes: [] });
+  const quantize = onto === 'quantised' ? form : 'none';
+  const policy = await loadPolicy({ model, adapters: adapter, device: 'cpu', dtype: 'f32', quantize, tokenBytes: [] });
   for (const note of policy.info.notes) run.note(note);
   const partial = `${dir}.partial`;
   rmSync(partial, { recursive: true, force: true });
-  const { numMerged, relativeError, unpacked } = await mergeInto(policy, model, partial, dtype).catch(
-    (cause: unknown) => {
-      rmSync(partial, { recursive: true, force: true });
-      throw cause;
-    },
-  );
+  const merged = await mergeInto(policy, model, { dir: partial, dtype, trainedOn: form }).catch((cause: unknown) => {
+    rmSync(partial, { recursive: true, force: true });
+    throw cause;
+  });
+  const { numMerged, relativeError, unpacked } = merged;
   await policy.close();
   renameSync(partial, dir);
   const lost =
     dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
-  const onto = unpacked ? `; the packed weights of ${model} are written as what they stand for` : '';
-  run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost}${onto})`);
+  const written = unpacked ? `; the packed weights of ${model} are written as what they stand for` : '';
+  run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost}${written})`);
+  if (form !== 'none') run.note(mergedOnto(form, onto, merged));
   yield* [];
+}
+
+/** Adapters add up; their deltas mean one base. Throws UsageError. */
+function oneForm(adapters: readonly string[], forms: readonly Quantize[]): Quantize {
+  const packed = forms.filter((form) => form !== 'none');
+  if (new Set(packed).size > 1)
+    throw new UsageError(
+      `--adapter: expected adapters of one --quantize, got ${adapters.map((dir, i) => `${dir} (${forms[i]})`).join(', ')}`,
+    );
+  return packed[0] ?? 'none';
+}
+
+function mergedOnto(form: Quantize, onto: 'full' | 'quantised', { packingChange, packingChangeOfDelta }: MergeResult) {
+  const change = `${(100 * packingChange).toPrecision(2)} % of the norm of the weights, ${packingChangeOfDelta.toPrecision(2)} times that of the delta`;
+  return onto === 'full'
+    ? `merged into the full base, which differs from the ${form} base that the adapter was trained on by ${change}; --onto quantised merges into that one`
+    : `merged into the ${form} base that the adapter was trained on, unpacked, which differs from the full base by ${change}`;
 }
 
 /** Flags of other formats. */

@@ -102,6 +102,10 @@ export const modelFlags = {
     default: 'none',
     summary: "store the language model's linear layers in 8 or 4 bits",
   }),
+  'quantize-cache': Flags.string({
+    helpValue: 'DIR',
+    summary: 'keep the packed weights in DIR; the next start maps them',
+  }),
   'batch-tokens': integerFlag({ min: 1, helpValue: 'N', summary: 'maximum tokens per batch, image tokens included' }),
   template: Flags.string({
     default: 'auto',

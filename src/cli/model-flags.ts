@@ -26,6 +26,7 @@ export interface ModelFlagValues extends ImageFlagValues {
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   quantize: Quantize;
+  'quantize-cache'?: string | undefined;
   'batch-tokens'?: number | undefined;
   template: string;
   'template-arg'?: string[] | undefined;
@@ -47,6 +48,8 @@ const LIVE_INPUT_PATIENCE_MS = 100;
 
 /** Opens the model and closes it at the end of the run; --verbose prints the memory plan before and the use after. */
 export async function openModelOf(run: RunContext<unknown, unknown>, flags: ModelFlagValues): Promise<OpenModel> {
+  if (run.given.has('quantize-cache') && flags.quantize === 'none')
+    throw new UsageError('--quantize-cache: expected --quantize nf4 or int8 beside it, got none');
   await ensureEngine(run, flags);
   const { template } = flags;
   const special = new SpecialTexts();
@@ -57,6 +60,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     device: flags.device,
     dtype: flags.dtype,
     quantize: flags.quantize,
+    quantizeCache: flags['quantize-cache'],
     threads: flags.threads,
     batchTokens: flags['batch-tokens'],
     // A record's own template and mode always win; a flag that contradicts them is an error.

@@ -135,6 +135,7 @@ const ENGINE_FLAGS = [
   'device',
   'dtype',
   'quantize',
+  'quantize-cache',
   'batch-tokens',
   'template',
   'template-arg',

@@ -52,7 +52,7 @@ export interface Binding {
   /** The names of a decoder layer's linears, which an adapter may be put on. */
   linears(): string[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
-  mergeModel(policy: NativePolicy, dir: string, dtype: 'f32' | 'f16'): Promise<MergeResult>;
+  mergeModel(policy: NativePolicy, target: MergeTarget): Promise<MergeResult>;
   buildInfo(): NativeBuildInfo;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
@@ -64,6 +64,8 @@ export interface NativeEngineOptions {
   device: 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   quantize: Quantize;
+  /** A file to read the packed weights from, or to write them to; '': none. */
+  quantizeCache: string;
   /** 0: one per core. */
   threads: number;
   /** 0: the engine's default. */
@@ -145,11 +147,21 @@ export interface NativeVolume {
   waitSeconds: number;
 }
 
+export interface MergeTarget {
+  dir: string;
+  dtype: 'f32' | 'f16';
+  /** What the base was packed as when the adapters were trained. */
+  trainedOn: Quantize;
+}
+
 export interface MergeResult {
   /** Linear layers that had an adapter. */
   numMerged: number;
   /** The files hold an untied head. */
   untied: boolean;
+  /** What packing as trainedOn changes of the merged linears' weights, as a share of their norm, and of the delta's. */
+  packingChange: number;
+  packingChangeOfDelta: number;
   /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
   relativeError: number;
 }

@@ -2,13 +2,15 @@
 // Writes a complete checkpoint directory from a loaded model: weight files with everything merged, a matching configuration and index,\n// and the other files unchanged.
 import { copyFile, mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { RunError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { readJsonObject } from '../text/json-file.ts';
-import { loadBinding, type MergeResult } from './binding.ts';
+import { loadBinding, type MergeResult, type MergeTarget } from './binding.ts';
 import { weightFiles } from './checkpoint-files.ts';
 import { fromEngine } from './engine-error.ts';
 import type { Policy } from './policy.ts';
-import { readHeader } from './safetensors.ts';
+import type { Quantize } from './requests.ts';
+import { readHeader, readMetadata } from './safetensors.ts';
 
 /** Files of a checkpoint that hold weights, name them, or belong to an adapter: rewritten or left out. */
 const NOT_COPIED =
@@ -21,21 +23,33 @@ const NOT_COPIED =
 export async function mergeInto(
   policy: Policy,
   baseModel: string,
-  dir: string,
-  dtype: 'f32' | 'f16',
+  target: MergeTarget,
 ): Promise<MergeResult & { unpacked: boolean }> {
+  const { dir, dtype } = target;
   await mkdir(dir, { recursive: true });
   for (const name of await readdir(baseModel)) {
     if (NOT_COPIED.test(name) || !(await stat(join(baseModel, name))).isFile()) continue;
     await copyFile(join(baseModel, name), join(dir, name));
   }
   const { binding } = loadBinding(policy.info.device);
-  const result = await fromEngine(() => binding.mergeModel(policy.native, dir, dtype));
+  const result = await fromEngine(() => binding.mergeModel(policy.native, target));
   const config = (await readJsonObject(join(baseModel, 'config.json'), 'checkpoint')) ?? {};
   await writeJson(join(dir, 'config.json'), mergedConfig(config, dtype, result.untied));
   await writeIndex(baseModel, dir);
   return { ...result, unpacked: 'quantization_config' in config };
 }
+
+/** What an adapter's base was packed as when it was trained; `none`: as stored, or not said. */
+export async function trainedOn(adapter: string): Promise<Quantize> {
+  const [file = ''] = await weightFiles(adapter, 'adapter_model.safetensors');
+  const said = (await readMetadata(file))[TRAINED_ON];
+  if (said === undefined) return 'none';
+  if (said !== 'nf4' && said !== 'int8')
+    throw new RunError('checkpoint', `${file}: ${TRAINED_ON}: expected nf4 or int8, got ${JSON.stringify(said)}`);
+  return said;
+}
+
+const TRAINED_ON = 'vpref.trained_on';
 
 const DTYPE_KEYS = ['dtype', 'torch_dtype'];
 

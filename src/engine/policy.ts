@@ -22,6 +22,8 @@ export interface PolicyOptions {
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   quantize?: Quantize;
+  /** A file to read the packed weights from, or to write them to. */
+  quantizeCache?: string;
   threads?: number;
   batchTokens?: number;
   /** Bytes of every token id; needed for stop strings. */
@@ -40,6 +42,7 @@ export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
       device,
       dtype: options.dtype,
       quantize: options.quantize ?? 'none',
+      quantizeCache: options.quantizeCache ?? '',
       threads: options.threads ?? 0,
       batchTokens: options.batchTokens ?? 0,
       tokenBytes: options.tokenBytes,

@@ -2,6 +2,7 @@
 // The headers of safetensors files, and whether their values are numbers. The engine checks everything else of them.
 import { type FileHandle, open } from 'node:fs/promises';
 import { RunError } from '../records/error.ts';
+import { isObject } from '../records/field.ts';
 
 // The limit of the format itself.
 const MAX_HEADER_BYTES = 100_000_000;
@@ -18,7 +19,7 @@ export async function readHeader(
   handle: FileHandle,
   file: string,
   size: number,
-): Promise<{ dataBegin: number; tensors: Record<string, HeaderEntry> }> {
+): Promise<{ dataBegin: number; tensors: Record<string, HeaderEntry>; metadata: Record<string, unknown> }> {
   const fail = (got: string): never => {
     throw new RunError('checkpoint', `${file}: expected a safetensors file, got ${got}`);
   };
@@ -41,7 +42,18 @@ export async function readHeader(
         offsets: entry?.data_offsets ?? null,
       };
   }
-  return { dataBegin: 8 + length, tensors };
+  const { __metadata__: metadata } = header as { __metadata__?: unknown };
+  return { dataBegin: 8 + length, tensors, metadata: isObject(metadata) ? metadata : {} };
+}
+
+/** What its writer says of a safetensors file. Throws RunError{"checkpoint"}. */
+export async function readMetadata(file: string): Promise<Record<string, unknown>> {
+  const handle = await open(file);
+  try {
+    return (await readHeader(handle, file, (await handle.stat()).size)).metadata;
+  } finally {
+    await handle.close();
+  }
 }
 
 /** At most `length` bytes from `position`. */

@@ -228,7 +228,12 @@ export class Trainer implements TrainerEngine {
     }
     if (this.#options.settings.trainLanguageModel) {
       // The state holds the weights too; the whole checkpoint is written once, at the end.
-      if (!state) await mergeInto(this.#policy, this.#options.baseModel, dir, fullDtype(this.#policy));
+      if (!state)
+        await mergeInto(this.#policy, this.#options.baseModel, {
+          dir,
+          dtype: fullDtype(this.#policy),
+          trainedOn: 'none',
+        });
       else await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));
       return;
     }

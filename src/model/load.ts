@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opens a model directory for the model stages: engine, tokenizer, chat templates, pixel workers, fingerprints.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Family, ImagePlan, VisionFamily } from '../../families/family.ts';
 import { checkAdapterFolder, checkModelFolder } from '../engine/checkpoint-files.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
@@ -31,6 +33,8 @@ export interface ModelOptions {
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   quantize?: Quantize;
+  /** A folder that packed weights are kept in. */
+  quantizeCache?: string | undefined;
   threads?: number | undefined;
   batchTokens?: number | undefined;
   template: Choice<string>;
@@ -66,6 +70,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     device,
     dtype,
     quantize,
+    ...(await packedFile(options, fingerprint.model)),
     ...(threads !== undefined && { threads }),
     ...(batchTokens !== undefined && { batchTokens }),
     tokenBytes: tokenizer.tokenBytes(),
@@ -165,6 +170,20 @@ export function imageMarks({ imageMark, imagesOnOwnLine }: VisionFamily): ImageM
 async function adapterFingerprints(adapters: string[]): Promise<string | string[] | null> {
   const all = await Promise.all(adapters.map(fingerprintAdapter));
   return all.length === 0 ? null : all.length === 1 ? all[0]! : all;
+}
+
+/** Where --quantize-cache keeps the packed weights of this checkpoint in this form. */
+async function packedFile(
+  { quantize = 'none', quantizeCache }: ModelOptions,
+  fingerprint: string,
+): Promise<{ quantizeCache?: string }> {
+  if (quantizeCache === undefined || quantize === 'none') return {};
+  try {
+    await mkdir(quantizeCache, { recursive: true });
+  } catch (cause) {
+    throw new RunError('io', `--quantize-cache ${quantizeCache}: ${(cause as Error).message}`, { cause });
+  }
+  return { quantizeCache: join(quantizeCache, `${fingerprint.replace('sha256:', '')}.${quantize}.safetensors`) };
 }
 
 // An image token that the tokenizer does not know would leave every image unseen.

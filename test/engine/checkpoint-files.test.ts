@@ -84,7 +84,7 @@ for (const one of golden.adapters) {
     assertNear(await logps(model, [adapter]), one.logps);
     const policy = await load(model, [adapter]);
     const merged = newFolder();
-    await mergeInto(policy, model, merged, 'f32');
+    await mergeInto(policy, model, { dir: merged, dtype: 'f32', trainedOn: 'none' });
     await policy.close();
     assertNear(await logps(merged), one.logps);
   });
@@ -201,7 +201,7 @@ test('merging writes the dtype, sizes and a head of its own into config and inde
   ] as const) {
     const policy = await load(model, [makeAdapter(head)]);
     const out = newFolder();
-    const { untied } = await mergeInto(policy, model, out, dtype);
+    const { untied } = await mergeInto(policy, model, { dir: out, dtype, trainedOn: 'none' });
     await policy.close();
     assert.ok(untied);
     const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
@@ -222,7 +222,7 @@ test('a value that f16 cannot hold is an error naming the tensor', { skip: witho
   const adapter = makeAdapter({ config: { ...PLAIN.config, lora_alpha: 1e9 }, tensors });
   const policy = await load('fixtures/tiny-mha', [adapter]);
   await assert.rejects(
-    mergeInto(policy, 'fixtures/tiny-mha', newFolder(), 'f16'),
+    mergeInto(policy, 'fixtures/tiny-mha', { dir: newFolder(), dtype: 'f16', trainedOn: 'none' }),
     /layers\.0\.self_attn\.q_proj\.weight: expected values that f16 can hold.*--dtype f32/,
   );
   await policy.close();

@@ -18,7 +18,7 @@ test('without an adapter the weights come back as they were', {
 }, async () => {
   const policy = await loadPolicy({ model, adapters: [], device: 'cpu', dtype: 'f32', tokenBytes: [] });
   const out = join(folder, 'copy');
-  const { numMerged, relativeError } = await mergeInto(policy, model, out, 'f16');
+  const { numMerged, relativeError } = await mergeInto(policy, model, { dir: out, dtype: 'f16', trainedOn: 'none' });
   await policy.close();
   assert.equal(numMerged, 0);
   assert.equal(relativeError, 0);

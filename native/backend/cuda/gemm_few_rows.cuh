@@ -44,12 +44,6 @@ struct FewRowsProduct {
   float alpha, beta;
 };
 
-__device__ inline float load_as(DType type, const void* p, int64_t i) {
-  if (type == DType::f32) return static_cast<const float*>(p)[i];
-  if (type == DType::bf16) return load_f32(static_cast<const __nv_bfloat16*>(p) + i);
-  return load_f32(static_cast<const __half*>(p) + i);
-}
-
 // Tiles: of 8 rows of x each, 1 or 2.
 template <int Tiles, int Columns, class Y>
 __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few_rows_kernel(FewRowsProduct<Y> p) {

@@ -18,6 +18,11 @@ __device__ inline float load_f32(const __half* p) { return __half2float(*p); }
 __device__ inline void store_f32(float* p, float v) { *p = v; }
 __device__ inline void store_f32(__nv_bfloat16* p, float v) { *p = __float2bfloat16_rn(v); }
 __device__ inline void store_f32(__half* p, float v) { *p = __float2half_rn(v); }
+__device__ inline float load_as(DType type, const void* p, int64_t i) {
+  if (type == DType::f32) return static_cast<const float*>(p)[i];
+  if (type == DType::bf16) return load_f32(static_cast<const __nv_bfloat16*>(p) + i);
+  return load_f32(static_cast<const __half*>(p) + i);
+}
 
 // body(T*) with T the element type of `dtype`, f32 or bf16 as activations are. Throws dtype for another.
 template <class Body>

@@ -25,9 +25,10 @@ struct Setting {
   std::string model;
   DType dtype;
   int adapters;  // 0: none, 1: one a linear, 2: of several ranks here and there, some of them off
+  Packing packing = Packing::none;
 };
 std::ostream& operator<<(std::ostream& out, const Setting& s) {
-  return out << s.model << " " << dtype_name(s.dtype) << " " << s.adapters;
+  return out << s.model << " " << dtype_name(s.dtype) << " " << s.adapters << " " << packing_name(s.packing);
 }
 
 // A model whose adapters hold zeros: bytes do not depend on values.
@@ -38,6 +39,7 @@ struct Adapted {
   std::vector<Buffer> memory;
   explicit Adapted(const Setting& s)
       : ctx(s.device, 1), model(golden::fixture(s.model), s.device, s.dtype), dir(golden::fixture(s.model)) {
+    model.pack_base(s.packing);
     model.prepare(ctx);
     int64_t n = 0;
     for (DecoderLayer& layer : model.weights.layers) {
@@ -58,7 +60,7 @@ struct Adapted {
       memory.emplace_back(ctx.device, size_t(rows * cols) * dtype_size(model.compute()), /*zero=*/true);
       return Tensor(memory.back().data(), model.compute(), {rows, cols});
     };
-    l.adapters.push_back({zeros(rank, l.weight.dim(1)), zeros(l.weight.dim(0), rank), 1.0f, enabled});
+    l.adapters.push_back({zeros(rank, l.inputs()), zeros(l.outputs(), rank), 1.0f, enabled});
   }
 };
 
@@ -319,6 +321,7 @@ TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
         Trained{"LoRA and projector", 3, true, false, false}, Trained{"projector", 0, true, false, false},
         Trained{"all weights", 0, false, true, false}, Trained{"normed heads", 4, false, false, true}}) {
     if (t.projector && !vision) continue;
+    if (t.language_model && s.packing != Packing::none) continue;  // refused
     for (const int level : {0, 1, 2, 3}) {
       TrainerOptions o;
       o.trainable.lora_r = t.rank;
@@ -407,18 +410,25 @@ std::vector<Setting> settings() {
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const int adapters : {0, 1, 2}) all.push_back({Device::cpu, model, dtype, adapters});
   }
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const Packing packing : {Packing::nf4, Packing::int8})
+      all.push_back({Device::cpu, "tiny-gqa", dtype, 2, packing});
+  }
 #ifdef VPREF_CUDA
   for (const char* model : {"tiny-gqa", "tiny-text"}) {
     for (const DType dtype : {DType::f32, DType::bf16})
       all.push_back({Device::cuda, model, dtype, dtype == DType::f32 ? 0 : 2});
   }
+  all.push_back({Device::cuda, "tiny-gqa", DType::f32, 2, Packing::int8});
+  all.push_back({Device::cuda, "tiny-gqa", DType::bf16, 2, Packing::nf4});
 #endif
   return all;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PlannedIsUsed, testing::ValuesIn(settings()), [](const auto& info) {
   const Setting& s = info.param;
-  return cat(s.device == Device::cpu ? "cpu_" : "cuda_", s.model.substr(5), "_", dtype_name(s.dtype), "_", s.adapters);
+  return cat(s.device == Device::cpu ? "cpu_" : "cuda_", s.model.substr(5), "_", dtype_name(s.dtype), "_", s.adapters,
+             s.packing == Packing::none ? "" : cat("_", packing_name(s.packing)));
 });
 
 }  // namespace

@@ -3,7 +3,7 @@
 // adapters, training, state on disk. Built against the GPU in a CUDA build. In a CPU build against the fiber executor,
 // whose device memory the host cannot read and whose queue runs late: an engine that follows a device pointer dies, one
 // that reads or changes data too early gets wrong numbers.
-// Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu
+// Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu native/backend/cuda/packed_linear.cu
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -185,7 +185,8 @@ TEST_P(DeviceEngine, GreedyIdsEqualTheGoldens) {
   EXPECT_GT(compared, 5 * int64_t(got.size()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, DeviceEngine, testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text"),
+INSTANTIATE_TEST_SUITE_P(Models, DeviceEngine,
+                         testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text", "tiny-nf4", "tiny-fp4"),
                          [](const auto& info) { return std::string(info.param).substr(5); });
 
 // The draws are keyed, so both devices draw the same ids, in one batch and alone.
@@ -235,6 +236,28 @@ TEST_F(DeviceRequests, StackedAdaptersEqualPeft) {
   const auto got = golden::score(engine, {cases.score_request(0)});
   expect_close(got[0].segments.at(0).per_token_logps, golden::floats(logps, 0, cases.response(0).size()), kF32,
                "adapters");
+}
+
+// Packed at load: scored, and decoded in steps that are recorded and replayed.
+TEST_F(DeviceRequests, PackedBasesEqualTheCpus) {
+  const Cases cases("tiny-text");
+  std::vector<GenerateRequest> requests;
+  for (int64_t i = 0; i < 2; ++i) requests.push_back(cases.generate_request(i, 6));
+  for (const Packing packing : {Packing::nf4, Packing::int8}) {
+    EngineOptions on_cpu = golden::options("tiny-text"), on_cuda = options("tiny-text");
+    on_cpu.packing = on_cuda.packing = packing;
+    Engine cpu(on_cpu), cuda(on_cuda);
+    const auto expected = golden::generate(cpu, requests), got = golden::generate(cuda, requests);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const GeneratedBranch &e = expected[i].branches.at(0), &g = got[i].branches.at(0);
+      EXPECT_EQ(g.token_ids, e.token_ids) << packing_name(packing);
+      expect_close(g.per_token_logps, e.per_token_logps, kF32, cat(packing_name(packing), ", prompt ", i));
+    }
+    const auto scored = golden::score(cpu, {cases.score_request(0)}),
+               there = golden::score(cuda, {cases.score_request(0)});
+    expect_close(there[0].segments.at(0).per_token_logps, scored[0].segments.at(0).per_token_logps, kF32,
+                 cat(packing_name(packing), ", scored"));
+  }
 }
 
 // --- recorded steps
@@ -448,10 +471,16 @@ struct Training {
   Context ctx;
   Model model;
   TrainSession session;
-  Training(Device device, DType dtype, TrainerOptions o)
+  Training(Device device, DType dtype, TrainerOptions o, Packing packing = Packing::none)
       : ctx(device, 1),
         model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", device, dtype, kClipNormalisation),
-        session(ctx, model, std::move(o), kGolden + "/adapter") {}
+        session(ctx, packed(packing), std::move(o), kGolden + "/adapter") {}
+
+ private:
+  Model& packed(Packing packing) {
+    model.pack_base(packing);
+    return model;
+  }
 };
 
 double relative_difference(const Tensor& got, const Tensor& want) {
@@ -482,6 +511,20 @@ TEST_F(DeviceTraining, GradientsEqualTheCpus) {
     std::filesystem::remove(a);
     std::filesystem::remove(b);
   }
+}
+
+TEST_F(DeviceTraining, GradientsOnAPackedBaseEqualTheCpus) {
+  Training cpu(Device::cpu, DType::f32, train_options(), Packing::nf4),
+      cuda(Device::cuda, DType::f32, train_options(), Packing::nf4);
+  const std::vector<SessionRow> rows = golden_rows(kTrainRows);
+  const std::string a = temporary("cpu-packed.safetensors"), b = temporary("cuda-packed.safetensors");
+  EXPECT_NEAR(cuda.session.save_gradients(rows, b).loss, cpu.session.save_gradients(rows, a).loss, 1e-4);
+  const Safetensors want(a), have(b);
+  ASSERT_EQ(have.tensors().size(), want.tensors().size());
+  for (const auto& [name, stored] : want.tensors())
+    EXPECT_LE(relative_difference(have.view(name), want.view(name)), 2e-3) << name;
+  std::filesystem::remove(a);
+  std::filesystem::remove(b);
 }
 
 // Some steps, saved, taken up by a fresh session for one more: the losses and the adapter are the CPU's.

@@ -322,7 +322,7 @@ TEST_P(OwnVlm, MergedModelEqualsTheAdapterAtRunTime) {
   Model model(own.dir + "/ckpt", Device::cpu, DType::f32, own.normalisation());
   model.add_adapter(own.adapter());
   model.prepare(ctx);
-  write_merged(ctx, model, to, DType::f32);
+  write_merged(ctx, model, {.dir = to, .dtype = DType::f32});
   for (const char* file : {"config.json", "model.safetensors.index.json"}) {
     const std::string from = cat(own.dir, "/ckpt/", file);
     if (file_exists(from)) std::filesystem::copy_file(from, cat(to, "/", file));

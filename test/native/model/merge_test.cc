@@ -3,6 +3,7 @@
 #include "model/merge.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -41,7 +42,7 @@ TEST(Merge, EqualsTheAdapterAtRunTime) {
     Context ctx{Device::cpu, 2};
     Model model(kModel, Device::cpu, DType::f32);
     model.add_adapter(kAdapter);
-    const MergeResult result = write_merged(ctx, model, out, dtype);
+    const MergeResult result = write_merged(ctx, model, {.dir = out, .dtype = dtype});
     EXPECT_EQ(result.num_merged, 28);
     if (dtype == DType::f32) {
       EXPECT_EQ(result.relative_error, 0);
@@ -57,10 +58,32 @@ TEST(Merge, EqualsTheAdapterAtRunTime) {
   std::filesystem::remove_all(out);
 }
 
+// Onto what it was trained on, and onto the full base: how far the two are apart is the same, and is there.
+TEST(Merge, MeasuresWhatPackingChanges) {
+  const std::string out = testing::TempDir() + "/vpref-merged-packed-" + std::to_string(::getpid());
+  std::filesystem::create_directories(out);
+  Context ctx{Device::cpu, 2};
+  for (const Packing packing : {Packing::nf4, Packing::int8}) {
+    double change = 0;
+    for (const Packing onto : {Packing::none, packing}) {
+      Model model(kModel, Device::cpu, DType::f32);
+      model.pack_base(onto);
+      model.add_adapter(kAdapter);
+      const MergeResult result = write_merged(ctx, model, {.dir = out, .dtype = DType::f32, .trained_on = packing});
+      EXPECT_GT(result.packing_change, packing == Packing::nf4 ? 0.05 : 0.002);
+      EXPECT_LT(result.packing_change, packing == Packing::nf4 ? 0.12 : 0.02);
+      EXPECT_GT(result.packing_change_of_delta, 0);
+      if (onto == Packing::none) change = result.packing_change;
+      EXPECT_EQ(result.packing_change, change);
+    }
+  }
+  std::filesystem::remove_all(out);
+}
+
 TEST(Merge, RefusesBf16) {
   Context ctx{Device::cpu, 1};
   Model model(kModel, Device::cpu, DType::f32);
-  EXPECT_THROW(write_merged(ctx, model, testing::TempDir(), DType::bf16), Error);
+  EXPECT_THROW(write_merged(ctx, model, {.dir = testing::TempDir(), .dtype = DType::bf16}), Error);
 }
 
 }  // namespace

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <sstream>
+#include <thread>
 
 #include "core/error.h"
 #include "model/load.h"
@@ -64,6 +66,113 @@ TEST(Pack, TheDecodersLinearsAtLoad) {
       EXPECT_TRUE(bool(model.weights.lm_head.weight));
       EXPECT_EQ(model.num_parameters(), stored.num_parameters());
     }
+}
+
+// --- on disk
+
+class PackedOnDisk : public testing::Test {
+ protected:
+  fs::path dir = fs::path(testing::TempDir()) / ("vpref-pack-cache-" + std::to_string(getpid()));
+  std::string file = (dir / "packed.safetensors").string();
+  void SetUp() override {
+    fs::remove_all(dir);
+    fs::create_directories(dir);
+    for (const auto& from : fs::directory_iterator(fixture("tiny-text")))
+      if (from.is_regular_file()) fs::copy_file(from, dir / from.path().filename());
+  }
+  void TearDown() override { fs::remove_all(dir); }
+
+  // Loads with the cache; what it says of it, all packed bytes, and whether they are mapped.
+  struct Loaded {
+    std::string note, bytes;
+    size_t owned;
+  };
+  Loaded load(Packing packing) {
+    Context ctx(Device::cpu, 2);
+    Model model(dir.string(), Device::cpu, DType::f32);
+    model.pack_base(packing, file, 2);
+    Loaded l{model.notes().back(), "", 0};
+    model.prepare(ctx);
+    l.owned = model.owned_bytes();
+    for (const DecoderLayer& layer : model.weights.layers)
+      for (const Linear& linear : layer.linears) {
+        for (const Tensor* t : {&linear.packed.codes, &linear.packed.scales, &linear.packed.nested_scales,
+                                &linear.packed.book, &linear.packed.nested_book})
+          l.bytes.append(t->as<char>(), t->bytes());
+        l.bytes.append(reinterpret_cast<const char*>(&linear.packed.offset), sizeof(float));
+      }
+    return l;
+  }
+  // Alone in the folder but for what came from the fixture.
+  void expect_no_rest() {
+    for (const auto& entry : fs::directory_iterator(dir))
+      EXPECT_FALSE(entry.path().filename().string().starts_with("packed.safetensors.")) << entry.path();
+  }
+};
+
+TEST_F(PackedOnDisk, ASecondStartMapsThem) {
+  for (const Packing packing : {Packing::nf4, Packing::int8}) {
+    fs::remove(file);
+    const Loaded first = load(packing), second = load(packing);
+    expect_part(first.note, "packed weights are written to it");
+    expect_part(second.note, "packed weights are read from it");
+    EXPECT_EQ(second.bytes, first.bytes);
+    EXPECT_GT(first.owned, 0u);
+    EXPECT_EQ(second.owned, 0u);
+    expect_no_rest();
+  }
+}
+
+TEST_F(PackedOnDisk, OfAnotherFormOrCheckpointIsNotUsed) {
+  const Loaded nf4 = load(Packing::nf4);
+  expect_part(load(Packing::int8).note, "is not used and written again: form: expected int8, got nf4");
+  const Loaded again = load(Packing::nf4);
+  expect_part(again.note, "form: expected nf4, got int8");
+  EXPECT_EQ(again.bytes, nf4.bytes);
+  // One weight changed in place: no sample of a fingerprint need see it.
+  const fs::path weights = dir / "model.safetensors";
+  std::fstream change(weights, std::ios::in | std::ios::out | std::ios::binary);
+  const Safetensors stored(weights.string());
+  change.seekp(std::streamoff(stored.tensors().at("model.layers.0.mlp.up_proj.weight").begin + 3));
+  change.put(0x40);
+  change.close();
+  fs::last_write_time(weights, fs::last_write_time(weights) + std::chrono::seconds(1));
+  const Loaded changed = load(Packing::nf4);
+  expect_part(changed.note, "made of other weight files: expected model.safetensors ");
+  EXPECT_NE(changed.bytes, nf4.bytes);
+  expect_part(load(Packing::nf4).note, "packed weights are read from it");
+}
+
+TEST_F(PackedOnDisk, ATornFileIsNotUsed) {
+  const Loaded whole = load(Packing::nf4);
+  const size_t size = fs::file_size(file);
+  fs::resize_file(file, size / 2);
+  const Loaded cut = load(Packing::nf4);
+  expect_part(cut.note, "is not used and written again: ");
+  EXPECT_EQ(cut.bytes, whole.bytes);
+  {
+    std::fstream hole(file, std::ios::in | std::ios::out | std::ios::binary);
+    hole.seekp(std::streamoff(size / 2));
+    hole.write(std::string(64, '\0').data(), 64);
+  }
+  const Loaded holed = load(Packing::nf4);
+  expect_part(holed.note, "sum: expected ");
+  EXPECT_EQ(holed.bytes, whole.bytes);
+  expect_part(load(Packing::nf4).note, "packed weights are read from it");
+  std::ofstream(file) << "not this";
+  EXPECT_EQ(load(Packing::nf4).bytes, whole.bytes);
+}
+
+TEST_F(PackedOnDisk, WritersBesideEachOtherLeaveOneWholeFile) {
+  std::vector<std::thread> writers;
+  std::vector<std::string> bytes(4);
+  for (std::string& b : bytes) writers.emplace_back([&] { b = load(Packing::nf4).bytes; });
+  for (std::thread& w : writers) w.join();
+  for (const std::string& b : bytes) EXPECT_EQ(b, bytes[0]);
+  const Loaded last = load(Packing::nf4);
+  expect_part(last.note, "packed weights are read from it");
+  EXPECT_EQ(last.bytes, bytes[0]);
+  expect_no_rest();
 }
 
 TEST(Pack, SaysWhichMatrixIsNotFinite) {
@@ -132,7 +241,7 @@ TEST_F(Bitsandbytes, IsMergedIntoWhatTheCodesStandFor) {
   Model model(fixture("tiny-fp4"), Device::cpu, DType::f32);
   const fs::path out = dir / "merged";
   fs::create_directories(out);
-  write_merged(ctx, model, out.string(), DType::f32);
+  write_merged(ctx, model, {.dir = out.string(), .dtype = DType::f32});
   const Safetensors file((out / "model.safetensors").string());
   const PackedWeight& q = model.weights.layers[0].linears[kQProj].packed;
   const Tensor written = file.view("model.layers.0.self_attn.q_proj.weight");

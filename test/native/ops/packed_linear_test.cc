@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cpu/packed_products.cc and kernels_packed.h
+// Covers native/backend/cpu/packed_products.cc native/backend/cpu/kernels_packed.h native/backend/cuda/packed_linear.cu
 #include "ops/packed_linear.h"
 
 #include "ops/gemm.h"
@@ -83,6 +83,25 @@ TEST_P(PackedLinearTest, HasTheBytesOfTheDenseProduct) {
         packed_linear(ctx, x.view().rows(0, t), w.weight, &bias.view(), y.view(), 0.5f);
         linear(ctx, x_f32.view().rows(0, t), dense, &bias.view(), expected.view(), 0.5f);
         EXPECT_EQ(y.read(), expected.read()) << packing_name(packing) << " " << t << "x" << s.k << "x" << s.n;
+      }
+    }
+}
+
+// What is decoded does not depend on what is decoded beside it.
+TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
+  for (const Packing packing : {Packing::nf4, Packing::int8})
+    for (const Size s : {Size{37, 129}, {20, 1096}, {9, 64}}) {
+      Packed w = packed(ctx, packing, s, normal(s.n * s.k));
+      Operand x = operand({kPackedFewRows, s.k}, normal(kPackedFewRows * s.k), 8);
+      Operand bias = operand(DType::bf16, {s.n}, normal(s.n));
+      Operand all = operand({kPackedFewRows, s.n}, Values(size_t(kPackedFewRows * s.n), NAN));
+      packed_linear(ctx, x.view(), w.weight, &bias.view(), all.view());
+      const Values together = all.read();
+      for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1}, {15, 1}, {3, 2}, {6, 4}, {9, 7}}) {
+        Operand some = operand({rows, s.n}, Values(size_t(rows * s.n), NAN));
+        packed_linear(ctx, x.view().rows(first, rows), w.weight, &bias.view(), some.view());
+        const auto part = together.begin() + first * s.n;
+        EXPECT_EQ(some.read(), Values(part, part + rows * s.n)) << packing_name(packing) << " " << first << " " << rows;
       }
     }
 }
