@@ -258,8 +258,9 @@ TEST(GoldenTraining, ThePlanIsForTheLargestMicroBatchOfAnyStep) {
   TrainerOptions options = options_for("sigmoid");
   options.micro_batch_tokens = 100;
   GoldenRun run(options);
-  const std::vector<RowSize> sizes = {{60, 10, 1},  {30, 10, 1}, {20, 10, 1}, {90, 10, 1},
-                                      {300, 10, 1}, {50, 10, 1}, {60, 10, 1}};
+  // Image rows and features of a size are those that images have: one of each here.
+  const std::vector<RowSize> sizes = {{60, 10, 1, 1},  {30, 10, 1, 1}, {20, 10, 1, 1}, {90, 10, 1, 1},
+                                      {300, 10, 1, 1}, {50, 10, 1, 1}, {60, 10, 1, 1}};
   const std::vector<int64_t> steps = {4, 7}, without_the_long_one = {4};
   EXPECT_EQ(run.session.trainer().plan(sizes, steps, kNoLimit).largest_batch, 300);
   EXPECT_EQ(run.session.trainer().plan(sizes, without_the_long_one, kNoLimit).largest_batch, 90);
