@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The two papers' loops on the bundled tiny model: SeVa without any label, and preferences from a judge (here the ground truth).
-# Prints every command as you would type it. Interrupted and started again, it goes on where it was.
+# Prints every command as you would type it. After an interruption, run it again: it resumes.
 #   OUT=DIR where everything goes (demo-out)    SEED=N of the noise, the draws and the training (0)
 #   JUDGED=N questions of the judged run, of 1200 (600, for the time it takes)
 set -euo pipefail

@@ -78,7 +78,7 @@ export class ProcessorSettings {
     };
   }
 
-  /** A number a channel. */
+  /** A number per channel. */
   three(key: string, otherwise: Normalisation['mean']): Normalisation['mean'] {
     const value = this.raw(key) ?? otherwise;
     const isThree = Array.isArray(value) && value.length === 3 && value.every((one) => Number.isFinite(one));

@@ -12,7 +12,7 @@ const NEAREST: readonly [RegExp, string][] = [
     /^(llava_llama|llava_mistral|llava_qwen|bunny|mobilevlm)/,
     "llava or llava_next in Hugging Face's layout (the llava-hf checkpoints)",
   ],
-  [/^(llava_next_video|video_llava|llava_onevision)/, 'llava_next (pictures, no video)'],
+  [/^(llava_next_video|video_llava|llava_onevision)/, 'llava_next (images, no video)'],
   [/^(llava|vipllava|bakllava)/, 'llava'],
   [/^(idefics|smolvlm)/, 'idefics3, smolvlm'],
   [
@@ -26,5 +26,5 @@ const NEAREST: readonly [RegExp, string][] = [
 export function adviceFor(modelType: string): string {
   const nearest = NEAREST.find(([pattern]) => pattern.test(modelType))?.[1];
   const near = nearest === undefined ? '' : `; the nearest is ${nearest}`;
-  return `${near}; \`sample --endpoint URL\` takes answers from a server that runs it, such as vLLM`;
+  return `${near}; \`sample --endpoint URL\` gets responses from a server that runs it, such as vLLM`;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiles every CUDA source for all targets of native/cmake/cuda.cmake and holds registers, stack and spills of each kernel against
-// test/native/cuda-limits.txt: no spills at all, no stack and no more registers than its row says. --update writes the table anew; names of
+// test/native/cuda-limits.txt: no spills at all, no stack and no more registers than its row says. --update rewrites the table; names of
 // files (rope.cu) leave out the others.
 // Skipped, with a line, where there is no nvcc. Needs no GPU.
 import { execFileSync, spawn } from 'node:child_process';

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { groupFlags } from '../src/cli/flag-groups.ts';
 import { type CommandEntry, emit, type Flag, listExamples, listFlags, readCommands, root } from './manifest.ts';
+import { guard, roff, verbatim } from './roff.ts';
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 /** Date of this version's text. */
@@ -14,7 +15,7 @@ for (const command of commands) emit(`man/vpref-${command.id}.1`, commandPage(co
 emit('man/vpref.1', mainPage());
 
 function commandPage(command: CommandEntry): string {
-  const { lead, sections } = readProse(command.id);
+  const { lead, sections, examples: printed } = readProse(command.id);
   const flags = listFlags(command);
   const examples = listExamples(command);
   return page(`vpref-${command.id}`, [
@@ -26,13 +27,13 @@ function commandPage(command: CommandEntry): string {
     inapplicable(command),
     ...sections,
     section('EXIT STATUS', 'See \\fBvpref\\fR(1).'),
-    examples.length > 0 ? section('EXAMPLES', ...examples.map(exampleEntry)) : '',
+    section('EXAMPLES', ...examples.map(exampleEntry), ...printed),
     section('SEE ALSO', seeAlso(command.id)),
   ]);
 }
 
 function mainPage(): string {
-  const { lead, sections } = readProse('vpref');
+  const { lead, sections, examples } = readProse('vpref');
   const verbs = commands.map(
     (command) => `.TP\n\\fBvpref\\-${roff(command.id)}\\fR(1)\n${inline(command.summary ?? '')}`,
   );
@@ -42,6 +43,7 @@ function mainPage(): string {
     section('DESCRIPTION', ...lead),
     section('VERBS', ...verbs),
     ...sections,
+    section('EXAMPLES', ...examples),
     section('SEE ALSO', seeAlso('')),
   ]);
 }
@@ -90,9 +92,9 @@ function flagEntry(flag: Flag): string {
   const summary = flag.summary ?? flag.description ?? '';
   const extra =
     flag.summary !== undefined ? paragraphs(flag.description).map((text) => text.replace(/^\.PP/, '.IP')) : [];
-  const told = summary.includes('may be repeated') ? notes.filter((note) => note !== 'may be repeated') : notes;
+  const shown = summary.includes('may be repeated') ? notes.filter((note) => note !== 'may be repeated') : notes;
   return [
-    `.TP\n${short}${long}${operand}\n${inline(`${summary}${told.length > 0 ? ` (${told.join('; ')})` : ''}`)}`,
+    `.TP\n${short}${long}${operand}\n${inline(`${summary}${shown.length > 0 ? ` (${shown.join('; ')})` : ''}`)}`,
     ...extra,
   ].join('\n');
 }
@@ -100,7 +102,7 @@ function flagEntry(flag: Flag): string {
 /** Common flags that the command refuses. */
 function inapplicable({ inapplicable: flags = {} }: CommandEntry): string {
   const entries = Object.entries(flags).map(([name, why]) => `.TP\n\\fB\\-\\-${roff(name)}\\fR\n${inline(why)}`);
-  return entries.length > 0 ? section('COMMON OPTIONS IT HAS NOT', ...entries) : '';
+  return entries.length > 0 ? section('UNAVAILABLE COMMON OPTIONS', ...entries) : '';
 }
 
 function exampleEntry({ description, command }: { description: string; command: string }): string {
@@ -123,20 +125,27 @@ function oneOf(options: string[] | undefined): string {
   return options === undefined ? '' : `: ${options.map((option) => `\\fB${roff(option)}\\fR`).join(', ')}`;
 }
 
-/** Prose: what stands before the first heading, and each "## TITLE" as a section. */
-function readProse(id: string): { lead: string[]; sections: string[] } {
-  const path = join(root, `man/prose/${id}.md`);
-  if (!existsSync(path)) return { lead: [], sections: [] };
-  const text = readFileSync(path, 'utf8')
+interface Prose {
+  /** What stands before the first heading. */
+  lead: string[];
+  /** Each "## TITLE" but Examples, which stands with the flags' examples. */
+  sections: string[];
+  examples: string[];
+}
+
+function readProse(id: string): Prose {
+  const text = readFileSync(join(root, `man/prose/${id}.md`), 'utf8')
     .replace(/<!--[\s\S]*?-->\s*/g, '')
     .replace(/^@benchmarks (\w+)$/m, (_, kind) => benchmarkList(kind));
   const [lead = '', ...rest] = text.split(/^## /m);
+  const parts = rest.map((part) => {
+    const newline = part.indexOf('\n');
+    return { title: part.slice(0, newline).trim().toUpperCase(), body: paragraphs(part.slice(newline)) };
+  });
   return {
     lead: paragraphs(lead),
-    sections: rest.map((part) => {
-      const newline = part.indexOf('\n');
-      return section(part.slice(0, newline).trim().toUpperCase(), ...paragraphs(part.slice(newline)));
-    }),
+    sections: parts.filter(({ title }) => title !== 'EXAMPLES').map(({ title, body }) => section(title, ...body)),
+    examples: parts.filter(({ title }) => title === 'EXAMPLES').flatMap(({ body }) => body),
   };
 }
 
@@ -222,23 +231,4 @@ function wrap(text: string): string {
     else lines[lines.length - 1] = `${line} ${word}`;
   }
   return lines.map(guard).join('\n');
-}
-
-function verbatim(line: string): string {
-  return guard(roff(line));
-}
-
-function roff(text: string): string {
-  return text
-    .replaceAll('\\', '\\e')
-    .replaceAll('-', '\\-')
-    .replaceAll("'", '\\(aq')
-    .replaceAll('^', '\\(ha')
-    .replaceAll('~', '\\(ti')
-    .replaceAll('`', '\\(ga');
-}
-
-// A line that begins with a dot would be a request.
-function guard(line: string): string {
-  return /^[.']/.test(line) ? `\\&${line}` : line;
 }

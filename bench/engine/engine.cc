@@ -162,7 +162,7 @@ void start(const EngineOptions& options, bool first_token) {
       engine.generate(std::move(r), done);
     });
   }
-  std::printf("{\"engine\":\"vpref\",\"parameters\":%lld}\n", static_cast<long long>(engine.facts().num_parameters));
+  std::printf("{\"engine\":\"vpref\",\"parameters\":%lld}\n", static_cast<long long>(engine.info().num_parameters));
   std::fflush(stdout);
 }
 
@@ -196,7 +196,7 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
       std::printf(
           "{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%"
           "lld%s",
-          said.c_str(), t.wall, t.cpu, engine.facts().threads, static_cast<long long>(engine.facts().num_parameters),
+          said.c_str(), t.wall, t.cpu, engine.info().threads, static_cast<long long>(engine.info().num_parameters),
           on.c_str());
       if (cuda) {
         const Floor floor = floor_of(config, shape, task, *options.dtype);

@@ -56,6 +56,6 @@ QUESTIONS_hallucination ?= $(demo)/test/captions.jsonl
 IMAGES_hallucination ?= $(demo)/test/images
 SAMPLE_hallucination ?= --max-new-tokens 96
 
-# Two sources out of the demo's dialogues, each with two questions a picture.
+# Two sources out of the demo's dialogues, each with two questions per picture.
 $(DIR)/sources/data.json:
 	node $(examples)/demo-sources.mjs $(demo)/preference $(@D)

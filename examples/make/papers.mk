@@ -33,7 +33,7 @@ LOSSES   ?= ipo hinge sigmoid-norm
 # K negatives are the answers to the first K of these views.
 NEGATIVE_OPS ?= diffusion:step=$(STEP) moco autoaugment rrcrop
 NEGATIVES ?= 2 3
-# Li et al.: LRV and SciGraphQA, or DATA where they are not given. Shares of the prompts in percent; flips: pairs that are turned round.
+# Li et al.: LRV and SciGraphQA, or DATA where they are not given. Shares of the prompts in percent; flips: swapped pairs.
 LRV_SIZE ?= 2562
 SCIGRAPHQA_SIZE ?= 2522
 SHARES   ?= 25 50 75
@@ -267,7 +267,7 @@ $(DIR)/table.txt: $(DIR)/rows.ndjson $(DIR)/cells/before.scores.ndjson
 $(DIR)/report.html: $(DIR)/rows.ndjson $(DIR)/cells/before.scores.ndjson
 	$(VPREF) report --title "The papers' experiments" $^ $(cells:%=$(DIR)/cells/%.metrics.ndjson) $(patsubst %,--by %,$(filter-out seed source,$(EXPERIMENTS))) -o $@.part && mv $@.part $@
 
-# For a cluster: the files of each stage, one a line; those of a stage do not depend on each other.
+# For a cluster: the files of each stage, one per line; those of a stage do not depend on each other.
 list-prompts:
 	@printf '%s\n' $(sort $(foreach cell,$(cells),$(call prompts-of,$(cell)))) $(BENCH:%=$(DIR)/test/%.ndjson)
 list-answers:

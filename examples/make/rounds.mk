@@ -91,7 +91,7 @@ $(DIR)/round-$1.pairs.ndjson: $(DIR)/round-$1.answers.ndjson
 $(DIR)/round-$1.ref.ndjson: $(DIR)/round-$1.pairs.ndjson
 	$(VPREF) precompute-ref --model $(MODEL) $(from) $$< -o $$@ --resume
 
-# Round 1 starts a new adapter, later ones go on from the best. The adapter appears when the run is whole.
+# Round 1 starts a new adapter, later ones start from the best. The adapter appears when the run is whole.
 $(DIR)/round-$1.adapter/adapter_model.safetensors: $(DIR)/round-$1.ref.ndjson
 	start="$(subst --adapter,--init-adapter,$(from))"; $(LAUNCH) $(VPREF) train $$< --model $(MODEL) $$$${start:-$(LORA)} $(TRAIN) --lr $(or $(LR_$1),$(LR)) --seed $1 --save-every 20 --summary $(DIR)/round-$1.summary.ndjson -o $(DIR)/round-$1.adapter --resume >> $(DIR)/round-$1.metrics.ndjson
 

@@ -3,7 +3,7 @@
 # Four answers a prompt, graded by a judge behind a rate limit, then DPO, as a chain of jobs: li2024.sh MODEL_DIR LRV.json IMAGE_DIR OUT_DIR
 # GEMINI_API_KEY must be set where the annotate job runs. One job grades everything: the limits are the account's, so more of them would only wait.
 #   SCIGRAPHQA=FILE.json FIGURES=IMAGE_DIR: with 2,562 rows of LRV go 2,522 of SciGraphQA, as in the paper; must be set unless FORMAT says other data
-#   RPM=150 requests a minute   MAX_COST=50 dollars   JUDGE=gemini:gemini-2.5-pro   PAIR='--preset li2024-dpo'
+#   RPM=150 requests per minute   MAX_COST=50 dollars   JUDGE=gemini:gemini-2.5-pro   PAIR='--preset li2024-dpo'
 #   TASKS=16 RANKS=1 CPUS=8 GPU='--gres=gpu' FORMAT=lrv IMPORT SAMPLE_FLAGS TRAIN_FLAGS: as in seva.sh
 set -euo pipefail
 . "$(dirname "$0")/chain.bash"

@@ -41,9 +41,6 @@ class LlavaVision : public Vision {
   void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                         const std::vector<Tensor>& kept, const Tensor& drows, std::span<const Tensor> grads,
                         Arena& scratch) const override;
-  size_t tower_bytes(int64_t num_features, DType dtype) const override;
-  size_t connect_bytes(int64_t num_features, DType dtype) const override;
-  size_t kept_bytes(int64_t num_features, DType dtype) const override;
 
  protected:
   // Rows that a crop's features are.

@@ -104,9 +104,9 @@ function checkSizes(settings: ProcessorSettings, side: number, padsFirst: boolea
   const exact = sidesOf(settings.raw('size'));
   const size = exact?.height ?? edgeOf(settings.raw('size'), side);
   if (size !== side || (exact !== undefined && exact.width !== side))
-    settings.fail('size', `${side}, as vision_config.image_size says`);
+    settings.fail('size', `${side} (vision_config.image_size)`);
   if (crops && cropOf(settings.raw('crop_size'), side) !== side)
-    settings.fail('crop_size', `${side} as vision_config.image_size says`);
+    settings.fail('crop_size', `${side} (vision_config.image_size)`);
   // Without the crop an image that is not square keeps its shape.
   if (!crops && exact === undefined && !padsFirst) settings.fail('do_center_crop', 'true');
   return exact !== undefined;

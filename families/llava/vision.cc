@@ -37,8 +37,7 @@ std::vector<ConnectorPart> LlavaVision::connector() {
 
 void LlavaVision::features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
                            const Tensor& features, Arena& scratch) const {
-  int64_t num_crops = 0;
-  for (const Image* image : images) num_crops += int64_t(image->crops.size());
+  const int64_t num_crops = features.dim(0) / crop_features();
   const size_t mark = scratch.mark();
   const int64_t c = config_.tower.hidden_size, each = config_.num_patches();
   const PatchShape patch{.size = config_.patch_size};
@@ -50,7 +49,7 @@ void LlavaVision::features(Context& ctx, std::span<const Image* const> images, c
     vit_embed(ctx, config_.tower, tower_, {patches, num_crops, tower_.position_embedding}, x, scratch);
     scratch.release(inner);
   }
-  const AttentionPlan plan = vit_plan(std::vector<int32_t>(size_t(num_crops), int32_t(each) + 1));
+  const AttentionPlan plan = vit_plan(std::vector<int32_t>(size_t(num_crops), int32_t(each) + 1), x.dim(0));
   vit_layers(ctx, config_.tower, tower_, {.plan = &plan}, x, scratch);
   const int64_t kept = crop_features(), first = each + 1 - kept;
   for (int64_t i = 0; i < num_crops; ++i) {
@@ -95,25 +94,6 @@ void LlavaVision::connect_backward(Context& ctx, const Tensor& features, std::sp
   gelu_backward(ctx, config_.projector_act, dactive, kept[0], dactive);
   linear_backward(ctx, projector_1_, dactive, features, nullptr, of(0), scratch);
   scratch.release(mark);
-}
-
-size_t LlavaVision::tower_bytes(int64_t num_features, DType dtype) const {
-  const auto bytes = [&](int64_t rows, int64_t cols) { return aligned(size_t(rows * cols) * dtype_size(dtype)); };
-  const int64_t crops = (num_features + crop_features() - 1) / crop_features(), each = config_.num_patches();
-  const int64_t inputs = 3 * int64_t(config_.patch_size) * config_.patch_size, rows = crops * (each + 1);
-  return bytes(rows, config_.tower.hidden_size) +
-         std::max(bytes(crops * each, inputs) + bytes(crops * each, saved_rank(tower_.patch_embedding)),
-                  vit_scratch_bytes(config_.tower, tower_, rows, dtype));
-}
-
-size_t LlavaVision::connect_bytes(int64_t num_features, DType dtype) const {
-  const int64_t rank = std::max(saved_rank(projector_1_), saved_rank(projector_2_));
-  return aligned(size_t(num_features * config_.text_hidden_size) * dtype_size(dtype)) +
-         aligned(size_t(num_features * rank) * dtype_size(dtype));
-}
-
-size_t LlavaVision::kept_bytes(int64_t num_features, DType dtype) const {
-  return 2 * aligned(size_t(num_features * config_.text_hidden_size) * dtype_size(dtype));
 }
 
 }  // namespace vpref

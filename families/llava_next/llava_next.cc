@@ -53,18 +53,9 @@ class LlavaNextVision : public LlavaVision {
   void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                         const std::vector<Tensor>& kept, const Tensor& drows, std::span<const Tensor> grads,
                         Arena& scratch) const override;
-  size_t connect_bytes(int64_t num_features, DType dtype) const override {
-    const size_t projected = aligned(size_t(num_features * config_.text_hidden_size) * dtype_size(dtype));
-    return LlavaVision::connect_bytes(num_features, dtype) + projected + index_bytes(num_features);
-  }
-  size_t kept_bytes(int64_t num_features, DType dtype) const override {
-    return LlavaVision::kept_bytes(num_features, dtype) + index_bytes(num_features);
-  }
 
  private:
   int32_t side() const { return config_.image_size / config_.patch_size; }
-  // Rows are at most the features and a newline a line.
-  static size_t index_bytes(int64_t num_features) { return 2 * aligned(size_t(2 * num_features) * sizeof(int32_t)); }
   Grid best_grid(const ImageShape& image) const;
   Grid checked_grid(const ImageShape& image) const;
   Covered covered(const ImageShape& image, const Grid& grid) const;
@@ -141,7 +132,8 @@ void LlavaNextVision::connect(Context& ctx, const Tensor& features, std::span<co
                               const Tensor& rows, std::vector<Tensor>* kept, Arena& arena) const {
   std::vector<int32_t> index = feature_of_row(images);
   const auto upload = [&] {
-    const Tensor t = arena.tensor(DType::i32, {int64_t(index.size())});
+    // Rows are at most the features and a newline a line: room for any image of so many features.
+    const Tensor t = arena.tensor(DType::i32, {2 * features.dim(0)}).rows(0, rows.dim(0));
     copy_to_device(ctx, t.data, index.data(), t.bytes());
     return t;
   };

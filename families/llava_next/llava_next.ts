@@ -118,7 +118,7 @@ function checkSide(settings: ProcessorSettings, key: string, side: number): void
     ...others
   } = typeof value === 'number' ? { shortest_edge: value } : (value as Partial<Record<string, unknown>>);
   const isOnlyThis = Object.values(others).every((other) => other === null);
-  if (height !== side || width !== side || !isOnlyThis) settings.fail(key, `${side} as vision_config.image_size says`);
+  if (height !== side || width !== side || !isOnlyThis) settings.fail(key, `${side} (vision_config.image_size)`);
 }
 
 // They stand in both files: the processor's make the crops, the model's put them together.
@@ -131,6 +131,6 @@ function readPinpoints(files: CheckpointFiles, settings: ProcessorSettings, side
   if (!Array.isArray(list) || list.length === 0 || !list.every(isPair))
     settings.fail(key, `[height, width] pairs, multiples of ${side}`);
   if (JSON.stringify(list) !== JSON.stringify(model.raw(key) ?? DEFAULT_PINPOINTS))
-    model.fail(key, `${JSON.stringify(list)} as the image processor says`);
+    model.fail(key, `${JSON.stringify(list)} (from the image processor)`);
   return list as [number, number][];
 }

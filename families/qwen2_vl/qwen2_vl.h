@@ -63,9 +63,6 @@ class QwenVision : public Vision {
   void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                         const std::vector<Tensor>& kept, const Tensor& drows, std::span<const Tensor> grads,
                         Arena& scratch) const override;
-  size_t tower_bytes(int64_t num_features, DType dtype) const override;
-  size_t connect_bytes(int64_t num_features, DType dtype) const override;
-  size_t kept_bytes(int64_t num_features, DType dtype) const override;
 
  protected:
   // Sides of an image's grid of rows. Throws Error{"request"} for other crops than the tower takes.
@@ -75,7 +72,7 @@ class QwenVision : public Vision {
   // Places y * width + x of the patches in the tower, for a grid of patches.
   std::vector<int32_t> patch_order(int32_t height, int32_t width) const;
   // Turns heads by each patch's own place; memory in `scratch`.
-  Rotation rotation(Context& ctx, std::span<const Image* const> images, Arena& scratch) const;
+  Rotation rotation(Context& ctx, std::span<const Image* const> images, int64_t num_rows, Arena& scratch) const;
   PatchShape patch() const { return {.size = config_.patch_size, .frames = config_.temporal_patch_size}; }
   int64_t merged_width() const { return feature_width() * features_a_row(); }
 

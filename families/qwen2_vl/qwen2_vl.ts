@@ -89,7 +89,7 @@ function readNativePlan(files: CheckpointFiles, patchSize: number): NativePlan {
   for (const [key, value, otherwise, source] of sizes) {
     demandEqual(settings, key, value, `vision_config.${source}`);
     if (settings.raw(key) === undefined && value !== otherwise)
-      settings.fail(key, `${value} as vision_config.${source} says`);
+      settings.fail(key, `${value} (vision_config.${source})`);
   }
   const limits = pixelLimits(settings);
   return {
@@ -117,7 +117,7 @@ function pixelLimits(settings: ProcessorSettings): { minPixels: number; maxPixel
   if (minPixels > maxPixels)
     settings.fail(
       settings.raw('min_pixels') === undefined ? 'size' : 'min_pixels',
-      `at most ${maxPixels} pixels at least (the most are so many)`,
+      `at most max_pixels (${maxPixels})`,
     );
   return { minPixels, maxPixels };
 }

@@ -91,7 +91,8 @@ std::vector<int32_t> QwenVision::patch_order(int32_t height, int32_t width) cons
 }
 
 // The first half of a half head's frequencies by the patch's line, the second by its column.
-Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images, Arena& scratch) const {
+Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images, int64_t num_rows,
+                              Arena& scratch) const {
   std::vector<int32_t> lines, columns;
   for (const Image* image : images) {
     const CropSize grid = patch_grid(*image, config_.patch_size);
@@ -100,7 +101,6 @@ Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images
       columns.push_back(place % grid.width);
     }
   }
-  const int64_t n = int64_t(lines.size());
   lines.insert(lines.end(), columns.begin(), columns.end());
   const int32_t half = config_.tower.hidden_size / config_.tower.num_attention_heads / 2;
   std::vector<float> inv_freq = rope_frequencies(half, config_.rope_theta);
@@ -108,7 +108,7 @@ Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images
   inv_freq.resize(size_t(half));
   std::copy_n(inv_freq.begin(), half / 2, inv_freq.begin() + half / 2);
   axis.resize(size_t(half), 1);
-  return {upload(ctx, lines.data(), DType::i32, {2, n}, scratch),
+  return {upload(ctx, lines.data(), DType::i32, {2, num_rows}, scratch),
           upload(ctx, inv_freq.data(), DType::f32, {half}, scratch),
           upload(ctx, axis.data(), DType::i32, {half}, scratch)};
 }
@@ -135,8 +135,8 @@ void QwenVision::features(Context& ctx, std::span<const Image* const> images, co
     vit_embed(ctx, config_.tower, tower_, {patches, 1}, x, scratch);
     scratch.release(inner);
   }
-  const Rotation turn = rotation(ctx, images, scratch);
-  const AttentionPlan plan = vit_plan(all), window_plan = vit_plan(windows);
+  const Rotation turn = rotation(ctx, images, n, scratch);
+  const AttentionPlan plan = vit_plan(all, n), window_plan = vit_plan(windows, n);
   vit_layers(ctx, config_.tower, tower_,
              {.plan = &plan,
               .windows = &window_plan,
@@ -190,26 +190,6 @@ void QwenVision::connect_backward(Context& ctx, const Tensor& features, std::spa
   else
     rms_norm_backward(ctx, dnormed, {features, merger_norm_.weight, kept[1]}, dnormed, false, &grads[4]);
   scratch.release(mark);
-}
-
-size_t QwenVision::tower_bytes(int64_t num_features, DType dtype) const {
-  const auto bytes = [&](int64_t cols) { return aligned(size_t(num_features * cols) * dtype_size(dtype)); };
-  const auto indices = [](int64_t count) { return aligned(size_t(count) * sizeof(int32_t)); };
-  const size_t embedding = bytes(patch().width()) + bytes(saved_rank(tower_.patch_embedding));
-  const int64_t half = config_.tower.hidden_size / config_.tower.num_attention_heads / 2;
-  const size_t rope_bytes = indices(2 * num_features) + 2 * indices(half);
-  const size_t in_windows = has_windows() ? bytes(feature_width()) + indices(num_features) : 0;
-  return in_windows + std::max(embedding, rope_bytes + vit_scratch_bytes(config_.tower, tower_, num_features, dtype));
-}
-
-size_t QwenVision::kept_bytes(int64_t num_features, DType dtype) const {
-  return 3 * aligned(size_t(num_features * feature_width()) * dtype_size(dtype)) +
-         aligned(size_t(2 * num_features) * sizeof(float));
-}
-
-size_t QwenVision::connect_bytes(int64_t num_features, DType dtype) const {
-  const int64_t rank = std::max(saved_rank(merger_1_), saved_rank(merger_2_));
-  return kept_bytes(num_features, dtype) + aligned(size_t(num_features * rank) * dtype_size(dtype));
 }
 
 }  // namespace vpref

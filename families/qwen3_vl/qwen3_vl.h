@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Qwen3-VL's tower: that of the Qwen VL families with interpolated learned positions; a merger for what stands among
 // the tokens and one for each plane that is added in the decoder (DeepStack).
-//   N patches, C tower width, m merged patches a side, D decoder width.
+//   N patches, C tower width, m merged patches per side, D decoder width.
 #pragma once
 #include <string>
 #include <vector>
@@ -40,9 +40,6 @@ class Qwen3VlVision : public QwenVision {
   void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                         const std::vector<Tensor>& kept, const Tensor& drows, std::span<const Tensor> grads,
                         Arena& scratch) const override;
-  size_t tower_bytes(int64_t num_features, DType dtype) const override;
-  size_t connect_bytes(int64_t num_features, DType dtype) const override;
-  size_t kept_bytes(int64_t num_features, DType dtype) const override;
 
  private:
   int64_t wide() const { return features_a_row() * config_.tower.hidden_size; }

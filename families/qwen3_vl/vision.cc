@@ -28,11 +28,9 @@ Tap tap(int32_t at, int32_t count, int32_t side) {
   return {low, std::min(low + 1, side - 1), source - float(low)};
 }
 
-size_t bytes_of(int64_t rows, int64_t cols, DType dtype) { return aligned(size_t(rows * cols) * dtype_size(dtype)); }
-
 template <class T>
-Tensor upload(Context& ctx, const std::vector<T>& values, DType dtype, Arena& arena) {
-  const Tensor t = arena.tensor(dtype, {int64_t(values.size())});
+Tensor upload(Context& ctx, const std::vector<T>& values, DType dtype, int64_t count, Arena& arena) {
+  const Tensor t = arena.tensor(dtype, {count});
   copy_to_device(ctx, t.data, values.data(), t.bytes());
   return t;
 }
@@ -105,8 +103,8 @@ void Qwen3VlVision::interpolate(Context& ctx, std::span<const Image* const> imag
                one = scratch.tensor(DType::f32, {table.dim(0), table.dim(1)});
   for (size_t k = 0; k < kTaps; ++k) {
     const Tensor to = k == 0 ? sum : one;
-    gather_rows(ctx, tower_.position_embedding, upload(ctx, rows[k], DType::i32, scratch), to);
-    scale_rows(ctx, upload(ctx, shares[k], DType::f32, scratch), to);
+    gather_rows(ctx, tower_.position_embedding, upload(ctx, rows[k], DType::i32, table.dim(0), scratch), to);
+    scale_rows(ctx, upload(ctx, shares[k], DType::f32, table.dim(0), scratch), to);
     if (k > 0) add(ctx, one, sum);
   }
   convert(ctx, sum, table);
@@ -136,8 +134,8 @@ void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images,
   }
   std::vector<int32_t> lengths;
   for (const Image* image : images) lengths.push_back(int32_t(num_features(image_shape(*image))));
-  const AttentionPlan plan = vit_plan(lengths);
-  const Rotation turn = rotation(ctx, images, scratch);
+  const AttentionPlan plan = vit_plan(lengths, n);
+  const Rotation turn = rotation(ctx, images, n, scratch);
   const auto keep = [&](int64_t plane) {
     convert(ctx, x.reshaped({n / features_a_row(), wide()}), merged(features, plane));
   };
@@ -211,27 +209,6 @@ void Qwen3VlVision::connect_backward(Context& ctx, const Tensor& features, std::
                         &grad[0], &grad[1]);
     scratch.release(mark);
   }
-}
-
-size_t Qwen3VlVision::tower_bytes(int64_t num_features, DType dtype) const {
-  const int64_t n = num_features, c = config_.tower.hidden_size, half = c / config_.tower.num_attention_heads / 2;
-  const size_t x = bytes_of(n, c, dtype), numbers = bytes_of(n, 1, DType::f32);
-  const size_t positions = 2 * bytes_of(n, c, DType::f32) + 2 * kTaps * numbers;
-  const size_t embedding = bytes_of(n, patch().width(), dtype) + bytes_of(n, saved_rank(tower_.patch_embedding), dtype);
-  const size_t turn = bytes_of(2 * n, 1, DType::i32) + 2 * bytes_of(half, 1, DType::f32);
-  return x + std::max(x + std::max(positions, embedding), turn + vit_scratch_bytes(config_.tower, tower_, n, dtype));
-}
-
-size_t Qwen3VlVision::connect_bytes(int64_t num_features, DType dtype) const {
-  const int64_t rows = (num_features + features_a_row() - 1) / features_a_row();
-  int64_t rank = 0;
-  for (const Qwen3VlMerger& m : mergers_) rank = std::max({rank, saved_rank(m.fc1), saved_rank(m.fc2)});
-  return 3 * bytes_of(rows, wide(), dtype) + bytes_of(2 * num_features, 1, DType::f32) + bytes_of(rows, rank, dtype);
-}
-
-size_t Qwen3VlVision::kept_bytes(int64_t num_features, DType dtype) const {
-  const int64_t rows = (num_features + features_a_row() - 1) / features_a_row();
-  return kKeptPerPlane * mergers_.size() * bytes_of(rows, wide(), dtype);
 }
 
 }  // namespace vpref

@@ -63,11 +63,6 @@ class SmolvlmVision : public Vision {
                         const Tensor& drows, std::span<const Tensor> grads, Arena& scratch) const override {
     linear_backward(ctx, projection_, drows, shuffled(features), nullptr, {.weight = grads[0]}, scratch);
   }
-  size_t tower_bytes(int64_t num_features, DType dtype) const override;
-  size_t connect_bytes(int64_t num_features, DType dtype) const override {
-    return aligned(size_t(num_features / features_a_row() * saved_rank(projection_)) * dtype_size(dtype));
-  }
-  size_t kept_bytes(int64_t, DType) const override { return 0; }
 
  private:
   PatchShape patch() const { return {.size = config_.patch_size, .block = config_.scale_factor}; }
@@ -109,16 +104,8 @@ void SmolvlmVision::features(Context& ctx, std::span<const Image* const> images,
   gather_rows(ctx, tower_.position_embedding, index, table);
   vit_embed(ctx, config_.tower, tower_, {patches, num_crops, table}, features, scratch);
   scratch.release(mark);
-  const AttentionPlan plan = vit_plan(std::vector<int32_t>(size_t(num_crops), int32_t(each)));
+  const AttentionPlan plan = vit_plan(std::vector<int32_t>(size_t(num_crops), int32_t(each)), features.dim(0));
   vit_layers(ctx, config_.tower, tower_, {.plan = &plan}, features, scratch);
-}
-
-size_t SmolvlmVision::tower_bytes(int64_t num_features, DType dtype) const {
-  const auto bytes = [&](int64_t rows, int64_t cols) { return aligned(size_t(rows * cols) * dtype_size(dtype)); };
-  const int64_t each = config_.num_patches(), rows = (num_features + each - 1) / each * each;
-  const size_t embedding = bytes(rows, patch().width()) + bytes(each, config_.tower.hidden_size) +
-                           aligned(size_t(each) * sizeof(int32_t)) + bytes(rows, saved_rank(tower_.patch_embedding));
-  return std::max(embedding, vit_scratch_bytes(config_.tower, tower_, rows, dtype));
 }
 
 SmolvlmConfig parse_vision(const ConfigReader& top, const ModelConfig& parsed) {

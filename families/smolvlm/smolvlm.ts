@@ -103,7 +103,12 @@ function tiledSize({ height, width }: Size, { tile }: TilePlan): Size {
       ? { height: up(Math.trunc(up(width) / aspect)), width: up(width) }
       : { height: up(height), width: up(Math.trunc(up(height) * aspect)) };
   if (made.height === 0 || made.width === 0)
-    throw new PixelError('image', 'tiles', 'a picture that is less of a line', `${width} x ${height} after scaling`);
+    throw new PixelError(
+      'image',
+      'tiles',
+      'an image of a less extreme aspect ratio',
+      `${width} x ${height} after scaling`,
+    );
   return made;
 }
 
@@ -137,7 +142,7 @@ function readPlan(files: CheckpointFiles): TilePlan {
 function checkTile(files: CheckpointFiles, tile: number): { patch: number; scale: number } {
   const vision = visionConfig(files);
   const side = vision.count('image_size', 224);
-  if (side !== tile) vision.fail('image_size', `${tile} as the image processor's max_image_size.longest_edge says`);
+  if (side !== tile) vision.fail('image_size', `${tile} (max_image_size.longest_edge of the image processor)`);
   const patch = vision.count('patch_size', 32);
   const scale = Number(files.config.scale_factor ?? 2);
   if (!Number.isInteger(tile / patch / scale))

@@ -19,7 +19,8 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("linears", Napi::Function::New(env, list_linears));
   exports.Set("linearPaths", Napi::Function::New(env, linear_paths));
   exports.Set("losses", Napi::Function::New(env, list_losses));
-  exports.Set("buildFacts", Napi::Function::New(env, build_facts));
+  exports.Set("hyperparameters", Napi::Function::New(env, list_hyperparameters));
+  exports.Set("buildInfo", Napi::Function::New(env, build_info));
   exports.Set("probeDevice", Napi::Function::New(env, probe_device));
   return exports;
 }

@@ -216,24 +216,24 @@ ScoreRequest score_request(const Napi::Object& from) {
   return request;
 }
 
-Napi::Value facts_value(Napi::Env env, const EngineFacts& facts) {
+Napi::Value info_value(Napi::Env env, const EngineInfo& info) {
   Napi::Object to = Napi::Object::New(env);
-  to.Set("modelType", facts.model_type);
-  to.Set("hasVision", facts.has_vision);
-  to.Set("imageTokenId", facts.image_token_id);
-  to.Set("textModule", facts.modules.text);
-  to.Set("connectorModules", text_list(env, facts.modules.connector));
-  to.Set("connectorParts", text_list(env, facts.connector_parts));
-  to.Set("vocabSize", facts.vocab_size);
-  to.Set("maxPositionEmbeddings", facts.max_position_embeddings);
-  to.Set("eosTokenIds", typed_array(env, facts.eos_token_ids));
-  to.Set("device", facts.device == Device::cuda ? "cuda" : "cpu");
-  to.Set("dtype", dtype_name(facts.dtype));
-  to.Set("storedDtype", dtype_name(facts.stored_dtype));
-  to.Set("quantize", packing_name(facts.packing));
-  to.Set("numParameters", double(facts.num_parameters));
-  to.Set("threads", facts.threads);
-  to.Set("notes", text_list(env, facts.notes));
+  to.Set("modelType", info.model_type);
+  to.Set("hasVision", info.has_vision);
+  to.Set("imageTokenId", info.image_token_id);
+  to.Set("textModule", info.modules.text);
+  to.Set("connectorModules", text_list(env, info.modules.connector));
+  to.Set("connectorParts", text_list(env, info.connector_parts));
+  to.Set("vocabSize", info.vocab_size);
+  to.Set("maxPositionEmbeddings", info.max_position_embeddings);
+  to.Set("eosTokenIds", typed_array(env, info.eos_token_ids));
+  to.Set("device", info.device == Device::cuda ? "cuda" : "cpu");
+  to.Set("dtype", dtype_name(info.dtype));
+  to.Set("storedDtype", dtype_name(info.stored_dtype));
+  to.Set("quantize", packing_name(info.packing));
+  to.Set("numParameters", double(info.num_parameters));
+  to.Set("threads", info.threads);
+  to.Set("notes", text_list(env, info.notes));
   return to;
 }
 

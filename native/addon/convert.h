@@ -14,7 +14,7 @@ ScoreRequest score_request(const Napi::Object& from);
 
 ImageShape image_shape_of(const Napi::Object& from);
 
-Napi::Value facts_value(Napi::Env env, const EngineFacts& facts);
+Napi::Value info_value(Napi::Env env, const EngineInfo& info);
 // {runs, numRows, numFeatures}
 Napi::Value layout_value(Napi::Env env, const ImageLayout& layout, int64_t num_features);
 Napi::Value generate_value(Napi::Env env, const GenerateResult& result);

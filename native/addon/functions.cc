@@ -2,6 +2,7 @@
 #include "addon/functions.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "addon/convert.h"
 #include "addon/policy_object.h"
@@ -41,7 +42,7 @@ Napi::Value loss_needs(const Napi::CallbackInfo& info) {
     to.Set("label", any(&LossInfo::needs_label));
     to.Set("referencePoint", any(&LossInfo::needs_reference_point));
     Napi::Array reads = Napi::Array::New(env);
-    for (const std::string_view name : hyperparameters_of(text)) reads.Set(reads.Length(), std::string(name));
+    for (const std::string& name : hyperparameters_of(text)) reads.Set(reads.Length(), name);
     to.Set("hyperparameters", reads);
     return to;
   });
@@ -98,8 +99,25 @@ Napi::Value list_losses(const Napi::CallbackInfo& info) {
     entry.Set("source", std::string(source));
     to.Set(to.Length(), entry);
   };
-  for (const LossInfo& loss : losses()) add(loss.name, loss.source);
+  for (const LossInfo* loss : losses()) add(loss->name, loss->source);
   for (const LossSum& sum : loss_sums()) add(sum.name, sum.source);
+  return to;
+}
+
+Napi::Value list_hyperparameters(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array to = Napi::Array::New(env);
+  for (const HyperparameterInfo& h : hyperparameters()) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", h.flag());
+    entry.Set("default", h.default_value);
+    entry.Set("helpValue", std::string(h.how.letter));
+    entry.Set("summary", std::string(h.how.summary));
+    if (std::isfinite(h.how.min)) entry.Set("min", h.how.min);
+    if (std::isfinite(h.how.above)) entry.Set("above", h.how.above);
+    if (std::isfinite(h.how.max)) entry.Set("max", h.how.max);
+    to.Set(to.Length(), entry);
+  }
   return to;
 }
 

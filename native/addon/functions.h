@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the addon answers without a trainer: facts of losses and linears, merging, the ends of ranks.
+// What the addon answers without a trainer: what there is to know of losses and linears, merging, the ends of ranks.
 #pragma once
 #include <napi.h>
 
@@ -20,6 +20,8 @@ Napi::Value abort_ranks(const Napi::CallbackInfo& info);
 Napi::Value mpi_library_text(const Napi::CallbackInfo& info);
 // losses(): {name, source}[]
 Napi::Value list_losses(const Napi::CallbackInfo& info);
+// hyperparameters(): {name, default, helpValue, summary, min?, above?, max?}[] of the losses, as flags
+Napi::Value list_hyperparameters(const Napi::CallbackInfo& info);
 // linearPaths(policy: Policy): Promise<string[]>, the module paths of the decoder's linears, layer by layer
 Napi::Value linear_paths(const Napi::CallbackInfo& info);
 // linears(): string[], the names of a decoder layer's linears

@@ -59,7 +59,7 @@ Probe probe_linear(Device device) {
 
 }  // namespace
 
-Napi::Value build_facts(const Napi::CallbackInfo& info) {
+Napi::Value build_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Object to = Napi::Object::New(env);
   Napi::Array backends = Napi::Array::New(env);

@@ -6,7 +6,7 @@
 namespace vpref::addon {
 
 // () -> {backends, matrixLibrary, cpuFeatures, mpi, compiler}
-Napi::Value build_facts(const Napi::CallbackInfo& info);
+Napi::Value build_info(const Napi::CallbackInfo& info);
 // (device) -> {op, maxError, seconds}: one linear layer through op and backend against plain sums in f64. Throws
 // EngineError.
 Napi::Value probe_device(const Napi::CallbackInfo& info);

@@ -40,7 +40,7 @@ Napi::Function PolicyObject::define(Napi::Env env) {
   Napi::Function constructor = DefineClass(env, "Policy",
                                            {
                                                StaticMethod("load", &PolicyObject::load),
-                                               InstanceMethod("facts", &PolicyObject::facts),
+                                               InstanceMethod("info", &PolicyObject::info),
                                                InstanceMethod("layout", &PolicyObject::layout),
                                                InstanceMethod("memoryPlan", &PolicyObject::memory_plan),
                                                InstanceMethod("generate", &PolicyObject::generate),
@@ -84,8 +84,8 @@ Napi::Value PolicyObject::load(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value PolicyObject::facts(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return facts_value(info.Env(), engine()->facts()); });
+Napi::Value PolicyObject::info(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return info_value(info.Env(), engine()->info()); });
 }
 
 Napi::Value PolicyObject::layout(const Napi::CallbackInfo& info) {

@@ -22,7 +22,7 @@ class PolicyObject : public Napi::ObjectWrap<PolicyObject> {
 
  private:
   static Napi::Value load(const Napi::CallbackInfo& info);  // (options) -> Promise<Policy>
-  Napi::Value facts(const Napi::CallbackInfo& info);
+  Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value layout(const Napi::CallbackInfo& info);  // (image shape) -> {runs, numRows, numFeatures}
   Napi::Value memory_plan(const Napi::CallbackInfo& info);
   Napi::Value generate(const Napi::CallbackInfo& info);  // (request) -> {id, promise}

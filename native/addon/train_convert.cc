@@ -66,8 +66,7 @@ std::vector<SessionRow> rows_of(const Napi::Array& from) {
 LossOptions loss_options_of(const Napi::Object& from) {
   LossOptions o;
   const Napi::Object hyperparameters_in = from.Get("lossOptions").As<Napi::Object>();
-  for (const NamedHyperparameter& h : hyperparameters())
-    o.*h.value = number_field(hyperparameters_in, std::string(h.name).c_str());
+  for (const HyperparameterInfo& h : hyperparameters()) o.*h.value = number_field(hyperparameters_in, h.flag().c_str());
   return o;
 }
 

@@ -24,7 +24,7 @@ Napi::Function TrainerObject::define(Napi::Env env) {
                          InstanceMethod("agree", &TrainerObject::agree),
                          InstanceMethod("exchange", &TrainerObject::exchange),
                          InstanceMethod("leave", &TrainerObject::leave),
-                         InstanceMethod("facts", &TrainerObject::facts),
+                         InstanceMethod("info", &TrainerObject::info),
                          InstanceMethod("cancel", &TrainerObject::cancel),
                      });
 }
@@ -55,7 +55,7 @@ Napi::Value TrainerObject::create(const Napi::CallbackInfo& info) {
     shared->engine = policy->engine();
     TrainerOptions options = options_of(info[1].As<Napi::Object>());
     const WorldOptions world{.size = int(number_field(info[1].As<Napi::Object>(), "numRanks")),
-                             .device = shared->engine->facts().device,
+                             .device = shared->engine->info().device,
                              .library_folder = ""};
     std::string init_adapter = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
     auto promises = policy->promises();
@@ -120,7 +120,7 @@ Napi::Value TrainerObject::step(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     return on_engine<StepResult>(
-        env, [rows](TrainSession& s) { return s.step(*rows); },
+        env, [rows](TrainSession& s) { return s.step(std::move(*rows)); },
         [has_mean = has_reward_mean()](Napi::Env env, StepResult&& r) { return step_value(env, r, has_mean); });
   });
 }
@@ -131,7 +131,7 @@ Napi::Value TrainerObject::score(const Napi::CallbackInfo& info) {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     const bool on = info[1].As<Napi::Boolean>().Value();
     return on_engine<std::vector<RowResult>>(
-        env, [rows, on](TrainSession& s) { return s.score(*rows, on); },
+        env, [rows, on](TrainSession& s) { return s.score(std::move(*rows), on); },
         [](Napi::Env env, std::vector<RowResult>&& r) { return sums_value(env, r); });
   });
 }
@@ -142,7 +142,7 @@ Napi::Value TrainerObject::save_gradients(const Napi::CallbackInfo& info) {
     auto rows = std::make_shared<std::vector<SessionRow>>(rows_of(info[0].As<Napi::Array>()));
     const std::string file = info[1].As<Napi::String>().Utf8Value();
     return on_engine<StepResult>(
-        env, [rows, file](TrainSession& s) { return s.save_gradients(*rows, file); },
+        env, [rows, file](TrainSession& s) { return s.save_gradients(std::move(*rows), file); },
         [has_mean = has_reward_mean()](Napi::Env env, StepResult&& r) { return step_value(env, r, has_mean); });
   });
 }
@@ -201,7 +201,7 @@ Napi::Value TrainerObject::leave(const Napi::CallbackInfo& info) {
       [](Napi::Env env, bool&&) { return env.Undefined(); });
 }
 
-Napi::Value TrainerObject::facts(const Napi::CallbackInfo& info) {
+Napi::Value TrainerObject::info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Object to = Napi::Object::New(env);
   Trainer& trainer = shared_->session->trainer();

@@ -37,9 +37,9 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Napi::Value agree(const Napi::CallbackInfo& info);           // (value) -> Promise<largest of all ranks>
   Napi::Value exchange(const Napi::CallbackInfo& info);        // (text) -> Promise<texts of all ranks, by rank>
   Napi::Value leave(const Napi::CallbackInfo& info);           // () -> Promise<void>: the end of what ranks do together
-  Napi::Value facts(const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero,
-                                                      // rewardMean, volume}
-  void cancel(const Napi::CallbackInfo& info);        // (): the running step ends unchanged
+  Napi::Value info(const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero,
+                                                     // rewardMean, volume}
+  void cancel(const Napi::CallbackInfo& info);       // (): the running step ends unchanged
 
   template <class T>
   Napi::Value on_engine(Napi::Env env, std::function<T(TrainSession&)> work,

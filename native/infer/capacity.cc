@@ -20,29 +20,29 @@ std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " Mi
 int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tokens) {
   const MemorySize memory = memory_size(model.device());
   if (model.device() == Device::cpu)
-    return std::max(kMinKvRows, KvSlab::rows_within(memory.total / 4, model.config, model.compute(), kMaxKvRowsCpu));
+    return std::max(kMinKvRows, KvCache::rows_within(memory.total / 4, model.config, model.compute(), kMaxKvRowsCpu));
   const size_t step = forward.plan_bytes(), taken = step + std::max(memory.total / 16, kCudaReserve);
   const size_t left = memory.free - std::min(memory.free, taken);
-  const int64_t rows = KvSlab::rows_within(left, model.config, model.compute(), kMaxKvRowsCuda);
+  const int64_t rows = KvCache::rows_within(left, model.config, model.compute(), kMaxKvRowsCuda);
   check(rows >= kMinKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
         batch_tokens, " rows takes ", mebibytes(step), " and ", kMinKvRows, " cached tokens ",
-        mebibytes(KvSlab::bytes_of(model.config, model.compute(), kMinKvRows)),
+        mebibytes(KvCache::bytes_of(model.config, model.compute(), kMinKvRows)),
         ": lower --batch-tokens, or use a GPU with more memory");
   return rows;
 }
 
 std::string plan_text(const Model& model, const Generator& generator, const Forward& forward, const ImageCache& images,
                       int64_t batch_tokens) {
-  const KvSlab* slab = generator.slab();
-  std::string text = cat(
-      "weights read in place: ", mebibytes(model.mapped_bytes()),
-      "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV slab: ",
-      slab ? cat(mebibytes(slab->bytes()), " for ", slab->num_rows(), " rows, ", slab->rows_touched(), " used so far")
-           : std::string("not planned yet"),
-      "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", batch_tokens, " rows of ",
-      dtype_name(model.compute()), "\nimage rows: ", mebibytes(images.bytes()), " (", images.num_encoded(),
-      " images encoded)", "\nprompt rows: ", generator.rows_prefilled(), " computed, ", generator.rows_shared(),
-      " shared");
+  const KvCache* kv_cache = generator.kv_cache();
+  std::string text = cat("weights read in place: ", mebibytes(model.mapped_bytes()),
+                         "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV cache: ",
+                         kv_cache ? cat(mebibytes(kv_cache->bytes()), " for ", kv_cache->num_rows(), " rows, ",
+                                        kv_cache->rows_touched(), " used so far")
+                                  : std::string("not planned yet"),
+                         "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", batch_tokens, " rows of ",
+                         dtype_name(model.compute()), "\nimage rows: ", mebibytes(images.bytes()), " (",
+                         images.num_encoded(), " images encoded)", "\nprompt rows: ", generator.rows_prefilled(),
+                         " computed, ", generator.rows_shared(), " shared");
   if (model.device() == Device::cuda) {
     const LaunchGraphs::Counts& c = forward.graphs().counts();
     text += cat("\ndecoding steps: ", c.steps, ", ", c.recorded, " recorded, ", c.replayed, " replayed");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine takes beside the weights: rows of the KV slab where nobody says how many, and the plan in words.
+// What the engine takes beside the weights: rows of the KV cache where nobody says how many, and the plan in words.
 #pragma once
 #include <string>
 
@@ -7,7 +7,7 @@
 
 namespace vpref {
 
-// Rows of the KV slab: on the CPU what a quarter of the memory holds, on a GPU what is left beside weights and step.
+// Rows of the KV cache: on the CPU what a quarter of the memory holds, on a GPU what is left beside weights and step.
 // Throws Error{"memory"} when that is too little for anything.
 int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tokens);
 

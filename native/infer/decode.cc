@@ -67,7 +67,7 @@ void Generator::decode() {
   Tensor residual;
   if (beams) {
     const StepOutputs outputs = {.drawn = int64_t(rows.size()), .read = int64_t(places.size())};
-    residual = forward_.run(step, slab_.get(), outputs);
+    residual = forward_.run(step, kv_cache_.get(), outputs);
     forward_.sample(residual, params, rows, after);
   } else {
     // Rows of no branch see one key, write none, and nobody reads what they draw.
@@ -81,7 +81,7 @@ void Generator::decode() {
       step.drawn_index.push_back(-1);
       params.emplace_back();
     }
-    forward_.decode(step, *slab_, params, after);
+    forward_.decode(step, *kv_cache_, params, after);
   }
   settle();  // of the step before
   for (size_t k = 0; k < rows.size(); ++k) {
@@ -127,8 +127,8 @@ void Generator::advance_beams(Group& group, const Tensor& residual, int64_t firs
 
   const std::vector<int32_t>& parents = group.beam->parents();
   const std::vector<BeamSearch::Hypothesis>& running = group.beam->running();
-  const int32_t written = int32_t(running.front().tokens.size()) - 1;  // rows every old beam has in the slab
-  std::vector<std::shared_ptr<KvSlab::Region>> old, spare, next(parents.size());
+  const int32_t written = int32_t(running.front().tokens.size()) - 1;  // rows every old beam has in the cache
+  std::vector<std::shared_ptr<KvCache::Region>> old, spare, next(parents.size());
   for (Branch& b : group.branches) old.push_back(std::move(b.region));
   std::vector<int32_t> first_child(old.size(), -1);
   for (size_t i = 0; i < parents.size(); ++i) {
@@ -143,7 +143,7 @@ void Generator::advance_beams(Group& group, const Tensor& residual, int64_t firs
     if (next[i]) continue;
     next[i] = spare.back();
     spare.pop_back();
-    if (written > 0) slab_->copy_rows(ctx_, old[size_t(parents[i])]->begin, next[i]->begin, written);
+    if (written > 0) kv_cache_->copy_rows(ctx_, old[size_t(parents[i])]->begin, next[i]->begin, written);
   }
   for (size_t i = 0; i < group.branches.size(); ++i) {
     Branch& b = group.branches[i];

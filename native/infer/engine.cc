@@ -72,22 +72,22 @@ struct Engine::State {
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
     const ModelConfig& c = model.config;
     if (options.batch_tokens <= 0) options.batch_tokens = options.device == Device::cuda ? 8192 : 1024;
-    facts = {.model_type = c.model_type,
-             .has_vision = c.has_vision,
-             .image_token_id = c.image_token_id,
-             .modules = c.modules,
-             .vocab_size = c.text.vocab_size,
-             .max_position_embeddings = c.text.max_position_embeddings,
-             .eos_token_ids = c.eos_token_ids,
-             .device = options.device,
-             .dtype = compute,
-             .stored_dtype = model.stored_dtype(),
-             .packing = options.packing,
-             .num_parameters = model.num_parameters(),
-             .threads = ctx.num_threads,
-             .notes = model.notes()};
+    info = {.model_type = c.model_type,
+            .has_vision = c.has_vision,
+            .image_token_id = c.image_token_id,
+            .modules = c.modules,
+            .vocab_size = c.text.vocab_size,
+            .max_position_embeddings = c.text.max_position_embeddings,
+            .eos_token_ids = c.eos_token_ids,
+            .device = options.device,
+            .dtype = compute,
+            .stored_dtype = model.stored_dtype(),
+            .packing = options.packing,
+            .num_parameters = model.num_parameters(),
+            .threads = ctx.num_threads,
+            .notes = model.notes()};
     if (model.weights.vision) {
-      for (const ConnectorPart& part : model.weights.vision->connector()) facts.connector_parts.push_back(part.name);
+      for (const ConnectorPart& part : model.weights.vision->connector()) info.connector_parts.push_back(part.name);
     }
     thread = std::thread([this] { loop(); });
   }
@@ -148,7 +148,7 @@ struct Engine::State {
   DType compute;
   Context ctx;
   Model model;
-  EngineFacts facts;
+  EngineInfo info;
 
   std::mutex mutex;
   std::condition_variable wake;
@@ -325,7 +325,7 @@ Engine::Engine(EngineOptions options) : state_(std::make_unique<State>(std::move
 }
 Engine::~Engine() = default;
 
-const EngineFacts& Engine::facts() const { return state_->facts; }
+const EngineInfo& Engine::info() const { return state_->info; }
 
 ImageLayout Engine::layout(const ImageShape& shape) const { return state_->model.vision().layout(shape); }
 int64_t Engine::num_features(const ImageShape& shape) const { return state_->model.vision().num_features(shape); }

@@ -2,7 +2,7 @@
 // The engine's face: a loaded model behind one compute thread and one bounded queue. Tokens in, tokens and
 // log-probabilities out.
 //
-// Requests that wait together are computed together: prompts are prefilled into one KV slab, all unfinished branches
+// Requests that wait together are computed together: prompts are prefilled into one KV cache, all unfinished branches
 // decode in one step, scored trees are packed into one forward. What a request gets does not depend on its company but
 // for rounding: the draws are keyed by (seed, rng_key, sample, position).
 #pragma once
@@ -37,7 +37,7 @@ struct EngineOptions {
   int threads = 0;                  // 0: one per physical core this process may use
   int64_t batch_tokens =
       0;  // packed rows of one forward; 0: 1024 on the CPU, 8192 on CUDA. A larger single tree still goes alone.
-  int64_t kv_tokens = 0;  // rows of the KV slab; 0: what a quarter of the memory holds, at most 16384 (CUDA: what is
+  int64_t kv_tokens = 0;  // rows of the KV cache; 0: what a quarter of the memory holds, at most 16384 (CUDA: what is
                           // left of the GPU's, at most 262144)
   std::optional<Normalisation> normalisation;  // of images; a text-only model needs none
   size_t queue_limit = 4096;                   // requests waiting or running
@@ -46,7 +46,7 @@ struct EngineOptions {
 };
 
 // What a caller must know about the loaded model.
-struct EngineFacts {
+struct EngineInfo {
   std::string model_type;
   bool has_vision = false;
   int32_t image_token_id = -1;
@@ -144,7 +144,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  const EngineFacts& facts() const;
+  const EngineInfo& info() const;
   // As the family's Vision; from any thread. Throw Error{"request"} for a text-only model too.
   ImageLayout layout(const ImageShape& shape) const;
   int64_t num_features(const ImageShape& shape) const;

@@ -18,7 +18,7 @@ namespace vpref {
 
 namespace {
 
-constexpr int64_t kMostDrawn =
+constexpr int64_t kMaxSampled =
     4096;  // tokens of one draw: the branches that one request may have, or more requests together have at most
 
 // A number that changes with where the weights stand and which adapters are on, with what scale.
@@ -97,7 +97,7 @@ Forward::Forward(Context& ctx, const Model& model, int64_t max_rows, bool launch
       max_rows_(max_rows),
       rope_(ctx, model.config.text),
       graphs_(model.device(), launch_graphs) {
-  drawn_memory_ = Buffer(model.device(), size_t(kMostDrawn) * 2 * sizeof(int32_t));
+  drawn_memory_ = Buffer(model.device(), size_t(kMaxSampled) * 2 * sizeof(int32_t));
 }
 
 // Any rows and addresses do: what a step takes follows from its size alone.
@@ -114,13 +114,13 @@ size_t Forward::measure(const StepSize& size) {
   std::vector<float> logps;
 
   const Measure measured(ctx_, arena_);
-  const KvSlab slab = KvSlab::measuring(model_.config, model_.compute(), size.rows);
+  const KvCache kv_cache = KvCache::measuring(model_.config, model_.compute(), size.rows);
   const auto zeros = [](int64_t count) { return std::vector<int32_t>(size_t(count), 0); };
   if (size.decodes) {
-    draw_next(step, slab, std::vector<SampleParams>(size_t(size.rows)), drawn);
+    draw_next(step, kv_cache, std::vector<SampleParams>(size_t(size.rows)), drawn);
     return measured.bytes();
   }
-  const Tensor residual = walk(step, size.cached ? &slab : nullptr);
+  const Tensor residual = walk(step, size.cached ? &kv_cache : nullptr);
   const auto [num_drawn, num_scored, num_read] = size.outputs;
   sample(residual, std::vector<SampleParams>(size_t(num_drawn)), zeros(num_drawn), drawn);
   score(residual, zeros(num_scored), zeros(num_scored), logps);
@@ -129,7 +129,7 @@ size_t Forward::measure(const StepSize& size) {
 }
 
 size_t Forward::measure_plan(int64_t rows) {
-  const int64_t drawn = std::min(rows, kMostDrawn);
+  const int64_t drawn = std::min(rows, kMaxSampled);
   const StepOutputs outputs = {.drawn = drawn, .scored = rows, .read = rows};
   const StepSize all = {.rows = rows, .wanted = rows, .cached = true, .outputs = outputs};
   StepSize most = all;  // the wanted rows have a stream of their own in the last layer
@@ -212,11 +212,13 @@ void Forward::place_drawn(const std::vector<int32_t>& index, const Tensor& ids) 
   }
 }
 
-Tensor Forward::run(const StepRows& rows, const KvSlab* slab, const StepOutputs& outputs) {
+Tensor Forward::run(const StepRows& rows, const KvCache* kv_cache, const StepOutputs& outputs) {
   // The first step takes the whole plan, so that a run that only trains takes nothing.
-  reserve(
-      {.rows = rows.num_rows(), .wanted = int64_t(rows.wanted.size()), .cached = slab != nullptr, .outputs = outputs});
-  return walk(rows, slab);
+  reserve({.rows = rows.num_rows(),
+           .wanted = int64_t(rows.wanted.size()),
+           .cached = kv_cache != nullptr,
+           .outputs = outputs});
+  return walk(rows, kv_cache);
 }
 
 namespace {
@@ -241,7 +243,7 @@ std::vector<AddedRows> added_planes(const StepRows& rows, int64_t num_layers, co
 
 }  // namespace
 
-Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
+Tensor Forward::walk(const StepRows& rows, const KvCache* kv_cache) {
   const ModelConfig& config = model_.config;
   const Weights& weights = model_.weights;
   const DType dtype = model_.compute();
@@ -259,9 +261,9 @@ Tensor Forward::walk(const StepRows& rows, const KvSlab* slab) {
   const DecoderCall call{&config, rope_.at(upload(rows.positions)), &rows.plan};
   const std::vector<AddedRows> added = added_planes(rows, config.text.num_hidden_layers, model_);
   DecoderSink sink{.added = added};
-  if (slab)
-    sink.kv = [slab, kv_rows = upload(rows.kv_rows)](size_t l) {
-      return KvTarget{slab->keys(l), slab->values(l), kv_rows};
+  if (kv_cache)
+    sink.kv = [kv_cache, kv_rows = upload(rows.kv_rows)](size_t l) {
+      return KvTarget{kv_cache->keys(l), kv_cache->values(l), kv_rows};
     };
   AttentionPlan wanted_plan;
   WantedRows wanted{.plan = &wanted_plan};
@@ -308,7 +310,7 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
   const int64_t total = int64_t(rows.size());
   drawn.count = total;
   if (total == 0) return;
-  check(total <= kMostDrawn, "internal", "a draw of ", total, " tokens");
+  check(total <= kMaxSampled, "internal", "a draw of ", total, " tokens");
   const size_t start = arena_.mark();
   const Tensor words = upload(sample_words(params)).reshaped({total, kSampleWords});
   for (int64_t begin = 0; begin < total; begin += head_rows_) {
@@ -325,25 +327,25 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
 
 // Everything on which the launches of decode() depend. What is missing here replays a wrong step; the tests on device
 // cuda hold every step against its record.
-LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvSlab& slab,
+LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvCache& kv_cache,
                                            const std::vector<uint64_t>& attention) const {
-  LaunchGraphs::Signature s{uint64_t(num_rows), uint64_t(slab.num_rows()), WeightState(model_.weights).value()};
+  LaunchGraphs::Signature s{uint64_t(num_rows), uint64_t(kv_cache.num_rows()), WeightState(model_.weights).value()};
   for (const void* memory : std::initializer_list<const void*>{arena_.data(), drawn_memory_.data(), rope_.data(),
-                                                               ctx_.workspace.data(), slab.keys(0).data})
+                                                               ctx_.workspace.data(), kv_cache.keys(0).data})
     s.push_back(reinterpret_cast<uintptr_t>(memory));
   s.insert(s.end(), attention.begin(), attention.end());
   return s;
 }
 
-void Forward::decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params,
+void Forward::decode(const StepRows& rows, const KvCache& kv_cache, const std::vector<SampleParams>& params,
                      DrawnTokens& drawn) {
   const int64_t num_rows = rows.num_rows();
-  check(num_rows <= kMostDrawn, "internal", "a draw of ", num_rows, " tokens");
+  check(num_rows <= kMaxSampled, "internal", "a draw of ", num_rows, " tokens");
   reserve({.rows = num_rows, .wanted = num_rows, .decodes = true});
-  draw_next(rows, slab, params, drawn);
+  draw_next(rows, kv_cache, params, drawn);
 }
 
-void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params,
+void Forward::draw_next(const StepRows& rows, const KvCache& kv_cache, const std::vector<SampleParams>& params,
                         DrawnTokens& drawn) {
   const TextConfig& text = model_.config.text;
   const int64_t num_rows = rows.num_rows();
@@ -354,7 +356,7 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
   const Tensor &ids = inputs[0], words = inputs[3].reshaped({num_rows, kSampleWords});
   place_drawn(rows.drawn_index, ids);
   const DecoderCall call{&model_.config, rope_.at(inputs[1].reshaped({text.num_position_axes, num_rows})), &rows.plan};
-  const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{slab.keys(l), slab.values(l), inputs[2]}; }};
+  const DecoderSink sink{.kv = [&](size_t l) { return KvTarget{kv_cache.keys(l), kv_cache.values(l), inputs[2]}; }};
   std::vector<uint64_t> attention;
   for (const int32_t window : std::set<int32_t>(text.windows.begin(), text.windows.end())) {
     const std::vector<uint64_t> words =
@@ -364,7 +366,7 @@ void Forward::draw_next(const StepRows& rows, const KvSlab& slab, const std::vec
   }
 
   const size_t mark = arena_.mark();
-  graphs_.run(ctx_, signature(num_rows, slab, attention), [&] {
+  graphs_.run(ctx_, signature(num_rows, kv_cache, attention), [&] {
     arena_.release(mark);
     const Tensor x = arena_.tensor(model_.compute(), {num_rows, text.hidden_size});
     embed(ctx_, model_.weights, ids, ids, Tensor(), x);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One forward of packed rows through the decoder, with or without the KV slab. Owns the step's memory: measured for the
-// largest step, never allocated inside one.
+// One forward of packed rows through the decoder, with or without the KV cache. Owns the step's memory: measured for
+// the largest step, never allocated inside one.
 #pragma once
 #include <span>
 #include <string>
@@ -10,7 +10,7 @@
 #include "core/launch_graphs.h"
 #include "core/memory.h"
 #include "infer/image_cache.h"
-#include "infer/kv_slab.h"
+#include "infer/kv_cache.h"
 #include "model/decoder.h"
 #include "model/load.h"
 #include "model/tree.h"
@@ -37,9 +37,9 @@ struct StepRows {
   std::vector<int32_t> drawn_index;  // decode(): row i is token drawn_index[i] of the draw before, where that is not
                                      // -1; the host may not know it yet
   Positions positions;               // [P,T]
-  std::vector<int32_t> kv_rows;      // [T] slab rows; empty: the step's own rows are the cache (scoring)
+  std::vector<int32_t> kv_rows;      // [T] cache rows; empty: the step's own rows are the cache (scoring)
   std::vector<PlacedPiece> images;
-  AttentionPlan plan;                       // ranges in slab rows, or step rows without the slab
+  AttentionPlan plan;                       // ranges in cache rows, or step rows without the cache
   std::vector<int32_t> wanted;              // [R] rows whose final residual is read, ascending
   std::vector<AttentionSpan> wanted_spans;  // plan of the wanted rows as queries, over plan.ranges (see add_segment)
 
@@ -68,7 +68,7 @@ class Forward {
 
   // The wanted rows' residual stream after the last layer: [R,D], valid until the next call. There is memory for
   // `outputs` of it.
-  Tensor run(const StepRows& rows, const KvSlab* slab, const StepOutputs& outputs);
+  Tensor run(const StepRows& rows, const KvCache* kv_cache, const StepOutputs& outputs);
   // out[count * V]: logits of rows [begin, begin + count) of what run() gave, on the host.
   void logits(const Tensor& residual, int64_t begin, int64_t count, std::vector<float>& out);
   // Draws one token from the logits of each of these rows of `residual`. Nobody waits: read() does.
@@ -76,7 +76,8 @@ class Forward {
               DrawnTokens& drawn);
   // A step of one row a branch, and the draw of the next token of each: run() and sample() of every row, the whole step
   // being one thing to launch.
-  void decode(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params, DrawnTokens& drawn);
+  void decode(const StepRows& rows, const KvCache& kv_cache, const std::vector<SampleParams>& params,
+              DrawnTokens& drawn);
   void read(DrawnTokens& drawn, std::vector<int32_t>& tokens, std::vector<float>& logps);
   // Log-probabilities of targets[i] at row rows[i] of `residual`.
   void score(const Tensor& residual, std::span<const int32_t> rows, std::span<const int32_t> targets,
@@ -94,20 +95,22 @@ class Forward {
   // All that decides the bytes of a step.
   struct StepSize {
     int64_t rows = 0, wanted = 0;
-    bool decodes = false, cached = false;  // decode(), or run() with a slab or without
+    bool decodes = false, cached = false;  // decode(), or run() with a cache or without
     StepOutputs outputs;
     bool operator==(const StepSize&) const = default;
   };
   size_t measure(const StepSize& size);
   size_t measure_plan(int64_t rows);
   void reserve(const StepSize& size);
-  Tensor walk(const StepRows& rows, const KvSlab* slab);
-  void draw_next(const StepRows& rows, const KvSlab& slab, const std::vector<SampleParams>& params, DrawnTokens& drawn);
+  Tensor walk(const StepRows& rows, const KvCache* kv_cache);
+  void draw_next(const StepRows& rows, const KvCache& kv_cache, const std::vector<SampleParams>& params,
+                 DrawnTokens& drawn);
   Tensor upload(const std::vector<int32_t>& values);
   Tensor upload(const Positions& positions);
   std::vector<Tensor> upload_together(std::initializer_list<const std::vector<int32_t>*> lists);
   void place_drawn(const std::vector<int32_t>& index, const Tensor& ids);
-  LaunchGraphs::Signature signature(int64_t num_rows, const KvSlab& slab, const std::vector<uint64_t>& attention) const;
+  LaunchGraphs::Signature signature(int64_t num_rows, const KvCache& kv_cache,
+                                    const std::vector<uint64_t>& attention) const;
   Tensor drawn_ids(int64_t count) const { return Tensor(drawn_memory_.data(), DType::i32, {count}); }
   Tensor drawn_logps(int64_t count) const {
     return Tensor(static_cast<int32_t*>(drawn_memory_.data()) + count, DType::f32, {count});

@@ -33,29 +33,29 @@ Generator::Generator(Context& ctx, const Model& model, Forward& forward, ImageCa
       options_(options),
       drawn_{DrawnTokens(model.device()), DrawnTokens(model.device())} {}
 
-void Generator::make_slab(int64_t rows) {
+void Generator::make_kv_cache(int64_t rows) {
   forget();
-  slab_.reset();
-  slab_ = std::make_unique<KvSlab>(model_.config, model_.device(), model_.compute(), rows);
+  kv_cache_.reset();
+  kv_cache_ = std::make_unique<KvCache>(model_.config, model_.device(), model_.compute(), rows);
 }
 
 void Generator::forget() { recent_.clear(); }
 
-std::shared_ptr<KvSlab::Region> Generator::take(int32_t count) {
-  // Kept prompts give way before new memory is touched; a GPU's slab is taken whole.
+std::shared_ptr<KvCache::Region> Generator::take(int32_t count) {
+  // Kept prompts give way before new memory is touched; a GPU's cache is taken whole.
   const bool whole = model_.device() != Device::cpu;
-  std::shared_ptr<KvSlab::Region> region = slab_->take(count, /*may_grow=*/whole || recent_.empty());
+  std::shared_ptr<KvCache::Region> region = kv_cache_->take(count, /*may_grow=*/whole || recent_.empty());
   while (!region && !recent_.empty()) {
     recent_.pop_back();
-    region = slab_->take(count, /*may_grow=*/whole || recent_.empty());
+    region = kv_cache_->take(count, /*may_grow=*/whole || recent_.empty());
   }
   return region;
 }
 
-// Finds the longest prefix that stands in the slab already, and places for the rest and for the branches. False when
+// Finds the longest prefix that stands in the cache already, and places for the rest and for the branches. False when
 // there is no room: then nothing was taken.
 bool Generator::place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_regions,
-                             std::vector<std::shared_ptr<KvSlab::Region>>& regions) {
+                             std::vector<std::shared_ptr<KvCache::Region>>& regions) {
   prompt.pieces.clear();
   prompt.ranges.clear();
   prompt.shared = 0;
@@ -83,7 +83,7 @@ bool Generator::place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_re
   const int32_t own = prompt.size() - prompt.shared;
   bool placed = true;
   const auto take_region = [&](int32_t count) {
-    std::shared_ptr<KvSlab::Region> region = placed && count > 0 ? take(count) : nullptr;
+    std::shared_ptr<KvCache::Region> region = placed && count > 0 ? take(count) : nullptr;
     placed = placed && (region || count == 0);
     return region;
   };
@@ -123,15 +123,15 @@ bool Generator::admit(uint64_t id, GenerateRequest& request, GenerateDone& done)
       std::min(request.max_new_tokens, model_.config.text.max_position_embeddings - prompt->rows.next_position);
   const int32_t branch_rows = group->max_new_tokens - 1;  // nothing follows the last token, so it needs no row
   const int64_t needed = int64_t(request.prompt.size()) + int64_t(branch_rows) * num_regions;
-  if (!slab_) make_slab(std::max(options_.kv_tokens, needed));
+  if (!kv_cache_) make_kv_cache(std::max(options_.kv_tokens, needed));
 
-  std::vector<std::shared_ptr<KvSlab::Region>> regions;
+  std::vector<std::shared_ptr<KvCache::Region>> regions;
   bool placed = place_prompt(*prompt, branch_rows, num_regions, regions);
   if (!placed && idle()) {
     forget();
-    if (slab_->num_rows() < needed) make_slab(needed);
+    if (kv_cache_->num_rows() < needed) make_kv_cache(needed);
     placed = place_prompt(*prompt, branch_rows, num_regions, regions);
-    check(placed, "internal", "a request of ", needed, " rows does not fit an empty slab");
+    check(placed, "internal", "a request of ", needed, " rows does not fit an empty KV cache");
   }
   if (!placed) return false;
   group->prompt = std::move(prompt);
@@ -180,7 +180,7 @@ SampleParams Generator::draw(const Group& g, const Branch& b) const {
           .top_p = g.request.top_p,
           .top_k = g.request.top_k,
           .seed = g.request.seed,
-          .stream = g.request.rng_key,
+          .rng_key = g.request.rng_key,
           .branch = b.number,
           .position = uint32_t(b.length())};
 }

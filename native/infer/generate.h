@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Continuous batching: requests are admitted while the slab has room, prefilled together, and all their unfinished
+// Continuous batching: requests are admitted while the cache has room, prefilled together, and all their unfinished
 // branches decode in one step.
 #pragma once
 #include <deque>
@@ -45,13 +45,13 @@ class Generator {
   // Forgets the kept prefixes (weights changed, or memory is needed).
   void forget();
 
-  const KvSlab* slab() const { return slab_.get(); }
+  const KvCache* kv_cache() const { return kv_cache_.get(); }
   int64_t rows_prefilled() const { return rows_prefilled_; }
   int64_t rows_shared() const { return rows_shared_; }
 
  private:
   struct Piece {
-    std::shared_ptr<KvSlab::Region> region;
+    std::shared_ptr<KvCache::Region> region;
     int32_t count;
   };
   struct Prompt {
@@ -64,7 +64,7 @@ class Generator {
   };
   struct Branch {
     uint32_t number;
-    std::shared_ptr<KvSlab::Region> region;  // rows of its tokens but the last
+    std::shared_ptr<KvCache::Region> region;  // rows of its tokens but the last
     GeneratedBranch out;
     StopMatcher stop;
     bool finished = false;
@@ -83,7 +83,7 @@ class Generator {
     bool prefilled = false;
   };
 
-  // Prompts of a step as paths of its plan: what prompts share are regions of the slab, each of which follows one
+  // Prompts of a step as paths of its plan: what prompts share are regions of the cache, each of which follows one
   // other.
   class PromptPaths {
    public:
@@ -92,13 +92,13 @@ class Generator {
 
    private:
     std::vector<KeyPath>& paths_;
-    std::unordered_map<const KvSlab::Region*, int32_t> of_region_;
+    std::unordered_map<const KvCache::Region*, int32_t> of_region_;
   };
 
   bool place_prompt(Prompt& prompt, int32_t branch_rows, int32_t num_regions,
-                    std::vector<std::shared_ptr<KvSlab::Region>>& regions);
-  std::shared_ptr<KvSlab::Region> take(int32_t count);
-  void make_slab(int64_t rows);
+                    std::vector<std::shared_ptr<KvCache::Region>>& regions);
+  std::shared_ptr<KvCache::Region> take(int32_t count);
+  void make_kv_cache(int64_t rows);
   void prefill(const std::vector<Group*>& groups);
   void first_tokens(const std::vector<Group*>& ready, const Tensor& residual);
   void decode();
@@ -114,7 +114,7 @@ class Generator {
   Forward& forward_;
   ImageCache& images_;
   Options options_;
-  std::unique_ptr<KvSlab> slab_;
+  std::unique_ptr<KvCache> kv_cache_;
   std::deque<std::shared_ptr<Prompt>>
       recent_;  // finished prompts, newest first: the next question about the same image starts from one
   std::vector<std::unique_ptr<Group>> groups_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prompts into the slab, packed: rows that another prompt has there already are skipped; long ones go in pieces of
+// Prompts into the cache, packed: rows that another prompt has there already are skipped; long ones go in pieces of
 // batch_tokens rows.
 #include <algorithm>
 
@@ -17,7 +17,7 @@ void Generator::prefill(const std::vector<Group*>& groups) {
   images_.encode(ctx_, images);
 
   size_t next = 0;
-  int32_t done = groups.empty() ? 0 : groups[0]->prompt->shared;  // rows of groups[next] that stand in the slab
+  int32_t done = groups.empty() ? 0 : groups[0]->prompt->shared;  // rows of groups[next] that stand in the cache
   while (next < groups.size()) {
     StepRows step(model_.config.text.num_position_axes);
     PromptPaths paths(step.plan);
@@ -43,7 +43,7 @@ void Generator::prefill(const std::vector<Group*>& groups) {
     }
     StepOutputs outputs;
     for (const Group* g : ready) (g->beam ? outputs.read : outputs.drawn) += g->beam ? 1 : int64_t(g->branches.size());
-    const Tensor residual = forward_.run(step, slab_.get(), outputs);
+    const Tensor residual = forward_.run(step, kv_cache_.get(), outputs);
     if (!ready.empty()) first_tokens(ready, residual);
   }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log-probabilities of given responses: trees packed into one forward without a KV slab. Roots that begin alike
+// Log-probabilities of given responses: trees packed into one forward without a KV cache. Roots that begin alike
 // (several questions about one image) share those rows too.
 #pragma once
 #include <functional>

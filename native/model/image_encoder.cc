@@ -49,21 +49,44 @@ std::vector<std::span<const Image* const>> ImageEncoder::batches(std::span<const
   return out;
 }
 
-void ImageEncoder::reserve(int64_t num_features, int64_t largest_image) {
-  num_features = std::min(num_features, std::max(features_at_once(), largest_image));
+void ImageEncoder::reserve(Context& ctx, int64_t num_features, int64_t largest_image) {
   if (num_features == 0) return;
+  // Whole images of the largest size, so that the count is one that images can have.
+  const int64_t largest = std::max<int64_t>(largest_image, 1);
+  num_features = std::min(num_features, (features_at_once() + largest - 1) / largest * largest);
+  if (num_features <= reserved_) return;
   const Vision& vision = model_.vision();
-  const DType dtype = model_.compute();
-  const size_t bytes = std::max(vision.tower_bytes(num_features, dtype), vision.connect_bytes(num_features, dtype)) +
-                       aligned(size_t(num_features * vision.feature_width()) * dtype_size(dtype));
+  Arena elsewhere = Arena::measuring();
+  const Tensor rows = elsewhere.tensor(
+      model_.compute(),
+      {vision.num_planes() * (num_features / vision.features_a_row()), model_.config.text.hidden_size});
+  size_t bytes;
+  {
+    const Measure measured(ctx, arena_);
+    encode(ctx, {}, num_features, rows);
+    bytes = measured.bytes();
+  }
   if (arena_.capacity() < bytes) arena_ = Arena(model_.device(), bytes);
+  reserved_ = num_features;
+}
+
+void ImageEncoder::encode(Context& ctx, std::span<const Image* const> images, int64_t num_features,
+                          const Tensor& rows) {
+  const Vision& vision = model_.vision();
+  const size_t mark = arena_.mark();
+  const Tensor x = arena_.tensor(model_.compute(), {num_features, vision.feature_width()});
+  vision.features(ctx, images, model_.normalisation(), x, arena_);
+  std::vector<ImageShape> shapes;
+  for (const Image* image : images) shapes.push_back(image_shape(*image));
+  vision.connect(ctx, x, shapes, rows, nullptr, arena_);
+  arena_.release(mark);
 }
 
 void ImageEncoder::features(Context& ctx, std::span<const Image* const> images, const Tensor& features) {
   int64_t done = 0;
   for (const std::span<const Image* const> some : batches(images)) {
     const int64_t count = counts_of(model_.vision(), some).features;
-    reserve(count, count);
+    reserve(ctx, count, count);
     model_.vision().features(ctx, some, model_.normalisation(), features.rows(done, count), arena_);
     done += count;
   }
@@ -75,24 +98,18 @@ void ImageEncoder::rows(Context& ctx, std::span<const Image* const> images, cons
   int64_t done = 0;
   for (const std::span<const Image* const> some : batches(images)) {
     const auto [num_features, num_rows] = counts_of(vision, some);
-    reserve(num_features, num_features);
-    const size_t mark = arena_.mark();
-    const Tensor x = arena_.tensor(model_.compute(), {num_features, vision.feature_width()});
-    vision.features(ctx, some, model_.normalisation(), x, arena_);
-    std::vector<ImageShape> shapes;
-    for (const Image* image : some) shapes.push_back(image_shape(*image));
+    reserve(ctx, num_features, num_features);
     if (planes == 1) {
-      vision.connect(ctx, x, shapes, out.rows(done, num_rows), nullptr, arena_);
+      encode(ctx, some, num_features, out.rows(done, num_rows));
     } else {
       const Tensor own = staging(planes * num_rows, width);
-      vision.connect(ctx, x, shapes, own, nullptr, arena_);
+      encode(ctx, some, num_features, own);
       for (int64_t p = 0; p < planes; ++p) {
         const Tensor from = own.rows(p * num_rows, num_rows);
         copy_on_device(ctx, out.rows(p * total + done, num_rows).data, from.data, from.bytes());
       }
     }
     done += num_rows;
-    arena_.release(mark);
   }
 }
 

@@ -21,18 +21,21 @@ class ImageEncoder {
   void rows(Context& ctx, std::span<const Image* const> images, const Tensor& rows);
 
   // Takes the memory for a call of images with this many features ahead of it, none of them with more than
-  // `largest_image`.
-  void reserve(int64_t num_features, int64_t largest_image);
+  // `largest_image`, found by measuring such a call.
+  void reserve(Context& ctx, int64_t num_features, int64_t largest_image);
   size_t planned_bytes() const { return arena_.capacity(); }
 
  private:
   int64_t features_at_once() const;
+  // rows[planes * R, D] of images that go through the tower together, with this many features.
+  void encode(Context& ctx, std::span<const Image* const> images, int64_t num_features, const Tensor& rows);
   Tensor staging(int64_t rows, int64_t width);
   std::vector<std::span<const Image* const>> batches(std::span<const Image* const> images) const;
 
   const Model& model_;
   Arena arena_;
-  Buffer staging_;  // rows of several planes
+  int64_t reserved_ = 0;  // features
+  Buffer staging_;        // rows of several planes
 };
 
 }  // namespace vpref

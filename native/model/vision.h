@@ -46,6 +46,9 @@ class Vision {
   // In the order of their files. Complete once list_tensors() and the loading are done.
   virtual std::vector<ConnectorPart> connector() = 0;
 
+  // What these three take of an arena follows from the sizes of their tensors alone, for memory is planned by a Measure
+  // of them, without images and shapes.
+  //
   // features[N, feature_width()] of all images in order, in the compute dtype.
   virtual void features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
                         const Tensor& features, Arena& scratch) const = 0;
@@ -58,12 +61,6 @@ class Vision {
   virtual void connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                                 const std::vector<Tensor>& kept, const Tensor& drows, std::span<const Tensor> grads,
                                 Arena& scratch) const = 0;
-
-  // Bytes of arena that images with so many features take at most, beside the operands: in features(), in connect() or
-  // its backward, and kept by connect().
-  virtual size_t tower_bytes(int64_t num_features, DType dtype) const = 0;
-  virtual size_t connect_bytes(int64_t num_features, DType dtype) const = 0;
-  virtual size_t kept_bytes(int64_t num_features, DType dtype) const = 0;
 };
 
 }  // namespace vpref

@@ -69,7 +69,8 @@ void vit_norm(Context& ctx, const VitConfig& config, const VitNormWeights& w, co
     rms_norm(ctx, x, w.weight, config.eps, y, statistics);
 }
 
-AttentionPlan vit_plan(const std::vector<int32_t>& lengths) {
+AttentionPlan vit_plan(const std::vector<int32_t>& lengths, int64_t num_rows) {
+  if (lengths.empty()) return vit_plan({int32_t(num_rows)}, num_rows);
   AttentionPlan plan;
   int32_t begin = 0;
   for (const int32_t length : lengths) {
@@ -84,15 +85,6 @@ namespace {
 
 std::span<const Linear> qkv_of(const VitConfig& config, const VitLayer& l) {
   return config.fused_qkv ? std::span(&l.fused_qkv, 1) : std::span<const Linear>(l.qkv);
-}
-
-int64_t largest_rank(const VitWeights& weights) {
-  int64_t rank = saved_rank(weights.patch_embedding);
-  for (const VitLayer& l : weights.layers) {
-    rank = std::max(rank, saved_rank(l.qkv[0]) + saved_rank(l.qkv[1]) + saved_rank(l.qkv[2]));
-    for (const Linear* p : {&l.fused_qkv, &l.out_proj, &l.gate, &l.fc1, &l.fc2}) rank = std::max(rank, saved_rank(*p));
-  }
-  return rank;
 }
 
 void attend(Context& ctx, const VitConfig& config, const VitLayer& l, const VitCall& call, bool windowed,
@@ -153,13 +145,6 @@ void vit_layers(Context& ctx, const VitConfig& config, const VitWeights& weights
     if (call.after) call.after(i, x);
   }
   if (config.post_norm) vit_norm(ctx, config, weights.post_norm, x, x);
-}
-
-size_t vit_scratch_bytes(const VitConfig& config, const VitWeights& weights, int64_t num_rows, DType dtype) {
-  const auto bytes = [&](int64_t cols) { return aligned(size_t(num_rows * cols) * dtype_size(dtype)); };
-  const int64_t hidden = (config.mlp == VitMlp::swiglu ? 2 : 1) * int64_t(config.intermediate_size);
-  return bytes(config.hidden_size) + std::max(bytes(3 * int64_t(config.hidden_size)), bytes(hidden)) +
-         bytes(largest_rank(weights)) + 16 * 64;
 }
 
 std::vector<int32_t> block_order(int32_t height, int32_t width, int32_t block) {

@@ -81,8 +81,9 @@ struct VitCall {
   std::function<void(size_t layer, const Tensor& x)> after;  // sees the rows after a layer (DeepStack); may be empty
 };
 
-// A plan whose spans are consecutive runs of rows that see themselves whole: crops, images or windows.
-AttentionPlan vit_plan(const std::vector<int32_t>& lengths);
+// A plan whose spans are consecutive runs of the num_rows rows that see themselves whole: crops, images or windows.
+// No lengths, where there are no images but only a measurement: the rows are one run.
+AttentionPlan vit_plan(const std::vector<int32_t>& lengths, int64_t num_rows);
 
 // Patches of crops of one size, and the position embedding that is added to each crop: [P + class row, C], or empty.
 struct VitPatches {
@@ -98,8 +99,6 @@ void vit_embed(Context& ctx, const VitConfig& config, const VitWeights& weights,
 // The layers and post_norm, in place.
 void vit_layers(Context& ctx, const VitConfig& config, const VitWeights& weights, const VitCall& call, const Tensor& x,
                 Arena& scratch);
-// Scratch that both take for so many rows.
-size_t vit_scratch_bytes(const VitConfig& config, const VitWeights& weights, int64_t num_rows, DType dtype);
 
 // Patches of a crop as rows.
 struct PatchShape {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drawing the next token of each row. The draw depends on (seed, stream, branch, position) only, never on the other
+// Drawing the next token of each row. The draw depends on (seed, rng_key, branch, position) only, never on the other
 // rows.
 #pragma once
 #include <cstdint>
@@ -18,7 +18,7 @@ struct SampleParams {
   float top_p = 1.0f;
   int32_t top_k = 0;
   uint64_t seed = 0;
-  uint64_t stream = 0;    // hash of the record id and view
+  uint64_t rng_key = 0;   // hash of the record id and view
   uint32_t branch = 0;    // which of the n samples
   uint32_t position = 0;  // index of the token within the response
 };
@@ -32,10 +32,10 @@ std::vector<int32_t> sample_words(const std::vector<SampleParams>& params);
 // temperature 1.
 //   logits: [R,V] f32 or bf16 (left as they are); params: [R,kSampleWords] i32, see sample_words(); token: [R] i32;
 //   logp: [R] f32.
-// The uniform is Philox4x32-10 with key (seed) and counter (position, branch, stream low, stream high), first word, as
-// (x + 0.5) * 2^-32; the token is the first whose cumulative probability, in order of falling probability then rising
-// id, exceeds it. Logits that are not finite: the CPU throws nonfinite; a GPU, which no one waits for here, gives token
-// -1 and logp NaN.
+// The uniform is Philox4x32-10 with key (seed) and counter (position, branch, rng_key low, rng_key high), first word,
+// as (x + 0.5) * 2^-32; the token is the first whose cumulative probability, in order of falling probability then
+// rising id, exceeds it. Logits that are not finite: the CPU throws nonfinite; a GPU, which no one waits for here,
+// gives token -1 and logp NaN.
 void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp);
 VPREF_KERNELS(void, sample_token, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&)
 

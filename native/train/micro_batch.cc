@@ -11,6 +11,8 @@ namespace {
 
 RowSize size_of(const ModelConfig& config, const TrainRow& row) {
   RowSize size;
+  check(row.images.empty() || config.has_vision, "request", "row ", row.id,
+        ": images: expected none (the model reads text), got ", row.images.size());
   for (const ImageShape& image : row.images) {
     size.image_rows += config.vision->layout(image).num_rows();
     size.features += config.vision->num_features(image);

@@ -10,19 +10,6 @@
 
 namespace vpref {
 
-namespace {
-
-// What a connector takes of the arena: its images' shapes are not known where sizes alone are.
-void measure_connector(Arena& arena, size_t kept, size_t scratch) {
-  const auto take = [&](size_t bytes) { arena.tensor(DType::i32, {int64_t((bytes + 3) / 4)}); };
-  take(kept);
-  const size_t mark = arena.mark();
-  take(scratch);
-  arena.release(mark);
-}
-
-}  // namespace
-
 Pass::Pass(Context& ctx, const ModelConfig& config, const Weights& weights, Trainable& trainable, DType compute,
            int64_t head_chunk_rows)
     : ctx_(ctx),
@@ -114,11 +101,7 @@ Tensor Pass::connect(BranchLogps& f, const EncodeImages& encode, bool is_kept) {
   f.features = arena_.tensor(compute_, {b.num_features, vision.feature_width()});
   encode(b.images, f.features);
   const Tensor rows = arena_.tensor(compute_, {vision.num_planes() * b.image_rows, config_.text.hidden_size});
-  if (ctx_.measuring())
-    measure_connector(arena_, is_kept ? vision.kept_bytes(b.num_features, compute_) : 0,
-                      vision.connect_bytes(b.num_features, compute_));
-  else
-    vision.connect(ctx_, f.features, b.shapes, rows, is_kept ? &f.kept : nullptr, arena_);
+  vision.connect(ctx_, f.features, b.shapes, rows, is_kept ? &f.kept : nullptr, arena_);
   return rows;
 }
 
@@ -179,11 +162,7 @@ void Pass::backward(BranchLogps& f, std::span<const double> branch_weight, const
   decoder_backward(ctx_, weights_, f.call, {f.layers, trainable_.layers, below, hooks.before, after}, dx, arena_);
   if (trainable_.embed_grad) scatter_add_rows(ctx_, dx, f.token_ids, trainable_.embed_grad);
   if (!connects) return;
-  const Vision& vision = *weights_.vision;
-  if (ctx_.measuring())
-    measure_connector(arena_, 0, vision.connect_bytes(f.batch->num_features, compute_));
-  else
-    vision.connect_backward(ctx_, f.features, f.batch->shapes, f.kept, drows, trainable_.connector, arena_);
+  weights_.vision->connect_backward(ctx_, f.features, f.batch->shapes, f.kept, drows, trainable_.connector, arena_);
 }
 
 }  // namespace vpref

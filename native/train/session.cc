@@ -47,6 +47,16 @@ struct HostTensors {
   }
 };
 
+// The rows without their pixels, which stay.
+std::vector<TrainRow> take_rows(std::vector<SessionRow>& rows) {
+  std::vector<TrainRow> out;
+  for (SessionRow& r : rows) {
+    out.push_back(std::move(r.row));
+    for (const Image& image : r.images) out.back().images.push_back(image_shape(image));
+  }
+  return out;
+}
+
 bool is_lora(const Parameter& p) { return p.name.ends_with(".lora_A.weight") || p.name.ends_with(".lora_B.weight"); }
 
 // The shortest text that reads back as the same number.
@@ -114,15 +124,6 @@ void TrainSession::load_adapter(const LoadedAdapter& adapter) {
   store.refresh_copy(ctx_);
 }
 
-std::vector<TrainRow> TrainSession::tree_rows(const std::vector<SessionRow>& rows) const {
-  std::vector<TrainRow> out;
-  for (const SessionRow& r : rows) {
-    out.push_back(r.row);
-    for (const Image& image : r.images) out.back().images.push_back(image_shape(image));
-  }
-  return out;
-}
-
 EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
   return [this, &rows](std::span<const ImageRef> refs, const Tensor& features) {
     std::vector<const Image*> images;
@@ -143,24 +144,24 @@ MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int
     most_features = std::max(most_features, features);
     most_pixel_bytes = std::max(most_pixel_bytes, pixel_bytes);
   }
-  images_.reserve(most_features, largest_row);
+  images_.reserve(ctx_, most_features, largest_row);
   const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_pixel_bytes);
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 
-StepResult TrainSession::step(const std::vector<SessionRow>& rows) {
+StepResult TrainSession::step(std::vector<SessionRow> rows) {
   cancelled_ = false;
-  return trainer_.step(tree_rows(rows), encoder(rows));
+  return trainer_.step(take_rows(rows), encoder(rows));
 }
 
-std::vector<RowResult> TrainSession::score(const std::vector<SessionRow>& rows, bool adapter_on) {
+std::vector<RowResult> TrainSession::score(std::vector<SessionRow> rows, bool adapter_on) {
   cancelled_ = false;
-  return trainer_.score(tree_rows(rows), encoder(rows), adapter_on);
+  return trainer_.score(take_rows(rows), encoder(rows), adapter_on);
 }
 
-StepResult TrainSession::save_gradients(const std::vector<SessionRow>& rows, const std::string& file) {
+StepResult TrainSession::save_gradients(std::vector<SessionRow> rows, const std::string& file) {
   cancelled_ = false;
-  const StepResult result = trainer_.accumulate(tree_rows(rows), encoder(rows));
+  const StepResult result = trainer_.accumulate(take_rows(rows), encoder(rows));
   HostTensors host;
   ParameterStore& store = trainer_.trainable().store;
   trainer_.exchange().gather_gradients(ctx_, store);

@@ -32,11 +32,12 @@ class TrainSession {
   // Trainer::plan within what `free_bytes` (or kNoLimit) leaves after the weights that are read in place, the image
   // encoder and the pixels.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes);
-  StepResult step(const std::vector<SessionRow>& rows);
-  std::vector<RowResult> score(const std::vector<SessionRow>& rows, bool adapter_on);
+  // These take the rows: give them with std::move where they are not needed afterwards.
+  StepResult step(std::vector<SessionRow> rows);
+  std::vector<RowResult> score(std::vector<SessionRow> rows, bool adapter_on);
   // The gradients of one step's loss, as safetensors under the parameters' names; no parameter changes. Returns the
   // step's figures.
-  StepResult save_gradients(const std::vector<SessionRow>& rows, const std::string& file);
+  StepResult save_gradients(std::vector<SessionRow> rows, const std::string& file);
 
   // The trained tensors in f32 under "base_model.model." + name, and those of init_adapter that stay fixed as they are
   // there: adapter_model.safetensors of a PEFT directory.
@@ -56,7 +57,6 @@ class TrainSession {
 
  private:
   void load_adapter(const LoadedAdapter& adapter);
-  std::vector<TrainRow> tree_rows(const std::vector<SessionRow>& rows) const;
   EncodeImages encoder(const std::vector<SessionRow>& rows);
 
   Context& ctx_;

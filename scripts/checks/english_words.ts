@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// node --import tsx scripts/checks/english_words.ts nltk-english.json <TEXTS: JSON strings, one a line: what our reading of
+// node --import tsx scripts/checks/english_words.ts nltk-english.json <TEXTS: JSON strings, one per line: what our reading of
 // NLTK's tables makes of each, {words, tags, nouns, lemmas}. For official_hallucination.py.
 import { readFileSync } from 'node:fs';
 import { readEnglish } from '../../src/python/nltk/english.ts';

@@ -102,7 +102,7 @@ function checkKey({ folder, stderr }: Run): void {
 function report(name: string, run: Run): void {
   const rate = run.records.length / run.seconds;
   console.log(
-    `${name}: ${run.seconds.toFixed(1)} s, ${rate.toFixed(0)} rows a second, peak ${run.peakMiB.toFixed(0)} MiB`,
+    `${name}: ${run.seconds.toFixed(1)} s, ${rate.toFixed(0)} rows per second, peak ${run.peakMiB.toFixed(0)} MiB`,
   );
 }
 
@@ -121,15 +121,15 @@ await withRun('20 % faults', runAnnotate(numRows, faultBehaviour().behave), (run
   checkKey(run);
 });
 
-// A judge of 0.1 s a call, then the same where one call in a hundred hangs once until its time is over.
+// A judge of 0.1 s per call, then the same where one call in a hundred hangs once until its time is over.
 const slow = async (call: Seen): Promise<Behaviour> => {
   await new Promise((resolve) => setTimeout(resolve, 100));
   return good(call);
 };
-const plain = await withRun('0.1 s a call', runAnnotate(numRows, slow), (run) => checkStates(run, () => 'ok'));
+const plain = await withRun('0.1 s per call', runAnnotate(numRows, slow), (run) => checkStates(run, () => 'ok'));
 const hangs = (call: Seen) => call.attempt === 1 && textNumber(`hang ${rowOf(call)}`, 100) === 0;
 const hung = await withRun(
-  '0.1 s a call, 1 % hang',
+  '0.1 s per call, 1 % hang',
   runAnnotate(numRows, (call) => (hangs(call) ? { fault: 'trickle' } : slow(call))),
   (run) => checkStates(run, () => 'ok'),
 );

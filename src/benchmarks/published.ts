@@ -24,7 +24,7 @@ export interface DrawnFigure {
   by?: string;
 }
 
-/** A table's rows: for each method a score a split, null where the paper has none. */
+/** A table's rows: for each method a score per split, null where the paper has none. */
 export function publishedRows(
   source: string,
   splits: readonly string[],

@@ -102,7 +102,7 @@ export async function* eachOf(items: readonly JsonItem[]): AsyncGenerator<JsonIt
   yield* items;
 }
 
-/** "A. red" and so on, one a line, each after a line break. */
+/** "A. red" and so on, one per line, each after a line break. */
 export function optionLines(options: readonly string[]): string {
   return options.map((option, index) => `\n${String.fromCharCode(65 + index)}. ${option}`).join('');
 }

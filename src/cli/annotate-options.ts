@@ -17,91 +17,105 @@ export const annotateFlags = {
     helpValue: 'JUDGE',
     summary: JUDGE_FORMS,
   }),
-  guide: Flags.string({ default: 'helpsteer', helpValue: 'NAME|FILE', summary: 'what the judge is asked' }),
+  guide: Flags.string({ default: 'helpsteer', helpValue: 'NAME|FILE', summary: 'judge prompt and reply format' }),
   claims: Flags.string({
     helpValue: 'exec:CMD',
-    summary: 'guide claims: a command that splits answers into claims, in place of the judge',
+    summary: 'guide claims: command that splits responses into claims, instead of the judge',
   }),
-  runs: integerFlag({ min: 1, default: 1, helpValue: 'N', summary: 'judge each record N times, one entry each' }),
+  runs: integerFlag({ min: 1, default: 1, helpValue: 'N', summary: 'judge each record N times; one entry per run' }),
   order: Flags.option({ options: ['shuffled', 'given'] as const })({
     default: 'shuffled',
-    summary: 'answers are shown in an order drawn by seed, which is undone in the scores, or as they stand',
+    summary:
+      'order in which the judge sees the responses: shuffled by --seed, or as given; scores keep the order of the record',
   }),
   'base-url': Flags.string({
     helpValue: 'URL',
-    summary: 'server to ask, with its version part: http://host:8000/v1',
+    summary: 'URL of the API server, with its version: http://host:8000/v1',
   }),
   'key-env': Flags.string({
     helpValue: 'NAME',
-    summary: "environment variable that holds the key, instead of the provider's",
+    summary: "environment variable with the API key; default: the provider's",
   }),
   'reward-api': Flags.option({ options: rewardApiNames })({
-    summary: 'reward: what the server speaks; else it is asked',
+    summary: "reward: the server's API; default: detected",
   }),
   'reward-template': Flags.string({
     helpValue: 'DIR',
-    summary: "reward: folder of the served model's tokenizer and chat template, for SGLang",
+    summary: "reward: directory with the served model's tokenizer and chat template, for SGLang",
   }),
   quantize: modelFlags.quantize,
   'quantize-cache': modelFlags['quantize-cache'],
-  temperature: numberFlag({ min: 0, helpValue: 'T', summary: "judge's temperature; default: the guide's" }),
-  'top-p': numberFlag({ min: 0, max: 1, helpValue: 'P', summary: "judge's top-p; default: the guide's" }),
-  'max-tokens': integerFlag({ min: 1, helpValue: 'N', summary: "longest reply; default: the guide's" }),
+  temperature: numberFlag({
+    min: 0,
+    helpValue: 'T',
+    summary: "sampling temperature of the judge; default: the guide's",
+  }),
+  'top-p': numberFlag({ min: 0, max: 1, helpValue: 'P', summary: "top-p of the judge; default: the guide's" }),
+  'max-tokens': integerFlag({ min: 1, helpValue: 'N', summary: "maximum tokens per reply; default: the guide's" }),
   'reasoning-tokens': integerFlag({
     min: 0,
     helpValue: 'N',
-    summary: 'tokens on top for a model that reasons first; default: 8192 for those known to, else 0',
+    summary: 'extra tokens for reasoning; default: 8192 for known reasoning models, else 0',
   }),
-  'no-schema': Flags.boolean({ summary: 'ask for the form in words alone: for servers without JSON schemas' }),
+  'no-schema': Flags.boolean({
+    summary: 'send no JSON schema, for servers without support; the prompt alone asks for the format',
+  }),
   concurrency: integerFlag({
     min: 1,
     max: 4096,
     default: 16,
     helpValue: 'N',
-    summary: `maximum concurrent requests; ${LOCAL_CALLS} for a local judge unless given`,
+    summary: `maximum concurrent requests; for a local judge the default is ${LOCAL_CALLS}`,
   }),
-  rpm: numberFlag({ min: 0.001, helpValue: 'N', summary: 'requests a minute at most' }),
-  tpm: numberFlag({ min: 1, helpValue: 'N', summary: 'tokens a minute at most' }),
-  timeout: numberFlag({ min: 0.001, default: 120, helpValue: 'SECONDS', summary: 'longest time for one call' }),
+  rpm: numberFlag({ min: 0.001, helpValue: 'N', summary: 'maximum requests per minute' }),
+  tpm: numberFlag({ min: 1, helpValue: 'N', summary: 'maximum tokens per minute' }),
+  timeout: numberFlag({ min: 0.001, default: 120, helpValue: 'SECONDS', summary: 'timeout per request' }),
   attempts: integerFlag({
     min: 1,
     default: 6,
     helpValue: 'N',
-    summary: 'maximum attempts per request; a retry with a server-supplied delay counts a quarter',
+    summary: 'maximum attempts per request; a retry with a server-supplied delay counts as a quarter',
   }),
   'max-wait': numberFlag({
     min: 0,
     default: 600,
     helpValue: 'SECONDS',
-    summary: 'longest wait a server may ask for; one that asks for more stops the run',
+    summary: 'maximum delay that a server may ask for; a longer one stops the run',
   }),
-  'max-cost': numberFlag({ min: 0, helpValue: 'USD', summary: 'stop before more than this could be spent' }),
+  'max-cost': numberFlag({
+    min: 0,
+    helpValue: 'USD',
+    summary: 'maximum cost; stop before a request that could exceed it',
+  }),
   prices: Flags.string({
     helpValue: 'FILE',
     summary: 'prices as JSON: {"provider:model": {"input": USD per million tokens, "output": ...}}',
   }),
-  'dry-run': Flags.boolean({ summary: 'ask nothing: print one row with the number of calls, tokens and the cost' }),
-  cache: Flags.string({ helpValue: 'DIR', summary: 'folder of replies; default: vpref/annotate in the user cache' }),
-  'no-cache': Flags.boolean({ exclusive: ['cache'], summary: 'neither read nor keep replies' }),
+  'dry-run': Flags.boolean({ summary: 'send nothing; print one row with the number of requests, tokens and the cost' }),
+  cache: Flags.string({
+    helpValue: 'DIR',
+    summary: 'directory of cached replies; default: vpref/annotate in the user cache',
+  }),
+  'no-cache': Flags.boolean({ exclusive: ['cache'], summary: 'do not cache replies' }),
   log: Flags.string({
     helpValue: 'FILE',
-    summary: 'append one row for each request sent: attempt, outcome, time, cost',
+    summary: 'append one row per request sent: attempt, outcome, time, cost',
   }),
   batch: Flags.option({ options: ['submit', 'collect'] as const })({
     dependsOn: ['batch-dir'],
-    summary: `${BATCH_PROVIDERS} at half price: hand the questions in, or collect the answers`,
+    summary: `${BATCH_PROVIDERS} at half price: submit the requests, or collect the replies`,
   }),
-  'batch-dir': Flags.string({ helpValue: 'DIR', summary: 'folder of the request and result files of a batch' }),
+  'batch-dir': Flags.string({ helpValue: 'DIR', summary: 'directory of the request and result files of a batch' }),
   ...recordFlags,
   'on-error': Flags.option({ options: ['fail', 'skip', 'keep'] as const })({
     default: 'keep',
-    summary: 'a row that fails: stop, leave it out, or write it with its error',
+    summary: 'on a record that fails: stop, drop it, or write it with its error',
   }),
 };
 
 type AnnotateFlags = Interfaces.InferredFlags<typeof annotateFlags>;
 
-/** Of --summary; cost_usd is null where the judge's price is not known. */
+/** Members of --summary; cost_usd is null if the judge's price is unknown. */
 export function annotateFigures(
   { judge, guide }: Pick<AnnotateSettings, 'judge' | 'guide'>,
   { rows: _rows, cost, mass, ...counts }: Tally,
@@ -110,7 +124,7 @@ export function annotateFigures(
   return { judge, guide, ...counts, ...meanMass, cost_usd: cost ?? null };
 }
 
-/** What the flags ask for. */
+/** The settings from the flags. */
 export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   const { flags, stop } = run;
   checkRewardFlags(run);
@@ -164,7 +178,7 @@ function checkRewardFlags({ flags, given }: RunContext<AnnotateFlags, unknown>):
     if (given.has(name) && isReward) throw new UsageError(`--${name}: expected none with --judge reward:URL`);
 }
 
-/** What our own engine is asked at a time it puts into its batches: more questions share what they begin with. */
+/** Maximum concurrent requests. The engine batches them: with more, more questions share a prefix. */
 function callsAtATime({ flags, given }: RunContext<AnnotateFlags, unknown>): number {
   return computesHere(flags.judge) && !given.has('concurrency') ? LOCAL_CALLS : flags.concurrency;
 }

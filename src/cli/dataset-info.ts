@@ -28,7 +28,7 @@ export function openNamedFiles(
 type Rest<F extends (first: never, ...rest: never[]) => unknown> =
   Parameters<F> extends [unknown, ...infer R] ? R : never;
 
-/** A file as it is, or the entry that `dataset_info.json#NAME` names, its file where the entry says. */
+/** A plain file, or the entry and file that `dataset_info.json#NAME` names. */
 function readNamedEntry(file: string): Named {
   const [, path, name] = /^(.+\.json)#(.+)$/.exec(file) ?? [];
   if (path === undefined || existsSync(file)) return file;

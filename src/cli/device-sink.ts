@@ -44,7 +44,7 @@ export class DeviceSink extends BufferedSink implements Sink {
   protected explain(cause: NodeJS.ErrnoException): Error {
     const why = isDiskFull(cause) ? 'no space left on device' : `cannot be written: ${cause.message}`;
     return cause.code === 'EPIPE'
-      ? new BrokenPipeError(`${this.#path}: its reader has closed it`)
+      ? new BrokenPipeError(`${this.#path}: closed by its reader`)
       : new RunError('write-failed', `${this.#path}: ${why}`, { cause });
   }
 }

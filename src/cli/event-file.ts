@@ -13,7 +13,7 @@ export interface ScalarEvent {
   values: readonly (readonly [tag: string, value: number])[];
 }
 
-/** An event file that is appended to. Opened again, it keeps its events as long as `isKept` says so, and loses the rest. */
+/** An event file that is appended to. When reopened it keeps the leading events for which `isKept` is true, and truncates the rest. */
 export class EventFile {
   readonly path: string;
   readonly #wire: Wire;
@@ -64,7 +64,7 @@ export function now(): number {
   return Date.now() / 1000;
 }
 
-/** The events of a file; what is behind its last whole one is left out. */
+/** The events of a file; a partial event at the end is left out. */
 export function readEvents(path: string, wire: Wire): ScalarEvent[] {
   return [...frames(readFileSync(path))].map(({ payload }) => decode(wire, payload));
 }

@@ -29,12 +29,12 @@ export class StoppedError extends Error {
   }
 }
 
-/** The reader of stdout has closed it: no more can be said. */
+/** EPIPE on stdout. */
 export class BrokenPipeError extends Error {
   override name = 'BrokenPipeError';
 }
 
-/** The error that a stop request asks for, naming what can be gone on with. */
+/** The error of a stop request; names the file that --resume continues. */
 export function stoppedError(reason: unknown, savedAs: string | undefined): StoppedError {
   const { signal } = reason as StoppedError;
   return new StoppedError(
@@ -52,10 +52,10 @@ export function exitCodeOf(error: unknown): number {
   return exitCode.failed;
 }
 
-/** What stderr says about an error: one line, or undefined for nothing. */
+/** The line that stderr gets for an error; undefined for none. */
 export function messageOf(error: unknown): string | undefined {
   if (error instanceof BrokenPipeError) return undefined;
-  // Another rank has said what went wrong.
+  // Another rank printed the cause.
   if (error instanceof RunError && error.code === 'peer') return undefined;
   if (error instanceof StoppedError && error.message === '') return undefined;
   if (!(error instanceof Error)) return String(error);
@@ -67,20 +67,36 @@ export function messageOf(error: unknown): string | undefined {
   return `internal error: ${error.name}: ${error.message}${place ? ` (at ${place})` : ''}`;
 }
 
+// The parser's messages, in the form of our own: what, what was expected, what came.
+const PARSER_MESSAGES: [RegExp, string][] = [
+  [/^command ([^:\s]+)\S* not found/, 'expected a command, got "$1"'],
+  [/^Expected (--\S+?)=(.*) to be one of: (.*)$/, '$1: expected one of $3, got $2'],
+  [/^Expected (.*) to be one of: (.*)$/, 'expected one of $2, got $1'],
+  [/^Nonexistent flags?: (.*)$/, 'unknown flag: $1'],
+  [/^Missing required flag (\S+)$/, '--$1: expected a value, got nothing'],
+  [/^Flag (--\S+) expects a value$/, '$1: expected a value, got nothing'],
+  [/^Missing \d+ required args?: (\S+)\s+\(([^)]*)\).*$/, '$1: expected one of $2, got nothing'],
+  [/^All of the following must be provided when using (--\S+): (.*)$/, '$1: expected $2 with it'],
+  [/^(--[\w-]+)(?:=.*)? cannot also be provided when using (--\S+)$/, '$1: expected no $2 with it'],
+];
+
 // oclif puts "Parsing --flag" before what a flag's parser throws, advice after it, and spreads both over lines.
 function inOneLine(message: string): string {
-  return message
+  const line = message
     .replace(/^Parsing --\S+\s+/, '')
     .replace(/\s*See more help with --help\s*$/, '')
     .replace(/^The following errors? occurred:\s*/, '')
-    .replace(/^command ([^:\s]+)\S* not found/, 'expected a command, got "$1"')
     .replace(/\s*\n\s*/g, ' ')
     .trim();
+  const form = PARSER_MESSAGES.find(([pattern]) => pattern.test(line));
+  if (form === undefined) return line;
+  const own = line.replace(...form);
+  return line.startsWith('Missing') ? own.replaceAll('|', ', ') : own;
 }
 
 type OclifError = Error & { code?: string; oclif: { exit: number } };
 
-// A UsageError thrown by a flag's parser carries oclif's mark too; its class says more.
+// A UsageError thrown by a flag's parser carries oclif's mark too; its class decides.
 function isOclifError(error: unknown): error is OclifError {
   return error instanceof Error && 'oclif' in error && !(error instanceof UsageError);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of export, and what each of its formats makes of them.
+// The flags of export, and their use by each format.
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { Flags, type Interfaces } from '@oclif/core';
 import type { MergeResult } from '../engine/binding.ts';
@@ -18,19 +18,18 @@ export const exportFlags = {
   ...recordFlags,
   'on-error': Flags.option({ options: ['fail', 'skip', 'keep'] as const })({
     default: 'fail',
-    summary:
-      'a record that the format has no form for: stop, leave it out, or also write it with its error to FILE.errors.ndjson',
+    summary: 'on a record that the format cannot hold: stop, drop it, or write it with its error to FILE.errors.ndjson',
   }),
-  model: Flags.string({ helpValue: 'DIR', summary: 'merge: the base model' }),
+  model: Flags.string({ helpValue: 'DIR', summary: 'merge: directory of the base model' }),
   adapter: Flags.string({
     multiple: true,
     multipleNonGreedy: true,
     helpValue: 'DIR',
-    summary: 'merge: adapter to merge into it; may be repeated',
+    summary: 'merge: adapter to merge into the base model; may be repeated',
   }),
   dtype: Flags.option({ options: ['f16', 'f32'] as const })({
     default: 'f16',
-    summary: 'merge: what the weights are written as; bf16 would lose most of a small delta',
+    summary: 'merge: data type of the weights written; bf16 is not offered, it would lose most of a small delta',
   }),
   onto: Flags.option({ options: ['full', 'quantised'] as const })({
     default: 'full',
@@ -38,33 +37,33 @@ export const exportFlags = {
   }),
   'image-root': Flags.string({
     helpValue: 'DIR',
-    summary: 'write image paths relative to DIR, the folder the reader is given',
+    summary: 'write image paths relative to DIR, the image folder of the reading tool',
   }),
-  'image-dir': Flags.string({ helpValue: 'DIR', summary: 'write images that are data: URIs as files in DIR' }),
+  'image-dir': Flags.string({ helpValue: 'DIR', summary: 'write data: URI images as files in DIR' }),
   layout: Flags.option({ options: ['auto', 'vision', 'text'] as const })({
     default: 'auto',
-    summary: 'trl: with an image column, or without and with plain texts; auto: as the first row needs',
+    summary: 'trl: rows with an image column, or plain text rows; auto: as the first row needs',
   }),
   'dataset-info': Flags.string({
     helpValue: 'FILE',
-    summary: 'llama-factory: add the entry for -o FILE to this dataset_info.json',
+    summary: 'llama-factory: add an entry for -o FILE to this dataset_info.json',
   }),
   'dataset-name': Flags.string({
     helpValue: 'NAME',
-    summary: 'llama-factory: name of the entry; the file name without its end unless given',
+    summary: 'llama-factory: name of the entry; default: the file name without its extension',
   }),
 };
 
 export type ExportRun = RunContext<Interfaces.InferredFlags<typeof exportFlags>, { format: string }>;
 
-/** The rows of the format; none where it writes -o itself. Throws UsageError for flags of another format. */
+/** The rows of the format; none if it writes -o itself. Throws UsageError for flags of another format. */
 export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   const { args, flags } = run;
   if (args.format === 'merge') return merge(run);
   for (const name of ['model', 'adapter', 'dtype', 'onto'])
-    if (run.given.has(name)) throw new UsageError(`--${name}: is for export merge, got format ${args.format}`);
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected export merge, got format ${args.format}`);
   if (args.format === 'parquet') return parquet(run);
-  run.noteUnused({ seed: 'nothing is drawn at random here', threads: 'rows are written by one thread' });
+  run.noteUnused({ seed: 'nothing is random here', threads: 'rows are written by one thread' });
   const counts = newExportCounts();
   const addEntry = datasetInfo(args.format, flags);
   if (args.format !== 'trl' && flags.layout !== 'auto')
@@ -75,7 +74,7 @@ export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   run.atEnd(() => {
     if (counts.first !== undefined) addEntry?.(counts.first);
     const leftOut = [...counts.leftOut].map(([what, count]) => `${what} (${count})`).join(', ');
-    if (leftOut !== '') run.note(`${args.format} has no place for: ${leftOut}`);
+    if (leftOut !== '') run.note(`${args.format} cannot hold: ${leftOut}`);
   });
   return exportLines(
     run.records(),
@@ -94,7 +93,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   if (adapter === undefined) throw new UsageError('--adapter: expected the directory of an adapter, got nothing');
   if (dir === undefined) throw new UsageError('-o: expected a directory for the merged checkpoint, got nothing');
   await run.holdFolder(dir, { isNew: true });
-  if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a directory that is not there yet, got one that is`);
+  if (existsSync(dir)) throw new UsageError(`-o ${dir}: expected a new directory, got an existing one`);
   const [{ loadPolicy }, { mergeInto, trainedOn }, { checkFolders }] = await Promise.all([
     import('../engine/policy.ts'),
     import('../engine/merge.ts'),

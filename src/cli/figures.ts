@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each command's progress line shows beside rows, rate and time left.
+// Figures in each command's progress line, besides rows, rate and time left.
 
 import type { RowResult, Stage } from '../flow/stage.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
 import { type Figures, formatRate, group, type RunCounts } from './progress.ts';
 
-/** The stage, with `see` told of every result on its way out. */
+/** The stage; calls `see` with every result. */
 function observed(stage: Stage, see: (result: RowResult) => void): Stage {
   return async function* (rows) {
     for await (const result of stage(rows)) {
@@ -15,7 +15,7 @@ function observed(stage: Stage, see: (result: RowResult) => void): Stage {
   };
 }
 
-/** sample: tokens and images a second. */
+/** sample: tokens and images per second. */
 export function sampleProgress(stage: Stage): { stage: Stage; figures: Figures } {
   let tokens = 0;
   let images = 0;
@@ -30,7 +30,7 @@ export function sampleProgress(stage: Stage): { stage: Stage; figures: Figures }
   return { stage: observed(stage, see), figures: { parts } };
 }
 
-/** score: texts a second. */
+/** score: texts per second. */
 export function scoreProgress(stage: Stage): { stage: Stage; figures: Figures } {
   let texts = 0;
   const see = ({ records }: RowResult) => {
@@ -43,7 +43,7 @@ export function scoreProgress(stage: Stage): { stage: Stage; figures: Figures } 
   return { stage: observed(stage, see), figures: { parts: (seconds) => rate(texts, seconds, 'texts') } };
 }
 
-/** augment: views a second. */
+/** augment: views per second. */
 export function augmentProgress(stage: Stage): { stage: Stage; figures: Figures } {
   let views = 0;
   const see = ({ row, records }: RowResult) => {
@@ -53,7 +53,7 @@ export function augmentProgress(stage: Stage): { stage: Stage; figures: Figures 
   return { stage: observed(stage, see), figures: { parts: (seconds) => rate(views, seconds, 'images') } };
 }
 
-/** pair: rows that were kept; those that were dropped stand in every line. */
+/** pair: rows that were kept; dropped rows are in every progress line. */
 export function pairProgress(counts: RunCounts): Figures {
   return { parts: () => [`${group(counts.written)} kept`], areInSummary: true };
 }

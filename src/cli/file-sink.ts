@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file that appears when it is whole: FILE.partial, renamed to FILE at the end, with its ledger beside it.
+// A file that appears when it is complete: FILE.partial is renamed to FILE at the end; its ledger is beside it.
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
@@ -14,19 +14,19 @@ import { BufferedSink, isDiskFull, type Sink, writeAll } from './sink.ts';
 export interface FileSinkOptions {
   path: string;
   resume: boolean;
-  /** Nobody asked for --resume, Slurm started the job again: a finished FILE that is of another run is written over, as at the first start. */
+  /** A restart by Slurm without --resume: a finished FILE of another run is overwritten, as at the first start. */
   isRestart?: boolean;
-  /** All rows are made at once: leave what an earlier run began, and save nothing unfinished. */
-  anew?: boolean;
+  /** All rows are computed at once: discard an unfinished file of an earlier run, and keep none. */
+  startOver?: boolean;
   /** What the output depends on; a resumed run must have the same. */
   settings: Settings;
-  /** Held by this run: looked at before anything is written. */
+  /** Held by this run; checked before every write. */
   lock?: OutputLock | undefined;
 }
 
-/** What becomes of a table that is not finished. */
+/** How an unfinished table is treated. */
 export interface TableOptions {
-  /** Rows can be gone on with: an unfinished file is kept. */
+  /** An unfinished file is kept, for --resume. */
   resumable?: boolean;
   resume?: boolean;
   lock?: OutputLock | undefined;
@@ -58,23 +58,23 @@ export class FileSink extends BufferedSink implements Sink {
 
   /** Throws UsageError when FILE cannot be written, or an unfinished one is in the way. */
   static async open(options: FileSinkOptions): Promise<FileSink> {
-    const { path, resume, anew = false, settings, lock } = options;
+    const { path, resume, startOver = false, settings, lock } = options;
     const partial = `${path}.partial`;
-    const isBegun = beginPartial(path, { resume, anew });
+    const isBegun = beginPartial(path, { resume, startOver });
     if (resume && !isBegun && existsSync(path)) await beginWithFinished(options);
     if (resume && lock?.isFromElsewhere) for (const file of [partial, journalPath(path)]) moveToCopy(file);
     const done = resume ? await readDone(path, partial, settings) : nothingDone();
     if (existsSync(partial)) truncateSync(partial, done.extent.bytes);
     if (existsSync(journalPath(path))) truncateSync(journalPath(path), done.journalBytes);
-    return new FileSink({ path, ledger: new JournalLedger(path, settings, done), isSaved: !anew, lock });
+    return new FileSink({ path, ledger: new JournalLedger(path, settings, done), isSaved: !startOver, lock });
   }
 
   /** A file without journal. Throws UsageError when it cannot be written. */
   static openTable(path: string, { resumable = false, resume = false, lock }: TableOptions = {}): FileSink {
     const partial = `${path}.partial`;
-    const isBegun = beginPartial(path, { resume, anew: !resumable });
+    const isBegun = beginPartial(path, { resume, startOver: !resumable });
     if (resume && isBegun && lock?.isFromElsewhere) moveToCopy(partial);
-    // A finished file is a beginning too: the input may have grown.
+    // A finished file is continued too: the input may have grown.
     if (resume && !isBegun && existsSync(path)) copyWhole(path, partial);
     const kept = resume && existsSync(partial) ? new KeptLines(partial) : undefined;
     return new FileSink({ path, ledger: new KeptLedger(path, kept), isSaved: resumable, lock });
@@ -120,7 +120,7 @@ export class FileSink extends BufferedSink implements Sink {
 
   async save(): Promise<void> {
     try {
-      // A full disk has been told already.
+      // A full disk was reported already.
       if (this.failure === undefined && !this.#isClosed) this.flush();
     } finally {
       this.#close();
@@ -170,7 +170,7 @@ export class FileSink extends BufferedSink implements Sink {
   }
 }
 
-/** The output is another run's now: what is there is not this one's to tidy up. */
+/** The output now belongs to another run: leave its files alone. */
 function isLost(error: unknown): boolean {
   return error instanceof RunError && error.code === 'locked';
 }
@@ -188,7 +188,7 @@ async function beginWithFinished({ path, settings, isRestart }: FileSinkOptions)
   copyWhole(path, `${path}.partial`);
 }
 
-// After a crash of the machine the rename must not be lost; some file systems cannot, and say so.
+// After a crash of the machine the rename must not be lost; some file systems do not support it and return an error.
 function syncDirectory(path: string): void {
   try {
     const fd = openSync(path, 'r');

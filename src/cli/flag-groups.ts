@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Under which heading --help and the manual list a flag. A flag that stands here in no group is one that its command is about: it comes first.
+// The heading under which --help and the manual list a flag. A flag in no group is specific to its command and comes first.
 
 const GROUPS = {
   Model:
     'model adapter endpoint key-env device dtype quantize quantize-cache template template-arg image-mode max-pixels min-pixels',
   Sampling: 'n temperature top-p top-k max-new-tokens stop stop-repeats beams views label logps steer',
-  Loss: 'method loss beta label-smoothing simpo-gamma cpo-alpha orpo-lambda desirable-weight undesirable-weight loss-on allow-ref-mismatch',
+  Loss: 'method loss loss-on allow-ref-mismatch',
   LoRA: 'lora-r lora-alpha rslora lora-dropout lora-targets lora-pattern init-adapter train-projector train-language-model',
   Schedule:
     'lr projector-lr lr-schedule warmup-ratio warmup-steps weight-decay max-grad-norm batch-size epochs max-steps no-shuffle save-every keep-checkpoints save-gradients',
@@ -18,6 +18,11 @@ const GROUPS = {
 
 export type FlagGroup = keyof typeof GROUPS;
 
+interface GroupedFlag {
+  name: string;
+  helpGroup?: string | undefined;
+}
+
 /** In the order in which they are listed. */
 export const FLAG_GROUPS = Object.keys(GROUPS) as FlagGroup[];
 
@@ -28,19 +33,19 @@ const groupOf = new Map(
 /** Groups of one command: elsewhere flags of these names mean another thing. */
 const ONLY: Partial<Record<FlagGroup, string>> = { Sampling: 'sample', Loss: 'train' };
 
-/** The group of a command's flag; undefined for what the command is about. */
-export function flagGroup(command: string, name: string): FlagGroup | undefined {
-  const group = groupOf.get(name);
+/** The group of a command's flag; the flag may name it itself. Undefined for flags specific to the command. */
+export function flagGroup(command: string, { name, helpGroup }: GroupedFlag): FlagGroup | undefined {
+  const group = (helpGroup as FlagGroup | undefined) ?? groupOf.get(name);
   return group !== undefined && (ONLY[group] ?? command) === command ? group : undefined;
 }
 
 /** A command's flags by group, the ungrouped first, in the order of the groups. */
-export function groupFlags<Flag extends { name: string }>(
+export function groupFlags<Flag extends GroupedFlag>(
   command: string,
   flags: readonly Flag[],
 ): { group: FlagGroup | undefined; flags: Flag[] }[] {
   return [undefined, ...FLAG_GROUPS]
-    .map((group) => ({ group, flags: flags.filter(({ name }) => flagGroup(command, name) === group) }))
+    .map((group) => ({ group, flags: flags.filter((flag) => flagGroup(command, flag) === group) }))
     .filter((part) => part.flags.length > 0);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Flags that two or more commands have. A flag of one command stands in that command's file.
+// Flags of two or more commands. A flag of one command is in that command's file.
 import { Flags } from '@oclif/core';
 import { UsageError } from '../records/error.ts';
 import { parseShard, type Shard } from './shard.ts';
@@ -7,7 +7,7 @@ import { parseShard, type Shard } from './shard.ts';
 export type OnError = 'fail' | 'skip' | 'keep';
 export type ProgressMode = 'auto' | 'always' | 'never';
 
-/** A whole number of at least `min`; says what came otherwise. */
+/** An integer in [min, max]. */
 export const integerFlag = Flags.custom<number, { min?: number; max?: number }>({
   parse: async (text, _context, { name, min = 0, max = Number.MAX_SAFE_INTEGER }) => {
     const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
@@ -45,59 +45,62 @@ export const sizeFlag = Flags.custom<number>({
 
 const shardFlag = Flags.custom<Shard>({ parse: async (text) => parseShard(text) });
 
-/** Where rows go and what is said on the way: every command. */
+/** Output and messages: flags of every command. */
 export const outputFlags = {
   output: Flags.string({
     char: 'o',
     helpValue: 'FILE',
-    summary: 'write to FILE, which appears when it is whole; until then FILE.partial grows row by row',
+    summary: 'write to FILE; rows go to FILE.partial, which is renamed to FILE at the end',
   }),
   progress: Flags.option({ options: ['auto', 'always', 'never'] as const })({
     default: 'auto',
-    summary: 'progress on stderr; auto: when it is a terminal',
+    summary: 'show progress on stderr; auto: if stderr is a terminal',
   }),
-  quiet: Flags.boolean({ char: 'q', summary: 'no progress, notes or summary; errors only' }),
+  quiet: Flags.boolean({ char: 'q', summary: 'print errors only: no progress, notes or summary' }),
 };
 
-/** What every command over records has. */
+/** Flags of every command over records. */
 export const recordFlags = {
   ...outputFlags,
   resume: Flags.boolean({ summary: 'resume FILE: truncate a partial last line, skip finished records, append' }),
   shard: shardFlag({
     helpValue: 'I/N|auto',
-    summary: 'every Nth record from the Ith on, I from 0; auto: from the Slurm array variables',
+    summary: 'process every Nth record, starting at I (from 0); auto: from the Slurm array variables',
   }),
   limit: integerFlag({ min: 0, helpValue: 'N', summary: 'stop after the first N records of the input' }),
-  seed: integerFlag({ min: 0, default: 0, helpValue: 'N', summary: 'seed of everything drawn at random' }),
+  seed: integerFlag({ min: 0, default: 0, helpValue: 'N', summary: 'random seed' }),
   'on-error': Flags.option({ options: ['fail', 'skip', 'keep'] as const })({
     default: 'fail',
-    summary: 'a row that fails: stop, leave it out, or write it with its error',
+    summary: 'on a record that fails: stop, drop it, or write it with its error',
   }),
-  threads: integerFlag({ min: 1, helpValue: 'N', summary: 'threads at most, where there is work for more than one' }),
-  requeue: Flags.boolean({ summary: 'stopped by SIGUSR1 in a Slurm job: save, then put the job back into the queue' }),
+  threads: integerFlag({ min: 1, helpValue: 'N', summary: 'maximum number of threads' }),
+  requeue: Flags.boolean({ summary: 'on SIGUSR1 in a Slurm job: save, then requeue the job' }),
   summary: Flags.string({
     helpValue: 'FILE',
-    summary: 'write what came of the run as one row: settings, rows in and out, dropped by reason, failed; for report',
+    summary: 'write a summary of the run as one row, for report: settings, rows in and out, dropped by reason, failed',
   }),
 };
 
-/** What every command that runs a model has. */
+/** Flags of every command that runs a model. */
 export const modelFlags = {
-  model: Flags.string({ required: true, helpValue: 'DIR', summary: 'model directory, Hugging Face layout' }),
+  model: Flags.string({ required: true, helpValue: 'DIR', summary: 'model directory in Hugging Face layout' }),
   adapter: Flags.string({
     multiple: true,
     multipleNonGreedy: true,
     helpValue: 'DIR',
-    summary: 'directory of a LoRA adapter, PEFT layout; may be repeated',
+    summary: 'LoRA adapter directory in PEFT layout; may be repeated',
   }),
-  device: Flags.option({ options: ['auto', 'cpu', 'cuda'] as const })({ default: 'auto', summary: 'where to compute' }),
+  device: Flags.option({ options: ['auto', 'cpu', 'cuda'] as const })({
+    default: 'auto',
+    summary: 'device to compute on',
+  }),
   dtype: Flags.option({ options: ['auto', 'f32', 'bf16'] as const })({
     default: 'auto',
-    summary: 'arithmetic of the model',
+    summary: 'data type of the computation',
   }),
   quantize: Flags.option({ options: ['none', 'int8', 'nf4'] as const })({
     default: 'none',
-    summary: "hold the language model's linear layers in 8 or 4 bits",
+    summary: "store the language model's linear layers in 8 or 4 bits",
   }),
   'quantize-cache': Flags.string({
     helpValue: 'DIR',
@@ -113,25 +116,25 @@ export const modelFlags = {
     multiple: true,
     multipleNonGreedy: true,
     helpValue: 'K=V',
-    summary: "variable of the checkpoint's chat template, V as JSON or a text; strftime_now=YYYY-MM-DD is its date",
+    summary: 'set variable K of the chat template; V is JSON or text; strftime_now=YYYY-MM-DD sets the date',
   }),
   'image-mode': Flags.option({ options: ['auto', 'pad', 'crop', 'native', 'tiles'] as const })({
     default: 'auto',
-    summary: 'how a picture becomes what the model sees; auto: as the model family was trained',
+    summary: 'how images are resized for the model; auto: as the model family was trained',
   }),
   'max-pixels': integerFlag({
     min: 1,
     helpValue: 'N',
-    summary: "most pixels of a picture after resizing, of families that keep its shape; default: the checkpoint's",
+    summary: "maximum pixels per image after resizing, for families with dynamic resolution; default: the checkpoint's",
   }),
   'min-pixels': integerFlag({
     min: 1,
     helpValue: 'N',
-    summary: "fewest pixels of a picture after resizing, of families that keep its shape; default: the checkpoint's",
+    summary: "minimum pixels per image after resizing, for families with dynamic resolution; default: the checkpoint's",
   }),
 };
 
-/** What the record flags parse to. */
+/** Parsed values of the record flags. */
 export interface RecordFlagValues extends OutputFlagValues {
   resume: boolean;
   shard?: Shard | undefined;

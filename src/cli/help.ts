@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What --help prints: oclif's pages, with the verbs in the order of the pipeline and the flags in groups.
+// --help: oclif's pages, with verbs in the order of the pipeline and flags in groups.
 import { type Command, CommandHelp, Help } from '@oclif/core';
 import { groupFlags, STAGES } from './flag-groups.ts';
 
@@ -31,7 +31,7 @@ export default class PipelineHelp extends Help {
   protected override async showRootHelp(): Promise<void> {
     await super.showRootHelp();
     this.log(
-      'vpref VERB --help: flags and examples.  man vpref-VERB: all about it.  man vpref-pipelines: verbs together.',
+      'vpref VERB --help: flags and examples.  man vpref-VERB: the full manual.  man vpref-pipelines: whole pipelines.',
     );
   }
 }

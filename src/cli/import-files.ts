@@ -52,7 +52,7 @@ export function openImportFiles(
   });
 }
 
-/** A stream as often as it is asked for: written to a temporary file while it is read for the first time. */
+/** A stream that can be read again: the first read copies it to a temporary file. */
 function keptAside(open: () => AsyncIterable<Uint8Array>): () => AsyncIterable<Uint8Array> {
   let kept: string | undefined;
   return () => {
@@ -83,7 +83,7 @@ async function spooled(bytes: AsyncIterable<Uint8Array>): Promise<string> {
   return path;
 }
 
-/** Standard input, a pipe or a device: what can be read once. */
+/** Standard input, a pipe or a device: readable only once. */
 function isStream(name: string): boolean {
   return name === '-' || !statSync(name).isFile();
 }

@@ -13,53 +13,56 @@ import type { RunContext } from './run-context.ts';
 
 export const importFlags = {
   ...recordFlags,
-  source: listFlag({ helpValue: 'NAME,...', summary: 'only items of these sources; text: those without an image' }),
+  source: listFlag({
+    helpValue: 'NAME,...',
+    summary: 'import only items of these sources; text: items without an image',
+  }),
   turns: Flags.string({
     helpValue: 'N|all',
-    summary: 'draw N questions of each dialogue, one record each; the whole dialogue unless given',
+    summary: 'draw N questions per dialogue, one record each; default: one record per dialogue',
   }),
   limit: Flags.string({
     multiple: true,
     helpValue: '[SOURCE=]N',
-    summary: 'draw N records, of one source or in all; may be repeated; files are read twice',
+    summary: 'draw N records, per source or in total; reads the files twice; may be repeated',
   }),
   'image-root': Flags.string({
     multiple: true,
     helpValue: '[SOURCE=]DIR',
-    summary: 'folder that image paths start from, of one source or of all; may be repeated',
+    summary: 'directory that image paths are relative to, for one source or all; may be repeated',
   }),
   'check-images': Flags.boolean({
-    summary: 'a row with an image that does not decode fails (see --on-error)',
+    summary: 'decode every image; a record with one that does not decode fails (see --on-error)',
   }),
   clean: Flags.option({ options: ['none', 'seva'] as const })({
     summary:
-      'questions taken one by one: as written, or without image mark and request for a one-word answer; seva with --turns',
+      'with --turns: keep questions as written, or remove image mark and request for a one-word answer; default: seva',
   }),
   protocol: Flags.option({ options: ['llava', 'plain'] as const })({
     summary:
-      "benchmarks: prompts end as in LLaVA-1.5's scripts, or are as the files write them; default: llava, for pope plain",
+      "benchmarks: end prompts as LLaVA-1.5's scripts do, or keep them as in the files; default: llava, for pope plain",
   }),
   'noisy-images': Flags.string({
     helpValue: 'DIR|FILE',
-    summary: 'mt-bench: draw an unrelated image for each turn from a folder, or from a list of paths',
+    summary: 'mt-bench: draw an unrelated image per turn, from a directory or a list of paths',
   }),
   'literal-marker': Flags.boolean({
     dependsOn: ['noisy-images'],
-    summary: 'mt-bench: as the published noisy-image runs, the mark <image> is text and no image goes with it',
+    summary: 'mt-bench: as in the published noisy-image runs, <image> is plain text and no image is passed',
   }),
-  faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
+  faithful: Flags.boolean({ summary: "reproduce the published code's quirks (see DESCRIPTION)" }),
 };
 
 type ImportFlags = Interfaces.InferredFlags<typeof importFlags>;
 
-/** What the flags ask for. Throws UsageError. */
+/** The options from the flags. Throws UsageError. */
 export function importOptions(format: string, flags: ImportFlags): ImportOptions {
   const { source: sources, faithful, seed, turns: turnsText, 'image-root': roots = [], clean } = flags;
   const turns = turnsText === undefined || turnsText === 'all' ? turnsText : Number(turnsText);
   if (typeof turns === 'number' && !(Number.isSafeInteger(turns) && turns > 0))
     throw new UsageError(`--turns: expected an integer of at least 1, or all, got ${JSON.stringify(turnsText)}`);
   if (clean === 'seva' && turns === undefined)
-    throw new UsageError('--clean: expected --turns beside it, whole dialogues are kept as written');
+    throw new UsageError('--clean: expected --turns with it, whole dialogues are kept as written');
   const cleaning: Cleaning =
     (clean ?? (turns === undefined ? 'none' : 'seva')) === 'none' ? 'none' : faithful ? 'seva-faithful' : 'seva';
   const imageRoots = roots.map((text) => {
@@ -106,8 +109,8 @@ function listNoisyImages(path: string | undefined): string[] | undefined {
   return images;
 }
 
-/** What was left out, and flags that named nothing. */
-export function tellCounts(
+/** Notes dropped items, and sources in flags that no item has. */
+export function noteCounts(
   counts: ImportCounts,
   options: ImportOptions,
   run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>,
@@ -118,7 +121,8 @@ export function tellCounts(
   if (overLimit > 0) parts.push(`${overLimit} over the limit`);
   if (parts.length > 1) run.note(parts.join(', '));
   for (const source of namedSources(options))
-    if (items > 0 && !sources.has(source)) run.warn(`no item of source ${source}; there are: ${listCounts(sources)}`);
+    if (items > 0 && !sources.has(source))
+      run.warn(`no item of source ${source}; sources found: ${listCounts(sources)}`);
   if (markTexts > 0) run.note(`${markTexts} records without images have <image> in their text: kept as text`);
   const total = [...badImages.values()].reduce((sum, count) => sum + count, 0);
   if (total > 0) run.note(`${total} images missing or unreadable: ${listCounts(badImages)}`);

@@ -28,7 +28,7 @@ export interface InputOptions {
   files: readonly string[];
   shard?: Shard | undefined;
   limit?: number | undefined;
-  /** Ids whose output is there already. */
+  /** Ids that are already in the output. */
   isDone?: (id: string) => boolean;
   /** Ends the input when it aborts. */
   stop: AbortSignal;
@@ -106,7 +106,7 @@ function parseRow({ line, value, text, error }: Line, source: string, ids: IdSet
   }
 }
 
-// Tests set this: a stage that changed a record in place would write what was read, not what it made.
+// Set by tests: detects a stage that changes a record in place.
 const freezesInput = process.env.VPREF_FREEZE_INPUT === '1';
 
 function freeze(value: unknown): void {
@@ -149,7 +149,7 @@ function isRegular(fd: number): boolean {
   }
 }
 
-/** Whether every input is a regular file: all of it is there. */
+/** Whether every input is a regular file, and so available as a whole. */
 export function isWholeInput(files: readonly string[]): boolean {
   return (files.length === 0 ? ['-'] : files).every((file) => (file === '-' ? isRegular(0) : statSync(file).isFile()));
 }

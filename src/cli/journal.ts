@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What --resume needs to know: the rows of FILE.partial, and FILE.journal for what they do not say.
+// State for --resume: the rows of FILE.partial, and FILE.journal for what the rows do not contain.
 import { createReadStream, existsSync } from 'node:fs';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
@@ -25,13 +25,13 @@ export interface JournalHeader {
 
 export const JOURNAL_VERSION = 2;
 
-/** What an earlier run has finished. */
+/** The finished part of an earlier run. */
 export interface Done {
-  /** Whether the record's rows are there; a record that is asked for is one of the input. */
+  /** Whether the rows of this input record are written. */
   has(inputId: string): boolean;
   /** The first row that is of no record which was asked for: the input does not have it. */
   stray(): string | undefined;
-  /** The whole rows in FILE.partial; what follows is cut. */
+  /** The complete rows in FILE.partial; the rest is truncated. */
   extent: Extent;
   rows: number;
   /** Rows that were left out, or kept with an error. */
@@ -109,7 +109,7 @@ interface RowOffsets {
   extent: Extent;
 }
 
-/** Where each whole row begins, by id, and where the last one ends. Every byte is held against what the journal says was written. */
+/** Where each whole row begins, by id, and where the last one ends. Every byte is checked against the journal's checksums. */
 async function readRowOffsets(partial: string, noted: readonly Extent[] | undefined): Promise<RowOffsets> {
   const extents = noted ?? [];
   const offsets = new Map<string, number>();
@@ -118,13 +118,13 @@ async function readRowOffsets(partial: string, noted: readonly Extent[] | undefi
   let reached = 0;
   const foreign = (line: number, got: string) =>
     new UsageError(
-      `${partial}:${line}: expected a row as the earlier run wrote it, got ${got}: not a file that --resume can take up`,
+      `${partial}:${line}: expected a row as the earlier run wrote it, got ${got}: --resume cannot continue this file`,
     );
   for await (const batch of readLines(wholeLinesOf(partial), partial))
     for (const { value, text, error, line } of batch) {
       if (error !== undefined || !isObject(value) || typeof value.id !== 'string')
         throw new UsageError(
-          `${partial}:${line}: expected a record of the earlier run: not a file that --resume can go on with`,
+          `${partial}:${line}: expected a record of the earlier run: --resume cannot continue this file`,
         );
       if (noted === undefined)
         throw new UsageError(`--resume: ${partial}: expected the journal of its run beside it, got none`);
@@ -134,7 +134,7 @@ async function readRowOffsets(partial: string, noted: readonly Extent[] | undefi
       extent = extended(extent, Buffer.from(`${text}\n`));
       for (; reached < extents.length && extents[reached]!.bytes <= extent.bytes; reached += 1)
         if (extents[reached]!.bytes < extent.bytes || extents[reached]!.crc !== extent.crc)
-          throw foreign(line, 'another, here or before');
+          throw foreign(line, 'another row, at this line or before');
       if (reached === extents.length && extent.bytes > (extents.at(-1)?.bytes ?? 0))
         throw foreign(
           line,
@@ -181,7 +181,7 @@ async function readJournal(path: string, settings: Settings): Promise<Journal> {
   return journal;
 }
 
-/** A resumed run notes where it began: what an earlier one had noted beyond that was not written, or was cut. */
+/** The start of a resumed run: later journal entries of the earlier run were never written, or were truncated. */
 function reach(extents: Extent[], extent: Extent): void {
   while (extents.length > 0 && extents.at(-1)!.bytes >= extent.bytes) extents.pop();
   if (extent.bytes > 0) extents.push(extent);
@@ -191,7 +191,7 @@ function checkHeader(path: string, value: unknown, settings: Settings): JournalH
   const header = value as Partial<JournalHeader> | null;
   if (header?.journal !== JOURNAL_VERSION || !isObject(header.settings))
     throw new UsageError(
-      `--resume: ${path}: expected the journal of a run of this version, got that of another: delete it and its FILE.partial to begin again`,
+      `--resume: ${path}: expected the journal of a run of this version, got that of another version: delete it and its FILE.partial to start over`,
     );
   checkSettings(`the run that ${path} is of`, header.settings, settings);
   return header as JournalHeader;

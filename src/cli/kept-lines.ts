@@ -23,23 +23,23 @@ export class KeptLines {
     this.bytes = this.#end();
   }
 
-  /** Whether the line is there already. Throws UsageError when another stands in its place. */
+  /** Whether the line is already written. Throws UsageError if another is in its place. */
   has(line: string): boolean {
     if (this.#at >= this.bytes) return false;
     const wanted = Buffer.from(`${line}\n`);
     this.#line += 1;
     if (!wanted.equals(this.#take(Math.min(wanted.length, this.bytes - this.#at))))
       throw new UsageError(
-        `${this.#path}:${this.#line}: expected the row that input and flags give now, got another: not a file that --resume can go on with`,
+        `${this.#path}:${this.#line}: expected the row that this input and these flags give, got another: --resume cannot continue this file`,
       );
     return true;
   }
 
-  /** Throws UsageError unless every line has been made again. */
+  /** Throws UsageError unless every line was reproduced. */
   checkAll(): void {
     if (this.#at < this.bytes)
       throw new UsageError(
-        `${this.#path}:${this.#line + 1}: expected no more rows than input and flags give now, got one: not a file that --resume can go on with`,
+        `${this.#path}:${this.#line + 1}: expected no more rows than this input and these flags give, got one: --resume cannot continue this file`,
       );
   }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the sink of a file keeps beside it, so that an unfinished file can be resumed: a journal where rows have ids, else the lines that are there.
+// Resume state of a file's sink: a journal if rows have ids, else the lines already written.
 import { closeSync, ftruncateSync, openSync, rmSync } from 'node:fs';
 import { type Done, JOURNAL_VERSION, type JournalEntry, journalPath, nothingDone } from './journal.ts';
 import type { KeptLines } from './kept-lines.ts';
@@ -10,13 +10,13 @@ export interface Ledger {
   /** What an earlier run left. */
   readonly done: Done;
   readonly isEmpty: boolean;
-  /** Notes what rows of the output do not say; written by flush(). */
+  /** Adds a journal entry for what the output rows do not contain; written by flush(). */
   note(entry: JournalEntry): void;
-  /** Whether the row is there already. Throws UsageError when another stands in its place. */
+  /** Whether the row is already written. Throws UsageError if another is in its place. */
   has(line: string): boolean;
-  /** Cuts what the earlier run left behind its rows, once the file is known to be this run's. */
+  /** Truncates what follows the earlier run's rows, once the file is known to belong to this run. */
   cutTornEnd(fd: number): void;
-  /** Throws UsageError while rows of the earlier run have not been made again. */
+  /** Throws UsageError while rows of the earlier run have not been reproduced. */
   checkAll(): void;
   /** These bytes are written next. */
   extend(bytes: Buffer): void;
@@ -33,7 +33,7 @@ export function journalHeader(settings: Settings, begun: Extent): string {
   return `${JSON.stringify({ journal: JOURNAL_VERSION, settings, begun })}\n`;
 }
 
-/** FILE.journal: what rows with ids do not say, and how far FILE.partial has come, each noted before it is written. */
+/** FILE.journal, for rows with ids: entries for what rows do not contain, and the extent of FILE.partial, each flushed before the rows. */
 export class JournalLedger implements Ledger {
   readonly done: Done;
   readonly isEmpty: boolean;
@@ -89,7 +89,7 @@ export class JournalLedger implements Ledger {
   }
 }
 
-/** Rows without ids: a resumed run makes those of the earlier one again. */
+/** For rows without ids: a resumed run recomputes the earlier rows and compares. */
 export class KeptLedger implements Ledger {
   readonly done = nothingDone();
   readonly isEmpty: boolean;

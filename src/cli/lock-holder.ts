@@ -6,14 +6,14 @@ import { hostname } from 'node:os';
 import { RunError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 
-/** Who holds a lock, as its file says. */
+/** The holder of a lock, from its file. */
 export interface Holder {
   command: string;
   host: string;
   pid: number;
   /** When the process began, in the kernel's ticks: another process may have its number by now. */
   start?: string;
-  /** The running system and its space of process numbers; where both are ours, its processes can be looked up. */
+  /** Boot id and PID namespace of the holder; if both are ours, its process can be looked up. */
   machine?: string;
   since: string;
   /** Slurm keeps the job's number when it starts it again, and ends the earlier start before. */
@@ -22,7 +22,7 @@ export interface Holder {
   token: string;
 }
 
-/** Undefined when there is no lock. One that cannot be read is somebody's all the same. */
+/** Undefined when there is no lock. An unreadable one counts as held. */
 export function readHolder(path: string): Holder | undefined {
   let text: string;
   try {

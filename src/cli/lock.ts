@@ -76,7 +76,7 @@ export class OutputLock {
     return lock;
   }
 
-  /** Throws RunError{"locked"} when another process has taken the lock over. Looks only when that can have happened, unless told to. */
+  /** Throws RunError{"locked"} when another process has taken the lock over. Checks only when that can have happened, unless forced. */
   check({ now = false } = {}): void {
     if (!now && Math.abs(Date.now() - this.#seen) < this.#staleMs / 3) return;
     const holder = readHolder(this.#path);
@@ -85,7 +85,7 @@ export class OutputLock {
       return;
     }
     const by = holder === undefined ? 'its lock was removed' : `it was taken over by ${describeHolder(holder)}`;
-    throw new RunError('locked', `${this.#subject}: is not this run's any more: ${by}; nothing more was written`);
+    throw new RunError('locked', `${this.#subject}: no longer held by this run: ${by}; writing stopped`);
   }
 
   release(): void {
@@ -234,7 +234,7 @@ async function isGone(path: string, found: Holder, own: Holder, options: LockOpt
   for (let age = Math.max(0, now - first), isSaid = false; age < staleMs; age += POLL_MS) {
     if (!isSaid)
       note?.(
-        `${subject}: held by ${describeHolder(found)}: waiting for its sign of life, ${Math.ceil(staleMs / 1000)} s at most`,
+        `${subject}: held by ${describeHolder(found)}: waiting up to ${Math.ceil(staleMs / 1000)} s for its heartbeat`,
       );
     isSaid = true;
     await setTimeout(Math.min(POLL_MS, staleMs));
@@ -275,6 +275,6 @@ function heldError(path: string, found: Holder, own: Holder, { subject }: LockOp
   const hint = isHere(found, own) ? '' : `, or delete ${path} if that process is gone`;
   return new RunError(
     'locked',
-    `${subject}: is being written by ${describeHolder(found)}: wait for its end${hint}, or choose another -o`,
+    `${subject}: is being written by ${describeHolder(found)}: wait until it ends${hint}, or choose another -o`,
   );
 }

@@ -38,21 +38,17 @@ function withoutHelpVerb(argv: string[]): string[] {
 }
 
 /**
- * Node ends with status 13 and without a word when nothing is left that could settle what the run waits for: such an end
- * is told. Returns what takes the watch away.
+ * Node exits silently with status 13 if the event loop is empty while the run still waits: report such an exit.\n * Returns the function that removes the listener.
  */
 function watchUnsettled(argv: string[]): () => void {
-  const tell = (code: number) => {
+  const report = (code: number) => {
     // Signals and broken pipes end the process themselves.
     if (MEANT.includes(code)) return;
-    writeSync(
-      2,
-      messageLine(`vpref${visible(verbOf(argv))}`, 'internal error: the run ended before its work was done'),
-    );
+    writeSync(2, messageLine(`vpref${visible(verbOf(argv))}`, 'internal error: the run ended before it was complete'));
     process.exitCode = exitCode.failed;
   };
-  process.once('exit', tell);
-  return () => void process.off('exit', tell);
+  process.once('exit', report);
+  return () => void process.off('exit', report);
 }
 
 function verbOf(argv: string[]): string {

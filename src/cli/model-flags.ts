@@ -11,14 +11,14 @@ import { ensureEngine } from './engine.ts';
 import { isWholeInput } from './input.ts';
 import type { RunContext } from './run-context.ts';
 
-/** What the flags about images parse to. */
+/** Parsed values of the image flags. */
 export interface ImageFlagValues {
   'image-mode': 'auto' | ImageMode;
   'max-pixels'?: number | undefined;
   'min-pixels'?: number | undefined;
 }
 
-/** What modelFlags, --threads, --verbose and a preset parse to. */
+/** Parsed values of modelFlags, --threads, --verbose and a preset. */
 export interface ModelFlagValues extends ImageFlagValues {
   model: string;
   adapter?: string[] | undefined;
@@ -34,7 +34,7 @@ export interface ModelFlagValues extends ImageFlagValues {
   verbose?: boolean;
 }
 
-/** What a model is opened with where a command has no flags for it. */
+/** Defaults for commands that have no model flags. */
 export const MODEL_DEFAULTS = {
   device: 'auto',
   dtype: 'auto',
@@ -43,10 +43,10 @@ export const MODEL_DEFAULTS = {
   'image-mode': 'auto',
 } as const;
 
-/** The writer of a live pipe may wait for an answer before it goes on. */
+/** The writer of a live pipe may wait for a response before it continues. */
 const LIVE_INPUT_PATIENCE_MS = 100;
 
-/** Opens the model and closes it at the end of the run; --verbose tells the memory plan before and the use after. */
+/** Opens the model and closes it at the end of the run; --verbose prints the memory plan before and the use after. */
 export async function openModelOf(run: RunContext<unknown, unknown>, flags: ModelFlagValues): Promise<OpenModel> {
   if (run.given.has('quantize-cache') && flags.quantize === 'none')
     throw new UsageError('--quantize-cache: expected --quantize nf4 or int8 beside it, got none');
@@ -63,7 +63,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     quantizeCache: flags['quantize-cache'],
     threads: flags.threads,
     batchTokens: flags['batch-tokens'],
-    // A record's own template and mode give way to nothing; only a flag that contradicts them is an error.
+    // A record's own template and mode always win; a flag that contradicts them is an error.
     template: { otherwise: template, ...(isAsked('template', template) && { asked: template }) },
     templateArgs: templateArguments(flags['template-arg'] ?? []),
     onSpecialText: (row, token) => special.add(row, token),
@@ -72,10 +72,10 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     inputPatienceMs: isWholeInput(run.files) ? Number.POSITIVE_INFINITY : LIVE_INPUT_PATIENCE_MS,
     note: (message) => run.note(message),
   });
-  if (flags.verbose) tellMemory(run, model);
+  if (flags.verbose) noteMemory(run, model);
   run.atEnd(async () => {
-    if (flags.verbose) tellMemory(run, model);
-    special.tell((message) => run.warn(message));
+    if (flags.verbose) noteMemory(run, model);
+    special.report((message) => run.warn(message));
     await model.close();
   });
   return model;
@@ -126,7 +126,7 @@ class SpecialTexts {
     this.#example ??= `${token} at ${source}:${line}`;
   }
 
-  tell(warn: (message: string) => void): void {
+  report(warn: (message: string) => void): void {
     const { size } = this.#rows;
     if (size > 0)
       warn(
@@ -135,7 +135,7 @@ class SpecialTexts {
   }
 }
 
-function tellMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
+function noteMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
   const { device, dtype, storedDtype, numParameters, threads, quantize } = policy.info;
   const held = quantize === 'none' ? '' : `, linear layers as ${quantize}`;
   run.note(

@@ -9,7 +9,7 @@ import { StdoutSink } from './stdout.ts';
 /** The sink of records. */
 export async function openSink(path: string | undefined, options: Omit<FileSinkOptions, 'path'>): Promise<Sink> {
   if (path === undefined || path === '-') {
-    if (options.resume) throw new UsageError('--resume: expected -o FILE to go on with');
+    if (options.resume) throw new UsageError('--resume: expected -o FILE, the file to resume');
     return new StdoutSink();
   }
   return isDevice(path) ? new DeviceSink(path) : FileSink.open({ path, ...options });
@@ -18,7 +18,7 @@ export async function openSink(path: string | undefined, options: Omit<FileSinkO
 /** The sink of rows that are no records. */
 export function openTableSink(path: string | undefined, options: TableOptions = {}): Sink {
   if (path === undefined || path === '-') {
-    if (options.resume) throw new UsageError('--resume: expected -o FILE to go on with');
+    if (options.resume) throw new UsageError('--resume: expected -o FILE, the file to resume');
     return new StdoutSink();
   }
   return isDevice(path) ? new DeviceSink(path) : FileSink.openTable(path, options);

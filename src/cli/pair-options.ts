@@ -45,91 +45,98 @@ const FLAG_RULES: Record<string, RuleName[]> = {
 export const pairFlags = {
   ...recordFlags,
   ...presetFlags,
-  rule: Flags.option({ options: RULES })({ helpValue: 'RULE', summary: `how to choose: ${RULES.join(', ')}` }),
+  rule: Flags.option({ options: RULES })({
+    helpValue: 'RULE',
+    summary: `how to choose the responses: ${RULES.join(', ')}`,
+  }),
   metrics: listFlag({
     helpValue: 'NAME[=W],...',
-    summary: 'metrics to sum, with weights; helpfulness,correctness,coherence unless given',
+    summary: 'metrics to sum, with weights; default: helpfulness,correctness,coherence',
   }),
   by: Flags.option({ options: ['claims'] as const })({
     exclusive: ['metrics'],
     helpValue: 'claims',
-    summary: 'in place of metrics: the fewer doubtful claims, the better',
+    summary: 'rank by the number of doubtful claims instead of metrics; fewer is better',
   }),
   doubt: numberFlag({
     min: 0,
     max: 1,
     helpValue: 'P',
-    summary: `--by claims: a claim is doubtful when P(yes) is below; ${DOUBT} unless given`,
+    summary: `--by claims: a claim is doubtful if P(yes) is below P; default: ${DOUBT}`,
   }),
-  guide: Flags.string({ helpValue: 'NAME', summary: 'only annotations of this guide' }),
-  judge: Flags.string({ helpValue: 'NAME', summary: 'only annotations by this judge' }),
-  run: integerFlag({ helpValue: 'N', summary: 'only judge run N, in place of the average of all' }),
+  guide: Flags.string({ helpValue: 'NAME', summary: 'use only annotations of this guide' }),
+  judge: Flags.string({ helpValue: 'NAME', summary: 'use only annotations by this judge' }),
+  run: integerFlag({ helpValue: 'N', summary: 'use only judge run N; default: the mean over runs' }),
   margin: numberFlag({
     min: 0,
     helpValue: 'X',
-    summary: 'how much lower rejected must score; 2 unless given, 0 for best-of-n, 1 --by claims',
+    summary: 'minimum score difference between chosen and rejected; default: 2, for best-of-n 0, --by claims 1',
   }),
   ties: Flags.option({ options: ['first', 'random', 'drop'] as const })({
-    summary: 'which of several best answers is chosen; first unless given',
+    summary: 'which of several equally good responses to choose; default: first',
   }),
   gap: Flags.string({
     helpValue: 'LO..HI',
-    summary: 'gap: how many nats below the chosen answer a rejected one lies under the clean image',
+    summary: 'gap: range of logps(chosen) - logps(rejected) given the clean image, in nats',
   }),
   'weight-by': Flags.option({ options: ['gap'] as const })({
     helpValue: 'gap',
-    summary: "gap: write weight, the mean gap of the pair's negatives",
+    summary: "gap: write the pair's mean gap as its weight",
   }),
   negatives: integerFlag({
     min: 1,
     helpValue: 'K',
-    summary: 'up to K different rejected answers in one row, as a list',
+    summary: 'write up to K distinct rejected responses per pair, as a list',
   }),
-  views: listFlag({ helpValue: 'NAME,...', summary: 'views whose answers are rejected; all unless given' }),
-  label: Flags.string({ helpValue: 'NAME', summary: 'only responses with this label' }),
-  finished: Flags.boolean({ summary: 'only responses that ended by themselves (finish_reason stop)' }),
+  views: listFlag({ helpValue: 'NAME,...', summary: 'take rejected responses from these views; default: all' }),
+  label: Flags.string({ helpValue: 'NAME', summary: 'use only responses with this label' }),
+  finished: Flags.boolean({ summary: 'use only complete responses (finish_reason stop)' }),
   from: Flags.option({ options: ['reference', 'judge', 'best'] as const })({
-    summary: 'sft: where the answer comes from; reference unless given',
+    summary: 'sft: where the response comes from; default: reference',
   }),
-  'min-score': numberFlag({ helpValue: 'X', summary: 'sft --from best: least score' }),
-  threshold: numberFlag({ helpValue: 'X', summary: 'kto: desirable from this score on, undesirable below' }),
+  'min-score': numberFlag({ helpValue: 'X', summary: 'sft --from best: minimum score' }),
+  threshold: numberFlag({
+    helpValue: 'X',
+    summary: 'kto: responses with at least this score are desirable, others undesirable',
+  }),
   'image-negatives': Flags.string({
     multiple: true,
     helpValue: 'VIEW',
-    summary: "rejected_images from this view's image files; repeated: several sets",
+    summary: "write this view's image files as rejected_images; may be repeated, one set per view",
   }),
   flip: numberFlag({
     min: 0,
     max: 1,
     helpValue: 'SHARE',
-    summary: 'turn the preference of this share of rows round (label noise)',
+    summary: 'swap chosen and rejected in this share of the pairs (label noise)',
   }),
-  'min-length': integerFlag({ helpValue: 'N', summary: 'least characters of an answer' }),
-  'max-length': integerFlag({ helpValue: 'N', summary: 'most characters of an answer' }),
+  'min-length': integerFlag({ helpValue: 'N', summary: 'minimum response length, in characters' }),
+  'max-length': integerFlag({ helpValue: 'N', summary: 'maximum response length, in characters' }),
   'max-length-ratio': numberFlag({
     min: 1,
     helpValue: 'X',
-    summary: 'how much longer one answer of a pair may be; 2 --by claims unless given',
+    summary: 'maximum ratio of the longer to the shorter response; default: none, --by claims 2',
   }),
   'max-repetition': numberFlag({
     min: 0,
     max: 1,
     helpValue: 'SHARE',
-    summary: "most of an answer's 4-word runs said before",
+    summary: 'maximum share of repeated 4-grams in a response',
   }),
   balance: Flags.boolean({
-    summary: 'leave out pairs until chosen answers lean to no short answer; holds all pairs in memory',
+    summary:
+      'drop pairs until no short response (Yes, No, ...) is over-represented among chosen; holds all pairs in memory',
   }),
   'max-pairs': Flags.string({
     multiple: true,
     helpValue: '[SOURCE=]N',
-    summary: 'draw at most N rows, of one source or in all; may be repeated; holds all rows in memory',
+    summary: 'keep at most N rows, drawn at random, per source or in total; may be repeated; holds all rows in memory',
   }),
 };
 
 type PairFlags = Interfaces.InferredFlags<typeof pairFlags>;
 
-/** What the flags ask for. Throws UsageError for flags that mean nothing together. */
+/** The options from the flags. Throws UsageError for combinations without meaning. */
 export function pairOptions(flags: PairFlags): PairOptions {
   const { rule, from = 'reference', 'min-score': minScore, threshold } = flags;
   if (rule === undefined) throw new UsageError(`--rule: expected one of ${RULES.join(', ')}, got nothing`);
@@ -141,9 +148,9 @@ export function pairOptions(flags: PairFlags): PairOptions {
   if (minScore !== undefined && from !== 'best')
     throw new UsageError(`--min-score: expected --from best, got --from ${from}`);
   if (threshold !== undefined && flags.margin !== undefined)
-    throw new UsageError('--margin: expected no --threshold beside it, they are two ways to mark answers');
+    throw new UsageError('--margin: expected no --threshold with it, each decides which responses are desirable');
   if (flags.doubt !== undefined && flags.by === undefined)
-    throw new UsageError('--doubt: expected --by claims beside it');
+    throw new UsageError('--doubt: expected --by claims with it');
   const band = gapBand(flags);
   const { seed, faithful, negatives, views, label, finished: finishedOnly = false } = flags;
   const {
@@ -170,7 +177,7 @@ export function pairOptions(flags: PairFlags): PairOptions {
     filters: defined({
       minLength: flags['min-length'],
       maxLength: flags['max-length'],
-      // An answer that says less has fewer claims to doubt.
+      // A shorter response has fewer claims to doubt.
       maxLengthRatio: flags['max-length-ratio'] ?? (flags.by && 2),
       maxRepetition: flags['max-repetition'],
     }),
@@ -178,7 +185,7 @@ export function pairOptions(flags: PairFlags): PairOptions {
   };
 }
 
-/** Rule gap has no band that suits every model, so it must be given. */
+/** No band suits every model, so rule gap requires --gap. */
 function gapBand({ rule, gap: text, 'weight-by': weightBy }: PairFlags): { low: number; high: number } | undefined {
   if (rule !== 'gap') return undefined;
   const [low, high] =
@@ -210,27 +217,27 @@ function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFl
   return { balance, limits, seed };
 }
 
-/** What the rows do not show. */
-export function tellReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
+/** Notes what the rows do not show. */
+export function noteReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
   if (report.left.size > 0) {
     const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
-    run.note(`answers left out of records that gave other rows: ${reasons.join(', ')}`);
+    run.note(`responses dropped from records that gave other rows: ${reasons.join(', ')}`);
   }
   const gaps = report.gaps.describe();
   if (gaps !== undefined) run.note(`negatives by view: ${gaps}`);
-  if (report.flipped > 0) run.note(`${report.flipped} preferences turned round`);
+  if (report.flipped > 0) run.note(`${report.flipped} preferences swapped`);
   for (const bias of report.shortAnswers.biases().slice(0, 3))
-    run.warn(`${describeBias(bias)}; a model can learn the word in place of the picture (--balance evens it out)`);
+    run.warn(`${describeBias(bias)}; a model can learn the word instead of the image (--balance evens it out)`);
 }
 
-/** Of --summary: the rule, and what it left of records that gave other rows. */
+/** Members of --summary: the rule, and the responses dropped from records that gave other rows. */
 export function figuresOf(rule: RuleName, { left, flipped, shortAnswers, gaps }: PairReport): object {
-  const leans = shortAnswers.biases().map(describeBias);
+  const biases = shortAnswers.biases().map(describeBias);
   return {
     rule,
     answers_left_out: Object.fromEntries(left),
     flipped,
-    ...(leans.length > 0 && { leans }),
+    ...(biases.length > 0 && { leans: biases }),
     ...(rule === 'gap' && gaps.figures()),
   };
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// FILE.partial before a run writes it: what an earlier run left, and copies that no other process has open.
+// Prepares FILE.partial: handles what an earlier run left, and copies files that another process may have open.
 import { constants, copyFileSync, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { UsageError } from '../records/error.ts';
 import { journalPath } from './journal.ts';
 
-/** Whether there is an unfinished file to go on with; else what there is of one is gone. Throws UsageError when one is in the way. */
-export function beginPartial(path: string, { resume, anew }: { resume: boolean; anew: boolean }): boolean {
+/** Whether there is an unfinished file to resume; if not, its remains are deleted. Throws UsageError if one is in the way. */
+export function beginPartial(path: string, { resume, startOver }: { resume: boolean; startOver: boolean }): boolean {
   const partial = `${path}.partial`;
   checkOutputPath(path);
   const left = statSync(partial, { throwIfNoEntry: false });
-  if (left !== undefined && left.size > 0 && !resume && !anew)
-    throw new UsageError(`${partial}: an earlier run has left it unfinished: go on with --resume, or delete it`);
+  if (left !== undefined && left.size > 0 && !resume && !startOver)
+    throw new UsageError(`${partial}: left unfinished by an earlier run: rerun with --resume, or delete it`);
   if (resume && left !== undefined) return true;
   for (const file of [partial, `${partial}.copy`, journalPath(path)]) rmSync(file, { force: true });
   return false;
@@ -23,7 +23,7 @@ export function copyWhole(from: string, to: string): void {
   renameSync(aside, to);
 }
 
-/** What a process elsewhere may have open goes its own way: from here on another file has this name. */
+/** Replaces the file by a copy: a process elsewhere that has it open no longer writes to this name. */
 export function moveToCopy(path: string): void {
   if (existsSync(path)) copyWhole(path, path);
 }

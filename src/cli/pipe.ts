@@ -40,7 +40,7 @@ export async function pipeRows(
       for (const row of batch) {
         waiting.push(row);
         if (isBad(row)) {
-          // The stage finishes what it has; then the error is thrown from the writing side.
+          // The stage finishes its rows first; the writing side then throws the error.
           if (onError === 'fail') return;
         } else if (row.record.error === undefined) yield row;
         if (stopped) return;
@@ -72,7 +72,7 @@ export async function pipeRows(
   }
 }
 
-/** The same for results that come from no input record; those that are done before are left out. */
+/** The same for results without an input record; finished ones are skipped. */
 export async function pipeResults(results: AsyncIterable<RowResult>, options: PipeOptions): Promise<void> {
   const { sink, counts } = options;
   const writer = new ResultWriter(options);
@@ -152,7 +152,7 @@ class ResultWriter {
     const { onError, stage, sink, counts } = this.#options;
     const { code, message } = error;
     if (onError === 'fail') throw positioned(row, error);
-    this.#tell(messageWithPlace(row, error));
+    this.#warn(messageWithPlace(row, error));
     const { id } = row.record;
     if (onError === 'skip' || id === undefined) {
       counts.skipped += 1;
@@ -164,11 +164,12 @@ class ResultWriter {
     this.#push(error.partial ? made : { ...made, error: { stage, code, message } }, row);
   }
 
-  #tell(message: string): void {
+  #warn(message: string): void {
     const { reporter } = this.#options;
     this.#numReported += 1;
     if (this.#numReported <= MAX_REPORTED) reporter.warn(message);
-    else if (this.#numReported === MAX_REPORTED + 1) reporter.warn('more rows failed: they are only counted');
+    else if (this.#numReported === MAX_REPORTED + 1)
+      reporter.warn('more records failed: they are counted, not printed');
   }
 
   #push(record: VprefRecord, row: InputRow): void {

@@ -7,13 +7,13 @@ import type { RunContext } from './run-context.ts';
 export const presetFlags = {
   preset: Flags.option({ options: PRESET_NAMES })({
     helpValue: 'NAME',
-    summary: `settings of a paper for flags that are not given: ${PRESET_NAMES.join(', ')}`,
+    summary: `use a paper's settings for flags that are not given: ${PRESET_NAMES.join(', ')}`,
   }),
-  faithful: Flags.boolean({ summary: "keep the published code's quirks (see DESCRIPTION)" }),
+  faithful: Flags.boolean({ summary: "reproduce the published code's quirks (see DESCRIPTION)" }),
 };
 
 /**
- * The flags with the preset's values where the command line gives none.
+ * The flags, with the preset's values for those not on the command line.
  *   given: names of the flags on the command line (RunContext.given); without it, the flags that are not undefined.
  */
 export function withPreset<F extends { preset?: string | undefined; faithful?: boolean }>(
@@ -27,9 +27,9 @@ export function withPreset<F extends { preset?: string | undefined; faithful?: b
   return { ...flags, ...Object.fromEntries(taken) };
 }
 
-/** Said once when --faithful asks for quirks where there are none. */
+/** Warns that --faithful has no effect. */
 export function warnNoQuirk(run: Pick<RunContext<unknown, unknown>, 'warn'>, where: string): void {
-  run.warn(`--faithful: changes nothing here: no quirk of the published code is known for ${where} (see --help)`);
+  run.warn(`--faithful: has no effect: no quirk of the published code is known for ${where} (see --help)`);
 }
 
 function definedNames(flags: object): Set<string> {

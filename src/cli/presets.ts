@@ -10,7 +10,7 @@ export interface PresetSetting {
   source: string;
   /** Only under --faithful. */
   faithful?: boolean;
-  /** What --faithful puts in its place. */
+  /** The value under --faithful. */
   published?: { value: string | number | boolean; source: string };
 }
 
@@ -121,7 +121,7 @@ function llavaSft(source: string, trained: Record<string, PresetSetting>): Prese
     train: {
       ...llavaInput(source),
       method: { value: 'sft', source },
-      'loss-on': { value: 'all', source: 'LLaVA llava/train/train.py: every answer of a dialogue is learnt' },
+      'loss-on': { value: 'all', source: 'LLaVA llava/train/train.py: every answer of a dialogue is in the loss' },
       ...trained,
       'lr-schedule': { value: 'cosine', source },
       'warmup-ratio': { value: 0.03, source },
@@ -175,7 +175,7 @@ export const presets: Record<string, Preset> = {
   'llava-sft-lora': llavaSft(LLAVA_LORA, {
     'lora-r': { value: 128, source: LLAVA_LORA },
     'lora-alpha': { value: 256, source: LLAVA_LORA },
-    'lora-dropout': { value: 0.05, source: 'LLaVA llava/train/train.py: the default, which the script leaves' },
+    'lora-dropout': { value: 0.05, source: 'LLaVA llava/train/train.py: the default, which the script keeps' },
     lr: { value: 2e-4, source: LLAVA_LORA },
     'projector-lr': { value: 2e-5, source: LLAVA_LORA },
   }),
@@ -200,7 +200,7 @@ export function presetSettings(name: string, verb: PresetVerb, faithful: boolean
   );
 }
 
-/** For --help: one line a preset, those that set the same together. */
+/** For --help: one line per preset, those that set the same together. */
 export function presetHelp(verb: PresetVerb): string {
   const names = new Map<string, string[]>();
   for (const name of PRESET_NAMES) {

@@ -3,26 +3,26 @@
 import type { ProgressMode } from './flags.ts';
 import { messageLine, visible } from './terminal.ts';
 
-/** What a run has done so far. */
+/** Counts of a run so far. */
 export interface RunCounts {
   read: number;
   written: number;
-  /** Input rows that are over, in whatever way. */
+  /** Input rows that are done: written, dropped or failed. */
   finished: number;
   /** Rows that gave no record, by reason. */
   dropped: Map<string, number>;
   skipped: number;
   kept: number;
-  /** Rows that an earlier stage had failed on. */
+  /** Rows that failed in an earlier stage. */
   passed: number;
-  /** Rows that --resume found done. */
+  /** Rows that were done before --resume. */
   done: number;
   bytesRead: number;
-  /** Somebody watches: the length of each row in bytes is worth counting. */
+  /** Progress is shown, so the bytes of each row are counted. */
   isWatched: boolean;
   /** Undefined when the input is a pipe. */
   bytesTotal?: number | undefined;
-  /** Rows that there will be, where more is known than the bytes say. */
+  /** Total number of rows, if known. */
   rowsTotal?: (() => number | undefined) | undefined;
 }
 
@@ -41,18 +41,18 @@ export function newCounts(): RunCounts {
   return { ...counts, dropped: new Map() };
 }
 
-/** What a command's progress shows beside rows, rate and time left. */
+/** A command's figures in the progress line, besides rows, rate and time left. */
 export interface Figures {
-  /** What is counted: "rows" unless said. */
+  /** What is counted; default: "rows". */
   unit?: string;
-  /** How many there will be and are over, where they are not the rows of the input. */
+  /** Total and finished counts, if they are not the rows of the input. */
   total?(): number | undefined;
   finished?(): number;
-  /** How many of them an earlier run did. */
+  /** How many an earlier run finished. */
   doneBefore?(): number;
-  /** Such as "812 tokens/s", the most telling first; `seconds` since the start. */
+  /** Such as "812 tokens/s", the most important first; `seconds` since the start. */
   parts?(seconds: number): string[];
-  /** The summary says them in its own words. */
+  /** The summary already includes them. */
   areInSummary?: boolean;
 }
 
@@ -60,7 +60,7 @@ const TERMINAL_MS = 200;
 const PLAIN_MS = 10_000;
 const ERASE_LINE = '\r\x1b[K';
 
-/** Where the messages of one command go. */
+/** Prints progress and messages of one command. */
 export class Reporter {
   readonly label: string;
   readonly #quiet: boolean;
@@ -70,7 +70,7 @@ export class Reporter {
   readonly #stream: NodeJS.WriteStream;
   #timer: NodeJS.Timeout | undefined;
   #shown = false;
-  #toldTask = 0;
+  #taskShownAt = 0;
   #started = 0;
   #figures: Figures = {};
   #state: (seconds: number) => ProgressState = () => ({ parts: [] });
@@ -85,7 +85,7 @@ export class Reporter {
     this.#colours = this.#rewrites && !process.env.NO_COLOR;
   }
 
-  /** Rows go to the terminal too: progress only when it is asked for. */
+  /** Rows are printed to the terminal too: show progress only with --progress always. */
   shareTerminal(): void {
     if (this.#mode === 'auto') this.#mode = 'never';
   }
@@ -94,12 +94,12 @@ export class Reporter {
     this.#figures = figures;
   }
 
-  /** Said also under --quiet. */
+  /** Printed also with --quiet. */
   warn(message: string): void {
     this.#write(messageLine(this.label, message));
   }
 
-  /** Said unless --quiet. */
+  /** Printed unless --quiet. */
   note(message: string): void {
     if (!this.#quiet) this.warn(message);
   }
@@ -108,8 +108,8 @@ export class Reporter {
   task(name: string, share: number): void {
     if (!this.#isWanted()) return;
     const now = performance.now();
-    if (now - this.#toldTask < (this.#rewrites ? TERMINAL_MS : PLAIN_MS)) return;
-    this.#toldTask = now;
+    if (now - this.#taskShownAt < (this.#rewrites ? TERMINAL_MS : PLAIN_MS)) return;
+    this.#taskShownAt = now;
     this.#draw({ share, parts: [name] });
   }
 
@@ -136,7 +136,7 @@ export class Reporter {
     if (this.#shown) this.#write('');
   }
 
-  /** Ends the progress line; says the summary when there was a line, or something else than plain success. */
+  /** Ends the progress line; prints the summary if there was a line, or anything but plain success. */
   finish(counts: RunCounts, { isTable = false } = {}): void {
     const hadLine = this.#timer !== undefined;
     const seconds = this.#seconds();
@@ -181,7 +181,7 @@ export class Reporter {
   }
 }
 
-/** What a progress line says: the share that is done, and words for it, the most telling first. */
+/** A progress line: the share that is done, and its parts, the most important first. */
 export interface ProgressState {
   share?: number | undefined;
   parts: string[];

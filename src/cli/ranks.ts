@@ -8,7 +8,7 @@ import { StoppedError } from './exit.ts';
 export interface Ranks {
   rank: number;
   size: number;
-  /** This process among those of its machine: which GPU it takes, how many cores are its own. */
+  /** Index of this process on its machine; decides its GPU and cores. */
   localRank: number;
   localSize: number;
 }
@@ -37,7 +37,7 @@ export function ranksOf(
   return localRank === undefined ? ranks : { ...ranks, localRank };
 }
 
-// The variables in which a launcher says it. Tasks of each node of a Slurm step are "4(x2),3": the first says enough.
+// Environment variables of the launchers. Slurm's tasks per node look like "4(x2),3": the first number is enough.
 const openMpi = {
   rank: 'OMPI_COMM_WORLD_RANK',
   size: 'OMPI_COMM_WORLD_SIZE',
@@ -66,7 +66,7 @@ function launched(env: NodeJS.ProcessEnv): Launched {
   if (env.SLURM_STEP_ID !== undefined && step.size > 1) {
     if (env.PMIX_RANK === undefined && env.PMI_RANK === undefined)
       throw new UsageError(
-        `srun started ${step.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list says what there is), or --ranks 1 for processes of their own`,
+        `srun started ${step.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list lists the available ones), or --ranks 1 for independent processes`,
       );
     return step;
   }
@@ -80,7 +80,7 @@ function launched(env: NodeJS.ProcessEnv): Launched {
 function refuseTorchRank({ RANK: rank, LOCAL_RANK: localRank, WORLD_SIZE: size }: NodeJS.ProcessEnv): void {
   if (!(Number(size) > 1) || (rank === undefined && localRank === undefined)) return;
   throw new UsageError(
-    `RANK ${rank ?? localRank} of WORLD_SIZE ${size}: a launcher such as torchrun or accelerate started this process, which is no rank of an MPI: use mpirun -n ${size} or srun --mpi=pmix -n ${size}, or --ranks 1 for a run of its own`,
+    `RANK ${rank ?? localRank} of WORLD_SIZE ${size}: this process was started by a launcher such as torchrun or accelerate, not by an MPI launcher: use mpirun -n ${size} or srun --mpi=pmix -n ${size}, or --ranks 1 for an independent run`,
   );
 }
 
@@ -101,7 +101,7 @@ export async function initRank<V extends { threads?: number | undefined }>(
   return { ...flags, threads: flags.threads ?? threadsOf(ranks, availableParallelism(), cpus().length) };
 }
 
-/** Says on which of several ranks an error came up. */
+/** Adds the rank to an error message. */
 export function ofRank(error: unknown, { rank, size }: Ranks): unknown {
   // A stop is of all ranks.
   if (error instanceof StoppedError) return error;
@@ -132,10 +132,10 @@ export function whenFailing(action: typeof endOthers): void {
   endOthers = action;
 }
 
-/** Time for the rank that has something to say. */
+/** Time for the failed rank to print its error. */
 const PEER_MS = 10_000;
 
-/** Another rank failed and says why. */
+/** Another rank failed and prints the cause. */
 export function isPeerFailure(error: unknown): boolean {
   return error instanceof RunError && error.code === 'peer';
 }

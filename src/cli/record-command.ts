@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every command is: oclif parses the flags, one of the run methods joins input, stage and output.
+// Base of all commands: oclif parses the flags; a run method connects input, stage and output.
 import { Command, type Interfaces } from '@oclif/core';
 import type { RowResult, Stage } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
@@ -24,7 +24,7 @@ export abstract class RecordCommand extends Command {
   // FILE... has no end: the parser's count of arguments is off, and unknown flags are still refused.
   static override strict = false;
 
-  /** Common flags that have no meaning for this command, and why: what the refusal and the manual say. */
+  /** Common flags that this command refuses, with the reason printed in the error and the manual. */
   static inapplicable: Readonly<Record<string, string>> = {};
 
   /** Records in, records out: `make` returns the stage. */
@@ -65,7 +65,7 @@ export abstract class RecordCommand extends Command {
   }
 
   async #start<C extends CommandClass<unknown, unknown>>(command: C): Promise<Run<FlagsOf<C>, ArgsOf<C>>> {
-    // Without this a repeatable flag would take the input files that follow it; one that is to take several says so.
+    // Without this a repeatable flag would take the input files that follow it.
     for (const flag of Object.values(command.flags))
       if (flag.type === 'option' && flag.multiple && flag.multipleNonGreedy === undefined)
         Object.assign(flag, { multipleNonGreedy: true });
@@ -92,7 +92,7 @@ export abstract class RecordCommand extends Command {
   }
 }
 
-// A variable that is not set in a script gives "": no path, and never a flag that is not there.
+// An unset variable in a script gives "": neither a path nor an absent flag.
 function refuseEmptyPaths(definitions: Interfaces.FlagInput, flags: Record<string, unknown>, files: string[]): void {
   if (files.includes('')) throw new UsageError('FILE: expected the name of a file, got ""');
   for (const [name, { char, ...definition }] of Object.entries(definitions)) {

@@ -9,7 +9,7 @@ export function slurmJob(env = process.env): string | undefined {
   return array !== undefined && task !== undefined ? `${array}_${task}` : job;
 }
 
-/** Asks Slurm to start the job again; returns what came of it. */
+/** Asks Slurm to requeue the job; returns a message about the outcome. */
 export async function requeue(env = process.env): Promise<string> {
   const job = slurmJob(env);
   if (job === undefined) return '--requeue: this is no Slurm job (SLURM_JOB_ID is not set): nothing was requeued';

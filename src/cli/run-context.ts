@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a command sees of its run.
+// The interface of a run that commands use.
 
 import type { Row } from '../flow/stage.ts';
 import type { RecordError } from '../records/error.ts';
@@ -16,7 +16,7 @@ export interface Parsed<F, A> {
   given: ReadonlySet<string>;
 }
 
-/** What a command's factory gets. */
+/** Argument of a command's factory. */
 export interface RunContext<F, A> extends Parsed<F, A> {
   /** --resume is given, or Slurm has started the job again. */
   readonly resumes: boolean;
@@ -34,30 +34,30 @@ export interface RunContext<F, A> extends Parsed<F, A> {
   addFigures(figures: () => object): void;
   /** Records of `files`, or stdin, for commands that read them themselves; failed ones are left out and counted. */
   records(): AsyncGenerator<Row>;
-  /** A row of `records` failed: throws under --on-error fail, else tells and counts it. */
+  /** A row of `records` failed: throws with --on-error fail, else warns and counts it. */
   failed(error: RecordError, record?: VprefRecord): void;
-  /** Rows out depend on all rows in, because of this flag: --shard and --resume are refused, a restarted job begins anew. */
+  /** Rows out depend on all rows in, because of this flag: --shard and --resume are refused, a restarted job starts over. */
   needAllRows(flag: string): void;
   /** What the progress line shows beside rows, rate and time left. */
   showFigures(figures: Figures): void;
-  /** How far something before the rows is. */
+  /** Progress of a task before the rows. */
   showTask(name: string, share: number): void;
   /** What the output depends on besides flags and arguments: a resumed run must share it. */
   addSettings(settings: object): void;
   /** The run's counts, for commands that read their files themselves. */
   readonly counts: RunCounts;
-  /** Says so when the command line gives a common flag that changes nothing here. */
+  /** Notes each given common flag that has no effect in this command. */
   noteUnused(flags: Partial<Record<'seed' | 'threads', string>>): void;
-  /** Makes this run the one writer of the directory of -o, for commands that write it themselves; `isNew`: it must not be there yet. */
+  /** Makes this run the one writer of the directory of -o, for commands that write it themselves; `isNew`: it must not exist. */
   holdFolder(folder: string, options?: { isNew?: boolean }): Promise<void>;
-  /** One of several processes of a run, and not the one that speaks: no notes or warnings, no requeueing. */
+  /** A secondary rank: suppress notes, warnings and requeueing. */
   silence(): void;
 }
 
 export interface TableRunOptions {
   /** -o is the command's own. */
   toStdout?: boolean;
-  /** --resume goes on with an unfinished file. */
+  /** --resume continues an unfinished file. */
   resumable?: boolean;
   /** --on-error keep writes failed records to FILE.errors.ndjson. */
   keepsFailed?: boolean;

@@ -7,23 +7,23 @@ import { withoutLogins } from '../records/server-url.ts';
 import type { Done } from './journal.ts';
 import type { RunCounts } from './progress.ts';
 
-// Flags that change how a run goes but not what a row becomes: a resumed run may have others.
+// Flags that do not change the rows: a resumed run may change them.
 const passingFlags = new Set(
   'output resume progress quiet requeue threads limit on-error batch-tokens concurrency rpm tpm max-cost timeout attempts max-wait prices cache no-cache log base-url key-env summary'.split(
     ' ',
   ),
 );
 
-/** What the output depends on, of a command's flags. */
+/** The flags that the output depends on. */
 export function settingsOf(flags: object): Record<string, unknown> {
   const kept = Object.entries(flags).filter(([name, value]) => !passingFlags.has(name) && value !== undefined);
-  // A login in a server's URL is nobody else's business.
+  // Never write a login in a server's URL.
   return Object.fromEntries(
     kept.map(([name, value]) => [name, typeof value === 'string' ? withoutLogins(value) : value]),
   );
 }
 
-/** What came of a run that wrote records, or of one that wrote other rows; with what an earlier, resumed start dropped and wrote. */
+/** Counts of a run that wrote records or other rows, including those of the run it resumed. */
 export function summaryCounts(
   { read, written, skipped, kept, passed, done, dropped: droppedNow }: RunCounts,
   earlier: Pick<Done, 'rows' | 'dropped'>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of a command: its command line, its counts, its messages, and what its end means for the exit code.
+// One run of a command: command line, counts, messages and exit code.
 
 import type { Row, RowResult } from '../flow/stage.ts';
 import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
@@ -167,7 +167,7 @@ export class Run<F, A> implements RunContext<F, A> {
     if (record !== undefined)
       this.#failedRows?.push({ ...record, error: { stage: this.#verb, code: BAD_RECORD, message: error.message } });
     if (this.counts.skipped <= MAX_REPORTED) this.warn(error.message);
-    else if (this.counts.skipped === MAX_REPORTED + 1) this.warn('more rows failed: they are only counted');
+    else if (this.counts.skipped === MAX_REPORTED + 1) this.warn('more records failed: they are counted, not printed');
   }
 
   /** The results of this shard, until the run is asked to stop. */
@@ -184,14 +184,14 @@ export class Run<F, A> implements RunContext<F, A> {
   /** Opens the output, runs `pipe`, and makes the output final or saves it. */
   async write(pipe: (options: PipeOptions) => Promise<void>): Promise<void> {
     const { output, 'on-error': onError = 'fail' } = this.#common;
-    const anew = this.#needsAllRows;
-    const resume = this.resumes && !anew;
+    const startOver = this.#needsAllRows;
+    const resume = this.resumes && !startOver;
     const sink = await openSink(output, {
-      ...{ resume, anew, isRestart: this.#common.resume !== true },
+      ...{ resume, startOver, isRestart: this.#common.resume !== true },
       ...{ settings: this.#settings(), lock: this.#lock },
     });
     const { done } = sink;
-    if (done.rows > 0) this.note(`going on after ${done.rows} rows of ${output}`);
+    if (done.rows > 0) this.note(`resuming after ${done.rows} rows of ${output}`);
     this.#earlier = done;
     this.counts.skipped = done.skipped;
     this.counts.kept = done.kept;
@@ -255,7 +255,7 @@ export class Run<F, A> implements RunContext<F, A> {
     writeSummary(summary, { summary: this.#verb, ...counts, ...this.#figures(), settings: this.#settings() });
   }
 
-  /** What cannot be saved is said beside the error that ended the run, not instead of it. */
+  /** A failure to save is printed in addition to the error that ended the run. */
   async #save(sink: Sink): Promise<void> {
     try {
       await sink.save();
@@ -278,7 +278,7 @@ export class Run<F, A> implements RunContext<F, A> {
   }
 }
 
-/** Slurm has requeued this job: it goes on where it was. */
+/** Whether Slurm requeued this job: it then resumes. */
 function isRestarted(): boolean {
   return Number(process.env.SLURM_RESTART_COUNT ?? 0) > 0;
 }

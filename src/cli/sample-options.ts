@@ -16,49 +16,49 @@ export const sampleFlags = {
   model: Flags.string({
     required: true,
     helpValue: 'DIR',
-    summary: 'model directory, Hugging Face layout; with --endpoint the name the server knows',
+    summary: "model directory in Hugging Face layout; with --endpoint: the server's model name",
   }),
-  n: integerFlag({ char: 'n', min: 1, max: 4096, default: 1, helpValue: 'N', summary: 'answers per view' }),
-  temperature: numberFlag({ min: 0, default: 0, helpValue: 'T', summary: '0 is greedy' }),
+  n: integerFlag({ char: 'n', min: 1, max: 4096, default: 1, helpValue: 'N', summary: 'responses per view' }),
+  temperature: numberFlag({ min: 0, default: 0, helpValue: 'T', summary: 'sampling temperature; 0: greedy decoding' }),
   'top-p': numberFlag({
     min: 1e-6,
     max: 1,
     default: 1,
     helpValue: 'P',
-    summary: 'draw from the likeliest tokens that make up P',
+    summary: 'nucleus sampling: sample from the smallest set of tokens with total probability P',
   }),
-  'top-k': integerFlag({ default: 0, helpValue: 'K', summary: 'draw from the K likeliest tokens; 0: from all' }),
-  'max-new-tokens': integerFlag({ min: 1, default: 512, helpValue: 'N', summary: 'longest answer' }),
+  'top-k': integerFlag({ default: 0, helpValue: 'K', summary: 'sample from the K most likely tokens; 0: from all' }),
+  'max-new-tokens': integerFlag({ min: 1, default: 512, helpValue: 'N', summary: 'maximum new tokens per response' }),
   stop: Flags.string({
     multiple: true,
     helpValue: 'TEXT',
-    summary: 'end an answer before this text; may be repeated',
+    summary: 'stop string: end a response before this text; may be repeated',
   }),
   'stop-repeats': integerFlag({
     default: 0,
     helpValue: 'N',
-    summary: 'end an answer that repeats a pattern of at most N tokens 8 times; 0: never',
+    summary: 'end a response that repeats a pattern of up to N tokens 8 times; 0: never',
   }),
   beams: integerFlag({ min: 1, max: 64, default: 1, helpValue: 'N', summary: 'beam search with N beams' }),
   views: Flags.string({
     default: 'original',
     helpValue: 'original|all|NAME',
-    summary: "answer to the record's own images, to these and every view, or to one view",
+    summary: "respond to the record's own images, to these and every view, or to one view",
   }),
   label: Flags.string({
     helpValue: 'NAME',
-    summary: 'whose answers they are, when a record gets those of several models',
+    summary: 'label of the responses, to tell several models in one record apart',
   }),
-  logps: Flags.boolean({ summary: 'add the log-probability of each answer' }),
+  logps: Flags.boolean({ summary: 'add the log-probability of each response' }),
   steer: Flags.string({
     helpValue: 'NAME=0..4,...',
-    summary: 'ask for answers with these attributes, as SteerLM: helpfulness=4,verbosity=2',
+    summary: 'ask for responses with these attributes, as SteerLM does: helpfulness=4,verbosity=2',
   }),
-  verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
-  endpoint: Flags.string({ helpValue: 'URL', summary: 'ask an OpenAI-compatible server: http://host:8000/v1' }),
+  verbose: Flags.boolean({ summary: 'print the memory plan to stderr' }),
+  endpoint: Flags.string({ helpValue: 'URL', summary: 'use an OpenAI-compatible server: http://host:8000/v1' }),
   'key-env': Flags.string({
     helpValue: 'NAME',
-    summary: "--endpoint: environment variable that holds the server's key",
+    summary: '--endpoint: environment variable with the API key',
   }),
   concurrency: integerFlag({
     min: 1,
@@ -71,7 +71,7 @@ export const sampleFlags = {
     min: 0.001,
     default: 600,
     helpValue: 'SECONDS',
-    summary: '--endpoint: longest time for one call',
+    summary: '--endpoint: timeout per request',
   }),
   attempts: integerFlag({ min: 1, default: 6, helpValue: 'N', summary: '--endpoint: maximum attempts per request' }),
 };
@@ -83,7 +83,7 @@ export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleF
   return flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
 }
 
-// What the engine and a server are asked alike.
+// Options common to the engine and a server.
 function samplingParamsOf(flags: SampleFlags) {
   return {
     numSamples: flags.n,
@@ -99,7 +99,7 @@ function samplingParamsOf(flags: SampleFlags) {
 
 async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
   for (const name of ENDPOINT_FLAGS)
-    if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint beside it`);
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected --endpoint with it`);
   const steer = flags.steer === undefined ? undefined : parseSteer(flags.steer);
   const { sample } = await import('../stages/sample.ts');
   const { context } = await openModelOf(run, flags);
@@ -129,7 +129,7 @@ function parseSteer(text: string): Record<string, number> {
 
 const ENDPOINT_FLAGS = ['key-env', 'concurrency', 'timeout', 'attempts'] as const;
 
-// What a server cannot be told: it loads its own model, template and images.
+// Not settable for a server: it loads its own model, template and images.
 const ENGINE_FLAGS = [
   'adapter',
   'device',
@@ -154,8 +154,7 @@ async function openEndpoint(
   baseUrl: string,
 ): Promise<Stage> {
   for (const name of ENGINE_FLAGS)
-    if (run.given.has(name))
-      throw new UsageError(`--${name}: expected no --endpoint beside it, the server decides that`);
+    if (run.given.has(name)) throw new UsageError(`--${name}: expected no --endpoint with it, the server decides this`);
   const { splitLogin, withoutLogins } = await import('../records/server-url.ts');
   const server = splitLogin(baseUrl);
   if (server === undefined)
@@ -168,7 +167,7 @@ async function openEndpoint(
   const key = keyName === undefined ? undefined : process.env[keyName];
   if (keyName !== undefined && !key) throw new UsageError(`--key-env: expected a key in $${keyName}, got nothing`);
   if (key !== undefined && server.login.authorization !== undefined)
-    throw new UsageError('--endpoint: expected no login in the URL beside --key-env, both go into one header');
+    throw new UsageError('--endpoint: expected no login in the URL with --key-env, both set the authorization header');
   const client = await openHttpClient({ timeoutMs: flags.timeout * 1000, connections: flags.concurrency });
   run.atEnd(() => client.close());
   return sampleEndpoint({

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// .FILE.settings: what a finished FILE was made with, and its size and checksum, so that --resume goes on with that file and no other.
+// .FILE.settings: what a finished FILE was made with, and its size and checksum, so that --resume continues that file and no other.
 import {
   closeSync,
   createReadStream,
@@ -61,7 +61,7 @@ export async function checkFinished(path: string, settings: Settings): Promise<E
   for await (const chunk of createReadStream(path)) found = extended(found, chunk as Buffer);
   if (found.bytes !== bytes || found.crc !== crc)
     throw new UsageError(
-      `--resume: ${path}: expected the ${bytes} bytes that its run wrote, got ${found.bytes === bytes ? 'others' : found.bytes}: it was changed since; ${again}`,
+      `--resume: ${path}: expected the ${bytes} bytes that its run wrote, got ${found.bytes === bytes ? 'other content' : found.bytes}: it was changed since; ${again}`,
     );
   return found;
 }

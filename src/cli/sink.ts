@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where lines go: what every output is, and the buffer that all of them have.
+// Outputs: the common interface, and the common buffer.
 import { writeSync } from 'node:fs';
 import type { Done, JournalEntry } from './journal.ts';
 
 /** Where a run writes. `push` buffers; await `ready` when it is there before pushing more. */
 export interface Sink {
-  /** What an earlier run left. */
+  /** The finished part of an earlier run. */
   readonly done: Done;
   push(line: string): void;
   /** Notes rows of the output that resume must know more of than their ids. */
@@ -16,7 +16,7 @@ export interface Sink {
   finish(): Promise<void>;
   /** The run ends early: keep what is written. */
   save(): Promise<void>;
-  /** The file that a saved run is gone on from. */
+  /** The file that --resume continues. */
   readonly savedAs?: string | undefined;
 }
 
@@ -70,7 +70,7 @@ export abstract class BufferedSink {
   }
 
   protected abstract writeText(text: string): void;
-  /** What is said of a write that failed. */
+  /** Error of a failed write. */
   protected abstract explain(cause: NodeJS.ErrnoException): Error;
 
   #flushIdle(): void {

@@ -30,7 +30,7 @@ export class StdoutSink extends BufferedSink implements Sink {
     this.#ready ??= stdoutDrained().finally(() => {
       this.#ready = undefined;
     });
-    // The failure is seen by whoever awaits `ready`; nobody may be awaiting it yet.
+    // Awaiting `ready` reports the failure; it may not be awaited yet.
     this.#ready.catch(() => {});
   }
 
@@ -50,9 +50,9 @@ export async function drainStdout(): Promise<void> {
 let stdoutFailure: Error | undefined;
 const stdoutListeners = new Set<(error: Error) => void>();
 
-/** Turns stdout's errors into what waits on it; a closed reader ends the process quietly. */
+/** Passes stdout's errors to the waiting write; a closed reader ends the process quietly. */
 export function watchStdout(onBrokenPipe: () => void): void {
-  // oclif's own listener swallows EPIPE and would let a run go on unread.
+  // oclif's own listener swallows EPIPE and would let the run continue without a reader.
   process.stdout.removeAllListeners('error');
   process.stdout.on('error', (cause) => {
     stdoutFailure ??= stdoutError(cause);
@@ -77,7 +77,7 @@ function stdoutDrained(): Promise<void> {
 
 function stdoutError(cause: unknown): Error {
   const error = cause as NodeJS.ErrnoException;
-  if (error.code === 'EPIPE') return new BrokenPipeError('stdout: its reader has closed it');
+  if (error.code === 'EPIPE') return new BrokenPipeError('stdout: closed by its reader');
   if (isDiskFull(error)) return new RunError('disk-full', 'stdout: no space left on device', { cause });
   return new RunError('write-failed', `stdout: cannot be written: ${error.message}`, { cause });
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes to a terminal: messages and tables hold words of data, judges and servers, which must not steer it.
+// Text for a terminal: messages and tables hold text from data, judges and servers, which must not control it.
 
 // C0 but tab and newline, DEL, C1; marks, embeddings, overrides and isolates of text direction; other line ends.
 const STEERS = /(?![\n\t])[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
 
-/** The text with control characters as what they are written as in a string: "\x1b", "\u202e". */
+/** The text with control characters escaped, as in a string: "\x1b", "\u202e". */
 export function visible(text: string): string {
   return text.replace(STEERS, (char) => {
     const code = char.charCodeAt(0);

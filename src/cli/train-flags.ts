@@ -19,60 +19,74 @@ export const trainerFlags = {
     max: 8192,
     default: 128,
     helpValue: 'R',
-    summary: 'rank of the adapter, 0 for none',
+    summary: 'rank of the LoRA adapter; 0: none',
   }),
-  'lora-alpha': numberFlag({ above: 0, helpValue: 'A', summary: 'scale is alpha / r; default: 2 r' }),
-  rslora: Flags.boolean({ summary: 'scale alpha / sqrt(r) instead' }),
+  'lora-alpha': numberFlag({ above: 0, helpValue: 'A', summary: 'LoRA alpha; the scale is alpha / r; default: 2 r' }),
+  rslora: Flags.boolean({ summary: 'use the scale alpha / sqrt(r)' }),
   'lora-targets': Flags.string({
     default: 'q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj',
     helpValue: 'NAME,...',
     summary:
-      "which of the language model's linears get an adapter: names, all-linear, or /REGEX/ of whole module paths",
+      'linear layers of the language model with an adapter: names, all-linear, or /REGEX/ matching whole module paths',
   }),
   'lora-dropout': numberFlag({
     min: 0,
     default: 0,
     helpValue: 'P',
-    summary: 'share of what an adapter reads that a training step drops, below 1',
+    summary: "dropout on the adapter's input, below 1",
   }),
   'train-projector': Flags.boolean({ summary: 'train the projector too' }),
-  'train-language-model': Flags.boolean({ summary: 'train all of the language model instead of an adapter' }),
+  'train-language-model': Flags.boolean({ summary: 'train the whole language model instead of an adapter' }),
   lr: numberFlag({ min: 0, helpValue: 'LR', summary: 'learning rate; default: 5e-6, for sft 2e-4' }),
   'projector-lr': numberFlag({
     min: 0,
     default: 0,
     helpValue: 'LR',
-    summary: "projector's learning rate, 0: as --lr",
+    summary: 'learning rate of the projector; 0: as --lr',
   }),
   'lr-schedule': Flags.option({ options: ['cosine', 'linear', 'constant'] as const })({
     default: 'cosine',
-    summary: 'how it falls after the warm-up',
+    summary: 'learning-rate schedule after the warm-up',
   }),
-  'warmup-ratio': numberFlag({ min: 0, max: 1, default: 0.03, helpValue: 'X', summary: 'share of steps it rises' }),
-  'warmup-steps': integerFlag({ min: 0, helpValue: 'N', summary: 'steps that it rises, instead of --warmup-ratio' }),
+  'warmup-ratio': numberFlag({
+    min: 0,
+    max: 1,
+    default: 0.03,
+    helpValue: 'X',
+    summary: 'share of the steps used for warm-up',
+  }),
+  'warmup-steps': integerFlag({ min: 0, helpValue: 'N', summary: 'warm-up steps, instead of --warmup-ratio' }),
   'weight-decay': numberFlag({ min: 0, default: 0, helpValue: 'W', summary: 'decoupled weight decay' }),
-  'max-grad-norm': numberFlag({ min: 0, default: 1, helpValue: 'N', summary: 'clip the gradient to it, 0: never' }),
+  'max-grad-norm': numberFlag({ min: 0, default: 1, helpValue: 'N', summary: 'clip the gradient norm to N; 0: never' }),
   recompute: Flags.option({ options: ['auto', '0', '1', '2', '3'] as const })({
     default: 'auto',
-    summary: 'activations to recompute: 0 none to 3 whole layers; auto: as few as fit',
+    summary: 'activation recomputation, from 0 (none) to 3 (whole layers); auto: as little as fits in memory',
   }),
 };
 
 /** Options of the training loop, likewise. */
 export const loopFlags = {
-  'batch-size': integerFlag({ min: 1, default: 32, helpValue: 'N', summary: 'records an optimizer step' }),
+  'batch-size': integerFlag({ min: 1, default: 32, helpValue: 'N', summary: 'records per optimizer step' }),
   'loss-on': Flags.option({ options: ['last', 'all'] as const })({
     default: 'last',
-    summary: 'assistant turns that sft learns from',
+    summary: 'sft: assistant turns in the loss',
   }),
   'save-every': integerFlag({
     min: 0,
     default: 0,
     helpValue: 'N',
-    summary: 'checkpoint every N steps, 0: at the end',
+    summary: 'write a checkpoint every N steps; 0: only at the end',
   }),
-  'keep-checkpoints': integerFlag({ min: 1, default: 2, helpValue: 'N', summary: 'newest checkpoints to keep' }),
-  'save-gradients': Flags.string({ helpValue: 'FILE', summary: "write the next step's gradients as safetensors" }),
+  'keep-checkpoints': integerFlag({
+    min: 1,
+    default: 2,
+    helpValue: 'N',
+    summary: 'number of newest checkpoints to keep',
+  }),
+  'save-gradients': Flags.string({
+    helpValue: 'FILE',
+    summary: "write the next step's gradients to FILE as safetensors",
+  }),
 };
 
 /** Read by train-plan.ts. */
@@ -80,25 +94,26 @@ const patternFlags = {
   'lora-pattern': Flags.string({
     multiple: true,
     helpValue: 'REGEX=R[:ALPHA]',
-    summary: "rank and alpha of the linears whose path ends so, as peft's rank_pattern and alpha_pattern; repeatable",
+    summary:
+      "rank and alpha of the linear layers whose path ends in REGEX, as PEFT's rank_pattern and alpha_pattern; may be repeated",
   }),
 };
 
-/** What is done with held-out records. */
+/** Evaluation on held-out records. */
 const evalFlags = {
-  eval: Flags.string({ helpValue: 'FILE', summary: 'held-out records, evaluated while training' }),
+  eval: Flags.string({ helpValue: 'FILE', summary: 'held-out records, evaluated during training' }),
   'eval-every': integerFlag({
     min: 1,
     helpValue: 'N',
-    summary: 'evaluate every N steps, and before the first and after the last; default: those of an epoch',
+    summary: 'evaluate every N steps, before the first and after the last; default: once per epoch',
   }),
   'early-stop': integerFlag({
     min: 1,
     helpValue: 'N',
-    summary: 'end after N evaluations without gain by --keep-best; the directory then holds the best state',
+    summary: 'stop after N evaluations without improvement of --keep-best; the directory holds the best step',
   }),
   'keep-best': Flags.option({ options: Object.keys(metricDirections) as EvalMetric[] })({
-    summary: 'the directory holds the best state by this metric; default: the last; with --early-stop: eval/loss',
+    summary: 'keep the best step by this metric; default: keep the last step, with --early-stop: eval/loss',
   }),
 };
 
@@ -106,12 +121,12 @@ const evalFlags = {
 const sampleFlags = {
   'sample-prompts': Flags.string({
     helpValue: 'FILE',
-    summary: 'prompts that the model answers while it is trained, into samples.ndjson of the directory',
+    summary: 'prompts to sample during training, to samples.ndjson in the directory',
   }),
   'sample-every': integerFlag({
     min: 1,
     helpValue: 'N',
-    summary: 'answer them every N steps, and before the first and after the last; default: those of an epoch',
+    summary: 'sample every N steps, before the first and after the last; default: once per epoch',
   }),
 };
 
@@ -127,54 +142,54 @@ export const trainFlags = {
   ...sampleFlags,
   method: Flags.option({ options: ['dpo', 'sft'] as const })({
     default: 'dpo',
-    summary: 'preference pairs, or one answer a record',
+    summary: 'train on preference pairs, or on one response per record',
   }),
   loss: Flags.string({
     helpValue: 'NAME[:WEIGHT],...',
-    summary: `${LOSSES.join(', ')}, or a weighted sum; default: sigmoid, or sft`,
+    summary: `${LOSSES.join(', ')}, or a weighted sum; default: sigmoid, with --method sft: sft`,
   }),
   'init-adapter': Flags.string({
     helpValue: 'DIR',
-    summary: 'PEFT adapter to go on from; gives rank, scale and targets',
+    summary: 'PEFT adapter to start from; sets rank, scale and targets',
   }),
-  epochs: numberFlag({ above: 0, default: 1, helpValue: 'N', summary: 'passes over the records' }),
-  'max-steps': integerFlag({ min: 1, helpValue: 'N', summary: 'optimizer steps instead of epochs' }),
-  'no-shuffle': Flags.boolean({ summary: 'take the records in input order' }),
+  epochs: numberFlag({ above: 0, default: 1, helpValue: 'N', summary: 'number of passes over the records' }),
+  'max-steps': integerFlag({ min: 1, helpValue: 'N', summary: 'number of optimizer steps, instead of --epochs' }),
+  'no-shuffle': Flags.boolean({ summary: 'use the records in input order' }),
   ranks: integerFlag({
     min: 1,
     helpValue: 'N',
-    summary: 'processes that train together; default: as many as mpirun or srun --mpi=pmix started; 1: this one alone',
+    summary: 'number of processes (ranks); default: as started by mpirun or srun --mpi=pmix; 1: this process alone',
   }),
   'local-rank': integerFlag({
     min: 0,
     helpValue: 'N',
-    summary: "which of the machine's GPUs this rank takes; default: as the launcher counts",
+    summary: 'index of the GPU that this rank uses; default: from the launcher',
   }),
   zero: Flags.option({ options: ['auto', '0', '1'] as const })({
     default: 'auto',
-    summary: "split the optimizer's state over the ranks (ZeRO-1); auto: when it does not fit otherwise",
+    summary: 'shard the optimizer state over the ranks (ZeRO-1); auto: if it does not fit otherwise',
   }),
   'memory-limit': sizeFlag({
     helpValue: 'SIZE',
-    summary: 'memory the run may take, such as 8G (CPU); default: what the machine or its control group has to spare',
+    summary: 'CPU: maximum memory of the run, such as 8G; default: what the machine or its control group has free',
   }),
   'allow-ref-mismatch': Flags.boolean({
-    summary: 'take ref_* that say no origin, or another one: model, adapter, dtype, texts, images',
+    summary: 'accept ref_* with no recorded origin or another one: model, adapter, dtype, texts, images',
   }),
   'max-length': integerFlag({
     min: 2,
     helpValue: 'N',
-    summary: "most tokens of a prompt with an answer; default: the model's positions",
+    summary: "maximum tokens of a prompt with its response; default: the model's context length",
   }),
   'on-long': Flags.option({ options: ['fail', 'drop'] as const })({
     default: 'fail',
-    summary: 'a record that is longer: end the run, or leave it out and count it; none is cut',
+    summary: 'on a record longer than --max-length: stop, or drop and count it; records are never truncated',
   }),
   log: Flags.string({
     helpValue: 'tensorboard:DIR',
-    summary: 'write the metrics to an event file in DIR too, for TensorBoard',
+    summary: 'write the metrics to a TensorBoard event file in DIR too',
   }),
-  verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
+  verbose: Flags.boolean({ summary: 'print the memory plan to stderr' }),
 };
 
 export type TrainFlags = Interfaces.InferredFlags<typeof trainFlags>;
@@ -189,7 +204,7 @@ export function valuesOf<Name extends keyof TrainFlags & string>(
   flags: TrainFlags,
 ): { [Flag in Name as CamelCase<Flag>]: TrainFlags[Flag] } {
   const names = Object.keys(table) as Name[];
-  // What a boolean flag that is not given parses to is undefined.
+  // A boolean flag that is not given parses to undefined.
   const value = (name: Name) => (table[name].type === 'boolean' ? flags[name] === true : flags[name]);
   const camelCase = (name: string) => name.replace(/-[a-z]/g, ([, letter]) => letter!.toUpperCase());
   return Object.fromEntries(names.map((name) => [camelCase(name), value(name)])) as ReturnType<typeof valuesOf<Name>>;

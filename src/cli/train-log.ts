@@ -23,7 +23,7 @@ export async function openTrainLog(text: string, resumes: boolean): Promise<Trai
   const path = join(dir, FILE);
   if (!resumes && existsSync(path))
     throw new UsageError(
-      `--log ${text}: holds the events of another run; go on with --resume, or choose another directory`,
+      `--log ${text}: holds the events of another run; rerun with --resume, or choose another directory`,
     );
   const wire = await import('@bufbuild/protobuf/wire');
   let file: EventFile | undefined;

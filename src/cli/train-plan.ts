@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the flags of train to the settings of a run; what excludes each other is said here.
+// From the flags of train to the settings of a run; refuses flags that exclude each other.
 import type { LoraPattern } from '../engine/lora-shapes.ts';
 import type { TrainerSettings } from '../engine/train-requests.ts';
 import { UsageError } from '../records/error.ts';
 import { lossFlags, lossOptions } from './loss-flags.ts';
 import { loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
 
-/** Learning rates where none is given: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
+/** Default learning rates: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
 const DEFAULT_LR = { dpo: 5e-6, sft: 2e-4 };
-/** What all-linear means, and the default: the linears of the language model's layers. */
+/** The default, and the meaning of all-linear: the linear layers of the language model's blocks. */
 const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 const DEFAULT_MICRO_BATCH_TOKENS = 4096;
 
@@ -18,21 +18,21 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   const trainLanguageModel = flags['train-language-model'] === true;
   const initAdapter = flags['init-adapter'];
   if (trainLanguageModel && (given.has('lora-r') || given.has('lora-pattern') || initAdapter !== undefined))
-    throw new UsageError('--train-language-model and an adapter exclude each other');
+    throw new UsageError('--train-language-model: expected no --lora-r, --lora-pattern or --init-adapter with it');
   if (initAdapter !== undefined)
     for (const name of ['lora-r', 'lora-alpha', 'lora-targets', 'lora-pattern', 'rslora'])
-      if (given.has(name)) throw new UsageError(`--${name}: is what --init-adapter says, got it too`);
+      if (given.has(name)) throw new UsageError(`--${name}: not allowed with --init-adapter, which sets it`);
   const dropout = flags['lora-dropout'];
   if (dropout >= 1) throw new UsageError(`--lora-dropout: expected a number below 1, got ${dropout}`);
   if (dropout > 0 && (trainLanguageModel || (flags['lora-r'] === 0 && initAdapter === undefined)))
     throw new UsageError('--lora-dropout: needs an adapter to train');
   if (given.has('warmup-steps') && given.has('warmup-ratio'))
-    throw new UsageError('--warmup-steps: excludes --warmup-ratio, got both');
+    throw new UsageError('--warmup-steps: expected no --warmup-ratio with it, got both');
   if (flags.eval === undefined)
     for (const name of ['eval-every', 'early-stop', 'keep-best'])
-      if (given.has(name)) throw new UsageError(`--${name}: needs the held-out records of --eval FILE`);
+      if (given.has(name)) throw new UsageError(`--${name}: expected --eval FILE with it`);
   if (given.has('sample-every') && flags['sample-prompts'] === undefined)
-    throw new UsageError('--sample-every: needs the prompts of --sample-prompts FILE');
+    throw new UsageError('--sample-every: expected --sample-prompts FILE with it');
   const loraR = trainLanguageModel ? 0 : flags['lora-r'];
   const settings = {
     loss: flags.method === 'sft' ? 'sft' : (flags.loss ?? 'sigmoid'),
@@ -50,12 +50,12 @@ export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   if (flags.method === 'sft' && given.has('loss') && flags.loss !== 'sft')
     throw new UsageError(`--loss: expected sft for --method sft, got ${flags.loss}`);
   if (flags['loss-on'] === 'all' && flags.method !== 'sft')
-    throw new UsageError('--loss-on all: is for --method sft only');
+    throw new UsageError(`--loss-on all: expected --method sft, got ${flags.method}`);
   const options = { dir: flags.output, shuffle: flags['no-shuffle'] !== true, ...valuesOf(loopFlags, flags) };
   return { settings, options };
 }
 
-/** What a DPO step with an adapter of that rank has where nothing else is given. */
+/** The default settings of a DPO step with an adapter of this rank. */
 export function defaultSettings(loraR: number): TrainerSettings {
   const flags = { ...trainerFlags, ...loopFlags, ...lossFlags };
   const defaults = Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, flag.default]));

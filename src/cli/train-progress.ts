@@ -3,7 +3,7 @@
 import type { TrainProgress } from '../stages/train/options.ts';
 import { formatRate, formatSeconds, group, type ProgressState } from './progress.ts';
 
-/** Keeps the last state that the run told, and when its phase began. */
+/** Keeps the last reported state, and the start of its phase. */
 export class TrainProgressLine {
   #last: TrainProgress | undefined;
   #first: { done: number; seconds: number } | undefined;
@@ -14,7 +14,7 @@ export class TrainProgressLine {
     this.#now = now;
   }
 
-  tell(progress: TrainProgress): void {
+  update(progress: TrainProgress): void {
     if (this.#last?.phase !== progress.phase) this.#first = { done: progress.done, seconds: this.#now() };
     this.#last = progress;
   }

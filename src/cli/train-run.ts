@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of train: flags to plan, rows and model to a trainer, and what its end means.
+// One run of train: flags to plan, rows and model to a trainer, exit code.
 import type { NativeVolume } from '../engine/binding.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
@@ -81,7 +81,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const heldOutRows = evalRows && (await measure(evalRows, '--eval: ')).rows;
   const heldOut = heldOutRows && { rows: heldOutRows, ...heldOutOptions(flags, needs, heldOutRows) };
   if (flags.faithful && hasQuirks) {
-    run.note('--faithful: every record is taken twice an epoch');
+    run.note('--faithful: every record is taken twice per epoch');
     measured.rows.push(...measured.rows);
     measured.sizes.push(...measured.sizes);
   }
@@ -102,7 +102,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   }).catch(settingsError);
   if (trainer.numFixed > 0)
     run.note(
-      `--init-adapter ${initAdapter}: ${trainer.numFixed} of its tensors are not trained here; they stay as they are and are written along`,
+      `--init-adapter ${initAdapter}: ${trainer.numFixed} of its tensors are not trained; they are written unchanged`,
     );
   const progress = new TrainProgressLine();
   run.showLine(() => progress.state());
@@ -125,7 +125,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     warn: run.warn.bind(run),
     onEnd: (end) => run.addFigures(() => endFigures(end, policy.info.device === 'cuda')),
     onStart: (step, hasEvaluated) => log?.start(step, hasEvaluated),
-    onProgress: progress.tell.bind(progress),
+    onProgress: progress.update.bind(progress),
   });
   const stopped = yield* log === undefined ? outputs : logged(outputs, log);
   if (flags.verbose) run.note(communicationLine(trainer.communication()));
@@ -134,7 +134,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const signal = stopSignals[stopped - 1];
   if (signal === undefined) return;
   const where = `stopped by ${signal} after step ${trainer.stepsDone} of ${totalSteps}`;
-  // One rank says it for all.
+  // One rank reports for all.
   throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
 }
 
@@ -155,7 +155,7 @@ async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, fil
   return rows;
 }
 
-/** The records of --eval; those that are trained on too are told. */
+/** The records of --eval; notes those that are also in the training data. */
 async function readHeldOut(
   run: RunContext<TrainFlags, unknown>,
   file: string,
@@ -168,7 +168,7 @@ async function readHeldOut(
   const numKnown = rows.filter((row) => lessons.has(lesson(row))).length;
   if (numKnown > 0)
     run.warn(
-      `--eval: ${numKnown} of ${rows.length} records are trained on too: they show no more than training's own metrics`,
+      `--eval: ${numKnown} of ${rows.length} held-out records are also in the training data: they measure training, not generalisation`,
     );
   return rows;
 }
@@ -184,16 +184,16 @@ function heldOutOptions(flags: TrainFlags, needs: LossNeeds, rows: readonly Row[
   return { every: flags['eval-every'], patience: flags['early-stop'] ?? 0, metric };
 }
 
-/** Throws UsageError for a hyperparameter that the loss would ignore, and for what does not go with it. */
+/** Throws UsageError for a flag that the loss would ignore or does not support. */
 function checkLoss(loss: string, needs: LossNeeds, flags: TrainFlags, given: ReadonlySet<string>): void {
   for (const name of Object.keys(lossFlags))
     if (given.has(name) && !needs.hyperparameters.includes(name))
-      throw new UsageError(`--${name}: loss ${loss} does not read it`);
+      throw new UsageError(`--${name}: loss ${loss} does not use it`);
   if (!needs.referencePoint) return;
   for (const name of ['train-projector', 'train-language-model', 'init-adapter'] as const)
     if (flags[name])
       throw new UsageError(
-        `--${name}: does not go with loss ${loss}, whose reference point needs the starting model beside the trained one (export merge makes a model to start from)`,
+        `--${name}: not supported with loss ${loss}, which also needs the starting model at every step (to start from an adapter, merge it: export merge)`,
       );
 }
 
@@ -211,15 +211,15 @@ function endFigures({ end, ranks, peakBytes, seconds, steps, records, tokens }: 
   };
 }
 
-// What the engine says about settings is about the command line.
+// An engine error about settings is a usage error.
 function settingsError(cause: unknown): never {
   if (cause instanceof RunError && cause.code === 'config') throw new UsageError(cause.message, { cause });
   throw cause;
 }
 
-// As the stop codes of ranks: the largest counts, and SIGUSR1 says that there is a time limit.
+// As the stop codes of ranks: the largest counts, and SIGUSR1 announces a time limit.
 const stopSignals: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGUSR1'];
 
 function communicationLine({ calls, payloadBytes, waitSeconds }: NativeVolume): string {
-  return `ranks: ${calls} collectives of ${(payloadBytes / 2 ** 20).toFixed(1)} MiB in all, ${waitSeconds.toFixed(2)} s of waiting`;
+  return `ranks: ${calls} collectives of ${(payloadBytes / 2 ** 20).toFixed(1)} MiB in total, ${waitSeconds.toFixed(2)} s waiting`;
 }

@@ -9,7 +9,7 @@ import { describeMass, describeTally } from '../stages/annotate/tally.ts';
 export default class Annotate extends RecordCommand {
   static override summary = "have a judge grade each record's responses";
   static override description =
-    'Appends one entry a run to `annotations`. A call that fails is a state of its entry, never a score; the row is kept and the exit code is 3.';
+    'Appends one entry per judge run to `annotations`. The entry of a failed request has an outcome and no score; its record is kept, and the exit code is 3.';
   static override usage = 'annotate --judge JUDGE [--guide NAME|FILE] [FILE...]';
   static override examples = [
     '<%= config.bin %> annotate --judge gemini:gemini-2.5-pro --guide helpsteer --dry-run sampled.ndjson',

@@ -11,10 +11,10 @@ import { parseViewSpecs } from '../stages/augment/view-spec.ts';
 
 export default class Augment extends RecordCommand {
   static override summary = 'add distorted views of the images';
-  static override description = `Each --op makes one view: a recipe that draws its operations, or single operations
-with parameters given; \`+\` chains them into one view. All take p= (the chance
-to be applied) and name= (of the view). A number may be a range a..b to draw
-from; lists are joined with /, as fill=122/116/104.
+  static override description = `Each --op adds one view: a recipe, which draws its operations, or single operations
+with given parameters; \`+\` chains them into one view. All take p= (the probability
+of being applied) and name= (of the view). A number may be a range a..b to draw
+from. Join lists with /: fill=122/116/104.
 
 ${recipeHelp()}`;
   static override usage = 'augment --op NAME[:k=v,...] [FILE...]';
@@ -29,14 +29,17 @@ ${recipeHelp()}`;
     op: Flags.string({
       multiple: true,
       helpValue: 'NAME[:k=v,...]',
-      summary: 'a view to add; may be repeated, and chained with + into one view',
+      summary: 'view to add; + chains operations into one view; may be repeated',
     }),
     'image-dir': Flags.string({
       helpValue: 'DIR',
-      summary: 'also write the images of views as PNG files, for other tools',
+      summary: 'write the images of the views as PNG files too, for other tools',
     }),
-    preview: Flags.string({ helpValue: 'DIR', summary: 'write every view as a PNG to look at, noise clipped' }),
-    replay: Flags.boolean({ summary: 'make the image files of recorded views again from their parameters' }),
+    preview: Flags.string({
+      helpValue: 'DIR',
+      summary: 'write every view as a PNG file, noise clipped to the visible range',
+    }),
+    replay: Flags.boolean({ summary: 'write the image files of recorded views, from their parameters' }),
   };
 
   async run(): Promise<void> {

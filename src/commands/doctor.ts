@@ -7,9 +7,9 @@ import { RecordCommand } from '../cli/record-command.ts';
 import { UsageError } from '../records/error.ts';
 
 export default class Doctor extends RecordCommand {
-  static override summary = 'say what this machine can run';
+  static override summary = 'check what this machine can run';
   static override description =
-    'One row per check: name, ok, detail, and what to do where ok is false. What the machine lacks leaves the exit code at 0; a model given with --model that cannot run here makes it 1.';
+    'Prints one row per check: name, ok, detail, and what to do if ok is false. A missing part of the machine leaves the exit code at 0; a --model that cannot run here makes it 1.';
   static override usage = 'doctor [--model DIR [--image FILE]] [-o FILE]';
   static override examples = [
     '<%= config.bin %> doctor',
@@ -17,20 +17,20 @@ export default class Doctor extends RecordCommand {
     '<%= config.bin %> doctor --model Qwen2.5-VL-3B-Instruct --max-pixels 262144 --image photo.jpg',
   ];
   static override inapplicable = {
-    requeue: 'it ends by itself',
-    summary: 'it prints what it finds',
+    requeue: 'it takes seconds; rerun it',
+    summary: 'its rows are the summary',
     resume: 'it reads no records',
     shard: 'it reads no records',
     limit: 'it reads no records',
     'on-error': 'it reads no records',
-    seed: 'it draws nothing at random',
-    threads: 'it says what is there',
+    seed: 'nothing is random',
+    threads: 'it reports the number of cores',
   };
   static override flags = {
     ...outputFlags,
     model: Flags.string({
       helpValue: 'DIR',
-      summary: 'check this model too: files, tensors, tokenizer, template, memory',
+      summary: 'check this model too: files, tensors, tokenizer, template and memory',
     }),
     adapter: modelFlags.adapter,
     device: modelFlags.device,
@@ -39,7 +39,7 @@ export default class Doctor extends RecordCommand {
       multiple: true,
       multipleNonGreedy: true,
       helpValue: 'FILE',
-      summary: 'how many tokens this picture takes; may be repeated',
+      summary: 'print the number of tokens of this image; may be repeated',
     }),
     'image-mode': modelFlags['image-mode'],
     'max-pixels': modelFlags['max-pixels'],
@@ -48,22 +48,28 @@ export default class Doctor extends RecordCommand {
       min: 1,
       helpValue: 'P',
       summary:
-        "of the training step that is planned, the picture's among them; default: 64 and those of the first --image",
+        'prompt tokens per record in the memory estimate for training, image tokens included; default: 64 and those of the first --image',
     }),
     'response-tokens': integerFlag({
       min: 1,
       default: 60,
       helpValue: 'A',
-      summary: 'of each of its two responses',
+      summary: 'tokens per response in that estimate',
     }),
-    'lora-r': integerFlag({ min: 1, max: 8192, default: 128, helpValue: 'R', summary: 'rank of its adapter' }),
+    'lora-r': integerFlag({
+      min: 1,
+      max: 8192,
+      default: 128,
+      helpValue: 'R',
+      summary: 'rank of the adapter in that estimate',
+    }),
   };
 
   async run(): Promise<void> {
     await this.runTable(Doctor, ({ flags, given }) => {
       for (const name of MODEL_FLAGS)
         if (given.has(name) && flags.model === undefined)
-          throw new UsageError(`--${name}: expected --model beside it, got none`);
+          throw new UsageError(`--${name}: expected --model with it, got none`);
       return report(flags);
     });
   }

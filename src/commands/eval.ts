@@ -27,19 +27,19 @@ const gateFlags = {
   require: Flags.string({
     multiple: true,
     helpValue: 'RULE',
-    summary: "gate: 'BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]'; may be repeated",
+    summary: "gate: requirement, as 'BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]'; may be repeated",
   }),
   baseline: Flags.string({
     multiple: true,
     helpValue: 'NAME=ROWS',
-    summary: 'gate: file of score rows that `from NAME` is compared with; may be repeated, also for one NAME',
+    summary: 'gate: score rows that `from NAME` compares with; may be repeated, also with the same NAME',
   }),
 };
 
 export default class Eval extends RecordCommand {
   static override summary = "score answers on the papers' benchmarks";
   static override description =
-    'Scores only: runs no model and calls no network. One row a split, category or capability, and one for all of them. Failed answers and judge calls are counted and not scored; the exit code is then 3.';
+    'Reads answers and prints scores; runs no model and uses no network. Prints one row per split, category or capability, and one for the total. Failed answers and judge requests are counted, not scored; the exit code is then 3.';
   static override usage = 'eval BENCHMARK [ANSWERS...] [--labels FILE...]';
   static override examples = [
     '<%= config.bin %> eval pope answers.ndjson --labels coco_pope_random.json coco_pope_popular.json coco_pope_adversarial.json',
@@ -50,62 +50,76 @@ export default class Eval extends RecordCommand {
     "<%= config.bin %> eval gate after.scores.ndjson --baseline before=before.scores.ndjson --require 'pope.score >= -0.5 from before'",
   ];
   static override inapplicable = {
-    requeue: 'a score is soon made again',
+    requeue: 'scoring is fast; rerun it',
     summary: 'its rows are the summary',
-    resume: 'a score is of all answers at once, and soon made again',
-    shard: 'a score is of all answers at once',
-    limit: 'a score is of all answers at once (head -n N makes a smaller file; --allow-missing scores it)',
+    resume: 'a score needs all answers; scoring is fast, rerun it',
+    shard: 'a score needs all answers',
+    limit: 'a score needs all answers (score a part of them: head -n N, then --allow-missing)',
     'on-error': 'failed answers are counted and not scored (--max-failed, --include-failed)',
-    threads: 'one thread scores',
+    threads: 'scoring uses one thread',
   };
   static override args = {
     benchmark: Args.string({
       required: true,
-      description: 'what to score',
+      description: 'benchmark to score, or another kind of evaluation',
       options: benchmarkNames,
     }),
   };
   static override flags = {
-    labels: filesFlag("the benchmark's own label files; records that carry `reference` need none"),
-    questions: filesFlag("the benchmark's question file, where ids or categories stand in it"),
+    labels: filesFlag("the benchmark's own label files; not needed for records with `reference`"),
+    questions: filesFlag("the benchmark's question file, if it holds the ids or categories"),
     tables: filesFlag(
-      'side tables that a benchmark reads: df_gamed.csv (alpaca-eval), synonyms.txt (chair, objhal), relation.json (amber)',
+      'extra tables of a benchmark: df_gamed.csv (alpaca-eval), synonyms.txt (chair, objhal), relation.json (amber)',
     ),
     parse: Flags.option({ options: ['official', 'strict'] as const })({
       default: 'official',
-      summary: 'read answers as the official script, accidents included, or as a careful reader',
+      summary: 'how to parse answers: as the official script does, its bugs included, or strictly',
     }),
-    'allow-missing': Flags.boolean({ summary: 'score what answers and labels have in common instead of stopping' }),
+    'allow-missing': Flags.boolean({
+      summary: 'score the questions that have both an answer and a label, instead of stopping',
+    }),
     duplicates: Flags.option({ options: ['error', 'first', 'last'] as const })({
       default: 'error',
-      summary: 'two answers to one question: stop, or take one of them',
+      summary: 'when a question has two answers: stop, or take the first or last',
     }),
-    'include-failed': Flags.boolean({ summary: 'count failed judge calls as the official script does (0, or -1)' }),
+    'include-failed': Flags.boolean({ summary: 'score failed judge requests as the official script does (0, or -1)' }),
     'max-failed': numberFlag({
       min: 0,
       max: 1,
       default: 0,
       helpValue: 'SHARE',
-      summary: 'exit 3 when more than this share of the answers or judge calls failed',
+      summary: 'exit 3 if more than this share of the answers or judge requests failed',
     }),
-    label: Flags.string({ helpValue: 'NAME', summary: 'score the responses of this label only; else each label' }),
-    view: Flags.string({ helpValue: 'NAME', summary: 'score the responses to this view; else the original image' }),
-    response: integerFlag({ min: 0, helpValue: 'N', summary: 'which of several responses of a record, from 0' }),
-    judge: Flags.string({ helpValue: 'NAME', summary: "whose annotations, where several judges' are in a record" }),
+    label: Flags.string({
+      helpValue: 'NAME',
+      summary: 'score only the responses with this label; default: each label',
+    }),
+    view: Flags.string({ helpValue: 'NAME', summary: 'score the responses to this view; default: the original image' }),
+    response: integerFlag({ min: 0, helpValue: 'N', summary: 'index of the response to score in each record, from 0' }),
+    judge: Flags.string({
+      helpValue: 'NAME',
+      summary: 'use the annotations of this judge; needed if a record has those of several',
+    }),
     split: Flags.string({ default: 'test', helpValue: 'NAME', summary: 'scienceqa: split of problems.json' }),
-    beta: numberFlag({ min: 0, default: 0.1, helpValue: 'B', summary: 'rewards: scale of the implicit reward' }),
+    beta: numberFlag({
+      min: 0,
+      default: 0.1,
+      helpValue: 'B',
+      summary: 'rewards: scale of the implicit reward, as beta in training',
+    }),
     on: Flags.string({
       helpValue: 'BENCHMARK',
-      summary: "compare: what scores both runs; else the records' source says",
+      summary: "compare: benchmark that scores both runs; default: the records' source",
     }),
     test: Flags.option({ options: ['exact', 'bootstrap'] as const })({
-      summary: 'compare: sign test on wins and losses, or bootstrap by image; else by image where questions share one',
+      summary:
+        'compare: sign test on wins and losses, or bootstrap by image; default: bootstrap if questions share images',
     }),
     resamples: integerFlag({ min: 100, default: 10000, helpValue: 'N', summary: 'compare: bootstrap resamples' }),
     seed: integerFlag({ min: 0, default: 0, helpValue: 'N', summary: 'compare: seed of the bootstrap' }),
     format: Flags.option({ options: ['ndjson', 'table'] as const })({
       default: 'ndjson',
-      summary: "rows for programs, or a table with the papers' rows beside",
+      summary: "NDJSON rows, or a table beside the papers' rows",
     }),
     ...gateFlags,
     ...outputFlags,
@@ -143,7 +157,7 @@ export default class Eval extends RecordCommand {
 
 type GateContext = RunContext<{ [name in keyof typeof gateFlags]?: string[] | undefined }, unknown>;
 
-/** One row a requirement; those that failed are told, and the run then exits with 4. */
+/** One row per requirement; a failed one is a warning, and the exit code is then 4. */
 async function gateRows(run: GateContext, answers: string[]) {
   const { baseline = [], require = [] } = run.flags;
   checkFiles([...answers, ...[...baselinePaths(baseline).values()].flat()]);
@@ -157,7 +171,7 @@ async function gateRows(run: GateContext, answers: string[]) {
   return rows;
 }
 
-/** Score rows of a matrix, with what the papers print beside; what they only draw is told. */
+/** Score rows of a matrix beside the papers' numbers; notes figures without printed numbers. */
 async function publishedRows(run: RunContext<{ format: string }, unknown>, answers: string[]) {
   checkFiles(answers);
   const result = await publishedFiles({ answers, read: (path) => readWhole(path, run.stop) });
@@ -166,7 +180,7 @@ async function publishedRows(run: RunContext<{ format: string }, unknown>, answe
   return result.rows;
 }
 
-/** What reads rows, not answers, has flags of its own, and no others. */
+/** Evaluations that read score rows instead of answers have their own flags only. */
 const ownFlags: Readonly<Record<string, readonly string[]>> = {
   gate: [...Object.keys(gateFlags), ...Object.keys(outputFlags)],
   published: ['format', ...Object.keys(outputFlags)],

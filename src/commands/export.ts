@@ -7,8 +7,8 @@ import { exportFormats } from '../stages/export/index.ts';
 const FORMATS = [...Object.keys(exportFormats), 'parquet', 'merge'];
 const FORMAT_LINES = [
   ...Object.entries(exportFormats).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`),
-  `  ${'parquet'.padEnd(15)}our own rows with the images' bytes, for import records and the datasets library (needs -o)`,
-  `  ${'merge'.padEnd(15)}a checkpoint directory with adapters merged into the weights (no records)`,
+  `  ${'parquet'.padEnd(15)}vpref records with the images' bytes, for import records and the datasets library (needs -o)`,
+  `  ${'merge'.padEnd(15)}a checkpoint directory with adapters merged into the weights (reads no records)`,
 ];
 
 export default class Export extends RecordCommand {
@@ -16,12 +16,12 @@ export default class Export extends RecordCommand {
   static override description = `Formats:
 ${FORMAT_LINES.join('\n')}
 
-Records are pairs (chosen, rejected) or single answers (response, label). A
-record with K rejected answers gives K rows. All rows of a file have the same
-columns. Records that failed in an earlier stage are left out and counted.
+Records are pairs (chosen, rejected) or single responses (response, label). A
+record with K rejected responses gives K rows. All rows of a file have the same
+columns. Records that failed in an earlier stage are dropped and counted.
 
---resume makes the rows of FILE.partial again, holds them against those that
-are there, and goes on after them.`;
+--resume computes the rows of FILE.partial again, compares them with those
+in the file, and continues after them.`;
   static override usage = 'export FORMAT [FILE...]';
   static override examples = [
     '<%= config.bin %> export trl pairs.ndjson -o trl.jsonl',
@@ -30,7 +30,7 @@ are there, and goes on after them.`;
     '<%= config.bin %> export llava answers.ndjson --image-root data -o answers.json',
   ];
   static override args = {
-    format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'the format to write' }),
+    format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'format to write' }),
   };
   static override flags = exportFlags;
 

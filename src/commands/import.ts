@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Args } from '@oclif/core';
 import { openNamedFiles } from '../cli/dataset-info.ts';
-import { importFlags, importOptions, tellCounts } from '../cli/import-options.ts';
+import { importFlags, importOptions, noteCounts } from '../cli/import-options.ts';
 import { warnNoQuirk } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { importFiles, importFormats, newImportCounts } from '../stages/import/index.ts';
@@ -14,15 +14,14 @@ export default class Import extends RecordCommand {
   static override description = `Formats:
 ${FORMAT_LINES.join('\n')}
 
-Files are JSON arrays, JSON lines, Parquet or Arrow, known by their first
-bytes and also gzipped, or folders that the datasets library saved; items are
-read one by one. For llama-factory, FILE may be dataset_info.json#NAME: the
-entry's file, its columns and tags as the entry says. The source of an item is the first folder of its image path, or the format's name.
+Files are JSON arrays, JSON lines, Parquet or Arrow, recognised by their first
+bytes, gzipped or not, or folders saved by the datasets library. Items are
+streamed. For llama-factory, FILE may be dataset_info.json#NAME: the file,
+columns and tags of that entry. The source of an item is the first folder of its image path, or the format's name.
 
---faithful keeps what SeVa's published code does and this command mends
-otherwise:
-  questions   those of ocr_vqa and gqa lose their line breaks (gluing words),
-              those of textvqa keep an image mark that stands last
+--faithful reproduces quirks of SeVa's published code, which are fixed
+otherwise:\n  questions   of ocr_vqa and gqa lose their line breaks (gluing words);
+              of textvqa keep an image mark at the end
   --limit     counts dialogues, not questions`;
   static override usage = 'import FORMAT [FILE...]';
   static override examples = [
@@ -30,7 +29,7 @@ otherwise:
     '<%= config.bin %> import lrv lrv.json --image-root vg --check-images --on-error skip',
   ];
   static override args = {
-    format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'what FILE... are' }),
+    format: Args.string({ required: true, ignoreStdin: true, options: FORMATS, description: 'format of FILE...' }),
   };
   static override flags = importFlags;
 
@@ -42,7 +41,7 @@ otherwise:
       const options = importOptions(args.format, flags);
       if (flags.faithful && options.cleaning !== 'seva-faithful' && options.selection.limits.length === 0)
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
-      run.atEnd(() => tellCounts(counts, options, run));
+      run.atEnd(() => noteCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;
       return importFiles(openNamedFiles(args.format, files, stop, { rereads, counts: run.counts }), options, counts);
     });

@@ -10,10 +10,9 @@ import { type MixFile, mix, mixShares } from '../stages/mix.ts';
 
 export default class Mix extends RecordCommand {
   static override summary = 'mix rows of several files in given proportions';
-  static override description =
-    `Draws rows of each file without repeating one, so that their numbers are in the proportion of the weights, and writes
-them in a drawn order. Rows of one file keep its order. Without --limit it takes the most rows that
-the weights allow before a file runs out. The same seed, weights and files give the same rows on any machine.`;
+  static override description = `Draws rows from each file without replacement, in proportion to the weights, and writes
+them interleaved at random. Rows of one file keep their order. Without --limit it takes the most rows that
+the weights allow before a file is used up. The same seed, weights and files give the same rows on any machine.`;
   static override usage = 'mix FILE:WEIGHT...';
   static override examples = [
     '<%= config.bin %> mix seva.ndjson:3 judged.ndjson:1 -o mixed.ndjson',
@@ -24,7 +23,7 @@ the weights allow before a file runs out. The same seed, weights and files give 
     limit: integerFlag({
       min: 1,
       helpValue: 'N',
-      summary: 'rows in all; a file with fewer rows than its share is an error',
+      summary: 'total number of rows; a file with fewer rows than its share is an error',
     }),
   };
 

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 import { pairProgress } from '../cli/figures.ts';
-import { FAITHFUL_RULES, figuresOf, pairFlags, pairOptions, tellReport } from '../cli/pair-options.ts';
+import { FAITHFUL_RULES, figuresOf, noteReport, pairFlags, pairOptions } from '../cli/pair-options.ts';
 import { warnNoQuirk, withPreset } from '../cli/preset.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { newPairReport, pair } from '../stages/pair/index.ts';
 
 export default class Pair extends RecordCommand {
-  static override summary = 'make preference data out of answers';
+  static override summary = 'make preference data from responses';
   static override description = `Rules:
-  seva       clean image's answer against each distorted view's, unless equal
-  gap        clean image's answer against those of views within --gap of it
-  score      best sum of metrics against one drawn from --margin below
-  best-of-n  best sum against the lowest
-  steerlm    every graded answer, its grades told in the prompt
-  sft        one answer: reference, judge's own, or best (rejection sampling)
-  kto        single answers, desirable or not, out of pairs or scores
-  given      pairs that are there, for flips, filters and image negatives
+  seva       response to the clean image over that to each distorted view, unless equal
+  gap        response to the clean image over those to views, --gap nats less likely
+  score      best sum of metrics over one drawn from those --margin lower
+  best-of-n  best sum of metrics over the lowest
+  steerlm    every graded response, with its grades in the prompt
+  sft        one response: reference, judge's own, or best (rejection sampling)
+  kto        single responses, desirable or not, from pairs or scores
+  given      existing pairs, for flips, filters and image negatives
 
 Only annotations with outcome ok count; several judge runs are averaged.
 
---faithful keeps what the published code does and this command mends otherwise:
-  seva       line breaks are deleted from both answers, gluing words;
+--faithful reproduces quirks of the published code, which are fixed otherwise:
+  seva       line breaks are deleted from both responses, gluing words;
              preset seva-7b keeps 4,300 OCR-VQA and 6,500 TextVQA pairs
   score      chosen and rejected may be the same text`;
   static override usage = 'pair --rule RULE|--preset NAME [FILE...]';
@@ -44,7 +44,7 @@ Only annotations with outcome ok count; several judge runs are averaged.
       run.showFigures(pairProgress(run.counts));
       if (flags.preset !== undefined && options.rule === 'seva' && !flags.faithful)
         run.note('line breaks in answers are kept; the published code deletes them (--faithful)');
-      run.atEnd(() => tellReport(report, run));
+      run.atEnd(() => noteReport(report, run));
       run.addFigures(() => figuresOf(options.rule, report));
       return pair(options, report);
     });

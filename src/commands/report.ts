@@ -11,9 +11,9 @@ import { makeReport, type ReportInput } from '../stages/report/index.ts';
 import type { NamedFile } from '../stages/report/names.ts';
 
 export default class Report extends RecordCommand {
-  static override summary = 'one self-contained HTML page from pairs, metrics and scores';
+  static override summary = 'make one self-contained HTML page from pairs, metrics and scores';
   static override description =
-    'Takes any mix of files: metric rows and summaries of train become a table of runs and curves, score rows of eval become tables with intervals, records become counts, judge figures and a pair browser.';
+    'Reads any mix of files. Metrics and summaries of train become a table of runs and curves; scores of eval become tables with intervals; records become counts, judge statistics and a pair browser.';
   static override usage = 'report [NAME=]FILE... [--by PARAM] [-o FILE]';
   static override examples = [
     '<%= config.bin %> report pairs.ndjson seva.metrics.ndjson scores.ndjson -o report.html',
@@ -22,24 +22,24 @@ export default class Report extends RecordCommand {
     '<%= config.bin %> report --title "SeVa, step 800" before.scores.ndjson after.scores.ndjson > scores.html',
   ];
   static override inapplicable = {
-    requeue: 'a page is soon made again',
+    requeue: 'it takes seconds; rerun it',
     summary: 'its page is the summary',
-    resume: 'a page is made at once',
-    shard: 'a page is of all rows',
+    resume: 'it takes seconds; rerun it',
+    shard: 'a page needs all rows',
     limit: 'see --max-pairs and --max-images',
-    'on-error': 'failed records are shown as such; a line that is no JSON object is an error',
-    seed: 'nothing is drawn at random',
-    threads: 'one thread writes the page',
+    'on-error': 'failed records are shown as failed; a line that is not a JSON object is an error',
+    seed: 'nothing is random',
+    threads: 'it uses one thread',
   };
   static override flags = {
     title: Flags.string({ default: 'vpref report', helpValue: 'TEXT', summary: 'title of the page' }),
     by: Flags.string({
       multiple: true,
       helpValue: 'PARAM',
-      summary: 'chart the scores against this member of `params` of the score rows',
+      summary: 'plot the scores against this key of `params` in the score rows; may be repeated',
     }),
-    'max-pairs': integerFlag({ min: 0, default: 10000, helpValue: 'N', summary: 'pairs in the browser at most' }),
-    'max-images': integerFlag({ min: 0, default: 500, helpValue: 'N', summary: 'pictures included at most' }),
+    'max-pairs': integerFlag({ min: 0, default: 10000, helpValue: 'N', summary: 'maximum pairs in the pair browser' }),
+    'max-images': integerFlag({ min: 0, default: 500, helpValue: 'N', summary: 'maximum images included in the page' }),
     ...outputFlags,
   };
 
@@ -69,7 +69,7 @@ function namedFile(text: string): NamedFile {
   return file === undefined || existsSync(text) ? { file: text } : { name: name!, file };
 }
 
-/** The objects of an NDJSON file; a line that is none is an error with its place. */
+/** The objects of an NDJSON file; any other line is an error with its place. */
 async function* objects(file: string, stop: AbortSignal): AsyncGenerator<Record<string, unknown>> {
   const source = file === '-' ? 'stdin' : file;
   for await (const lines of readLines(readBytes(file, stop), source)) {

@@ -7,14 +7,14 @@ import { openSample, sampleFlags } from '../cli/sample-options.ts';
 import { UsageError } from '../records/error.ts';
 
 export default class Sample extends RecordCommand {
-  static override summary = "answer each record's prompt with a model";
+  static override summary = "generate responses to each record's prompt";
   static override description =
-    `Adds \`responses\` and \`sampling\`. Answers are greedy unless --temperature is given. Draws depend on the seed, the record's id, the
-view, and the places of answer and token alone: not on order, batches or shards. A record's \`sampling_params\` override the flags;
-assistant turns with content null are generated one after the other.
+    `Adds \`responses\` and \`sampling\`. Decoding is greedy unless --temperature is given. Random draws depend only on the seed, the record's id, the
+view, and the indices of response and token, never on order, batches or shards. A record's \`sampling_params\` override the flags.
+Assistant turns with content null are generated in order.
 
---faithful keeps what the published code does and this command mends otherwise:
-  seva-7b, seva-13b   answers are drawn under the template llava_v1, though training uses vicuna_v1`;
+--faithful reproduces quirks of the published code, which are fixed otherwise:
+  seva-7b, seva-13b   responses are sampled with the template llava_v1, though training uses vicuna_v1`;
   static override usage = 'sample --model DIR [FILE...]';
   static override examples = [
     '<%= config.bin %> sample --model llava-1.5-7b-hf questions.ndjson',
@@ -30,7 +30,7 @@ assistant turns with content null are generated one after the other.
       if (flags.faithful && (!hasQuirk(flags.preset, 'sample') || run.given.has('template')))
         warnNoQuirk(run, flags.preset === undefined ? 'sampling without a preset' : `sampling as ${flags.preset}`);
       if (flags.beams > 1 && (flags.temperature > 0 || flags.n > 1))
-        throw new UsageError('--beams: expected greedy search of one answer, got --temperature or -n beside it');
+        throw new UsageError('--beams: expected greedy search of one answer, got --temperature or -n with it');
       if (flags.n > 1 && flags.temperature === 0 && flags.beams === 1)
         run.warn(`-n ${flags.n} without --temperature: greedy answers to one prompt are all the same`);
       const { stage, figures } = sampleProgress(await openSample(run, flags));

@@ -9,14 +9,14 @@ import type { Stage } from '../flow/stage.ts';
 import type { ModelContext } from '../model/context.ts';
 
 export default class Score extends RecordCommand {
-  static override summary = 'log-probabilities of the texts that a record holds';
+  static override summary = 'compute log-probabilities of the texts in a record';
   static override description =
-    `Scores what is there: \`logps\` and \`num_tokens\` of each of \`responses\` (with the images of its view), \`choice_logps\` of
+    `Adds what applies: \`logps\` and \`num_tokens\` of each of \`responses\` (with the images of its view), \`choice_logps\` of
 \`choices\`, \`policy_chosen_logps\` and \`policy_rejected_logps\` of a pair, \`policy_response_logps\` of \`response\`. A log-probability is
-summed over the response's tokens and its end token, full vocabulary, temperature 1, in nats.
+the sum over the response's tokens and its end token, over the full vocabulary at temperature 1, in nats.
 
---view original writes \`logps_original\` of all \`responses\` instead: how likely each answer is under the clean image, whatever view it
-was given to (pair --rule gap).`;
+--view original writes \`logps_original\` of all \`responses\` instead: how likely each response is given the clean image, whatever view it
+was sampled for (see pair --rule gap).`;
   static override usage = 'score --model DIR [FILE...]';
   static override examples = [
     '<%= config.bin %> score --model llava-1.5-7b-hf --adapter runs/seva pairs.ndjson',
@@ -27,19 +27,18 @@ was given to (pair --rule gap).`;
     ...modelFlags,
     view: Flags.option({ options: ['original'] as const })({
       helpValue: 'original',
-      summary: 'score all responses under the clean image, as logps_original',
+      summary: 'score all responses given the clean image, as logps_original',
     }),
     drift: Flags.boolean({
       exclusive: ['view'],
-      summary:
-        'compare with a server: score its answers as it might read the record by mistake, and in another dtype (eval drift)',
+      summary: 'check a server: score its responses under common input mistakes and in another dtype (see eval drift)',
     }),
-    verbose: Flags.boolean({ summary: 'tell the memory plan on stderr' }),
+    verbose: Flags.boolean({ summary: 'print the memory plan to stderr' }),
   };
 
   async run(): Promise<void> {
     await this.runStage(Score, async (run) => {
-      run.noteUnused({ seed: 'nothing is drawn at random here' });
+      run.noteUnused({ seed: 'nothing is random here' });
       const { score, scoreOnOriginal } = await import('../stages/score.ts');
       const { flags } = run;
       const { context } = await openModelOf(run, flags);

@@ -7,21 +7,21 @@ import { trainFlags } from '../cli/train-flags.ts';
 import { trainingRun } from '../cli/train-run.ts';
 
 export default class Train extends RecordCommand {
-  static override summary = 'align a model with preference data or answers: DPO and its family, SFT';
+  static override summary = 'align a model with preference data or demonstrations: DPO and its family, SFT';
   static override description =
-    `Reads all records, then trains a LoRA adapter (or, when asked, the projector or the language model) and writes it to the directory of -o
-in PEFT's layout. Metrics go to stdout, one row a step, under trl's names. The reference is what \`ref_*\` of the records say, or, where they are
-absent, the model as it stands before the first step. Stopped by SIGTERM or SIGUSR1 it saves and exits 75; --resume goes on as if it had not been.
-Started by mpirun or srun --mpi=pmix, the processes train together: each takes its share of every step's records (see vpref-slurm(7)).
+    `Reads all records, then trains a LoRA adapter (on request the projector or the language model) and writes it to the directory of -o
+in PEFT's layout. Metrics are printed to stdout, one row per step, with trl's names. The reference log-probabilities come from \`ref_*\` of the records; if
+absent, from the model before the first step. On SIGTERM or SIGUSR1 the run saves and exits 75; --resume continues it, with the same result.
+With mpirun or srun --mpi=pmix the processes train data-parallel: each takes its share of every step's records (see vpref-slurm(7)).
 
---faithful keeps what the published code does and this command mends otherwise:
-  seva-7b, seva-13b   every record is taken twice an epoch; the projector is trained too, at the rate of the adapter
+--faithful reproduces quirks of the published code, which are fixed otherwise:
+  seva-7b, seva-13b   every record is used twice per epoch; the projector is trained too, at the adapter's learning rate
 
---preset sets, where the command line does not (sources in METHODS.md):
+--preset sets these, unless given on the command line (sources in METHODS.md):
 ${presetHelp('train')}`;
   static override inapplicable = {
-    shard: 'a run learns from all of its records',
-    'on-error': 'what a model learns from is not left to chance: a bad record ends the run before its first step',
+    shard: 'a run trains on all of its records',
+    'on-error': 'training never drops records silently: one bad record stops the run before step 1',
   };
   static override usage = 'train --model DIR -o DIR [--method dpo|sft] [FILE...]';
   static override examples = [

@@ -24,7 +24,7 @@ export interface Binding {
     /** Over the policy's engine and weights. `initAdapter`: PEFT directory, or "". */
     create(policy: NativePolicy, settings: NativeTrainerSettings, initAdapter: string): Promise<NativeTrainer>;
   };
-  /** What the terms of a loss read; throws an engine error for an unknown name. */
+  /** Inputs that the terms of a loss need; throws an engine error for an unknown name. */
   lossNeeds(text: string): LossNeeds;
   /** Ends every rank of this run, whether or not it has joined the others; returns only where it cannot. */
   abortRanks(exitCode: number): void;
@@ -39,11 +39,21 @@ export interface Binding {
   /** The module paths of the decoder's linears, layer by layer. */
   linearPaths(policy: NativePolicy): Promise<string[]>;
   losses(): { name: string; source: string }[];
+  /** The numbers that losses read, as flags. */
+  hyperparameters(): {
+    name: string;
+    default: number;
+    helpValue: string;
+    summary: string;
+    min?: number;
+    above?: number;
+    max?: number;
+  }[];
   /** The names of a decoder layer's linears, which an adapter may be put on. */
   linears(): string[];
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
   mergeModel(policy: NativePolicy, target: MergeTarget): Promise<MergeResult>;
-  buildFacts(): NativeBuildFacts;
+  buildInfo(): NativeBuildInfo;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
 }
@@ -66,7 +76,7 @@ export interface NativeEngineOptions {
 }
 
 export interface NativePolicy {
-  facts(): NativeFacts;
+  info(): NativeInfo;
   layout(shape: ImageShape): ImageLayout;
   memoryPlan(): string;
   generate(request: GenerateRequest): NativePending<Generated[]>;
@@ -85,11 +95,11 @@ export interface NativePending<T> {
   promise: Promise<T>;
 }
 
-export interface NativeFacts {
+export interface NativeInfo {
   modelType: string;
   hasVision: boolean;
   imageTokenId: number;
-  /** Where the decoder stands in transformers' module tree, with a dot after it. */
+  /** The decoder's path in transformers' module tree, with a trailing dot. */
   textModule: string;
   /** Names that modules_to_save has for the connector's parts. */
   connectorModules: string[];
@@ -118,9 +128,9 @@ export interface NativeScored {
   logps: number;
 }
 
-/** TrainerSettings with what the numbers do not depend on. */
+/** TrainerSettings with the settings that do not change the numbers. */
 export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
-  /** Bytes that parameters and activations may take; 0: no limit on the CPU, what the GPU has left on CUDA. */
+  /** Bytes that parameters and activations may take; 0: no limit on the CPU, the free memory on CUDA. */
   memoryBudget: number;
   /** Processes that the launcher has started; 1 joins nothing. */
   numRanks: number;
@@ -128,7 +138,7 @@ export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
   zero: number;
 }
 
-/** What flat collectives have moved: the buffers' bytes, and what a ring sends from one rank for them. */
+/** Traffic of flat collectives: the buffers' bytes, and the bytes that a ring sends per rank for them. */
 export interface NativeVolume {
   calls: number;
   payloadBytes: number;
@@ -147,7 +157,7 @@ export interface MergeTarget {
 export interface MergeResult {
   /** Linear layers that had an adapter. */
   numMerged: number;
-  /** The head stands in the files beside the embedding. */
+  /** The files hold an untied head. */
   untied: boolean;
   /** What packing as trainedOn changes of the merged linears' weights, as a share of their norm, and of the delta's. */
   packingChange: number;
@@ -176,7 +186,7 @@ export interface NativeTrainer {
   exchange(text: string): Promise<string[]>;
   /** The orderly end of what ranks do together; nothing may follow. */
   leave(): Promise<void>;
-  facts(): {
+  info(): {
     numTrained: number;
     peakBytes: number;
     memoryPlan: string;
@@ -184,7 +194,7 @@ export interface NativeTrainer {
     numRanks: number;
     zero: boolean;
     trainsProjector: boolean;
-    /** Tensors of the adapter gone on from that stay as they are. */
+    /** Tensors of the initial adapter that are not trained. */
     numFixed: number;
     /** Of all rewards that the loss has seen; 0 where it reads none. */
     rewardMean: number;
@@ -194,7 +204,7 @@ export interface NativeTrainer {
   cancel(): void;
 }
 
-export interface NativeBuildFacts {
+export interface NativeBuildInfo {
   backends: ('cpu' | 'cuda')[];
   matrixLibrary: string;
   cpuFeatures: string[];
@@ -207,12 +217,13 @@ export interface LoadedBinding {
   path: string;
 }
 
-// What a build must have, so that one of older sources is told as such.
+// Exports that a build must have: detects a build of older sources.
 const EXPORTS: Record<keyof Binding, true> = {
   Policy: true,
   Trainer: true,
   abortRanks: true,
-  buildFacts: true,
+  buildInfo: true,
+  hyperparameters: true,
   lossNeeds: true,
   linearPaths: true,
   linears: true,
@@ -226,7 +237,7 @@ const POLICY: Record<keyof NativePolicy, true> = {
   advance: true,
   cancel: true,
   close: true,
-  facts: true,
+  info: true,
   generate: true,
   layout: true,
   memoryPlan: true,
@@ -237,7 +248,7 @@ const TRAINER: Record<keyof NativeTrainer, true> = {
   agree: true,
   cancel: true,
   exchange: true,
-  facts: true,
+  info: true,
   leave: true,
   plan: true,
   restore: true,
@@ -248,7 +259,7 @@ const TRAINER: Record<keyof NativeTrainer, true> = {
   step: true,
 };
 
-/** Names of what an addon lacks of all that is called here. */
+/** Names of the exports used here that an addon lacks. */
 export function missingExports(binding: Partial<Binding>): string[] {
   const lacks = (of: unknown, names: object, prefix = '') =>
     Object.keys(names)
@@ -277,7 +288,7 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
       binding = createRequire(import.meta.url)(path) as Binding;
     } catch (cause) {
       const reason = (cause as Error).message.split('\n')[0];
-      throw new EngineError('addon', `${path}: cannot be loaded: ${reason}; build it again: ${buildCommand(path)}`, {
+      throw new EngineError('addon', `${path}: cannot be loaded: ${reason}; rebuild it: ${buildCommand(path)}`, {
         cause,
       });
     }
@@ -285,7 +296,7 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
     if (missing.length > 0)
       throw new EngineError(
         'addon',
-        `${path}: was built from other sources than these commands (it has no ${missing.join(', ')}); build it again: ${buildCommand(path)}`,
+        `${path}: was built from other sources than these commands (missing: ${missing.join(', ')}); rebuild it: ${buildCommand(path)}`,
       );
     loaded.set(path, binding);
   }

@@ -12,13 +12,13 @@ export interface AddonBuild {
   device: 'auto' | 'cpu' | 'cuda';
   /** Ends the build when it aborts. */
   stop?: AbortSignal;
-  /** What is about to happen, and what holds it up. */
+  /** Notes about the build: its start, and waits. */
   note(message: string): void;
   /** Share that is built, 0 to 1, now and then. */
   onProgress?(share: number): void;
 }
 
-/** Whether the engine for the device is there. $VPREF_ADDON is taken at its word. */
+/** Whether the engine for the device exists; not checked for $VPREF_ADDON. */
 export function hasAddon(device: 'auto' | 'cpu' | 'cuda'): boolean {
   return findAddon(device) !== undefined;
 }
@@ -56,16 +56,16 @@ export async function buildAddon({ device, stop, note, onProgress }: AddonBuild)
 /** What to do where there is no engine. */
 export function addonRemedy(): string {
   const script = join(packageRoot(), 'scripts', 'build-native.sh');
-  // One that is there but does not load is not built again by itself.
+  // An engine that exists but does not load is not rebuilt automatically.
   if (findAddon('auto') !== undefined) return `${script} --no-tests`;
   const { error, status, stderr } = spawnSync('bash', [script, '--check'], { encoding: 'utf8' });
   if (error)
-    return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do without';
+    return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do not need it';
   if (status === 0) return `the first command that runs a model builds it, or: ${script} --no-tests`;
   return `${stderr
     .trim()
     .replace(/:?\s*\n\s*/g, '; ')
-    .replace(/ {2,}/g, ': ')}; import, augment, pair and export do without`;
+    .replace(/ {2,}/g, ': ')}; import, augment, pair and export do not need it`;
 }
 
 /** The first of the folders that engines are looked for in that can be written. */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands in a folder that was given as a model or as an adapter, before anything is read from it: every mistake that people make
-// with such folders is told as what it is.
+// Checks a model or adapter directory before anything is read from it: each common mistake with such directories has its own error.
 import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { RunError } from '../records/error.ts';
@@ -9,7 +8,7 @@ import { checkNoStandIn, isFile, readJsonObject } from '../text/json-file.ts';
 const MODEL_WEIGHTS = 'model.safetensors';
 const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 const ADAPTER_CONFIG = 'adapter_config.json';
-/** Files beside the weights that are read where they are there. */
+/** Optional files beside the weights. */
 const READ_FILES = [
   'config.json',
   'generation_config.json',
@@ -64,18 +63,18 @@ export async function checkAdapterFolder(dir: string): Promise<void> {
     fail(
       `non_lora_trainables.bin: expected no trained weights beside the adapter that are not in ${ADAPTER_WEIGHTS}: ` +
         "this file of the original LLaVA holds its trained projector. Merge it into the model there (LLaVA's scripts/merge_lora_weights.py) and convert that, or write its " +
-        `tensors into ${ADAPTER_WEIGHTS} under their names; without it the results are others`,
+        `tensors into ${ADAPTER_WEIGHTS} under their names; without it the results differ`,
     );
 }
 
-// Safetensors that are no pointers. Pickles are not read: they run what is written in them.
+// Safetensors files, not Git LFS pointers. Pickles are refused: loading one runs code from it.
 async function checkWeights(dir: string, name: string, names: Set<string>, pickles: string[]): Promise<void> {
   const index = `${name}.index.json`;
   if (!names.has(name) && !names.has(index)) {
     const pickle = pickles.find((file) => names.has(file));
     if (pickle !== undefined)
       failing(dir)(
-        `${pickle}: expected ${name}: pickled weights are not read. Convert them once in Python: ` +
+        `${pickle}: expected ${name}: pickled weights are not supported. Convert them once in Python: ` +
           `from safetensors.torch import save_file; import torch; t = torch.load("${pickle.replace('.index.json', '')}", weights_only=True); ` +
           `save_file({k: v.clone().contiguous() for k, v in t.items()}, "${name}", {"format": "pt"})`,
       );
@@ -133,7 +132,7 @@ function snapshots(dir: string): string {
     : `give ${found.map((name) => join(dir, 'snapshots', name)).join(' or ')}`;
 }
 
-// The folder below that has what was looked for: a run's checkpoint-*, or one level too high.
+// A subfolder that has the expected file: a run's checkpoint-*, or a path one level too high.
 function below(dir: string, name: string): string {
   const folders = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   const found = folders.map((entry) => join(dir, entry.name)).filter((folder) => readdirSync(folder).includes(name));

@@ -2,12 +2,12 @@
 // The engine's exception on this side of the border.
 import { RunError } from '../records/error.ts';
 
-/** What the engine could not do; `code` is its short stable word (checkpoint, config, device, memory, cancelled, ...): exit 1. */
+/** An error of the engine; `code` is a short stable word (checkpoint, config, device, memory, cancelled, ...): exit 1. */
 export class EngineError extends RunError {
   override name = 'EngineError';
 }
 
-/** Runs a call into the addon; what the engine throws becomes an EngineError. */
+/** Runs a call into the addon; its error becomes an EngineError. */
 export async function fromEngine<T>(call: () => T | Promise<T>): Promise<T> {
   try {
     return await call();

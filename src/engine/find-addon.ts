@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the engine is: built in the package, built in the user's cache (by what it was built from), or prebuilt in a package installed beside.
+// Location of the engine: built in the package, built in the user's cache (by hash of its sources), or prebuilt in another package.
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -44,7 +44,7 @@ export function isPrebuilt(path: string): boolean {
   return path === prebuilt()?.path;
 }
 
-/** Why the prebuilt engine that is installed is not used; undefined where none is installed, or it fits. */
+/** Why the installed prebuilt engine is not used; undefined if none is installed, or it fits. */
 export function prebuiltMisfit(): string | undefined {
   const found = prebuilt();
   return found?.misfit && `${found.name} ${found.version} is not used: ${found.misfit}`;
@@ -54,7 +54,7 @@ function prebuilt() {
   return findPrebuilt({ root: packageRoot(), addon: CPU_ADDON, sources: ownKey });
 }
 
-/** Where engines are built and looked for: the package, then the user's cache, there by what they are built from. */
+/** Folders where engines are built and searched: the package, then the user's cache, by hash of the sources. */
 export function addonFolders(): string[] {
   return [builtFolder(), join(addonCache(), ownKey())];
 }
@@ -70,7 +70,7 @@ function addonCache(): string {
 let knownKey: string | undefined;
 
 /**
- * Names the sources of the engine, for a machine of this architecture. Their sizes are enough to tell one package from the next, and cost no reading.
+ * Names the sources of the engine, for a machine of this architecture. Their sizes are enough to distinguish packages, and need no reading.
  */
 export function sourceKey(root: string, arch: string = process.arch): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };

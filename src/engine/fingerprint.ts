@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a model is, without reading 14 GB: SHA-256 over the configuration, tensor names and shapes, file sizes and 64 KiB samples of
+// Identity of a model without reading 14 GB: SHA-256 over the configuration, tensor names and shapes, file sizes and 64 KiB samples of
 // every shard. Equal for a copy of the directory; different when a weight file was trained, merged or converted.
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -22,7 +22,7 @@ const VOLATILE_KEYS = new Set([
   'inference_mode',
 ]);
 
-/** `sha256:...` of a Hugging Face model directory. Throws RunError{"checkpoint"} when a file is missing or is not what it should be. */
+/** `sha256:...` of a Hugging Face model directory. Throws RunError{"checkpoint"} if a file is missing or malformed. */
 export async function fingerprintModel(dir: string): Promise<string> {
   return fingerprint(dir, 'config.json', 'model.safetensors');
 }

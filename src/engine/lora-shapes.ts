@@ -31,7 +31,7 @@ export function targetRegex(targets: readonly string[]): string | undefined {
   return targets.length === 1 && /^\/.+\/$/.test(only!) ? only!.slice(1, -1) : undefined;
 }
 
-/** `paths`: module paths of the decoder's linears. Throws EngineError{"config"} for what matches none of them. */
+/** `paths`: module paths of the decoder's linears. Throws EngineError{"config"} for a target that matches none. */
 export function loraShapes(paths: readonly string[], settings: LoraSettings): LoraShapes {
   const { loraR, loraAlpha, loraTargets, loraPatterns } = settings;
   const regex = targetRegex(loraTargets);
@@ -40,7 +40,7 @@ export function loraShapes(paths: readonly string[], settings: LoraSettings): Lo
   if (!paths.some(isTarget))
     throw new EngineError(
       'config',
-      `--lora-targets: expected what matches linears of the language model, such as ${paths[0]}, got ${loraTargets.join(',')}`,
+      `--lora-targets: expected a match for linear layers of the language model, such as ${paths[0]}, got ${loraTargets.join(',')}`,
     );
   const patterns = loraPatterns.map((pattern) => {
     // As peft: the end of the path, from a dot on.

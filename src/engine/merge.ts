@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole checkpoint directory out of a loaded model: weight files with everything merged, configuration and index that say what they hold,
-// and the other files as they are.
+// Writes a complete checkpoint directory from a loaded model: weight files with everything merged, a matching configuration and index,\n// and the other files unchanged.
 import { copyFile, mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { RunError } from '../records/error.ts';
@@ -13,7 +12,7 @@ import type { Policy } from './policy.ts';
 import type { Quantize } from './requests.ts';
 import { readHeader, readMetadata } from './safetensors.ts';
 
-/** Files of a checkpoint that hold weights, name them, or belong to an adapter: written anew or left out. */
+/** Files of a checkpoint that hold weights, name them, or belong to an adapter: rewritten or left out. */
 const NOT_COPIED =
   /\.(safetensors|bin|pt|pth|gguf|partial)$|\.index\.json$|^config\.json$|^adapter_|^README\.md$|^MODEL_CARD\.md$/;
 
@@ -54,7 +53,7 @@ const TRAINED_ON = 'vpref.trained_on';
 
 const DTYPE_KEYS = ['dtype', 'torch_dtype'];
 
-/** The configuration of what was written: transformers loads weights in the dtype that stands here. */
+/** The configuration of the written weights: transformers loads them in its dtype. */
 export function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boolean): Record<string, unknown> {
   const named = dtype === 'f32' ? 'float32' : 'float16';
   const changed = (part: object): Record<string, unknown> =>
@@ -65,7 +64,7 @@ export function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boole
         return [key, key.endsWith('_config') && isObject(value) ? changed(value) : value];
       }),
     );
-  // What was packed is written unpacked.
+  // Packed weights are written unpacked.
   const { quantization_config: _, ...merged } = changed(config);
   if (!DTYPE_KEYS.some((key) => typeof merged[key] === 'string')) merged.dtype = named;
   return merged;

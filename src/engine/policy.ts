@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded model: generates answers and scores texts, many requests at a time.
-import { loadBinding, type NativeFacts, type NativePending, type NativePolicy } from './binding.ts';
+import { loadBinding, type NativeInfo, type NativePending, type NativePolicy } from './binding.ts';
 import { EngineError, fromEngine, fromEngineNow } from './engine-error.ts';
 import type {
   Generated,
@@ -52,11 +52,11 @@ export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
   return new Policy(native);
 }
 
-// `auto` is the GPU when the CUDA build is there and its probe works, else the CPU.
+// `auto` is the GPU if the CUDA build exists and its probe works, else the CPU.
 async function bindingFor(device: PolicyOptions['device']) {
   const { binding } = loadBinding(device);
   if (device !== 'auto') return { binding, device };
-  if (!binding.buildFacts().backends.includes('cuda')) return { binding, device: 'cpu' as const };
+  if (!binding.buildInfo().backends.includes('cuda')) return { binding, device: 'cpu' as const };
   const works = await fromEngine(() => binding.probeDevice('cuda')).then(
     () => true,
     () => false,
@@ -72,7 +72,7 @@ export class Policy implements PolicyEngine {
 
   constructor(native: NativePolicy) {
     this.#native = native;
-    this.info = policyInfo(native.facts());
+    this.info = policyInfo(native.info());
     this.pacing = {
       pace: (paced) => native.pace(paced),
       advance: () => fromEngine(() => native.advance()),
@@ -126,20 +126,20 @@ export class Policy implements PolicyEngine {
   }
 }
 
-function policyInfo(facts: NativeFacts): PolicyInfo {
+function policyInfo(info: NativeInfo): PolicyInfo {
   return {
-    modelType: facts.modelType,
-    device: facts.device,
-    dtype: facts.dtype,
-    quantize: facts.quantize,
-    storedDtype: facts.storedDtype,
-    vocabSize: facts.vocabSize,
-    maxPositions: facts.maxPositionEmbeddings,
-    eosIds: [...facts.eosTokenIds],
-    numParameters: facts.numParameters,
-    threads: facts.threads,
-    notes: facts.notes,
-    modules: { text: facts.textModule, connector: facts.connectorModules, connectorParts: facts.connectorParts },
-    ...(facts.hasVision && { vision: { imageTokenId: facts.imageTokenId } }),
+    modelType: info.modelType,
+    device: info.device,
+    dtype: info.dtype,
+    quantize: info.quantize,
+    storedDtype: info.storedDtype,
+    vocabSize: info.vocabSize,
+    maxPositions: info.maxPositionEmbeddings,
+    eosIds: [...info.eosTokenIds],
+    numParameters: info.numParameters,
+    threads: info.threads,
+    notes: info.notes,
+    modules: { text: info.textModule, connector: info.connectorModules, connectorParts: info.connectorParts },
+    ...(info.hasVision && { vision: { imageTokenId: info.imageTokenId } }),
   };
 }

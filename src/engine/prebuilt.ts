@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** What package.json of a prebuilt engine says under "vpref". */
+/** The member "vpref" in package.json of a prebuilt engine. */
 interface EngineManifest {
   /** The key of the sources that it was built from. */
   sources: string;

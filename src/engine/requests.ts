@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes in and out of the engine: ids, pixels and numbers. Each request crosses the addon border once.
+// Inputs and outputs of the engine: ids, pixels and numbers. Each request crosses the addon border once.
 
 /** Everything about an image but its pixels. */
 export interface ImageShape {
   /** Of the picture, upright, before it was resized. */
   height: number;
   width: number;
-  /** What the tower sees, in order. */
+  /** Inputs of the vision tower, in order. */
   crops: { height: number; width: number }[];
 }
 
@@ -23,7 +23,7 @@ export interface ImageCrop {
   pixels: Uint8Array;
 }
 
-/** What an image is among the tokens. */
+/** Tokens of an image. */
 export interface ImageLayout {
   /** Lengths of its runs of image tokens, in order; text may stand between two of them. */
   runs: number[];
@@ -31,7 +31,7 @@ export interface ImageLayout {
   numRows: number;
   /** Positions that it takes of the model's, which may be fewer than its rows. */
   positionSpan: number;
-  /** Rows of what the frozen tower makes of it. */
+  /** Rows of the frozen tower's output. */
   numFeatures: number;
 }
 
@@ -61,7 +61,7 @@ export interface SamplingSettings {
   maxNewTokens: number;
   /** Beams of the search, 1 is none. */
   numBeams: number;
-  /** An answer whose end repeats a pattern of at most so many tokens is stopped; 0 never stops it. */
+  /** Stops a response whose end repeats a pattern of at most this many tokens; 0: never. */
   repetitionMaxPeriod: number;
 }
 
@@ -74,7 +74,7 @@ export interface GenerateRequest extends SamplingSettings {
   /** Ids that end an answer; empty: the model's own. */
   eosTokenIds: Int32Array;
   seed: number;
-  /** What the draws are keyed by besides the seed and the place of the token: rngKey() of a text. */
+  /** RNG key of the draws, besides seed and token index: rngKey() of a text. */
   rngKey: bigint;
   /** Number of the first of these answers among the draws. */
   firstSample: number;
@@ -98,16 +98,16 @@ export interface ScoreRequest {
 /** Log-probability of each token of one branch, nats. */
 export type Scored = Float32Array;
 
-/** What the language model's linear layers are packed to when a model is opened. */
+/** Quantization of the language model's linear layers when a model is opened. */
 export type Quantize = 'none' | 'int8' | 'nf4';
 
-/** What a loaded model is. */
+/** Properties of a loaded model. */
 export interface PolicyInfo {
   /** As in config.json. */
   modelType: string;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
-  /** What it was opened with; a checkpoint that comes in 4 bits is `none`. */
+  /** The quantization it was opened with; `none` for a checkpoint that is already in 4 bits. */
   quantize: Quantize;
   vocabSize: number;
   maxPositions: number;
@@ -129,7 +129,7 @@ export interface PolicyInfo {
   /** How the file stores the weights. */
   storedDtype: string;
   threads: number;
-  /** What was taken from the checkpoint or an adapter otherwise than it stands there; for people. */
+  /** Notes for the user: parts of the checkpoint or an adapter that were read differently than stored. */
   notes: string[];
 }
 
@@ -144,7 +144,7 @@ export interface PolicyEngine {
   readonly pacing?: Pacing;
 }
 
-/** Makes batches a function of what was asked for, and not of when it was. */
+/** Makes batches a function of the requests, not of their timing. */
 export interface Pacing {
   /** Paced, the engine computes only while an advance() runs. */
   pace(paced: boolean): void;

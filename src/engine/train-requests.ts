@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes in and out of the native trainer: one call a step.
+// Inputs and outputs of the native trainer: one call per step.
 import type { LoraPattern } from './lora-shapes.ts';
 import type { ImageInput } from './requests.ts';
 
@@ -40,7 +40,7 @@ export interface RowSums {
   numTokens: number[];
 }
 
-/** What a loss reads of a row that was scored. */
+/** Members of a scored row that a loss reads. */
 export type LossRow = Pick<TrainRow, 'numRejected' | 'label' | 'weight' | 'beta' | 'ref'> & RowSums;
 
 export interface StepResult {
@@ -55,7 +55,7 @@ export interface StepResult {
   rows: RowSums[];
 }
 
-/** What a loss reads from a row. */
+/** Members of a row that a loss reads. */
 export interface LossNeeds {
   reference: boolean;
   rejected: boolean;
@@ -80,18 +80,18 @@ export interface RowSize {
   pixelBytes: number;
 }
 
-/** What a run will take. */
+/** The memory plan of a run. */
 export interface MemoryPlan {
   /** 0 keeps every activation, 3 recomputes whole layers. */
   level: number;
   activationBytes: number;
   /** Decoder rows of the micro-batch that needs the most. */
   largestBatch: number;
-  /** Bytes that activations may take: negative where all else takes more than there is, Infinity without a limit. */
+  /** Bytes that activations may take: negative if everything else already exceeds the memory, Infinity without a limit. */
   budget: number;
 }
 
-/** What the native trainer reads, under the names of native/addon/trainer_object.cc. Named here is what this side reads too; the rest are rows of src/cli/train-flags.ts. */
+/** Settings of the native trainer, with the names of native/addon/trainer_object.cc. Only those read in TypeScript are listed; the rest are rows of src/cli/train-flags.ts. */
 export interface TrainerSettings {
   /** "sigmoid", or a weighted sum: "sigmoid:1,sft:0.1". */
   loss: string;

@@ -24,12 +24,12 @@ import type {
 const ADAPTER_FILE = 'adapter_model.safetensors';
 const ADAPTER_CONFIG = 'adapter_config.json';
 const STATE_FILE = 'optimizer.safetensors';
-/** What comes with the first step: workers that decode images, work space of libraries, a grown heap. */
+/** Memory allocated at the first step: image workers, work space of libraries, heap growth. */
 const LATER_BYTES = 64 * 2 ** 20;
 /** Share of the free memory that a run without a limit may take. */
 const MEMORY_SHARE = 0.7;
 
-/** What a loss reads. Throws EngineError{"config"} naming an unknown loss. */
+/** Inputs of a loss. Throws EngineError{"config"} naming an unknown loss. */
 export function lossNeeds(loss: string): Promise<LossNeeds> {
   return fromEngine(() => loadBinding('auto').binding.lossNeeds(loss));
 }
@@ -42,7 +42,7 @@ export interface TrainerOptions {
   baseModel: string;
   /** Processes that train together, those of them on this machine, and whether they share the optimizer's state (-1: when it must be). */
   ranks?: { size: number; localSize: number; zero: number };
-  /** Bytes that the process may take; undefined: what the machine or its control group has to spare. CPU only. */
+  /** Maximum bytes of the process; undefined: what the machine or its control group has free. CPU only. */
   memoryLimit?: number;
 }
 
@@ -78,7 +78,7 @@ async function startConfig(dir: string | undefined): Promise<Record<string, unkn
   return dir === undefined ? undefined : readJsonObject(join(dir, ADAPTER_CONFIG), 'checkpoint');
 }
 
-/** Rank and scale of an adapter that training goes on from, where its patterns say nothing else. Throws RunError{"checkpoint"}. */
+/** Rank and scale of the initial adapter, unless its patterns set others. Throws RunError{"checkpoint"}. */
 export async function readAdapterShape(
   dir: string,
 ): Promise<Pick<TrainerSettings, 'loraR' | 'loraAlpha' | 'rslora' | 'loraTargets'>> {
@@ -103,8 +103,8 @@ function limitTooSmall(limit: number, { activationBytes, largestBatch, level, bu
   return new EngineError(
     'memory',
     `--memory-limit: expected at least ${mebibytes(other + activationBytes)}: ${mebibytes(activationBytes)} for the activations of a micro-batch of ` +
-      `${largestBatch} rows at recompute level ${level}, ${mebibytes(other)} for all else; got ${mebibytes(limit)}. ` +
-      'A smaller --batch-tokens takes less, down to one record at a time',
+      `${largestBatch} rows at recompute level ${level}, ${mebibytes(other)} for everything else; got ${mebibytes(limit)}. ` +
+      'A smaller --batch-tokens needs less memory, down to one record per micro-batch',
   );
 }
 
@@ -116,7 +116,7 @@ export class Trainer implements TrainerEngine {
   readonly numTrained: number;
   readonly rank: number;
   readonly numRanks: number;
-  /** Tensors of the adapter gone on from that stay fixed and are written with it. */
+  /** Tensors of the initial adapter that are not trained, and written unchanged. */
   readonly numFixed: number;
   stepsDone = 0;
   readonly #native: NativeTrainer;
@@ -134,7 +134,7 @@ export class Trainer implements TrainerEngine {
     this.#policy = policy;
     this.#options = options;
     this.#startConfig = startConfig;
-    const { numTrained, rank, numRanks, numFixed } = native.facts();
+    const { numTrained, rank, numRanks, numFixed } = native.info();
     this.numFixed = numFixed;
     this.numTrained = numTrained;
     this.rank = rank;
@@ -143,7 +143,7 @@ export class Trainer implements TrainerEngine {
 
   /** Whether the optimizer's state is split over the ranks, and what they have sent each other so far. */
   communication(): NativeVolume & { zero: boolean } {
-    const { zero, volume } = this.#native.facts();
+    const { zero, volume } = this.#native.info();
     return { zero, ...volume };
   }
 
@@ -160,7 +160,7 @@ export class Trainer implements TrainerEngine {
   }
 
   memoryPlan(): string {
-    return this.#native.facts().memoryPlan;
+    return this.#native.info().memoryPlan;
   }
 
   async plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan> {
@@ -184,7 +184,7 @@ export class Trainer implements TrainerEngine {
     return plan;
   }
 
-  // What is left for all that the engine plans.
+  // The memory left for the engine's plan.
   #freeBytes(): number {
     if (this.#policy.info.device !== 'cpu') return Number.POSITIVE_INFINITY;
     const { memoryLimit, ranks } = this.#options;
@@ -212,7 +212,7 @@ export class Trainer implements TrainerEngine {
   meanLoss(rows: readonly LossRow[], referencePoint: number): Promise<number> {
     const { binding } = loadBinding(this.#policy.info.device);
     const native = rows.map(({ weight = 1, beta = 0, ...row }) => ({ ...row, weight, beta }));
-    const points = { kl: referencePoint, rewardMean: this.#native.facts().rewardMean };
+    const points = { kl: referencePoint, rewardMean: this.#native.info().rewardMean };
     return fromEngine(() => binding.meanLoss(this.#options.settings, native, points));
   }
 
@@ -248,13 +248,13 @@ export class Trainer implements TrainerEngine {
 
   peakBytes(): number {
     if (this.#policy.info.device === 'cpu') return process.resourceUsage().maxRSS * 1024;
-    return this.#native.facts().peakBytes;
+    return this.#native.info().peakBytes;
   }
 
   #adapterConfig(): Record<string, unknown> {
     const { baseModel, settings } = this.#options;
     const start = this.#startConfig;
-    const trainsProjector = this.#native.facts().trainsProjector;
+    const trainsProjector = this.#native.info().trainsProjector;
     const { modules } = this.#policy.info;
     const fresh = newAdapterConfig(settings, modules.text, this.#options.modules);
     return {

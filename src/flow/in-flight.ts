@@ -17,18 +17,18 @@ const ROWS_AHEAD = 16;
 /** How long rows that are under way at a stop may still come in. */
 const GRACE_MS = 5000;
 
-/** Failures that every further row would meet too: the run stops. */
+/** Failures that would hit every further row: the run stops. */
 const FATAL: ReadonlySet<string> = new Set(['device', 'closed']);
 
 /**
  * A record's work in two parts: it loads what it needs, then the function that it returns makes the requests, in the same order every time, and
- * waits for nothing else. Records returned at once need none. `signal` tells it that nobody waits any more.
+ * waits for nothing else. Records returned at once need none. `signal` aborts it when the result is no longer needed.
  */
 type RowWork = (row: Row, signal: AbortSignal) => Promise<VprefRecord[] | (() => Promise<VprefRecord[]>)>;
 
 interface InFlightOptions {
   engine: Pick<PolicyEngine, 'info' | 'pacing'>;
-  /** The user asks to stop: what is finished by then is given on. */
+  /** The user asks to stop: finished results are still yielded. */
   stop?: AbortSignal;
   /** How long the engine waits for rows that the input has not given yet. */
   inputPatienceMs?: number;

@@ -7,11 +7,11 @@ export interface OrderedWork {
   window: number;
   /** Finished rows that may wait for an earlier one; without it, none beyond the window. */
   held?: HeldRows | undefined;
-  /** Works on one row. Rejecting means that going on is pointless: the run stops. */
+  /** Works on one row. A rejection stops the run. */
   start(row: Row): Promise<RowResult>;
   /** The run has to stop: let nothing new begin. */
   stop(): void;
-  /** The run is over, whole or not: end what is still under way. */
+  /** The run ended, complete or not: abort running work. */
   abort(): void;
   /** How long, after a stop, results may still come in. */
   graceMs: number;
@@ -91,7 +91,7 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
   }
 }
 
-/** What a value takes, about: the texts in it. */
+/** Approximate size of a value: the texts in it. */
 function roughBytes(value: unknown): number {
   if (typeof value === 'string') return 2 * value.length;
   if (typeof value !== 'object' || value === null) return 8;
@@ -139,7 +139,7 @@ class Latch {
   }
 }
 
-/** At most one row is asked for before it is needed, and none is asked for twice. */
+/** Reads at most one row ahead. */
 function readAhead(rows: AsyncIterable<Row>, latch: Latch) {
   const iterator = rows[Symbol.asyncIterator]();
   let ready: Row | undefined;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a bad image or recorded operation is to a stage: a fault of the record that names it.
+// A bad image or recorded operation is an error of the record that names it.
 
 import { PixelError } from '../pixels/pixel-error.ts';
 import { RecordError } from '../records/error.ts';

@@ -83,7 +83,7 @@ export class RowWindow {
     this.#touch();
   }
 
-  /** Nobody waits any more: what still waits is let through, to be refused or computed. */
+  /** Results are no longer needed: releases all waiting requests, to be refused or computed. */
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a stage is: an async generator from rows to results. It knows no flags, no streams, no process.
+// A stage: an async generator from rows to results. It knows no flags, no streams, no process.
 import { BAD_RECORD, RecordError } from '../records/error.ts';
 import type { InputText } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
@@ -24,12 +24,12 @@ export interface RowResult {
   dropped?: string;
   /**
    * The row failed: --on-error decides whether the run stops, the row is skipped, or kept with `error`: as records[0]
-   * where there is one, else as it came. `partial`: part of the work is whole, so a kept record goes on without `error`.
+   * where there is one, else as it came. `partial`: part of the work is whole, so a kept record has no `error`.
    */
   error?: { code: string; message: string; cause?: unknown; partial?: boolean };
 }
 
-/** A stage. Throw only for what makes going on pointless; a failed row is a result with `error`. */
+/** A stage. Throw only for what must stop the run; a failed row is a result with `error`. */
 export type Stage = (rows: AsyncIterable<Row>) => AsyncIterable<RowResult>;
 
 /** Stage from a function of one record. A RecordError or RunError it throws becomes the row's `error`. */
@@ -70,7 +70,7 @@ function attempt(fn: () => VprefRecord[] | { dropped: string }) {
   }
 }
 
-/** The row's failure from what was thrown; programming errors (TypeError and the like) are thrown on. */
+/** The row's failure from a thrown error; programming errors (TypeError and the like) are rethrown. */
 export function rowError(cause: unknown): NonNullable<RowResult['error']> {
   if (!(cause instanceof Error) || cause instanceof TypeError || cause instanceof ReferenceError) throw cause;
   if (cause instanceof RecordError) return { code: BAD_RECORD, message: cause.message, cause };

@@ -27,7 +27,7 @@ export interface Attempt {
   throttle?: boolean;
   /** No later call can succeed either (key, quota, model name): stop the run. */
   fatal?: boolean;
-  /** To be made again at once, in another form: such an attempt counts as none. */
+  /** Retry at once, in another form; the attempt does not count. */
   again?: boolean;
   /** No whole answer came though the request was sent: the server may have done, and billed, the work. */
   brokeOff?: boolean;
@@ -64,7 +64,7 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-/** The attempt with its text cut where a stop text begins, for models that are not told of it. */
+/** The attempt with its text cut where a stop text begins, for models that do not get it. */
 export function cutAtStop<A extends { text: string }>(attempt: A, stop: readonly string[] = []): A {
   const ends = stop.map((mark) => attempt.text.indexOf(mark)).filter((end) => end >= 0);
   return ends.length === 0 ? attempt : { ...attempt, text: attempt.text.slice(0, Math.min(...ends)) };
@@ -94,7 +94,7 @@ function hideIn(value: unknown, forms: readonly string[]): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, hideIn(item, forms)]));
 }
 
-/** A secret as it is and as it looks in JSON, in a URL and in a log; the longest first. Shorter ones are words. */
+/** Spellings of a secret: plain, in JSON, in a URL and in a log; longest first. Very short ones are skipped: they are words. */
 function secretForms(secrets: readonly (string | undefined)[]): string[] {
   const long = secrets.filter((secret) => secret !== undefined && secret.length >= 8) as string[];
   const forms = long.flatMap((secret) => {

@@ -103,7 +103,7 @@ export interface ChatReply extends Attempt {
   choices: ChatChoice[];
 }
 
-/** What a reply of the API means. The attempt's text and outcome are the first choice's. */
+/** Reads a reply of the API. The attempt's text and outcome are the first choice's. */
 export function readChatReply(reply: HttpReply): ChatReply {
   const json = parseJson(reply.body);
   const requestId = headerValue(reply.headers, 'x-request-id');
@@ -152,9 +152,9 @@ export function choiceAttempt(choice: ChatChoice, about: Partial<Attempt> = {}):
   if (choice.refusal !== undefined) return failed('refused', choice.refusal, about);
   if (end === 'filtered') return failed('refused', 'stopped by the content filter', about);
   if (end === 'length') return { ...failed('truncated', 'the token limit was reached', about), text: choice.text };
-  if (end === 'broken') return failed('transport', `the server broke off (${why})`, { ...about, retry: true });
+  if (end === 'broken') return failed('transport', `the server stopped early (${why})`, { ...about, retry: true });
   if (choice.text.trim() === '') return failed('empty', `no text (${why})`, about);
-  if (end === 'other') return failed('empty', `the answer did not end by itself (${why})`, about);
+  if (end === 'other') return failed('empty', `the response is incomplete (${why})`, about);
   return { outcome: 'ok', text: choice.text, ...about };
 }
 
@@ -215,7 +215,7 @@ function chatUsage({ usage }: JsonFields): Usage | undefined {
 const QUOTA_CODES = new Set(['insufficient_quota', 'billing_hard_limit_reached', 'billing_not_active']);
 const POLICY_CODES = new Set(['content_filter', 'content_policy_violation', 'moderation_blocked']);
 
-/** What a status other than 200 means. */
+/** Reads a reply with a status other than 200. */
 export function chatFailure(reply: HttpReply, json: unknown): Attempt {
   const { status } = reply;
   const { error } = fieldsOf(json);
@@ -243,10 +243,10 @@ export function failureMessage(status: number, message: unknown): string {
   return `status ${status}: ${text.replace(/\s+/g, ' ').trim()}`;
 }
 
-/** A status 200 whose body says nothing. */
+/** A status 200 with an unusable body. */
 export function notJson(body: string): Attempt {
   const hasNaN = /[:,[]\s*(?:NaN|-?Infinity)\b/.test(body);
-  const what = hasNaN ? 'JSON: it holds NaN or Infinity, which JSON has not' : 'a JSON object';
+  const what = hasNaN ? 'valid JSON: it holds NaN or Infinity' : 'a JSON object';
   return failed('transport', `status 200 with a body that is not ${what}`, { retry: true, brokeOff: true });
 }
 

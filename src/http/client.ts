@@ -57,7 +57,7 @@ export function wasNeverSent({ code, permanent }: TransportError): boolean {
 /** No judgement is longer; 64 of them at once, with what reading them takes, stay below 512 MiB. */
 export const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
-/** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are checked, whatever the environment says. */
+/** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are always checked. */
 export async function openHttpClient(options: HttpClientOptions): Promise<HttpClient> {
   const { EnvHttpProxyAgent, request } = await import('undici');
   const agent = new EnvHttpProxyAgent({

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast calls may start: requests and tokens a minute, calls at a time, and less of each when a server says so.
+// How fast calls may start: requests and tokens per minute, concurrent calls, and less of each when a server asks for it.
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -78,7 +78,7 @@ export class FlowControl {
     });
   }
 
-  /** Lets nobody start any more; whoever waits gets FlowStopped. Running calls go on. */
+  /** Starts no further call; waiting callers get FlowStopped. Running calls continue. */
   stop(reason: string): void {
     this.#stopped ??= new FlowStopped(reason);
     this.#timer?.abort();
@@ -148,7 +148,7 @@ export class FlowControl {
 export interface RunSignals {
   stopped: AbortSignal;
   aborted: AbortSignal;
-  /** Nothing new begins; what is under way goes on. */
+  /** Nothing new begins; running work continues. */
   stop(): void;
   /** What is under way ends too. */
   abort(): void;

@@ -17,12 +17,12 @@ export interface ImagePart {
   base64: string;
   /** Of the bytes as read, hex. */
   sha256: string;
-  /** Pixels, 0 when the header does not say. */
+  /** Pixels; 0 if unknown from the header. */
   width: number;
   height: number;
 }
 
-/** What an API takes. */
+/** Image limits of an API. */
 export interface ImageLimits {
   mediaTypes: readonly string[];
   /** Of one image. */
@@ -62,7 +62,7 @@ export function loadImageParts(images: readonly string[], limits: ImageLimits, f
 }
 
 /**
- * The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limits) is encoded anew, and so is
+ * The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limits) is re-encoded, and so is
  * a picture that only its EXIF tag turns upright: models are shown it upright, and not every server reads the tag.
  */
 export async function loadImagePart(image: string, limits: ImageLimits, field: string): Promise<ImagePart> {
@@ -91,7 +91,7 @@ export async function pictureChange(bytes: Buffer, { maxSide }: ImageLimits): Pr
 async function isTurned(bytes: Buffer): Promise<boolean> {
   if (!mayBeTurned(bytes)) return false;
   const { default: sharp } = await import('sharp');
-  // A picture that does not decode goes out as it is: the server's word on it is the row's.
+  // An image that does not decode is sent unchanged: the server's error becomes the row's.
   const orientation = await sharp(bytes)
     .metadata()
     .then(
@@ -101,7 +101,7 @@ async function isTurned(bytes: Buffer): Promise<boolean> {
   return (orientation ?? 1) > 1;
 }
 
-/** Sides of ever smaller JPEGs, for what is still too large as PNG. */
+/** Sides of ever smaller JPEGs, for images too large as PNG. */
 const JPEG_SIDES = [2048, 1536, 1024, 768, 512];
 
 async function encodeAnew(bytes: Buffer, limits: ImageLimits, at: { name: string; field: string }) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each family of models takes in a request, whoever serves it: vendors, their clouds, routers. One table; a model that
+// Request parameters that each model family accepts, whatever the server: vendors, their clouds, routers. One table; a model that
 // is not in it takes everything, and what its server refuses is learned from the refusal (refused-parameters.ts).
 
 /** How a model is asked. */
@@ -58,7 +58,7 @@ const FAMILIES: Family[] = [
   { name: /^gemini-/, from: 205, below: 300, info: { reasoningTokens: REASONING_TOKENS } },
 ];
 
-/** What a model takes, by its name as the user or a router writes it. */
+/** Parameters that a model accepts, by its name as the user or a router writes it. */
 export function modelInfo(model: string): ModelInfo {
   const name = plainName(model);
   const family = FAMILIES.find(

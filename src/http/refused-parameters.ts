@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameters that a server has refused in this run: a 400 that names one is learned from once, and the call is made again
+// Parameters that a server has refused in this run: a 400 that names one is learned from once, and the call is repeated
 // without it.
 import type { Attempt } from './attempt.ts';
 import { parseJson } from './chat.ts';
@@ -7,7 +7,7 @@ import type { HttpReply } from './client.ts';
 
 type Body = Record<string, unknown>;
 
-/** What a call can do without, under the names of all APIs; the other spelling where there is one. */
+/** Optional parameters of a call, with the names of all APIs, and their other spelling if any. */
 const PARAMETERS: Record<string, string | undefined> = {
   max_tokens: 'max_completion_tokens',
   max_completion_tokens: 'max_tokens',
@@ -43,7 +43,7 @@ export class RefusedParameters {
     return this.#refused.has(parameter);
   }
 
-  /** The body without what was refused. */
+  /** The body without the refused parameters. */
   apply(body: Body): Body {
     if (this.#refused.size === 0) return body;
     const kept = Object.entries(body).flatMap(([name, value]): [string, unknown][] => {
@@ -55,7 +55,7 @@ export class RefusedParameters {
     return Object.fromEntries(kept);
   }
 
-  /** The attempt; to be made again when the reply refuses a parameter of `sent`, which from now on is left out. */
+  /** The attempt; to be repeated when the reply refuses a parameter of `sent`, which from now on is left out. */
   learn(attempt: Attempt, reply: HttpReply, sent: Body): Attempt {
     if (!BAD_REQUEST.has(reply.status)) return attempt;
     const parameter = refusedParameter(reply, sent);
@@ -64,13 +64,13 @@ export class RefusedParameters {
       this.#refused.add(parameter);
       const other = PARAMETERS[parameter];
       const instead = other === undefined || this.#refused.has(other) ? 'left out' : `sent as ${other}`;
-      this.#warn(`the server refuses ${parameter}, from now on it is ${instead}: ${attempt.message ?? ''}`);
+      this.#warn(`the server refuses ${parameter}; from now on it is ${instead}: ${attempt.message ?? ''}`);
     }
     return { ...attempt, again: true };
   }
 }
 
-/** The parameter that the server refuses; undefined when it complains of something else. */
+/** The parameter that the server refuses; undefined for another error. */
 function refusedParameter(reply: HttpReply, sent: Body): string | undefined {
   const { message, param, code } = complaint(reply);
   if (VALUE.test(message) || !(REFUSAL.test(message) || /^(?:unsupported|unknown)_/.test(code))) return undefined;

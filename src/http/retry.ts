@@ -5,7 +5,7 @@ import { type Attempt, failed } from './attempt.ts';
 import { TransportError, wasNeverSent } from './client.ts';
 import { type Clock, type FlowControl, FlowStopped } from './flow.ts';
 
-/** A failure that every later call would meet too: the run stops with what is finished. */
+/** A failure that would hit every later call: the run stops and keeps finished rows. */
 export class FatalCallError extends RunError {
   override name = 'FatalCallError';
 }
@@ -27,7 +27,7 @@ export interface RetryOptions {
 
 const FIRST_DELAY_MS = 500;
 
-/** A server that says when to come back is well: such an attempt counts a quarter, so a narrow limit loses no call. */
+/** A retry with a server-supplied delay counts as a quarter of an attempt: the server works, only its rate limit is narrow. */
 const LIMITED_SHARE = 0.25;
 
 /** Wait before attempt `number` + 1 (number counts from 1): doubling from 0.5 s, with up to half taken off at random. */
@@ -97,7 +97,7 @@ function fatalError({ outcome, message }: Attempt, { who }: RetryOptions): Fatal
   return new FatalCallError(outcome, `${who}: ${outcome}: ${message}`);
 }
 
-/** Waiting in vain row by row helps nobody: better to stop with what is done and be resumed later. */
+/** Stops the run instead of failing row by row; it can be resumed later. */
 function tooLong({ message = 'limited' }: Attempt, asked: number, { maxDelayMs }: RetryOptions): string {
   const seconds = Math.ceil(asked / 1000);
   return `${message}; the server asks to wait ${seconds} s, the longest wait allowed is ${maxDelayMs / 1000} s`;

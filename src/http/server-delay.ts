@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long a server asks its caller to wait, from every place where the big APIs say it.
+// The delay that a server asks for, from all headers and bodies in which the major APIs send it.
 
 /** Header names in lower case. */
 export type Headers = Record<string, string | string[] | undefined>;
@@ -11,7 +11,7 @@ export function headerValue(headers: Headers, name: string): string | undefined 
 }
 
 /**
- * Milliseconds to wait, or undefined when the server does not say. Looks at retry-after-ms, Retry-After (seconds or
+ * Milliseconds to wait; undefined if the server sends no delay. Looks at retry-after-ms, Retry-After (seconds or
  * a date, taken against the server's own Date so that a wrong or jumping local clock does no harm), Google's
  * RetryInfo, and the reset headers of the limit that is used up.
  */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the model stages share: a loaded model with everything between a record and its requests.
+// Shared by the model stages: a loaded model, and everything between a record and its requests.
 import type { ImageMode, ImagePlan, VisionFamily } from '../../families/family.ts';
 import type { ImageInput, ImageShape, PolicyEngine } from '../engine/requests.ts';
 import type { Row } from '../flow/stage.ts';
@@ -40,9 +40,9 @@ export interface ModelVision {
   family: VisionFamily;
   /** What messages call the family. */
   name: string;
-  /** The plan of records that say nothing themselves. */
+  /** The plan of records without their own. */
   plan: ImagePlan;
-  /** What the command line asked for: a record that says otherwise is an error. */
+  /** Given on the command line: a record with another value is an error. */
   asked: { mode?: ImageMode; maxPixels?: number; minPixels?: number };
   tokens: ImageTokens;
   /** Called when an image's mode comes from no flag, preset or record. */
@@ -51,7 +51,7 @@ export interface ModelVision {
   onLargeImage?(shape: ImageShape, numRows: number): void;
 }
 
-/** What was asked for on the command line, and what holds when neither that nor the record says anything. */
+/** The value given on the command line, and the default if neither it nor the record has one. */
 export interface Choice<T> {
   asked?: T;
   otherwise: T;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The image side of a checkpoint: its family, what its processor files say, and pictures made ready in worker threads.
+// The image side of a checkpoint: its family, its processor settings, and images prepared in worker threads.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { CheckpointFiles, Family, ImageChoice, ImageMode, ImagePlan, JsonObject } from '../../families/family.ts';
@@ -39,14 +39,14 @@ async function checkpointFiles(dir: string): Promise<CheckpointFiles> {
   return { dir, config, processor, imageProcessor: nested ?? own };
 }
 
-/** What --image-mode, a preset, --max-pixels and --min-pixels say. */
+/** Values of --image-mode, a preset, --max-pixels and --min-pixels. */
 export interface ImageOptions {
   mode: { asked?: ImageMode; otherwise?: ImageMode };
   maxPixels?: number;
   minPixels?: number;
 }
 
-/** The plan of records that say nothing themselves. Throws UsageError for what the family does not have. */
+/** The plan of records without their own. Throws UsageError for options that the family does not have. */
 export function chosenPlan({ family, plan }: FamilyPlan, options: ImageOptions): ImagePlan | undefined {
   const { mode, maxPixels, minPixels } = options;
   const [name] = family.modelTypes;
@@ -71,7 +71,7 @@ export function chosenPlan({ family, plan }: FamilyPlan, options: ImageOptions):
   if (!vision.hasPixelLimits)
     for (const flag of Object.keys(limits))
       throw new UsageError(
-        `--${flag === 'maxPixels' ? 'max' : 'min'}-pixels: ${name} brings pictures to sizes of its own, whatever their number of pixels`,
+        `--${flag === 'maxPixels' ? 'max' : 'min'}-pixels: ${name} resizes images to fixed sizes, whatever their number of pixels`,
       );
   const chosen = vision.choosePlan(plan, { ...limits, ...(wanted !== undefined && { mode: wanted }) });
   const { minPixels: least = 0, maxPixels: most = Number.POSITIVE_INFINITY } = chosen;

@@ -28,7 +28,7 @@ import {
 export interface ModelOptions {
   model: string;
   adapters: string[];
-  /** An adapter that training goes on from: loaded as the last, and no part of the fingerprint. */
+  /** Initial adapter of training: loaded last, not part of the fingerprint. */
   initAdapter?: string | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
@@ -97,7 +97,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
     return template;
   };
   const { templateArgs = {} } = options;
-  // A template that cannot be had is said before the first row.
+  // A missing template is an error before the first row.
   await renderer(options.template.asked ?? options.template.otherwise, templateArgs).then(({ render }) =>
     render([{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]),
   );
@@ -126,7 +126,7 @@ export async function openModel(options: ModelOptions): Promise<OpenModel> {
   };
 }
 
-/** Throws RunError{"checkpoint"} saying what was given where it is no model or no adapter. */
+/** Throws RunError{"checkpoint"} if a directory is not a model or not an adapter. */
 export async function checkFolders(model: string, adapters: readonly string[]): Promise<void> {
   await checkModelFolder(model, adapters);
   for (const adapter of adapters) await checkAdapterFolder(adapter);
@@ -159,7 +159,7 @@ function modelVision(
 
 function largeImageNote(size: string, numRows: number, { hasPixelLimits }: VisionFamily): string {
   const helps = hasPixelLimits ? ' (--max-pixels lowers it)' : '';
-  return `a picture of ${size} pixels takes ${numRows} tokens of the prompt${helps}; further ones are not said`;
+  return `an image of ${size} pixels takes ${numRows} tokens of the prompt${helps}; further such images are not reported`;
 }
 
 /** How a family writes images into a text. */

@@ -26,7 +26,7 @@ export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context
   );
 }
 
-/** A picture of more tokens is said: most of a prompt's cost is in it. */
+/** An image with more tokens is noted: it dominates the prompt's cost. */
 const LARGE_IMAGE_ROWS = 4096;
 
 /** Prompt ids of complete turns. Throws RunError{"too-long"} when the prompt alone does not fit the model's positions. */
@@ -43,7 +43,7 @@ export function preparePrompt(
   const ids = expandImages(prompt.ids, tokens, expansions);
   checkVocabulary(ids, context, 'prompt');
   const numPositions = made.reduce((sum, { numRows, positionSpan }) => sum - numRows + positionSpan, ids.length);
-  // At least one token must come after it.
+  // At least one token must follow.
   checkLength(numPositions + 1, context, 'prompt');
   return { prompt, promptIds: ids, numPositions, imageIds: expansions, images };
 }

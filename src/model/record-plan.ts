@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Template, image mode and pixel limits of a record: what its `ref` or `sampling` says holds, and a flag that says otherwise is an error of the record.
+// Template, image mode and pixel limits of a record: its `ref` or `sampling` wins, and a flag with another value is an error of the record.
 import type { ImageMode, ImagePlan } from '../../families/family.ts';
 import type { Quantize } from '../engine/requests.ts';
 import type { Row } from '../flow/stage.ts';
@@ -49,12 +49,12 @@ function planImages(row: Row, vision: ModelVision): ImagePlan {
 
 type Source = 'ref' | 'sampling';
 
-/** Which of the two says how the record was read. */
+/** Which of the two records how the texts were rendered. */
 function sourceOf({ record: { ref } }: Row, field: 'template' | 'image_mode'): Source {
   return ref?.[field] === undefined ? 'sampling' : 'ref';
 }
 
-// What the record carries, or else what was asked for.
+// The record's value, else the command line's.
 function agreed(
   row: Row,
   source: Source,
@@ -74,7 +74,7 @@ function agreed(
   return carried ?? asked;
 }
 
-// The record's own arguments hold, where it says how its texts were rendered.
+// The record's own arguments win, if it records how its texts were rendered.
 function settleArguments(row: Row, asked: TemplateArgs): TemplateArgs {
   const { ref, sampling } = row.record;
   const source = ref?.template === undefined ? sampling : ref;
@@ -83,7 +83,7 @@ function settleArguments(row: Row, asked: TemplateArgs): TemplateArgs {
   const field = `${source === ref ? 'ref' : 'sampling'}.template_args`;
   for (const [name, value] of Object.entries(asked)) {
     const [wanted, got] = [JSON.stringify(value), JSON.stringify(carried[name]) ?? 'nothing'];
-    if (wanted !== got) throw new RecordError(row, `${field}.${name}`, `${wanted} as --template-arg says`, got);
+    if (wanted !== got) throw new RecordError(row, `${field}.${name}`, `${wanted} (--template-arg)`, got);
   }
   const date = carried[DATE_ARGUMENT];
   if (date !== undefined && !(typeof date === 'string' && isDate(date)))
@@ -110,7 +110,7 @@ function noteSpecialText(row: Row, { onSpecialText, tokenizer }: ModelContext): 
   }
 }
 
-/** What `sampling` and `ref` say about the model and the way to it. */
+/** The members of `sampling` and `ref` about the model and the rendering. */
 export function provenance(
   plan: RecordPlan,
   context: ModelContext,

@@ -23,7 +23,7 @@ export async function loadImage(source: string): Promise<Image> {
   return decodeImage(await named(source, imageBytes(source)), sourceName(source));
 }
 
-/** Throws PixelError for an image file that is not there; a data: URI, and what is in a file, only decoding tells. */
+/** Throws PixelError for an image file that is not there; a data: URI, and what is in a file, is checked only by decoding. */
 export function checkImageFile(source: string): Promise<void> {
   return named(source, checkImageSource(source));
 }
@@ -40,7 +40,7 @@ function named<T>(source: string, work: Promise<T>): Promise<T> {
   });
 }
 
-/** The first frame of an encoded image: EXIF orientation applied, alpha dropped (not composited), 8 bits a channel. */
+/** The first frame of an encoded image: EXIF orientation applied, alpha dropped (not composited), 8 bits per channel. */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
   const format = imageKind(bytes)?.name;
   if (format === undefined) throw new PixelError('image', name, IMAGE_EXPECTED, describeBytes(bytes));

@@ -63,15 +63,15 @@ const shearAngle: Parameter = { kind: 'number', min: -89, max: 89, default: 0 };
 /** Every operation that `augment` can name; results equal torchvision's on PIL images (tolerances: test/pixels). */
 export const PIXEL_OPS: Record<string, PixelOp> = {
   hflip: { summary: 'mirror left to right', parameters: {}, apply: (image) => flipHorizontal(image) },
-  vflip: { summary: 'turn upside down', parameters: {}, apply: (image) => flipVertical(image) },
+  vflip: { summary: 'mirror top to bottom', parameters: {}, apply: (image) => flipVertical(image) },
   crop: {
-    summary: 'a part; black where it lies outside',
+    summary: 'crop; black outside the image',
     parameters: { left: offset, top: offset, width: pixels, height: pixels },
     apply: (image, op) => cropImage(image, num(op, 'left'), num(op, 'top'), num(op, 'width'), num(op, 'height')),
     size: (_image, op) => ({ width: num(op, 'width'), height: num(op, 'height') }),
   },
   resize: {
-    summary: 'to width x height',
+    summary: 'resize to width x height',
     parameters: { width: pixels, height: pixels, filter: { kind: 'word', words: RESIZE_FILTERS, default: 'bilinear' } },
     apply: (image, op) => resizeImage(image, num(op, 'width'), num(op, 'height'), word(op, 'filter')),
     size: (_image, op) => ({ width: num(op, 'width'), height: num(op, 'height') }),
@@ -103,12 +103,12 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
   },
   // AutoAugment's shears: `magnitude` is the shift per pixel, the first row or column stays.
   'shear-x': {
-    summary: "AutoAugment's: shift per row, the first one stays",
+    summary: "AutoAugment's shear: each row is shifted further, the first not at all",
     parameters: { magnitude: { kind: 'number', min: -10, max: 10 }, ...transform },
     apply: (image, op) => affineImage(image, { ...STILL, shearX: slope(op), center: [0, 0] }, sampling(op)),
   },
   'shear-y': {
-    summary: "AutoAugment's: shift per column, the first one stays",
+    summary: "AutoAugment's shear: each column is shifted further, the first not at all",
     parameters: { magnitude: { kind: 'number', min: -10, max: 10 }, ...transform },
     apply: (image, op) => affineImage(image, { ...STILL, shearY: slope(op), center: [0, 0] }, sampling(op)),
   },
@@ -155,27 +155,31 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
     apply: (image, op) => perspectiveImage(image, op.corners as unknown as Corners, sampling(op)),
   },
   brightness: {
-    summary: '0 is black, 1 as it is',
+    summary: 'factor: 0 is black, 1 unchanged',
     parameters: { factor },
     apply: (image, op) => adjustBrightness(image, num(op, 'factor')),
   },
   contrast: {
-    summary: '0 is the mean grey, 1 as it is',
+    summary: 'factor: 0 is the mean grey, 1 unchanged',
     parameters: { factor },
     apply: (image, op) => adjustContrast(image, num(op, 'factor')),
   },
   saturation: {
-    summary: '0 is grey, 1 as it is',
+    summary: 'factor: 0 is grey, 1 unchanged',
     parameters: { factor },
     apply: (image, op) => adjustSaturation(image, num(op, 'factor')),
   },
   hue: {
-    summary: 'turn by a share of the colour circle, -0.5..0.5',
+    summary: 'rotate the hue by a share of the colour circle, -0.5..0.5',
     parameters: { factor: { kind: 'number', min: -0.5, max: 0.5 } },
     apply: (image, op) => adjustHue(image, num(op, 'factor')),
   },
-  grayscale: { summary: 'luma in all three channels', parameters: {}, apply: (image) => grayscaleImage(image) },
-  invert: { summary: '255 less each value', parameters: {}, apply: (image) => invertImage(image) },
+  grayscale: {
+    summary: 'convert to grey: luma in all three channels',
+    parameters: {},
+    apply: (image) => grayscaleImage(image),
+  },
+  invert: { summary: '255 minus each value', parameters: {}, apply: (image) => invertImage(image) },
   posterize: {
     summary: 'keep the highest bits of each value',
     parameters: { bits: { kind: 'number', min: 0, max: 8, whole: true } },
@@ -193,7 +197,7 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
     apply: (image) => autocontrastImage(image),
   },
   sharpness: {
-    summary: '0 is smoothed, 1 as it is, 2 sharper',
+    summary: 'factor: 0 is smoothed, 1 unchanged, 2 sharper',
     parameters: { factor },
     apply: (image, op) => adjustSharpness(image, num(op, 'factor')),
   },

@@ -22,7 +22,7 @@ export function writePicture(path: string, bytes: Uint8Array): void {
     renameSync(partial, path);
   } catch (cause) {
     rmSync(partial, { force: true });
-    throw new RunError('write', `${path}: expected to write an image, got ${(cause as Error).message}`, { cause });
+    throw new RunError('write', `${path}: cannot be written: ${(cause as Error).message}`, { cause });
   }
 }
 

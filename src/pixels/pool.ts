@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Worker threads for pixel work: one job a worker at a time, started when first needed, results as promises.
+// Worker threads for pixel work: one job per worker at a time, started when first needed, results as promises.
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { RunError } from '../records/error.ts';

@@ -17,7 +17,7 @@ export function padToSquare(image: Image, mean: readonly [number, number, number
     throw new PixelError(
       'image',
       'pad',
-      `an image of at most ${MAX_SIDE} pixels a side to make square`,
+      `an image of at most ${MAX_SIDE} pixels per side, for square padding`,
       `${image.width} x ${image.height}`,
     );
   const left = Math.floor((side - image.width) / 2);

@@ -6,7 +6,7 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
-/** `error.code` of a kept row whose record is not what it should be; other codes say what failed on it. */
+/** `error.code` of a kept row with an invalid record; other codes name what failed. */
 export const BAD_RECORD = 'bad-record';
 
 /** Words for "got ...": a value that was pasted in whole (a picture in base64) is cut. */
@@ -16,7 +16,7 @@ export function shortened(text: string): string {
 
 const MAX_GOT = 400;
 
-/** A record is not what it should be: exit 2. The message is `SOURCE:LINE: field: expected X, got Y`. */
+/** An invalid record: exit 2. The message is `SOURCE:LINE: field: expected X, got Y`. */
 export class RecordError extends Error {
   override name = 'RecordError';
   readonly source: string;
@@ -45,7 +45,7 @@ export class RunError extends Error {
   }
 }
 
-/** A record's field is wrong, told by code that does not know the record's place; stages put it in (RecordError). */
+/** A wrong field, thrown by code that does not know the record's place; stages add it (RecordError). */
 export class FieldError extends RunError {
   override name = 'FieldError';
   readonly field: string;

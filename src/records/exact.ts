@@ -4,7 +4,7 @@
 import { joinPath, type Problem } from './field.ts';
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
 
-/** Deeper values are refused where values are made anew: JavaScript writes JSON by recursion, as Python reads it. */
+/** Deeper values are refused where values are rewritten: JavaScript writes JSON by recursion, as Python reads it. */
 export const MAX_DEPTH = 1000;
 
 // Texts of numbers by the object or array that holds them and the key or index there. The values are ordinary numbers, so
@@ -115,7 +115,7 @@ function walk(
       if (levels.length >= maxDepth)
         return {
           path: levels[1]?.key ?? '',
-          expected: `values nested ${MAX_DEPTH} levels deep at most`,
+          expected: `values nested at most ${MAX_DEPTH} levels deep`,
           got: 'deeper ones',
         };
       levels.push(level);

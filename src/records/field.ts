@@ -2,7 +2,7 @@
 // Shapes of JSON values: one definition checks a value, words the complaint, and prints as JSON Schema.
 import { RecordError } from './error.ts';
 
-/** What is wrong with a value, and where below it: path is "" for the value itself, else "responses[1].text". */
+/** A fault of a value, with its path: "" for the value itself, else such as "responses[1].text". */
 export interface Problem {
   path: string;
   expected: string;
@@ -184,7 +184,7 @@ export function either<const S extends Shape[]>(...shapes: S): Shape<ShapeOf<S[n
   };
 }
 
-/** One of several object shapes, told apart by the string in `tag`. */
+/** One of several object shapes, distinguished by the string in `tag`. */
 export function tagged<V extends Record<string, Shape>>(tag: string, variants: V): Shape<ShapeOf<V[keyof V]>> {
   const tags = oneOf(...Object.keys(variants));
   const expected = `an object with ${tag} ${tags.expected}`;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the header of an encoded image says, without decoding it.
+// Reads the header of an encoded image, without decoding it.
 
 const EXIF_MARKS = ['Exif\0\0', 'eXIf', 'EXIF'].map((mark) => Buffer.from(mark, 'latin1'));
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where images come from and what they are: the one list of kinds that every stage reads, known by their first bytes, and
+// Sources and kinds of images: the one list of kinds that every stage reads, recognised by their first bytes, and
 // the one place that opens what a record or a file names as an image (a path, a file: URL, a data: URI).
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -57,7 +57,7 @@ function latin1(bytes: Uint8Array, start: number, length: number): string {
   return String.fromCharCode(...bytes.subarray(start, start + length));
 }
 
-/** An image that cannot be had: what was expected and what came. Callers put in where. */
+/** An unreadable image: what was expected and what came. Callers add the place. */
 export class ImageSourceError extends Error {
   override name = 'ImageSourceError';
   readonly expected: string;
@@ -75,18 +75,18 @@ export async function imageBytes(source: string): Promise<Buffer> {
   return openImage(source, (path) => readFile(path));
 }
 
-/** Throws ImageSourceError for an image file that is not there; a data: URI, and what is in a file, only decoding tells. */
+/** Throws ImageSourceError for an image file that is not there; a data: URI, and what is in a file, is checked only by decoding. */
 export async function checkImageSource(source: string): Promise<void> {
   if (!source.startsWith('data:')) await openImage(source, () => Promise.resolve());
 }
 
-/** What messages call an image: its path, or the start of a long one or of a data: URI. */
+/** The name of an image in messages: its path, or the start of a long one or of a data: URI. */
 export function sourceName(source: string): string {
   if (source.startsWith('data:')) return `${source.slice(0, 30)}...`;
   return source.length > 300 ? `${source.slice(0, 60)}...` : source;
 }
 
-/** A data: URI of the bytes, whose type is what they are. */
+/** A data: URI of the bytes, with their detected type. */
 export function imageUri(bytes: Uint8Array): string {
   const { mediaType } = imageKind(bytes) ?? { mediaType: 'application/octet-stream' };
   return `data:${mediaType};base64,${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')}`;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a line stops being JSON. The engine's own message names no position for short lines, and differs by version.
 
-/** What is wrong with text that JSON.parse refuses, with its 1-based column. */
+/** The fault in text that JSON.parse refuses, with its 1-based column. */
 export function describeJsonError(text: string): string {
   const at = firstBadOffset(text);
   if (at >= text.length) return `the line ends at column ${text.length} before the value does`;

@@ -75,7 +75,7 @@ export function philox4x32(
   out[3] = c3;
 }
 
-/** What the engine's draws are keyed by. */
+/** RNG key of the engine's draws. */
 export function rngKey(text: string): bigint {
   const [low, high] = hashKeys([text]);
   return (BigInt(high) << 32n) | BigInt(low);

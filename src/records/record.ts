@@ -5,7 +5,7 @@
 /** A part of a message's content: an image slot, or text. */
 export type ContentPart = { type: 'image' } | { type: 'text'; text: string };
 
-/** One turn. `content: null` on an assistant turn is a turn that `sample` generates before going on. */
+/** One turn. `content: null` on an assistant turn is a turn that `sample` generates before the turns after it. */
 export interface Message {
   role: 'system' | 'user' | 'assistant';
   content: string | ContentPart[] | null;
@@ -68,7 +68,7 @@ export interface Sampling {
   /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
   max_pixels?: number;
   min_pixels?: number;
-  /** What the language model's linear layers were packed to. */
+  /** Quantization of the language model's linear layers. */
   quantize?: string;
   temperature?: number;
   top_p?: number;
@@ -141,9 +141,9 @@ export interface RefFingerprint {
   /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
   max_pixels?: number;
   min_pixels?: number;
-  /** What the language model's linear layers were packed to. */
+  /** Quantization of the language model's linear layers. */
   quantize?: string;
-  /** Digest of what was scored: token ids of prompt and responses, pixel plan, bytes of the images. Absent in files of 0.1. */
+  /** Digest of the scored inputs: token ids of prompt and responses, pixel plan, bytes of the images. Absent in files of 0.1. */
   inputs?: string;
 }
 

@@ -27,7 +27,7 @@ function decoded(text: string): string {
   return /^(?:[^%]|%[0-9a-f]{2})*$/i.test(text) ? decodeURIComponent(text) : text;
 }
 
-/** What a 404 may come from; nothing where the URL has its version part. */
+/** A hint about a 404; empty if the URL has its version part. */
 export function versionHint(url: string, flag: string): string {
   const hasVersion = /\/v\d+[a-z0-9]*(?:\/|$)/.test(new URL(url).pathname);
   return hasVersion ? '' : ` (${flag} wants the URL with its version part, such as http://host:8000/v1)`;

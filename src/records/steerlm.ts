@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// SteerLM's request: the attributes that an answer has (pair) or should have (sample), told in the prompt.
+// SteerLM's request: the attributes that an answer has (pair) or should have (sample), written in the prompt.
 import type { Message, VprefRecord } from './record.ts';
 
-/** HelpSteer's attributes, integers 0..4, in the order in which they are told. */
+/** HelpSteer's attributes, integers 0..4, in the order of the prompt. */
 export const STEER_ATTRIBUTES = ['helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity'] as const;
 
 /**

@@ -19,7 +19,7 @@ export interface ViewInputs {
   noise?: DiffusionNoise;
 }
 
-/** What a model is shown for a view, or for the clean images. Throws FieldError{"view"} when there is no such view. */
+/** The images of a view, or the clean images. Throws FieldError{"view"} when there is no such view. */
 export function viewInputs(record: VprefRecord, name: string): ViewInputs {
   const clean = record.images ?? [];
   if (name === ORIGINAL_VIEW) return { images: clean };

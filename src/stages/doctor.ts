@@ -54,22 +54,22 @@ export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
     return;
   }
   const { binding, path } = addon;
-  const facts = binding.buildFacts();
-  const { matrixLibrary, cpuFeatures } = facts;
+  const info = binding.buildInfo();
+  const { matrixLibrary, cpuFeatures } = info;
   yield {
     check: 'addon',
     ok: true,
-    detail: `${path} (${addonOrigin(path)}): ${facts.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
+    detail: `${path} (${addonOrigin(path)}): ${info.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
   };
   yield probe('cpu', binding);
-  yield facts.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
+  yield info.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
   yield mpi(binding, path);
 }
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
 export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check> {
   const { model, adapters, device, dtype } = asked;
-  const fingerprints = await attempt('files', 'get the whole directory again', async () => {
+  const fingerprints = await attempt('files', 'download the whole directory again', async () => {
     await checkFolders(model, adapters);
     return [await fingerprintModel(model), ...(await Promise.all(adapters.map(fingerprintAdapter)))];
   });
@@ -155,7 +155,12 @@ function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
     const { op, maxError, seconds } = binding.probeDevice(device);
     const ok = maxError <= PROBE_TOLERANCE;
     const detail = `${op}: error ${maxError.toExponential(1)} in ${(seconds * 1000).toFixed(1)} ms`;
-    return { check, ok, detail, ...(!ok && { remedy: 'report this: the engine computes wrong numbers here' }) };
+    return {
+      check,
+      ok,
+      detail,
+      ...(!ok && { remedy: 'report this: the engine computes wrong results on this machine' }),
+    };
   } catch (cause) {
     const parts = findCudaParts(process.env);
     const detail = (cause as Error).message;
@@ -178,7 +183,7 @@ function mpi(binding: Binding, addon: string): Check {
 
 function cudaNotBuilt(): Check {
   const parts = findCudaParts(process.env);
-  return notBuilt('cuda', `built for the CPU alone; ${describeCudaParts(parts)}`, cudaRemedy(parts, false));
+  return notBuilt('cuda', `built for the CPU only; ${describeCudaParts(parts)}`, cudaRemedy(parts, false));
 }
 
 function notBuilt(check: string, detail: string, remedy: string): Check {
@@ -230,7 +235,7 @@ async function template(
 async function* images(model: ImageModel, pictures: readonly string[]): AsyncGenerator<Check> {
   yield { check: 'images', ok: true, detail: describeImages(model) };
   for (const picture of pictures) {
-    const said = await attempt('image', 'give another picture', async () => [await describePicture(picture, model)]);
+    const said = await attempt('image', 'try another image', async () => [await describePicture(picture, model)]);
     yield 'check' in said ? said : { check: 'image', ok: true, detail: said[0]! };
   }
 }
@@ -261,9 +266,9 @@ async function trainingStep(
 
 /** What is not done with a family's checkpoints, and why. */
 function limits({ vision }: Family): string {
-  if (vision === undefined) return "text alone; LoRA is for the decoder's linears";
-  const video = vision.videoToken === undefined ? '' : '; video is not read, a text with its token is refused';
-  return `the vision tower stays as it is, LoRA is for the decoder's linears, --train-projector trains what connects them${video}`;
+  if (vision === undefined) return "text only; LoRA applies to the decoder's linear layers";
+  const video = vision.videoToken === undefined ? '' : '; video is not supported, a text with its token is refused';
+  return `the vision tower is frozen, LoRA applies to the decoder's linear layers, --train-projector trains the projector${video}`;
 }
 
 // Reads every byte of the weights: what makes one value of a run NaN is seen nowhere else.

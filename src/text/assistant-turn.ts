@@ -27,7 +27,7 @@ export function probeAssistantTurn(
   const prompt = render([user], true);
   const dialogue = renderDialogue(render, user);
   const at = dialogue.indexOf(ANSWER);
-  if (at === -1) throw cannotTell('an assistant turn in a dialogue: it is not written as it stands');
+  if (at === -1) throw cannotTell('an assistant turn in a dialogue: the template does not write it unchanged');
   const joint = jointOf(prompt, dialogue.slice(0, at), note);
   return { joint: () => joint, end: endOf(dialogue.slice(at + ANSWER.length), tokenizer, eosIds) };
 }

@@ -170,9 +170,9 @@ function checkedArguments(args: TemplateArgs, source: string): TemplateArgs {
   for (const [name, value] of Object.entries(args)) {
     if (name === DATE_ARGUMENT && !isDate(String(value)))
       throw new UsageError(`--template-arg ${name}: expected a date YYYY-MM-DD, got ${JSON.stringify(value)}`);
-    if (RESERVED_ARGUMENTS.includes(name)) throw new UsageError(`--template-arg ${name}: is what the records say`);
+    if (RESERVED_ARGUMENTS.includes(name)) throw new UsageError(`--template-arg ${name}: set by the records`);
     if (!new RegExp(`(?<![\\w$])${name}(?![\\w$])`).test(source))
-      throw new UsageError(`--template-arg ${name}: the checkpoint's chat template does not read it`);
+      throw new UsageError(`--template-arg ${name}: the checkpoint's chat template does not use it`);
   }
   return args;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a template takes contents as texts or as parts: found by rendering, for no pattern on the source tells it.
+// Whether a template takes contents as texts or as parts: found by rendering, since no pattern on the source shows it.
 import { RunError } from '../records/error.ts';
 import type { ContentPart } from '../records/record.ts';
 

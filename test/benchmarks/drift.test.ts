@@ -47,7 +47,9 @@ test('each reading is named with the figure that is left', async () => {
     assert.ok((all.score as number) > 0.7 && (all.verdict_score as number) < 2e-4);
     assert.match(
       note,
-      name === 'no-image' ? /does not see the picture; .* nats a token from ours, .* when read so/ : /template plain/,
+      name === 'no-image'
+        ? /does not see the image; .* nats per token from vpref's, .* with that change/
+        : /template plain/,
     );
     assert.deepEqual(
       rows.map(({ split }) => split),
@@ -86,7 +88,7 @@ test('two columns alone: agree, differ as rounding does, or differ', async () =>
   assert.equal((await verdictOf(records((own) => near(own, 0.01), alone))).all.verdict, 'precision');
   const { all, note } = await verdictOf(records((own) => near(own, 1), alone));
   assert.equal(all.verdict, 'differs');
-  assert.match(note, /score --drift says which/);
+  assert.match(note, /score --drift finds which/);
 });
 
 test('tokens: a missing end token, blanks and ids are forms of the same; other pieces are another tokenizer', async () => {
@@ -114,7 +116,7 @@ test('a token with minus infinity is left out and counted', async () => {
     records((own) => [-9999, ...own.slice(1)]),
   );
   assert.deepEqual([rows.at(-1)!.verdict, rows.at(-1)!.tokens], ['agrees', 12 * 6]);
-  assert.match(notes[1]!, /^12 tokens are left out: .*minus infinity/);
+  assert.match(notes[1]!, /^12 tokens are skipped: .*minus infinity/);
 });
 
 test('a row for each label; what has no column is counted; nothing at all, or no column of ours, is an error', async () => {

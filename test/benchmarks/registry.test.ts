@@ -125,7 +125,7 @@ test('a name that is none of them: the error lists them, exit 2', async () => {
     .map(({ name }) => name);
   const answers = join(root, 'fixtures/eval/seed-bench/answers.jsonl');
   const cases: [string[], string][] = [
-    [['eval', 'vqa'], `vpref eval: Expected vqa to be one of: ${names}, compare, gate, published (see --help)\n`],
+    [['eval', 'vqa'], `vpref eval: expected one of ${names}, compare, gate, published, got vqa (see --help)\n`],
     [
       ['eval', 'compare', answers, answers],
       `vpref eval: --on: expected the benchmark that scores both runs (${names}), got nothing\n`,
@@ -136,7 +136,7 @@ test('a name that is none of them: the error lists them, exit 2', async () => {
     ],
     [
       ['import', 'coco'],
-      `vpref import: Expected coco to be one of: ${Object.keys(importFormats).join(', ')} (see --help)\n`,
+      `vpref import: expected one of ${Object.keys(importFormats).join(', ')}, got coco (see --help)\n`,
     ],
   ];
   assert.deepEqual(Object.keys(importFormats).slice(-formats.length), formats);
@@ -145,6 +145,6 @@ test('a name that is none of them: the error lists them, exit 2', async () => {
     assert.deepEqual({ code, stdout, stderr }, { code: 2, stdout: '', stderr: message });
   }
   const { code, stderr } = await runCli(['import']);
-  const listed = `Missing 1 required arg: format  (${Object.keys(importFormats).join('|')}) what FILE... are `;
+  const listed = `vpref import: format: expected one of ${Object.keys(importFormats).join(', ')}, got nothing (see --help)\n`;
   assert.deepEqual([code, stderr.includes(listed)], [2, true], stderr);
 });

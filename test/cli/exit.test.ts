@@ -16,7 +16,7 @@ const errors: [error: unknown, code: number, message: string | undefined][] = [
   [
     Object.assign(new Error('Nonexistent flag: --foo\nSee more help with --help'), { oclif: { exit: 2 } }),
     2,
-    'Nonexistent flag: --foo (see --help)',
+    'unknown flag: --foo (see --help)',
   ],
   [Object.assign(new Error('EEXIT: 0'), { code: 'EEXIT', oclif: { exit: 0 } }), 0, undefined],
   ['a string', 1, 'a string'],

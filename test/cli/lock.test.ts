@@ -89,11 +89,11 @@ describe('OutputLock', () => {
     const notes: string[] = [];
     await assert.rejects(
       take(path, { staleMs: 20_000, note: (message: string) => notes.push(message) }),
-      held(/process 1 on other-node, since .*: wait for its end, or delete .*\.out\.lock if that process is gone/),
+      held(/process 1 on other-node, since .*: wait until it ends, or delete .*\.out\.lock if that process is gone/),
     );
     clearInterval(beat);
     assert.equal(notes.length, 1);
-    assert.match(notes[0]!, /held by vpref test, process 1 on other-node.*waiting for its sign of life, 20 s at most/);
+    assert.match(notes[0]!, /held by vpref test, process 1 on other-node.*waiting up to 20 s for its heartbeat/);
     const lock = await take(path, { staleMs: 600 });
     assert.equal(lock.isFromElsewhere, true);
     lock.release();
@@ -145,7 +145,7 @@ describe('OutputLock', () => {
     renameSync(`${path}.other`, path);
     assert.throws(
       () => lock.check({ now: true }),
-      held(/is not this run's any more: it was taken over by vpref test, process 1 on other-node/),
+      held(/no longer held by this run: it was taken over by vpref test, process 1 on other-node/),
     );
     lock.release();
     assert.ok(existsSync(path));

@@ -29,6 +29,6 @@ test('a run that nothing can end any more says so, and its status is 1', () => {
   );
   const { status, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8', timeout: 60_000 });
   // Node 22 adds a warning of its own.
-  assert.match(stderr, /^vpref wait: internal error: the run ended before its work was done$/m);
+  assert.match(stderr, /^vpref wait: internal error: the run ended before it was complete$/m);
   assert.equal(status, 1);
 });

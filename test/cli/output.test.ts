@@ -120,7 +120,7 @@ describe('FileSink', () => {
     const path = await unfinished(['a']);
     await assert.rejects(FileSink.open({ path, resume: false, settings }), {
       name: 'UsageError',
-      message: /go on with --resume, or delete it/,
+      message: /rerun with --resume, or delete it/,
     });
     assert.equal(read(`${path}.partial`), `${line('a')}\n`);
   });
@@ -154,8 +154,14 @@ describe('FileSink', () => {
         /partial:3: expected a row .* got row "z", which is not in its journal/,
       ],
       [(text: string) => `${text}${line('a')}\n`, /partial:3: expected a row .* got a second row "a"/],
-      [(text: string) => text.replace('"a"', '"y"'), /partial:2: expected a row .* got another, here or before/],
-      [(text: string) => text.replace('"p"', '"other"'), /partial:2: expected a row .* got another, here or before/],
+      [
+        (text: string) => text.replace('"a"', '"y"'),
+        /partial:2: expected a row .* got another row, at this line or before/,
+      ],
+      [
+        (text: string) => text.replace('"p"', '"other"'),
+        /partial:2: expected a row .* got another row, at this line or before/,
+      ],
     ] as const) {
       const path = await unfinished(['a'], ['b']);
       const changed = change(read(`${path}.partial`));

@@ -197,7 +197,7 @@ describe('signals', () => {
       env: { SLURM_JOB_ID: '7', SLURM_RESTART_COUNT: '1' },
     });
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /going on after \d+ rows of/);
+    assert.match(stderr, /resuming after \d+ rows of/);
     assert.ok(readFileSync(path, 'utf8') === straight);
   });
 });
@@ -206,16 +206,16 @@ describe('command line', { concurrency: 2 }, () => {
   const cases: [args: string[], code: number, stderr: RegExp][] = [
     [['bogus'], 2, /^vpref bogus: expected a command, got "bogus" \(see --help\)\n$/],
     [['bogus', 'x'], 2, /^vpref bogus: expected a command, got "bogus" \(see --help\)\n$/],
-    [['augment', '--bogus'], 2, /^vpref augment: Nonexistent flag: --bogus \(see --help\)\n$/],
+    [['augment', '--bogus'], 2, /^vpref augment: unknown flag: --bogus \(see --help\)\n$/],
     [['augment', '--limit', '-1'], 2, /^vpref augment: --limit: expected an integer of at least 0, got "-1"\n$/],
     [['augment', '--limit', '1.5'], 2, /^vpref augment: --limit: expected an integer of at least 0, got "1.5"\n$/],
     [['augment', '--seed', 'x'], 2, /--seed: expected an integer of at least 0, got "x"/],
     [['augment', '--shard', '2/2'], 2, /--shard: expected INDEX\/COUNT with 0 <= INDEX < COUNT, or auto, got "2\/2"/],
     [['augment', '--shard', 'auto'], 2, /--shard auto: SLURM_ARRAY_TASK_ID: expected an integer, it is not set/],
-    [['augment', '--on-error', 'retry'], 2, /--on-error=retry to be one of: fail, skip, keep/],
-    [['augment', '--limit'], 2, /Flag --limit expects a value/],
+    [['augment', '--on-error', 'retry'], 2, /--on-error: expected one of fail, skip, keep, got retry/],
+    [['augment', '--limit'], 2, /--limit: expected a value, got nothing/],
     [[...stage, 'none.ndjson'], 2, /none\.ndjson: expected a file, got nothing of that name/],
-    [[...stage, '--resume', input], 2, /--resume: expected -o FILE to go on with/],
+    [[...stage, '--resume', input], 2, /--resume: expected -o FILE, the file to resume/],
     [[...stage, '-', '-'], 2, /-: expected once, got twice/],
     [
       [...stage, input, '-o', '/nowhere/x'],

@@ -30,17 +30,20 @@ test('full fine-tuning has no adapter', () => {
   assert.equal(settings.trainLanguageModel, true);
 });
 
-test('what excludes each other is said', () => {
+test('flags that exclude each other are refused', () => {
   assert.throws(() => plan({ output: undefined }), /-o: expected the directory/);
-  assert.throws(() => plan({ 'train-language-model': true, 'lora-r': 8 }), /exclude each other/);
-  assert.throws(() => plan({ 'init-adapter': 'a', 'lora-r': 8 }), /--lora-r: is what --init-adapter says/);
+  assert.throws(
+    () => plan({ 'train-language-model': true, 'lora-r': 8 }),
+    /--train-language-model: expected no --lora-r, /,
+  );
+  assert.throws(() => plan({ 'init-adapter': 'a', 'lora-r': 8 }), /--lora-r: not allowed with --init-adapter/);
   const needsAdapter = /--lora-dropout: needs an adapter to train/;
   assert.throws(() => plan({ 'train-language-model': true, 'lora-dropout': 0.1 }), needsAdapter);
   assert.throws(() => plan({ 'lora-r': 0, 'train-projector': true, 'lora-dropout': 0.1 }), needsAdapter);
   assert.equal(plan({ 'init-adapter': 'a', 'lora-dropout': 0.1 }).settings.loraDropout, 0.1);
-  assert.throws(() => plan({ 'sample-every': 2 }), /--sample-every: needs the prompts of --sample-prompts FILE/);
+  assert.throws(() => plan({ 'sample-every': 2 }), /--sample-every: expected --sample-prompts FILE with it/);
   assert.throws(() => plan({ method: 'sft', loss: 'ipo' }), /--loss: expected sft/);
-  assert.throws(() => plan({ 'loss-on': 'all' }), /--loss-on all: is for --method sft/);
+  assert.throws(() => plan({ 'loss-on': 'all' }), /--loss-on all: expected --method sft, got dpo/);
 });
 
 test('a number that has to be above a bound is not at it', async () => {

@@ -22,25 +22,25 @@ test('what is done, what it came to, and the time left by the pace of this phase
   const line = new TrainProgressLine(() => now);
   const text = () => line.state().parts.join(', ');
   assert.deepEqual(line.state(), { parts: ['loading'] });
-  line.tell({ phase: 'reference', done: 100, total: 1000 });
+  line.update({ phase: 'reference', done: 100, total: 1000 });
   now = 10;
-  line.tell({ phase: 'reference', done: 200, total: 1000 });
+  line.update({ phase: 'reference', done: 200, total: 1000 });
   assert.equal(text(), 'reference 200/1,000, 1:20 left');
   assert.equal(line.state().share, 0.2);
   now = 50;
   // A resumed run begins at step 3: its pace counts from there.
-  line.tell({ phase: 'steps', done: 3, total: 12, row });
+  line.update({ phase: 'steps', done: 3, total: 12, row });
   assert.equal(text(), 'step 3/12, loss 0.652, accuracy 0.75, margin 0.21, 3.2 rows/s');
   now = 60;
-  line.tell({ phase: 'steps', done: 4, total: 12, row });
+  line.update({ phase: 'steps', done: 4, total: 12, row });
   assert.equal(text(), 'step 4/12, 1:20 left, loss 0.652, accuracy 0.75, margin 0.21, 3.2 rows/s');
-  line.tell({ phase: 'steps', done: 12, total: 12, row });
+  line.update({ phase: 'steps', done: 12, total: 12, row });
   assert.doesNotMatch(text(), /left/);
 });
 
 test('an answer alone has no accuracy and no margin', () => {
   const line = new TrainProgressLine(() => 0);
   const { 'rewards/margins': _margin, 'rewards/accuracies': _accuracy, ...sft } = row;
-  line.tell({ phase: 'steps', done: 1, total: 2, row: sft });
+  line.update({ phase: 'steps', done: 1, total: 2, row: sft });
   assert.deepEqual(line.state(), { share: 0.5, parts: ['step 1/2', 'loss 0.652', '3.2 rows/s'] });
 });

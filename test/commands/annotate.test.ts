@@ -190,7 +190,7 @@ test('--max-cost is never passed and says what is spent; a bigger one with --res
   ];
   const poor = await start([...args, '--max-cost', '0.05']).ended;
   assert.equal(poor.code, 1, poor.stderr);
-  assert.match(poor.stderr, /--max-cost 0\.05: 0\.0\d+ USD are spent/);
+  assert.match(poor.stderr, /--max-cost 0\.05: 0\.0\d+ USD spent/);
   const paid = server.calls.length * 0.0014;
   assert.ok(paid <= 0.05 && paid > 0.03, `${paid} USD`);
   const rich = await start([...args, '--max-cost', '5', '--resume']).ended;

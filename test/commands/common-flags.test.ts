@@ -66,8 +66,8 @@ test('export: an unfinished file of something else is refused and left as it is'
   rmSync(join(cwd, 'out'));
   writeFileSync(join(cwd, 'out.partial'), `${other}torn`);
   for (const [flags, message] of [
-    ['', /out\.partial: an earlier run has left it unfinished/],
-    ['--resume', /out\.partial:1: expected the row that input and flags give now, got another/],
+    ['', /out\.partial: left unfinished by an earlier run/],
+    ['--resume', /out\.partial:1: expected the row that this input and these flags give, got another/],
   ] as const) {
     const { code, stderr } = await run(`vpref export trl -o out ${flags}`);
     assert.equal(code, 2);
@@ -75,7 +75,7 @@ test('export: an unfinished file of something else is refused and left as it is'
     assert.equal(readFileSync(join(cwd, 'out.partial'), 'utf8'), `${other}torn`);
   }
   const { code, stderr } = await run('vpref export trl --resume');
-  assert.deepEqual([code, stderr], [2, 'vpref export: --resume: expected -o FILE to go on with\n']);
+  assert.deepEqual([code, stderr], [2, 'vpref export: --resume: expected -o FILE, the file to resume\n']);
 });
 
 test('export: a stopped run is saved, and a restarted job goes on with it', async () => {
@@ -174,7 +174,7 @@ test('pair --max-pairs: a stopped run saves nothing that could not be gone on wi
 });
 
 test('--faithful says once when it changes nothing, and nothing when it does', async () => {
-  const said = /^vpref \w+: --faithful: changes nothing here/gm;
+  const said = /^vpref \w+: --faithful: has no effect/gm;
   const record = JSON.stringify({ id: 'a', prompt: 'q', responses: [{ text: 'x' }, { text: 'y', view: 'flip' }] });
   const count = async (line: string) =>
     (await runShell(line, { input: `${record}\n` })).stderr.match(said)?.length ?? 0;
@@ -193,6 +193,6 @@ test('a common flag that changes nothing is said', async () => {
   const { stderr } = await runCli(['export', 'trl', '--seed', '4', '--threads', '2'], { input: ndjson([pair('a')]) });
   assert.equal(
     stderr,
-    'vpref export: --seed: nothing is drawn at random here\nvpref export: --threads: rows are written by one thread\n',
+    'vpref export: --seed: nothing is random here\nvpref export: --threads: rows are written by one thread\n',
   );
 });

@@ -51,7 +51,7 @@ test('a server that reads as we do agrees, with and without readings', { skip: w
   const { verdict, n, score: distance } = rows.at(-1)!;
   assert.deepEqual([verdict, n], ['agrees', 6]);
   assert.ok((distance as number) < 1e-4);
-  assert.match(stderr, /drift: agrees: the server reads the records as we do; .* nats a token from ours/);
+  assert.match(stderr, /drift: agrees: the server reads the records as vpref does; .* nats per token from vpref's/);
   // What was scored before stays, and is no reading.
   const names = rows.map(({ split }) => split);
   assert.deepEqual(names.slice(-2), ['dtype:bf16', 'all']);
@@ -64,7 +64,7 @@ test('a dropped picture is named', { skip: withoutEngine }, async (context) => {
   const read = await pipe([...score, '--drift'], sampled);
   const { rows, stderr } = await pipe(['eval', 'drift'], joined(read.rows));
   assert.equal(rows.at(-1)!.verdict, 'no-image');
-  assert.match(stderr, /the server does not see the picture/);
+  assert.match(stderr, /the server does not see the image/);
   const table = await runCli(['eval', 'drift', '--format', 'table'], { input: joined(read.rows) });
   assert.match(table.stdout, /^drift\n.*split .*verdict/s);
 });

@@ -121,7 +121,7 @@ test('a variable that the template does not read, or that is no K=V, is refused'
   const ask = path('ask.ndjson');
   const unread = await runCli(['sample', '--model', demoModel, '--template-arg', 'mood=1', ask]);
   assert.equal(unread.code, 2);
-  assert.match(unread.stderr, /--template-arg mood: the checkpoint's chat template does not read it/);
+  assert.match(unread.stderr, /--template-arg mood: the checkpoint's chat template does not use it/);
   const torn = await runCli(['sample', '--model', demoModel, '--template-arg', 'mood', ask]);
   assert.match(torn.stderr, /--template-arg: expected NAME=VALUE, got "mood"/);
 });
@@ -170,5 +170,5 @@ test('a template that writes the date: a run is resumed with the same date or re
   assert.equal(kept.code, 0, kept.stderr);
   assert.doesNotMatch(kept.stderr, /writes the date/);
   const refused = await score(...day('2024-07-27'));
-  assert.match(refused.stderr, /ref\.template_args\.strftime_now: expected "2024-07-27" as --template-arg says/);
+  assert.match(refused.stderr, /ref\.template_args\.strftime_now: expected "2024-07-27" \(--template-arg\)/);
 });

@@ -174,10 +174,10 @@ test('what needs held-out records is refused without them; records on both sides
   for (const name of ['eval-every', 'early-stop']) {
     const { code, stderr } = await train(trained, 'refused', `--${name}`, '3');
     assert.equal(code, 2);
-    assert.match(stderr, new RegExp(`--${name}: needs the held-out records of --eval FILE`));
+    assert.match(stderr, new RegExp(`--${name}: expected --eval FILE with it`));
   }
   const both = await train(trained, 'both', '--eval', trained, '--max-steps', '1');
-  assert.match(both.stderr, /--eval: 12 of 12 records are trained on too/);
+  assert.match(both.stderr, /--eval: 12 of 12 held-out records are also in the training data/);
   const bad = await train(trained, 'refused', '--eval', write('bad.ndjson', [{ id: '1', prompt: 'x', chosen: 'y' }]));
   assert.equal(bad.code, 2);
   assert.match(bad.stderr, /bad\.ndjson:1: rejected: expected/);
@@ -237,8 +237,8 @@ test("a record's beta is used instead of --beta; other kinds of weight and beta 
   const texts = pairs.map((row) => ({ ...row, weight: 'heavy', beta: { old: 1 } }));
   const unused = await train(write('texts.ndjson', texts), 'texts', ...oneStep);
   assert.equal(unused.code, 0, unused.stderr);
-  assert.match(unused.stderr, /weight: 12 of 12 records have one that is no number: not used/);
-  assert.match(unused.stderr, /beta: 12 of 12 records have one that is no number: not used/);
+  assert.match(unused.stderr, /weight: 12 of 12 records have one that is not a number: not used/);
+  assert.match(unused.stderr, /beta: 12 of 12 records have one that is not a number: not used/);
   for (const [field, value, expected] of [
     ['weight', -1, 'a number of at least 0'],
     ['beta', 0, 'a number above 0'],

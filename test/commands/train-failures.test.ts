@@ -223,7 +223,7 @@ test('killed while it computes the reference, it goes on there and ends in the s
   writeFileSync(file, `${whole.slice(0, 4).join('\n')}\n${whole[4]!.slice(0, 20)}`);
   const went = await run('ref-cut');
   assert.equal(went.code, 0, went.stderr);
-  assert.match(went.stderr, /reference log-probs: going on after 12 of 24 rows/);
+  assert.match(went.stderr, /reference log-probs: resuming after 12 of 24 rows/);
   assert.equal(readFileSync(file, 'utf8'), whole.join('\n'));
   assert.deepEqual(adapterOf('ref-cut'), adapterOf('ref-straight'));
 });
@@ -245,13 +245,13 @@ const refusals: [name: string, rows: () => readonly object[], flags: string[], m
     'kto with the projector',
     () => pairs,
     ['--loss', 'kto', '--train-projector'],
-    /--train-projector: does not go with loss kto/,
+    /--train-projector: not supported with loss kto/,
   ],
   [
     'a hyperparameter that the loss does not read',
     () => pairs,
     ['--loss', 'ipo', '--label-smoothing', '0.1'],
-    /--label-smoothing: loss ipo does not read it/,
+    /--label-smoothing: loss ipo does not use it/,
   ],
   [
     'the same in a sum',

@@ -99,7 +99,7 @@ test('resumed from any state of the file: the same rows, none twice', { skip }, 
 
 test('refused: steps without prompts, no prompts, a prompt that cannot be', { skip }, async () => {
   const cases: [string[], RegExp][] = [
-    [['--sample-every', '2'], /--sample-every: needs the prompts of --sample-prompts FILE/],
+    [['--sample-every', '2'], /--sample-every: expected --sample-prompts FILE with it/],
     [['--sample-prompts', '-'], /--sample-prompts: expected a file, got -/],
     [['--sample-prompts', write('none.ndjson', [])], /--sample-prompts: expected at least one record, got none/],
     [

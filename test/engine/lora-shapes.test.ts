@@ -12,7 +12,10 @@ const shapes = (loraTargets: string[], ...loraPatterns: { regex: string; r: numb
 test('names, and a regular expression of the whole path', () => {
   assert.deepEqual(shapes(['v_proj']).loraRanks, [0, 8, 0, 0, 8, 0, 0, 8, 0]);
   assert.deepEqual(shapes(['/.*\\.layers\\.1\\..*_proj/']).loraRanks, [0, 0, 0, 8, 8, 8, 0, 0, 0]);
-  assert.throws(() => shapes(['/layers\\.1\\..*/']), /--lora-targets: expected what matches linears.*, got \/layers/);
+  assert.throws(
+    () => shapes(['/layers\\.1\\..*/']),
+    /--lora-targets: expected a match for linear layers.*, got \/layers/,
+  );
   assert.throws(() => shapes(['/(/']), /--lora-targets: expected a regular expression/);
 });
 

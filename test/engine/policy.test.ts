@@ -297,6 +297,6 @@ test('the addon exports what binding.ts lists, and its probe computes right numb
   ]);
   const known = missingExports({}).filter((name) => !name.includes('.'));
   assert.deepEqual(Object.keys(binding).sort(), known.sort());
-  assert.ok(binding.buildFacts().backends.includes('cpu'));
+  assert.ok(binding.buildInfo().backends.includes('cpu'));
   assert.ok(binding.probeDevice('cpu').maxError < 1e-4);
 });

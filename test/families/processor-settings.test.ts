@@ -60,10 +60,10 @@ const REFUSED: [name: string, changes: JsonObject, message: RegExp, others?: Par
   ['qwen2_vl', { image_mean: [1, 2] }, /image_mean: expected three numbers/],
   ['qwen2_vl', { image_std: [0, 1, 1] }, /image_std: expected positive numbers/],
   ['qwen2_vl', { patch_size: 16 }, /patch_size: expected 14 as vision_config\.patch_size says, got 16/],
-  ['qwen3_vl', { patch_size: null }, /patch_size: expected 16 as vision_config\.patch_size says, got nothing/],
+  ['qwen3_vl', { patch_size: null }, /patch_size: expected 16 \(vision_config\.patch_size\), got nothing/],
   ['qwen2_vl', { merge_size: 4 }, /merge_size: expected 2/],
   ['qwen2_vl', { temporal_patch_size: 1 }, /temporal_patch_size: expected 2/],
-  ['qwen2_vl', { min_pixels: 20000 }, /min_pixels: expected at most 15680/],
+  ['qwen2_vl', { min_pixels: 20000 }, /min_pixels: expected at most max_pixels \(15680\)/],
   [
     'qwen2_vl',
     { ...NO_LIMITS, size: { longest_edge: 9000 } },
@@ -77,11 +77,7 @@ const REFUSED: [name: string, changes: JsonObject, message: RegExp, others?: Par
     /image_processor_type: expected Qwen2VLImageProcessor/,
   ],
   ['smolvlm', { size: { height: 128, width: 128 } }, /size: height: expected longest_edge alone/],
-  [
-    'smolvlm',
-    { max_image_size: { longest_edge: 128 } },
-    /vision_config: image_size: expected 128 as the image processor's/,
-  ],
+  ['smolvlm', { max_image_size: { longest_edge: 128 } }, /vision_config: image_size: expected 128 \(max_image_size/],
   [
     'smolvlm',
     {},
@@ -92,14 +88,14 @@ const REFUSED: [name: string, changes: JsonObject, message: RegExp, others?: Par
   [
     'llava_next',
     { image_grid_pinpoints: [[42, 84]] },
-    /DIR\/config\.json: image_grid_pinpoints: expected \[\[42,84\]\] as the image processor says/,
+    /DIR\/config\.json: image_grid_pinpoints: expected \[\[42,84\]\] \(from the image processor\)/,
   ],
   [
     'llava_next',
     { image_grid_pinpoints: [[40, 84]] },
     /image_grid_pinpoints: expected \[height, width\] pairs, multiples of 42/,
   ],
-  ['llava_next', { size: { shortest_edge: 84 } }, /size: expected 42 as vision_config\.image_size says/],
+  ['llava_next', { size: { shortest_edge: 84 } }, /size: expected 42 \(vision_config\.image_size\)/],
   ['llava_next', { size: null }, /size: expected 42/],
   ['llava_next', { crop_size: { height: 42, width: 84 } }, /crop_size: expected 42/],
   ['llava_next', { aspect_ratio_setting: 'pad' }, /aspect_ratio_setting: expected "anyres"/],

@@ -71,7 +71,7 @@ test('said once, however many calls hear it; one spelling after the other, and n
   assert.equal(complain(body, 'max_tokens'), true);
   assert.equal(complain(body, 'max_tokens'), true);
   assert.deepEqual(said, [
-    'the server refuses max_tokens, from now on it is sent as max_completion_tokens: status 400: max_tokens',
+    'the server refuses max_tokens; from now on it is sent as max_completion_tokens: status 400: max_tokens',
   ]);
   const next = refused.apply(body);
   assert.deepEqual([next.max_completion_tokens, next.max_tokens], [9, undefined]);

@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { type CommandEntry, listExamples, readCommands } from '../../scripts/manifest.ts';
+import { listPages, readPage } from '../support/examples.ts';
 import { ensureBuilt, root, runShell, temporaryFolder } from '../support/run-cli.ts';
 
 ensureBuilt();
@@ -49,9 +50,8 @@ describe('flags in examples exist', () => {
       const lines = listExamples(command).map((example) => example.command);
       assert.deepEqual(lines.flatMap(unknownFlags), []);
     });
-  const prose = readdirSync(join(root, 'man/prose')).map((name) => `man/prose/${name}`);
-  for (const path of [...prose, 'README.md', 'GUIDE.md'])
-    test(path, () => assert.deepEqual(commandLines(readFileSync(join(root, path), 'utf8')).flatMap(unknownFlags), []));
+  for (const path of listPages())
+    test(path, () => assert.deepEqual(commandLines(readPage(path)).flatMap(unknownFlags), []));
 });
 
 describe('the scripts in examples/', () => {
@@ -72,7 +72,7 @@ describe('the scripts in examples/', () => {
       assert.deepEqual(lines.flatMap(unknownFlags), []);
     });
   for (const path of scripts.filter((name) => name.endsWith('.sh')))
-    test(`${path}: without arguments it says what it takes`, async () => {
+    test(`${path}: without arguments it prints its usage`, async () => {
       const { code, stderr } = await runShell(`bash ${join(root, path)}`, { cwd: root });
       assert.equal(code, 2);
       assert.match(stderr, /^# .*MODEL_DIR .*OUT_DIR/);
@@ -80,7 +80,7 @@ describe('the scripts in examples/', () => {
 });
 
 describe("the papers' figures in examples/", () => {
-  /** What a script asks of vpref, which here only notes it. */
+  /** The calls of vpref that a script makes; the stub only records them. */
   async function calls(line: string, env: Record<string, string> = {}): Promise<string> {
     const cwd = temporaryFolder('calls');
     mkdirSync(join(cwd, 'bin'));
@@ -122,7 +122,7 @@ describe("the papers' figures in examples/", () => {
 });
 
 describe('rounds of alignment', () => {
-  // Everything but the gate is noted and makes its file; a round's score is what the folder says.
+  // Records every call except the gate's and creates its output; a round's score comes from the folder.
   const stub = `#!/bin/bash
 echo "$*" >>calls
 [ "$1 $2" = "eval gate" ] && exec "$REAL" "$@"
@@ -147,7 +147,7 @@ case $out in *.adapter) mkdir -p "$out"; touch "$out/adapter_model.safetensors" 
   }
   const made = (calls: string[], verb: string) => calls.filter((call) => call.startsWith(`${verb} `));
 
-  test('each round samples with, refers to and goes on from the one before', async () => {
+  test('each round samples with, refers to and trains on from the previous one', async () => {
     const { calls, code, stderr } = await rounds([80, 82, 81.5], 'LR_2=1e-6');
     assert.equal(code, 0, stderr);
     const [first, second] = made(calls, 'train');
@@ -171,7 +171,7 @@ case $out in *.adapter) mkdir -p "$out"; touch "$out/adapter_model.safetensors" 
     const back = await rounds([80, 82, 50, 83], 'ON_WORSE=back', stopped.cwd);
     assert.equal(back.code, 0, back.stderr);
     const trained = made(back.calls, 'train');
-    // What was done before is not done again.
+    // Finished steps are not repeated.
     assert.equal(trained.length, 3);
     assert.match(trained[2]!, /--init-adapter out\/round-1.adapter /);
     assert.equal(readFileSync(join(back.cwd, 'out/round-3.best'), 'utf8'), '3\n');

@@ -2,7 +2,7 @@
 // The manual pages are well-formed roff, and each verb has one.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readCommands } from '../../scripts/manifest.ts';
@@ -22,4 +22,17 @@ test('mandoc has no complaint', (t) => {
   });
   if (error !== undefined) return t.skip('mandoc is not installed');
   assert.equal(stdout, '');
+});
+
+test('METHODS.md names files and tests that exist', () => {
+  const paths = [
+    ...readFileSync(join(root, 'METHODS.md'), 'utf8').matchAll(
+      /`((?:src|native|test|scripts|examples|bench)\/[\w./-]+)`/g,
+    ),
+  ];
+  assert.ok(paths.length > 80);
+  const missing = paths
+    .map(([, path]) => path!)
+    .filter((path) => !path.includes('NAME') && !existsSync(join(root, path)));
+  assert.deepEqual(missing, []);
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// examples/make/papers.mk: what its cells ask of vpref, which here only notes it, and a small matrix of the bundled model, run.
+// examples/make/papers.mk: the calls of vpref that its cells make, recorded by a stub, and a small matrix of the bundled model, run.
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { ensureBuilt, root, runShell, temporaryFolder } from '../support/run-cli
 ensureBuilt();
 const rules = join(root, 'examples/make/papers.mk');
 
-// Notes each call and makes its file. Two that write one file are told.
+// Records each call and creates its output; a second call with the same output is recorded as `FILE twice`.
 const stub = `#!/bin/bash
 echo "$*" >>calls
 [ "$1 $2" = "eval published" ] && { echo table >"\${@: -1}"; exit; }
@@ -47,7 +47,7 @@ const rowsOf = (cwd: string) =>
     .split('\n')
     .map((line) => JSON.parse(line));
 
-test('both papers: each file is made once, four at a time, and every row says its parameter', async () => {
+test('both papers: each file is made once, four at a time, and every row has its parameter', async () => {
   const cwd = folder();
   const { code, stderr, calls } = await matrix(cwd, `-j 4 ${real}`);
   assert.equal(code, 0, stderr);

@@ -85,7 +85,7 @@ test('flags that the family does not have are refused by name', () => {
     ],
     [qwen, { mode: {}, minPixels: 20000 }, /--min-pixels: expected at most 15680/],
     [llava, { mode: { asked: 'native', otherwise: 'native' } }, /expected auto or pad or crop for llava/],
-    [llava, { mode: {}, maxPixels: 100 }, /--max-pixels: llava brings pictures to sizes of its own/],
+    [llava, { mode: {}, maxPixels: 100 }, /--max-pixels: llava resizes images to fixed sizes/],
     [text, { mode: {}, minPixels: 100 }, /--min-pixels: qwen3 is a text-only family/],
     [text, { mode: { asked: 'pad', otherwise: 'pad' } }, /--image-mode: qwen3 is a text-only family/],
   ];

@@ -56,7 +56,7 @@ test('doctor says what is planned beside the weights', { skip: withoutEngine }, 
   assert.equal(code, 0);
   const rows = stdout.trimEnd().split('\n');
   const { detail } = rows.map((line) => JSON.parse(line)).find(({ check }) => check === 'weights');
-  assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*KV slab: [1-9]\d* MiB for \d+ rows/);
+  assert.match(detail, /^weights [\d.]+ GiB of [\d.]+ GiB; .*KV cache: [1-9]\d* MiB for \d+ rows/);
   assert.match(detail, /step arena: [1-9]\d* MiB for \d+ rows of f32/);
 });
 
@@ -74,7 +74,7 @@ test('doctor says what a training step takes, and what is not done', { skip: wit
   const picture = ['--image', 'fixtures/families/images/big.png'];
   const qwen = await run('fixtures/families/qwen2_5_vl/ckpt', ...picture);
   assert.match(qwen.step, /^one pair, a prompt of 80 tokens \(16 of a picture\), two responses of 60, LoRA rank 128: /);
-  assert.match(qwen.limits, /video is not read/);
+  assert.match(qwen.limits, /video is not supported/);
   const longer = ['--prompt-tokens', '300', '--response-tokens', '90', '--lora-r', '4'];
   const other = await run('fixtures/families/qwen2_5_vl/ckpt', ...picture, ...longer);
   assert.match(other.step, /a prompt of 300 tokens \(16 of a picture\), two responses of 90, LoRA rank 4: /);
@@ -83,9 +83,9 @@ test('doctor says what a training step takes, and what is not done', { skip: wit
   // LLaVA's pictures all take as many.
   const short = await run('fixtures/tiny-mha', '--prompt-tokens', '16');
   assert.equal(short.code, 2);
-  assert.match(short.stderr, /--prompt-tokens: expected more than the picture's 16, got 16/);
+  assert.match(short.stderr, /--prompt-tokens: expected more than the 16 of the image, got 16/);
   const alone = await runCli(['doctor', '--lora-r', '4']);
-  assert.match(alone.stderr, /--lora-r: expected --model beside it, got none/);
+  assert.match(alone.stderr, /--lora-r: expected --model with it, got none/);
 });
 
 test('doctor tells the sizes and tokens of pictures', { skip: withoutEngine }, async () => {
@@ -107,9 +107,9 @@ test('doctor tells the sizes and tokens of pictures', { skip: withoutEngine }, a
   ]);
   assert.match(details[2]!, /absent\.png: expected .*, got no such file/);
   const limited = await run('--max-pixels', '900');
-  assert.deepEqual([limited.code, limited.stderr.includes('--max-pixels: llava brings')], [2, true]);
+  assert.deepEqual([limited.code, limited.stderr.includes('--max-pixels: llava resizes')], [2, true]);
   const alone = await runCli(['doctor', '--image', files[0]!]);
-  assert.deepEqual([alone.code, alone.stderr.includes('--image: expected --model beside it')], [2, true]);
+  assert.deepEqual([alone.code, alone.stderr.includes('--image: expected --model with it')], [2, true]);
 });
 
 test('doctor names a family that we do not have, and a processor setting that is not honoured', async () => {

@@ -464,7 +464,7 @@ test('a bias to a short answer is reported when chance would not give it, and --
   const all = [...yes, ...other, ...no];
   const { report } = await run('given', all);
   const [lean] = report.shortAnswers.biases();
-  assert.equal(describeBias(lean!), 'chosen answers lean to "yes": 60.0 % of chosen, 20.0 % of rejected answers');
+  assert.equal(describeBias(lean!), 'short-answer bias to "yes": 60.0 % of chosen, 20.0 % of rejected responses');
   const whole = { balance: true, limits: [], seed: 0 };
   const balanced = await run('given', all, { whole });
   assert.deepEqual(balanced.report.shortAnswers.biases(), []);

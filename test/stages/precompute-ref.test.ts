@@ -97,7 +97,7 @@ test('the arguments of a template are recorded, hold for later stages, and give 
   assert.deepEqual(asked, [{}, { strftime_now: '2024-07-26' }]);
   await assert.rejects(
     recordFrom(precomputeRef({ ...dated, templateArgs: { mood: 1 } }), rowOf(made)),
-    /ref\.template_args\.mood: expected 1 as --template-arg says, got nothing/,
+    /ref\.template_args\.mood: expected 1 \(--template-arg\), got nothing/,
   );
 });
 

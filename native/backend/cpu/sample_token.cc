@@ -14,7 +14,7 @@ namespace vpref::cpu {
 namespace {
 
 double uniform_of(const SampleParams& p) {
-  const auto draw = philox4x32(p.seed, {p.position, p.branch, uint32_t(p.stream), uint32_t(p.stream >> 32)});
+  const auto draw = philox4x32(p.seed, {p.position, p.branch, uint32_t(p.rng_key), uint32_t(p.rng_key >> 32)});
   return (double(draw[0]) + 0.5) * 0x1p-32;
 }
 

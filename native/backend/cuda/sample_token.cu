@@ -24,7 +24,7 @@ __device__ float key_value(unsigned key) { return __uint_as_float(key & 0x800000
 
 // The uniform word of a row, as core/philox.h draws it.
 __device__ unsigned philox_word(const SampleParams& p) {
-  unsigned c[4] = {p.position, p.branch, unsigned(p.stream), unsigned(p.stream >> 32)};
+  unsigned c[4] = {p.position, p.branch, unsigned(p.rng_key), unsigned(p.rng_key >> 32)};
   philox4x32(p.seed, c);
   return c[0];
 }

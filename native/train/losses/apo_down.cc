@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // APO-down: pushes both down, the rejected further, for a policy better than its chosen answers (2408.06266 eq. 8).
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue apo_down_loss(const Preference& p, const LossOptions& o) {
   return over_rejected(p.chosen, p.rejected,
@@ -14,5 +16,12 @@ LossValue apo_down_loss(const Preference& p, const LossOptions& o) {
                          return {c + 1 - m, o.beta * c * (1 - c) - dm, dm};
                        });
 }
+
+}  // namespace
+
+constinit const LossInfo apo_down_info = {.name = "apo-down",
+                                          .function = apo_down_loss,
+                                          .reads = {&LossOptions::beta},
+                                          .source = "D'Oosterlinck 2024, 2408.06266 eq. 8"};
 
 }  // namespace vpref

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // APO-zero: pulls the chosen up and the rejected down, each on its own (D'Oosterlinck et al. 2024, 2408.06266 eq. 7).
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue apo_zero_loss(const Preference& p, const LossOptions& o) {
   return over_rejected(
@@ -12,5 +14,12 @@ LossValue apo_zero_loss(const Preference& p, const LossOptions& o) {
         return {1 - c + r, -o.beta * c * (1 - c), o.beta * r * (1 - r)};
       });
 }
+
+}  // namespace
+
+constinit const LossInfo apo_zero_info = {.name = "apo-zero",
+                                          .function = apo_zero_loss,
+                                          .reads = {&LossOptions::beta},
+                                          .source = "D'Oosterlinck 2024, 2408.06266 eq. 7"};
 
 }  // namespace vpref

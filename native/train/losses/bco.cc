@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // BCO (Jung et al. 2024, 2404.04656 eq. 7): desirable answers above the running mean of all rewards, undesirable ones
 // below it. On pairs, and on single answers by their label; without prompts' density ratio (its sec. 3.3).
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
@@ -15,8 +15,6 @@ Slope answer_loss(const ResponseLogps& b, bool is_desirable, double delta, doubl
   return {-log_sigmoid(distance), -sign * beta * sigmoid(-distance)};
 }
 
-}  // namespace
-
 LossValue bco_loss(const Preference& p, const LossOptions& o) {
   const double delta = p.points.reward_mean;
   if (p.rejected.empty()) {
@@ -28,5 +26,15 @@ LossValue bco_loss(const Preference& p, const LossOptions& o) {
     return {chosen.value + rejected.value, chosen.derivative, rejected.derivative};
   });
 }
+
+}  // namespace
+
+constinit const LossInfo bco_info = {.name = "bco",
+                                     .function = bco_loss,
+                                     .needs_rejected = false,
+                                     .needs_reward_mean = true,
+                                     .takes_both = true,
+                                     .reads = {&LossOptions::beta},
+                                     .source = "Jung 2024, 2404.04656 eq. 7 with the running reward mean"};
 
 }  // namespace vpref

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // EXO on pairs: reverse KL to the smoothed label distribution (Ji et al. 2024, 2402.00856 eq. 16). Needs label
 // smoothing > 0.
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue exo_loss(const Preference& p, const LossOptions& o) {
   return over_differences(p.chosen, p.rejected, [&](double d) -> Slope {
@@ -14,5 +16,13 @@ LossValue exo_loss(const Preference& p, const LossOptions& o) {
     return {value, o.beta * q * (1 - q) * (x - std::log1p(-e) + std::log(e))};
   });
 }
+
+}  // namespace
+
+constinit const LossInfo exo_info = {.name = "exo",
+                                     .function = exo_loss,
+                                     .needs_smoothing = true,
+                                     .reads = {&LossOptions::beta, &LossOptions::label_smoothing},
+                                     .source = "Ji 2024, 2402.00856 eq. 16"};
 
 }  // namespace vpref

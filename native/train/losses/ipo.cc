@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // IPO (Azar et al. 2023, 2310.12036 eq. 17): squared distance of the log-ratio difference to 1 / (2 beta), on sums as
 // the paper has it.
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue ipo_loss(const Preference& p, const LossOptions& o) {
   return over_differences(p.chosen, p.rejected, [&](double d) -> Slope {
@@ -12,5 +14,12 @@ LossValue ipo_loss(const Preference& p, const LossOptions& o) {
     return {x * x, 2 * x};
   });
 }
+
+}  // namespace
+
+constinit const LossInfo ipo_info = {.name = "ipo",
+                                     .function = ipo_loss,
+                                     .reads = {&LossOptions::beta},
+                                     .source = "Azar 2023, 2310.12036 eq. 17, on sums"};
 
 }  // namespace vpref

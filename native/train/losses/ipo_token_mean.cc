@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // IPO on token means: each log-probability divided by its number of tokens first, which is what trl computes.
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue ipo_token_mean_loss(const Preference& p, const LossOptions& o) {
   return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
@@ -12,5 +14,12 @@ LossValue ipo_token_mean_loss(const Preference& p, const LossOptions& o) {
     return {x * x, 2 * x / num_c, -2 * x / num_r};
   });
 }
+
+}  // namespace
+
+constinit const LossInfo ipo_token_mean_info = {.name = "ipo-token-mean",
+                                                .function = ipo_token_mean_loss,
+                                                .reads = {&LossOptions::beta},
+                                                .source = "as trl: on token means"};
 
 }  // namespace vpref

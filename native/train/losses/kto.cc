@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // KTO (Ethayarajh et al. 2024, 2402.01306 eq. 8) on unpaired answers: value against the reference point z_0, which the
 // trainer estimates from mismatched answers of the batch and clamps at 0.
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue kto_loss(const Preference& p, const LossOptions& o) {
   LossValue out;
@@ -15,5 +17,16 @@ LossValue kto_loss(const Preference& p, const LossOptions& o) {
   out.d_chosen = -weight * sign * o.beta * s * (1 - s);
   return out;
 }
+
+}  // namespace
+
+constinit const LossInfo kto_info = {
+    .name = "kto",
+    .function = kto_loss,
+    .needs_rejected = false,
+    .needs_label = true,
+    .needs_reference_point = true,
+    .reads = {&LossOptions::beta, &LossOptions::desirable_weight, &LossOptions::undesirable_weight},
+    .source = "Ethayarajh 2024, 2402.01306 eq. 8"};
 
 }  // namespace vpref

@@ -5,96 +5,21 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 
 namespace vpref {
 
 namespace {
 
-constexpr NamedHyperparameter kHyperparameters[] = {
-    {"beta", &LossOptions::beta},
-    {"label-smoothing", &LossOptions::label_smoothing},
-    {"simpo-gamma", &LossOptions::simpo_gamma},
-    {"cpo-alpha", &LossOptions::cpo_alpha},
-    {"orpo-lambda", &LossOptions::orpo_lambda},
-    {"desirable-weight", &LossOptions::desirable_weight},
-    {"undesirable-weight", &LossOptions::undesirable_weight},
+constexpr HyperparameterInfo kHyperparameters[] = {
+#define VPREF_HYPERPARAMETER_INFO(NAME, DEFAULT, ...) {#NAME, &LossOptions::NAME, DEFAULT, __VA_ARGS__},
+    VPREF_HYPERPARAMETERS(VPREF_HYPERPARAMETER_INFO)
+#undef VPREF_HYPERPARAMETER_INFO
 };
 
-constexpr Hyperparameter kBeta = &LossOptions::beta, kSmoothing = &LossOptions::label_smoothing;
-
-constexpr LossInfo kLosses[] = {
-    {.name = "sigmoid",
-     .function = sigmoid_loss,
-     .reads = {kBeta, kSmoothing},
-     .source = "Rafailov 2023, 2305.18290 eq. 7"},
-    {.name = "sigmoid-norm",
-     .function = sigmoid_norm_loss,
-     .reads = {kBeta, kSmoothing},
-     .source = "as trl sigmoid_norm: on token means"},
-    {.name = "ipo", .function = ipo_loss, .reads = {kBeta}, .source = "Azar 2023, 2310.12036 eq. 17, on sums"},
-    {.name = "ipo-token-mean", .function = ipo_token_mean_loss, .reads = {kBeta}, .source = "as trl: on token means"},
-    {.name = "hinge",
-     .function = hinge_loss,
-     .reads = {kBeta},
-     .source = "Zhao 2023, 2305.10425; Liu 2023, 2309.06657 eq. 9"},
-    {.name = "robust",
-     .function = robust_loss,
-     .reads = {kBeta, kSmoothing},
-     .source = "Chowdhury 2024, 2403.00409 eq. 12"},
-    {.name = "exo",
-     .function = exo_loss,
-     .needs_smoothing = true,
-     .reads = {kBeta, kSmoothing},
-     .source = "Ji 2024, 2402.00856 eq. 16"},
-    {.name = "bco-pair",
-     .function = bco_pair_loss,
-     .reads = {kBeta},
-     .source = "Jung 2024, 2404.04656 eq. 7 without reward shift"},
-    {.name = "bco",
-     .function = bco_loss,
-     .needs_rejected = false,
-     .needs_reward_mean = true,
-     .takes_both = true,
-     .reads = {kBeta},
-     .source = "Jung 2024, 2404.04656 eq. 7 with the running reward mean"},
-    {.name = "nca", .function = nca_loss, .reads = {kBeta}, .source = "Chen 2024, 2402.05369"},
-    {.name = "apo-zero", .function = apo_zero_loss, .reads = {kBeta}, .source = "D'Oosterlinck 2024, 2408.06266 eq. 7"},
-    {.name = "apo-down", .function = apo_down_loss, .reads = {kBeta}, .source = "D'Oosterlinck 2024, 2408.06266 eq. 8"},
-    {.name = "softmax", .function = softmax_loss, .reads = {kBeta}, .source = "Zhu 2024 (SeVa) eq. 18, K negatives"},
-    {.name = "mdpo",
-     .function = mdpo_loss,
-     .needs_rejected_images = true,
-     .reads = {kBeta},
-     .source = "Wang 2024, 2406.11839 eq. 7"},
-    {.name = "simpo",
-     .function = simpo_loss,
-     .needs_reference = false,
-     .reads = {kBeta, kSmoothing, &LossOptions::simpo_gamma},
-     .source = "Meng 2024, 2405.14734 eq. 6"},
-    {.name = "odds-ratio",
-     .function = odds_ratio_loss,
-     .needs_reference = false,
-     .source = "Hong 2024, 2403.07691 eq. 7"},
-    {.name = "cpo-margin",
-     .function = cpo_margin_loss,
-     .needs_reference = false,
-     .reads = {kBeta, kSmoothing},
-     .source = "Xu 2024, 2401.08417 eq. 5"},
-    {.name = "kto",
-     .function = kto_loss,
-     .needs_rejected = false,
-     .needs_label = true,
-     .needs_reference_point = true,
-     .reads = {kBeta, &LossOptions::desirable_weight, &LossOptions::undesirable_weight},
-     .source = "Ethayarajh 2024, 2402.01306 eq. 8"},
-    {.name = "sft",
-     .function = sft_loss,
-     .average = Average::tokens,
-     .needs_reference = false,
-     .needs_rejected = false,
-     .source = "token-mean negative log-likelihood"},
-};
+#define VPREF_LOSS_INFO(NAME) &NAME##_info,
+constexpr const LossInfo* kLosses[] = {VPREF_LOSSES(VPREF_LOSS_INFO)};
+#undef VPREF_LOSS_INFO
 
 constexpr LossSum kSums[] = {
     {.name = "orpo",
@@ -109,11 +34,11 @@ constexpr LossSum kSums[] = {
 };
 
 const LossInfo& find_loss(std::string_view name) {
-  for (const LossInfo& info : kLosses) {
-    if (info.name == name) return info;
+  for (const LossInfo* info : kLosses) {
+    if (info->name == name) return *info;
   }
   std::string known;
-  for (const LossInfo& info : kLosses) known += cat(known.empty() ? "" : ", ", info.name);
+  for (const LossInfo* info : kLosses) known += cat(known.empty() ? "" : ", ", info->name);
   for (const LossSum& sum : kSums) known += cat(", ", sum.name);
   throw Error("config", cat("loss: expected one of ", known, "; got ", name));
 }
@@ -136,9 +61,15 @@ double parse_weight(std::string_view item, std::string_view text) {
 
 }  // namespace
 
-std::span<const NamedHyperparameter> hyperparameters() { return kHyperparameters; }
+std::string HyperparameterInfo::flag() const {
+  std::string name(member);
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
 
-std::span<const LossInfo> losses() { return kLosses; }
+std::span<const HyperparameterInfo> hyperparameters() { return kHyperparameters; }
+
+std::span<const LossInfo* const> losses() { return kLosses; }
 
 std::span<const LossSum> loss_sums() { return kSums; }
 
@@ -172,7 +103,7 @@ std::vector<LossTerm> parse_losses(std::string_view text, const LossOptions& opt
   return terms;
 }
 
-std::vector<std::string_view> hyperparameters_of(std::string_view text) {
+std::vector<std::string> hyperparameters_of(std::string_view text) {
   std::vector<Hyperparameter> read;
   const auto add = [&](const LossInfo& info) { read.insert(read.end(), info.reads.begin(), info.reads.end()); };
   for_each_item(text, [&](std::string_view name, double) {
@@ -184,9 +115,9 @@ std::vector<std::string_view> hyperparameters_of(std::string_view text) {
       read.push_back(part.factor);
     }
   });
-  std::vector<std::string_view> names;
-  for (const NamedHyperparameter& h : kHyperparameters) {
-    if (std::find(read.begin(), read.end(), h.value) != read.end()) names.push_back(h.name);
+  std::vector<std::string> names;
+  for (const HyperparameterInfo& h : kHyperparameters) {
+    if (std::find(read.begin(), read.end(), h.value) != read.end()) names.push_back(h.flag());
   }
   return names;
 }

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "train/losses/hyperparameters.h"
+
 namespace vpref {
 
 // Sums over the scored tokens of one response, end token included, in nats.
@@ -37,24 +39,22 @@ struct Preference {
 };
 
 struct LossOptions {
-  double beta = 0.1;
-  double label_smoothing = 0;     // share of pairs assumed flipped, in [0, 0.5)
-  double simpo_gamma = 0.5;       // simpo: target margin
-  double cpo_alpha = 1;           // cpo: weight of its sft term
-  double orpo_lambda = 0.1;       // orpo: weight of its odds ratio
-  double desirable_weight = 1;    // kto
-  double undesirable_weight = 1;  // kto
+#define VPREF_LOSS_OPTION(NAME, DEFAULT, ...) double NAME = DEFAULT;
+  VPREF_HYPERPARAMETERS(VPREF_LOSS_OPTION)
+#undef VPREF_LOSS_OPTION
 };
 
 using Hyperparameter = double LossOptions::*;
 
-// Every hyperparameter by the name of its flag. To add one: its member, its row in loss.cc, its flag in
-// src/cli/loss-flags.ts.
-struct NamedHyperparameter {
-  std::string_view name;
+// A row of VPREF_HYPERPARAMETERS.
+struct HyperparameterInfo {
+  std::string_view member;
   Hyperparameter value;
+  double default_value;
+  HyperparameterFlag how;
+  std::string flag() const;  // the member's name with hyphens
 };
-std::span<const NamedHyperparameter> hyperparameters();
+std::span<const HyperparameterInfo> hyperparameters();
 
 // Loss of one record and its gradient with respect to each policy sum.
 struct LossValue {
@@ -96,7 +96,7 @@ struct LossTerm {
   double weight;
 };
 
-std::span<const LossInfo> losses();
+std::span<const LossInfo* const> losses();
 
 // A sum that was published under a name of its own.
 struct LossSum {
@@ -113,8 +113,8 @@ std::span<const LossSum> loss_sums();
 
 // "sigmoid", "sigmoid:1,sft:0.1", "mpo". Throws Error{"config"} naming the unknown word and the known ones.
 std::vector<LossTerm> parse_losses(std::string_view text, const LossOptions& options = {});
-// Names of the hyperparameters that the objective reads. Throws as parse_losses.
-std::vector<std::string_view> hyperparameters_of(std::string_view text);
+// Flags of the hyperparameters that the objective reads. Throws as parse_losses.
+std::vector<std::string> hyperparameters_of(std::string_view text);
 
 // Throws Error{"config"} when an option is out of the range that a term needs.
 void check_loss_options(std::span<const LossTerm> terms, const LossOptions& options);

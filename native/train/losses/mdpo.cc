@@ -2,10 +2,12 @@
 // mDPO (Wang et al. 2024, 2406.11839 eq. 7): the response margin, the image margin (the chosen answer under its own
 // against a damaged image), and the anchor that keeps the chosen reward positive (delta = 0). Several rejected answers
 // or images are averaged.
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue mdpo_loss(const Preference& p, const LossOptions& o) {
   const auto dpo = [&](double d) -> Slope {
@@ -20,5 +22,13 @@ LossValue mdpo_loss(const Preference& p, const LossOptions& o) {
   out.d_rejected_images = image.d_rejected;
   return out;
 }
+
+}  // namespace
+
+constinit const LossInfo mdpo_info = {.name = "mdpo",
+                                      .function = mdpo_loss,
+                                      .needs_rejected_images = true,
+                                      .reads = {&LossOptions::beta},
+                                      .source = "Wang 2024, 2406.11839 eq. 7"};
 
 }  // namespace vpref

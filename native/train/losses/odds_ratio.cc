@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The odds-ratio term of ORPO (Hong et al. 2024, 2403.07691 eq. 7) on token-mean log-probabilities; "orpo" adds the SFT
 // loss (eq. 6).
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
@@ -16,8 +16,6 @@ Slope log_odds(double a) {
   return {a - log1mexp, -1 / std::expm1(a)};
 }
 
-}  // namespace
-
 LossValue odds_ratio_loss(const Preference& p, const LossOptions&) {
   return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
     const double num_c = double(c.num_tokens), num_r = double(r.num_tokens);
@@ -26,5 +24,12 @@ LossValue odds_ratio_loss(const Preference& p, const LossOptions&) {
     return {s.value, s.derivative * odds_c.derivative / num_c, -s.derivative * odds_r.derivative / num_r};
   });
 }
+
+}  // namespace
+
+constinit const LossInfo odds_ratio_info = {.name = "odds-ratio",
+                                            .function = odds_ratio_loss,
+                                            .needs_reference = false,
+                                            .source = "Hong 2024, 2403.07691 eq. 7"};
 
 }  // namespace vpref

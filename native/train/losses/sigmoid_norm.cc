@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // DPO on token means: each log-ratio divided by its number of tokens first. Source: trl 1.13's sigmoid_norm; the
 // averaged log-probabilities of Li et al. 2024.
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue sigmoid_norm_loss(const Preference& p, const LossOptions& o) {
   return over_rejected(p.chosen, p.rejected, [&](const ResponseLogps& c, const ResponseLogps& r) -> PairSlopes {
@@ -13,5 +15,12 @@ LossValue sigmoid_norm_loss(const Preference& p, const LossOptions& o) {
     return {s.value, o.beta * s.derivative / num_c, -o.beta * s.derivative / num_r};
   });
 }
+
+}  // namespace
+
+constinit const LossInfo sigmoid_norm_info = {.name = "sigmoid-norm",
+                                              .function = sigmoid_norm_loss,
+                                              .reads = {&LossOptions::beta, &LossOptions::label_smoothing},
+                                              .source = "as trl sigmoid_norm: on token means"};
 
 }  // namespace vpref

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // DPO with K negatives (SeVa, Zhu et al. 2024, eq. 18): -log of the softmax weight of the chosen reward. K = 1 is DPO.
-#include "train/losses/functions.h"
+#include "train/losses/list.h"
 #include "train/losses/math.h"
 
 namespace vpref {
+
+namespace {
 
 LossValue softmax_loss(const Preference& p, const LossOptions& o) {
   LossValue out;
@@ -20,5 +22,12 @@ LossValue softmax_loss(const Preference& p, const LossOptions& o) {
   }
   return out;
 }
+
+}  // namespace
+
+constinit const LossInfo softmax_info = {.name = "softmax",
+                                         .function = softmax_loss,
+                                         .reads = {&LossOptions::beta},
+                                         .source = "Zhu 2024 (SeVa) eq. 18, K negatives"};
 
 }  // namespace vpref

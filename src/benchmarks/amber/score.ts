@@ -42,7 +42,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
     );
     if (labelFiles.length > 0 && questions.length === 0 && asked.some(({ kind }) => kind !== GENERATIVE))
       notes.push(
-        'intervals take questions about one image for independent (--questions query_all.json says which it is)',
+        'intervals treat questions about the same image as independent (--questions query_all.json groups them)',
       );
     return { answers, labels: asked };
   },
@@ -63,7 +63,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
     const others = questions.filter((one) => one.isScored && isQuestion(one) && one.said === undefined).length;
     if (others > 0 && options.parse === 'official')
       notes.push(
-        `${others} answers are not exactly Yes or No, and count as neither, as in the script (--parse strict reads them)`,
+        `${others} answers are not exactly Yes or No, and count as neither, as in the official script (--parse strict parses them)`,
       );
     return questions;
   },

@@ -63,7 +63,7 @@ function clusterOf({ record }: Judged): string {
   return record.images?.[0] ?? record.group ?? record.id;
 }
 
-// A label such as "t0.7" or "temperature=0.7" tells runs in one record apart; else the record's own sampling does.
+// A label such as "t0.7" or "temperature=0.7" distinguishes runs in one record; without it the record's own sampling does.
 function temperatureOf({ response, record }: Judged): string {
   const own = (response as { temperature?: number } | undefined)?.temperature;
   const labelled = /(?:^|[^a-z])t(?:emp(?:erature)?)?\s*[=_-]?\s*(\d+(?:\.\d+)?)$/i.exec(response?.label ?? '')?.[1];

@@ -4,6 +4,6 @@ import { scoreDrift } from './score.ts';
 
 export const drift: Benchmark = {
   name: 'drift',
-  scored: "how far a server's log-probabilities are from ours, and what it reads otherwise",
+  scored: "difference between a server's log-probabilities and vpref's, and its likely cause",
   score: scoreDrift,
 };

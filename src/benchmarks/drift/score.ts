@@ -26,7 +26,7 @@ export function scoreDrift({ answers: files, options }: EvalInput): Evaluation {
       })),
     notes: [
       ...found.map((one) => sentence(one.model, one.own, one.verdict)),
-      ...(numFloored > 0 ? [`${numFloored} tokens are left out: the server has minus infinity for them (-9999)`] : []),
+      ...(numFloored > 0 ? [`${numFloored} tokens are skipped: the server gives minus infinity for them (-9999)`] : []),
       ...(without > 0 ? [`${without} responses have no endpoint_per_token_logps: they are not compared`] : []),
     ],
     failed,
@@ -70,7 +70,7 @@ function rowsOf(model: string, answers: readonly Compared[], found: Verdict, fai
   ];
 }
 
-/** n counts answers; score is the root of the mean square of server minus ours, nats a token. */
+/** n counts answers; score is the root of the mean square of server minus ours, nats per token. */
 function figures(answers: readonly Compared[], name: string) {
   const differences = pooled(answers, name);
   const largest = differences.reduce((most, one) => Math.max(most, Math.abs(one)), 0);
@@ -84,23 +84,23 @@ function figures(answers: readonly Compared[], name: string) {
 }
 
 const MEANINGS: Record<string, string> = {
-  agrees: 'the server reads the records as we do',
-  precision: 'no more than another precision would make; score --drift says which',
-  differs: 'another template, picture, tokens or model; score --drift says which',
-  tokenisation: 'the server cuts the answers into other tokens: another tokenizer',
-  'no-image': 'the server does not see the picture',
-  'doubled-image': "the picture's tokens come twice",
-  'image-last': 'the picture comes after the text',
-  'image-line-break': 'line breaks beside the picture stand twice or not at all',
-  'first-image-only': 'the server sees the first picture alone',
-  'last-image-only': 'the server sees the last picture alone',
+  agrees: 'the server reads the records as vpref does',
+  precision: 'within the difference of another precision; score --drift finds which',
+  differs: 'another template, image, tokenization or model; score --drift finds which',
+  tokenisation: 'the server splits the responses into other tokens: another tokenizer',
+  'no-image': 'the server does not see the image',
+  'doubled-image': 'the image tokens appear twice',
+  'image-last': 'the image comes after the text',
+  'image-line-break': 'line breaks beside the image are doubled or missing',
+  'first-image-only': 'the server sees only the first image',
+  'last-image-only': 'the server sees only the last image',
   'doubled-bos': 'the prompt begins with BOS twice',
   'no-bos': 'the prompt has no BOS',
   'no-system': 'the system text is left out',
   'no-generation-prompt': 'the start of the answer is missing from the prompt',
   'no-adapter': 'the server runs the model without the adapter',
-  mixed: 'not all answers are read alike',
-  'other-model': 'no reading that was tried explains it: another checkpoint, adapter, quantisation or picture size',
+  mixed: 'the responses have different causes',
+  'other-model': 'no cause that was tried explains it: perhaps another checkpoint, adapter, quantisation or image size',
 };
 
 function sentence(model: string, answers: readonly Compared[], { verdict, rms, shown }: Verdict): string {
@@ -111,16 +111,17 @@ function sentence(model: string, answers: readonly Compared[], { verdict, rms, s
     {
       dtype: `the server computes in ${name}`,
       template: `the server uses the template ${name}`,
-      'image-mode': `the server brings pictures to size as ${name}`,
+      'image-mode': `the server resizes images as ${name}`,
     }[kind!]!;
   const comparable = answers.filter(({ hasOtherTokens }) => !hasOtherTokens);
   const nats = (value: number) => Number(value.toPrecision(3));
   const own = comparable.length === 0 ? undefined : rmsOf(comparable, AS_IS);
-  const figure = own === undefined ? '' : `; ${nats(own)} nats a token from ours`;
-  const rest = rms === null || rms === own ? '' : `, ${nats(rms)} when read so`;
+  const figure = own === undefined ? '' : `; ${nats(own)} nats per token from vpref's`;
+  const rest = rms === null || rms === own ? '' : `, ${nats(rms)} with that change`;
   const counts = shown === undefined ? '' : ` (${[...shown].map(([reading, n]) => `${reading} ${n}`).join(', ')})`;
   // Some servers' numbers are those of the distribution that they drew from.
   const warm = answers.some(({ temperature }) => temperature !== undefined && temperature !== 0 && temperature !== 1);
-  const hint = verdict === 'other-model' && warm ? '; or its numbers hold the temperature: sample at 0 or 1' : '';
+  const hint =
+    verdict === 'other-model' && warm ? '; or its log-probabilities include the temperature: sample at 0 or 1' : '';
   return `${who}: ${verdict}: ${meaning}${counts}${figure}${rest}${hint}`;
 }

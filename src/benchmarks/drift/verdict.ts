@@ -7,7 +7,7 @@ import { AS_IS, type Compared } from './columns.ts';
 export interface Verdict {
   /** agrees, dtype:NAME, a reading's name, tokenisation, mixed, other-model; without readings: agrees, precision, differs. */
   verdict: string;
-  /** Distance of the server's numbers from those of the reading that was found, root of the mean square, nats a token. */
+  /** Distance of the server's numbers from those of the reading that was found, root of the mean square, nats per token. */
   rms: number | null;
   /** Answers by the reading that fits them best; only where the verdict is mixed. */
   shown?: Map<string, number>;

@@ -4,6 +4,6 @@ import { scoreExact } from './score.ts';
 
 export const exact: Benchmark = {
   name: 'exact',
-  scored: "exact answer, by kind, for label files of one's own",
+  scored: 'exact match, by kind, with your own label files',
   score: scoreExact,
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// MMBench's tables, English or Chinese: one record a row, rotations of a question grouped. Source of the prompt: LLaVA's
+// MMBench's tables, English or Chinese: one record per row, rotations of a question grouped. Source of the prompt: LLaVA's
 // model_vqa_mmbench.py.
 
 import { isPandasMissing } from '../../python/pandas.ts';

@@ -37,7 +37,7 @@ export function parseRatingOfficial(reply: string): number | undefined {
   return found.length === 1 ? found[0] : undefined;
 }
 
-/** The same, marks of Markdown taken off; a number that goes on ("rating: 4.5", "rating: 10") is none. */
+/** The same, marks of Markdown taken off; a number with more digits ("rating: 4.5", "rating: 10") is not a rating. */
 export function parseRatingStrict(reply: string): number | undefined {
   const said = withoutReasoning(reply).replace(/[*_`#]/g, '');
   const found = [...said.matchAll(/\brating\s*(?::|is|=)\s*(\d+(?:\.\d+)?)/gi)].map((match) => Number(match[1]));

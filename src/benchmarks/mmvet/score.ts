@@ -40,7 +40,7 @@ export function parseGradeStrict(content: string): number | undefined {
   return grade >= 0 && grade <= 1 ? grade : undefined;
 }
 
-/** Scores grade files (one a model) or records judged with guide mm-vet. */
+/** Scores grade files (one per model) or records judged with guide mm-vet. */
 export const scoreMMVet = benchmarkScorer<MMVetLabel, Graded, GradedQuestion>({
   benchmark: 'mmvet',
   read: ({ answers: files, labels, options }) => ({

@@ -33,5 +33,5 @@ export const drawn: readonly DrawnFigure[] = [
     shows: "MT-Bench by share of the data: beyond Vicuna's 6.57 below 75 %",
     by: 'share',
   },
-  { source: 'Li et al. label noise', shows: 'MT-Bench by share of pairs turned round', by: 'flip' },
+  { source: 'Li et al. label noise', shows: 'MT-Bench by share of swapped pairs', by: 'flip' },
 ];

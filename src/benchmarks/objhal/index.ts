@@ -6,7 +6,8 @@ import { scoreObjhal } from './score.ts';
 export const objhal: Benchmark = {
   name: 'objhal',
   paper: 'Yu et al. 2023 (RLHF-V), 2312.00849',
-  scored: 'share of answers, and of objects that a judge finds in them, that name what is absent',
+  scored:
+    'share of responses that name an absent object, and of named objects that are absent; a judge finds the objects',
   import: objhalQuestions,
   score: scoreObjhal,
 };

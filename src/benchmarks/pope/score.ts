@@ -89,7 +89,7 @@ export const scorePope = benchmarkScorer<PopeLabel, Answer, PopeQuestion>({
 
 /**
  * The three label files have the same ids and the same yes-no pattern: the wrong one shows in its questions alone. Where
- * some agree the others must; where none does, the questions were worded anew, which is only noted.
+ * some agree the others must; where none does, the questions were reworded, which is only noted.
  */
 function checkQuestions(joined: readonly Joined<PopeLabel>[], notes: string[]): void {
   const asked = joined.flatMap(({ label, answer }) => {
@@ -104,7 +104,7 @@ function checkQuestions(joined: readonly Joined<PopeLabel>[], notes: string[]): 
   if (field === 'question' || asked.some((question) => question.agrees))
     throw new RecordError(at, field, `${JSON.stringify(label.text)} (${place(label.at)})`, describeValue(text));
   notes.push(
-    `no prompt has the words of its label (${place(at)}, ${place(label.at)}): that they belong together is not checked`,
+    `no prompt contains the text of its label (${place(at)}, ${place(label.at)}): cannot check that they belong together`,
   );
 }
 

@@ -27,7 +27,7 @@ export interface EvalFile {
   object?: JsonObject;
 }
 
-/** Reads a file's bytes by what they are; `path` is for messages, and its extension tells tables. */
+/** Reads a file by its content; `path` is for messages, and its extension identifies tables. */
 export async function parseEvalFile(path: string, bytes: Buffer): Promise<EvalFile> {
   const stem = path.replace(/^.*[\\/]/, '').replace(/\.(jsonl?|ndjson|tsv|csv|xlsx|txt)$/i, '');
   let hash: string | undefined;

@@ -18,7 +18,7 @@ interface Complaints {
 }
 
 /**
- * One entry a label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps; with
+ * One entry per label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps; with
  * --allow-missing the unknown are left out and the gaps stay, both in `notes`.
  */
 export function joinAnswers<L extends Label, A extends Answer>(
@@ -65,9 +65,9 @@ export function joinAnswers<L extends Label, A extends Answer>(
   const reasoned = [...found.values()].filter((answer) => answer.hasReasoning === true).length;
   if (reasoned > 0 && options.parse === 'official')
     notes.push(
-      `${reasoned} ${reasoned === 1 ? 'answer holds' : 'answers hold'} reasoning (<think>...), which is scored too, as the official script does (--parse strict takes it off)`,
+      `${reasoned} ${reasoned === 1 ? 'answer holds' : 'answers hold'} reasoning (<think>...), which is scored too, as in the official script (--parse strict removes it)`,
     );
-  if (others > 0) notes.push(`${others} answers belong to other files than the labels: left out`);
+  if (others > 0) notes.push(`${others} answers are skipped: they belong to other label files`);
   complain(complaints, answers, options, notes);
   return labels.map((label) => ({ label, answer: found.get(joinKey(label.split, label.id)) }));
 }
@@ -156,6 +156,6 @@ export function withoutUnasked<L extends Label>(
   const unasked = [...kinds].filter(([, { isAsked }]) => !isAsked);
   if (unasked.length === kinds.size) return labels;
   for (const [kind, { count }] of unasked)
-    notes.push(`no answer to any of the ${count} ${kind} questions: "all" is without them`);
+    notes.push(`no answer to any of the ${count} ${kind} questions: "all" excludes them`);
   return labels.filter((label) => kinds.get(kindOf(label))!.isAsked);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `eval` gives: one row a split (a category, a capability, a turn), one for all of them.
+// What `eval` gives: one row per split (a category, a capability, a turn), one for all of them.
 import type { EvalFile } from './file.ts';
 import { type Contribution, type Interval, shareInterval } from './statistics.ts';
 
@@ -19,7 +19,7 @@ export interface ScoreRow {
   clusters?: number;
   /** Answers the parser could make nothing of (they count as the rules say). */
   unparsed?: number;
-  /** Failed answers and judge calls; never scored, unless the official mode is told to include them. */
+  /** Failed answers and judge requests; scored only in official mode with --include-failed. */
   failed?: number;
   missing?: number;
   /** SHA-256 of the label file, or of each. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The walk that scorers share: answers by model, each run joined with the labels, one row a part and one for all of them.
+// The walk that scorers share: answers by model, each run joined with the labels, one row per part and one for all of them.
 // A scorer is its readers, its marks, its parts and its figures.
 import { type Answer, answersByModel, type Label, modelField } from './answers.ts';
 import type { EvalFile } from './file.ts';
@@ -70,7 +70,7 @@ export function benchmarkScorer<L extends Label, A extends Answer, Q>(spec: Scor
     }
     if (evaluation.failed > 0 && spec.officialFailure !== undefined)
       notes.push(
-        `${evaluation.failed} failed judge calls are left out; --include-failed counts them as the official script does (${spec.officialFailure})`,
+        `${evaluation.failed} failed judge requests are not scored; --include-failed scores them as the official script does (${spec.officialFailure})`,
       );
     return evaluation;
   };

@@ -78,7 +78,7 @@ function imageData({ url, width, height }: Record<string, unknown>): ImageFacts 
   return { path: String(url).split('/').slice(-2).join('/'), width: Number(width), height: Number(height) };
 }
 
-/** Regions as "[x1, y1, x2, y2]: phrase", normalised to two decimals, then the facts, one a line. */
+/** Regions as "[x1, y1, x2, y2]: phrase", normalised to two decimals, then the facts, one per line. */
 function contextOf({ regions = [], facts = [], width, height }: ImageFacts, item: JsonItem): string {
   if (regions.length > 0 && !(Number(width) > 0 && Number(height) > 0))
     throw new RecordError(

@@ -33,7 +33,7 @@ function shrSentencesOfficial(text: string): string[] {
   return kept;
 }
 
-/** The official reading: one line a sentence after "Judgement:", its first word dropped, the class before the colon. */
+/** The official reading: one line per sentence after "Judgement:", its first word dropped, the class before the colon. */
 export function parseShrOfficial(reply: string, response: string): ShrSentence[] | undefined {
   const sentences = shrSentencesOfficial(response);
   const lines = reply.split('\n').filter((line) => line !== '');

@@ -112,7 +112,7 @@ async function askWithRepair(
 /** Characters of a reply that is not understood that are sent back and kept: some judges ramble for megabytes. */
 const MAX_UNREPAIRED = 20_000;
 
-/** The state an attempt leaves the question in. `first` is the attempt that this one was to mend. */
+/** The state an attempt leaves the question in. `first` is the attempt that this one repeats after an unreadable reply. */
 function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): JudgeAnswer {
   const usage = addUsage(first?.usage, attempt.usage);
   const whole = usage === undefined ? attempt : { ...attempt, usage };

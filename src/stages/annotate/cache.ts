@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Content-addressed cache of judge replies: one small file a reply, named by what was asked. Only understood replies
+// Content-addressed cache of judge replies: one small file per reply, named by the hash of its request. Only understood replies
 // get in. Any number of processes may share it: files appear whole (written aside, then renamed) and never change.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ export function folderCache(folder: string): ReplyCache {
         made.add(dirname(file));
         writeWhole(file, `${JSON.stringify(reply)}\n`);
       } catch (cause) {
-        throw new RunError('cache', `${file}: ${(cause as Error).message}; --no-cache goes on without`, { cause });
+        throw new RunError('cache', `${file}: ${(cause as Error).message}; --no-cache runs without it`, { cause });
       }
     },
   };

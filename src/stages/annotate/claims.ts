@@ -10,7 +10,7 @@ export function splitCall(call: PlannedCall): PlannedCall {
   return { ...call, isSplit: true, ...(isEmpty && { known: { claims: [] } }) };
 }
 
-/** One question a claim. */
+/** One question per claim. */
 export function claimCalls(call: PlannedCall, claims: readonly string[]): PlannedCall[] {
   return claims.map((claim) => ({ ...call, variables: { ...call.variables, claim } }));
 }

@@ -61,7 +61,7 @@ function withMeans(scores: object | null): object | null {
   return { ...Object.fromEntries(means), ...scores };
 }
 
-/** One row a turn: the winner's index by each game, and overall where all games agree (else null, a tie). */
+/** One row per turn: the winner's index by each game, and overall where all games agree (else null, a tie). */
 function pairVerdict(calls: PlannedCall[], readings: Reading[]): object[] {
   const turns = new Map<number, (number | null)[]>();
   for (const [index, call] of calls.entries()) {

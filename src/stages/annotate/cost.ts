@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What calls cost, what a run may cost, and when it must wait or stop.
+// The cost of calls, the maximum cost of a run, and when it must wait or stop.
 import { readFileSync } from 'node:fs';
 import type { Attempt, Usage } from '../../http/attempt.ts';
 import { UsageError } from '../../records/error.ts';
@@ -43,7 +43,7 @@ function isPrice(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }
 
-/** The judge's price by its name, or by its name without a date; the user's table first. Undefined when nobody knows. */
+/** The judge's price by its name, or by its name without a date; the user's table first. Undefined if unknown. */
 export function judgePrice(judge: string, own: Record<string, Price> = {}): Price | undefined {
   const { provider, operand } = parseJudge(judge);
   return priceOf(judge, own) ?? ('prices' in provider ? priceOf(operand, provider.prices) : FREE);
@@ -63,7 +63,7 @@ export function costOf(price: Price, usage: Pick<Usage, 'input_tokens' | 'output
 /** Outcomes of calls that a model has worked on. */
 const ANSWERED: ReadonlySet<Outcome> = new Set(['ok', 'truncated', 'empty', 'refused', 'unparsable']);
 
-/** What one call has cost; `most` where it was worked on and nobody says for how many tokens. */
+/** The cost of one call; `most` if it was processed and its token counts are unknown. */
 export function attemptCost(price: Price, attempt: Attempt, most: number): number {
   if (attempt.usage) return costOf(price, attempt.usage);
   return attempt.brokeOff || ANSWERED.has(attempt.outcome) ? most : 0;
@@ -98,7 +98,7 @@ export class Budget {
     while (this.#spent + this.#reserved + most > this.#max) {
       if (this.#running === 0) {
         throw new BudgetSpent(
-          `--max-cost ${this.#max}: ${this.#spent.toFixed(4)} USD are spent and the next call may cost ${most.toFixed(4)}`,
+          `--max-cost ${this.#max}: ${this.#spent.toFixed(4)} USD spent, and the next request may cost ${most.toFixed(4)}`,
         );
       }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A guide: one text file that says what the judge is shown, what it is asked, and how its reply is read.
+// A guide: one text file with the judge's prompt, its inputs, and how its reply is parsed.
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -20,7 +20,7 @@ export interface Guide {
   name: string;
   version: string;
   summary: string;
-  /** `all`: one call shows all responses. `each`: one call a response. `pair`: two responses against each other. */
+  /** `all`: one call shows all responses. `each`: one call per response. `pair`: two responses against each other. */
   show: 'all' | 'each' | 'pair';
   /** One call for each turn of the conversation. */
   perTurn: boolean;
@@ -215,7 +215,7 @@ function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'spl
   };
 }
 
-/** Keys that say nothing where no text is drawn or read. */
+/** Keys without effect if no text is generated or parsed. */
 const TEXT_KEYS = ['comment', 'own_response', 'anchor', 'skip', 'temperature', 'top_p', 'stop'];
 
 function guideReplies(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// annotate: asks a judge about the responses of each record and appends one entry a run to `annotations`.
+// annotate: asks a judge about the responses of each record and appends one entry per run to `annotations`.
 
 import { mapOrdered } from '../../flow/ordered.ts';
 import { type Row, type RowResult, rowError, type Stage } from '../../flow/stage.ts';
@@ -72,7 +72,7 @@ class AnnotateRun {
     this.#asking = { ...options.asking, stopped, aborted, open: new Map() };
   }
 
-  /** The row's result. Rejects with what makes going on pointless. */
+  /** The row's result. Rejects with an error that must stop the run. */
   async row(row: Row): Promise<RowResult> {
     try {
       return await this.#annotateRow(row);

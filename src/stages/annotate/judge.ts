@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a judge is: something that answers a prompt with images, whoever runs it.
+// A judge: replies to a prompt with images, whatever runs it.
 import type { Attempt } from '../../http/attempt.ts';
 import type { ImageLimits } from '../../http/image-part.ts';
 import type { ModelInfo } from '../../http/model-info.ts';
@@ -69,7 +69,7 @@ export function turnParts<I>({ turns, numberImages }: JudgeRequest, turn: number
 export interface Judge {
   /** As the user wrote it: "gemini:gemini-2.5-pro". */
   name: string;
-  /** What else the cache is keyed by: server, model, fingerprint. */
+  /** Further parts of the cache key: server, model, fingerprint. */
   identity: Record<string, unknown>;
   /** Image kinds and sizes the judge takes as they are. */
   imageLimits: ImageLimits;
@@ -77,7 +77,7 @@ export interface Judge {
   imageTokens(width: number, height: number): number;
   /** Tokens on top of a reply's own that a reasoning model may spend before it answers. */
   reasoningTokens: number;
-  /** What the model takes in a request. */
+  /** Request parameters that the model accepts. */
   info: ModelInfo;
   /** The judge looks at the record itself, so the cache must too. */
   seesRecord?: boolean;

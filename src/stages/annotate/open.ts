@@ -89,7 +89,7 @@ async function openSplitter({ claims, judgeOptions }: AnnotateSettings, guide: G
 /** One row: what a run over these rows would ask, and cost at most. */
 export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
   if (loadGuide(settings.guide).claims)
-    throw new UsageError('--dry-run: how many claims there are to ask of is known only when the answers are split');
+    throw new UsageError('--dry-run: the number of claims is known only after the responses are split');
   const source = await openSource({ ...settings, judgeOptions: { ...settings.judgeOptions, isSurvey: true } });
   const price = runPrice(settings);
   if (price === undefined) settings.judgeOptions.warn(`no price is known for ${settings.judge}: give --prices FILE`);
@@ -97,7 +97,7 @@ export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: Annota
   await source.judge.close();
 }
 
-/** Writes and hands in the questions of these rows; one row a request file. */
+/** Writes and hands in the questions of these rows; one row per request file. */
 export async function* submitAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
   const api = openBatchApi(settings.judge, settings.judgeOptions);
   const source = await openSource(settings);
@@ -119,7 +119,7 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   const leftOut = leftOutOfGuide(ready.guide, judge, overrides);
   if (leftOut.length > 0)
     judgeOptions.warn(
-      `${judge.name} is not sent ${leftOut.join(' and ')} of guide ${ready.guide.name}: this family keeps its own`,
+      `${leftOut.join(' and ')} of guide ${ready.guide.name} not sent to ${judge.name}: this model family uses its own`,
     );
   const folder = settings.cache === undefined ? userCache(judgeOptions.environment) : settings.cache;
   const cache = folder === null ? noCache : folderCache(folder);
@@ -129,9 +129,7 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
 /** Replies that are no text are the same each time, and only some judges give them. */
 function checkUndrawn({ name, reply, claims }: Guide, judge: Judge, settings: AnnotateSettings): void {
   if ((reply === 'reward') !== (judge.scoresDialogues === true))
-    throw new UsageError(
-      `--guide ${name}: guide reward goes with --judge reward:URL and with no other, got ${judge.name}`,
-    );
+    throw new UsageError(`--guide ${name}: guide reward and --judge reward:URL need each other, got ${judge.name}`);
   if (reply !== 'probability' && reply !== 'reward') return;
   if (reply === 'probability' && judge.readsProbabilities !== true)
     throw new UsageError(`--guide ${name}: asks for probabilities: expected --judge local:DIR, got ${judge.name}`);
@@ -150,7 +148,7 @@ function checkUndrawn({ name, reply, claims }: Guide, judge: Judge, settings: An
 /** Two wishes of the user that the model takes only one of. */
 function checkSampling({ name, info }: Judge, { temperature, topP }: QuestionOverrides): void {
   if (temperature !== undefined && topP !== undefined && !info.temperatureWithTopP)
-    throw new UsageError(`--top-p: expected no --temperature beside it, ${name} takes only one of them`);
+    throw new UsageError(`--top-p: expected no --temperature with it, ${name} accepts only one of them`);
 }
 
 /** What the guide asks for and the model is not sent; a stop text is not among it, replies are cut there. */

@@ -139,7 +139,7 @@ function planEach(item: JudgedRecord, guide: Guide): PlannedCall[] {
   return calls;
 }
 
-/** One question a metric: its reply is the only thing that is said. */
+/** One question per metric: its reply is the only thing that is said. */
 function eachMetric(call: PlannedCall, { scores, replies }: Guide): PlannedCall[] {
   return scores.map((metric) => ({
     ...call,

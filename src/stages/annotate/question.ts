@@ -118,7 +118,7 @@ export function replyReader(guide: Guide, call: PlannedCall): ReplyReader {
 /** Of a question whose answer is read from the model, and not said. */
 const NOTHING_DRAWN: JudgeParameters = { maxTokens: 1 };
 
-/** English text has about 4.2 bytes a token; a little less errs on the dear side. */
+/** English text has about 4.2 bytes per token; a lower value overestimates the cost. */
 const BYTES_PER_TOKEN = 3.5;
 
 /** Estimate of a text's tokens. */

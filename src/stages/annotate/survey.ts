@@ -33,7 +33,7 @@ export async function* eachQuestion(
     try {
       questions = await rowQuestions(row, source);
     } catch (cause) {
-      tellBadRow(row, cause, source);
+      reportBadRow(row, cause, source);
       continue;
     }
     for (const question of questions) {
@@ -45,8 +45,8 @@ export async function* eachQuestion(
   }
 }
 
-/** The row's own fault is told; anything else is thrown on. */
-export function tellBadRow(row: Row, cause: unknown, { onBadRow }: Pick<QuestionSource, 'onBadRow'>): void {
+/** Reports an error of the row itself; rethrows any other. */
+export function reportBadRow(row: Row, cause: unknown, { onBadRow }: Pick<QuestionSource, 'onBadRow'>): void {
   if (!(cause instanceof RecordError) && !(cause instanceof RunError && cause.code === 'image')) throw cause;
   onBadRow((placed(row, cause) as Error).message);
 }

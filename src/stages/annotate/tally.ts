@@ -46,7 +46,7 @@ export function countEntry(tally: Tally, { outcome, mass, claims }: Annotation):
 /** What to say where the judge would mostly give no reply that the guide allows; undefined else. */
 export function describeMass({ mass: { sum, n } }: Tally): string | undefined {
   if (n === 0 || sum / n >= LEAST_MASS) return undefined;
-  return `the guide's replies have ${(sum / n).toPrecision(3)} of the judge's probability on average, below ${LEAST_MASS}: it would mostly say something else, and the grades say little`;
+  return `the judge gives the guide's replies a probability of ${(sum / n).toPrecision(3)} on average, below ${LEAST_MASS}: it would mostly reply something else, so the grades are unreliable`;
 }
 
 const LEAST_MASS = 0.5;

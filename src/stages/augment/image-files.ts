@@ -47,7 +47,7 @@ function fileName(view: string): string {
   return view.replace(/[/\\\p{Cc}]/gu, '_').slice(0, 100);
 }
 
-// The name holds a digest of the pixels: another seed or run never writes other pixels under the same name. What is there but torn is made again.
+// The name holds a digest of the pixels: another seed or run never writes other pixels under the same name. A truncated file is rewritten.
 async function writeImage(folder: string, stem: string, image: Image): Promise<string> {
   const digest = pixelDigest(image);
   const path = join(folder, `${stem}.${digest.slice(0, 16)}.png`);

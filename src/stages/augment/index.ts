@@ -55,10 +55,10 @@ export function replay({ imageDir, previewDir, createPool }: ReplayOptions): Sta
   const made = new Set<string>();
   return withPool({ imageDir, previewDir, createPool }, async (row, pool) => {
     const { views = [] } = row.record;
-    if (views.length === 0) throw new RecordError(row, 'views', 'at least one to make again', 'none');
+    if (views.length === 0) throw new RecordError(row, 'views', 'at least one view to replay', 'none');
     const folder = imageDir ?? recordedFolder(row, views);
     if (folder === undefined && previewDir === undefined && views.some(hasPixelOps))
-      throw new RecordError(row, 'views', 'image files to make again (--image-dir makes those of recipes)', 'recipes');
+      throw new RecordError(row, 'views', 'views with image files (--image-dir writes those of recipes)', 'recipes');
     if (folder !== undefined && !made.has(folder)) await makeFolder(folder);
     if (folder !== undefined) made.add(folder);
     // A view that has files keeps them, though its chances left the image as it was.

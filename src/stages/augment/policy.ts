@@ -181,7 +181,7 @@ export const autoaugment: Recipe = {
 };
 
 export const randaugment: Recipe = {
-  summary: 'operations of one strength, chosen at random',
+  summary: 'random operations of one magnitude',
   parameters: {
     ops: { kind: 'number', min: 1, max: 100, whole: true, default: 2 },
     magnitude: { kind: 'number', min: 0, max: 1000, whole: true, default: 9 },

@@ -3,7 +3,7 @@
 import type { RecipeParameter } from './recipe.ts';
 import { RECIPES } from './recipes.ts';
 
-/** One line a recipe: name, parameters with their defaults, meaning. */
+/** One line per recipe: name, parameters with their defaults, meaning. */
 export function recipeHelp(): string {
   return [...RECIPES]
     .map(([name, { parameters, summary }]) => {

@@ -21,7 +21,7 @@ const side: RecipeParameter = { kind: 'number', min: 1, max: 65_535, whole: true
 const place: RecipeParameter = { kind: 'number', min: -65_535, max: 65_535, whole: true, optional: true };
 
 const crop: Recipe = {
-  summary: 'a part by left, top, width, height; or one of that size at the center or at random',
+  summary: 'crop by left, top, width, height, or of a size at the center or at random',
   parameters: {
     left: place,
     top: place,
@@ -41,7 +41,7 @@ const crop: Recipe = {
 };
 
 const resize: Recipe = {
-  summary: 'to width x height; or size for the shorter edge',
+  summary: 'resize to width x height, or to size on the shorter edge',
   parameters: { ...PIXEL_OPS.resize!.parameters, width: side, height: side, size: side },
   check: oneSize,
   draw(image, _random, { filter, ...values }) {
@@ -52,7 +52,7 @@ const resize: Recipe = {
 };
 
 const pad: Recipe = {
-  summary: 'add a border on some sides, or all',
+  summary: 'add a border on some or all sides',
   parameters: {
     ...PIXEL_OPS.pad!.parameters,
     all: { kind: 'number', min: 0, max: 65_535, whole: true, optional: true },
@@ -63,7 +63,7 @@ const pad: Recipe = {
 };
 
 const perspective: Recipe = {
-  summary: 'move the corners, from top-left clockwise; or distortion to draw them',
+  summary: 'perspective by the moved corners, clockwise from the top left, or drawn with distortion',
   parameters: {
     ...PIXEL_OPS.perspective!.parameters,
     corners: { kind: 'numbers', count: 8, min: -65_535, max: 65_535, optional: true } as RecipeParameter,

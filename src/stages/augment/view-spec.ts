@@ -29,7 +29,7 @@ export function parseViewSpecs(texts: readonly string[]): ViewSpec[] {
   for (const text of texts) {
     const { name, steps } = parseViewSpec(text);
     const isTaken = (candidate: string) => views.some((view) => view.name === candidate);
-    if (name !== undefined && isTaken(name)) throw usage(text, `another name than ${name}`, 'it a second time');
+    if (name !== undefined && isTaken(name)) throw usage(text, `each view name once`, `${name} twice`);
     const base = name ?? steps.map(({ recipe }) => recipe).join('+');
     let free = base;
     for (let count = 2; isTaken(free); count++) free = `${base}-${count}`;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What doctor says of a model's images: how they are brought to size, and how many tokens a picture takes.
+// doctor's checks of images: how the model resizes them, and the number of tokens of each.
 import type { Family, ImagePlan, Size } from '../../../families/family.ts';
 import type { Policy } from '../../engine/policy.ts';
 import { imageSize } from '../../pixels/image-size.ts';

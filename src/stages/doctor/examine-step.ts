@@ -32,7 +32,7 @@ export async function examineStep(
   const { numRows = 0, numFeatures = 0 } = picture?.layout ?? {};
   const prompt = promptTokens ?? TEXT_TOKENS + numRows;
   if (prompt <= numRows)
-    throw new UsageError(`--prompt-tokens: expected more than the picture's ${numRows}, got ${prompt}`);
+    throw new UsageError(`--prompt-tokens: expected more than the ${numRows} of the image, got ${prompt}`);
   const targets = 2 * responseTokens;
   const pixelBytes = picture?.pixelBytes ?? 0;
   const trainer = await createTrainer(policy, { settings, baseModel: '' });

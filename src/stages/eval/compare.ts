@@ -42,7 +42,7 @@ export function comparedRuns(
   );
 }
 
-/** One row a split and one for all: wins, ties and losses of the first run, the mean difference, and a test. */
+/** One row per split and one for all: wins, ties and losses of the first run, the mean difference, and a test. */
 export function compareRuns([a, b]: [ComparedRun, ComparedRun], options: CompareOptions, notes: string[]): ScoreRow[] {
   const keyOf = (item: Item) => `${item.split}\n${item.id}`;
   const ofB = new Map(b.items.map((item) => [keyOf(item), item]));

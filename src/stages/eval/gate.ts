@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `eval gate`: score rows against requirements, for make and shell scripts that go on only while a model gets no worse.
+// `eval gate`: score rows against requirements, for make and shell scripts that continue only while a model gets no worse.
 //   BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]      pope.all.score >= 85      mmvet.score >= -0.5 from base
 import { RunError, UsageError } from '../../records/error.ts';
 

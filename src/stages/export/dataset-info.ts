@@ -13,7 +13,7 @@ export function datasetInfo(
 ) {
   const { output, 'dataset-info': path, 'dataset-name': name } = flags;
   if (path === undefined) {
-    if (name !== undefined) throw new UsageError('--dataset-name: expected --dataset-info beside it');
+    if (name !== undefined) throw new UsageError('--dataset-name: expected --dataset-info with it');
     return undefined;
   }
   if (format !== 'llama-factory') throw new UsageError(`--dataset-info: expected format llama-factory, got ${format}`);

@@ -6,9 +6,9 @@ import type { Example } from './example.ts';
 export interface ExportFormat {
   /** What the file is for, as a fragment for --help. */
   summary: string;
-  /** One row a line, or one JSON array. */
+  /** One row per line, or one JSON array. */
   layout: 'lines' | 'array';
-  /** The format has no place for rejected answers: one row a record. */
+  /** The format has no place for rejected answers: one row per record. */
   chosenOnly?: boolean;
   /** Fields of a record that a row may hold; others are counted. */
   holds: readonly string[];

@@ -88,7 +88,7 @@ class RowWriter {
   readonly #counts: ExportCounts;
   #isText: boolean | undefined;
   #columns: readonly string[] | undefined;
-  /** Whose file a name is, where names have no folders. */
+  /** The file that has a name, for formats that keep names without folders. */
   readonly #fileOfName = new Map<string, string>();
 
   constructor(format: ExportFormat, options: ExportOptions, counts: ExportCounts) {

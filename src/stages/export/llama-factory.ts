@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaMA-Factory's sharegpt form, ranking, KTO or plain; and the entry of dataset_info.json that tells it so.
+// LLaMA-Factory's sharegpt form, ranking, KTO or plain; and its entry in dataset_info.json.
 //   Source: hiyouga/LLaMA-Factory data/README.md, src/llamafactory/data/converter.py.
 
 import type { Row } from '../../flow/stage.ts';

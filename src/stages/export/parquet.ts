@@ -106,7 +106,7 @@ function parquetSchema(): SchemaElement[] {
   ];
 }
 
-/** Tells the datasets library which column holds images. */
+/** Metadata for the datasets library: the column of images. */
 function huggingFaceFeatures(): { key: string; value: string } {
   const types = { string: 'string', number: 'float64', boolean: 'bool', json: 'string' } as const;
   const features = [...columns].map(([name, kind]) => [

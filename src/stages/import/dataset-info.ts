@@ -57,11 +57,7 @@ export function readDatasetEntry(entry: unknown, place: string): DatasetEntry {
   const tags = readTable(entry.tags, Object.keys(TAGS), (key, expected, got) => refuse(`tags${key}`, expected, got));
   const isPair = columns !== undefined && ('chosen' in columns || 'rejected' in columns);
   if (columns !== undefined && isPair !== ranking)
-    refuse(
-      'ranking',
-      ranking ? 'chosen and rejected in columns beside it' : 'true beside chosen and rejected',
-      ranking,
-    );
+    refuse('ranking', ranking ? 'chosen and rejected in columns with it' : 'true with chosen and rejected', ranking);
   const rename: RowConverter = columns === undefined ? (row) => row : renamer(columns, names!);
   const retag: RowConverter = tags === undefined ? (row) => row : retagger({ ...TAGS, ...tags });
   return { fileName: fileName as string, convert: (row, at, path) => retag(rename(row, at, path), at, path) };

@@ -26,7 +26,7 @@ export interface ImportSetting {
   protocol?: 'llava' | 'plain' | undefined;
   seed: number;
   sources?: readonly string[] | undefined;
-  /** mt-bench: images to draw from, one a turn. */
+  /** mt-bench: images to draw from, one per turn. */
   noisyImages?: readonly string[] | undefined;
   /** mt-bench: the image mark is left in the text and no image goes with it. */
   literalMarker?: boolean | undefined;

@@ -82,7 +82,7 @@ function inMemory(bytes: Uint8Array): AsyncBuffer {
   return { byteLength: buffer.byteLength, slice: (start, end) => buffer.slice(start, end) };
 }
 
-// INT96 is a time to hyparquet whatever else it is told.
+// hyparquet reads INT96 as a time whatever the options.
 const RAW = {
   timestampFromNanoseconds: (nanos: bigint) => nanos as unknown as Date,
   stringFromBytes: (bytes: Uint8Array) => bytes && readText(bytes),

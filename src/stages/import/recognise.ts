@@ -76,5 +76,5 @@ function missingHint(error: RecordError, item: ItemFields): string {
     .slice(0, 6)
     .map((key) => JSON.stringify(key.slice(0, 40)))
     .join(', ');
-  return ` (an object with ${listed}${keys.length > 6 ? ', ...' : ''}; items are expected in an array or one a line)`;
+  return ` (an object with ${listed}${keys.length > 6 ? ', ...' : ''}; items are expected in an array or one per line)`;
 }

@@ -9,7 +9,7 @@ import { OTHER_FIELDS } from '../export/parquet.ts';
 import { field, type ImportFormat, idField } from './format.ts';
 
 export const records: ImportFormat = {
-  summary: 'our own rows, also as export parquet writes them',
+  summary: 'vpref records, also as written by export parquet',
   info(value) {
     const id = idField(value, 'id');
     const source = field(value, 'source');

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Negatives by how hard they are: the response to the clean image against responses to views whose log-probability under the clean image lies
 // below its own by an amount within a band. SeVa fixes one noise step for all questions (Table 1, Fig. 7: too weak a step gives responses like
-// the chosen one, too strong a step responses that are too easy to tell); the band chooses for each question. Ours, not the paper's.
+// the chosen one, too strong a step responses that are too easy to distinguish); the band chooses for each question. Ours, not the paper's.
 
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';

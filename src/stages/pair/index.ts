@@ -28,14 +28,14 @@ export interface PairOptions {
   rules: RuleOptions;
   /** Views whose images become rejected_images. */
   imageNegatives: readonly string[];
-  /** Share of rows whose preference is turned round. */
+  /** Share of rows whose preference is swapped. */
   flip: number;
   filters: Filters;
   /** Filters over all pairs at once; then rows are held until the end of the input. */
   whole?: WholeFilters;
 }
 
-/** What the summary tells beside dropped rows. */
+/** Counts for the summary, besides dropped rows. */
 export interface PairReport {
   /** Parts of records that gave no row of their own (one view's response of several), by reason. */
   left: Map<string, number>;
@@ -151,7 +151,7 @@ function negativeImages(row: Row, names: readonly string[]): string[] | string[]
   return sets.length === 1 ? sets[0]! : sets;
 }
 
-/** The row with its preference turned round, for a share of rows that depends on seed and id alone. */
+/** The row with its preference swapped, for a share of rows that depends on seed and id alone. */
 function flip(record: VprefRecord, share: number, seed: number): VprefRecord {
   if (share === 0) return record;
   const draws = randomStream(seed, record.id, 'pair/flip');

@@ -48,7 +48,7 @@ export interface RuleOptions {
   faithful: boolean;
 }
 
-/** What one record is made into: fields to set, and how its id is told apart when there are several. */
+/** What one record is made into: fields to set, and the suffix of its id when there are several. */
 export interface Picked {
   /** Place for `id#suffix`; absent: the record keeps its id. */
   suffix?: number;

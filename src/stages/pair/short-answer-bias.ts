@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether chosen answers lean to one short answer. Preference training then teaches the word, not the picture.
+// Short-answer bias: one short answer is more frequent among chosen than among rejected. Training then teaches the word, not the image.
 import type { VprefRecord } from '../../records/record.ts';
 
 /** How often a response was chosen and rejected. */
@@ -75,8 +75,8 @@ export class ShortAnswerCounter {
   }
 }
 
-/** "chosen answers lean to "yes": 62 % of chosen, 31 % of rejected" */
+/** "short-answer bias to "yes": 62 % of chosen, 31 % of rejected responses" */
 export function describeBias({ answer, chosenShare, rejectedShare }: ShortAnswerBias): string {
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
-  return `chosen answers lean to ${JSON.stringify(answer)}: ${percent(chosenShare)} of chosen, ${percent(rejectedShare)} of rejected answers`;
+  return `short-answer bias to ${JSON.stringify(answer)}: ${percent(chosenShare)} of chosen, ${percent(rejectedShare)} of rejected responses`;
 }

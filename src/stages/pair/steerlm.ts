@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SteerLM: every graded response is learned, with its grades told in the prompt.
+// SteerLM: every graded response is learned, with its grades in the prompt.
 //   Source: Dong et al. 2023 (2310.05344); wording: see ../steerlm.ts.
 import { STEER_ATTRIBUTES, steerRequest, withRequest } from '../../records/steerlm.ts';
 import { type Rule, usableResponses } from './rule.ts';

@@ -41,7 +41,7 @@ export class ClaimSection implements RecordSection<CheckedAnswers[]> {
   }
 }
 
-/** Of chosen and each rejected answer. An answer is known by its text: a pair may have been turned round. */
+/** Of chosen and each rejected answer. An answer is known by its text: a pair may have been swapped. */
 export function pairDoubts(record: VprefRecord): DoubtfulClaim[][] {
   const { responses = [], chosen, rejected, pair } = record;
   const doubt = typeof pair?.doubt === 'number' ? pair.doubt : DOUBT;

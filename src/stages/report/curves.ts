@@ -64,7 +64,7 @@ export class CurveSection implements RowSection<Curves[]> {
     const mixed = [...this.#runs].filter(([, { numConflicts }]) => numConflicts > 0);
     return mixed.map(
       ([name, { numConflicts }]) =>
-        `${name}: ${numConflicts} steps stand there twice with different losses: the rows of two runs? The later ones are shown`,
+        `${name}: ${numConflicts} steps appear twice with different losses (two runs in one file?): the later rows are shown`,
     );
   }
 

@@ -32,7 +32,7 @@ export interface RunColumn {
   group: 'Settings' | 'Training' | 'Held out' | 'Cost' | 'Scores' | 'Watching';
   title: string;
   unit?: 'seconds' | 'bytes';
-  /** One a run. */
+  /** One per run. */
   values: RunValue[];
 }
 

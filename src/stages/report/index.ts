@@ -38,6 +38,6 @@ export async function makeReport(
   }
   if (numKnown === 0) throw new UsageError('expected records, metric rows or score rows, got none');
   const { data, notes } = collector.finish(options.title, options.by);
-  if (numUnknown > 0) notes.unshift(`${numUnknown} rows are no records, metrics or scores: left out`);
+  if (numUnknown > 0) notes.unshift(`${numUnknown} rows are neither records, metrics nor scores: skipped`);
   return { html: await reportPage(data, await makeThumbnails(data.images, options.maxImages)), notes };
 }

@@ -18,7 +18,7 @@ interface Candidate {
   folders: string[];
 }
 
-/** A name for each file. Names that two files of a kind would share get the folders in front that tell them apart. Throws UsageError for a file that is given twice. */
+/** A name for each file. Names that two files of a kind would share get the folders in front that distinguish them. Throws UsageError for a file that is given twice. */
 export function runNames(files: readonly NamedFile[]): string[] {
   const paths = files.map(({ file }) => (file === '-' ? file : resolve(file)));
   const twice = paths.findIndex((path, index) => paths.indexOf(path) < index);
@@ -38,7 +38,7 @@ function candidate(file: string, path: string, name: string | undefined): Candid
   return { name: base.replace(KIND, '') || folders.pop() || base, kind, folders };
 }
 
-/** Names that two files of a kind share, and that a folder may tell apart. */
+/** Names that two files of a kind share, and that a folder may distinguish. */
 function sharedNames(candidates: readonly Candidate[]): Set<string> {
   const key = ({ name, kind }: Candidate) => JSON.stringify([name, kind]);
   const counts = new Map<string, number>();

@@ -38,7 +38,7 @@ export async function reportPage(data: ReportData, pictures: readonly (string | 
 <style>${css}</style>
 </head>
 <body>
-<main id="report"><noscript>This report draws itself with JavaScript.</noscript></main>
+<main id="report"><noscript>This report needs JavaScript.</noscript></main>
 <script type="application/json" id="data">${escapeJson({ ...data, images: undefined, pictures })}</script>
 <script>${scripts.join('\n')}</script>
 </body>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs compared: settings that differ, final and best metrics, cost, scores. One row a run, from metric rows, the row of train's --summary, score and gate rows.
+// Runs compared: settings that differ, final and best metrics, cost, scores. One row per run, from metric rows, the row of train's --summary, score and gate rows.
 import { isObject } from '../../records/field.ts';
 import type { Training } from './curves.ts';
 import type { JsonObject, RunColumn, RunTable, RunValue, ScoreLine } from './data.ts';

@@ -31,7 +31,7 @@ function stageSummary(run: string, stage: string, row: JsonObject): StageSummary
     typeof rule === 'string' && `rule ${rule}`,
     typeof judge === 'string' && `judge ${judge}`,
     typeof guide === 'string' && `guide ${guide}`,
-    typeof flipped === 'number' && flipped > 0 && `${flipped} preferences turned round`,
+    typeof flipped === 'number' && flipped > 0 && `${flipped} preferences swapped`,
     ...leanTexts,
   ].filter((note): note is string => typeof note === 'string');
   return {

@@ -161,7 +161,7 @@ function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
   const end = endOf(choice);
   if (choice.refusal === undefined && end !== 'filtered') {
     const why = `finish_reason ${choice.finishReason}`;
-    if (end === 'broken') throw new RunError('transport', `the server broke off (${why})`);
+    if (end === 'broken') throw new RunError('transport', `the server stopped early (${why})`);
     if (choice.isMissing || (end === 'none' && choice.text === ''))
       throw new RunError(end === 'length' ? 'truncated' : 'empty', `no text in the answer (${why})`);
     if (end === 'other')

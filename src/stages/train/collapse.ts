@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Signs that a preference run is going wrong, named so that they can be looked up (man vpref-train, WARNINGS). Each is raised once a run.
+// Signs that a preference run is going wrong, named so that they can be looked up (man vpref-train, WARNINGS). Each is raised once per run.
 
 /** What a step shows of each of its pairs. */
 export interface PairReward {
@@ -57,7 +57,7 @@ function chosenFalling(pairs: readonly PairReward[]): CollapseWarning | undefine
   if (!falling) return undefined;
   return {
     name: 'chosen-reward-falling',
-    message: `the chosen answers lose probability with the rejected ones (reward ${chosen.toFixed(2)}); lower --lr, raise --beta, or add sft to --loss`,
+    message: `the chosen responses lose probability with the rejected ones (reward ${chosen.toFixed(2)}); lower --lr, raise --beta, or add sft to --loss`,
   };
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The held-out side of a run: when it is evaluated, the adapter of the best evaluation, the rows that tell of it.
+// The held-out side of a run: when it is evaluated, the adapter of the best evaluation, its metric rows.
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';
@@ -49,7 +49,7 @@ export class HeldOut {
     if (this.history.isWorse(numRows))
       warn(
         'eval-worse',
-        "the held-out accuracy falls while training's rises: the model learns its pairs by heart; stop earlier (--early-stop, --keep-best), lower --lr or --epochs, or add pairs",
+        "the held-out accuracy falls while training's rises: the model overfits its pairs; stop earlier (--early-stop, --keep-best), lower --lr or --epochs, or add pairs",
       );
     const seconds = (performance.now() - started) / 1000;
     return {

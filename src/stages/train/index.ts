@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The training run: rows in, one metric row a step out, checkpoints on the way.
+// The training run: rows in, one metric row per step out, checkpoints on the way.
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
@@ -58,14 +58,14 @@ export async function* train(
   const latest = rank === 0 ? await latestCheckpoint(dir) : undefined;
   if (!options.resume && latest !== undefined)
     throw new UsageError(
-      `-o ${dir}: holds checkpoints of another run; go on with --resume, or choose another directory`,
+      `-o ${dir}: holds checkpoints of another run; rerun with --resume, or choose another directory`,
     );
   const from = (await trainer.exchange(latest ?? ''))[0] || undefined;
 
   const plan = await planMemory(sizes, rowsOfStep, settings.totalSteps, trainer);
   options.note(`${rows.length} records, ${settings.totalSteps} steps; ${trainer.memoryPlan()}`);
   if (plan.activationBytes > plan.budget)
-    warn('the activations may not fit the free memory even so; a smaller --batch-tokens takes less');
+    warn('the activations may not fit in the free memory; a smaller --batch-tokens needs less');
 
   const prepareFrom = (from: readonly Row[]) => (number: number) =>
     prepareTrainRow(from[number]!, { needs, lossOn }, context);
@@ -134,7 +134,7 @@ export async function* train(
     const { history, cost } = await restoreCheckpoint(from, trainer, run);
     if (cost !== undefined) costs.restore(cost);
     if (history !== undefined) heldOut?.history.restore(history);
-    options.note(`going on after step ${trainer.stepsDone} (${from})`);
+    options.note(`resuming after step ${trainer.stepsDone} (${from})`);
   }
 
   await samples?.start(trainer, trainer.stepsDone, from === undefined);

@@ -50,13 +50,13 @@ export async function measureRows(
   if (measured.rows.length === 0) throw new UsageError('expected at least one record that is not too long, got none');
   if (numUnverified > 0)
     warn(
-      `${numUnverified} references were made by 0.1: texts and template are not verified (precompute-ref makes new ones)`,
+      `${numUnverified} references were computed by version 0.1: texts and template are not verified (recompute them with precompute-ref)`,
     );
   const isEqual = ({ record: { chosen, rejected } }: Row) => [rejected ?? []].flat().some((text) => text === chosen);
   const numEqual = measured.rows.filter((row) => isPair(row, needs) && isEqual(row)).length;
   if (numEqual > 0)
     warn(
-      `${numEqual} of ${measured.rows.length} records reject the very answer they choose: such a pair teaches nothing`,
+      `${numEqual} of ${measured.rows.length} records have equal chosen and rejected responses: such a pair teaches no preference`,
     );
   return measured;
 }

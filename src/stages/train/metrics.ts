@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One row a step, under the names that trl logs.
+// One row per step, under the names that trl logs.
 import type { RowSums, TrainRow } from '../../engine/train-requests.ts';
 import type { PairReward } from './collapse.ts';
 import type { EvalMetric, EvalMetrics } from './history.ts';

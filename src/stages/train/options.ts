@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a training run is asked for, and what it tells.
+// Options of a training run, and its progress reports.
 import type { TrainerSettings } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { Cost } from './cost.ts';

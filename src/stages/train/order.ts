@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which rows a step sees: a function of (number of rows, batch size, seed, step) alone, so a resumed run needs only its step number.
+// The rows of a step: a function of (number of rows, batch size, seed, step) alone, so a resumed run needs only its step number.
 import { randomStream } from '../../records/random.ts';
 
 export interface TrainingLength {

@@ -22,7 +22,7 @@ export interface ReferenceSource {
 }
 
 /**
- * Whether a record's stored sums are those of its texts, as far as can be told: false for a `ref` of 0.1, which says nothing of them. Throws RecordError
+ * Whether a record's stored sums are those of its texts, if that is known: false for a `ref` of 0.1, which does not record it. Throws RecordError
  * naming what differs: model, adapter, dtype, prompt, response, pixels, images; or that nothing says what computed the sums.
  */
 export async function checkReference(
@@ -74,7 +74,7 @@ function canonicalAdapter({ adapter }: RefFingerprint): string {
 export type LiveReference = Map<number, number[]>;
 
 export interface ReferenceOptions {
-  /** File where rank 0 keeps what is done, so that a run that was stopped or killed on the way goes on after it, with the same batches. */
+  /** File where rank 0 keeps what is done, so that a stopped or killed run resumes after it, with the same batches. */
   path: string;
   /** Of the run: what another run has kept is not taken. */
   digest: string;
@@ -107,8 +107,8 @@ export async function computeReference(
   if (sums.size === numbers.length) return sums;
   note(
     sums.size === 0
-      ? `${numbers.length} rows carry no reference log-probs: computing them with the model as it stands now`
-      : `reference log-probs: going on after ${sums.size} of ${numbers.length} rows`,
+      ? `${numbers.length} rows have no reference log-probs: computing them with the starting model`
+      : `reference log-probs: resuming after ${sums.size} of ${numbers.length} rows`,
   );
   const file = rank === 0 ? await open(path, 'w').catch(failedToWrite(path)) : undefined;
   try {

@@ -4,7 +4,7 @@ import type { LossNeeds, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
 
-/** What of the two a record gives. Throws RecordError for a number out of range. */
+/** The weight and beta of a record. Throws RecordError for a number out of range. */
 export function weightAndBeta(row: Row): Pick<TrainRow, 'weight' | 'beta'> {
   const { weight, beta } = row.record;
   if (typeof weight === 'number' && weight < 0)
@@ -16,19 +16,19 @@ export function weightAndBeta(row: Row): Pick<TrainRow, 'weight' | 'beta'> {
   };
 }
 
-/** What people are told of the two: how many records have them, and how many values are not used. */
+/** Notes about the two: the number of records that have them, and of values that are not used. */
 export function weightNotes(rows: readonly Row[], needs: LossNeeds): string[] {
   const count = (name: 'weight' | 'beta', isNumber: boolean) =>
     rows.filter(({ record }) => record[name] !== undefined && (typeof record[name] === 'number') === isNumber).length;
   const notes: string[] = [];
   const [weights, betas] = [count('weight', true), count('beta', true)];
-  if (weights > 0) notes.push(`weight: ${weights} of ${rows.length} records have one, and count that much in the loss`);
+  if (weights > 0) notes.push(`weight: ${weights} of ${rows.length} records have one, which weights them in the loss`);
   if (betas > 0 && needs.hyperparameters.includes('beta'))
     notes.push(`beta: ${betas} of ${rows.length} records have one, used instead of --beta`);
-  else if (betas > 0) notes.push(`beta: ${betas} of ${rows.length} records have one, which this loss does not read`);
+  else if (betas > 0) notes.push(`beta: ${betas} of ${rows.length} records have one, which this loss does not use`);
   for (const name of ['weight', 'beta'] as const) {
     const others = count(name, false);
-    if (others > 0) notes.push(`${name}: ${others} of ${rows.length} records have one that is no number: not used`);
+    if (others > 0) notes.push(`${name}: ${others} of ${rows.length} records have one that is not a number: not used`);
   }
   return notes;
 }

@@ -72,7 +72,7 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   return { ...shared, segments, images, numRejected: rejected.length, numRejectedImages: damaged.length };
 }
 
-/** Whether the loss reads the record as a pair. Throws RecordError where it takes both and cannot tell, or finds neither. */
+/** Whether the loss reads the record as a pair. Throws RecordError if it could be both, or is neither. */
 export function isPair(row: Row, { rejected, rejectedOrLabel }: LossNeeds): boolean {
   if (!rejectedOrLabel) return rejected;
   const { record } = row;

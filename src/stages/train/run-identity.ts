@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the numbers of a run depend on: a resumed run must agree, and is told by name where it does not.
+// Everything that a run's numbers depend on: a resumed run must agree, else the error names the difference.
 import { createHash } from 'node:crypto';
 import type { TrainerSettings } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';

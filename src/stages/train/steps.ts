@@ -19,7 +19,7 @@ import { everyRanks } from './reference.ts';
 import type { Samples } from './samples.ts';
 
 export interface Stepping {
-  /** The stop code that all ranks agree on, 0 for going on. */
+  /** The stop code that all ranks agree on, 0 to continue. */
   isStopped(): Promise<number>;
   save(): Promise<void>;
   stepsPerEpoch: number;

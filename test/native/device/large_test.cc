@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offsets beyond 2^31 elements, as the parameter store of LoRA r = 1024 on 13B (4e9) and the KV slab of a large card
+// Offsets beyond 2^31 elements, as the parameter store of LoRA r = 1024 on 13B (4e9) and the KV cache of a large card
 // have them. Skipped where the GPU's memory is too small for them.
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is planned is what is used, to the byte: of every kind of step and of training at every recompute level, on
-// device cpu and cuda (the GPU in a CUDA build, else the fiber executor). Covers native/infer/kv_slab.cc
+// device cpu and cuda (the GPU in a CUDA build, else the fiber executor). Covers native/infer/kv_cache.cc
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -149,7 +149,7 @@ void use(Forward& forward, const Device device, const Tensor& residual, const St
 TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
   const Device device = GetParam().device;
   Adapted m(GetParam());
-  KvSlab slab(m.model.config, device, m.model.compute(), 300);
+  KvCache kv_cache(m.model.config, device, m.model.compute(), 300);
   struct Case {
     const char* what;
     StepRows step;
@@ -171,14 +171,14 @@ TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
   for (Case& c : cases) {
     if (!c.cached) c.step.kv_rows.clear();
     Forward forward(m.ctx, m.model, /*max_rows=*/1);
-    use(forward, device, forward.run(c.step, c.cached ? &slab : nullptr, c.outputs), c.outputs);
+    use(forward, device, forward.run(c.step, c.cached ? &kv_cache : nullptr, c.outputs), c.outputs);
     EXPECT_EQ(forward.peak_bytes(), forward.planned_bytes()) << c.what;
   }
   for (const int32_t branches : {2, slow ? 9 : 130}) {
     Decoding d(branches);
     Forward forward(m.ctx, m.model, /*max_rows=*/1);
     DrawnTokens drawn(device);
-    forward.decode(d.step, slab, d.params, drawn);
+    forward.decode(d.step, kv_cache, d.params, drawn);
     std::vector<int32_t> tokens;
     std::vector<float> logps;
     forward.read(drawn, tokens, logps);
@@ -191,7 +191,7 @@ TEST_P(PlannedIsUsed, ByTheLargestStepOfAll) {
   const Device device = GetParam().device;
   Adapted m(GetParam());
   const int64_t most = device == Device::cuda ? 16 : 48;
-  KvSlab slab(m.model.config, device, m.model.compute(), most);
+  KvCache kv_cache(m.model.config, device, m.model.compute(), most);
   Forward forward(m.ctx, m.model, most);
   const size_t planned = forward.plan_bytes();
   std::mt19937 random(7);
@@ -199,18 +199,18 @@ TEST_P(PlannedIsUsed, ByTheLargestStepOfAll) {
   for (int i = 0; i < (device == Device::cuda ? 4 : 30); ++i) {
     const int64_t rows = upto(most), wanted = upto(rows);
     const StepOutputs outputs = {.drawn = upto(most), .scored = upto(most), .read = upto(wanted)};
-    use(forward, device, forward.run(segment(rows, wanted), &slab, outputs), outputs);
+    use(forward, device, forward.run(segment(rows, wanted), &kv_cache, outputs), outputs);
     Decoding d{int32_t(upto(most))};
     DrawnTokens drawn(device);
-    forward.decode(d.step, slab, d.params, drawn);
+    forward.decode(d.step, kv_cache, d.params, drawn);
     EXPECT_EQ(forward.planned_bytes(), planned);
   }
   const StepOutputs all = {.drawn = most, .scored = most, .read = most - 1};
-  use(forward, device, forward.run(segment(most, most - 1), &slab, all), all);
-  use(forward, device, forward.run(segment(most, most), &slab, all), all);
+  use(forward, device, forward.run(segment(most, most - 1), &kv_cache, all), all);
+  use(forward, device, forward.run(segment(most, most), &kv_cache, all), all);
   Decoding last{int32_t(most)};
   DrawnTokens drawn(device);
-  forward.decode(last.step, slab, last.params, drawn);
+  forward.decode(last.step, kv_cache, last.params, drawn);
   EXPECT_EQ(forward.peak_bytes(), planned);
   EXPECT_EQ(forward.planned_bytes(), planned);
 }
@@ -241,20 +241,20 @@ TEST(Plan, OfTooManyRowsIsRefused) {
   }
 }
 
-TEST(KvSlab, TakesWhatIsSaidAndNoMoreFits) {
+TEST(KvCache, TakesWhatIsSaidAndNoMoreFits) {
   for (const char* name : {"tiny-mha", "tiny-gqa"}) {
     const Model model(golden::fixture(name), Device::cpu, DType::bf16);
-    const auto bytes = [&](int64_t rows) { return KvSlab::bytes_of(model.config, DType::bf16, rows); };
+    const auto bytes = [&](int64_t rows) { return KvCache::bytes_of(model.config, DType::bf16, rows); };
     for (const int64_t rows : {1, 2, 77, 1000}) {
-      const KvSlab slab(model.config, Device::cpu, DType::bf16, rows);
-      EXPECT_EQ(slab.bytes(), bytes(rows));
+      const KvCache kv_cache(model.config, Device::cpu, DType::bf16, rows);
+      EXPECT_EQ(kv_cache.bytes(), bytes(rows));
       EXPECT_GE(bytes(rows), size_t(rows) * 2 * size_t(model.config.text.num_hidden_layers) *
                                  size_t(model.config.text.kv_width()) * 2);
-      EXPECT_EQ(KvSlab::rows_within(bytes(rows), model.config, DType::bf16, 5000) >= rows, true);
-      EXPECT_LT(KvSlab::rows_within(bytes(rows) - 1, model.config, DType::bf16, 5000), rows);
+      EXPECT_EQ(KvCache::rows_within(bytes(rows), model.config, DType::bf16, 5000) >= rows, true);
+      EXPECT_LT(KvCache::rows_within(bytes(rows) - 1, model.config, DType::bf16, 5000), rows);
     }
-    EXPECT_EQ(KvSlab::rows_within(0, model.config, DType::bf16, 5000), 0);
-    EXPECT_EQ(KvSlab::rows_within(SIZE_MAX, model.config, DType::bf16, 5000), 5000);
+    EXPECT_EQ(KvCache::rows_within(0, model.config, DType::bf16, 5000), 0);
+    EXPECT_EQ(KvCache::rows_within(SIZE_MAX, model.config, DType::bf16, 5000), 5000);
   }
 }
 

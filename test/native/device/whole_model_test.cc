@@ -362,7 +362,7 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       run(alone);
       GenerateRequest many = cases.generate_request(0, kLongDecode);
       many.num_samples = int32_t(o.kv_tokens) / (kLongDecode - 1);
-      for (int32_t id = 0; id < engine.facts().vocab_size; ++id) many.eos_token_ids.push_back(id);  // each ends at once
+      for (int32_t id = 0; id < engine.info().vocab_size; ++id) many.eos_token_ids.push_back(id);  // each ends at once
       run({many});
       run(alone);
       ScoreRequest large = cases.score_request(0);

@@ -32,9 +32,9 @@ std::string error_code(F f) {
   return "none";
 }
 
-TEST_F(EngineTest, FactsComeFromTheCheckpoint) {
+TEST_F(EngineTest, InfoComesFromTheCheckpoint) {
   Engine engine(golden::options("tiny-llama3"));
-  const EngineFacts& f = engine.facts();
+  const EngineInfo& f = engine.info();
   EXPECT_EQ(f.model_type, "llava");
   const ImageShape shape{70, 90, {{50, 50}}};
   EXPECT_EQ(engine.layout(shape).runs, std::vector<int32_t>{17});  // 4 x 4 patches and the class row
@@ -46,7 +46,7 @@ TEST_F(EngineTest, FactsComeFromTheCheckpoint) {
   EXPECT_EQ(f.eos_token_ids, std::vector<int32_t>{2});
   EXPECT_EQ(f.stored_dtype, DType::f16);
   Engine text(golden::options("tiny-text"));
-  EXPECT_FALSE(text.facts().has_vision);
+  EXPECT_FALSE(text.info().has_vision);
   EXPECT_EQ(error_code([&] { text.layout(shape); }), "request");
 }
 

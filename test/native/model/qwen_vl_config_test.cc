@@ -128,7 +128,7 @@ TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(rope("'type': 'mrope'"), "mrope_section");
   expect_refused(rope("'type': 'yarn', 'factor': 4, 'mrope_section': [2, 3, 3]"), "type: expected \"default\"");
   expect_refused(rope("'mrope_interleaved': true, 'mrope_section': [2, 3, 3]"), "mrope_interleaved: expected false");
-  expect_refused(flat("qwen2_vl", kHub + ", 'quantization_config': {'load_in_4bit': true}", kVision2),
+  expect_refused(flat("qwen2_vl", kHub + ", 'quantization_config': {'quant_method': 'gptq'}", kVision2),
                  "quantization_config");
   const auto vision = [](const std::string& more) { return flat("qwen2_vl", kHub, kVision2 + ", " + more); };
   expect_refused(vision("'hidden_act': 'gelu'"), "hidden_act: expected \"quick_gelu\"");

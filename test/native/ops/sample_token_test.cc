@@ -37,7 +37,7 @@ int32_t reference_draw(const Values& logits, const SampleParams& p) {
     weight.resize(kept);
     total = sum;
   }
-  const auto words = philox4x32(p.seed, {p.position, p.branch, uint32_t(p.stream), uint32_t(p.stream >> 32)});
+  const auto words = philox4x32(p.seed, {p.position, p.branch, uint32_t(p.rng_key), uint32_t(p.rng_key >> 32)});
   const double goal = (double(words[0]) + 0.5) * 0x1p-32 * total;
   sum = 0;
   for (size_t i = 0; i < weight.size(); ++i)
@@ -57,7 +57,7 @@ TEST_P(SampleTokenTest, DrawsByTheRule) {
     for (uint32_t i = 0; i < 60; ++i) {
       params.push_back(kinds[i % kinds.size()]);
       params.back().seed = 42 + i / 20;
-      params.back().stream = 0x123456789abcdefull * (i + 1);
+      params.back().rng_key = 0x123456789abcdefull * (i + 1);
       params.back().branch = i % 4;
       params.back().position = i;
     }
@@ -92,7 +92,7 @@ TEST_P(SampleTokenTest, FrequenciesFollowTheProbabilities) {
   std::vector<SampleParams> params;
   for (int64_t i = 0; i < r; ++i) {
     for (double p : {0.5, 0.25, 0.15, 0.1}) rows.push_back(std::log(p));
-    params.push_back({.temperature = 1.0f, .seed = 7, .stream = 99, .position = uint32_t(i)});
+    params.push_back({.temperature = 1.0f, .seed = 7, .rng_key = 99, .position = uint32_t(i)});
   }
   Operand logits = operand(DType::f32, {r, 4}, rows), logp = operand(DType::f32, {r}, Values(size_t(r)));
   const Tensor token = index(std::vector<int32_t>(size_t(r), -1));

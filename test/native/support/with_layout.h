@@ -40,9 +40,6 @@ class WithLayout : public Vision {
                         Arena& scratch) const override {
     inner_->connect_backward(ctx, features, images, kept, drows, grads, scratch);
   }
-  size_t tower_bytes(int64_t n, DType dtype) const override { return inner_->tower_bytes(n, dtype); }
-  size_t connect_bytes(int64_t n, DType dtype) const override { return inner_->connect_bytes(n, dtype); }
-  size_t kept_bytes(int64_t n, DType dtype) const override { return inner_->kept_bytes(n, dtype); }
 
  private:
   std::unique_ptr<Vision> inner_;

@@ -150,6 +150,20 @@ TEST_P(Families, Bf16StaysInItsBand) {
   EXPECT_LE(std::abs(sum / count), 3 * sizes / count / std::sqrt(double(count)) + 0.01);
 }
 
+TEST_P(Families, ARowWithImagesIsRefusedByAModelThatReadsText) {
+  TrainRun run(checkpoint, 0);
+  std::vector<SessionRow> rows = checkpoint.pairs();
+  rows[0].images = {Image{4, 4, {{4, 4, std::vector<uint8_t>(48)}}, {}}};
+  try {
+    run.session.step(rows);
+    FAIL() << "a row with images was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "request");
+    EXPECT_NE(std::string(error.what()).find(cat("row ", rows[0].row.id, ": images: expected none")), std::string::npos)
+        << error.what();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Families,
                          testing::Values("qwen2", "qwen3", "mistral", "own/qwen2-layers", "own/qwen2-wide",
                                          "own/qwen3-biases", "own/qwen3-tied", "own/mistral-wide", "own/mistral-none"),

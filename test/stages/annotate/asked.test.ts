@@ -44,7 +44,7 @@ test('a guide with all the settings there are, by family', async (context) => {
   assert.deepEqual([opus.body().temperature, opus.body().top_p, opus.body().stop_sequences], [0.7, undefined, ['###']]);
   const newest = await run(context, 'anthropic:claude-opus-4-7', () => judgement, shr);
   assert.deepEqual([newest.body().temperature, newest.body().top_p], [undefined, undefined]);
-  assert.match(newest.warnings.join('\n'), /^anthropic:claude-opus-4-7 is not sent temperature of guide shr/);
+  assert.match(newest.warnings.join('\n'), /^temperature of guide shr not sent to anthropic:claude-opus-4-7:/);
   const older = await run(context, 'anthropic:claude-3-haiku', () => judgement, shr);
   assert.deepEqual([older.body().temperature, older.body().top_p, older.warnings], [0.7, 1, []]);
   const gemini = await run(context, 'gemini:gemini-3-pro-preview', good);
@@ -68,7 +68,7 @@ test("the user's top-p goes before the guide's temperature; both by hand are ref
   assert.deepEqual([body().temperature, body().top_p], [undefined, 0.5]);
   await assert.rejects(
     run(context, 'anthropic:claude-sonnet-4-5', good, { overrides: { topP: 0.5, temperature: 0 } }),
-    /--top-p: expected no --temperature beside it, anthropic:claude-sonnet-4-5 takes only one of them/,
+    /--top-p: expected no --temperature with it, anthropic:claude-sonnet-4-5 accepts only one of them/,
   );
 });
 
@@ -80,7 +80,7 @@ test('a 400 that names a parameter is learned from once and costs no attempt', a
   const { results, server, warnings } = await run(context, 'openai:mine', behave, { maxAttempts: 1 });
   assert.ok(results.every((result) => entryOf(result).outcome === 'ok'));
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0]!, /^openai:mine: the server refuses temperature, from now on it is left out: status 400/);
+  assert.match(warnings[0]!, /^openai:mine: the server refuses temperature; from now on it is left out: status 400/);
   const refused = server.calls.filter((call) => 'temperature' in call.body).length;
   assert.equal(server.calls.length, records.length + refused);
 });
@@ -109,7 +109,7 @@ test('the maximum holds whatever the server says it has used', async (context) =
     context.after(() => server.close());
     // gpt-4: 30 and 60 USD a million; a call of about 500 and at most 4096 tokens may cost 0.26 USD.
     const settings = annotateSettings('openai:gpt-4', { baseUrl: server.base('openai'), maxCost: 1 });
-    await assert.rejects(annotateAll(records, settings), /max-cost 1: .* USD are spent/, JSON.stringify(usage));
+    await assert.rejects(annotateAll(records, settings), /max-cost 1: .* USD spent/, JSON.stringify(usage));
     assert.equal(server.calls.length, 3, `${JSON.stringify(usage)} at ${prices.input}`);
   }
 });
@@ -137,6 +137,6 @@ test('a login in the URL is sent, and is nowhere in what comes of it', async (co
   settings.judgeOptions.environment = { OPENAI_API_KEY: 'sk-key' };
   await assert.rejects(
     annotateAll(records.slice(0, 1), settings),
-    /--base-url: expected no login in the URL beside a key/,
+    /--base-url: expected no login in the URL with a key/,
   );
 });

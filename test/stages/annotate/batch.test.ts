@@ -201,7 +201,7 @@ test('openai: files in the official format, collected by id, never handed in twi
   const other = { ...settings, guide: 'consistency' };
   await assert.rejects(
     openAnnotate(other),
-    /holds a batch of openai:gpt-4o-mini with guide helpsteer, not of .* with consistency/,
+    /expected a batch of .* with guide consistency, got one of openai:gpt-4o-mini with guide helpsteer/,
   );
 });
 
@@ -243,7 +243,7 @@ test('a hand-in that was cut off is not repeated blindly', async (context) => {
   delete manifest.files[0].batch;
   manifest.files[0].isSubmitting = true;
   writeFileSync(file, JSON.stringify(manifest));
-  await assert.rejects(submit(), /cut off while it handed this file in/);
+  await assert.rejects(submit(), /stopped while it submitted this file/);
 });
 
 test('a hand-in that certainly did not arrive is made again', async (context) => {

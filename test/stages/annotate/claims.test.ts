@@ -105,7 +105,7 @@ test('a mean mass below a half is said', () => {
   assert.equal(describeMass(tally(1.5, 3)), undefined);
   assert.match(
     describeMass(tally(0.3, 3))!,
-    /^the guide's replies have 0\.1\d* of the judge's probability on average, below 0\.5/,
+    /^the judge gives the guide's replies a probability of 0\.1\d* on average, below 0\.5/,
   );
 });
 
@@ -124,5 +124,5 @@ test('what goes with no guide of probabilities is refused by name', async () => 
   await refused('yes-no', { claims: 'exec:cat' }, /--claims: expected a guide that asks of claims, got guide yes-no/);
   await refused('claims', { claims: 'openai:m' }, /--claims: expected exec:CMD, got "openai:m"/);
   const { settings } = await settingsOf('claims', () => 'x');
-  await assert.rejects(surveyAnnotate(asRows([record]), settings).next(), /--dry-run: how many claims/);
+  await assert.rejects(surveyAnnotate(asRows([record]), settings).next(), /--dry-run: the number of claims/);
 });

@@ -68,7 +68,7 @@ test('the budget is never passed, however calls overlap', async () => {
 });
 
 test('a call that can never fit is refused at once', async () => {
-  await assert.rejects(new Budget(1).reserve(1.5), /0\.0000 USD are spent and the next call may cost 1\.5000/);
+  await assert.rejects(new Budget(1).reserve(1.5), /0\.0000 USD spent, and the next request may cost 1\.5000/);
 });
 
 test('what nobody counted costs the most it can; what was never worked on costs nothing', () => {

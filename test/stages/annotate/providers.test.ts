@@ -33,7 +33,7 @@ test('what is no judge is refused with the forms that are', async () => {
   for (const spec of ['', 'gemini', 'gemini:', ':x', 'gpt:4', 'toString:x', 'exec: ']) {
     await assert.rejects(
       opened(spec),
-      (cause: Error) => cause instanceof UsageError && /expected gemini:MODEL, /.test(cause.message),
+      (cause: Error) => cause instanceof UsageError && /expected anthropic:MODEL, /.test(cause.message),
       spec,
     );
   }
@@ -46,7 +46,7 @@ test('keys come from the environment alone; a server of the user needs none', as
   await assert.rejects(opened('anthropic:m', { environment: { ANTHROPIC_API_KEY: ' ' } }), /ANTHROPIC_API_KEY/);
   await assert.rejects(
     opened('openai:m', { environment: { OPENAI_API_KEY: 'a\nb' } }),
-    /characters that no header can carry/,
+    /characters that are not allowed in a header/,
   );
   await opened('gemini:m', { environment: { GOOGLE_API_KEY: 'k' } });
   await opened('openai:m', { baseUrl: 'http://localhost:1/v1' });

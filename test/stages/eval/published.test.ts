@@ -50,7 +50,7 @@ test('an earlier `published` is replaced; other members stay; an undefined score
 test('what is only drawn is named; rows without parameters are a baseline, rows with odd ones an error', () => {
   assert.deepEqual(beside(row('mmvet', { step: 300 }), row('mt-bench', { flip: 0.5 })).notes, [
     'mmvet: SeVa figure 7 (b) (MM-Vet by noise step) has no printed numbers',
-    'mt-bench: Li et al. label noise (MT-Bench by share of pairs turned round) has no printed numbers',
+    'mt-bench: Li et al. label noise (MT-Bench by share of swapped pairs) has no printed numbers',
   ]);
   assert.deepEqual(beside(row('mmvet', { beta: 0.5 })).notes, []);
   assert.throws(() => beside(row('mmvet', undefined)), /expected rows with `params`/);

@@ -61,7 +61,7 @@ test('an entry that we would read otherwise than LLaMA-Factory is refused by key
   refused({ num_samples: 5 }, /num_samples: /);
   refused({ split: 'test' }, /split: expected train, got string "test"/);
   refused({ columns: { answer: 'a' } }, /columns\.answer: expected one of prompt, query/);
-  refused({ columns: { chosen: 'c', rejected: 'r' } }, /ranking: expected true beside chosen and rejected/);
+  refused({ columns: { chosen: 'c', rejected: 'r' } }, /ranking: expected true with chosen and rejected/);
   refused({ columns: { prompt: 'p' }, ranking: true }, /ranking: expected chosen and rejected in columns/);
   refused({ tags: { role_tag: 1 } }, /tags\.role_tag: expected a text, got number 1/);
   refused({ file_name: undefined }, /file_name: expected the name of a file/);

@@ -13,7 +13,7 @@ import { RunError, UsageError } from '../../../records/error.ts';
 import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
 import { apiBody, type JudgeApi } from '../providers/http-judge.ts';
-import { eachQuestion, type QuestionSource, tellBadRow } from '../survey.ts';
+import { eachQuestion, type QuestionSource, reportBadRow } from '../survey.ts';
 import { type BatchApi, UNSURE } from './api.ts';
 
 /** Half the price is what a batch costs. */
@@ -50,7 +50,7 @@ export interface SubmitOptions extends QuestionSource {
   client?: HttpClient | undefined;
 }
 
-/** Writes the request files of all questions that the cache cannot answer, and hands them in. One row a file. */
+/** Writes the request files of all questions that the cache cannot answer, and hands them in. One row per file. */
 export async function* submitBatch(rows: AsyncIterable<Row>, options: SubmitOptions): AsyncGenerator<object> {
   const { folder, batch, client } = options;
   await mkdir(folder, { recursive: true });
@@ -74,7 +74,7 @@ async function handIn(
     const file = join(folder, 'batch.json');
     throw new RunError(
       'batch',
-      `${entry.file}: an earlier run was cut off while it handed this file in; look at the provider's list of batches and, in ${file}, write its name as "batch" or take "isSubmitting" out`,
+      `${entry.file}: an earlier run stopped while it submitted this file; look at the provider's list of batches, then in ${file} set its name as "batch" or remove "isSubmitting"`,
     );
   }
   const bytes = await readFile(join(folder, entry.file));
@@ -100,7 +100,7 @@ async function writeRequests(rows: AsyncIterable<Row>, batch: BatchApi, options:
     for await (const { row, question, isNew } of eachQuestion(rows, options)) {
       if (!isNew) continue;
       const { request } = question;
-      const body = await apiBody(api, request).catch((cause: unknown) => tellBadRow(row, cause, options));
+      const body = await apiBody(api, request).catch((cause: unknown) => reportBadRow(row, cause, options));
       if (body !== undefined) await writer.write(batch.requestLine(request.key, body));
     }
   } finally {
@@ -159,7 +159,8 @@ export interface CollectOptions {
 export async function collectedJudge(options: CollectOptions): Promise<Judge> {
   const { folder, batch, client, judge } = options;
   const manifest = await readManifest(folder);
-  if (!manifest?.isWritten) throw new UsageError(`${folder}: holds no submitted batch (--batch submit makes one)`);
+  if (!manifest?.isWritten)
+    throw new UsageError(`${folder}: holds no submitted batch (submit one with --batch submit)`);
   checkManifest(manifest, folder, { judge, guide: options.guide });
   await fetchResults(manifest, { folder, batch, client, warn: options.warn });
   const results = await readResults(folder, batch, options.warn);
@@ -253,6 +254,6 @@ function checkManifest(
   const guide = wanted.guide ?? wanted.ready?.guide.name;
   if (manifest.judge === wanted.judge.name && manifest.guide === guide) return;
   throw new UsageError(
-    `${folder}: holds a batch of ${manifest.judge} with guide ${manifest.guide}, not of ${wanted.judge.name} with ${guide}`,
+    `${folder}: expected a batch of ${wanted.judge.name} with guide ${guide}, got one of ${manifest.judge} with guide ${manifest.guide}`,
   );
 }

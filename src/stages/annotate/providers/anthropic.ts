@@ -71,7 +71,7 @@ function imageBlock(image: ImagePart) {
   return { type: 'image', source: { type: 'base64', media_type: image.mediaType, data: image.base64 } };
 }
 
-/** What a reply of the messages API means. */
+/** Reads a reply of the messages API. */
 export function readAnthropicReply(reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   const requestId = headerValue(reply.headers, 'request-id');

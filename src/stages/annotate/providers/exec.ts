@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // exec:CMD: a judge that is any command. One child for the whole run: one JSON request a line on its stdin, one JSON
-// reply a line on its stdout, in any order, joined by id. What it writes to stderr is a warning a line.
+// reply per line on its stdout, in any order, joined by id. Each line that it writes to stderr is a warning.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
@@ -70,7 +70,7 @@ class JudgeChild {
   readonly #command: string;
   readonly #options: ExecOptions;
   readonly #pending = new Map<string, Pending>();
-  /** Requests that nobody waits for any more; their replies may still come. */
+  /** Abandoned requests; their replies may still come. */
   readonly #withdrawn = new Set<string>();
   #child: ChildProcess | undefined;
   #deaths = 0;
@@ -161,7 +161,7 @@ class JudgeChild {
     const reply = parseLine(line);
     if (reply === undefined) {
       const shown = JSON.stringify(line.toString('latin1').slice(0, 80));
-      this.#break(new RunError('exec', `judge stdout: expected a JSON object a line, got ${shown}`));
+      this.#break(new RunError('exec', `judge stdout: expected one JSON object per line, got ${shown}`));
       return;
     }
     const pending = this.#pending.get(String(reply.id));
@@ -179,8 +179,8 @@ class JudgeChild {
     if (code === 126 || code === 127) {
       this.#break(new RunError('exec', `cannot run the judge (${how}): ${this.#command}`));
     } else if (this.#deaths >= MAX_DEATHS && !this.#isClosing) {
-      this.#break(new RunError('exec', `the judge ended ${MAX_DEATHS} times without a reply, last with ${how}`));
-    } else this.#failAll(new TransportError('exec', `the judge ended (${how}) before it replied`));
+      this.#break(new RunError('exec', `the judge exited ${MAX_DEATHS} times without a reply, last with ${how}`));
+    } else this.#failAll(new TransportError('exec', `the judge exited (${how}) before it replied`));
   }
 
   /** A judge that hangs in one request hangs in all that wait behind it. */
@@ -273,7 +273,7 @@ function readReply(reply: Record<string, unknown>): Attempt {
     const kind = outcome as Exclude<Outcome, 'ok'>;
     const isFatal = kind === 'auth' || kind === 'quota-exhausted';
     const retry = kind === 'transport' || kind === 'rate-limited';
-    return failed(kind, typeof message === 'string' ? message : `the judge said ${kind}`, {
+    return failed(kind, typeof message === 'string' ? message : `the judge reported ${kind}`, {
       ...about,
       retry,
       fatal: isFatal,

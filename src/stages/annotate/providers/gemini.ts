@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemini, REST: POST {base}/models/{model}:generateContent. Much of what goes wrong there comes with status 200.
+// Gemini, REST: POST {base}/models/{model}:generateContent. Many of its errors come with status 200.
 import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from '../../../http/attempt.ts';
 import { failureMessage, fieldsOf, type JsonFields, notJson, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
@@ -42,7 +42,7 @@ export function geminiApi(options: JudgeApiOptions): JudgeApi {
   };
 }
 
-/** 258 tokens for an image of up to 384 pixels a side, else 258 for each tile of 768. */
+/** 258 tokens for an image of up to 384 pixels per side, else 258 for each tile of 768. */
 function geminiImageTokens(width: number, height: number): number {
   if (width <= 384 && height <= 384) return 258;
   return 258 * Math.ceil(width / 768) * Math.ceil(height / 768);
@@ -94,14 +94,14 @@ const REFUSALS = new Set([
   'IMAGE_RECITATION',
 ]);
 
-/** What a reply of generateContent means. */
+/** Reads a reply of generateContent. */
 export function readGeminiReply(reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   if (reply.status !== 200) return geminiFailure(reply, json);
   return isObject(json) ? geminiAnswer(json) : notJson(reply.body);
 }
 
-/** What a GenerateContentResponse means; the batch results hold the same object. */
+/** Reads a GenerateContentResponse; the batch results hold the same object. */
 export function geminiAnswer(json: JsonFields): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof json.modelVersion === 'string') about.model = json.modelVersion;

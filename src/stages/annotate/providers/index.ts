@@ -4,18 +4,13 @@ import { openHttpClient } from '../../../http/client.ts';
 import { UsageError } from '../../../records/error.ts';
 import { type ServerUrl, splitLogin, withoutLogins } from '../../../records/server-url.ts';
 import type { Judge } from '../judge.ts';
-import { anthropic } from './anthropic.ts';
-import { exec } from './exec.ts';
-import { gemini } from './gemini.ts';
 import { httpJudge, type JudgeApi } from './http-judge.ts';
-import { local } from './local.ts';
-import { openai } from './openai.ts';
+import * as list from './list.ts';
 import type { HttpProvider, JudgeOptions, Provider } from './provider.ts';
-import { reward } from './reward.ts';
 
-const PROVIDERS: Readonly<Record<string, Provider>> = { gemini, openai, anthropic, local, exec, reward };
+const PROVIDERS: Readonly<Record<string, Provider>> = list;
 
-/** "gemini:MODEL, openai:MODEL, ... or exec:CMD". */
+/** "anthropic:MODEL, exec:CMD, ... or reward:URL". */
 export const JUDGE_FORMS = listOf(
   Object.entries(PROVIDERS).map(([name, { operand }]) => `${name}:${operand}`),
   'or',
@@ -73,7 +68,7 @@ export async function openJudge(spec: string, options: JudgeOptions): Promise<Ju
 /** A provider's API and its batch mode; batch runs use them without a judge. Throws UsageError where there is none that we speak. */
 export function openBatchApi(spec: string, options: JudgeOptions) {
   const { name, provider, operand } = parseJudge(spec);
-  if (!('api' in provider)) throw new UsageError(`--judge: ${name}: is no HTTP API`);
+  if (!('api' in provider)) throw new UsageError(`--judge: expected a judge with an HTTP API, got ${name}`);
   const api = openApi(provider, operand, options);
   if (provider.batch === undefined) throw new UsageError(`--batch: ${name} is not supported; ${BATCH_PROVIDERS} are`);
   return { api, batch: provider.batch(api) };
@@ -87,7 +82,7 @@ function openApi(provider: HttpProvider, model: string, options: JudgeOptions): 
   const { authorization } = server?.login ?? {};
   if (authorization === undefined) return api;
   if (api.headers.authorization !== undefined)
-    throw new UsageError('--base-url: expected no login in the URL beside a key, both go into one header');
+    throw new UsageError('--base-url: expected no login in the URL with a key, both set the authorization header');
   return { ...api, headers: { ...api.headers, authorization } };
 }
 
@@ -109,7 +104,7 @@ function findKey(
     throw new UsageError(`no key: set the environment variable ${names.join(' or ')}`);
   }
   if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
-    throw new UsageError('the key in the environment holds characters that no header can carry');
+    throw new UsageError('the key in the environment has characters that are not allowed in a header');
   }
   return key;
 }

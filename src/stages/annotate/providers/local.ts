@@ -42,7 +42,7 @@ async function identityOf({ context }: LoadedModel): Promise<Judge['identity']> 
 
 async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
   const record: VprefRecord = { id: 'judge', prompt: messagesOf(request), images: request.images };
-  // What a judge reads is no data to train on: special tokens in it are not told.
+  // What a judge reads is not training data: special tokens in it are not reported.
   const { onSpecialText: _, ...quiet } = context;
   if (request.replies !== undefined) {
     const { askProbabilities } = await import('./reply-probabilities.ts');

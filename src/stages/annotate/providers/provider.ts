@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a provider of judges is. To add one: a file that exports its Provider, and a line in the table of index.ts.
+// The interface of a provider of judges. To add one: a file that exports its Provider, and its line in list.ts.
 import type { OpenModel } from '../../../model/load.ts';
 import type { BatchApi } from '../batch/api.ts';
 import type { Price } from '../cost.ts';
@@ -10,7 +10,7 @@ import type { RewardApiName } from './reward-apis.ts';
 /** A model in memory, which the run closes. */
 export type LoadedModel = Pick<OpenModel, 'context'>;
 
-/** What a user may set for a judge, and what opening one needs of the run. */
+/** Options of a judge, and what opening one needs from the run. */
 export interface JudgeOptions {
   baseUrl?: string | undefined;
   /** Name of the environment variable that holds the key, instead of the provider's own. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How servers of reward models are asked, and what they answer: pure functions, one entry an API.
+// Requests and replies of reward-model servers: pure functions, one entry per API.
 //   vllm-pooling, vllm-classify: docs.vllm.ai, "Reward models", "Pooling API", "Classification API": messages; the server renders them.
 //   sglang: docs.sglang.io, "Native APIs", /classify: text that the client has rendered, and image_data.
 import { type Attempt, failed, readUsage } from '../../../http/attempt.ts';
@@ -88,7 +88,7 @@ function toTurn({ role, content }: ChatMessage): Turn {
   return { role, content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' })) };
 }
 
-/** What a reply means: the number as text; anything but one finite number is a failed call. */
+/** Reads a reply: the number as text; anything but one finite number is a failed call. */
 export function readReward(api: RewardApi, reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   if (reply.status !== 200) return rewardFailure(reply, json);

@@ -113,7 +113,7 @@ async function servedModel(server: RewardServer, { rewardApi }: JudgeOptions): P
   const name = rewardApi ?? (isSglang ? 'sglang' : owner === 'vllm' ? 'vllm-pooling' : undefined);
   if (name === undefined)
     throw new UsageError(
-      `--reward-api: expected one of ${rewardApiNames.join(', ')}: ${root} does not say what it is (GET /v1/models: owned_by ${JSON.stringify(owner)}; GET /get_model_info: no model_path)`,
+      `--reward-api: expected one of ${rewardApiNames.join(', ')}: cannot detect the API of ${root} (GET /v1/models: owned_by ${JSON.stringify(owner)}; GET /get_model_info: no model_path)`,
     );
   const model = typeof first.id === 'string' ? first.id : info.model_path;
   if (typeof model !== 'string') throw new RunError('judge', `${root}/v1/models: expected the id of a model, got none`);

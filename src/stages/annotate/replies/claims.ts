@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The claims of an answer, as who split it gives them: {"claims": ["..."]}, a JSON list, or one a line.
+// The claims of an answer, as who split it gives them: {"claims": ["..."]}, a JSON list, or one per line.
 import { type ReadResult, type ReplyReader, unread } from './reading.ts';
 
 export const claimsReply: ReplyReader = { read: readClaims };
@@ -13,7 +13,7 @@ const NOTHING = /^(?:none|no claims?|n\/a)\.?$/i;
 function readClaims(text: string): ReadResult {
   const claims = jsonClaims(text) ?? lineClaims(text);
   if (claims === undefined || claims.some((claim) => claim === ''))
-    return unread('{"claims": ["...", ...]} or one claim a line', text);
+    return unread('{"claims": ["...", ...]} or one claim per line', text);
   if (claims.length > MAX_CLAIMS) return { problem: `expected at most ${MAX_CLAIMS} claims, got ${claims.length}` };
   // Said twice it is one claim.
   return { reading: { claims: [...new Set(claims)] } };

@@ -58,7 +58,7 @@ const FENCE = /^[ \t]*(`{3,}|~{3,})[^\S\n]*([\w+-]*)[^\S\n]*\n?([\s\S]*?)\n?[ \t
 /** Models without a JSON mode wrap the object in a code fence, of whatever kind; what is inside is unchanged. */
 function withoutFence(text: string): string {
   const fenced = [...text.matchAll(FENCE)];
-  // With two there is no telling which is meant.
+  // With two it is unclear which is meant.
   if (fenced.length === 1) return fenced[0]![3]!;
   return /^\s*json\s*\n([\s\S]*)$/i.exec(text)?.[1] ?? text;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: judgement`: SHR, one numbered line a sentence after the line with "Judgement:".
+// `reply: judgement`: SHR, one numbered line per sentence after the line with "Judgement:".
 import { type ReadResult, type ReplyContext, type ReplyReader, unread } from './reading.ts';
 
 export const judgementReply: ReplyReader = { read: readJudgement };
@@ -9,7 +9,7 @@ const LABELS = ['hallucination', 'correct', 'cannot judge'];
 function readJudgement(text: string, context: ReplyContext): ReadResult {
   const lines = text.split('\n');
   const start = lines.findIndex((line) => line.includes('Judgement:'));
-  if (start === -1) return unread('a line "Judgement:" and then one line a sentence', text);
+  if (start === -1) return unread('a line "Judgement:" and then one line per sentence', text);
   const judged = lines.slice(start + 1).filter((line) => line.trim() !== '');
   if (judged.length !== context.sentences.length) {
     return { problem: `expected ${context.sentences.length} lines after "Judgement:", got ${judged.length}` };

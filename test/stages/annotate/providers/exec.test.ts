@@ -155,7 +155,7 @@ test('a line that is no JSON object, or not UTF-8, stops the run with what came'
     `put([1]);`,
   ]) {
     await withJudge(`for await (const line of lines) { ${script} }`, async (judge) => {
-      await assert.rejects(judge.ask(judgeRequest(), signal), /judge stdout: expected a JSON object a line/);
+      await assert.rejects(judge.ask(judgeRequest(), signal), /judge stdout: expected one JSON object per line/);
     });
   }
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and values of every layer in one slab of rows; prompts and branches own contiguous regions of it, prompts share
+// Keys and values of every layer in one block of rows; prompts and branches own contiguous regions of it, prompts share
 // theirs by reference.
 #pragma once
 #include <cstdint>
@@ -12,19 +12,19 @@
 
 namespace vpref {
 
-class KvSlab {
+class KvCache {
  public:
-  KvSlab() = default;
-  KvSlab(const ModelConfig& config, Device device, DType dtype, int64_t num_rows);
+  KvCache() = default;
+  KvCache(const ModelConfig& config, Device device, DType dtype, int64_t num_rows);
   // One without memory, for code that is measured.
-  static KvSlab measuring(const ModelConfig& config, DType dtype, int64_t num_rows);
+  static KvCache measuring(const ModelConfig& config, DType dtype, int64_t num_rows);
 
-  // Consecutive rows that return to the slab with their last owner.
+  // Consecutive rows that return to the cache with their last owner.
   struct Region {
-    KvSlab* slab;
+    KvCache* kv_cache;
     int32_t begin;
     int32_t count;
-    ~Region() { slab->release(begin, count); }
+    ~Region() { kv_cache->release(begin, count); }
   };
   // The lowest free place, so that little memory is touched; null when there is none. may_grow: also rows that nobody
   // has had yet.
@@ -43,7 +43,7 @@ class KvSlab {
   static int64_t rows_within(size_t bytes, const ModelConfig& config, DType dtype, int64_t most);
 
  private:
-  KvSlab(const ModelConfig& config, DType dtype, int64_t num_rows, Arena arena);
+  KvCache(const ModelConfig& config, DType dtype, int64_t num_rows, Arena arena);
   void release(int32_t begin, int32_t count);
 
   int64_t num_rows_ = 0, used_ = 0;
