@@ -14,9 +14,9 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
         --reward-api) COMPREPLY=($(compgen -W 'vllm-pooling vllm-classify sglang' -- "$cur")); return ;;
-        --attempts|--base-url|--batch-dir|--cache|--claims|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--reasoning-tokens|--reward-template|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --attempts|--base-url|--batch-dir|--cache|--claims|--concurrency|--guide|--judge|--key-env|--limit|--log|--max-cost|--max-tokens|--max-wait|-o|--output|--prices|--quantize-cache|--reasoning-tokens|--reward-template|--rpm|--runs|--seed|--shard|--summary|--temperature|--threads|--timeout|--top-p|--tpm) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--attempts --base-url --batch --batch-dir --cache --claims --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress --quantize -q --quiet --reasoning-tokens --requeue --resume --reward-api --reward-template --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
+      words='--attempts --base-url --batch --batch-dir --cache --claims --concurrency --dry-run --guide --judge --key-env --limit --log --max-cost --max-tokens --max-wait --no-cache --no-schema --on-error --order -o --output --prices --progress --quantize --quantize-cache -q --quiet --reasoning-tokens --requeue --resume --reward-api --reward-template --rpm --runs --seed --shard --summary --temperature --threads --timeout --top-p --tpm --help'
       ;;
     augment)
       case $prev in
@@ -53,10 +53,11 @@ _vpref() {
         --dtype) COMPREPLY=($(compgen -W 'f16 f32' -- "$cur")); return ;;
         --layout) COMPREPLY=($(compgen -W 'auto vision text' -- "$cur")); return ;;
         --on-error) COMPREPLY=($(compgen -W 'fail skip keep' -- "$cur")); return ;;
+        --onto) COMPREPLY=($(compgen -W 'full quantised' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --adapter|--dataset-info|--dataset-name|--image-dir|--image-root|--limit|--model|-o|--output|--seed|--shard|--summary|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --threads --help'
+      words='--adapter --dataset-info --dataset-name --dtype --image-dir --image-root --layout --limit --model --on-error --onto -o --output --progress -q --quiet --requeue --resume --seed --shard --summary --threads --help'
       first='trl llama-factory ms-swift llava seva parquet merge'
       ;;
     import)
@@ -101,9 +102,9 @@ _vpref() {
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs llava-sft llava-sft-lora' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
-        --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--quantize-cache|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --preset --progress --quantize -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --help'
+      words='--adapter --batch-tokens --device --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --preset --progress --quantize --quantize-cache -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --help'
       ;;
     report)
       case $prev in
@@ -121,9 +122,9 @@ _vpref() {
         --preset) COMPREPLY=($(compgen -W 'seva-7b seva-13b li2024-dpo li2024-sft li2024-steerlm li2024-rs llava-sft llava-sft-lora' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
-        --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--max-pixels|--min-pixels|--model|-n|--n|-o|--output|--seed|--shard|--steer|--stop|--stop-repeats|--summary|--temperature|--template|--template-arg|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--attempts|--batch-tokens|--beams|--concurrency|--endpoint|--key-env|--label|--limit|--max-new-tokens|--max-pixels|--min-pixels|--model|-n|--n|-o|--output|--quantize-cache|--seed|--shard|--steer|--stop|--stop-repeats|--summary|--temperature|--template|--template-arg|--threads|--timeout|--top-k|--top-p|--views) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --max-pixels --min-pixels --model -n --n --on-error -o --output --preset --progress --quantize -q --quiet --requeue --resume --seed --shard --steer --stop --stop-repeats --summary --temperature --template --template-arg --threads --timeout --top-k --top-p --verbose --views --help'
+      words='--adapter --attempts --batch-tokens --beams --concurrency --device --dtype --endpoint --faithful --image-mode --key-env --label --limit --logps --max-new-tokens --max-pixels --min-pixels --model -n --n --on-error -o --output --preset --progress --quantize --quantize-cache -q --quiet --requeue --resume --seed --shard --steer --stop --stop-repeats --summary --temperature --template --template-arg --threads --timeout --top-k --top-p --verbose --views --help'
       ;;
     score)
       case $prev in
@@ -134,9 +135,9 @@ _vpref() {
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
         --view) COMPREPLY=($(compgen -W 'original' -- "$cur")); return ;;
-        --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-tokens|--limit|--max-pixels|--min-pixels|--model|-o|--output|--quantize-cache|--seed|--shard|--summary|--template|--template-arg|--threads) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --batch-tokens --device --drift --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --progress --quantize -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
+      words='--adapter --batch-tokens --device --drift --dtype --image-mode --limit --max-pixels --min-pixels --model --on-error -o --output --progress --quantize --quantize-cache -q --quiet --requeue --resume --seed --shard --summary --template --template-arg --threads --verbose --view --help'
       ;;
     train)
       case $prev in
@@ -153,9 +154,9 @@ _vpref() {
         --quantize) COMPREPLY=($(compgen -W 'none int8 nf4' -- "$cur")); return ;;
         --recompute) COMPREPLY=($(compgen -W 'auto 0 1 2 3' -- "$cur")); return ;;
         --zero) COMPREPLY=($(compgen -W 'auto 0 1' -- "$cur")); return ;;
-        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-dropout|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--ranks|--sample-every|--sample-prompts|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--batch-size|--batch-tokens|--beta|--cpo-alpha|--desirable-weight|--early-stop|--epochs|--eval|--eval-every|--init-adapter|--keep-checkpoints|--label-smoothing|--limit|--local-rank|--log|--lora-alpha|--lora-dropout|--lora-pattern|--lora-r|--lora-targets|--loss|--lr|--max-grad-norm|--max-length|--max-pixels|--max-steps|--memory-limit|--min-pixels|--model|--orpo-lambda|-o|--output|--projector-lr|--quantize-cache|--ranks|--sample-every|--sample-prompts|--save-every|--save-gradients|--seed|--simpo-gamma|--summary|--template|--template-arg|--threads|--undesirable-weight|--warmup-ratio|--warmup-steps|--weight-decay) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-dropout --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr --quantize -q --quiet --ranks --recompute --requeue --resume --rslora --sample-every --sample-prompts --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
+      words='--adapter --allow-ref-mismatch --batch-size --batch-tokens --beta --cpo-alpha --desirable-weight --device --dtype --early-stop --epochs --eval --eval-every --faithful --image-mode --init-adapter --keep-best --keep-checkpoints --label-smoothing --limit --local-rank --log --lora-alpha --lora-dropout --lora-pattern --lora-r --lora-targets --loss --loss-on --lr --lr-schedule --max-grad-norm --max-length --max-pixels --max-steps --memory-limit --method --min-pixels --model --no-shuffle --on-long --orpo-lambda -o --output --preset --progress --projector-lr --quantize --quantize-cache -q --quiet --ranks --recompute --requeue --resume --rslora --sample-every --sample-prompts --save-every --save-gradients --seed --simpo-gamma --summary --template --template-arg --threads --train-language-model --train-projector --undesirable-weight --verbose --warmup-ratio --warmup-steps --weight-decay --zero --help'
       ;;
   esac
   if [[ $cur == -* ]]; then

@@ -39,6 +39,7 @@ class Data {
 };
 
 void bench_gemm(Context& ctx);
+void bench_packed(Context& ctx);
 void bench_attention(Context& ctx);
 void bench_rows(Context& ctx);
 int bench_cuda(Context& ctx);  // the shapes of LLaVA-1.5-7B in training and decoding; how many ops failed

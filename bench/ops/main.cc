@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ops_bench [THREADS] [wall|cpu]
+// ops_bench [THREADS] [wall|cpu] [gemm|packed|attention|rows]
 // ops_bench --device cuda: NDJSON, one row a shape: milliseconds, GFLOP/s, GB/s and the share of the peak measured in
 // the same run. `cpu` takes processor time divided by the threads: for a machine that others use at the same time (with
 // OMP_WAIT_POLICY=passive).
@@ -160,9 +160,13 @@ int main(int argc, char** argv) try {
   std::fflush(stdout);
   bench::set_peaks(f32, bf16, copy);
   if (cuda) return bench::bench_cuda(ctx) > 0 ? 1 : 0;
-  bench::bench_gemm(ctx);
-  bench::bench_attention(ctx);
-  bench::bench_rows(ctx);
+  const std::string only = !cuda && argc > 3 ? argv[3] : "";
+  const std::pair<const char*, void (*)(Context&)> groups[] = {{"gemm", bench::bench_gemm},
+                                                               {"packed", bench::bench_packed},
+                                                               {"attention", bench::bench_attention},
+                                                               {"rows", bench::bench_rows}};
+  for (const auto& [name, run] : groups)
+    if (only.empty() || only == name) run(ctx);
 } catch (const vpref::Error& e) {
   std::fprintf(stderr, "%s: %s\n", e.code().c_str(), e.what());
   return 1;

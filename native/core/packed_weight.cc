@@ -248,9 +248,12 @@ void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* ou
   }
   const uint8_t* codes = w.scales.as<uint8_t>() + begin;
   const float *book = w.nested_book.as<float>(), *scales = w.nested_scales.as<float>();
-  for (int64_t i = 0; i < count; ++i) {
-    const float product = book[codes[i]] * scales[(begin + i) / w.nested_block];
-    out[i] = product + w.offset;
+  for (int64_t i = 0; i < count;) {
+    const int64_t nest = (begin + i) / w.nested_block, stop = std::min(count, (nest + 1) * w.nested_block - begin);
+    for (; i < stop; ++i) {
+      const float product = book[codes[i]] * scales[nest];
+      out[i] = product + w.offset;
+    }
   }
 }
 

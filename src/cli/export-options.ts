@@ -33,7 +33,8 @@ export const exportFlags = {
   }),
   onto: Flags.option({ options: ['full', 'quantised'] as const })({
     default: 'full',
-    summary: 'merge, of an adapter trained with --quantize: the base as stored, or what its packed weights stand for',
+    summary:
+      'merge: base for an adapter trained with --quantize: the weights as stored, or the dequantised weights it was trained on',
   }),
   'image-root': Flags.string({
     helpValue: 'DIR',

@@ -90,10 +90,11 @@ interface DoctorFlags extends ImageFlagValues {
 
 async function* report(flags: DoctorFlags): AsyncGenerator<object> {
   const { model, adapter, device, dtype, image } = flags;
-  const { examine, examineModel } = await import('../stages/doctor.ts');
+  const { examine } = await import('../stages/doctor/examine-machine.ts');
   const { userCache } = await import('../stages/annotate/open.ts');
   yield* examine(userCache(process.env));
   if (model === undefined) return;
+  const { examineModel } = await import('../stages/doctor.ts');
   const { imageOptions } = await import('../cli/model-flags.ts');
   const images = imageOptions(flags, (_, value) => value !== 'auto');
   const { defaultSettings } = await import('../cli/train-plan.ts');

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this machine can run, one check a row; with a model directory, whether that model can run here.
-import { accessSync, constants, existsSync } from 'node:fs';
-import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
-import { dirname } from 'node:path';
+// Whether a model can run on this machine, one check a row.
+import { totalmem } from 'node:os';
 import type { Family } from '../../families/family.ts';
-import { type Binding, loadBinding } from '../engine/binding.ts';
-import { addonRemedy } from '../engine/build-addon.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
-import { addonOrigin, buildCommand, isPrebuilt } from '../engine/find-addon.ts';
 import { fingerprintAdapter, fingerprintModel } from '../engine/fingerprint.ts';
 import { loadPolicy, type Policy } from '../engine/policy.ts';
 import type { GenerateRequest } from '../engine/requests.ts';
@@ -19,17 +14,9 @@ import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
-import { cudaRemedy, describeCudaParts, findCudaParts } from './doctor/cuda-parts.ts';
+import { attempt, type Check, gibibytes } from './doctor/check.ts';
 import { describeImages, describePicture, type ImageModel, pictureOf } from './doctor/examine-images.ts';
 import { examineStep, type StepToExamine } from './doctor/examine-step.ts';
-
-export interface Check {
-  check: string;
-  ok: boolean;
-  detail: string;
-  /** What to do, when ok is false. */
-  remedy?: string;
-}
 
 export interface ModelToExamine {
   model: string;
@@ -40,30 +27,6 @@ export interface ModelToExamine {
   /** Pictures whose tokens are wanted; the first is that of the training step's prompt. */
   pictures: readonly string[];
   step: StepToExamine;
-}
-
-/** The machine's checks, cheapest first. `cacheFolder`: where annotate keeps its replies. */
-export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
-  yield node(process.versions.node);
-  yield { check: 'cpu', ok: true, detail: `${availableParallelism()} cores, ${cpus()[0]?.model ?? process.arch}` };
-  yield { check: 'memory', ok: true, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` };
-  yield cache(cacheFolder);
-  const addon = await attempt('addon', addonRemedy(), () => loadBinding('auto'));
-  if ('check' in addon) {
-    yield addon;
-    return;
-  }
-  const { binding, path } = addon;
-  const info = binding.buildInfo();
-  const { matrixLibrary, cpuFeatures } = info;
-  yield {
-    check: 'addon',
-    ok: true,
-    detail: `${path} (${addonOrigin(path)}): ${info.backends.join(', ')}; matrix products by ${matrixLibrary}; CPU has ${cpuFeatures.join(' ') || 'no SIMD that is used'}`,
-  };
-  yield probe('cpu', binding);
-  yield info.backends.includes('cuda') ? probe('cuda', binding) : cudaNotBuilt();
-  yield mpi(binding, path);
 }
 
 /** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
@@ -121,76 +84,6 @@ export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check
     await policy.close();
   }
 }
-
-// --- machine --------------------------------------------------------------------------------------------------------------------
-
-function node(version: string): Check {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  const ok = major > 20 || (major === 20 && minor >= 19);
-  return { check: 'node', ok, detail: version, ...(!ok && { remedy: 'install Node 20.19 or later' }) };
-}
-
-function cache(folder: string): Check {
-  let existing = folder;
-  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
-  try {
-    accessSync(existing, constants.W_OK);
-    return { check: 'cache', ok: true, detail: folder };
-  } catch {
-    return {
-      check: 'cache',
-      ok: false,
-      detail: `${existing} cannot be written`,
-      remedy: 'set XDG_CACHE_HOME, or annotate --cache DIR',
-    };
-  }
-}
-
-// f32 sums of 96 products of numbers up to 1, in any order.
-const PROBE_TOLERANCE = 1e-4;
-
-function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
-  const check = device === 'cpu' ? 'engine' : device;
-  try {
-    const { op, maxError, seconds } = binding.probeDevice(device);
-    const ok = maxError <= PROBE_TOLERANCE;
-    const detail = `${op}: error ${maxError.toExponential(1)} in ${(seconds * 1000).toFixed(1)} ms`;
-    return {
-      check,
-      ok,
-      detail,
-      ...(!ok && { remedy: 'report this: the engine computes wrong results on this machine' }),
-    };
-  } catch (cause) {
-    const parts = findCudaParts(process.env);
-    const detail = (cause as Error).message;
-    if (device === 'cpu')
-      return { check, ok: false, detail, remedy: 'build the engine again: scripts/build-native.sh' };
-    return { check, ok: false, detail: `${detail}; ${describeCudaParts(parts)}`, remedy: cudaRemedy(parts, true) };
-  }
-}
-
-// Without it training has one rank.
-function mpi(binding: Binding, addon: string): Check {
-  try {
-    return { check: 'mpi', ok: true, detail: `${binding.mpiLibrary()}: training may have several ranks` };
-  } catch (cause) {
-    const [detail = '', remedy = 'build again: scripts/build-native.sh'] = (cause as Error).message.split('; ');
-    // MPI's own libraries are those of the machine.
-    return notBuilt('mpi', detail, isPrebuilt(addon) ? `build the engine here: ${buildCommand(addon)}` : remedy);
-  }
-}
-
-function cudaNotBuilt(): Check {
-  const parts = findCudaParts(process.env);
-  return notBuilt('cuda', `built for the CPU only; ${describeCudaParts(parts)}`, cudaRemedy(parts, false));
-}
-
-function notBuilt(check: string, detail: string, remedy: string): Check {
-  return { check, ok: false, detail, remedy };
-}
-
-// --- model ----------------------------------------------------------------------------------------------------------------------
 
 function tokenizerFits(tokenizer: ModelTokenizer, { info }: Policy, image: ImageTokens | undefined): Check {
   const problems: string[] = [];
@@ -331,20 +224,3 @@ const ONE_TOKEN: Omit<GenerateRequest, 'promptIds'> = {
   rngKey: 0n,
   firstSample: 0,
 };
-
-async function attempt<T extends object>(
-  check: string,
-  remedy: string,
-  work: () => T | Promise<T>,
-): Promise<T | Check> {
-  try {
-    return await work();
-  } catch (cause) {
-    if (!(cause instanceof RunError)) throw cause;
-    return { check, ok: false, detail: cause.message, remedy };
-  }
-}
-
-function gibibytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(bytes < 2 ** 30 ? 2 : 1)} GiB`;
-}

@@ -108,5 +108,5 @@ test('--onto quantised is for adapters that say what they were trained on', { sk
   assert.equal(existsSync(path('not')), false);
   const other = await runCli(['export', 'trl', '--onto', 'full'], { input: '' });
   assert.equal(other.code, 2, other.stderr);
-  assert.match(other.stderr, /--onto: is for export merge, got format trl/);
+  assert.match(other.stderr, /--onto: expected export merge, got format trl/);
 });

@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-// Covers src/stages/doctor.ts src/stages/doctor/examine-images.ts src/stages/doctor/examine-step.ts
+// Covers src/stages/doctor.ts src/stages/doctor/check.ts src/stages/doctor/examine-machine.ts src/stages/doctor/examine-images.ts src/stages/doctor/examine-step.ts
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 

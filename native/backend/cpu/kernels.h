@@ -53,6 +53,28 @@ struct ProductKernels {
   void (*few)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
 };
 
+constexpr int64_t kScaledCodes = 64;  // 4-bit codes of one scale
+constexpr int kPackedCols = 32;
+
+// At most kPackedCols rows of codes; the last one stands in for those beyond `count`. What a code of 4 bits stands for
+// is in `book` (16 values, the first of two codes in the high half); without it codes are signed bytes.
+struct CodeRows {
+  const uint8_t* codes;
+  int64_t stride;  // bytes
+  int count;
+  const float* book;
+  const float* scales;  // [k / kScaledCodes, or 1 for bytes][kPackedCols]
+  int64_t ahead;        // how many bytes from a code lies the one to fetch meanwhile
+};
+
+// Over weights code x scale, k a multiple of kScaledCodes for codes of 4 bits, at most ProductKernels::depth of them.
+struct PackedKernels {
+  // ProductKernels::few, with its bytes: y[t, 0..count) for t < rows, y's rows kPackedCols apart (and all written).
+  void (*few)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
+  // ProductKernels::pack of ProductKernels::cols rows.
+  void (*pack)(const CodeRows& w, int64_t k, float* panel);
+};
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -93,6 +115,7 @@ struct Kernels {
   void (*adamw)(const AdamW& options, float* param, const float* grad, float* m, float* v, bf16_t* copy, int64_t n);
 
   ProductKernels product;  // f32, weights of any dtype converted
+  PackedKernels packed;
   const ProductKernels*
       product_bf16;  // x and w (bf16, or f16 rounded to it) on the CPU's bf16 dot product; null where it has none
 

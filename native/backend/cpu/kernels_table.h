@@ -8,6 +8,7 @@
 #include "backend/cpu/simd.h"
 
 #include "backend/cpu/kernels_matrix.h"
+#include "backend/cpu/kernels_packed.h"
 #include "backend/cpu/kernels_product.h"
 #include "backend/cpu/kernels_rows.h"
 
@@ -53,6 +54,7 @@ const Kernels table = {
                 .pack = pack_panel<F32>,
                 .tile = product_tile<F32>,
                 .few = few_products<F32>},
+    .packed = {.few = packed_few, .pack = pack_codes},
     .product_bf16 = nullptr,
     .gemm_tile = gemm_tile,
     .softmax_step = softmax_step,

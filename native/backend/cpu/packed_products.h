@@ -11,11 +11,10 @@ struct Range {
   int64_t first, count;
 };
 
-// tile[n.count, k.count]: these rows at these k, f32.
-void unpack_rows(const PackedWeight& w, Range n, Range k, float* tile);
+// ProductKernels::pack of these rows at these k, at most Kernels::product's cols and depth of them.
+void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel);
 
-// ProductKernels::few for packed weights, with the bytes that it gives over them unpacked; any number of rows.
-void packed_few(const ProductKernels& kernel, const PackedWeight& w, Rows<const float> x, int64_t rows, int64_t n0,
-                int64_t n1, Rows<float> y);
+// ProductKernels::few for packed weights, with the bytes that it gives over them unpacked; any number of rows of x.
+void packed_few(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y);
 
 }  // namespace vpref::cpu

@@ -85,9 +85,11 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
   const int64_t ldx = converts ? wide : p.x.stride[0];
   float* out = direct ? p.y.as<float>() : reinterpret_cast<float*>(memory + input);
   const int64_t ldy = direct ? p.y.stride[0] : n;
-  parallel_ranges(threads_for(ctx, (n + 15) / 16, 16 * depth), n, 16, [&](int, int64_t begin, int64_t end) {
+  const int64_t cols = p.weight.packed ? kPackedCols : 16;  // that a kernel takes at once
+  parallel_ranges(threads_for(ctx, (n + cols - 1) / cols, cols * depth), n, cols, [&](int, int64_t begin, int64_t end) {
     if (p.weight.packed) {
-      packed_few(kernel, *p.weight.packed, {reinterpret_cast<const float*>(in), ldx}, rows, begin, end, {out, ldy});
+      packed_few(k, *p.weight.packed, {reinterpret_cast<const float*>(in), ldx}, rows, {begin, end - begin},
+                 {out, ldy});
     } else {
       stream_dense(kernel, *p.weight.dense, {in, ldx}, rows, begin, end, {out, ldy});
     }
@@ -155,15 +157,12 @@ void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const
 }
 
 // These rows of the weights at these k as a panel.
-void pack_weights(const ProductKernels& kernel, const Weight& weight, Range n, Range k, char* panel) {
-  if (!weight.packed) {
-    const Tensor& w = *weight.dense;
-    return kernel.pack(row_address(w, n.first, k.first), w.dtype, w.stride[0], int(n.count), kernel.cols, k.count,
-                       panel);
-  }
-  alignas(64) float tile[kMaxPanelCols * kMaxDepth];
-  unpack_rows(*weight.packed, n, k, tile);
-  kernel.pack(tile, DType::f32, k.count, int(n.count), kernel.cols, k.count, panel);
+void pack_weights(const Kernels& k, const ProductKernels& kernel, const Weight& weight, Range n, Range depth,
+                  char* panel) {
+  if (weight.packed) return pack_packed(k, *weight.packed, n, depth, reinterpret_cast<float*>(panel));
+  const Tensor& w = *weight.dense;
+  kernel.pack(row_address(w, n.first, depth.first), w.dtype, w.stride[0], int(n.count), kernel.cols, depth.count,
+              panel);
 }
 
 // x: all panels, each with its depths one after the other.
@@ -179,7 +178,7 @@ void multiply_block(const Kernels& k, const ProductKernels& kernel, const Produc
     const int64_t depth = std::min(kernel.depth, p.k() - first), padded_depth = whole_steps(kernel, depth);
     if (s.packed != block || p.k() > kernel.depth)
       for (int64_t n = n0; n < n1; n += kernel.cols)
-        pack_weights(kernel, p.weight, {n, std::min<int64_t>(kernel.cols, n1 - n)}, {first, depth},
+        pack_weights(k, kernel, p.weight, {n, std::min<int64_t>(kernel.cols, n1 - n)}, {first, depth},
                      s.weights + (n - n0) * padded_depth * size);
     s.packed = block;
     for (int64_t q = q0; q < q1; ++q) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cpu/packed_products.cc native/backend/cuda/packed_linear.cu
+// Covers native/backend/cpu/packed_products.cc native/backend/cpu/kernels_packed.h native/backend/cuda/packed_linear.cu
 #include "ops/packed_linear.h"
 
 #include "ops/gemm.h"
@@ -42,7 +42,8 @@ Packed packed(Context& ctx, Packing packing, Size s, const Values& values) {
   return p;
 }
 
-constexpr Size kSizes[] = {{1, 1}, {5, 3}, {37, 129}, {64, 64}, {16, 1096}, {131, 40}, {9, 1300}, {300, 16}};
+constexpr Size kSizes[] = {{1, 1},    {5, 3},    {37, 129}, {64, 64},  {16, 1096},
+                           {131, 40}, {9, 1300}, {300, 16}, {37, 192}, {70, 1088}};
 
 TEST_P(PackedLinearTest, MultipliesWhatTheCodesStandFor) {
   for (const Packing packing : {Packing::nf4, Packing::int8})

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels of packed weights (PackedKernels). A lane holds the codes of one row, so one transposition serves all the
+// codes of a lane; each is made a number there, next to the other rows' of the same k. The sums are those of
+// kernels_product.h, in their order.
+#pragma once
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels_product.h"
+#include "backend/cpu/simd.h"
+
+namespace vpref::cpu::VPREF_ISA {
+
+#define VPREF_INLINE __attribute__((always_inline))
+
+// The codes of a lane: `value` gives the numbers that code `e` of every lane stands for, before the scale.
+struct EightBit {
+  static constexpr int64_t per_lane = 4, scaled_lanes = 0;  // scaled_lanes: lanes of a scale; 0: it holds for all
+  explicit EightBit(const float*) {}
+  VPREF_INLINE F value(U lanes, int e) const { return __builtin_convertvector((I)(lanes << (24 - 8 * e)) >> 24, F); }
+};
+
+struct FourBit {
+  static constexpr int64_t per_lane = 8, scaled_lanes = kScaledCodes / per_lane;
+  static VPREF_INLINE int shift_of(int e) { return e / 2 * 8 + (e % 2 == 0 ? 4 : 0); }
+#if defined(__AVX512F__)
+  F book;
+  explicit FourBit(const float* values) : book(load(values)) {}
+  VPREF_INLINE F value(U lanes, int e) const {
+    return (F)_mm512_permutexvar_ps((__m512i)(lanes >> shift_of(e)), (__m512)book);
+  }
+#elif defined(__AVX2__)
+  F low, high;
+  explicit FourBit(const float* values) : low(load(values)), high(load(values + 8)) {}
+  VPREF_INLINE F value(U lanes, int e) const {
+    const int shift = shift_of(e);
+    const __m256i at = (__m256i)(lanes >> shift);
+    return (F)_mm256_blendv_ps(_mm256_permutevar8x32_ps((__m256)low, at), _mm256_permutevar8x32_ps((__m256)high, at),
+                               (__m256)(lanes << (28 - shift)));
+  }
+#else
+  const float* book;
+  explicit FourBit(const float* values) : book(values) {}
+  VPREF_INLINE F value(U lanes, int e) const {
+    const U at = (lanes >> shift_of(e)) & 15u;
+    F out{};
+    for (int i = 0; i < kLanes; ++i) out[i] = book[at[i]];
+    return out;
+  }
+#endif
+};
+
+// Hands `use` the weights of G registers of rows, k after k, and zeros from k on to a whole number of kLanes.
+template <class C, int G, class Use>
+static inline VPREF_INLINE void each_column(const C& codes, const CodeRows& w, int first_row, int64_t k,
+                                            const Use& use) {
+  constexpr int64_t kWidth = kLanes * C::per_lane;
+  const int64_t bytes = k * 4 / C::per_lane;
+  const uint8_t* row[G][kLanes];
+  for (int g = 0; g < G; ++g) row_pointers(w.codes, w.stride, first_row + g * kLanes, w.count, row[g]);
+  F scale[G];
+  for (int g = 0; g < G; ++g) scale[g] = load(w.scales + first_row + g * kLanes);
+  for (int64_t i = 0, at = 0; i < k; i += kWidth, at += kVectorBytes) {
+    U lanes[G][kLanes];
+    for (int g = 0; g < G; ++g) {
+      F columns[kLanes];
+      if (at + kVectorBytes <= bytes) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kLanes; ++r) std::memcpy(&columns[r], row[g][r] + at, sizeof(F));
+      } else {
+        for (int r = 0; r < kLanes; ++r) {
+          uint8_t part[kVectorBytes] = {};
+          std::memcpy(part, row[g][r] + at, size_t(bytes - at));
+          std::memcpy(&columns[r], part, sizeof(F));
+        }
+      }
+      for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[g][r] + at + w.ahead, 0, 2);
+      transpose(columns);
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j) lanes[g][j] = (U)columns[j];
+    }
+    const int64_t left = (k - i + kLanes - 1) / kLanes * kLanes;
+    const int64_t count = left < kWidth ? left / C::per_lane : kLanes;
+    for (int64_t j = 0; j < count; ++j) {
+      if constexpr (C::scaled_lanes != 0) {
+        const float* scales = w.scales + (i / C::per_lane + j) / C::scaled_lanes * kPackedCols + first_row;
+        for (int g = 0; g < G; ++g) scale[g] = load(scales + g * kLanes);
+      }
+#pragma GCC unroll 8
+      for (int e = 0; e < C::per_lane; ++e) {
+        F value[G];
+#pragma GCC unroll 2
+        for (int g = 0; g < G; ++g) value[g] = codes.value(lanes[g][j], e) * scale[g];
+        use(i + j * C::per_lane + e, value);
+      }
+    }
+  }
+}
+
+// Two registers of rows give the multipliers two sums to wait for; where T rows of x leave room for them.
+template <int T>
+constexpr int kPackedGroups = 2 * T + 6 <= (kVectorBytes == 64 ? 32 : 16) ? 2 : 1;
+
+template <class C, int T>
+static void packed_rows(Rows<const float> x, const CodeRows& w, int64_t k, float* y) {
+  constexpr int G = kPackedGroups<T>;
+  const C codes(w.book);
+  for (int n = 0; n < w.count; n += G * kLanes) {
+    F acc[T][G] = {};
+    each_column<C, G>(codes, w, n, k, [&](int64_t i, const F(&value)[G]) VPREF_INLINE {
+#pragma GCC unroll 16
+      for (int t = 0; t < T; ++t) {
+        const F xi = splat(x.data[t * x.stride + i]);
+#pragma GCC unroll 2
+        for (int g = 0; g < G; ++g) acc[t][g] = fma(xi, value[g], acc[t][g]);
+      }
+    });
+    for (int t = 0; t < T; ++t)
+      for (int g = 0; g < G; ++g) store(y + t * kPackedCols + n + g * kLanes, acc[t][g]);
+  }
+}
+
+template <class C>
+static void packed_few_of(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
+  using Few = void (*)(Rows<const float>, const CodeRows&, int64_t, float*);
+  static constexpr Few of[] = {
+      nullptr,           packed_rows<C, 1>,  packed_rows<C, 2>,  packed_rows<C, 3>,  packed_rows<C, 4>,
+      packed_rows<C, 5>, packed_rows<C, 6>,  packed_rows<C, 7>,  packed_rows<C, 8>,
+#if defined(__AVX512F__)
+      packed_rows<C, 9>, packed_rows<C, 10>, packed_rows<C, 11>, packed_rows<C, 12>,
+#endif
+  };
+  static_assert(sizeof of / sizeof *of == kFewRows + 1);
+  // Beyond a k that is no whole number of registers the weights are zeros; so is x.
+  float padded[kFewRows * kMaxDepth];
+  if (k % kLanes != 0) {
+    for (int t = 0; t < rows; ++t) {
+      float* to = padded + t * kMaxDepth;
+      std::memcpy(to, x.data + t * x.stride, size_t(k) * sizeof(float));
+      std::memset(to + k, 0, size_t(kLanes - k % kLanes) * sizeof(float));
+    }
+    x = {padded, kMaxDepth};
+  }
+  of[rows](x, w, k, y);
+}
+
+static void packed_few(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
+  (w.book ? packed_few_of<FourBit> : packed_few_of<EightBit>)(x, rows, w, k, y);
+}
+
+template <class C>
+static void pack_codes_of(const CodeRows& w, int64_t k, float* panel) {
+  each_column<C, kPanelVectors>(C(w.book), w, 0, k, [&](int64_t i, const F(&value)[kPanelVectors]) VPREF_INLINE {
+    for (int g = 0; g < kPanelVectors; ++g) store(panel + i * kProductCols + g * kLanes, value[g]);
+  });
+}
+
+static void pack_codes(const CodeRows& w, int64_t k, float* panel) {
+  (w.book ? pack_codes_of<FourBit> : pack_codes_of<EightBit>)(w, k, panel);
+}
+
+#undef VPREF_INLINE
+
+}  // namespace vpref::cpu::VPREF_ISA
