@@ -8,7 +8,7 @@ import { guard, roff, verbatim } from './roff.ts';
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 /** Date of this version's text. */
-const date = '2026-11-21';
+const date = '2026-11-29';
 const commands = readCommands();
 
 for (const command of commands) emit(`man/vpref-${command.id}.1`, commandPage(command));
