@@ -75,7 +75,7 @@ test('references of 0.1 are taken, and that they are not verified is said', { sk
   });
   const { code, stderr } = await train(write('old.ndjson', old));
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /4 references were made by 0\.1: texts and template are not verified/);
+  assert.match(stderr, /4 references were computed by version 0\.1: texts and template are not verified/);
 });
 
 test('a record that is too long ends the run, or is left out and counted', { skip }, async () => {
