@@ -81,7 +81,7 @@ for (const [name, flags] of Object.entries({
 
 test('targets and patterns that match nothing, or go with no adapter, are refused', { skip }, async () => {
   for (const [flags, message] of [
-    [['--lora-targets', '/.*\\.c_attn/'], /--lora-targets: expected what matches linears of the language model/],
+    [['--lora-targets', '/.*\\.c_attn/'], /--lora-targets: expected a match for linear layers of the language model/],
     [['--lora-pattern', 'c_attn=4'], /--lora-pattern: expected the end of a target's module path/],
     [['--lora-pattern', 'q_proj'], /--lora-pattern: expected REGEX=R or REGEX=R:ALPHA/],
     [['--lora-pattern', 'q_proj=0'], /with a rank in 1\.\.8192, got q_proj=0/],

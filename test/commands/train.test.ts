@@ -91,7 +91,7 @@ test('the same run again gives the same adapter; a stored reference is the live 
     '0',
   ]);
   assert.equal(live.code, 0, live.stderr);
-  assert.match(live.stderr, /12 rows carry no reference log-probs: computing them/);
+  assert.match(live.stderr, /12 rows have no reference log-probs: computing them/);
   const [stored, computed] = [
     (await train(withReference, 'stored', '--epochs', '2', '--warmup-ratio', '0')).rows,
     readRows(live.stdout),
