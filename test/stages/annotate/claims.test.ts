@@ -79,7 +79,7 @@ test('an answer that cannot be split is a failed entry without scores', async ()
   const { results } = await annotated(settings);
   const entry = entryOf(results[0]!);
   assert.deepEqual([entry.outcome, entry.scores, entry.claims], ['unparsable', undefined, undefined]);
-  assert.match(String(entry.message), /expected \{"claims": \["\.\.\.", \.\.\.\]\} or one claim a line/);
+  assert.match(String(entry.message), /expected \{"claims": \["\.\.\.", \.\.\.\]\} or one claim per line/);
   assert.equal(results[0]!.error?.code, 'unparsable');
 });
 

@@ -30,7 +30,7 @@ test('an object around the items is told as such', async () => {
   const item = { id: 'a', conversations: [{ from: 'human', value: 'q' }] };
   assert.match(
     (await importFailure('llava', { 0: item, 1: item }))!,
-    /got nothing \(an object with "0", "1"; items are expected in an array or one a line\)$/,
+    /got nothing \(an object with "0", "1"; items are expected in an array or one per line\)$/,
   );
   assert.match(
     (await importFailure('llava', { version: 1, content: [item] }))!,
