@@ -17,10 +17,10 @@ cd "$root"
 head -n 60 fixtures/demo/data/test/captions.jsonl >"$folder/captions.jsonl"
 rounds=(make -s -f examples/make/rounds.mk ROUNDS=3 IMPORT="--turns 4 --limit $questions" CAPTIONS="$folder/captions.jsonl"
   POPE=fixtures/demo/data/test/pope_random.json GATE="--require 'pope.score >= -8 from best' --require 'hallucination.f1 >= -0.05 from best'")
-# What a round leaves behind, but for times: metrics and the report hold seconds.
+# What a round leaves behind, without what holds times: metrics, summaries and the report.
 sums() {
   (cd "$1" && find . -type f \( -name '*.ndjson' -o -name '*.best' -o -name '*.from' -o -name adapter_model.safetensors -o -name adapter_config.json \) \
-    ! -name '.*' ! -name '*.metrics.ndjson' ! -path '*/checkpoint-*' -print0 | sort -z | xargs -0 sha256sum)
+    ! -name '.*' ! -name '*.metrics.ndjson' ! -name '*.summary.ndjson' ! -path '*/checkpoint-*' -print0 | sort -z | xargs -0 sha256sum)
 }
 failed=0
 started=$SECONDS
