@@ -40,6 +40,9 @@ Napi::Value loss_needs(const Napi::CallbackInfo& info) {
     to.Set("rejectedOrLabel", takes_both);
     to.Set("rejectedImages", any(&LossInfo::needs_rejected_images));
     to.Set("label", any(&LossInfo::needs_label));
+    to.Set("ignoresLabel", std::any_of(terms.begin(), terms.end(), [](const LossTerm& t) {
+             return !t.info->needs_label && !t.info->takes_both;
+           }));
     to.Set("referencePoint", any(&LossInfo::needs_reference_point));
     Napi::Array reads = Napi::Array::New(env);
     for (const std::string& name : hyperparameters_of(text)) reads.Set(reads.Length(), name);

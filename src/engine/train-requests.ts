@@ -61,6 +61,8 @@ export interface LossNeeds {
   rejected: boolean;
   rejectedImages: boolean;
   label: boolean;
+  /** A loss of the sum learns a response whatever its label is. */
+  ignoresLabel: boolean;
   /** Instead of either: a row is a pair when it has a rejected answer, else it has a label (BCO). */
   rejectedOrLabel: boolean;
   /** An estimate from the rows of the step (KTO). */

@@ -58,7 +58,7 @@ test('each reading is named with the figure that is left', async () => {
   }
 });
 
-test('rounding is told from readings, and its kinds from each other', async () => {
+test('rounding is distinguished from other readings of the record, and f16 from bf16', async () => {
   assert.equal((await verdictOf(records((own) => near(own, 1e-5)))).all.verdict, 'agrees');
   assert.equal((await verdictOf(records((own) => near(own, 0.0015)))).all.verdict, 'dtype:f16');
   assert.equal((await verdictOf(records((own) => near(own, 0.01)))).all.verdict, 'dtype:bf16');

@@ -30,6 +30,7 @@ test('what a loss needs comes from its table', async () => {
     rejected: false,
     rejectedImages: false,
     label: true,
+    ignoresLabel: false,
     rejectedOrLabel: false,
     referencePoint: true,
     hyperparameters: ['beta', 'desirable-weight', 'undesirable-weight'],

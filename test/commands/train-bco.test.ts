@@ -27,6 +27,7 @@ const answers = all.slice(0, 12).map(({ chosen, rejected, ...record }, index) =>
   response: index % 3 === 0 ? rejected : chosen,
   label: index % 3 !== 0,
 }));
+write('answers.ndjson', answers);
 const settings = ['--model', demoModel, '--lora-r', '8', '--lr', '2e-3', '--batch-size', '4', '--epochs', '2'];
 const train = async (input: string, out: string, ...flags: string[]) => {
   const result = await runCli([
@@ -117,4 +118,15 @@ test('answers with a label, pairs among them; what is neither or both is refused
   const best = await train(pairs, 'best', '--eval', path('answers.ndjson'), '--keep-best', 'eval/rewards/margins');
   assert.equal(best.code, 2);
   assert.match(best.stderr, /--keep-best eval\/rewards\/margins: the held-out records have no rejected answers/);
+});
+
+test('an undesirable answer is refused where a loss would learn it', { skip }, async () => {
+  for (const [out, ...flags] of [
+    ['refused-sum', '--loss', 'kto:1,sft:0.1'],
+    ['refused-alone', '--method', 'sft', '--loss', 'sft'],
+  ] as const) {
+    const { code, stderr } = await train(path('answers.ndjson'), out, ...flags);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /answers\.ndjson:1: label: expected true \(sft learns every response; .*\), got false/);
+  }
 });

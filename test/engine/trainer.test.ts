@@ -30,7 +30,7 @@ test("an adapter's rank and scale, peft's defaults where it has none", async () 
 
 test('what a loss reads', { skip: withoutEngine }, async () => {
   const fields = async (loss: string) => {
-    const { hyperparameters: _, ...needs } = await lossNeeds(loss);
+    const { hyperparameters: _, ignoresLabel: __, ...needs } = await lossNeeds(loss);
     return Object.entries(needs).flatMap(([name, needed]) => (needed ? [name] : []));
   };
   assert.deepEqual(await fields('sft'), []);
@@ -41,5 +41,12 @@ test('what a loss reads', { skip: withoutEngine }, async () => {
   assert.deepEqual(await fields('bco'), ['reference', 'rejectedOrLabel']);
   assert.deepEqual(await fields('sigmoid:0.8,bco:0.2,sft:1'), ['reference', 'rejected']);
   assert.deepEqual(await fields('bco,sft:0.1'), ['reference', 'rejected']);
+  for (const [loss, ignores] of [
+    ['sft', true],
+    ['kto:1,sft:0.1', true],
+    ['kto', false],
+    ['bco', false],
+  ] as const)
+    assert.equal((await lossNeeds(loss)).ignoresLabel, ignores, loss);
   await assert.rejects(lossNeeds('dpo'), /loss: expected one of/);
 });

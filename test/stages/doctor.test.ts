@@ -60,7 +60,7 @@ test('doctor says what is planned beside the weights', { skip: withoutEngine }, 
   assert.match(detail, /step arena: [1-9]\d* MiB for \d+ rows of f32/);
 });
 
-test('doctor says what a training step takes, and what is not done', { skip: withoutEngine }, async () => {
+test('doctor prints the memory of a training step and what is not supported', { skip: withoutEngine }, async () => {
   const run = async (...flags: string[]) => {
     const { code, stdout, stderr } = await runCli(['doctor', '--model', ...flags]);
     const rows = stdout.split('\n').filter(Boolean);
