@@ -34,15 +34,14 @@ Napi::Value loss_needs(const Napi::CallbackInfo& info) {
     // In a sum with others (but kto) a loss that takes both takes pairs.
     const bool takes_both =
         std::all_of(terms.begin(), terms.end(), [](const LossTerm& t) { return t.info->takes_both; });
+    const auto ignores_label = [](const LossTerm& t) { return !t.info->needs_label && !t.info->takes_both; };
     const bool takes_pairs = any(&LossInfo::takes_both) && !takes_both && !any(&LossInfo::needs_label);
     to.Set("reference", any(&LossInfo::needs_reference));
     to.Set("rejected", any(&LossInfo::needs_rejected) || takes_pairs);
     to.Set("rejectedOrLabel", takes_both);
     to.Set("rejectedImages", any(&LossInfo::needs_rejected_images));
     to.Set("label", any(&LossInfo::needs_label));
-    to.Set("ignoresLabel", std::any_of(terms.begin(), terms.end(), [](const LossTerm& t) {
-             return !t.info->needs_label && !t.info->takes_both;
-           }));
+    to.Set("ignoresLabel", std::any_of(terms.begin(), terms.end(), ignores_label));
     to.Set("referencePoint", any(&LossInfo::needs_reference_point));
     Napi::Array reads = Napi::Array::New(env);
     for (const std::string& name : hyperparameters_of(text)) reads.Set(reads.Length(), name);
