@@ -15,6 +15,18 @@ export interface PublishedRow {
   hours?: number;
 }
 
+/** The printed splits that `ours` lacks while it has others of them: a score over all of ours is then no score over all of theirs. */
+export function missingSplits(published: readonly PublishedRow[], ours: ReadonlySet<string>): string[] {
+  const splits = new Set(published.flatMap(({ scores }) => Object.keys(scores)));
+  const parts = [...splits].filter((split) => !isOverall(split));
+  return parts.some((split) => ours.has(split)) ? parts.filter((split) => !ours.has(split)) : [];
+}
+
+/** "all", "all (cn)". */
+export function isOverall(split: string): boolean {
+  return split.startsWith('all');
+}
+
 /** A figure of a paper that is drawn and has no numbers in print. */
 export interface DrawnFigure {
   /** Paper and figure: "SeVa figure 7 (b)". */

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // `eval published`: rows of a matrix (score rows with `params`), with what the papers print for the same parameters beside them.
 import { benchmarks } from '../../benchmarks/by-name.ts';
-import type { DrawnFigure, PublishedRow, Settings } from '../../benchmarks/published.ts';
+import {
+  type DrawnFigure,
+  isOverall,
+  missingSplits,
+  type PublishedRow,
+  type Settings,
+} from '../../benchmarks/published.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { GateInput } from './gate.ts';
@@ -27,15 +33,28 @@ type Params = Readonly<Record<string, unknown>>;
 
 /** Throws RecordError for `params` that are no flat object, UsageError where no row has any. */
 export function besidePublished(rows: readonly { value: GateInput; at: Place }[]): PublishedResult {
+  const splits = splitsByRun(rows.map(({ value }) => value));
+  const partial = new Set<string>();
   const found = rows.map(({ value, at }) => {
     const params = paramsOf(value, at);
     const { published: _ours, ...row } = value;
-    const printed = params === undefined ? [] : printedFor(row as GateInput, params);
+    const missing = missingSplits(benchmarks.get(value.benchmark)?.published ?? [], splits.get(runKey(value))!);
+    const isPartial = isOverall(value.split) && missing.length > 0;
+    if (isPartial) partial.add(`${value.benchmark}: rows over all splits lack ${missing.join(', ')}: not compared`);
+    const printed = params === undefined || isPartial ? [] : printedFor(row as GateInput, params);
     return printed.length === 0 ? (row as GateInput) : { ...(row as GateInput), published: printed };
   });
   if (rows.every(({ value }) => value.params === undefined))
     throw new UsageError('published: expected rows with `params` (see MATRIX in vpref-eval(1)), got none');
-  return { rows: found, notes: drawnFor(rows.map(({ value }) => value)).map(drawnText) };
+  return { rows: found, notes: [...partial, ...drawnFor(rows.map(({ value }) => value)).map(drawnText)] };
+}
+
+const runKey = ({ benchmark, model, params }: GateInput) => JSON.stringify([benchmark, model, params]);
+
+function splitsByRun(rows: readonly GateInput[]): Map<string, Set<string>> {
+  const splits = new Map<string, Set<string>>();
+  for (const row of rows) splits.set(runKey(row), (splits.get(runKey(row)) ?? new Set()).add(row.split));
+  return splits;
 }
 
 function paramsOf({ params }: GateInput, at: Place): Params | undefined {

@@ -2,6 +2,7 @@
 // Score rows as a table for people, with the papers' rows below.
 
 import { benchmarks } from '../../benchmarks/by-name.ts';
+import { isOverall, missingSplits } from '../../benchmarks/published.ts';
 import type { ScoreRow } from '../../benchmarks/scoring/score-row.ts';
 
 const OWN_COLUMNS = new Set([
@@ -54,12 +55,16 @@ function publishedLines(benchmark: string, rows: readonly ScoreRow[]): string[] 
   const models = [...new Set(rows.map((row) => row.model ?? ''))];
   const ours = new Map(rows.map((row) => [`${row.model ?? ''}\n${row.split}`, row.printed ?? row.score]));
   const shown = new Set(rows.map((row) => row.split));
-  const lines = (benchmarks.get(benchmark)?.published ?? []).flatMap(({ method, source, scores }) =>
+  const published = benchmarks.get(benchmark)?.published ?? [];
+  const missing = missingSplits(published, shown);
+  const oursFor = (model: string, split: string) =>
+    isOverall(split) && missing.length > 0 ? undefined : ours.get(`${model}\n${split}`);
+  const lines = published.flatMap(({ method, source, scores }) =>
     Object.entries(scores)
-      .filter(([split]) => shown.has(split) || split.startsWith('all'))
+      .filter(([split]) => shown.has(split) || isOverall(split))
       .map(([split, score]) => [
         ...[split, method, shortNumber(score)],
-        ...models.map((model) => difference(ours.get(`${model}\n${split}`), score)),
+        ...models.map((model) => difference(oursFor(model, split), score)),
         source,
       ]),
   );
@@ -74,7 +79,8 @@ function publishedLines(benchmark: string, rows: readonly ScoreRow[]): string[] 
     ...models.map((model) => (models.length > 1 ? `difference (${model})` : 'difference')),
     'source',
   ];
-  return [...alignColumns([head, ...lines], new Set([0, 1, head.length - 1])), ...drawn];
+  const partial = missing.length > 0 ? [`the score over all splits lacks ${missing.join(', ')}: not compared`] : [];
+  return [...alignColumns([head, ...lines], new Set([0, 1, head.length - 1])), ...partial, ...drawn];
 }
 
 /** Ours minus theirs, with its sign; '' where ours is undefined. */

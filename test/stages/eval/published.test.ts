@@ -29,6 +29,20 @@ test('the paper has the same parameters, the seed aside: table, score, ours minu
   ]);
 });
 
+test('a score over some of the printed splits is not compared with one over all', () => {
+  const params = { augmentation: 'moco' };
+  const of = (...splits: string[]) => beside(...splits.map((split) => row('pope', params, { split })));
+  const part = of('adversarial', 'all');
+  assert.deepEqual(
+    part.rows.map(({ published }) => published?.length),
+    [1, undefined],
+  );
+  assert.deepEqual(part.notes, ['pope: rows over all splits lack random, popular: not compared']);
+  const whole = of('random', 'popular', 'adversarial', 'all');
+  assert.equal(whole.rows[3]!.published!.length, 1);
+  assert.deepEqual(whole.notes, []);
+});
+
 test('other parameters, more of them, or fewer are no match', () => {
   for (const params of [
     { 'lora-r': 65 },
@@ -62,21 +76,23 @@ test('the table: split all and what is in print, a line a run', () => {
   const lines = formatPublishedTable(
     beside(
       row('pope', { step: '800', seed: '0' }, { ci95: [38, 42.5], train_seconds: 360 }),
-      row('pope', { step: '800', seed: '0' }, { split: 'random' }),
+      ...['random', 'popular', 'adversarial'].map((split) => row('pope', { step: '800', seed: '0' }, { split })),
       row('pope', { step: '300', seed: '0' }),
-      row('pope', { step: '300', seed: '0' }, { split: 'random' }),
+      ...['random', 'popular', 'adversarial'].map((split) => row('pope', { step: '300', seed: '0' }, { split })),
       row('pope', undefined, { score: 39 }),
     ),
   );
   assert.deepEqual(lines, [
     'pope',
-    'run               split    n  score  95 % interval  training  published  difference  method                     source',
-    'step 800, seed 0  all     10     40     38 - 42.50     360 s      86.70      -46.70  SeVa-7B, diffusion (weak)  SeVa table 1',
-    'step 800, seed 0  random  10     40                               89.40      -49.40  SeVa-7B, diffusion (weak)  SeVa table 1',
-    'step 300, seed 0  all     10     40',
-    'before            all     10     39',
+    'run               split         n  score  95 % interval  training  published  difference  method                     source',
+    'step 800, seed 0  all          10     40     38 - 42.50     360 s      86.70      -46.70  SeVa-7B, diffusion (weak)  SeVa table 1',
+    'step 800, seed 0  random       10     40                               89.40      -49.40  SeVa-7B, diffusion (weak)  SeVa table 1',
+    'step 800, seed 0  popular      10     40                               87.10      -47.10  SeVa-7B, diffusion (weak)  SeVa table 1',
+    'step 800, seed 0  adversarial  10     40                               83.60      -43.60  SeVa-7B, diffusion (weak)  SeVa table 1',
+    'step 300, seed 0  all          10     40',
+    'before            all          10     39',
     '',
-    '1 rows of other splits are not shown',
+    '3 rows of other splits are not shown',
   ]);
   const timed = formatPublishedTable(beside(row('mmbench', { size: 16000 })));
   assert.match(timed[1]!, /published {2}difference {2}their training {2}method/);

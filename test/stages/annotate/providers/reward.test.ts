@@ -162,7 +162,10 @@ test('a server that does not say what it is, and flags and guides that do not fi
   await assert.rejects(rewarded('reward:http://127.0.0.1:1'), /127\.0\.0\.1:1\/v1\/models: /);
   await assert.rejects(rewarded('openai:m'), /--guide reward: guide reward and --judge reward:URL need each other/);
   const known = await serve(context, vllmModels, () => undefined);
-  await assert.rejects(rewarded(`reward:${known.url}`, {}, 'helpsteer'), /--guide helpsteer: guide reward and --judge reward:URL need each other/);
+  await assert.rejects(
+    rewarded(`reward:${known.url}`, {}, 'helpsteer'),
+    /--guide helpsteer: guide reward and --judge reward:URL need each other/,
+  );
   const fatal = rewarded(`reward:${known.url}`);
   await assert.rejects(fatal, /status 404/);
 });
