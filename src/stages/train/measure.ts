@@ -58,6 +58,12 @@ export async function measureRows(
     warn(
       `${numEqual} of ${measured.rows.length} records have equal chosen and rejected responses: such a pair teaches no preference`,
     );
+  const isUndesirable = (row: Row) => needs.ignoresLabel && row.record.label === false && !isPair(row, needs);
+  const numUndesirable = measured.rows.filter(isUndesirable).length;
+  if (numUndesirable > 0)
+    warn(
+      `${numUndesirable} of ${measured.rows.length} records have label false, and their responses are learned all the same: sft does not read labels`,
+    );
   return measured;
 }
 

@@ -52,8 +52,6 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   const asPair = isPair(row, options.needs);
   if (options.needs.label && row.record.label === undefined)
     throw new RecordError(row, 'label', 'true or false (pair --rule kto)', 'nothing');
-  if (!asPair && options.needs.ignoresLabel && row.record.label === false)
-    throw new RecordError(row, 'label', 'true (sft learns every response; kto and bco read labels)', 'false');
   const base = { id: row.record.id, label: row.record.label ?? true, ...weightAndBeta(row) };
   const ref = referenceSums(row, options.needs);
   const shared = ref === undefined ? base : { ...base, ref };
