@@ -57,7 +57,7 @@ export const exportFlags = {
 
 export type ExportRun = RunContext<Interfaces.InferredFlags<typeof exportFlags>, { format: string }>;
 
-/** The rows of the format; none if it writes -o itself. Throws UsageError for flags of another format. */
+/** The rows of the format; no rows if the format writes -o itself. Throws UsageError for flags of another format. */
 export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   const { args, flags } = run;
   if (args.format === 'merge') return merge(run);
@@ -85,7 +85,7 @@ export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   );
 }
 
-/** Writes a whole checkpoint with the adapters merged into it; no rows come out. */
+/** Writes a complete checkpoint with the adapters merged; yields no rows. */
 async function* merge(run: ExportRun): AsyncGenerator<object> {
   const { model, adapter, dtype, onto, output: dir } = run.flags;
   for (const name of run.given)
@@ -126,7 +126,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   yield* [];
 }
 
-/** Adapters add up; their deltas mean one base. Throws UsageError. */
+/** Several adapters add up, so all must have the same base. Throws UsageError. */
 function oneForm(adapters: readonly string[], forms: readonly Quantize[]): Quantize {
   const packed = forms.filter((form) => form !== 'none');
   if (new Set(packed).size > 1)
@@ -146,7 +146,7 @@ function mergedOnto(form: Quantize, onto: 'full' | 'quantised', { packingChange,
 /** Flags of other formats. */
 const NOT_FOR_PARQUET = ['image-root', 'image-dir', 'layout', 'dataset-info', 'dataset-name', 'resume'];
 
-/** Writes the records to a Parquet file, which appears when it is whole; no rows come out. */
+/** Writes the records to a Parquet file, which appears when it is complete; yields no rows. */
 async function* parquet(run: ExportRun): AsyncGenerator<object> {
   const { output } = run.flags;
   for (const name of NOT_FOR_PARQUET)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of import, and the options that they come to.
+// The flags of import, and their conversion to options.
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Flags, type Interfaces } from '@oclif/core';
@@ -92,7 +92,7 @@ export function importOptions(format: string, flags: ImportFlags): ImportOptions
   };
 }
 
-/** Image files of a folder in order of name, or the lines of a list. */
+/** Image files of a folder in alphabetical order, or the lines of a list. */
 function listNoisyImages(path: string | undefined): string[] | undefined {
   if (path === undefined) return undefined;
   const stats = statSync(path, { throwIfNoEntry: false });
@@ -109,7 +109,7 @@ function listNoisyImages(path: string | undefined): string[] | undefined {
   return images;
 }
 
-/** Notes dropped items, and sources in flags that no item has. */
+/** Prints notes on dropped items, and on sources in flags that no item has. */
 export function noteCounts(
   counts: ImportCounts,
   options: ImportOptions,
@@ -128,7 +128,7 @@ export function noteCounts(
   if (total > 0) run.note(`${total} images missing or unreadable: ${listCounts(badImages)}`);
 }
 
-/** Sources that flags name: one that no item has is a slip, most likely. */
+/** Sources named in flags; one that no item has is probably a typing error. */
 function namedSources({ selection, imageRoots }: ImportOptions): Set<string> {
   const named = [...selection.limits, ...imageRoots].flatMap(({ source }) => source ?? []);
   return new Set([...(selection.sources ?? []), ...named]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the flags of model commands to an open model.
+// Opens a model from the flags of model commands.
 
 import type { ImageMode } from '../../families/family.ts';
 import type { Quantize } from '../engine/requests.ts';
@@ -63,7 +63,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     quantizeCache: flags['quantize-cache'],
     threads: flags.threads,
     batchTokens: flags['batch-tokens'],
-    // A record's own template and mode always win; a flag that contradicts them is an error.
+    // A record's own template and mode always apply; a conflicting flag is an error.
     template: { otherwise: template, ...(isAsked('template', template) && { asked: template }) },
     templateArgs: templateArguments(flags['template-arg'] ?? []),
     onSpecialText: (row, token) => special.add(row, token),
@@ -85,7 +85,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
   }
 }
 
-/** How pictures are brought to size; `isAsked`: by the user, and not by a preset. */
+/** How images are resized; `isAsked`: set by the user, and not by a preset. */
 export function imageOptions(flags: ImageFlagValues, isAsked: (name: string, value: string) => boolean): ImageOptions {
   const { 'image-mode': mode, 'max-pixels': maxPixels, 'min-pixels': minPixels } = flags;
   return {
@@ -95,7 +95,7 @@ export function imageOptions(flags: ImageFlagValues, isAsked: (name: string, val
   };
 }
 
-/** `K=V` of --template-arg: V is JSON where it can be read as such, else a text. Throws UsageError. */
+/** `K=V` of --template-arg: V is JSON if it parses, else text. Throws UsageError. */
 export function templateArguments(given: readonly string[]): TemplateArgs {
   const args: TemplateArgs = {};
   for (const text of given) {
@@ -116,7 +116,7 @@ function jsonOrText(value: string): unknown {
   }
 }
 
-// Records with special tokens in their texts, each counted once.
+// Counts records with special tokens in their texts.
 class SpecialTexts {
   readonly #rows = new Set<string>();
   #example: string | undefined;

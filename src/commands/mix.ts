@@ -36,7 +36,7 @@ the weights allow before a file is used up. The same seed, weights and files giv
       run.addSettings({ files: weighted, limit: flags.limit ?? null });
       const paths = weighted.map(({ path }) => path);
       checkFiles(paths);
-      // Two passes: the rows are counted before the first is drawn.
+      // Two passes: rows are counted before the first draw.
       if (!isWholeInput(paths)) throw new UsageError('expected regular files, because they are read twice');
       const opened: MixFile[] = [];
       for (const { path, weight } of weighted) {
@@ -55,7 +55,7 @@ the weights allow before a file is used up. The same seed, weights and files giv
   }
 }
 
-/** "FILE:WEIGHT"; a colon in the file's own name is left alone. */
+/** "FILE:WEIGHT"; the file name may contain colons. */
 function splitWeight(text: string): { path: string; weight: number } {
   const colon = text.lastIndexOf(':');
   const weight = Number(text.slice(colon + 1));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers joined with the labels by id within their split; duplicates, gaps and unknown ids are listed.
+// Joins answers with labels by id within each split; lists duplicates, gaps and unknown ids.
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { type Answer, type Label, place } from './answers.ts';
@@ -18,8 +18,8 @@ interface Complaints {
 }
 
 /**
- * One entry per label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps; with
- * --allow-missing the unknown are left out and the gaps stay, both in `notes`.
+ * One entry per label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps. With
+ * --allow-missing, skips unknown ids and keeps gaps, both with a note.
  */
 export function joinAnswers<L extends Label, A extends Answer>(
   labels: readonly L[],
@@ -76,7 +76,7 @@ function joinKey(split: string, id: string): string {
   return `${split}\n${id}`;
 }
 
-// A row that names the file of its question ("file": "vqa") may stand beside rows for other files.
+// A row that names its question's file ("file": "vqa") may be mixed with rows for other files.
 function namesItsFile(answer: Answer): boolean {
   return typeof answer.row.file === 'string' && answer.row.file === answer.split;
 }
@@ -133,14 +133,14 @@ export function list(values: readonly string[], one: string, many: string): stri
   return `${values.length} ${values.length === 1 ? one : many}: ${values.slice(0, MAX_LISTED).join(', ')}${more}`;
 }
 
-/** Counts of an answered, a failed and a missing question; every scorer's rows carry them. */
+/** Counts of answered, failed and missing questions, in every score row. */
 export function countStates(joined: readonly Joined<Label>[]): { failed: number; missing?: number } {
   const failed = joined.filter(({ answer }) => answer?.failed !== undefined).length;
   const missing = joined.filter(({ answer }) => answer === undefined).length;
   return { failed, ...(missing > 0 && { missing }) };
 }
 
-/** A whole kind of questions without an answer was not asked, which is no gap: its labels are left out, with a note. */
+/** A kind of questions without any answer was not asked: its labels are skipped with a note. */
 export function withoutUnasked<L extends Label>(
   labels: L[],
   answers: readonly Answer[],
