@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of export, and their use by each format.
+
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { Flags, type Interfaces } from '@oclif/core';
 import type { MergeResult } from '../engine/binding.ts';
 import type { Quantize } from '../engine/requests.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import { datasetInfo } from '../stages/export/dataset-info.ts';
 import { imagePaths } from '../stages/export/image-path.ts';
@@ -121,7 +123,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   const lost =
     dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
   const written = unpacked ? `; the packed weights of ${model} are written as what they stand for` : '';
-  run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost}${written})`);
+  run.note(`${count(numMerged, 'linear layer')} merged into ${dir} (${dtype}: ${lost}${written})`);
   if (form !== 'none') run.note(mergedOnto(form, onto, merged));
   yield* [];
 }
@@ -164,6 +166,6 @@ async function* parquet(run: ExportRun): AsyncGenerator<object> {
   fsyncSync(file);
   closeSync(file);
   renameSync(partial, output);
-  run.note(`${numRows} rows written to ${output}`);
+  run.note(`${count(numRows, 'row')} written to ${output}`);
   yield* [];
 }

@@ -5,6 +5,7 @@ import type { ImageMode } from '../../families/family.ts';
 import type { Quantize } from '../engine/requests.ts';
 import type { ImageOptions } from '../model/images.ts';
 import { type OpenModel, openModel } from '../model/load.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import type { TemplateArgs } from '../records/record.ts';
 import { ensureEngine } from './engine.ts';
@@ -130,7 +131,7 @@ class SpecialTexts {
     const { size } = this.#rows;
     if (size > 0)
       warn(
-        `${size} ${size === 1 ? 'record has' : 'records have'} special tokens in their texts (${this.#example}): read as tokens, as transformers does`,
+        `${count(size, 'record has', 'records have')} special tokens in their texts (${this.#example}): read as tokens, as transformers does`,
       );
   }
 }
@@ -139,7 +140,7 @@ function noteMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): v
   const { device, dtype, storedDtype, numParameters, threads, quantize } = policy.info;
   const held = quantize === 'none' ? '' : `, linear layers as ${quantize}`;
   run.note(
-    `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}${held}, ${dtype} on ${device}, ${threads} threads`,
+    `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}${held}, ${dtype} on ${device}, ${count(threads, 'thread')}`,
   );
   for (const line of policy.memoryPlan().trimEnd().split('\n')) run.note(line);
 }

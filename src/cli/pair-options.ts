@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of pair, and their conversion to options.
+
 import { Flags, type Interfaces } from '@oclif/core';
 import { DOUBT } from '../records/claim.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import { type PairOptions, type PairReport, pairRules, type RuleName } from '../stages/pair/index.ts';
 import { describeBias } from '../stages/pair/short-answer-bias.ts';
@@ -220,12 +222,12 @@ function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFl
 /** Prints notes on facts that the rows do not show. */
 export function noteReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
   if (report.left.size > 0) {
-    const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
+    const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, number]) => `${reason} ${number}`);
     run.note(`responses dropped from records that gave other rows: ${reasons.join(', ')}`);
   }
   const gaps = report.gaps.describe();
   if (gaps !== undefined) run.note(`negatives by view: ${gaps}`);
-  if (report.flipped > 0) run.note(`${report.flipped} preferences swapped`);
+  if (report.flipped > 0) run.note(`${count(report.flipped, 'preference')} swapped`);
   for (const bias of report.shortAnswers.biases().slice(0, 3))
     run.warn(`${describeBias(bias)}; a model can learn the word instead of the image (--balance evens it out)`);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Processes that train together: the rank of this one, from flags and the launcher's environment, and the abort of all ranks if one fails.
+
 import { availableParallelism, cpus } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
+import { count } from '../records/count.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import { StoppedError } from './exit.ts';
 
@@ -66,7 +68,7 @@ function launched(env: NodeJS.ProcessEnv): Launched {
   if (env.SLURM_STEP_ID !== undefined && step.size > 1) {
     if (env.PMIX_RANK === undefined && env.PMI_RANK === undefined)
       throw new UsageError(
-        `srun started ${step.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list lists the available ones), or --ranks 1 for independent processes`,
+        `srun started ${count(step.size, 'task')} without an MPI: use srun --mpi=pmix (srun --mpi=list lists the available ones), or --ranks 1 for independent processes`,
       );
     return step;
   }

@@ -2,6 +2,7 @@
 // One run of a command: command line, counts, messages and exit code.
 
 import type { Row, RowResult } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
 import { isDevice } from './device-sink.ts';
@@ -158,7 +159,8 @@ export class Run<F, A> implements RunContext<F, A> {
         }
         this.counts.finished += 1;
       }
-    if (this.counts.passed > 0) this.note(`${this.counts.passed} records left out: they failed in an earlier stage`);
+    if (this.counts.passed > 0)
+      this.note(`${count(this.counts.passed, 'record')} left out: failed in an earlier stage`);
   }
 
   failed(error: RecordError, record?: VprefRecord): void {
@@ -191,7 +193,7 @@ export class Run<F, A> implements RunContext<F, A> {
       ...{ settings: this.#settings(), lock: this.#lock },
     });
     const { done } = sink;
-    if (done.rows > 0) this.note(`resuming after ${done.rows} rows of ${output}`);
+    if (done.rows > 0) this.note(`resuming after ${count(done.rows, 'row')} of ${output}`);
     this.#earlier = done;
     this.counts.skipped = done.skipped;
     this.counts.kept = done.kept;
@@ -225,7 +227,7 @@ export class Run<F, A> implements RunContext<F, A> {
     await this.#failedRows?.finish();
     if (skipped === 0) return;
     this.note(
-      `${skipped} records failed and left out${this.#failedRows?.numRows ? `: they are in ${this.#failedRows.path}` : ''}`,
+      `${count(skipped, 'record')} failed and left out${this.#failedRows?.numRows ? `: written to ${this.#failedRows.path}` : ''}`,
     );
     process.exitCode = exitCode.partial;
   }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of train: plan from flags, trainer from rows and model, exit code.
+
 import type { NativeVolume } from '../engine/binding.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import type { TrainEnd } from '../stages/train/options.ts';
 import { ensureEngine } from './engine.ts';
@@ -150,7 +152,7 @@ async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, fil
       if (row.record.error === undefined) rows.push(row);
       else numFailed += 1;
     }
-  if (numFailed > 0) run.note(`${flag}: ${numFailed} records left out: they failed in an earlier stage`);
+  if (numFailed > 0) run.note(`${flag}: ${count(numFailed, 'record')} left out: failed in an earlier stage`);
   if (rows.length === 0) throw new UsageError(`${flag}: expected at least one record, got none`);
   return rows;
 }
@@ -168,7 +170,7 @@ async function readHeldOut(
   const numKnown = rows.filter((row) => lessons.has(lesson(row))).length;
   if (numKnown > 0)
     run.warn(
-      `--eval: ${numKnown} of ${rows.length} held-out records are also in the training data: they measure training, not generalisation`,
+      `--eval: ${count(numKnown, 'held-out record is', 'held-out records are')} also in the training data, of ${rows.length}: they measure training, not generalisation`,
     );
   return rows;
 }

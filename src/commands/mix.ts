@@ -5,6 +5,7 @@ import { checkFiles, isWholeInput, readRows } from '../cli/input.ts';
 import { newCounts } from '../cli/progress.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RowResult } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import { type MixFile, mix, mixShares } from '../stages/mix.ts';
 
@@ -47,7 +48,9 @@ the weights allow before a file is used up. The same seed, weights and files giv
       const shares = mixShares(opened, flags.limit);
       const total = shares.reduce((sum, share) => sum + share, 0);
       counts.rowsTotal = () => total;
-      const taken = opened.map(({ source, numRows }, index) => `${shares[index]} of ${numRows} rows of ${source}`);
+      const taken = opened.map(
+        ({ source, numRows }, index) => `${shares[index]} of ${count(numRows, 'row')} of ${source}`,
+      );
       run.note(`${taken.join(', ')}`);
       if (total === 0) run.warn('no row: a file is empty, or too small for its weight');
       return mix(opened, shares, flags.seed);

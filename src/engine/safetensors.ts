@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads headers of safetensors files, and searches values for NaN and infinity. The engine checks everything else.
+
 import { type FileHandle, open } from 'node:fs/promises';
+import { count } from '../records/count.ts';
 import { RunError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 
@@ -23,7 +25,7 @@ export async function readHeader(
   const fail = (got: string): never => {
     throw new RunError('checkpoint', `${file}: expected a safetensors file, got ${got}`);
   };
-  if (size < 8) fail(`${size} bytes`);
+  if (size < 8) fail(count(size, 'byte'));
   const length = Number((await readAt(handle, 0, 8)).readBigUInt64LE());
   if (length > MAX_HEADER_BYTES || length > size - 8) fail(`a header length of ${length} in ${size} bytes`);
   let header: unknown;

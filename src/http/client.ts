@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One HTTP client for every API: JSON over undici, proxies from the environment, a time limit that covers the whole
 // call, strict UTF-8, a limit of the reply's size. undici is loaded on first use.
+
 import type { Dispatcher } from 'undici';
+import { count } from '../records/count.ts';
 import type { Headers } from './server-delay.ts';
 
 export interface HttpRequest {
@@ -82,7 +84,7 @@ async function sendOnce(agent: Dispatcher, request: UndiciRequest, limits: HttpC
   const timeoutMs = call.timeoutMs ?? limits.timeoutMs;
   const abort = new AbortController();
   const timer = setTimeout(
-    () => abort.abort(new TransportError('timeout', `no answer within ${timeoutMs} ms`)),
+    () => abort.abort(new TransportError('timeout', `no reply within ${timeoutMs} ms`)),
     timeoutMs,
   );
   const onOuterAbort = () => abort.abort(call.signal?.reason);
@@ -111,7 +113,7 @@ async function sendOnce(agent: Dispatcher, request: UndiciRequest, limits: HttpC
 }
 
 function tooLarge(limit: number): TransportError {
-  return new TransportError('too-large', `the answer is larger than ${limit} bytes`, true);
+  return new TransportError('too-large', `the reply is larger than ${limit} bytes`, true);
 }
 
 async function readText(body: AsyncIterable<Buffer>, limit: number): Promise<string> {
@@ -125,7 +127,7 @@ async function readText(body: AsyncIterable<Buffer>, limit: number): Promise<str
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
   } catch {
-    throw new TransportError('not-utf8', `the answer (${size} bytes) is not UTF-8`);
+    throw new TransportError('not-utf8', `the reply (${count(size, 'byte')}) is not UTF-8`);
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shapes of JSON values: one definition checks a value, describes its error, and prints as JSON Schema.
+import { count as countOf } from './count.ts';
 import { RecordError } from './error.ts';
 
 /** A fault of a value, with its path: "" for the value itself, else such as "responses[1].text". */
@@ -39,7 +40,7 @@ export function checkShape<T>(shape: Shape<T>, value: unknown, at: Place, field 
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
-  if (value instanceof Uint8Array) return `${value.length} bytes of binary data`;
+  if (value instanceof Uint8Array) return `${countOf(value.length, 'byte')} of binary data`;
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
   if (typeof value === 'string') {
     if (value === '') return 'an empty string';

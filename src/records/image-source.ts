@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sources and kinds of images: the list of image formats that all stages read, recognised by their first bytes, and
 // the reader of an image named in a record or a file (a path, a file: URL, a data: URI).
+
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { count } from './count.ts';
 
 export interface ImageKind {
   name: 'JPEG' | 'PNG' | 'WebP' | 'GIF' | 'TIFF' | 'AVIF';
@@ -118,7 +120,8 @@ async function openImage<T>(source: string, open: (path: string) => Promise<T>):
     const info = await stat(path);
     if (!info.isFile())
       throw new ImageSourceError('an image file', info.isDirectory() ? 'a directory' : 'a special file');
-    if (info.size > MAX_FILE_BYTES) throw new ImageSourceError('an image file of at most 1 GiB', `${info.size} bytes`);
+    if (info.size > MAX_FILE_BYTES)
+      throw new ImageSourceError('an image file of at most 1 GiB', count(info.size, 'byte'));
     return await open(path);
   } catch (cause) {
     if (cause instanceof ImageSourceError) throw cause;

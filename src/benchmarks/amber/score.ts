@@ -3,6 +3,7 @@
 // whose counters start at 0.001 and whose F1 is made of rounded figures; `--parse strict` has neither.
 
 import { pythonRound } from '../../python/number.ts';
+import { count } from '../../records/count.ts';
 import { type Answer, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
 import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { type EvalOptions, finite } from '../scoring/score-row.ts';
@@ -63,7 +64,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
     const others = questions.filter((one) => one.isScored && isQuestion(one) && one.said === undefined).length;
     if (others > 0 && options.parse === 'official')
       notes.push(
-        `${others} answers are not exactly Yes or No, and count as neither, as in the official script (--parse strict parses them)`,
+        `${count(others, 'answer is', 'answers are')} not exactly Yes or No, and count as neither, as in the official script (--parse strict parses them)`,
       );
     return questions;
   },

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Responses with per-token log-probabilities of a server, of vpref, and of vpref under other readings of the prompt.
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
@@ -58,7 +59,7 @@ function compared(record: VprefRecord, response: Response, field: string, at: Pl
   const columns = Object.entries({ [AS_IS]: ours, ...drift });
   for (const [name, column] of columns)
     if (!Array.isArray(column) || column.length !== ours.length)
-      throw new RecordError(at, `${field}.drift.${name}`, `${ours.length} numbers`, describeValue(column));
+      throw new RecordError(at, `${field}.drift.${name}`, count(ours.length, 'number'), describeValue(column));
   const tokens = Array.from({ length: shared ?? 0 }, (_, k) => k).filter((k) => server![k]! > FLOOR);
   const minus = (column: number[]) => tokens.map((k) => server![k]! - column[k]!);
   return {

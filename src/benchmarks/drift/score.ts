@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // eval drift: compares a server's log-probabilities with ours. No paper defines this benchmark.
+import { count } from '../../records/count.ts';
 import { UsageError } from '../../records/error.ts';
 import { type EvalInput, type Evaluation, finite, groupBy, type ScoreRow } from '../scoring/score-row.ts';
 import { clusteredInterval, meanOf } from '../scoring/statistics.ts';
@@ -11,7 +12,7 @@ export function scoreDrift({ answers: files, options }: EvalInput): Evaluation {
   const { answers, without, failed } = readColumns(files, options);
   if (answers.length === 0)
     throw new UsageError(
-      `drift: expected responses with endpoint_per_token_logps (sample --endpoint --logps, then score --drift), got ${without} without and ${failed} failed records`,
+      `drift: expected responses with endpoint_per_token_logps (sample --endpoint --logps, then score --drift), got ${without} without and ${count(failed, 'failed record')}`,
     );
   const numFloored = answers.reduce((sum, one) => sum + one.numFloored, 0);
   const models = [...groupBy(answers, ({ model }) => model)];
@@ -26,8 +27,12 @@ export function scoreDrift({ answers: files, options }: EvalInput): Evaluation {
       })),
     notes: [
       ...found.map((one) => sentence(one.model, one.own, one.verdict)),
-      ...(numFloored > 0 ? [`${numFloored} tokens are skipped: the server gives minus infinity for them (-9999)`] : []),
-      ...(without > 0 ? [`${without} responses have no endpoint_per_token_logps: they are not compared`] : []),
+      ...(numFloored > 0
+        ? [`${count(numFloored, 'token is', 'tokens are')} skipped: the server gives minus infinity for them (-9999)`]
+        : []),
+      ...(without > 0
+        ? [`${count(without, 'response has', 'responses have')} no endpoint_per_token_logps: not compared`]
+        : []),
     ],
     failed,
   };

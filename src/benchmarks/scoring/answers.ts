@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers from records or from the benchmarks' answer files, and labels from records.
+import { count } from '../../records/count.ts';
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { idText } from '../../records/exact.ts';
@@ -156,7 +157,7 @@ function recordAnswers({ value, at }: FileRow, options: EvalOptions): Answer[] {
     if (ofModel.length > 1 && options.response === undefined)
       throw new RecordError(at, 'responses', 'one response to score (--response N picks one)', `${ofModel.length}`);
     if (response === undefined)
-      throw new RecordError(at, 'responses', `a response ${options.response}`, `${ofModel.length} responses`);
+      throw new RecordError(at, 'responses', `a response ${options.response}`, count(ofModel.length, 'response'));
     if (response.finish_reason === 'error') return { ...answer, model, text: '', failed: 'error', response };
     return { ...answer, model, text: response.text, response };
   });

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A file of answers, labels, grades, reviews or judgments in any form: NDJSON, one JSON array or object
 // (Python's NaN included), a tab-separated table, a workbook.
+
 import { createHash } from 'node:crypto';
 import { inflateRawSync } from 'node:zlib';
 import { parsePythonJson, withIds } from '../../python/literal.ts';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import { describeJsonError } from '../../records/json-error.ts';
@@ -71,7 +73,7 @@ export function objectEntries(file: EvalFile, expected: string): { key: string; 
       { source: file.path, line: 1 },
       'file',
       `one JSON object, id -> ${expected}`,
-      `${file.rows.length} rows`,
+      count(file.rows.length, 'row'),
     );
   return Object.entries(file.object).map(([key, value], index) => {
     const at = { source: file.path, line: index + 1 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Joins answers with labels by id within each split; lists duplicates, gaps and unknown ids.
+import { count } from '../../records/count.ts';
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { type Answer, type Label, place } from './answers.ts';
@@ -65,9 +66,10 @@ export function joinAnswers<L extends Label, A extends Answer>(
   const reasoned = [...found.values()].filter((answer) => answer.hasReasoning === true).length;
   if (reasoned > 0 && options.parse === 'official')
     notes.push(
-      `${reasoned} ${reasoned === 1 ? 'answer holds' : 'answers hold'} reasoning (<think>...), which is scored too, as in the official script (--parse strict removes it)`,
+      `${count(reasoned, 'answer holds', 'answers hold')} reasoning (<think>...), which is scored too, as in the official script (--parse strict removes it)`,
     );
-  if (others > 0) notes.push(`${others} answers are skipped: they belong to other label files`);
+  if (others > 0)
+    notes.push(`${count(others, 'answer of other label files is', 'answers of other label files are')} skipped`);
   complain(complaints, answers, options, notes);
   return labels.map((label) => ({ label, answer: found.get(joinKey(label.split, label.id)) }));
 }
@@ -130,7 +132,7 @@ const MAX_LISTED = 20;
 export function list(values: readonly string[], one: string, many: string): string | undefined {
   if (values.length === 0) return undefined;
   const more = values.length > MAX_LISTED ? ` and ${values.length - MAX_LISTED} more` : '';
-  return `${values.length} ${values.length === 1 ? one : many}: ${values.slice(0, MAX_LISTED).join(', ')}${more}`;
+  return `${count(values.length, one, many)}: ${values.slice(0, MAX_LISTED).join(', ')}${more}`;
 }
 
 /** Counts of answered, failed and missing questions, in every score row. */
@@ -148,14 +150,14 @@ export function withoutUnasked<L extends Label>(
   notes: string[],
 ): L[] {
   const answered = new Set(answers.map((answer) => answer.id));
-  const kinds = new Map<string, { count: number; isAsked: boolean }>();
+  const kinds = new Map<string, { number: number; isAsked: boolean }>();
   for (const label of labels) {
-    const { count = 0, isAsked = false } = kinds.get(kindOf(label)) ?? {};
-    kinds.set(kindOf(label), { count: count + 1, isAsked: isAsked || answered.has(label.id) });
+    const { number = 0, isAsked = false } = kinds.get(kindOf(label)) ?? {};
+    kinds.set(kindOf(label), { number: number + 1, isAsked: isAsked || answered.has(label.id) });
   }
   const unasked = [...kinds].filter(([, { isAsked }]) => !isAsked);
   if (unasked.length === kinds.size) return labels;
-  for (const [kind, { count }] of unasked)
-    notes.push(`no answer to any of the ${count} ${kind} questions: "all" excludes them`);
+  for (const [kind, { number }] of unasked)
+    notes.push(`no answer to any of the ${count(number, `${kind} question`)}: "all" excludes them`);
   return labels.filter((label) => kinds.get(kindOf(label))!.isAsked);
 }

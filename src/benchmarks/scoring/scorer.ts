@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shared by scorers: groups answers by model, joins each run with the labels, and prints one row per part and one for all.
 // A scorer defines only its readers, marks, parts and figures.
+import { count } from '../../records/count.ts';
 import { type Answer, answersByModel, type Label, modelField } from './answers.ts';
 import type { EvalFile } from './file.ts';
 import { countStates, type Joined, joinAnswers } from './join.ts';
@@ -70,7 +71,7 @@ export function benchmarkScorer<L extends Label, A extends Answer, Q>(spec: Scor
     }
     if (evaluation.failed > 0 && spec.officialFailure !== undefined)
       notes.push(
-        `${evaluation.failed} failed judge requests are not scored; --include-failed scores them as the official script does (${spec.officialFailure})`,
+        `${count(evaluation.failed, 'failed judge request is', 'failed judge requests are')} not scored; --include-failed scores failures as the official script does (${spec.officialFailure})`,
       );
     return evaluation;
   };

@@ -2,6 +2,7 @@
 // Plans one judge run over a record: its questions, and the order in which responses are shown.
 
 import type { Row } from '../../flow/stage.ts';
+import { count } from '../../records/count.ts';
 import { generatedSpans, type SpokenTurn, spokenTurns, transcript } from '../../records/dialogue.ts';
 import { RecordError } from '../../records/error.ts';
 import { countImageMarks, placeImages } from '../../records/prompt.ts';
@@ -115,7 +116,7 @@ function responseTurns(row: Row, index: number, numTurns: number): string[] {
   const { text, turns = [] } = row.record.responses![index]!;
   const middle = turns.slice(0, numTurns - 1);
   if (middle.length === numTurns - 1) return [...middle, text];
-  const expected = `${numTurns - 1} earlier answers, one per open turn of the prompt before the last`;
+  const expected = `${count(numTurns - 1, 'earlier answer')}, one per open turn of the prompt before the last`;
   throw new RecordError(row, `responses[${index}].turns`, expected, String(turns.length));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Marks in texts against the item's images: one per image, in questions only; Qwen's <img>path</img> as images;
 // no mark of a video or of audio.
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { joinPath, type Place } from '../../records/field.ts';
 import { countImageMarks, IMAGE_MARK, promptMessages } from '../../records/prompt.ts';
@@ -116,8 +117,4 @@ export function checkSlots(
 function asText({ role, content }: Message): Message {
   if (typeof content !== 'string' || !content.includes(IMAGE_MARK)) return { role, content };
   return { role, content: [{ type: 'text', text: content }] };
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Converts chat messages of other trainers to ours.
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
@@ -164,7 +165,7 @@ export function readAnswer(value: unknown, at: Place, path: string, marks: 'mark
   const list = Array.isArray(value) ? readMessages(value, at, path) : [readMessage(value, at, path)];
   const [message, ...more] = list;
   if (message?.role === 'assistant' && more.length === 0) return answerText(message, at, marks);
-  const got = list.length === 0 ? 'none' : `${list.length} messages, first of ${message!.role}`;
+  const got = list.length === 0 ? 'none' : `${count(list.length, 'message')}, first of ${message!.role}`;
   throw new RecordError(at, path, 'a text or one assistant message', got);
 }
 

@@ -2,7 +2,9 @@
 // TRL's data sets: prompt with chosen and rejected, completion (and label), or messages; texts or message lists. Also
 // RLAIF-V's and RLHF-V's rows, whose prompt is called question.
 //   Source: huggingface/trl docs/source/dataset_formats.md, trl/data_utils.py (extract_prompt, maybe_extract_prompt).
+
 import { isDeepStrictEqual } from 'node:util';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { checkShape, describeValue, isObject, joinPath, number, type Place } from '../../records/field.ts';
@@ -210,6 +212,6 @@ function oneAnswer(texts: Texts, at: Place, path: string): string {
     at,
     path,
     'one assistant message after the prompt',
-    `${texts.length} messages, first of ${message?.role ?? 'nobody'}`,
+    `${count(texts.length, 'message')}, first of ${message?.role ?? 'nobody'}`,
   );
 }
