@@ -10,6 +10,7 @@ import { findNonFinite } from '../engine/safetensors.ts';
 import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.ts';
 import { checkFolders, imageMarks } from '../model/load.ts';
 import { RunError } from '../records/error.ts';
+import { SAMPLING_DEFAULTS } from '../records/sampling-settings.ts';
 import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
@@ -210,14 +211,9 @@ async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check
 }
 
 const ONE_TOKEN: Omit<GenerateRequest, 'promptIds'> = {
-  images: [],
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
+  ...SAMPLING_DEFAULTS,
   maxNewTokens: 1,
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
+  images: [],
   stopStrings: [],
   eosTokenIds: new Int32Array(),
   seed: 0,

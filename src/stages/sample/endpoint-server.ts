@@ -21,8 +21,8 @@ import { randomStream } from '../../records/random.ts';
 import { headerSecrets, versionHint } from '../../records/server-url.ts';
 import type { SamplingParams } from './sampling-params.ts';
 
-/** How to sample; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
-export interface EndpointSampling extends Omit<SamplingParams, 'numBeams' | 'repetitionMaxPeriod'> {
+/** How to sample; a record's own sampling_params override it. Settings that a server does not get are at their defaults. */
+export interface EndpointSampling extends SamplingParams {
   model: string;
   seed: number;
   /** Ask for log-probabilities; they go into `endpoint_logps`. */

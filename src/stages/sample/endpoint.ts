@@ -13,6 +13,7 @@ import { FieldError, placed, RecordError, RunError } from '../../records/error.t
 import { placeImages } from '../../records/prompt.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Message, Response, VprefRecord } from '../../records/record.ts';
+import { recordedSettings, SAMPLING_SETTINGS } from '../../records/sampling-settings.ts';
 import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../../records/view.ts';
 import { renderedImages } from '../augment/render.ts';
 import { type EndpointOptions, type EndpointSampling, EndpointServer } from './endpoint-server.ts';
@@ -101,11 +102,10 @@ class EndpointSampler {
       responses: [...(record.responses ?? []), ...responses],
       sampling: {
         model: sampling.model,
-        // What the server refused it did not sample by.
-        ...(this.#server.refuses('temperature') ? {} : { temperature: sampling.temperature }),
-        ...(this.#server.refuses('top_p') ? {} : { top_p: sampling.topP }),
-        ...(this.#server.refuses('top_k') ? {} : { top_k: sampling.topK }),
-        max_new_tokens: sampling.maxNewTokens,
+        // The server did not sample by the settings that it refused.
+        ...Object.fromEntries(
+          Object.entries(recordedSettings(sampling)).filter(([name]) => !this.#server.refuses(name)),
+        ),
         seed: sampling.seed,
       },
     };
@@ -204,13 +204,16 @@ function wantedViews(row: Row, wanted: string): WantedView[] {
 
 /** The command line's parameters under the record's own sampling_params. */
 function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSampling {
-  const {
-    numBeams,
-    repetitionMaxPeriod: _,
-    ...params
-  } = recordSamplingParams(row, { ...sampling, numBeams: 1, repetitionMaxPeriod: 0 });
-  if (numBeams > 1)
-    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(numBeams));
+  const params = recordSamplingParams(row, sampling);
+  for (const { name, field, atEndpoint, default: off } of SAMPLING_SETTINGS) {
+    if (!atEndpoint && params[name] !== off)
+      throw new RecordError(
+        row,
+        `sampling_params.${field}`,
+        `${off} (an endpoint does not take it)`,
+        String(params[name]),
+      );
+  }
   return { ...sampling, ...params };
 }
 
