@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded model: generates answers and scores texts, many requests at a time.
-import { loadBinding, type NativeInfo, type NativePending, type NativePolicy } from './binding.ts';
+import { loadBinding } from './binding.ts';
 import { EngineError, fromEngine, fromEngineNow } from './engine-error.ts';
+import type { NativeInfo, NativePending, NativePolicy } from './native.ts';
 import type {
   Generated,
   GenerateRequest,

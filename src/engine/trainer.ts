@@ -4,10 +4,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonObject } from '../text/json-file.ts';
 import { newAdapterConfig, savedModules } from './adapter-config.ts';
-import { loadBinding, type NativeTrainer, type NativeVolume } from './binding.ts';
+import { loadBinding } from './binding.ts';
 import { EngineError, fromEngine } from './engine-error.ts';
 import { type LoraShapes, loraShapes, targetRegex } from './lora-shapes.ts';
 import { mergeInto } from './merge.ts';
+import type { NativeTrainer, NativeVolume } from './native.ts';
 import type { Policy } from './policy.ts';
 import type {
   LossNeeds,
