@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How responses are sampled, by the engine or by a server, and what a record says about it itself.
+// Sampling parameters, for the engine or a server, and a record's `sampling_params`.
 
 import type { SamplingSettings } from '../../engine/requests.ts';
 import type { Row } from '../../flow/stage.ts';
@@ -19,7 +19,7 @@ const FIELDS: Record<string, { field: keyof SamplingParams; min: number; max: nu
   beams: { field: 'numBeams', min: 1, max: 64, whole: true },
 };
 
-/** Throws RecordError for a value of `sampling_params` that cannot be; unknown keys are left to others. */
+/** Throws RecordError for an invalid value in `sampling_params`. Ignores keys of other tools. */
 export function recordSamplingParams(row: Row, options: SamplingParams): SamplingParams {
   const params = { ...samplingSettings(options), stop: options.stop };
   for (const [name, value] of Object.entries(row.record.sampling_params ?? {})) {
@@ -41,7 +41,7 @@ export function recordSamplingParams(row: Row, options: SamplingParams): Samplin
   return params;
 }
 
-/** These alone of what has them beside other things. */
+/** Copies only the sampling parameters of an object. */
 export function samplingSettings(from: SamplingSettings): SamplingSettings {
   const { numSamples, temperature, topP, topK, maxNewTokens, numBeams, repetitionMaxPeriod } = from;
   return { numSamples, temperature, topP, topK, maxNewTokens, numBeams, repetitionMaxPeriod };
