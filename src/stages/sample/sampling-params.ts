@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How responses are sampled, by the engine or by a server, and what a record says about it itself.
+// Sampling parameters, for the engine or a server, and a record's `sampling_params`.
 
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
@@ -15,7 +15,7 @@ export interface SamplingParams extends SamplingSettings {
   stop: string[];
 }
 
-/** Throws RecordError for a value of `sampling_params` that cannot be; unknown keys are left to others. */
+/** Throws RecordError for an invalid value in `sampling_params`. Ignores keys of other tools. */
 export function recordSamplingParams(row: Row, options: SamplingParams): SamplingParams {
   const params: SamplingParams = { ...samplingSettings(options), stop: options.stop };
   for (const [name, value] of Object.entries(row.record.sampling_params ?? {})) {
