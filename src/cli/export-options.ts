@@ -3,7 +3,7 @@
 
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { Flags, type Interfaces } from '@oclif/core';
-import type { MergeResult } from '../engine/binding.ts';
+import type { MergeResult } from '../engine/native.ts';
 import type { Quantize } from '../engine/requests.ts';
 import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of train: plan from flags, trainer from rows and model, exit code.
-
-import type { NativeVolume } from '../engine/binding.ts';
+import type { NativeVolume } from '../engine/native.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
 import { count } from '../records/count.ts';

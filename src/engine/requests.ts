@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inputs and outputs of the engine: ids, pixels and numbers. Each request crosses the addon border once.
+import type { SamplingSettings } from '../records/sampling-settings.ts';
 
 /** All properties of an image except its pixels. */
 export interface ImageShape {
@@ -46,23 +47,6 @@ export interface Normalisation {
 export interface NoiseRecipe {
   step: number;
   seed: number;
-}
-
-/** Sampling settings of a request. */
-export interface SamplingSettings {
-  /** Number of responses. */
-  numSamples: number;
-  /** 0 is greedy. */
-  temperature: number;
-  /** Kept probability mass; 1 keeps all. */
-  topP: number;
-  /** Number of kept tokens; 0 keeps all. */
-  topK: number;
-  maxNewTokens: number;
-  /** Number of beams; 1: no beam search. */
-  numBeams: number;
-  /** Stops a response whose end repeats a pattern of at most this many tokens; 0: never. */
-  repetitionMaxPeriod: number;
 }
 
 export interface GenerateRequest extends SamplingSettings {

@@ -12,6 +12,7 @@ import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.t
 import { checkFolders, imageMarks } from '../model/load.ts';
 import { count } from '../records/count.ts';
 import { RunError } from '../records/error.ts';
+import { SAMPLING_DEFAULTS } from '../records/sampling-settings.ts';
 import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
@@ -212,14 +213,9 @@ async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check
 }
 
 const ONE_TOKEN: Omit<GenerateRequest, 'promptIds'> = {
-  images: [],
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
+  ...SAMPLING_DEFAULTS,
   maxNewTokens: 1,
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
+  images: [],
   stopStrings: [],
   eosTokenIds: new Int32Array(),
   seed: 0,

@@ -9,10 +9,11 @@ import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import { rngKey } from '../records/random.ts';
 import type { Response, Sampling } from '../records/record.ts';
+import { recordedSettings, samplingSettings } from '../records/sampling-settings.ts';
 import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import type { Turn } from '../text/chat-template.ts';
-import { recordSamplingParams, type SamplingParams, samplingSettings } from './sample/sampling-params.ts';
+import { recordSamplingParams, type SamplingParams } from './sample/sampling-params.ts';
 
 /** How to sample responses. A record's `sampling_params` override these, except views, label and seed. */
 export interface SampleOptions extends SamplingParams {
@@ -188,11 +189,7 @@ function responseOf(
 function samplingOf(params: SamplingParams, options: SampleOptions, plan: RecordPlan, context: ModelContext): Sampling {
   return {
     ...provenance(plan, context),
-    temperature: params.temperature,
-    top_p: params.topP,
-    top_k: params.topK,
-    max_new_tokens: params.maxNewTokens,
-    ...(params.numBeams > 1 && { beams: params.numBeams }),
+    ...recordedSettings(params),
     ...(params.stop.length > 0 && { stop: params.stop }),
     ...(options.steer !== undefined && { steer: options.steer }),
     seed: options.seed,

@@ -4,9 +4,10 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
-import { type Binding, loadBinding } from '../../engine/binding.ts';
+import { loadBinding } from '../../engine/binding.ts';
 import { addonRemedy } from '../../engine/build-addon.ts';
 import { addonOrigin, buildCommand, isPrebuilt } from '../../engine/find-addon.ts';
+import type { Binding } from '../../engine/native.ts';
 import { count } from '../../records/count.ts';
 import { attempt, type Check, gibibytes } from './check.ts';
 import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';

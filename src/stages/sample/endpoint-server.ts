@@ -21,8 +21,8 @@ import { randomStream } from '../../records/random.ts';
 import { headerSecrets, versionHint } from '../../records/server-url.ts';
 import type { SamplingParams } from './sampling-params.ts';
 
-/** How to sample. A record's sampling_params override these. A server has no beam search and no repetition stop. */
-export interface EndpointSampling extends Omit<SamplingParams, 'numBeams' | 'repetitionMaxPeriod'> {
+/** How to sample. A record's sampling_params override these. Settings that a server does not take are at their defaults. */
+export interface EndpointSampling extends SamplingParams {
   model: string;
   seed: number;
   /** Request log-probabilities, stored in `endpoint_logps`. */

@@ -14,6 +14,7 @@ import { FieldError, placed, RecordError, RunError } from '../../records/error.t
 import { placeImages } from '../../records/prompt.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Message, Response, VprefRecord } from '../../records/record.ts';
+import { recordedSettings, SAMPLING_SETTINGS } from '../../records/sampling-settings.ts';
 import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../../records/view.ts';
 import { renderedImages } from '../augment/render.ts';
 import { type EndpointOptions, type EndpointSampling, EndpointServer } from './endpoint-server.ts';
@@ -103,10 +104,9 @@ class EndpointSampler {
       sampling: {
         model: sampling.model,
         // Do not record a parameter that the server refused.
-        ...(this.#server.refuses('temperature') ? {} : { temperature: sampling.temperature }),
-        ...(this.#server.refuses('top_p') ? {} : { top_p: sampling.topP }),
-        ...(this.#server.refuses('top_k') ? {} : { top_k: sampling.topK }),
-        max_new_tokens: sampling.maxNewTokens,
+        ...Object.fromEntries(
+          Object.entries(recordedSettings(sampling)).filter(([name]) => !this.#server.refuses(name)),
+        ),
         seed: sampling.seed,
       },
     };
@@ -205,13 +205,16 @@ function wantedViews(row: Row, wanted: string): WantedView[] {
 
 /** The record's sampling_params over those of the command line. */
 function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSampling {
-  const {
-    numBeams,
-    repetitionMaxPeriod: _,
-    ...params
-  } = recordSamplingParams(row, { ...sampling, numBeams: 1, repetitionMaxPeriod: 0 });
-  if (numBeams > 1)
-    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(numBeams));
+  const params = recordSamplingParams(row, sampling);
+  for (const { name, field, atEndpoint, default: off } of SAMPLING_SETTINGS) {
+    if (!atEndpoint && params[name] !== off)
+      throw new RecordError(
+        row,
+        `sampling_params.${field}`,
+        `${off} (an endpoint does not take it)`,
+        String(params[name]),
+      );
+  }
   return { ...sampling, ...params };
 }
 

@@ -7,6 +7,7 @@ import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { RunError } from '../../records/error.ts';
 import { promptMessages } from '../../records/prompt.ts';
+import { SAMPLING_DEFAULTS } from '../../records/sampling-settings.ts';
 import { sample } from '../sample.ts';
 import { rowsOfRank } from './order.ts';
 import { everyRanks, failedToWrite } from './reference.ts';
@@ -39,14 +40,9 @@ const MAX_NEW_TOKENS = 256;
 
 /** Greedy, unless a record's sampling_params say otherwise. */
 const GREEDY = {
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
+  ...SAMPLING_DEFAULTS,
   maxNewTokens: MAX_NEW_TOKENS,
   stop: [],
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,
 };

@@ -4,6 +4,7 @@ import { type Attempt, failed } from '../../../http/attempt.ts';
 import { modelInfo } from '../../../http/model-info.ts';
 import { imageFields } from '../../../model/record-plan.ts';
 import type { Message, VprefRecord } from '../../../records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../../records/sampling-settings.ts';
 import type { SampleOptions } from '../../sample.ts';
 import { type Judge, type JudgeParameters, type JudgeRequest, turnParts } from '../judge.ts';
 import type { LoadedModel, OwnProvider } from './provider.ts';
@@ -73,14 +74,11 @@ function messagesOf(request: JudgeRequest): Message[] {
 
 function sampleOptions(parameters: JudgeParameters): SampleOptions {
   return {
-    numSamples: 1,
-    temperature: parameters.temperature ?? 0,
-    topP: parameters.topP ?? 1,
-    topK: 0,
+    ...SAMPLING_DEFAULTS,
+    temperature: parameters.temperature ?? SAMPLING_DEFAULTS.temperature,
+    topP: parameters.topP ?? SAMPLING_DEFAULTS.topP,
     maxNewTokens: parameters.maxTokens,
     stop: parameters.stop ?? [],
-    numBeams: 1,
-    repetitionMaxPeriod: 0,
     views: 'original',
     logps: false,
     seed: parameters.seed ?? 0,
