@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// No C++ function takes more than seven parameters: what belongs together is a struct. Prints those that do.
+// Checks that no C++ function has more than seven parameters, and prints those that do; related parameters belong in a struct.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ const mostParameters = 7;
 const root = fileURLToPath(new URL('..', import.meta.url));
 const notFunctions = new Set(['if', 'for', 'while', 'switch', 'catch', 'return', 'sizeof', 'alignas', 'decltype']);
 
-/** The source without comments, strings and preprocessor lines; every line keeps its number. */
+/** The source without comments, strings and preprocessor lines; line numbers stay. */
 function bare(text: string): string {
   const blank = (found: string) => found.replace(/[^\n]/g, ' ');
   return text
@@ -16,7 +16,7 @@ function bare(text: string): string {
     .replace(/^[ \t]*#(?:[^\n]*\\\n)*[^\n]*/gm, blank);
 }
 
-/** Where the parenthesis at `open` closes. */
+/** Offset of the parenthesis that closes the one at `open`. */
 function closing(text: string, open: number): number {
   let depth = 0;
   for (let at = open; at < text.length; ++at) {
@@ -35,7 +35,7 @@ function countParameters(list: string): number {
   return flat.trim() === '' ? 0 : flat.split(',').length;
 }
 
-/** Functions, constructors and lambdas that have a body. */
+/** Functions, constructors and lambdas with a body. */
 function definitions(source: string): { name: string; line: number; parameters: number }[] {
   const text = bare(source);
   const found = [];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs commands in turns and compares them: wall time, processor time, peak memory.
+// Runs commands alternately and compares them: wall time, processor time, peak memory.
 import { execFileSync, spawn } from 'node:child_process';
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -18,14 +18,14 @@ export interface Subject {
 
 export interface Timing {
   name: string;
-  /** Seconds. Of a shared machine's times the smallest says most. */
+  /** Seconds. On a shared machine the smallest time is the most meaningful. */
   wall: number;
   wallMedian: number;
   cpu: number;
   peakBytes: number;
 }
 
-/** Each subject `repeats` times, taking turns, so that what else the machine does falls on all alike. */
+/** Each subject `repeats` times, alternating, so other load affects all equally. */
 export async function compare(subjects: Subject[], repeats: number): Promise<Timing[]> {
   const runs = subjects.map(() => [] as Omit<Timing, 'name' | 'wallMedian'>[]);
   for (let repeat = 0; repeat < repeats; repeat++)
@@ -62,7 +62,7 @@ async function runOnce({ argv, stdin = '/dev/null' }: Subject) {
   return { wall, cpu: user + system, peakBytes };
 }
 
-/** Largest resident size so far of the one process below the shell. */
+/** Peak resident size of the process below the shell. */
 function peakOfChild(shell: number): number {
   try {
     const children = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim();
@@ -73,7 +73,7 @@ function peakOfChild(shell: number): number {
   }
 }
 
-/** Prints a row and keeps it, with machine and commit, in bench/results/NAME.ndjson. */
+/** Prints a row and appends it, with machine and commit, to bench/results/NAME.ndjson. */
 export function report(bench: string, row: Record<string, unknown>): void {
   const git = (...args: string[]) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
   const where = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts of the source that a script can take: node --import tsx scripts/checks/house.ts
+// Prints counts of the source: node --import tsx scripts/checks/house.ts
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { longParameterLists } from '../check-parameters.ts';
