@@ -116,10 +116,10 @@ export function readChatReply(reply: HttpReply): ChatReply {
     const status = typeof code === 'number' ? code : 500;
     return { ...chatFailure({ ...reply, status }, json), ...id, choices: [] };
   }
-  return { ...chatAnswer(json), ...id };
+  return { ...chatReply(json), ...id };
 }
 
-function chatAnswer(json: JsonFields): ChatReply {
+function chatReply(json: JsonFields): ChatReply {
   const choices = (Array.isArray(json.choices) ? json.choices : []).map(readChoice);
   const about: Partial<Attempt> = {};
   if (typeof json.model === 'string') about.model = json.model;

@@ -462,7 +462,7 @@ test('bad items say where, what was expected, what came; good ones around them a
     [
       'sharegpt',
       { messages: [human], rejected_response: 'r' },
-      'f:1: messages: expected the chosen answer as last message, got none',
+      'f:1: messages: expected the chosen response as last message, got none',
     ],
     [
       'trl',

@@ -208,7 +208,7 @@ async function fetchResults(manifest: Manifest, { folder, batch, client, warn }:
   if (running.length > 0) {
     throw new RunError(
       'batch-pending',
-      `${count(running.length, `of ${manifest.files.length} batches still runs`, `of ${manifest.files.length} batches still run`)}: ${running.join(', ')}`,
+      `${running.length} of ${count(manifest.files.length, 'batch', 'batches')} not finished: ${running.join(', ')}`,
     );
   }
 }
