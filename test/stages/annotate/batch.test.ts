@@ -225,7 +225,7 @@ test('gemini: resumable upload, operation, responses file', async (context) => {
       ['contents', 'systemInstruction', 'generationConfig'],
     ],
   );
-  await assert.rejects(collect(), /still run: batches\/b1 \(RUNNING\)/);
+  await assert.rejects(collect(), /not finished: batches\/b1 \(RUNNING\)/);
   server.finish('done');
   const results = await collect();
   assert.deepEqual(
