@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes fixtures/families/own-native/: whole tiny random checkpoints of Qwen2-VL, Qwen2.5-VL and Qwen3-VL, of sizes that neither the published ones nor
 own-vlm have (odd grids of merged patches, one column of them, windows that no grid is a multiple of, a table of positions smaller and larger than the
-grids, rows that the decoder adds from two layers, other ratios of heads), and what transformers and peft compute on them in float32: texts, ids,
-pixels, rows of images, positions, logits, log-probabilities, greedy answers, a DPO step.
+grids, rows that the decoder adds from two layers, other angles in the tower, other ratios of heads), and what transformers and peft compute on them in
+float32: texts, ids, pixels, rows of images, positions, logits, log-probabilities, greedy answers, a DPO step.
 
     python scripts/goldens/native_families.py      (from the repository root; transformers 5.18.0, torch 2.13.0, peft 0.21.0, Pillow 12)
 
@@ -95,6 +95,7 @@ CHECKPOINTS = {
                 "temporal_patch_size": 2,
                 "window_size": 35,
                 "fullatt_block_indexes": [1, 3],
+                "rope_parameters": {"rope_type": "axial", "rope_theta": 300.0},
             },
         },
         {"patch_size": 7, "size": {"shortest_edge": 1000, "longest_edge": 9000}},
@@ -129,6 +130,7 @@ CHECKPOINTS = {
                 "temporal_patch_size": 2,
                 "num_position_embeddings": 25,
                 "deepstack_visual_indexes": [0, 2],
+                "rope_theta": 500.0,
             },
         },
         HALF | {"patch_size": 6, "size": {"shortest_edge": 576, "longest_edge": 5000}},
