@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resident memory of a packed base: node --import tsx bench/memory/packed.ts [SHAPE] [FORM] [DIR]. A checkpoint of random bf16 weights is written to DIR (7b: 13 GB,
 // with no holes), then sampled from and trained on for one DPO step: prompt of about 630 tokens, answers of about 60, rank 64. One row each: planned and measured.
-// Minutes long; part of no test. The limits of a step are LIMITS; decoding of 7b stays below 6 GiB.
+// Takes minutes; not part of any test. The limits of a step are LIMITS; decoding of 7b stays below 6 GiB.
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
@@ -46,7 +46,7 @@ function writeShard(file: string, tensors: [name: string, shape: number[]][]): v
   writeSync(out, Buffer.concat([length, Buffer.from(json)]));
   const piece = Buffer.alloc(1 << 22);
   for (let left = end; left > 0; left -= piece.length) {
-    // Of either sign, from 2^-10 to 2^-5.
+    // Of both signs, from 2^-10 to 2^-5.
     randomBytes(piece.length).copy(piece);
     for (let i = 1; i < piece.length; i += 2) piece[i] = (piece[i]! & 0x80) | (0x3a + (piece[i]! % 3));
     writeSync(out, piece, 0, Math.min(left, piece.length));
@@ -113,7 +113,7 @@ function writeCheckpoint(): void {
   writeFileSync(join(dir, 'model.safetensors.index.json'), JSON.stringify({ metadata: {}, weight_map: map }));
 }
 
-/** Runs vpref and gives its output and the most memory that it had resident, in bytes (GNU time). */
+/** Runs vpref; returns its output and its peak resident memory in bytes (GNU time). */
 function measured(args: string[], input: string): { stdout: string; peak: number } {
   const log = join(dir, 'time.txt');
   const stdout = execFileSync('/usr/bin/time', ['-f', '%M', '-o', log, 'node', 'bin/run.js', ...args], {
