@@ -74,7 +74,7 @@ GenerateRequest prompt_request(const Shape& s, int32_t round, int32_t i, int32_t
   r.prompt = prompt_ids(s, i);
   r.images = {picture(s, i + 100 * round)};
   r.num_samples = branches;
-  r.temperature = branches > 1 ? 1.0f : 0.0f;
+  r.sampling.temperature = branches > 1 ? 1.0f : 0.0f;
   r.max_new_tokens = tokens;
   r.eos_token_ids = {1 << 30};
   return r;
@@ -95,22 +95,12 @@ Time decode(Engine& engine, const Shape& s, int32_t round, int32_t prompts, int3
       return;
     }
     GenerateRequest r;
-<<<<<<< HEAD
     r.prompt = {1};
     r.max_new_tokens = 1;
     engine.generate(std::move(r), [first, done](Outcome<GenerateResult> outcome) {
       *first = now();
       done(std::move(outcome));
     });
-=======
-    r.prompt = prompt_ids(s, i);
-    r.images = {picture(s, i + 100 * round)};
-    r.num_samples = branches;
-    r.sampling.temperature = branches > 1 ? 1.0f : 0.0f;
-    r.max_new_tokens = tokens;
-    r.eos_token_ids = {1 << 30};
-    engine.generate(std::move(r), done);
->>>>>>> main
   });
   return now() - *first;
 }

@@ -25,11 +25,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import hf_model  # noqa: E402
 
 PAIRS, PROMPTS, NEW = 32, 8, 48
-<<<<<<< HEAD
-ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 3, "score": 1}  # of each turn, after a warm-up
-=======
-ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 2, "score": 1}  # per turn, after a warm-up
->>>>>>> main
+ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 3, "score": 1}  # per turn, after a warm-up
 
 
 def baseline(task, path, rounds, threads, shape):
@@ -66,11 +62,7 @@ def baseline(task, path, rounds, threads, shape):
         return now() - begin
 
     def run(r):
-<<<<<<< HEAD
         """Time of one unit of the task."""
-=======
-        """A complete run, and its part that is not the task (the prompts before a decode)."""
->>>>>>> main
         if task == "prefill":
             return generate(r, PROMPTS, 1)[0] / PROMPTS
         if task == "score":
