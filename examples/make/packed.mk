@@ -2,6 +2,7 @@
 # SeVa on the full base and on packed ones, beside each other: each base answers, makes its pairs, is trained on them and tested, all as one form.
 #   nice make -f examples/make/packed.mk SEED=0 DIR=runs/packed/0      on the bundled model; one folder per seed
 #   for seed in 0 1 2; do nice make -f examples/make/packed.mk SEED=$seed DIR=runs/packed/$seed; done
+# FORMS="none int8 nf4" for int8 too; bench/packed-seeds.ts makes a table of several seeds.
 # What was interrupted resumes: start make again.
 MODEL     ?= fixtures/demo/tiny-llava
 DATA      ?= fixtures/demo/data
