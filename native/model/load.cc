@@ -119,6 +119,13 @@ Model::Model(const std::string& dir, Device device, DType compute, const std::op
   open_shards(dir);
   tensors_ = set_up(family, reader, config, weights);
   bind_tensors();
+  const bool says_packed = reader.has("quantization_config") ||
+                           (reader.has("text_config") && reader.object("text_config").has("quantization_config"));
+  const auto is_packed = [](const StoredName& s) { return s.carried || (s.linear && s.linear->packed); };
+  if (says_packed && std::none_of(stored_names_.begin(), stored_names_.end(), is_packed))
+    notes_.push_back(cat(path,
+                         ": quantization_config: no weight is packed: they are taken as stored (transformers packs ",
+                         "them at load; --quantize nf4 does so here)"));
 }
 
 const Vision& Model::vision() const {
@@ -274,6 +281,10 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   Tensor t = stored;
   t.dtype = dtype;
   owned_bytes_ += t.bytes();
+  if (ctx.measuring()) {
+    t.data = device_weights_.tensor(dtype, {t.numel()}).data;
+    return t;
+  }
   if (device_ == Device::cpu) {
     owned_.emplace_back(device_, aligned(t.bytes()));
     t.data = owned_.back().data();
@@ -306,6 +317,14 @@ void Model::pack_base(Packing packing, const std::string& cache, int threads) {
   notes_.push_back(pack_cache_->note());
 }
 
+Packing Model::stored_form() const {
+  for (const PackedPlace& p : packed_)
+    for (const DecoderLayer& layer : weights.layers)
+      for (const Linear& linear : layer.linears)
+        if (&linear == p.linear) return linear.packed.packing;
+  return Packing::none;
+}
+
 // The linear that `placed` is the weight of, where it is to be packed.
 Linear* Model::to_pack(const Placed& placed) {
   if (packing_ == Packing::none) return nullptr;
@@ -322,13 +341,19 @@ void Model::place_packed(Context& ctx, Linear& linear, const Placed& placed) {
   // An adapter may have put another matrix in its place.
   const bool cached = pack_cache_ && named->stored.data == stored.data;
   linear.weight = Tensor();
+  const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
+  if (ctx.measuring()) {
+    void* const there = device_weights_.tensor(DType::u8, {int64_t(bytes)}).data;
+    linear.packed = packed_layout(packing_, stored.dim(0), stored.dim(1), there);
+    owned_bytes_ += bytes;
+    return;
+  }
   if (cached) linear.packed = pack_cache_->find(named->name, stored.dim(0), stored.dim(1));
   if (linear.packed) {
     if (device_ != Device::cpu) return upload_packed(ctx, linear.packed);
     mapped_bytes_ += linear.packed.bytes();
     return;
   }
-  const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
   owned_.emplace_back(Device::cpu, bytes, /*zero=*/cached);
   linear.packed = pack_matrix(stored, packing_, owned_.back().data(), ctx.num_threads, named->name);
   if (cached) pack_cache_->add(named->name, linear.packed, owned_.back());
@@ -363,7 +388,9 @@ DType Model::placed_dtype(const Placed& placed) const {
 void Model::prepare(Context& ctx) {
   if (prepared_) return;
   fold_embedding_adapters(ctx.num_threads);
-  if (device_ != Device::cpu) {
+  if (ctx.measuring()) {
+    device_weights_ = Arena::measuring();
+  } else if (device_ != Device::cpu) {
     size_t bytes = 0;
     for (const Placed& p : placed_)
       bytes += to_pack(p) ? packed_bytes(packing_, p.slot->dim(0), p.slot->dim(1))

@@ -5,6 +5,7 @@ import { EngineError } from './engine-error.ts';
 import { addonPath, buildCommand } from './find-addon.ts';
 import type { LoraShapes } from './lora-shapes.ts';
 import type {
+  BaseForm,
   Generated,
   GenerateRequest,
   ImageInput,
@@ -48,6 +49,8 @@ export interface Binding {
   /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
   mergeModel(policy: NativePolicy, target: MergeTarget): Promise<MergeResult>;
   buildInfo(): NativeBuildInfo;
+  /** What a checkpoint and a training step take in one form; reads configuration and headers alone. Throws an engine error. */
+  planForm(options: NativeEngineOptions, step: NativeFormStep): NativeFormPlan;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
 }
@@ -105,6 +108,8 @@ export interface NativeInfo {
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
   quantize: Quantize;
+  /** What the checkpoint holds the decoder's linears as. */
+  storedForm: BaseForm;
   storedDtype: string;
   numParameters: number;
   threads: number;
@@ -120,6 +125,33 @@ export interface NativeScored {
   segment: number;
   perTokenLogps: Float32Array;
   logps: number;
+}
+
+export interface NativeFormStep {
+  settings: NativeTrainerSettings;
+  /** [rows, targets, imageRows, features, pixelBytes]. */
+  pair: Int32Array;
+  cachedTokens: number;
+  /** Of the host, for all; a run takes `share` of what its parameters leave. A GPU's own memory is asked for. */
+  freeBytes: number;
+  share: number;
+}
+
+/** Bytes of the engine, in one form of its weights. */
+export interface NativeFormPlan {
+  /** NativeInfo.storedForm. */
+  stored: BaseForm;
+  dtype: 'f32' | 'bf16';
+  storedDtype: string;
+  weightBytes: number;
+  /** Weights, a step of the batch and the cached tokens. */
+  samplingBytes: number;
+  stepBytes: number;
+  /** Recompute level. */
+  level: number;
+  /** Of the device. */
+  freeBytes: number;
+  totalBytes: number;
 }
 
 /** TrainerSettings with the settings that do not change the numbers. */
@@ -151,9 +183,11 @@ export interface MergeTarget {
 export interface MergeResult {
   /** Linear layers that had an adapter. */
   numMerged: number;
+  /** Matrices that the files hold packed, written as what they stand for. */
+  numUnpacked: number;
   /** The files hold an untied head. */
   untied: boolean;
-  /** What packing as trainedOn changes of the merged linears' weights, as a share of their norm, and of the delta's. */
+  /** What packing as trainedOn changes of the merged linears' weights, as a share of their norm, and of the delta's; of those that are not packed in the files. */
   packingChange: number;
   packingChangeOfDelta: number;
   /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
@@ -225,6 +259,7 @@ const EXPORTS: Record<keyof Binding, true> = {
   meanLoss: true,
   mergeModel: true,
   mpiLibrary: true,
+  planForm: true,
   probeDevice: true,
 };
 const POLICY: Record<keyof NativePolicy, true> = {

@@ -9,7 +9,7 @@ import { loadBinding, type MergeResult, type MergeTarget } from './binding.ts';
 import { weightFiles } from './checkpoint-files.ts';
 import { fromEngine } from './engine-error.ts';
 import type { Policy } from './policy.ts';
-import type { Quantize } from './requests.ts';
+import type { BaseForm } from './requests.ts';
 import { readHeader, readMetadata } from './safetensors.ts';
 
 /** Files of a checkpoint that hold weights, name them, or belong to an adapter: rewritten or left out. */
@@ -18,13 +18,9 @@ const NOT_COPIED =
 
 /**
  * Writes the model with its adapters, or as a trainer has made it, into `dir`; `baseModel` gives configuration and tokenizer. Weights that it holds
- * packed are written as what they stand for (`unpacked`).
+ * packed are written as what they stand for.
  */
-export async function mergeInto(
-  policy: Policy,
-  baseModel: string,
-  target: MergeTarget,
-): Promise<MergeResult & { unpacked: boolean }> {
+export async function mergeInto(policy: Policy, baseModel: string, target: MergeTarget): Promise<MergeResult> {
   const { dir, dtype } = target;
   await mkdir(dir, { recursive: true });
   for (const name of await readdir(baseModel)) {
@@ -36,16 +32,16 @@ export async function mergeInto(
   const config = (await readJsonObject(join(baseModel, 'config.json'), 'checkpoint')) ?? {};
   await writeJson(join(dir, 'config.json'), mergedConfig(config, dtype, result.untied));
   await writeIndex(baseModel, dir);
-  return { ...result, unpacked: 'quantization_config' in config };
+  return result;
 }
 
 /** What an adapter's base was packed as when it was trained; `none`: as stored, or not said. */
-export async function trainedOn(adapter: string): Promise<Quantize> {
+export async function trainedOn(adapter: string): Promise<BaseForm> {
   const [file = ''] = await weightFiles(adapter, 'adapter_model.safetensors');
   const said = (await readMetadata(file))[TRAINED_ON];
   if (said === undefined) return 'none';
-  if (said !== 'nf4' && said !== 'int8')
-    throw new RunError('checkpoint', `${file}: ${TRAINED_ON}: expected nf4 or int8, got ${JSON.stringify(said)}`);
+  if (said !== 'nf4' && said !== 'int8' && said !== 'fp4')
+    throw new RunError('checkpoint', `${file}: ${TRAINED_ON}: expected nf4, fp4 or int8, got ${JSON.stringify(said)}`);
   return said;
 }
 

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded model: generates answers and scores texts, many requests at a time.
-import { loadBinding, type NativeInfo, type NativePending, type NativePolicy } from './binding.ts';
+import {
+  loadBinding,
+  type NativeEngineOptions,
+  type NativeInfo,
+  type NativePending,
+  type NativePolicy,
+} from './binding.ts';
 import { EngineError, fromEngine, fromEngineNow } from './engine-error.ts';
 import type {
   Generated,
@@ -35,21 +41,23 @@ export interface PolicyOptions {
 /** Loads a model. Throws EngineError. */
 export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
   const { binding, device } = await bindingFor(options.device);
-  const native = await fromEngine(() =>
-    binding.Policy.load({
-      modelDir: options.model,
-      adapterDirs: options.adapters,
-      device,
-      dtype: options.dtype,
-      quantize: options.quantize ?? 'none',
-      quantizeCache: options.quantizeCache ?? '',
-      threads: options.threads ?? 0,
-      batchTokens: options.batchTokens ?? 0,
-      tokenBytes: options.tokenBytes,
-      ...(options.normalisation && { normalisation: options.normalisation }),
-    }),
-  );
-  return new Policy(native);
+  return new Policy(await fromEngine(() => binding.Policy.load(nativeOptions(options, device))));
+}
+
+/** As the engine takes them. */
+export function nativeOptions(options: PolicyOptions, device: 'cpu' | 'cuda'): NativeEngineOptions {
+  return {
+    modelDir: options.model,
+    adapterDirs: options.adapters,
+    device,
+    dtype: options.dtype,
+    quantize: options.quantize ?? 'none',
+    quantizeCache: options.quantizeCache ?? '',
+    threads: options.threads ?? 0,
+    batchTokens: options.batchTokens ?? 0,
+    tokenBytes: options.tokenBytes,
+    ...(options.normalisation && { normalisation: options.normalisation }),
+  };
 }
 
 // `auto` is the GPU if the CUDA build exists and its probe works, else the CPU.
@@ -132,6 +140,7 @@ function policyInfo(info: NativeInfo): PolicyInfo {
     device: info.device,
     dtype: info.dtype,
     quantize: info.quantize,
+    storedForm: info.storedForm,
     storedDtype: info.storedDtype,
     vocabSize: info.vocabSize,
     maxPositions: info.maxPositionEmbeddings,
