@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a checkpoint takes in one form of its weights, for sampling and for a training step, before any weight is read.
-import { loadBinding, type NativeFormPlan } from './binding.ts';
+import { loadBinding } from './binding.ts';
 import { fromEngineNow } from './engine-error.ts';
+import type { NativeFormPlan } from './native.ts';
 import { nativeOptions, type PolicyOptions } from './policy.ts';
 import type { RowSize, TrainerSettings } from './train-requests.ts';
 import { LATER_BYTES, MEMORY_SHARE } from './trainer.ts';

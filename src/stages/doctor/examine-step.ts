@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// What doctor says of a training step: the trainer's own plan for one pair, in which nothing is computed.
+// doctor's check of a training step: the trainer's memory plan for one pair. Nothing is computed.
 import type { Policy } from '../../engine/policy.ts';
 import type { ImageLayout } from '../../engine/requests.ts';
 import type { RowSize, TrainerSettings } from '../../engine/train-requests.ts';
 import { createTrainer } from '../../engine/trainer.ts';
 import { UsageError } from '../../records/error.ts';
 
-/** A step of train, and the sizes of its one pair. */
+/** Settings of a training step, and the sizes of its pair. */
 export interface StepToExamine {
   settings: TrainerSettings;
-  /** The picture's among them; default: TEXT_TOKENS and the picture's. */
+  /** Image tokens included; default: TEXT_TOKENS plus the image's. */
   promptTokens?: number | undefined;
   responseTokens: number;
   /** Bytes to fit into on the CPU; undefined: what is free. */
   memoryLimit?: number | undefined;
 }
 
-/** A picture of the prompt, and the bytes of its crops. */
+/** An image of the prompt, and the bytes of its crops. */
 export interface StepPicture {
   layout: ImageLayout;
   pixelBytes: number;
 }
 
-/** Of a prompt whose length nobody gave, beside its picture. */
+/** Default text length of the prompt. */
 export const TEXT_TOKENS = 64;
 
-/** The pair's sizes, and in words. Throws UsageError for a prompt that is shorter than its picture. */
+/** The pair's sizes, and in words. Throws UsageError for a prompt shorter than its image. */
 export function pairOf(
   { settings, promptTokens, responseTokens }: StepToExamine,
   picture: StepPicture | undefined,
