@@ -81,6 +81,7 @@ Napi::Value merge_model(const Napi::CallbackInfo& info) {
         policy->promises()->make<std::monostate>(env, [result](Napi::Env env, std::monostate&&) -> Napi::Value {
           Napi::Object to = Napi::Object::New(env);
           to.Set("numMerged", double(result->num_merged));
+          to.Set("numUnpacked", double(result->num_unpacked));
           to.Set("relativeError", result->relative_error);
           to.Set("packingChange", result->packing_change);
           to.Set("packingChangeOfDelta", result->packing_change_of_delta);

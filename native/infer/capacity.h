@@ -3,9 +3,17 @@
 #pragma once
 #include <string>
 
+#include "core/memory.h"
 #include "infer/generate.h"
 
 namespace vpref {
+
+constexpr int64_t kMinKvRows = 1024;  // of a KV cache
+
+// Rows of a step where nobody says how many.
+inline int64_t default_batch_tokens(Device device) { return device == Device::cuda ? 8192 : 1024; }
+// Kept free on a GPU beside the plan: libraries, image encoder, attention.
+size_t reserved_bytes(Device device, const MemorySize& memory);
 
 // Rows of the KV cache: on the CPU what a quarter of the memory holds, on a GPU what is left beside weights and step.
 // Throws Error{"memory"} when that is too little for anything.

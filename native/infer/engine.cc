@@ -71,7 +71,7 @@ struct Engine::State {
     model.pack_base(options.packing, options.pack_cache, ctx.num_threads);
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
     const ModelConfig& c = model.config;
-    if (options.batch_tokens <= 0) options.batch_tokens = options.device == Device::cuda ? 8192 : 1024;
+    if (options.batch_tokens <= 0) options.batch_tokens = default_batch_tokens(options.device);
     info = {.model_type = c.model_type,
             .has_vision = c.has_vision,
             .image_token_id = c.image_token_id,
@@ -83,6 +83,7 @@ struct Engine::State {
             .dtype = compute,
             .stored_dtype = model.stored_dtype(),
             .packing = options.packing,
+            .stored_form = model.stored_form(),
             .num_parameters = model.num_parameters(),
             .threads = ctx.num_threads,
             .notes = model.notes()};

@@ -59,7 +59,8 @@ struct EngineInfo {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   DType stored_dtype = DType::f32;
-  Packing packing = Packing::none;  // EngineOptions::packing
+  Packing packing = Packing::none;      // EngineOptions::packing
+  Packing stored_form = Packing::none;  // Model::stored_form
   int64_t num_parameters = 0;
   int threads = 1;
   std::vector<std::string> notes;  // Model::notes

@@ -2,7 +2,7 @@
 // A loaded model: generates responses and scores texts, with many concurrent requests.
 import { loadBinding } from './binding.ts';
 import { EngineError, engineError, fromEngine, fromEngineNow } from './engine-error.ts';
-import type { NativeInfo, NativePending, NativePolicy } from './native.ts';
+import type { NativeEngineOptions, NativeInfo, NativePending, NativePolicy } from './native.ts';
 import type {
   Generated,
   GenerateRequest,
@@ -36,21 +36,23 @@ export interface PolicyOptions {
 /** Loads a model. Throws EngineError. */
 export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
   const { binding, device } = await bindingFor(options.device);
-  const native = await fromEngine(() =>
-    binding.Policy.load({
-      modelDir: options.model,
-      adapterDirs: options.adapters,
-      device,
-      dtype: options.dtype,
-      quantize: options.quantize ?? 'none',
-      quantizeCache: options.quantizeCache ?? '',
-      threads: options.threads ?? 0,
-      batchTokens: options.batchTokens ?? 0,
-      tokenBytes: options.tokenBytes,
-      ...(options.normalisation && { normalisation: options.normalisation }),
-    }),
-  );
-  return new Policy(native);
+  return new Policy(await fromEngine(() => binding.Policy.load(nativeOptions(options, device))));
+}
+
+/** As the engine takes them. */
+export function nativeOptions(options: PolicyOptions, device: 'cpu' | 'cuda'): NativeEngineOptions {
+  return {
+    modelDir: options.model,
+    adapterDirs: options.adapters,
+    device,
+    dtype: options.dtype,
+    quantize: options.quantize ?? 'none',
+    quantizeCache: options.quantizeCache ?? '',
+    threads: options.threads ?? 0,
+    batchTokens: options.batchTokens ?? 0,
+    tokenBytes: options.tokenBytes,
+    ...(options.normalisation && { normalisation: options.normalisation }),
+  };
 }
 
 // `auto` is the GPU if the CUDA build exists and its probe works, else the CPU.
@@ -134,6 +136,7 @@ function policyInfo(info: NativeInfo): PolicyInfo {
     device: info.device,
     dtype: info.dtype,
     quantize: info.quantize,
+    storedForm: info.storedForm,
     storedDtype: info.storedDtype,
     vocabSize: info.vocabSize,
     maxPositions: info.maxPositionEmbeddings,
