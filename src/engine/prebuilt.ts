@@ -32,6 +32,9 @@ export interface PrebuiltSearch {
 /** `vpref-engine-linux-x64` on this kind of machine. */
 export const ENGINE_PACKAGE = `vpref-engine-${process.platform}-${process.arch}`;
 
+/** Kinds of machines that scripts/pack-engine.sh packs for. */
+export const PREBUILT_KINDS = ['linux-x64', 'linux-arm64'];
+
 /** The prebuilt engine that is installed, as Node resolves packages; undefined where there is none. */
 export function findPrebuilt({ root, addon, sources }: PrebuiltSearch): PrebuiltEngine | undefined {
   const folder = packageFolder(root);
