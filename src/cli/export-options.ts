@@ -5,6 +5,7 @@ import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from '
 import { Flags, type Interfaces } from '@oclif/core';
 import type { MergeResult } from '../engine/native.ts';
 import type { BaseForm } from '../engine/requests.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import { datasetInfo } from '../stages/export/dataset-info.ts';
 import { imagePaths } from '../stages/export/image-path.ts';
