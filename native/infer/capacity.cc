@@ -10,7 +10,7 @@ namespace vpref {
 namespace {
 
 constexpr int64_t kMinKvRows = 1024, kMaxKvRowsCpu = 16384, kMaxKvRowsCuda = 262144;
-// On CUDA: what libraries, image encoder and attention take beside the plan.
+// On CUDA: memory of libraries, image encoder and attention, which the plan does not count.
 constexpr size_t kCudaReserve = size_t(512) << 20;
 
 std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
@@ -37,7 +37,7 @@ std::string plan_text(const Model& model, const Generator& generator, const Forw
   std::string text = cat("weights read in place: ", mebibytes(model.mapped_bytes()),
                          "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV cache: ",
                          kv_cache ? cat(mebibytes(kv_cache->bytes()), " for ", kv_cache->num_rows(), " rows, ",
-                                        kv_cache->rows_touched(), " used so far")
+                                        kv_cache->high_water_rows(), " used so far")
                                   : std::string("not planned yet"),
                          "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", batch_tokens, " rows of ",
                          dtype_name(model.compute()), "\nimage rows: ", mebibytes(images.bytes()), " (",

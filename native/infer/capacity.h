@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine takes beside the weights: rows of the KV cache where nobody says how many, and the plan in words.
+// The default number of KV cache rows, and the memory plan as text.
 #pragma once
 #include <string>
 
@@ -7,11 +7,11 @@
 
 namespace vpref {
 
-// Rows of the KV cache: on the CPU what a quarter of the memory holds, on a GPU what is left beside weights and step.
-// Throws Error{"memory"} when that is too little for anything.
+// Rows of the KV cache: on the CPU, those that fit into a quarter of the memory; on a GPU, into the memory that weights
+// and a step leave free. Throws Error{"memory"} if too few fit.
 int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tokens);
 
-// What is planned and used, one item a line.
+// Planned and used memory, one item per line.
 std::string plan_text(const Model& model, const Generator& generator, const Forward& forward, const ImageCache& images,
                       int64_t batch_tokens);
 
