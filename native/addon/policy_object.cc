@@ -24,19 +24,20 @@ Result written_by(Napi::Value (*)(Napi::Env, const Result&));
 }  // namespace
 
 Napi::Function PolicyObject::define(Napi::Env env) {
-  Napi::Function constructor = DefineClass(env, "Policy",
-                                           {
-                                               StaticMethod("load", &PolicyObject::load),
-                                               InstanceMethod("info", &PolicyObject::info),
-                                               InstanceMethod("layout", &PolicyObject::layout),
-                                               InstanceMethod("memoryPlan", &PolicyObject::memory_plan),
-                                               InstanceMethod("generate", &PolicyObject::submit<generate_request, &Engine::generate, generate_value>),
-                                               InstanceMethod("score", &PolicyObject::submit<score_request, &Engine::score, score_value>),
-                                               InstanceMethod("cancel", &PolicyObject::cancel),
-                                               InstanceMethod("pace", &PolicyObject::pace),
-                                               InstanceMethod("advance", &PolicyObject::advance),
-                                               InstanceMethod("close", &PolicyObject::close),
-                                           });
+  Napi::Function constructor = DefineClass(
+      env, "Policy",
+      {
+          StaticMethod("load", &PolicyObject::load),
+          InstanceMethod("info", &PolicyObject::info),
+          InstanceMethod("layout", &PolicyObject::layout),
+          InstanceMethod("memoryPlan", &PolicyObject::memory_plan),
+          InstanceMethod("generate", &PolicyObject::submit<generate_request, &Engine::generate, generate_value>),
+          InstanceMethod("score", &PolicyObject::submit<score_request, &Engine::score, score_value>),
+          InstanceMethod("cancel", &PolicyObject::cancel),
+          InstanceMethod("pace", &PolicyObject::pace),
+          InstanceMethod("advance", &PolicyObject::advance),
+          InstanceMethod("close", &PolicyObject::close),
+      });
   return constructor;
 }
 
@@ -92,13 +93,12 @@ Napi::Value PolicyObject::submit(const Napi::CallbackInfo& info) {
   using Result = decltype(written_by(write));
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    auto target = engine();
     auto request = read(request_object(info));
     auto [promise, done] =
         promises_->make<Result>(env, [](Napi::Env env, Result&& result) { return write(env, result); });
     Engine::RequestId id = 0;
     try {
-      id = (*target.*start)(std::move(request), done);
+      id = (*engine().*start)(std::move(request), done);
     } catch (const Error& error) {
       done(error);
     }

@@ -25,7 +25,8 @@ class PolicyObject : public Napi::ObjectWrap<PolicyObject> {
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value layout(const Napi::CallbackInfo& info);  // (image shape) -> {runs, numRows, numFeatures}
   Napi::Value memory_plan(const Napi::CallbackInfo& info);
-  // generate, score: (request) -> {id, promise}. `read` and `write` convert request and result; `start` is the engine's.
+  // generate, score: (request) -> {id, promise}. `read` and `write` convert request and result; `start` is the
+  // engine's.
   template <auto read, auto start, auto write>
   Napi::Value submit(const Napi::CallbackInfo& info);
   void cancel(const Napi::CallbackInfo& info);          // (id)

@@ -77,8 +77,7 @@ struct Engine::State {
       : options(std::move(o)),
         ctx(options.device, options.threads > 0 ? options.threads : physical_cores()),
         model(options.model_dir, options.device,
-              options.dtype.value_or(options.device == Device::cuda ? DType::bf16 : DType::f32),
-              options.normalisation),
+              options.dtype.value_or(options.device == Device::cuda ? DType::bf16 : DType::f32), options.normalisation),
         inbox(options.queue_limit) {
     model.pack_base(options.packing, options.pack_cache, ctx.num_threads);
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
@@ -181,8 +180,7 @@ void Engine::State::score() {
 
 void Engine::State::update_plan() {
   if (!workers) return;
-  std::string text =
-      plan_text(model, workers->generator, workers->forward, workers->images, options.batch_tokens);
+  std::string text = plan_text(model, workers->generator, workers->forward, workers->images, options.batch_tokens);
   const std::lock_guard lock(plan_mutex);
   plan = std::move(text);
 }

@@ -172,7 +172,8 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
     arena_.release(mark);
   }
   arena_.release(start);
-  sampled.download.start(ctx_, sampled_memory_.data(), size_t(total) * 2 * sizeof(int32_t));  // ids and log-probabilities
+  sampled.download.start(ctx_, sampled_memory_.data(),
+                         size_t(total) * 2 * sizeof(int32_t));  // ids and log-probabilities
 }
 
 // All that the launches of decode() depend on. If something is missing here, a wrong step is replayed; the tests on
@@ -188,7 +189,7 @@ LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvCache& kv_c
 }
 
 void Forward::decode(const StepRows& rows, const KvCache& kv_cache, const std::vector<SampleParams>& params,
-                        SampledTokens& sampled) {
+                     SampledTokens& sampled) {
   const TextConfig& text = model_.config.text;
   const int64_t num_rows = rows.num_rows();
   check(num_rows <= kMaxSampled, "internal", "a step that samples ", num_rows, " tokens");

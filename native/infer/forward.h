@@ -27,9 +27,9 @@ struct SampledTokens {
 
 // How many outputs are read after run().
 struct StepOutputs {
-  int64_t sampled = 0;   // tokens, by sample()
-  int64_t scored = 0;  // targets, by score()
-  int64_t read = 0;    // rows of logits, by logits()
+  int64_t sampled = 0;  // tokens, by sample()
+  int64_t scored = 0;   // targets, by score()
+  int64_t read = 0;     // rows of logits, by logits()
   bool operator==(const StepOutputs&) const = default;
 };
 
@@ -98,7 +98,7 @@ class Forward {
   Arena arena_;
   RopeTables rope_;
   Buffer sampled_memory_;  // of the last step: ids, then log-probabilities; its address is fixed
-  LaunchGraphs graphs_;  // of decode()
+  LaunchGraphs graphs_;    // of decode()
 };
 
 }  // namespace vpref

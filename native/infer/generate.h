@@ -37,8 +37,8 @@ class Generator {
   };
   Generator(Context& ctx, const Model& model, Forward& forward, ImageCache& images, Options options);
 
-  // Takes the request if there is room for it; there always is for one request alone. Otherwise returns false and leaves
-  // the request as it is.
+  // Takes the request if there is room for it; there always is for one request alone. Otherwise returns false and
+  // leaves the request as it is.
   bool admit(uint64_t id, GenerateRequest& request, GenerateDone& done);
   bool idle() const { return groups_.empty(); }
   // Prefills the requests admitted since the last step and samples their first tokens; if there are none, decodes one
@@ -63,8 +63,8 @@ class Generator {
     SegmentRows rows;
     std::vector<std::shared_ptr<ImageRows>> images;
     std::vector<PrefixBlock> blocks;  // of its keys and values, in order
-    KvRanges ranges;            // the same rows, joined
-    int32_t shared = 0;         // leading rows shared with another prompt
+    KvRanges ranges;                  // the same rows, joined
+    int32_t shared = 0;               // leading rows shared with another prompt
     int32_t size() const { return rows.size(); }
   };
   struct Branch {
@@ -123,8 +123,8 @@ class Generator {
   std::deque<std::shared_ptr<Prompt>> recent_;
   std::vector<std::unique_ptr<SequenceGroup>> groups_;
   SampledTokens sampled_[2];  // of the last two decoding steps
-  int current_ = 0;       // index of the newer one
-  bool waiting_ = false;  // its copy to the host is running
+  int current_ = 0;           // index of the newer one
+  bool waiting_ = false;      // its copy to the host is running
   int64_t rows_prefilled_ = 0, rows_shared_ = 0;
 };
 

@@ -119,8 +119,7 @@ void ImageCache::encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>
       encode_some(ctx, std::span(todo).subspan(begin, count));
     }
   } catch (...) {
-    for (; begin < todo.size(); ++begin)
-      todo[begin]->rows = Tensor();  // not encoded: the next request does it
+    for (; begin < todo.size(); ++begin) todo[begin]->rows = Tensor();  // not encoded: the next request does it
     throw;
   }
 }

@@ -42,7 +42,8 @@ void Generator::prefill(const std::vector<SequenceGroup*>& groups) {
       if (++next < groups.size()) done = groups[next]->prompt->shared;
     }
     StepOutputs outputs;
-    for (const SequenceGroup* g : ready) (g->beam ? outputs.read : outputs.sampled) += g->beam ? 1 : int64_t(g->branches.size());
+    for (const SequenceGroup* g : ready)
+      (g->beam ? outputs.read : outputs.sampled) += g->beam ? 1 : int64_t(g->branches.size());
     const Tensor residual = forward_.run(step, kv_cache_.get(), outputs);
     if (!ready.empty()) first_tokens(ready, residual);
   }

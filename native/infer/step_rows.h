@@ -17,11 +17,11 @@ struct PlacedPiece {
 };
 
 struct StepRows {
-  std::vector<int32_t> token_ids;    // [T], -1 on image rows
+  std::vector<int32_t> token_ids;  // [T], -1 on image rows
   // decode(): row i is token sampled_index[i] of the previous step, unless that is -1; the host may not know it yet.
   std::vector<int32_t> sampled_index;
-  Positions positions;               // [P,T]
-  std::vector<int32_t> kv_rows;      // [T] cache rows; empty: the step's own rows are the cache (scoring)
+  Positions positions;           // [P,T]
+  std::vector<int32_t> kv_rows;  // [T] cache rows; empty: the step's own rows are the cache (scoring)
   std::vector<PlacedPiece> images;
   AttentionPlan plan;                       // ranges of cache rows; without the cache: of step rows
   std::vector<int32_t> wanted;              // [R] rows whose last residual is read, ascending
