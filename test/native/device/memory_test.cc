@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is planned is what is used, to the byte: of every kind of step and of training at every recompute level, on
-// device cpu and cuda (the GPU in a CUDA build, else the fiber executor). Covers native/infer/kv_cache.cc
+// device cpu and cuda (the GPU in a CUDA build, else the fiber executor).
+// Covers native/infer/kv_cache.cc native/infer/forward_plan.cc
 #include <gtest/gtest.h>
 
 #include <memory>
