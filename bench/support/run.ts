@@ -84,7 +84,7 @@ async function runOnce({ argv, stdin = '/dev/null', readsOutput = false }: Subje
   return { wall: wall!, cpu: user! + system!, peakBytes, ownBytes, output: await output };
 }
 
-/** Bytes of the process below the shell: its peak resident size, and its current anonymous part. */
+/** Of the process below the shell, in bytes: its peak resident size, and its anonymous part now. */
 function memoryOfChild(shell: number): { peak: number; own: number } {
   try {
     const children = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim();

@@ -58,9 +58,9 @@ function popeFigures(folder: string, run: string): [string, Figure][] {
   });
 }
 
-/** All figures of a run: absent objects, objects found and F1 of its captions, POPE. */
-export const figuresOf = (folder: string, run: string): Map<string, Figure> =>
-  new Map([...['short', 'long'].flatMap((set) => captionFigures(folder, run, set)), ...popeFigures(folder, run)]);
+/** All figures of a run: absent objects, objects found and F1 of its captions, POPE. `sets`: of captions. */
+export const figuresOf = (folder: string, run: string, sets = ['short', 'long']): Map<string, Figure> =>
+  new Map([...sets.flatMap((set) => captionFigures(folder, run, set)), ...popeFigures(folder, run)]);
 
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const deviation = (values: number[]) =>

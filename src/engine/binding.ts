@@ -25,6 +25,7 @@ const EXPORTS: Record<keyof Binding, true> = {
   meanLoss: true,
   mergeModel: true,
   mpiLibrary: true,
+  planForm: true,
   probeDevice: true,
 };
 const POLICY: Record<keyof NativePolicy, true> = {

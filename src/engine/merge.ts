@@ -10,7 +10,7 @@ import { weightFiles } from './checkpoint-files.ts';
 import { fromEngine } from './engine-error.ts';
 import type { MergeResult, MergeTarget } from './native.ts';
 import type { Policy } from './policy.ts';
-import type { Quantize } from './requests.ts';
+import type { BaseForm } from './requests.ts';
 import { readHeader, readMetadata } from './safetensors.ts';
 
 /** Files of a checkpoint that hold or list weights, or belong to an adapter: rewritten or not copied. */
@@ -19,13 +19,9 @@ const NOT_COPIED =
 
 /**
  * Writes the model with its adapters, or the trained model, into `dir`; `baseModel` gives config and tokenizer. Packed weights
- * are written dequantised (`unpacked`).
+ * are written dequantised.
  */
-export async function mergeInto(
-  policy: Policy,
-  baseModel: string,
-  target: MergeTarget,
-): Promise<MergeResult & { unpacked: boolean }> {
+export async function mergeInto(policy: Policy, baseModel: string, target: MergeTarget): Promise<MergeResult> {
   const { dir, dtype } = target;
   await mkdir(dir, { recursive: true });
   for (const name of await readdir(baseModel)) {
@@ -37,16 +33,16 @@ export async function mergeInto(
   const config = (await readJsonObject(join(baseModel, 'config.json'), 'checkpoint')) ?? {};
   await writeJson(join(dir, 'config.json'), mergedConfig(config, dtype, result.untied));
   await writeIndex(baseModel, dir);
-  return { ...result, unpacked: 'quantization_config' in config };
+  return result;
 }
 
 /** Quantization of an adapter's base during training; `none`: as stored, or not recorded. */
-export async function trainedOn(adapter: string): Promise<Quantize> {
+export async function trainedOn(adapter: string): Promise<BaseForm> {
   const [file = ''] = await weightFiles(adapter, 'adapter_model.safetensors');
   const said = (await readMetadata(file))[TRAINED_ON];
   if (said === undefined) return 'none';
-  if (said !== 'nf4' && said !== 'int8')
-    throw new RunError('checkpoint', `${file}: ${TRAINED_ON}: expected nf4 or int8, got ${JSON.stringify(said)}`);
+  if (said !== 'nf4' && said !== 'int8' && said !== 'fp4')
+    throw new RunError('checkpoint', `${file}: ${TRAINED_ON}: expected nf4, fp4 or int8, got ${JSON.stringify(said)}`);
   return said;
 }
 

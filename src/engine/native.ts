@@ -2,6 +2,7 @@
 // The types of all that native/addon exports.
 import type { LoraShapes } from './lora-shapes.ts';
 import type {
+  BaseForm,
   Generated,
   GenerateRequest,
   ImageInput,
@@ -45,6 +46,8 @@ export interface Binding {
   /** Writes the weight files with merged adapters, or with the trained weights. */
   mergeModel(policy: NativePolicy, target: MergeTarget): Promise<MergeResult>;
   buildInfo(): NativeBuildInfo;
+  /** Memory of a checkpoint and a training step in one form; reads configuration and headers only. Throws an engine error. */
+  planForm(options: NativeEngineOptions, step: NativeFormStep): NativeFormPlan;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
 }
@@ -102,6 +105,8 @@ export interface NativeInfo {
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
   quantize: Quantize;
+  /** What the checkpoint holds the decoder's linears as. */
+  storedForm: BaseForm;
   storedDtype: string;
   numParameters: number;
   threads: number;
@@ -117,6 +122,33 @@ export interface NativeScored {
   segment: number;
   perTokenLogps: Float32Array;
   logps: number;
+}
+
+export interface NativeFormStep {
+  settings: NativeTrainerSettings;
+  /** [rows, targets, imageRows, features, pixelBytes]. */
+  pair: Int32Array;
+  cachedTokens: number;
+  /** Of the host, for all; a run takes `share` of what its parameters leave. A GPU's own memory is asked for. */
+  freeBytes: number;
+  share: number;
+}
+
+/** Bytes of the engine, in one form of its weights. */
+export interface NativeFormPlan {
+  /** NativeInfo.storedForm. */
+  stored: BaseForm;
+  dtype: 'f32' | 'bf16';
+  storedDtype: string;
+  weightBytes: number;
+  /** Weights, a step of the batch and the cached tokens. */
+  samplingBytes: number;
+  stepBytes: number;
+  /** Recompute level. */
+  level: number;
+  /** Of the device. */
+  freeBytes: number;
+  totalBytes: number;
 }
 
 /** TrainerSettings plus settings that do not change results. */
@@ -148,9 +180,11 @@ export interface MergeTarget {
 export interface MergeResult {
   /** Number of linear layers with an adapter. */
   numMerged: number;
+  /** Matrices that the files hold packed; they are written dequantised. */
+  numUnpacked: number;
   /** Whether the files have an untied head. */
   untied: boolean;
-  /** Change of the merged linears' weights by packing as trainedOn, as a share of their norm and of the delta's. */
+  /** Change of the merged linears' weights by packing as trainedOn, as a share of their norm and of the delta's; only those that the files do not hold packed. */
   packingChange: number;
   packingChangeOfDelta: number;
   /** Loss of the merged delta by rounding to the dtype, as a share of its norm. */

@@ -84,6 +84,8 @@ export type Scored = Float32Array;
 
 /** Quantization of the language model's linear layers when a model is opened. */
 export type Quantize = 'none' | 'int8' | 'nf4';
+/** What a base holds them as; fp4 is read from checkpoints only. */
+export type BaseForm = Quantize | 'fp4';
 
 /** Properties of a loaded model. */
 export interface PolicyInfo {
@@ -93,6 +95,8 @@ export interface PolicyInfo {
   dtype: 'f32' | 'bf16';
   /** The quantization at opening; `none` for a checkpoint that is already in 4 bits. */
   quantize: Quantize;
+  /** What the checkpoint holds them as. */
+  storedForm: BaseForm;
   vocabSize: number;
   maxPositions: number;
   eosIds: number[];

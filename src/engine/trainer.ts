@@ -26,9 +26,9 @@ const ADAPTER_FILE = 'adapter_model.safetensors';
 const ADAPTER_CONFIG = 'adapter_config.json';
 const STATE_FILE = 'optimizer.safetensors';
 /** Memory allocated at the first step: image workers, work space of libraries, heap growth. */
-const LATER_BYTES = 64 * 2 ** 20;
+export const LATER_BYTES = 64 * 2 ** 20;
 /** Share of the free memory that a run without a limit may take. */
-const MEMORY_SHARE = 0.7;
+export const MEMORY_SHARE = 0.7;
 
 /** Inputs of a loss. Throws EngineError{"config"} naming an unknown loss. */
 export function lossNeeds(loss: string): Promise<LossNeeds> {

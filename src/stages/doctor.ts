@@ -18,6 +18,7 @@ import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import { attempt, type Check, gibibytes } from './doctor/check.ts';
+import { examineForms } from './doctor/examine-forms.ts';
 import { describeImages, describePicture, type ImageModel, pictureOf } from './doctor/examine-images.ts';
 import { examineStep, type StepToExamine } from './doctor/examine-step.ts';
 
@@ -27,6 +28,8 @@ export interface ModelToExamine {
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   images: ImageOptions;
+  /** Read configuration and headers alone. */
+  headersOnly: boolean;
   /** Images to count tokens of; the first is in the training step's prompt. */
   pictures: readonly string[];
   step: StepToExamine;
@@ -76,12 +79,15 @@ export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check
     const image = family.vision && info.vision && { id: info.vision.imageTokenId, token: family.vision.imageToken };
     yield tokenizerFits(tokenizer, policy, image);
     yield await template(model, tokenizer, policy, family);
-    if (plan) yield* images({ family, plan, policy, tokenizer }, asked.pictures);
-    yield await finite(model, adapters);
-    yield await forward(policy, tokenizer);
-    yield await memory(policy); // the memory plan exists only after a run
     const pictured = plan && { family, plan, policy, tokenizer };
-    yield await trainingStep(policy, asked, pictured);
+    if (pictured) yield* images(pictured, asked.pictures);
+    yield* await forms(asked, pictured);
+    if (!asked.headersOnly) {
+      yield await finite(model, adapters);
+      yield await forward(policy, tokenizer);
+      yield await memory(policy); // the memory plan exists only after a run
+      yield await trainingStep(policy, asked, pictured);
+    }
     yield { check: 'limits', ok: true, detail: limits(family) };
   } finally {
     await policy.close();
@@ -134,6 +140,17 @@ async function* images(model: ImageModel, pictures: readonly string[]): AsyncGen
     const said = await attempt('image', 'try another image', async () => [await describePicture(picture, model)]);
     yield 'check' in said ? said : { check: 'image', ok: true, detail: said[0]! };
   }
+}
+
+async function forms(
+  { model, device, dtype, step, pictures }: ModelToExamine,
+  image: ImageModel | undefined,
+): Promise<Iterable<Check>> {
+  const made = await attempt('form', 'see the message', async () => {
+    const options = { model, adapters: [], device, dtype, ...(image && { normalisation: image.plan.normalisation }) };
+    return examineForms(options, step, image && (await pictureOf(pictures[0], image)));
+  });
+  return 'check' in made ? [made] : made;
 }
 
 async function memory(policy: Policy): Promise<Check> {

@@ -178,6 +178,8 @@ test('a resumed run that differs is refused with the differences', { skip }, asy
     [['--lr', '5e-4'], input, /\(--lr: 0\.001 there, 0\.0005 here\)/],
     [['--batch-size', '6', '--beta', '0.2'], input, /--beta: 0\.1 there, 0\.2 here; .*--batch-size: 4 there, 6 here/],
     [['--simpo-gamma', '0.7'], input, /--simpo-gamma: 0\.5 there, 0\.7 here/],
+    [['--quantize', 'nf4'], input, /\(--quantize: none there, nf4 here\)/],
+    [['--dtype', 'bf16'], input, /\(--dtype: f32 there, bf16 here\)/],
     [['--no-shuffle'], input, /shuffle \(--no-shuffle\): true there, false here/],
     [['--max-steps', '3'], input, /steps \(--epochs, --max-steps\): 2 there, 3 here/],
     [[], write('others.ndjson', pairs.slice(1)), /\(input: other records\)/],

@@ -53,7 +53,9 @@ export async function* train(
     samplePrompts: recordsDigest(options.samples.rows),
     sampleEvery: options.samples.every,
   };
-  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering, ...evaluation, ...answered };
+  const { dtype, quantize } = context.engine.info;
+  const weights = { ...(dtype !== 'f32' && { dtype }), ...(quantize !== 'none' && { quantize }) };
+  const others = { batchSize, shuffle, lossOn, initAdapter, ...weights, ...rendering, ...evaluation, ...answered };
   const run = runIdentity(rows, settings, others, context.fingerprint);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
