@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers + peft on a GPU at the shapes of bench_engine and bench_train: one NDJSON row a task, printed as soon as it is known.
+"""transformers + peft on a GPU at the shapes of bench_engine and bench_train: one NDJSON row per task, printed when it is done.
 
    python bench/gpu_baseline.py [--shape 7b|13b|157m] [--device cuda] [--tasks prefill1,prefill,decode1,decode64,dpo] [--seconds N]
 
@@ -81,7 +81,7 @@ class Bench:
         return min(times)
 
     def prefill(self, batches):
-        """Seconds of a prompt, at the best of these batch sizes."""
+        """Seconds per prompt, at the best of these batch sizes."""
         return {"seconds": min(self.best(lambda: self.generate(b, 1)) / b for b in batches)}
 
     def decode(self, batch, tokens=24):
@@ -158,7 +158,7 @@ def main():
             else:
                 with bench.torch.inference_mode():
                     result = bench.prefill((1,) if task == "prefill1" else (1, 8, 16)) if task.startswith("prefill") else bench.decode(int(task.removeprefix("decode")))
-        except Exception as error:  # the next task may still run
+        except Exception as error:  # continue with the next task
             result = {"error": f"{type(error).__name__}: {error}"[:300]}
         print(json.dumps({"engine": "transformers", "task": task, "shape": args.shape, "device": args.device, "dtype": "bf16", **result, "gpu_mebibytes": bench.memory(), **versions}), flush=True)
 

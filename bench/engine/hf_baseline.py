@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same tasks as bench_engine with transformers, and both in turns.
+"""The same tasks as bench_engine with transformers, alternating with bench_engine.
 
    python bench/engine/hf_baseline.py BENCH_ENGINE [DIR] [--shape 157m|qwen2.5-vl] [--rounds N] [--threads N] [--tasks prefill,score]     (by hand; needs torch and transformers)
 
@@ -24,7 +24,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import hf_model  # noqa: E402
 
 PAIRS, PROMPTS, NEW = 32, 8, 48
-ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 2, "score": 1}  # of each turn, after a warm-up
+ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 2, "score": 1}  # per turn, after a warm-up
 
 
 def baseline(task, path, rounds, threads, shape):
@@ -32,7 +32,7 @@ def baseline(task, path, rounds, threads, shape):
     import torch
 
     model, shape = hf_model.load(path, threads).eval(), hf_model.SHAPES[shape]
-    # wall and processor time; on a busy machine only the second says something
+    # wall and processor time; on a busy machine only the second is meaningful
     now = lambda: np.array([time.perf_counter(), time.process_time()])
 
     def generate(r, batch, tokens):
@@ -53,7 +53,7 @@ def baseline(task, path, rounds, threads, shape):
         return now() - begin
 
     def run(r):
-        """A whole, and the part of it that is not the task's (the prompts before a decode)."""
+        """A complete run, and its part that is not the task (the prompts before a decode)."""
         if task == "prefill":
             return generate(r, PROMPTS, 1), np.zeros(2)
         if task == "score":
@@ -76,7 +76,7 @@ def memory_of(pid):
 
 
 def measured(argv):
-    """The last line that a program prints, as JSON, and the most memory it had, in MiB."""
+    """The last line that a program prints, as JSON, and its peak memory in MiB."""
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     most = {"peak": 0, "own": 0}
 
@@ -119,7 +119,7 @@ def main():
     for task in args.tasks.split(","):
         mine = theirs = None
         rounds = str(args.rounds or ROUNDS[task])
-        for turn in range(args.turns):  # in turns: what else the machine does falls on both
+        for turn in range(args.turns):  # alternating, so other load affects both
             a = measured([args.bench_engine, task, path, str(args.threads), rounds, "--shape", args.shape])
             b = measured([sys.executable, __file__, "--task", task, path, rounds, str(args.threads), args.shape])
             mine, theirs = least(mine, a), least(theirs, b)

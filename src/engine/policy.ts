@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A loaded model: generates answers and scores texts, many requests at a time.
+// A loaded model: generates responses and scores texts, with many concurrent requests.
 import { loadBinding } from './binding.ts';
 import { EngineError, engineError, fromEngine, fromEngineNow } from './engine-error.ts';
 import type { NativeEngineOptions, NativeInfo, NativePending, NativePolicy } from './native.ts';
@@ -29,7 +29,7 @@ export interface PolicyOptions {
   batchTokens?: number;
   /** Bytes of every token id; needed for stop strings. */
   tokenBytes: Uint8Array[];
-  /** Of images; a text-only model needs none. */
+  /** Normalisation of images; absent for a text-only model. */
   normalisation?: Normalisation;
 }
 
@@ -67,7 +67,7 @@ async function bindingFor(device: PolicyOptions['device']) {
   return { binding, device: works ? ('cuda' as const) : ('cpu' as const) };
 }
 
-/** One model in memory. close() ends it; requests that wait are then cancelled. */
+/** One model in memory. close() ends it and cancels waiting requests. */
 export class Policy implements PolicyEngine {
   readonly info: PolicyInfo;
   readonly pacing: Pacing;
@@ -82,7 +82,7 @@ export class Policy implements PolicyEngine {
     };
   }
 
-  /** The engine's own object, for the trainer that shares the weights. */
+  /** The engine's object, for the trainer that shares the weights. */
   get native(): NativePolicy {
     return this.#native;
   }
@@ -91,12 +91,12 @@ export class Policy implements PolicyEngine {
     return fromEngineNow(() => this.#native.layout(shape));
   }
 
-  /** What memory is planned and used, one item a line. */
+  /** Planned and used memory, one item per line. */
   memoryPlan(): string {
     return this.#native.memoryPlan();
   }
 
-  /** The answers to one prompt, in the order of their numbers. Throws EngineError; its code is "cancelled" after an abort. */
+  /** The responses to one prompt, in index order. Throws EngineError; its code is "cancelled" after an abort. */
   async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]> {
     return this.#request(() => this.#native.generate(request), signal);
   }

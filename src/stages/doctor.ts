@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // doctor: checks whether a model can run on this machine, one check per row.
+
 import { totalmem } from 'node:os';
 import type { Family } from '../../families/family.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
@@ -9,6 +10,7 @@ import type { GenerateRequest } from '../engine/requests.ts';
 import { findNonFinite } from '../engine/safetensors.ts';
 import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.ts';
 import { checkFolders, imageMarks } from '../model/load.ts';
+import { count } from '../records/count.ts';
 import { RunError } from '../records/error.ts';
 import { SAMPLING_DEFAULTS } from '../records/sampling-settings.ts';
 import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
@@ -194,7 +196,7 @@ async function finite(model: string, adapters: readonly string[]): Promise<Check
       for (const { name: tensor, nan, infinite } of await findNonFinite(file))
         found.push(`${file}: ${tensor}: ${nan} NaN, ${infinite} infinite`);
   if (found.length === 0) return { check: 'finite', ok: true, detail: 'no NaN and no infinity in the weights' };
-  const more = found.length > 3 ? `; and ${found.length - 3} more tensors` : '';
+  const more = found.length > 3 ? `; and ${count(found.length - 3, 'more tensor')}` : '';
   return {
     check: 'finite',
     ok: false,

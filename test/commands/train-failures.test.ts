@@ -283,7 +283,7 @@ const refusals: [name: string, rows: () => readonly object[], flags: string[], m
     'too many reference sums',
     () => pairs.map((pair) => ({ ...pair, ref_chosen_logps: -3, ref_rejected_logps: [-4, -5] })),
     ['--loss', 'sigmoid'],
-    /:1: ref_rejected_logps: expected 1 numbers, got 2/,
+    /:1: ref_rejected_logps: expected 1 number, got 2/,
   ],
 ];
 for (const [name, rows, flags, message] of refusals)
@@ -310,5 +310,5 @@ test('pairs of equal answers are counted', { skip }, async () => {
   );
   const { code, stderr } = await train(equal, 'equal', '--max-steps', '1');
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /3 of 24 records have equal chosen and rejected responses/);
+  assert.match(stderr, /3 records have equal chosen and rejected responses, of 24/);
 });
