@@ -33,14 +33,15 @@ build=build/engine-$arch
 options=(-DVPREF_PORTABLE=ON -DVPREF_MPI=OFF)
 prefix= libraries=/usr/lib/$triplet docs=/usr/share/doc
 
-# Debian's packages for the other architecture, unpacked and not installed.
+# Debian's packages for the other architecture, unpacked and not installed. Each step may fail: "set -e" does not hold in a condition.
 fetch_sysroot() {
   local sysroot=$PWD/$build/sysroot
-  mkdir -p "$sysroot/debs"
-  dpkg --print-foreign-architectures | grep -qx "$1" || { dpkg --add-architecture "$1" && apt-get update -qq; }
-  (cd "$sysroot/debs" && apt-get download -qq "libdnnl-dev:$1" "libdnnl2:$1" "ocl-icd-libopencl1:$1" "libgomp1:$1")
+  rm -rf "$sysroot" && mkdir -p "$sysroot/debs" || return
+  dpkg --print-foreign-architectures | grep -qx "$1" || { dpkg --add-architecture "$1" && apt-get update -qq; } || return
+  # _apt, who downloads, may not write below the user's folders.
+  (cd "$sysroot/debs" && apt-get -o APT::Sandbox::User=root download -qq "libdnnl-dev:$1" "libdnnl2:$1" "ocl-icd-libopencl1:$1" "libgomp1:$1") || return
   local deb
-  for deb in "$sysroot"/debs/*.deb; do dpkg -x "$deb" "$sysroot"; done
+  for deb in "$sysroot"/debs/*.deb; do dpkg -x "$deb" "$sysroot" || return; done
   libraries=$sysroot/usr/lib/$triplet docs=$sysroot/usr/share/doc
 }
 
@@ -48,13 +49,12 @@ if [ "$arch" != "$host" ]; then
   prefix=$triplet-
   command -v "${prefix}g++" >/dev/null || { echo "pack-engine: missing: ${prefix}g++ (Debian: g++-$(echo $triplet | tr _ -))" >&2; exit 1; }
   options+=(-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$processor -DCMAKE_CXX_COMPILER="${prefix}g++")
-  if command -v apt-get >/dev/null && fetch_sysroot "$arch" >"$build.log" 2>&1; then
-    include=$(dirname "$libraries")/../include
-    [ -e "$libraries/../../include/$triplet/dnnl.hpp" ] && include=$libraries/../../include/$triplet
-    [ -e "$include/dnnl.hpp" ] || include=$libraries/../../include/oneapi/dnnl
-    options+=(-DDNNL_INCLUDE="$include" -DDNNL_LIBRARY="$libraries/libdnnl.so" "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-rpath-link,$libraries" "-DCMAKE_MODULE_LINKER_FLAGS=-Wl,-rpath-link,$libraries")
+  mkdir -p "$build"
+  if command -v apt-get >/dev/null && fetch_sysroot "$arch" >"$build/sysroot.log" 2>&1; then
+    include=$(dirname "$(find "$libraries/../../include" -name dnnl.hpp -path '*oneapi*')")
+    options+=(-DDNNL_INCLUDE="$include" -DDNNL_LIBRARY="$libraries/libdnnl.so" "-DCMAKE_MODULE_LINKER_FLAGS=-Wl,-rpath-link,$libraries")
   else
-    echo "pack-engine: oneDNN for $arch is not reached: the built-in kernels multiply" >&2
+    echo "pack-engine: oneDNN for $arch is not reached ($build/sysroot.log): the built-in kernels multiply" >&2
     options+=(-DVPREF_DNNL=OFF -DVPREF_OPENBLAS=OFF)
   fi
 fi

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what a build and its tests need: system packages through apt if root, else it lists what to install;
 # then the npm packages of package-lock.json. Does nothing, and needs no network, if all is installed.
-# --tests: also MPI and Slurm, for tests that run a small cluster.
+# --tests: also what only tests use: GoogleTest, readers of what vpref writes, a browser, MPI and Slurm for a small cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,18 +17,14 @@ need g++ g++
 need make make
 want ninja ninja-build
 want jq jq
-want mlr miller
-want mandoc mandoc
-command -v chromium >/dev/null || command -v google-chrome >/dev/null || wanted+=(chromium)
-has_header() { echo "#include <$1>" | g++ -E -x c++ - >/dev/null 2>&1; }
-if command -v g++ >/dev/null; then
-  has_header dnnl.hpp || has_header oneapi/dnnl/dnnl.hpp || wanted+=(libdnnl-dev)
-  has_header gtest/gtest.h || wanted+=(libgtest-dev)
-else
-  wanted+=(libdnnl-dev libgtest-dev)
-fi
+has_header() { command -v g++ >/dev/null && echo "#include <$1>" | g++ -E -x c++ - >/dev/null 2>&1; }
+has_header dnnl.hpp || has_header oneapi/dnnl/dnnl.hpp || wanted+=(libdnnl-dev)
 
 if [ "${1:-}" = --tests ]; then
+  want mlr miller
+  want mandoc mandoc
+  command -v chromium >/dev/null || command -v google-chrome >/dev/null || wanted+=(chromium)
+  has_header gtest/gtest.h || wanted+=(libgtest-dev)
   want mpirun openmpi-bin
   command -v mpicxx >/dev/null || wanted+=(libopenmpi-dev)
   PATH=$PATH:/usr/sbin want slurmctld slurm-wlm
@@ -51,7 +47,7 @@ if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
   fi
   for tool in cmake g++ make; do
     if ! command -v $tool >/dev/null; then
-      say "cannot go on without $tool (on a cluster: try 'module load gcc cmake')"
+      say "cannot continue without $tool (on a cluster: try 'module load gcc cmake')"
       exit 1
     fi
   done
@@ -59,7 +55,7 @@ fi
 
 node_ok() { node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; }
 if ! command -v node >/dev/null || ! node_ok; then
-  say "Node 20.19 or later is needed, found $(node --version 2>/dev/null || echo none)"
+  say "expected Node 20.19 or later, found $(node --version 2>/dev/null || echo none)"
   say "install it from https://nodejs.org, or: npm install -g node@22, or on a cluster: module load nodejs"
   exit 1
 fi

@@ -16,6 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { report } from '../support/run.ts';
 
 const SHAPES = {
   small: { hidden: 512, inner: 1376, layers: 8, heads: 8, vocab: 832 },
@@ -124,16 +125,39 @@ function measured(args: string[], input: string): { stdout: string; peak: number
   return { stdout, peak: 1024 * Number(readFileSync(log, 'utf8').trim().split('\n').at(-1)) };
 }
 
-const row = (what: string, figures: object) => console.log(JSON.stringify({ what, shape, form, ...figures }));
+/** The bytes of doctor's plan for this form, in GiB to two digits: [sampling, DPO step]. */
+function planned(): [number, number] {
+  const sizes = [
+    '--lora-r',
+    '64',
+    '--prompt-tokens',
+    '625',
+    '--response-tokens',
+    '60',
+    '--memory-limit',
+    LIMITS[shape]!,
+  ];
+  const { stdout } = measured(['doctor', '--model', dir, '--headers-only', ...sizes], '');
+  const detail = stdout.split('\n').find((line) => line.includes(`--quantize ${form}`));
+  const found = /sampling ([\d.]+) GiB .*DPO step ([\d.]+) GiB/.exec(detail ?? '');
+  if (found === null) throw new Error(`doctor: no row of ${form}: ${stdout}`);
+  return [Number(found[1]), Number(found[2])];
+}
+
 const gib = (bytes: number) => Number((bytes / 2 ** 30).toFixed(3));
+// The plan counts the whole embedding, which stays in its file. These runs read a few of its rows.
+const unread = { embedding_unread_gib: gib(vocab * hidden * 2) };
+const row = (what: string, figures: object) => report('packed-memory', { what, shape, form, ...figures });
 writeCheckpoint();
+const [samplingPlan, stepPlan] = planned();
 const model = ['--model', dir, '--quantize', form, '--verbose'];
 const prompt = 'the '.repeat(620).trim();
 const sampled = measured(
   ['sample', ...model, '--max-new-tokens', '32'],
   `${JSON.stringify({ id: 'a', prompt: 'the red one' })}\n`,
 );
-row('decode', { resident_gib: gib(sampled.peak) });
+// The plan has room for a whole batch and a long cache; a short prompt uses little of it.
+row('decode', { planned_gib: samplingPlan, resident_gib: gib(sampled.peak), ...unread });
 const pair = { id: 'a', prompt, chosen: 'a '.repeat(59).trim(), rejected: 'one '.repeat(59).trim() };
 const trained = measured(
   [
@@ -142,4 +166,5 @@ const trained = measured(
   ],
   `${JSON.stringify(pair)}\n`,
 );
-row('dpo step', { resident_gib: gib(trained.peak), metrics: JSON.parse(trained.stdout.trim().split('\n')[0]!) });
+const { loss, grad_norm } = JSON.parse(trained.stdout.trim().split('\n')[0]!);
+row('dpo step', { planned_gib: stepPlan, resident_gib: gib(trained.peak), ...unread, loss, grad_norm });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything the addon exports; src/engine/binding.ts has the same list with types.
+// All exports of the addon; src/engine/native.ts has the same list with types.
 #include <napi.h>
 
 #include "addon/form_plan.h"

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "infer/stop.h"
+
 namespace vpref::addon {
 namespace {
 

@@ -31,7 +31,7 @@ Napi::Value loss_needs(const Napi::CallbackInfo& info) {
       return std::any_of(terms.begin(), terms.end(), [need](const LossTerm& t) { return t.info->*need; });
     };
     Napi::Object to = Napi::Object::New(env);
-    // In a sum with others (but kto) a loss that takes both takes pairs.
+    // In a sum with other losses (except kto), a loss that takes both takes pairs.
     const bool takes_both =
         std::all_of(terms.begin(), terms.end(), [](const LossTerm& t) { return t.info->takes_both; });
     const auto ignores_label = [](const LossTerm& t) { return !t.info->needs_label && !t.info->takes_both; };

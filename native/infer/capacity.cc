@@ -40,7 +40,7 @@ std::string plan_text(const Model& model, const Generator& generator, const Forw
   std::string text = cat("weights read in place: ", mebibytes(model.mapped_bytes()),
                          "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV cache: ",
                          kv_cache ? cat(mebibytes(kv_cache->bytes()), " for ", kv_cache->num_rows(), " rows, ",
-                                        kv_cache->rows_touched(), " used so far")
+                                        kv_cache->high_water_rows(), " used so far")
                                   : std::string("not planned yet"),
                          "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", batch_tokens, " rows of ",
                          dtype_name(model.compute()), "\nimage rows: ", mebibytes(images.bytes()), " (",

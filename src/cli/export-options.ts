@@ -128,7 +128,7 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
   renameSync(partial, dir);
   const lost =
     dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
-  const written = numUnpacked > 0 ? `; the packed weights of ${model} are written as what they stand for` : '';
+  const written = numUnpacked > 0 ? `; the packed weights of ${model} are written dequantised` : '';
   run.note(`${count(numMerged, 'linear layer')} merged into ${dir} (${dtype}: ${lost}${written})`);
   if (form !== 'none' && storedForm === 'none') run.note(mergedOnto(form, onto, merged));
   yield* [];

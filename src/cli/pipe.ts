@@ -61,7 +61,7 @@ export async function pipeRows(
   try {
     for await (const result of stage(good())) {
       writeAround(result.row);
-      options.reporter.see(result);
+      options.reporter.figures.see?.(result);
       writer.write(result);
       // Await only if necessary: one event-loop turn per row takes a tenth of a data stage's time.
       if (sink.ready !== undefined) await sink.ready;

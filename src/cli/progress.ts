@@ -65,6 +65,7 @@ const ERASE_LINE = '\r\x1b[K';
 
 /** Prints progress and messages of one command. */
 export class Reporter {
+  figures: Figures = {};
   readonly label: string;
   readonly #quiet: boolean;
   readonly #rewrites: boolean;
@@ -75,7 +76,6 @@ export class Reporter {
   #shown = false;
   #taskShownAt = 0;
   #started = 0;
-  #figures: Figures = {};
   #state: (seconds: number) => ProgressState = () => ({ parts: [] });
 
   constructor(label: string, options: { progress: ProgressMode; quiet: boolean; stream?: NodeJS.WriteStream }) {
@@ -91,14 +91,6 @@ export class Reporter {
   /** Rows are printed to the same terminal: show progress only with --progress always. */
   shareTerminal(): void {
     if (this.#mode === 'auto') this.#mode = 'never';
-  }
-
-  showFigures(figures: Figures): void {
-    this.#figures = figures;
-  }
-
-  see(result: RowResult): void {
-    this.#figures.see?.(result);
   }
 
   /** Printed also with --quiet. */
@@ -123,7 +115,7 @@ export class Reporter {
   start(counts: RunCounts): void {
     counts.isWatched = this.#isWanted();
     this.#started = performance.now();
-    this.showLine((seconds) => progressState(counts, seconds, this.#figures));
+    this.showLine((seconds) => progressState(counts, seconds, this.figures));
   }
 
   /** Shows a progress line until the end, if enabled, instead of the previous one; `state` gets the seconds since the start. */
@@ -149,7 +141,7 @@ export class Reporter {
     const seconds = this.#seconds();
     this.endLine();
     if (hadLine) {
-      const figures = this.#figures.areInSummary ? [] : (this.#figures.parts?.(seconds) ?? []);
+      const figures = this.figures.areInSummary ? [] : (this.figures.parts?.(seconds) ?? []);
       const parts = isTable ? this.#state(seconds).parts : [summaryLine(counts), ...figures];
       this.note([...parts, formatSeconds(seconds)].join(', '));
     } else if (counts.read !== counts.written || counts.skipped + counts.kept + counts.passed + counts.done > 0) {

@@ -125,7 +125,7 @@ export class Run<F, A> implements RunContext<F, A> {
   }
 
   showFigures(figures: Figures): void {
-    this.#reporter.showFigures(figures);
+    this.#reporter.figures = figures;
   }
 
   showTask(name: string, share: number): void {

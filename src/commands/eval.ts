@@ -44,7 +44,7 @@ export default class Eval extends RecordCommand {
   static override examples = [
     '<%= config.bin %> eval pope answers.ndjson --labels coco_pope_random.json coco_pope_popular.json coco_pope_adversarial.json',
     '<%= config.bin %> eval mmvet llava_gpt-4-grade-3runs.json --labels mm-vet.json --format table',
-    '<%= config.bin %> import mmvet mm-vet.json | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
+    '<%= config.bin %> import mmvet mm-vet.json --image-root images | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
     '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
     '<%= config.bin %> eval published rows.ndjson --format table',
     "<%= config.bin %> eval gate after.scores.ndjson --baseline before=before.scores.ndjson --require 'pope.score >= -0.5 from before'",

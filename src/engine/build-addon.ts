@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EngineError } from './engine-error.ts';
 import { addonFolders, findAddon, packageRoot, prebuiltMisfit } from './find-addon.ts';
+import { ENGINE_PACKAGE, PREBUILT_KINDS } from './prebuilt.ts';
 
 export interface AddonBuild {
   device: 'auto' | 'cpu' | 'cuda';
@@ -59,13 +60,28 @@ export function addonRemedy(): string {
   // An engine that exists but does not load is not rebuilt automatically.
   if (findAddon('auto') !== undefined) return `${script} --no-tests`;
   const { error, status, stderr } = spawnSync('bash', [script, '--check'], { encoding: 'utf8' });
-  if (error)
-    return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do not need it';
+  if (error) return `building the engine needs bash, cmake and a C++ compiler; ${WITHOUT_ENGINE}`;
   if (status === 0) return `the first command that runs a model builds it, or: ${script} --no-tests`;
-  return `${stderr
-    .trim()
-    .replace(/:?\s*\n\s*/g, '; ')
-    .replace(/ {2,}/g, ': ')}; import, augment, pair and export do not need it`;
+  const advice = [prebuiltMisfit() ?? '', stderr, prebuiltAdvice()].flatMap((text) => text.split('\n')).map(oneLine);
+  return `${advice
+    .filter((line) => line !== '')
+    .join('; ')
+    .replaceAll(':;', ':')}; ${WITHOUT_ENGINE}`;
+}
+
+const WITHOUT_ENGINE = 'import, augment, mix, pair, eval, report and export to other formats do not need it';
+
+/** "  Debian   apt-get install it   (why)" becomes "Debian: apt-get install it (why)". */
+function oneLine(line: string): string {
+  return line.trim().replace(/ {2,}/, ': ').replace(/ {2,}/g, ' ');
+}
+
+/** The way without a compiler; empty where a prebuilt engine is installed and does not fit, or none is made. */
+function prebuiltAdvice(): string {
+  if (!PREBUILT_KINDS.includes(`${process.platform}-${process.arch}`) || prebuiltMisfit() !== undefined) return '';
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  const file = `${ENGINE_PACKAGE}-${version}.tgz`;
+  return `  no compiler      npm install -g ${file}, which scripts/pack-engine.sh makes on a machine that has one`;
 }
 
 /** The first writable folder of those where engines are searched. */
@@ -93,7 +109,11 @@ function printed(args: string[]): string {
   const { error, stdout, stderr, status } = spawnSync('bash', args, { encoding: 'utf8' });
   if (error)
     throw new EngineError('addon', `the native engine is not built, and building it needs bash: ${error.message}`);
-  if (status !== 0) throw new EngineError('addon', `the native engine is not built, and cannot be: ${stderr.trim()}`);
+  if (status !== 0)
+    throw new EngineError(
+      'addon',
+      `the native engine is not built, and cannot be: ${stderr.trim()}\n${prebuiltAdvice()}`.trimEnd(),
+    );
   return stdout.trim();
 }
 

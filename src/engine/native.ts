@@ -180,11 +180,11 @@ export interface MergeTarget {
 export interface MergeResult {
   /** Number of linear layers with an adapter. */
   numMerged: number;
-  /** Number of packed matrices of the files, written dequantised. */
+  /** Matrices that the files hold packed; they are written dequantised. */
   numUnpacked: number;
   /** Whether the files have an untied head. */
   untied: boolean;
-  /** Change of the merged linears' weights by packing as trainedOn, as a share of their norm and of the delta's; of those that the files do not hold packed. */
+  /** Change of the merged linears' weights by packing as trainedOn, as a share of their norm and of the delta's; only those that the files do not hold packed. */
   packingChange: number;
   packingChangeOfDelta: number;
   /** Loss of the merged delta by rounding to the dtype, as a share of its norm. */

@@ -98,7 +98,8 @@ export class Policy implements PolicyEngine {
 
   /** The responses to one prompt, in index order. Throws EngineError; its code is "cancelled" after an abort. */
   async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]> {
-    return this.#request(() => this.#native.generate(request), signal);
+    refuseAborted(signal);
+    return this.#settled(this.#native.generate(request), signal);
   }
 
   /** Log-probability of each token of each branch. Throws EngineError as generate does. */
@@ -106,7 +107,8 @@ export class Policy implements PolicyEngine {
     const { promptIds, images, branches } = request;
     const prompt = { parent: -1, ids: promptIds, images: Int32Array.from(images.keys()), scored: false };
     const scored = branches.map((ids) => ({ parent: 0, ids, images: new Int32Array(0), scored: true }));
-    const results = await this.#request(() => this.#native.score({ images, segments: [prompt, ...scored] }), signal);
+    refuseAborted(signal);
+    const results = await this.#settled(this.#native.score({ images, segments: [prompt, ...scored] }), signal);
     return results.map(({ perTokenLogps }) => perTokenLogps);
   }
 
@@ -114,20 +116,21 @@ export class Policy implements PolicyEngine {
     return fromEngine(() => this.#native.close());
   }
 
-  async #request<T>(start: () => NativePending<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (signal?.aborted) throw new EngineError('cancelled', 'the request was cancelled');
-    let cancel: (() => void) | undefined;
+  async #settled<T>({ id, promise }: NativePending<T>, signal: AbortSignal | undefined): Promise<T> {
+    const cancel = () => this.#native.cancel(id);
+    signal?.addEventListener('abort', cancel, { once: true });
     try {
-      const { id, promise } = start();
-      cancel = () => this.#native.cancel(id);
-      signal?.addEventListener('abort', cancel, { once: true });
       return await promise;
     } catch (cause) {
       throw engineError(cause);
     } finally {
-      if (cancel) signal?.removeEventListener('abort', cancel);
+      signal?.removeEventListener('abort', cancel);
     }
   }
+}
+
+function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new EngineError('cancelled', 'the request was cancelled');
 }
 
 function policyInfo(info: NativeInfo): PolicyInfo {

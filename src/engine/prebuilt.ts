@@ -32,6 +32,9 @@ export interface PrebuiltSearch {
 /** Package name for this machine, such as `vpref-engine-linux-x64`. */
 export const ENGINE_PACKAGE = `vpref-engine-${process.platform}-${process.arch}`;
 
+/** Platforms of scripts/pack-engine.sh. */
+export const PREBUILT_KINDS = ['linux-x64', 'linux-arm64'];
+
 /** The installed prebuilt engine, resolved as by Node; undefined if there is none. */
 export function findPrebuilt({ root, addon, sources }: PrebuiltSearch): PrebuiltEngine | undefined {
   const folder = packageFolder(root);

@@ -135,7 +135,14 @@ const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ERR_TLS|EPROTO|ERR_
 
 function asTransportError(cause: unknown): TransportError {
   if (cause instanceof TransportError) return cause;
-  const { code = 'network', message = String(cause) } = (cause ?? {}) as { code?: unknown; message?: string };
-  const isPermanent = CERTIFICATE.test(String(code)) || code === 'UND_ERR_INVALID_ARG' || code === 'ERR_INVALID_URL';
-  return new TransportError(String(code), message === '' ? String(code) : message, isPermanent);
+  const { code: given = 'network', message = String(cause) } = (cause ?? {}) as { code?: unknown; message?: string };
+  const code = String(given);
+  const isPermanent = CERTIFICATE.test(code) || code === 'UND_ERR_INVALID_ARG' || code === 'ERR_INVALID_URL';
+  return new TransportError(code, `${message === '' ? code : message}${adviceFor(code)}`, isPermanent);
+}
+
+function adviceFor(code: string): string {
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return ': no network, another name of the host, or a proxy is needed (HTTPS_PROXY)';
+  return CERTIFICATE.test(code) ? ': NODE_EXTRA_CA_CERTS=FILE adds a certificate authority' : '';
 }

@@ -67,7 +67,7 @@ test('a checkpoint in 4 bits is a form too', { skip }, async () => {
     ),
   );
   assert.equal(merged.code, 0, merged.stderr);
-  assert.match(merged.stderr, /the packed weights of fixtures\/tiny-nf4 are written as what they stand for/);
+  assert.match(merged.stderr, /the packed weights of fixtures\/tiny-nf4 are written dequantised/);
   assert.doesNotMatch(merged.stderr, /full base/);
   // The same shapes as stored.
   cpSync('fixtures/tiny-nf4', path('dense'), { recursive: true });
