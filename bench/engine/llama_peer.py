@@ -211,6 +211,12 @@ def take_turns(args, program, task, checkpoints, files):
     return mine, theirs, speed
 
 
+def warn_if_busy(threads):
+    load, cores = os.getloadavg()[0], os.cpu_count()
+    if load > threads + 0.5 or threads > cores:
+        print(f"note: a load of {load:.1f} on {cores} cores: llama.cpp's threads spin, so other programs cost it more than this engine; the ratios say little", file=sys.stderr)
+
+
 def rows_of(args, task, release, mine, theirs, speed):
     decodes = task != "prefill"
     for form, other in PAIRS:
@@ -266,6 +272,7 @@ def main():
                 hf_model.append_result("engine", row, [])
                 rows.append(row)
         table(rows)
+        warn_if_busy(args.threads)
 
 
 if __name__ == "__main__":
