@@ -83,7 +83,7 @@ Time generate(Engine& engine, const Shape& s, int32_t round, int32_t prompts, in
       r.prompt = prompt_ids(s, i + 100 * round);
     }
     r.num_samples = branches;
-    r.temperature = branches > 1 ? 1.0f : 0.0f;
+    r.sampling.temperature = branches > 1 ? 1.0f : 0.0f;
     r.max_new_tokens = tokens;
     r.eos_token_ids = {1 << 30};
     engine.generate(std::move(r), done);

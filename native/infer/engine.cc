@@ -342,11 +342,9 @@ Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome
         c.text.max_position_embeddings, " positions (max_position_embeddings), got ", next);
   check(r.num_samples >= 1 && r.num_samples <= 4096, "request", "num_samples: expected 1..4096, got ", r.num_samples);
   check(r.max_new_tokens >= 1, "request", "max_new_tokens: expected at least 1, got ", r.max_new_tokens);
-  check(r.temperature >= 0, "request", "temperature: expected at least 0, got ", r.temperature);
-  check(r.top_p > 0 && r.top_p <= 1, "request", "top_p: expected a number in (0, 1], got ", r.top_p);
-  check(r.top_k >= 0, "request", "top_k: expected at least 0, got ", r.top_k);
+  check_sample_settings(r.sampling, "request");
   check(r.num_beams >= 1 && r.num_beams <= 64, "request", "num_beams: expected 1..64, got ", r.num_beams);
-  check(r.num_beams == 1 || (r.num_samples == 1 && r.temperature == 0), "request",
+  check(r.num_beams == 1 || (r.num_samples == 1 && r.sampling.temperature == 0), "request",
         "num_beams: expected temperature 0 and one branch");
   check(r.stop_strings.empty() || state_->options.token_bytes.size() >= size_t(c.text.vocab_size), "request",
         "stop_strings: expected token_bytes for the whole vocabulary at load");

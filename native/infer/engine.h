@@ -22,6 +22,7 @@
 #include "input/pixels.h"
 #include "model/image_layout.h"
 #include "model/model.h"
+#include "ops/sample_token.h"
 
 namespace vpref {
 
@@ -75,13 +76,8 @@ struct GenerateRequest {
   std::vector<int32_t> prompt;  // ids, the image token once per image row (canonical expanded ids)
   std::vector<Image> images;    // in the order of their runs in the prompt
   int32_t num_samples = 1;      // samples drawn from this one prefix
-  uint32_t first_sample =
-      0;                  // number of the first sample, so that n samples of one request or of n requests draw the same
-  float temperature = 0;  // 0: greedy
-  float top_p = 1;
-  int32_t top_k = 0;
-  uint64_t seed = 0;
-  uint64_t rng_key = 0;  // hash of the record's id and view
+  uint32_t first_sample = 0;    // number of the first: n samples of one request draw the same as n requests of one
+  SampleParams sampling;        // of every draw but for `branch` and `position`
   int32_t max_new_tokens = 256;
   std::vector<int32_t> eos_token_ids;     // empty: the model's
   std::vector<std::string> stop_strings;  // bytes; matched on the response's bytes, also across tokens

@@ -176,13 +176,10 @@ void Generator::step() {
 }
 
 SampleParams Generator::draw(const Group& g, const Branch& b) const {
-  return {.temperature = g.request.temperature,
-          .top_p = g.request.top_p,
-          .top_k = g.request.top_k,
-          .seed = g.request.seed,
-          .rng_key = g.request.rng_key,
-          .branch = b.number,
-          .position = uint32_t(b.length())};
+  SampleParams params = g.request.sampling;
+  params.branch = b.number;
+  params.position = uint32_t(b.length());
+  return params;
 }
 
 void Generator::accept(Group& group, Branch& branch, int32_t token, float logp) {

@@ -11,6 +11,7 @@ import type { ModelContext } from '../../src/model/context.ts';
 import type { ModelOptions, OpenModel } from '../../src/model/load.ts';
 import { randomStream } from '../../src/records/random.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { endpointFlow, sampleEndpoint } from '../../src/stages/sample/endpoint.ts';
 import { scoreDrift } from '../../src/stages/score-drift.ts';
 import { runRecords } from '../../test/support/annotate-stage.ts';
@@ -302,10 +303,7 @@ async function judge({ records = one, server = {}, ours = {}, fault = {}, maxTok
   try {
     const sampling = {
       model: 'served',
-      numSamples: 1,
-      temperature: 0,
-      topP: 1,
-      topK: 0,
+      ...SAMPLING_DEFAULTS,
       maxNewTokens: maxTokens,
       stop: [],
       seed: 0,

@@ -2,7 +2,7 @@
 // The flags of export, and their use by each format.
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { Flags, type Interfaces } from '@oclif/core';
-import type { MergeResult } from '../engine/binding.ts';
+import type { MergeResult } from '../engine/native.ts';
 import type { Quantize } from '../engine/requests.ts';
 import { UsageError } from '../records/error.ts';
 import { datasetInfo } from '../stages/export/dataset-info.ts';

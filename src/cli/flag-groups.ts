@@ -4,7 +4,7 @@
 const GROUPS = {
   Model:
     'model adapter endpoint key-env device dtype quantize quantize-cache template template-arg image-mode max-pixels min-pixels',
-  Sampling: 'n temperature top-p top-k max-new-tokens stop stop-repeats beams views label logps steer',
+  Sampling: 'stop views label logps steer',
   Loss: 'method loss loss-on allow-ref-mismatch',
   LoRA: 'lora-r lora-alpha rslora lora-dropout lora-targets lora-pattern init-adapter train-projector train-language-model',
   Schedule:

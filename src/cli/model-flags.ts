@@ -72,7 +72,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     inputPatienceMs: isWholeInput(run.files) ? Number.POSITIVE_INFINITY : LIVE_INPUT_PATIENCE_MS,
     note: (message) => run.note(message),
   });
-  if (flags.verbose) noteMemory(run, model);
+  if (flags.verbose) run.note(modelLine(model));
   run.atEnd(async () => {
     if (flags.verbose) noteMemory(run, model);
     special.report((message) => run.warn(message));
@@ -135,11 +135,13 @@ class SpecialTexts {
   }
 }
 
-function noteMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
+function modelLine({ policy }: OpenModel): string {
   const { device, dtype, storedDtype, numParameters, threads, quantize } = policy.info;
   const held = quantize === 'none' ? '' : `, linear layers as ${quantize}`;
-  run.note(
-    `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}${held}, ${dtype} on ${device}, ${threads} threads`,
-  );
-  for (const line of policy.memoryPlan().trimEnd().split('\n')) run.note(line);
+  return `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}${held}, ${dtype} on ${device}, ${threads} threads`;
+}
+
+// A trainer has its own plan, and its engine has none.
+function noteMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
+  for (const line of policy.memoryPlan().split('\n')) if (line !== '') run.note(line);
 }

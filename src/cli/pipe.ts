@@ -61,6 +61,7 @@ export async function pipeRows(
   try {
     for await (const result of stage(good())) {
       writeAround(result.row);
+      options.reporter.see(result);
       writer.write(result);
       // Not awaited when there is nothing to wait for: a turn of the event queue a row is a tenth of a data stage.
       if (sink.ready !== undefined) await sink.ready;

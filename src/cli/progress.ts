@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Progress and messages on stderr: a line that rewrites itself on a terminal, plain lines elsewhere.
+import type { RowResult } from '../flow/stage.ts';
 import type { ProgressMode } from './flags.ts';
 import { messageLine, visible } from './terminal.ts';
 
@@ -50,6 +51,8 @@ export interface Figures {
   finished?(): number;
   /** How many an earlier run finished. */
   doneBefore?(): number;
+  /** Counts what a row became. */
+  see?(result: RowResult): void;
   /** Such as "812 tokens/s", the most important first; `seconds` since the start. */
   parts?(seconds: number): string[];
   /** The summary already includes them. */
@@ -92,6 +95,10 @@ export class Reporter {
 
   showFigures(figures: Figures): void {
     this.#figures = figures;
+  }
+
+  see(result: RowResult): void {
+    this.#figures.see?.(result);
   }
 
   /** Printed also with --quiet. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of train: flags to plan, rows and model to a trainer, exit code.
-import type { NativeVolume } from '../engine/binding.ts';
+import type { NativeVolume } from '../engine/native.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
 import { RunError, UsageError } from '../records/error.ts';

@@ -33,9 +33,8 @@ Assistant turns with content null are generated in order.
         throw new UsageError('--beams: expected greedy search of one answer, got --temperature or -n with it');
       if (flags.n > 1 && flags.temperature === 0 && flags.beams === 1)
         run.warn(`-n ${flags.n} without --temperature: greedy answers to one prompt are all the same`);
-      const { stage, figures } = sampleProgress(await openSample(run, flags));
-      run.showFigures(figures);
-      return stage;
+      run.showFigures(sampleProgress());
+      return openSample(run, flags);
     });
   }
 }

@@ -42,15 +42,9 @@ was sampled for (see pair --rule gap).`;
       const { score, scoreOnOriginal } = await import('../stages/score.ts');
       const { flags } = run;
       const { context } = await openModelOf(run, flags);
-      const { stage, figures } = scoreProgress(
-        flags.drift
-          ? await driftStage(run, context)
-          : flags.view === undefined
-            ? score(context)
-            : scoreOnOriginal(context),
-      );
-      run.showFigures(figures);
-      return stage;
+      run.showFigures(scoreProgress());
+      if (flags.drift) return driftStage(run, context);
+      return flags.view === undefined ? score(context) : scoreOnOriginal(context);
     });
   }
 }

@@ -25,7 +25,8 @@ export function fromEngineNow<T>(call: () => T): T {
   }
 }
 
-function engineError(cause: unknown): unknown {
+/** An error of the addon as an EngineError; another as it is. */
+export function engineError(cause: unknown): unknown {
   const { engine, code, message } = cause as { engine?: unknown; code?: unknown; message?: unknown };
   return engine === true && typeof code === 'string' ? new EngineError(code, String(message)) : cause;
 }

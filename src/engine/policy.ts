@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded model: generates answers and scores texts, many requests at a time.
-import { loadBinding, type NativeInfo, type NativePending, type NativePolicy } from './binding.ts';
-import { EngineError, fromEngine, fromEngineNow } from './engine-error.ts';
+import { loadBinding } from './binding.ts';
+import { EngineError, engineError, fromEngine, fromEngineNow } from './engine-error.ts';
+import type { NativeInfo, NativePending, NativePolicy } from './native.ts';
 import type {
   Generated,
   GenerateRequest,
@@ -95,7 +96,7 @@ export class Policy implements PolicyEngine {
 
   /** The answers to one prompt, in the order of their numbers. Throws EngineError; its code is "cancelled" after an abort. */
   async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]> {
-    return this.#wait(() => this.#native.generate(request), signal);
+    return this.#request(() => this.#native.generate(request), signal);
   }
 
   /** Log-probability of each token of each branch. Throws EngineError as generate does. */
@@ -103,7 +104,7 @@ export class Policy implements PolicyEngine {
     const { promptIds, images, branches } = request;
     const prompt = { parent: -1, ids: promptIds, images: Int32Array.from(images.keys()), scored: false };
     const scored = branches.map((ids) => ({ parent: 0, ids, images: new Int32Array(0), scored: true }));
-    const results = await this.#wait(() => this.#native.score({ images, segments: [prompt, ...scored] }), signal);
+    const results = await this.#request(() => this.#native.score({ images, segments: [prompt, ...scored] }), signal);
     return results.map(({ perTokenLogps }) => perTokenLogps);
   }
 
@@ -111,18 +112,19 @@ export class Policy implements PolicyEngine {
     return fromEngine(() => this.#native.close());
   }
 
-  async #wait<T>(start: () => NativePending<T>, signal: AbortSignal | undefined): Promise<T> {
+  async #request<T>(start: () => NativePending<T>, signal: AbortSignal | undefined): Promise<T> {
     if (signal?.aborted) throw new EngineError('cancelled', 'the request was cancelled');
-    return fromEngine(async () => {
+    let cancel: (() => void) | undefined;
+    try {
       const { id, promise } = start();
-      const cancel = () => this.#native.cancel(id);
+      cancel = () => this.#native.cancel(id);
       signal?.addEventListener('abort', cancel, { once: true });
-      try {
-        return await promise;
-      } finally {
-        signal?.removeEventListener('abort', cancel);
-      }
-    });
+      return await promise;
+    } catch (cause) {
+      throw engineError(cause);
+    } finally {
+      if (cancel) signal?.removeEventListener('abort', cancel);
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inputs and outputs of the engine: ids, pixels and numbers. Each request crosses the addon border once.
+import type { SamplingSettings } from '../records/sampling-settings.ts';
 
 /** Everything about an image but its pixels. */
 export interface ImageShape {
@@ -46,23 +47,6 @@ export interface Normalisation {
 export interface NoiseRecipe {
   step: number;
   seed: number;
-}
-
-/** How answers are drawn from a prompt. */
-export interface SamplingSettings {
-  /** Number of answers. */
-  numSamples: number;
-  /** 0 is greedy. */
-  temperature: number;
-  /** Probability mass kept, 1 keeps all. */
-  topP: number;
-  /** Number of tokens kept, 0 keeps all. */
-  topK: number;
-  maxNewTokens: number;
-  /** Beams of the search, 1 is none. */
-  numBeams: number;
-  /** Stops a response whose end repeats a pattern of at most this many tokens; 0: never. */
-  repetitionMaxPeriod: number;
 }
 
 export interface GenerateRequest extends SamplingSettings {

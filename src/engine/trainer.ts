@@ -4,10 +4,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonObject } from '../text/json-file.ts';
 import { newAdapterConfig, savedModules } from './adapter-config.ts';
-import { loadBinding, type NativeTrainer, type NativeVolume } from './binding.ts';
-import { EngineError, fromEngine } from './engine-error.ts';
+import { loadBinding } from './binding.ts';
+import { EngineError, engineError, fromEngine } from './engine-error.ts';
 import { type LoraShapes, loraShapes, targetRegex } from './lora-shapes.ts';
 import { mergeInto } from './merge.ts';
+import type { NativeTrainer, NativeVolume } from './native.ts';
 import type { Policy } from './policy.ts';
 import type {
   LossNeeds,
@@ -197,9 +198,11 @@ export class Trainer implements TrainerEngine {
     const cancel = () => this.#native.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
     try {
-      const result = await fromEngine(() => this.#native.step(rows));
+      const result = await this.#native.step(rows);
       this.stepsDone += 1;
       return result;
+    } catch (cause) {
+      throw engineError(cause);
     } finally {
       signal?.removeEventListener('abort', cancel);
     }

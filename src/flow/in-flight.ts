@@ -40,11 +40,12 @@ export function mapRowsInFlight(work: RowWork, { engine, stop, inputPatienceMs =
     const cancel = new AbortController();
     // Every row in flight listens: Node would take more than ten for a leak.
     setMaxListeners(0, cancel.signal);
-    return mapOrdered(window ? untilOver(rows, () => window.inputOver()) : rows, {
+    return mapOrdered(rows, {
       window: ROWS_IN_ENGINE + (window ? ROWS_AHEAD : 0),
       graceMs: GRACE_MS,
       signal: stop,
       start: (row) => settleRow(row, work, cancel.signal, window?.enter()),
+      inputOver: () => window?.inputOver(),
       stop: () => window?.inputOver(),
       abort: () => {
         cancel.abort();
@@ -52,14 +53,6 @@ export function mapRowsInFlight(work: RowWork, { engine, stop, inputPatienceMs =
       },
     });
   };
-}
-
-async function* untilOver(rows: AsyncIterable<Row>, over: () => void): AsyncGenerator<Row> {
-  try {
-    yield* rows;
-  } finally {
-    over();
-  }
 }
 
 async function settleRow(row: Row, work: RowWork, signal: AbortSignal, place?: WindowRow): Promise<RowResult> {

@@ -9,6 +9,8 @@ export interface OrderedWork {
   held?: HeldRows | undefined;
   /** Works on one row. A rejection stops the run. */
   start(row: Row): Promise<RowResult>;
+  /** The input has ended. */
+  inputOver?(): void;
   /** The run has to stop: let nothing new begin. */
   stop(): void;
   /** The run ended, complete or not: abort running work. */
@@ -35,7 +37,7 @@ interface OrderedRow {
 export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): AsyncGenerator<RowResult> {
   const slots: OrderedRow[] = [];
   const latch = new Latch();
-  const input = readAhead(rows, latch);
+  const input = readAhead(rows, latch, () => work.inputOver?.());
   let failure: { cause: unknown } | undefined;
   let running = 0;
   let heldBytes = 0;
@@ -140,7 +142,7 @@ class Latch {
 }
 
 /** Reads at most one row ahead. */
-function readAhead(rows: AsyncIterable<Row>, latch: Latch) {
+function readAhead(rows: AsyncIterable<Row>, latch: Latch, over: () => void) {
   const iterator = rows[Symbol.asyncIterator]();
   let ready: Row | undefined;
   let isOver = false;
@@ -150,8 +152,10 @@ function readAhead(rows: AsyncIterable<Row>, latch: Latch) {
     isAsking = true;
     iterator.next().then(
       (step) => {
-        if (step.done) isOver = true;
-        else ready = step.value;
+        if (step.done) {
+          isOver = true;
+          over();
+        } else ready = step.value;
         isAsking = false;
         latch.ring();
       },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The growing record: one object per prompt; every stage adds fields and passes unknown ones through.
 // man 5 vpref-records and schema/record.schema.json say the same thing.
+import type { RecordedSettings } from './sampling-settings.ts';
 
 /** A part of a message's content: an image slot, or text. */
 export type ContentPart = { type: 'image' } | { type: 'text'; text: string };
@@ -59,7 +60,7 @@ export interface Response {
 export type TemplateArgs = Record<string, unknown>;
 
 /** What produced `responses`. */
-export interface Sampling {
+export interface Sampling extends RecordedSettings {
   model: string;
   adapter?: string | string[] | null;
   template?: string;
@@ -70,11 +71,6 @@ export interface Sampling {
   min_pixels?: number;
   /** Quantization of the language model's linear layers. */
   quantize?: string;
-  temperature?: number;
-  top_p?: number;
-  top_k?: number;
-  max_new_tokens?: number;
-  beams?: number;
   stop?: string[];
   /** SteerLM attributes that were asked for. */
   steer?: Record<string, number>;

@@ -89,7 +89,17 @@ export const toy: Benchmark = {
 test('a toy benchmark: a folder and a line', { timeout: 120_000 }, async () => {
   await runCli(['--version']); // builds what is copied below
   const copy = temporaryFolder('toy');
-  const parts = ['src', 'bin', 'guides', 'scripts', 'man', 'package.json', 'METHODS.md', 'tsconfig.json'];
+  const parts = [
+    'src',
+    'bin',
+    'guides',
+    'scripts',
+    'man',
+    'package.json',
+    'METHODS.md',
+    'tsconfig.json',
+    'oclif.manifest.json',
+  ];
   for (const part of parts)
     if (existsSync(join(root, part))) cpSync(join(root, part), join(copy, part), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));

@@ -18,27 +18,27 @@ import { countEntry } from './tally.ts';
 
 export interface AnnotateOptions {
   ready: ReadyGuide;
-  /** Everything but the two signals, which the stage owns. */
+  /** All but the two signals, which the stage creates. */
   asking: Omit<Asking, 'stopped' | 'aborted' | 'open'>;
   runs: number;
   seed: number;
   shuffle: boolean;
-  /** Splits answers into claims, in place of the judge. */
+  /** Splits responses into claims, instead of the judge. */
   splitter?: Judge | undefined;
   overrides: QuestionOverrides;
-  /** Unfinished rows at a time: more than calls, so that no call waits for a row to be made ready. */
+  /** Maximum unfinished rows: more than calls, so no call waits while a row is prepared. */
   window: number;
-  /** Ends the run early: what is finished is handed on, then its reason is thrown. */
+  /** Ends the run early: finished rows are yielded, then the signal's reason is thrown. */
   signal?: AbortSignal | undefined;
 }
 
-/** A call that hangs to its time limit holds up its own row's place, and no other call, over so many rows. */
+/** Rows that may wait behind a call that hangs until its time limit; other calls continue meanwhile. */
 const HELD = { rows: 16_384, bytes: 64 * 1024 * 1024 };
 
-/** After a fatal failure or a signal the calls under way may still come in and be kept, for this long. */
+/** After a fatal failure or a signal, running calls may still finish and be cached within this time. */
 const GRACE_MS = 5000;
 
-/** The stage. A fatal failure yields what is finished and then throws it as a RunError. Closes the judge at its end. */
+/** The stage. On a fatal failure, yields the finished rows, then throws a RunError. Closes the judge at the end. */
 export function annotate(options: AnnotateOptions): Stage {
   return async function* (rows) {
     const run = new AnnotateRun(options);
@@ -72,7 +72,7 @@ class AnnotateRun {
     this.#asking = { ...options.asking, stopped, aborted, open: new Map() };
   }
 
-  /** The row's result. Rejects with an error that must stop the run. */
+  /** The row's result. Rejects with an error if it must stop the run. */
   async row(row: Row): Promise<RowResult> {
     try {
       return await this.#annotateRow(row);
@@ -93,7 +93,7 @@ class AnnotateRun {
     const record = { ...row.record, annotations: [...(row.record.annotations ?? []), ...entries] };
     const bad = entries.find((entry) => entry.outcome !== 'ok');
     if (bad === undefined) return { row, records: [record] };
-    // With another run that is ok the record is still of use to the stages after this one.
+    // One successful run is enough for later stages.
     const partial = entries.some((entry) => entry.outcome === 'ok');
     return {
       row,
@@ -132,7 +132,7 @@ class AnnotateRun {
     };
   }
 
-  /** All calls of a run at once: what begins alike is computed once. */
+  /** Starts all calls of a run together, so a shared prompt prefix is computed once. */
   #askAll(row: Row, calls: PlannedCall[], run: number): Promise<Asked[]> {
     return Promise.all(calls.map((call) => this.#ask(row, call, run)));
   }
@@ -170,7 +170,7 @@ function entryHead({ guide, judge, run, order }: AboutEntry, outcome: Outcome): 
   return { guide: guide.name, guide_version: guide.version, judge, run, ...shown, outcome };
 }
 
-/** The entry of one run. Only a run whose calls are all ok has scores; the others say what happened to which call. */
+/** The entry of one run. Only a run whose calls all succeeded has scores; other runs record the outcome of each call. */
 function annotationEntry(row: Row, calls: PlannedCall[], asked: Asked[], about: AboutEntry): Annotation {
   const { guide } = about;
   const bad = asked.find(isBad);
@@ -186,7 +186,7 @@ function annotationEntry(row: Row, calls: PlannedCall[], asked: Asked[], about: 
   return { ...head, ...(usage ? { usage } : {}), calls: each };
 }
 
-/** What is kept of one reply. */
+/** The stored part of one reply. */
 function callFields({ answer, promptSha256 }: Asked) {
   const { attempt, unrepairedText } = answer;
   return {

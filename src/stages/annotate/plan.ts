@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one judge run over a record asks, in which order the answers are shown.
+// Plans one judge run over a record: its questions, and the order in which responses are shown.
 
 import type { Row } from '../../flow/stage.ts';
 import { generatedSpans, type SpokenTurn, spokenTurns, transcript } from '../../records/dialogue.ts';
@@ -13,39 +13,39 @@ import type { Reading, ReplyContext } from './replies/reading.ts';
 
 /** One question to the judge, before templates and images. */
 export interface PlannedCall {
-  /** Response it is about, where it is about one. */
+  /** Index of the response, if the question is about one. */
   response?: number;
   /** 1-based turn, for guides that judge turn by turn. */
   turn?: number;
-  /** order[k] = index of the answer shown at place k. */
+  /** order[k] = index of the response at position k. */
   order: number[];
   /** Variables of the guide's templates. */
   variables: Record<string, unknown>;
-  /** The text speaks of images by number. */
+  /** The text refers to images by number. */
   numberImages: boolean;
   answers: { label: string; text: string; response: number }[];
   context: ReplyContext;
-  /** The answer is to be split into claims. */
+  /** This question splits the response into claims. */
   isSplit?: boolean;
-  /** The reply is plain without asking. */
+  /** The reply, if it is known without a call. */
   known?: Reading;
 }
 
-/** A run's calls, and what the entry says about order. */
+/** A run's calls, and the order for its entry. */
 export interface Plan {
   order?: number[];
   calls: PlannedCall[];
 }
 
-/** What a plan depends on besides record and guide. */
+/** Inputs of a plan besides record and guide. */
 export interface PlanOptions {
   seed: number;
   run: number;
-  /** Answers in a drawn order (undone in the entry), or as they stand in the record. */
+  /** Show responses in a random order (the entry restores it), or in the record's order. */
   shuffle: boolean;
 }
 
-/** Plans one run. Throws RecordError when the record lacks what the guide needs. */
+/** Plans one run. Throws RecordError if the record lacks a field that the guide needs. */
 export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
   const item = readItem(row, guide);
   if (guide.show === 'all') return planAll(item, guide, options);
@@ -56,11 +56,11 @@ export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
 /** A record as guides see it. */
 interface JudgedRecord {
   row: Row;
-  /** What a model is shown before its first answer, what follows up to its second, ...; one span for each answer. */
+  /** Spans of the prompt: up to the first open turn, from there to the second, ...; one span per answer. */
   spans: SpokenTurn[][];
   numberImages: boolean;
   system: string;
-  /** answers[i][t]: what response i says in turn t. Reference last, where a pair guide takes it as an answer. */
+  /** answers[i][t]: the text of response i in turn t. The reference is last, if a pair guide compares with it. */
   answers: string[][];
   references: string[];
   letters: string[];
@@ -76,7 +76,7 @@ function readItem(row: Row, guide: Guide): JudgedRecord {
   }
   const numImages = record.images?.length ?? 0;
   const numMarks = countImageMarks(record.prompt);
-  // Of a text guide nobody sees an image: there the marks are words.
+  // A text guide shows no image, so marks stay text.
   if (guide.images && numMarks > 0 && numMarks !== numImages)
     fail('images', `one for each <image> of the prompt (${numMarks})`, String(numImages));
   const { turns, hasMarks } = spokenTurns(placeImages(record.prompt, numImages));
@@ -110,12 +110,12 @@ function asList(value: string | string[] | undefined): string[] {
   return Array.isArray(value) ? value : [value];
 }
 
-/** What response `index` says turn by turn: generated middle turns, then its text. */
+/** The texts of response `index` by turn: generated middle turns, then its text. */
 function responseTurns(row: Row, index: number, numTurns: number): string[] {
   const { text, turns = [] } = row.record.responses![index]!;
   const middle = turns.slice(0, numTurns - 1);
   if (middle.length === numTurns - 1) return [...middle, text];
-  const expected = `the ${numTurns - 1} answers before the last, as the prompt has open turns`;
+  const expected = `${numTurns - 1} earlier answers, one per open turn of the prompt before the last`;
   throw new RecordError(row, `responses[${index}].turns`, expected, String(turns.length));
 }
 
@@ -139,7 +139,7 @@ function planEach(item: JudgedRecord, guide: Guide): PlannedCall[] {
   return calls;
 }
 
-/** One question per metric: its reply is the only thing that is said. */
+/** One question per metric, because a reply has only one score. */
 function eachMetric(call: PlannedCall, { scores, replies }: Guide): PlannedCall[] {
   return scores.map((metric) => ({
     ...call,
@@ -148,7 +148,7 @@ function eachMetric(call: PlannedCall, { scores, replies }: Guide): PlannedCall[
   }));
 }
 
-/** Index of the response that the others are judged against; -1 when the guide has none. */
+/** Index of the response that the others are compared with; -1 if the guide has none. */
 function anchorIndex(item: JudgedRecord, guide: Guide): number {
   if (guide.anchor === undefined) return -1;
   if (item.answers.length < 2) {
@@ -165,7 +165,7 @@ function knownReading(item: JudgedRecord, guide: Guide, response: number): { kno
 }
 
 function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan {
-  // An imported reference answer is the other side when there is only one response; its index is responses.length.
+  // With a single response, the other side is the record's reference; its index is responses.length.
   if (item.answers.length === 1 && item.references.length > 0) item.answers.push(referenceTurns(item));
   if (item.answers.length !== 2) {
     throw new RecordError(
@@ -202,7 +202,7 @@ function areEqual(item: JudgedRecord): boolean {
   return item.answers[0]!.join('\n') === item.answers[1]!.join('\n');
 }
 
-/** A permutation from (seed, record id, run) alone, so that it is the same however the file is cut. */
+/** A permutation from (seed, record id, run), so splitting the file does not change it. */
 function drawOrder(item: JudgedRecord, size: number, options: PlanOptions): number[] {
   const order = Array.from({ length: size }, (_, index) => index);
   if (!options.shuffle) return order;
@@ -263,12 +263,12 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
   };
 }
 
-/** Answers of several turns beside each other: each whole, since what they answer differs. */
+/** Multi-turn responses are shown one after the other, because their earlier turns differ. */
 function allTurns({ turns, text }: { turns: string[]; text: string }): string {
   return turns.length <= 1 ? text : turns.map((said, index) => `Turn ${index + 1}: ${said}`).join('\n\n');
 }
 
-/** Captions as lines; anything that is not text as JSON. */
+/** Captions as lines; other values as JSON. */
 function contextText(context: unknown): string {
   if (context === undefined || context === null) return '';
   if (typeof context === 'string') return context;

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// What doctor says of a training step: the trainer's own plan for one pair, in which nothing is computed.
+// doctor's check of a training step: the trainer's memory plan for one pair. Nothing is computed.
 import type { Policy } from '../../engine/policy.ts';
 import type { ImageLayout } from '../../engine/requests.ts';
 import type { TrainerSettings } from '../../engine/train-requests.ts';
 import { createTrainer } from '../../engine/trainer.ts';
 import { UsageError } from '../../records/error.ts';
 
-/** A step of train, and the sizes of its one pair. */
+/** Settings of a training step, and the sizes of its pair. */
 export interface StepToExamine {
   settings: TrainerSettings;
-  /** The picture's among them; default: TEXT_TOKENS and the picture's. */
+  /** Image tokens included; default: TEXT_TOKENS plus the image's. */
   promptTokens?: number | undefined;
   responseTokens: number;
 }
 
-/** A picture of the prompt, and the bytes of its crops. */
+/** An image of the prompt, and the bytes of its crops. */
 export interface StepPicture {
   layout: ImageLayout;
   pixelBytes: number;
 }
 
-/** Of a prompt whose length nobody gave, beside its picture. */
+/** Default text length of the prompt. */
 export const TEXT_TOKENS = 64;
 
-/** Whether the step fits, and its figures. Throws UsageError for a prompt that is shorter than its picture. */
+/** Whether the step fits, and its figures. Throws UsageError for a prompt shorter than its image. */
 export async function examineStep(
   policy: Policy,
   { settings, promptTokens, responseTokens }: StepToExamine,

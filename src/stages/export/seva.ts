@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SeVa's preference file: one question about one image, its folder left out (the trainer has a folder per source).
+// SeVa's preference file: one question about one image, without its folder (the trainer has a folder per source).
 //   Source: Kevinz-code/SeVa data/step3, seva/train_dpo_ours.py.
 import { basename } from 'node:path';
 import { RecordError } from '../../records/error.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows that are a dialogue with a lesson: LLaMA-Factory's, ms-swift's and Alpaca's, which differ in the names of their
-// columns. `<image>` in a text marks an image.
+// Rows of a dialogue with a training target: LLaMA-Factory's, ms-swift's and Alpaca's, which differ only in column
+// names. `<image>` in a text marks an image.
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
@@ -11,16 +11,16 @@ import { conversationTurns } from './llava.ts';
 import { imageTag } from './marks.ts';
 import { checkAnswer, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
 
-/** Names of columns; several in a list mean the same thing. */
+/** Names of columns; names in one list are synonyms. */
 export interface DialogueColumns {
   messages: readonly string[];
-  /** Where the whole question stands in columns of its own: joined with a line break, as both trainers do. */
+  /** Columns of the question, joined with a line break, as both trainers do. */
   question: readonly (readonly string[])[];
   answer: readonly string[];
 }
 
 export interface DialogueForm extends DialogueColumns {
-  /** Where an answer goes that is neither of a pair nor labelled. */
+  /** Target field of a response without pair or label. */
   answerField: 'reference' | 'response';
 }
 
@@ -38,7 +38,7 @@ export function dialogueInfo(value: unknown, form: DialogueColumns): ItemInfo {
   };
 }
 
-/** The first image that stands in a message's parts, for the item's source. */
+/** The first image in a message's parts, for the item's source. */
 export function imageInParts(messages: unknown): unknown {
   for (const message of Array.isArray(messages) ? messages : []) {
     const content = field(message, 'content') ?? field(message, 'value');
@@ -72,7 +72,7 @@ export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path
   }
   return {
     turns,
-    // Beside a pair it is what is known, not one more thing to learn.
+    // With a pair, it is the reference and not a training target.
     answerField: 'chosen' in lesson.fields ? 'reference' : form.answerField,
     ...(system !== undefined && { system }),
     ...(images !== undefined && { images }),
@@ -84,7 +84,7 @@ export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path
 interface Dialogue {
   turns: ImportTurn[];
   system?: string;
-  /** Images that stand in the messages. */
+  /** Images within the messages. */
   images: string[];
   used: string[];
 }
@@ -95,7 +95,7 @@ function readConversation(item: ItemFields, key: string, at: Place, path: string
   return { ...messagesDialogue(messages, at, place), used: [key] };
 }
 
-/** Turns with their marks. Throws RecordError for turns out of place and for images in answers. */
+/** Turns with their marks. Throws RecordError for turns out of order and for images in responses. */
 export function messagesDialogue(messages: readonly ForeignMessage[], at: Place, path: string): Omit<Dialogue, 'used'> {
   const speakers = { user: 'human', assistant: 'gpt', system: 'system' };
   const utterances = messages.map((message) => ({
@@ -122,7 +122,7 @@ function pairsAsMessages(list: unknown): unknown {
   });
 }
 
-/** A question in columns of its own, with the dialogue before it in `history`. */
+/** A question in separate columns, with the earlier dialogue in `history`. */
 function readColumns(item: ItemFields, form: DialogueForm, at: Place, path: string): Dialogue {
   const questionKeys = form.question.map((names) => oneOfColumns(item, names, at, path));
   const texts = questionKeys.flatMap((key) => (key === undefined ? [] : [textColumn(item, key, at, path)]));
@@ -141,7 +141,7 @@ function readColumns(item: ItemFields, form: DialogueForm, at: Place, path: stri
   if (answer !== undefined && typeof answer !== 'string')
     throw new RecordError(at, joinPath(path, answerKey!), 'a string', describeValue(answer));
   const question = texts.filter((text) => text !== '').join('\n');
-  // Tables have an empty answer where a row is a pair.
+  // Tables have an empty response in rows that are pairs.
   const hasAnswer = answer !== undefined && !(answer === '' && isGiven(item, 'chosen'));
   turns.push({ question, ...(hasAnswer && { answer }) });
   return { turns, images: [], used: [...form.question.flat(), ...form.answer, 'history'] };
@@ -176,7 +176,7 @@ function historyTurns(value: unknown, at: Place, path: string): ImportTurn[] {
   );
 }
 
-/** The system text of the column or of the first turn; throws RecordError when they differ. */
+/** The system text of the column or of the first turn. Throws RecordError if they differ. */
 function oneSystem(said: string | undefined, key: string | undefined, item: ItemFields, at: Place, path: string) {
   const column = key === undefined ? '' : textColumn(item, key, at, path);
   if (column === '') return said === '' ? undefined : said;
@@ -189,7 +189,7 @@ function oneSystem(said: string | undefined, key: string | undefined, item: Item
   );
 }
 
-/** Images of the column or of the messages; throws RecordError when both have them. */
+/** Images of the column or of the messages. Throws RecordError if both have them. */
 export function oneImageList(item: ItemFields, inMessages: string[], at: Place, path: string): string[] | undefined {
   const column = imagePaths(item, at, path);
   if (inMessages.length === 0) return column;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a row teaches besides its dialogue: a pair of answers, or one answer marked good or bad.
+// The training target of a row: a pair of responses, or one labelled response.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, joinPath, type Place } from '../../records/field.ts';
 import type { Draft, ImportTurn } from './format.ts';
@@ -8,13 +8,13 @@ import { answerText, imageList, markedText, readAnswer, readMessages } from './m
 
 export interface Lesson {
   fields: Partial<Draft>;
-  /** Columns that were read. */
+  /** Columns that were read */
   used: string[];
-  /** The dialogue's last answer is part of it: the chosen or the labelled one. */
+  /** Whether the dialogue's last response is part of it: the chosen or the labelled one. */
   takesAnswer: boolean;
 }
 
-/** The dialogue that the lesson belongs to. */
+/** The row's dialogue. */
 export interface LessonDialogue {
   answer: string | undefined;
   turns: readonly ImportTurn[];
@@ -26,10 +26,10 @@ const PAIR = { pair: { rule: 'imported' } };
 const LABELS = ['kto_tag', 'label'] as const;
 const SWIFT = ['rejected_response', 'rejected_messages', 'rejected_images'] as const;
 
-/** Columns that make a row more than a dialogue. */
+/** Columns of preference data. */
 export const lessonKeys = ['chosen', 'rejected', ...SWIFT, ...LABELS];
 
-/** Throws RecordError for half a pair, for a pair that is also labelled, and for what no record can hold. */
+/** Throws RecordError for an incomplete pair, for a labelled pair, and for content that no record can hold. */
 export function readLesson(item: ItemFields, dialogue: LessonDialogue, at: Place, path: string): Lesson {
   const given = lessonKeys.filter((key) => isGiven(item, key));
   const kinds = [
@@ -69,7 +69,7 @@ function labelled(item: ItemFields, { answer }: LessonDialogue, at: Place, path:
   return { fields: { response: answer, label }, takesAnswer: true };
 }
 
-/** A label as files have it: true or false, 1 or 0, or these in text ("False" of a table). */
+/** Parses a label: true or false, 1 or 0, or these as text ("False" from a table). */
 export function readLabel(value: unknown, at: Place, path: string): boolean {
   const text = typeof value === 'string' ? value.trim().toLowerCase() : String(value);
   if (typeof value !== 'object' && (text === 'true' || text === '1' || text === '1.0')) return true;
@@ -77,7 +77,7 @@ export function readLabel(value: unknown, at: Place, path: string): boolean {
   throw new RecordError(at, path, 'true or false (or 1 or 0)', describeValue(value));
 }
 
-/** ms-swift: the messages end in the chosen answer. */
+/** ms-swift: the messages end with the chosen response. */
 function swift(item: ItemFields, dialogue: LessonDialogue, at: Place, path: string): Read {
   const { answer: chosen } = dialogue;
   if (chosen === undefined)
@@ -103,7 +103,7 @@ function swift(item: ItemFields, dialogue: LessonDialogue, at: Place, path: stri
   return isPair ? { fields, takesAnswer: true } : { fields: {}, takesAnswer: false };
 }
 
-/** A text, a message or a list of one, or a list of texts: several rejected answers. */
+/** A text, a message or a list of one, or a list of texts: several rejected responses. */
 function rejectedResponse(value: unknown, at: Place, path: string): string | string[] {
   if (Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string')) {
     const texts = value.map((text, index) => readAnswer(text, at, `${path}[${index}]`));
@@ -112,7 +112,7 @@ function rejectedResponse(value: unknown, at: Place, path: string): string | str
   return readAnswer(value, at, path);
 }
 
-/** The last answer of `rejected_messages`, which must say the same before it, about the same images. */
+/** The last response of `rejected_messages`, whose earlier messages and images must be those of `messages`. */
 function rejectedConversation(
   item: ItemFields,
   { turns, system, images }: LessonDialogue,

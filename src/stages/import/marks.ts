@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Marks in texts against the item's images: as many as there are, in questions only; Qwen's <img>path</img> as images;
+// Marks in texts against the item's images: one per image, in questions only; Qwen's <img>path</img> as images;
 // no mark of a video or of audio.
 import { RecordError } from '../../records/error.ts';
 import { joinPath, type Place } from '../../records/field.ts';
@@ -10,12 +10,12 @@ import { checkAnswer, IMAGE_TAG } from './messages.ts';
 
 const TAGS = new RegExp(IMAGE_TAG.source, 'g');
 const MEDIA_MARK = /<(?:video|audio)>/;
-// Elsewhere HTML may be spoken of; a mark stands before the question or behind it.
+// Inside a text these may be HTML; a mark is before or after the question.
 const MEDIA_MARK_LINE = /^<(?:video|audio)>\s*\n|\n<(?:video|audio)>\s*$/;
 
 const NO_MEDIA = 'text without <video> and <audio> (images only)';
 
-/** The first image that a text tags. */
+/** The first image tagged in a text. */
 export function imageTag(text: string): string | undefined {
   return IMAGE_TAG.exec(text)?.[1]?.trim();
 }
@@ -41,7 +41,7 @@ function takeIn({ role, content }: Message, take: (text: string) => string): Mes
   return { role, content: typeof content === 'string' && role === 'user' ? take(content) : content };
 }
 
-/** Texts that are answers: of the dialogue's turns, and what is to be learned. */
+/** Texts of responses: those of the dialogue's turns, and training targets. */
 function answersOf({ turns, prompt, chosen, rejected, response, reference }: Draft): string[] {
   const said = typeof prompt === 'string' ? [] : (prompt ?? []).filter(({ role }) => role === 'assistant');
   return [
@@ -51,7 +51,7 @@ function answersOf({ turns, prompt, chosen, rejected, response, reference }: Dra
   ].filter((text) => typeof text === 'string');
 }
 
-/** Throws RecordError for a mark of video or audio where the format has them, and for an image in an answer. */
+/** Throws RecordError for a video or audio mark of the format, and for an image in a response. */
 export function checkTexts(draft: Draft, format: ImportFormat, at: Place, path: string): void {
   const hasImages = (draft.images?.length ?? 0) > 0;
   for (const [index, { question, answer = '' }] of (draft.turns ?? []).entries()) {
@@ -75,7 +75,7 @@ function refuse(text: string, pattern: RegExp, expected: string, at: Place, path
 
 /**
  * The prompt with as many image slots as there are images, or none written. In formats where `<image>` may be text, it
- * is kept as text in items without images, which `onText` hears of. Throws RecordError naming both numbers.
+ * is kept as text in items without images, and `onText` is called. Throws RecordError with both numbers.
  */
 export function checkSlots(
   prompt: VprefRecord['prompt'],

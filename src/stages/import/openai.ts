@@ -8,7 +8,7 @@ import { type Draft, field, type ImportFormat, idField, imageSource } from './fo
 import { isGiven, otherFields } from './item-fields.ts';
 import { answerText, type ForeignMessage, literalMessages, readAnswer, readMessages } from './messages.ts';
 
-/** Where the messages stand: the row itself, `input` of a preference row, `body` of a batch line. */
+/** The object with the messages: the row, `input` of a preference row, or `body` of a batch line. */
 function holderKey(value: unknown): 'input' | 'body' | undefined {
   return (['input', 'body'] as const).find((key) => isObject(field(value, key)));
 }
@@ -43,7 +43,7 @@ export const openai: ImportFormat = {
   },
 };
 
-/** The pair, or the last message where it is an answer. */
+/** The pair, or the last message if it is a response. */
 function lesson(item: Record<string, unknown>, messages: ForeignMessage[], at: Place, path: string) {
   const isPair = ['preferred_output', 'non_preferred_output'].some((key) => isGiven(item, key));
   const last = messages.at(-1);

@@ -47,7 +47,7 @@ export const trl: ImportFormat = {
   },
 };
 
-/** The prompt with the text of a `system` column, as Orca's pairs have it; throws RecordError when it says another. */
+/** The prompt with the text of a `system` column, as in Orca's pairs. Throws RecordError if its system text differs. */
 function withSystem(prompt: Texts, item: ItemFields, at: Place, path: string): Texts {
   const { system } = item;
   if (!isGiven(item, 'system') || system === '') return prompt;
@@ -69,7 +69,7 @@ function withSystem(prompt: Texts, item: ItemFields, at: Place, path: string): T
   throw new RecordError(at, joinPath(path, 'system'), 'what the system message says', describeValue(system));
 }
 
-/** RLHF-V keeps question, chosen and rejected as JSON in one column, `text`. */
+/** RLHF-V stores question, chosen and rejected as JSON in one column, `text`. */
 function openPairText(item: ItemFields): ItemFields {
   const { text, ...rest } = item;
   if (typeof text !== 'string' || !text.startsWith('{') || isGiven(item, 'chosen')) return item;
@@ -154,7 +154,7 @@ function pair(item: ItemFields, at: Place, path: string): Answers {
   };
 }
 
-/** The messages that chosen and rejected begin with alike: the prompt, for rows that repeat it there. */
+/** The common first messages of chosen and rejected: the prompt of rows that repeat it there. */
 function sharedMessages(chosen: Texts, rejected: Texts): ForeignMessage[] {
   if (typeof chosen === 'string' || typeof rejected === 'string') return [];
   const said = (message: ForeignMessage | undefined) =>
@@ -164,7 +164,7 @@ function sharedMessages(chosen: Texts, rejected: Texts): ForeignMessage[] {
   return chosen.slice(0, first);
 }
 
-/** A prompt beside conversations that repeat it: the same messages, or the text of one of their questions. */
+/** Checks a prompt against conversations that repeat it: equal messages, or the text of one of their questions. */
 function checkSamePrompt(given: Texts, shared: readonly ForeignMessage[], at: Place, path: string): void {
   const text = ({ content }: ForeignMessage) =>
     typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? part.text : '')).join('');

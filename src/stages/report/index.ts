@@ -13,15 +13,15 @@ export interface ReportInput extends NamedFile {
 
 export interface ReportOptions {
   title: string;
-  /** Parameters that scores are charted against. */
+  /** Parameters to chart scores against. */
   by: readonly string[];
-  /** Pairs listed at most. */
+  /** Maximum pairs listed. */
   maxPairs: number;
-  /** Pictures included at most. */
+  /** Maximum images included. */
   maxImages: number;
 }
 
-/** The page, and what is to be said of it. Throws UsageError when there is nothing to show. */
+/** The page and notes for the user. Throws UsageError if there is nothing to show. */
 export async function makeReport(
   inputs: readonly ReportInput[],
   options: ReportOptions,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stages: what --summary says of each run.
+// Stages: the --summary of each run.
 import { isObject } from '../../records/field.ts';
 import type { JsonObject, RowSection, StageSummary } from './data.ts';
 

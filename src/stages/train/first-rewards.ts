@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Before any update the policy is its reference: rewards that are not 0 then say that the stored sums are not those of this model.
+// Before any update the policy equals its reference. A reward that is not 0 then shows that the stored sums belong to another model.
 import type { RowFigures } from './metrics.ts';
 
-/** What another order of sums moves a branch's log-probability by, in nats: at most, and more a token. */
+/** Tolerance for another order of summation, in nats: per branch, and per token. */
 const ROUNDING = { f32: { base: 0.02, token: 5e-4 }, bf16: { base: 1, token: 0.1 } };
 
-/** A warning for the rows of the first step, or undefined where all their rewards are 0 within rounding. */
+/** A warning for the rows of the first step, or undefined if all their rewards are 0 within rounding. */
 export function firstRewardsWarning(rows: readonly RowFigures[], dtype: 'f32' | 'bf16'): string | undefined {
   const { base, token } = ROUNDING[dtype];
   let largest = 0;

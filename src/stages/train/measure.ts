@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Before a run: every row is made ready but for its pixels, so that a bad one does not end it half-way; stored references are checked; rows that are too
-// long fail or are left out.
+// Before a run, prepares every row without pixels, so a bad row cannot end the run half-way. Checks stored references. Rows that are too
+// long fail or are dropped.
 import type { RowSize } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
@@ -9,23 +9,23 @@ import { checkReference, type ReferenceSource } from './reference.ts';
 import { weightNotes } from './row-weight.ts';
 import { isPair, isTooLong, measureTrainRow, type RowOptions } from './rows.ts';
 
-/** Rows to train on, and what decides the memory of each. */
+/** Rows to train on, and their sizes for the memory plan. */
 export interface MeasuredRows {
   rows: Row[];
   sizes: RowSize[];
 }
 
 export interface MeasureOptions extends RowOptions {
-  /** What happens to a row that does not fit the model's positions or --max-length. */
+  /** Whether a row longer than the model's positions or --max-length fails or is dropped. */
   onLong: 'fail' | 'drop';
-  /** Undefined: any stored reference is taken. */
+  /** Undefined: accept any stored reference. */
   referenceSource?: ReferenceSource;
   stop: AbortSignal;
   note(message: string): void;
   warn(message: string): void;
 }
 
-/** Throws RecordError and UsageError for what is wrong with a row, UsageError where none is left. */
+/** Throws RecordError and UsageError for an invalid row, UsageError if no row is left. */
 export async function measureRows(
   all: readonly Row[],
   options: MeasureOptions,
@@ -67,7 +67,7 @@ export async function measureRows(
   return measured;
 }
 
-// Undefined for a row that is left out.
+// Undefined for a dropped row.
 async function sizeOf(row: Row, options: MeasureOptions, context: ModelContext): Promise<RowSize | undefined> {
   try {
     return await measureTrainRow(row, options, context);

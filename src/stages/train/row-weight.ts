@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `weight` and `beta` of a record: how much it counts in the loss of its step, and its own beta. Both were users' fields before: only numbers are used.
+// `weight` and `beta` of a record: its weight in the loss of its step, and its beta. Version 0.1 left both names to users, so values that are not numbers are ignored.
 import type { LossNeeds, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
@@ -16,7 +16,7 @@ export function weightAndBeta(row: Row): Pick<TrainRow, 'weight' | 'beta'> {
   };
 }
 
-/** Notes about the two: the number of records that have them, and of values that are not used. */
+/** Notes about both: the number of records that have them, and of ignored values. */
 export function weightNotes(rows: readonly Row[], needs: LossNeeds): string[] {
   const count = (name: 'weight' | 'beta', isNumber: boolean) =>
     rows.filter(({ record }) => record[name] !== undefined && (typeof record[name] === 'number') === isNumber).length;

@@ -29,7 +29,7 @@ function readJudgement(text: string, context: ReplyContext): ReadResult {
   };
 }
 
-/** The answer's sentences as SHR cuts them: at full stops, exact and contained repeats left out. */
+/** The response's sentences as SHR splits them: at full stops, without exact and contained repeats. */
 export function shrSentences(answer: string): string[] {
   const kept: string[] = [];
   for (const piece of answer.replace(/\s+/g, ' ').split('.')) {
