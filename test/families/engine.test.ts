@@ -22,7 +22,9 @@ import {
   goldenPrompts,
   goldenRows,
   hardPicture,
-  OWN_TILES,
+  TEXT_FAMILIES,
+  VISION_FAMILIES,
+  VISION_FIXTURES,
 } from '../support/families.ts';
 import { openFixture, withoutEngine } from '../support/native.ts';
 
@@ -45,9 +47,8 @@ const GREEDY: SampleOptions = {
 
 /** Of a summed log-probability. */
 const BAR = 5e-4;
-const VISION = ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'];
 
-for (const name of ['qwen2', 'qwen3', 'mistral', ...VISION, ...OWN_TILES]) {
+for (const name of [...TEXT_FAMILIES, ...VISION_FIXTURES]) {
   for (const layout of existsSync(`${fixtureDir(name)}/alt-v5`) ? ['ckpt', 'alt-v5'] : ['ckpt'])
     test(
       `${name}, files as in ${layout}: sums of all golden answers, greedy answers, stop lists`,
@@ -83,7 +84,7 @@ for (const name of ['qwen2', 'qwen3', 'mistral', ...VISION, ...OWN_TILES]) {
         }),
     );
 
-  if (VISION.includes(name))
+  if (VISION_FAMILIES.includes(name))
     test(`${name}: sums behind pictures of hard shapes`, { skip: withoutEngine }, (t) =>
       withModel(name, t, 'ckpt', async (model) => {
         const golden = readGolden<HardGolden>(`families/${name}.json`);

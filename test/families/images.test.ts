@@ -10,7 +10,14 @@ import { bestResolution } from '../../families/llava_next/llava_next.ts';
 import { readFamilyPlan } from '../../src/model/images.ts';
 import { loadImage } from '../../src/pixels/decode.ts';
 import type { Image } from '../../src/pixels/image.ts';
-import { fixtureDir, fixtureImage, type GoldenRow, goldenRows, OWN_TILES } from '../support/families.ts';
+import {
+  fixtureDir,
+  fixtureImage,
+  type GoldenRow,
+  goldenRows,
+  VISION_FIXTURES,
+  visionConfigOf,
+} from '../support/families.ts';
 import { readSafetensors } from '../support/safetensors.ts';
 
 /** The pictures of a row as the golden names their grids. */
@@ -22,7 +29,7 @@ const GRIDS: Record<string, (row: GoldenRow, sizes: Size[], plan: ImagePlan) => 
   },
 };
 
-for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', ...OWN_TILES])
+for (const name of VISION_FIXTURES)
   for (const layout of existsSync(`${fixtureDir(name)}/alt-v5`) ? ['ckpt', 'alt-v5'] : ['ckpt'])
     test(`${name}, files as in ${layout}: crops, byte for byte`, async () => {
       const { family, plan } = await readFamilyPlan(`${fixtureDir(name)}/${layout}`);
@@ -38,8 +45,8 @@ for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl
           images.map((image) => vision.cropSizes(image, plan!)),
         );
         GRIDS[name]?.(row, images, plan!);
+        const patch = visionConfigOf(name).patch_size!;
         for (const [index, [, high, wide]] of (row.image_grid_thw ?? []).entries()) {
-          const patch = name === 'qwen3_vl' ? 16 : 14;
           assert.deepEqual(sizes[index], [{ height: high * patch, width: wide * patch }]);
         }
         for (const [index, count] of (row.rows?.[0] ?? []).entries())

@@ -33,6 +33,12 @@ export const OWN_TILES = [
   'llava_next-mistral',
 ] as const;
 
+/** Checkpoints with a tower, by the name of their family. */
+export const VISION_FAMILIES: readonly string[] = ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'];
+
+/** All tiny checkpoints with a tower. */
+export const VISION_FIXTURES: readonly string[] = [...VISION_FAMILIES, ...OWN_TILES];
+
 const isOwn = (name: string) => (OWN_TILES as readonly string[]).includes(name);
 
 /** The family of a tiny checkpoint, by its model type. */
@@ -67,7 +73,8 @@ export function goldenRows(name: string): GoldenRow[] {
   return JSON.parse(readFileSync(`${fixtureDir(name)}/golden.json`, 'utf8'));
 }
 
-const TEXT_FAMILIES = ['qwen2', 'qwen3', 'mistral'];
+/** Checkpoints without a tower. */
+export const TEXT_FAMILIES: readonly string[] = ['qwen2', 'qwen3', 'mistral'];
 
 /** The prompt of each golden row of a tiny checkpoint, by id. */
 export function goldenPrompts(name: string): Map<string, Message[]> {
@@ -77,6 +84,10 @@ export function goldenPrompts(name: string): Map<string, Message[]> {
   return new Map(lines.map((line) => JSON.parse(line)).map(({ id, messages }) => [id, messages]));
 }
 
+/** A tiny checkpoint's vision_config. */
+export const visionConfigOf = (name: string): Record<string, number> =>
+  JSON.parse(readFileSync(`${fixtureDir(name)}/ckpt/config.json`, 'utf8')).vision_config;
+
 /** Lengths of an image's runs of rows by the reference's arithmetic, where no engine is at hand that gives them. */
 export function referenceRuns(name: string, size: Size, crops: Size[], plan: ImagePlan): number[] {
   const family = familyOfFixture(name);
@@ -84,7 +95,7 @@ export function referenceRuns(name: string, size: Size, crops: Size[], plan: Ima
   const { image_size: tile, patch_size: patch } = config.vision_config;
   if (family === 'llava_next') return [anyresRows(size, plan as AnyresPlan, tile / patch)];
   if (family === 'smolvlm' || family === 'idefics3') return crops.map(() => (tile / patch / config.scale_factor) ** 2);
-  const side = name === 'qwen3_vl' ? 32 : 28;
+  const side = patch * config.vision_config.spatial_merge_size;
   return crops.map(({ height, width }) => (height / side) * (width / side));
 }
 
