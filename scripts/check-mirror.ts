@@ -30,10 +30,10 @@ for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu|\.h)$/)) {
     for (const extension of ['cc', 'cu']) declared.add(`native/${header}.${extension}`);
   for (const line of read(test)
     .slice(0, 4000)
-    .match(/^\/\/ Covers .*$/gm) ?? [])
+    .match(/^\/\/ Covers .*(?:\n\/\/(?: [\w./-]+\.(?:ts|cc|cu|h),?)+$)*/gm) ?? [])
     for (const source of line
       .slice('// Covers '.length)
-      .split(/[\s,]+/)
+      .split(/\n\/\/|[\s,]+/)
       .filter(Boolean)) {
       declared.add(source);
       if (!existsSync(join(root, source))) problems.push(`${test}: covers ${source}, which does not exist`);

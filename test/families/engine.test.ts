@@ -23,7 +23,9 @@ import {
   goldenPrompts,
   goldenRows,
   hardPicture,
-  OWN,
+  TEXT_FAMILIES,
+  VISION_FAMILIES,
+  VISION_FIXTURES,
 } from '../support/families.ts';
 import { openFixture, withoutEngine } from '../support/native.ts';
 
@@ -41,9 +43,8 @@ const GREEDY: SampleOptions = {
 
 /** Of a summed log-probability. */
 const BAR = 5e-4;
-const VISION = ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'];
 
-for (const name of ['qwen2', 'qwen3', 'mistral', ...VISION, ...OWN]) {
+for (const name of [...TEXT_FAMILIES, ...VISION_FIXTURES]) {
   for (const layout of existsSync(`${fixtureDir(name)}/alt-v5`) ? ['ckpt', 'alt-v5'] : ['ckpt'])
     test(
       `${name}, files as in ${layout}: sums of all golden answers, greedy answers, stop lists`,
@@ -79,7 +80,7 @@ for (const name of ['qwen2', 'qwen3', 'mistral', ...VISION, ...OWN]) {
         }),
     );
 
-  if (VISION.includes(name))
+  if (VISION_FAMILIES.includes(name))
     test(`${name}: sums behind pictures of hard shapes`, { skip: withoutEngine }, (t) =>
       withModel(name, t, 'ckpt', async (model) => {
         const golden = readGolden<HardGolden>(`families/${name}.json`);

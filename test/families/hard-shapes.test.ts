@@ -12,7 +12,7 @@ import { loadChatTemplate } from '../../src/text/chat-template.ts';
 import { expandImages, imageIds, promptIds } from '../../src/text/prompt-ids.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
 import { readGolden } from '../pixels/golden.ts';
-import { FAMILY_FIXTURES, hardPicture, referenceRuns } from '../support/families.ts';
+import { FAMILY_FIXTURES, hardPicture, referenceRuns, VISION_FAMILIES } from '../support/families.ts';
 
 interface Golden {
   plans: {
@@ -22,7 +22,7 @@ interface Golden {
   scored: { width: number; height: number; prompt_ids: [number, number][] }[];
 }
 
-for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl']) {
+for (const name of VISION_FAMILIES) {
   const golden = readGolden<Golden>(`families/${name}.json`);
   const dir = `${FAMILY_FIXTURES}/${name}/ckpt`;
   const vision = familyNamed(name).vision!;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { familyOf } from '../../families/index.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
-import { FAMILY_FIXTURES, familyOfFixture, fixtureDir } from '../support/families.ts';
+import { FAMILY_FIXTURES, familyOfFixture, fixtureDir, TEXT_FAMILIES, VISION_FAMILIES } from '../support/families.ts';
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
@@ -39,10 +39,7 @@ const RECORDS: VprefRecord[] = [
   { id: 'none', prompt: 'Say hello.', chosen: 'Hello.', rejected: ['No.', 'Yes.'] },
 ];
 
-for (const name of [
-  ...['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm'],
-  ...['qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', 'idefics3-odd', 'qwen2_5_vl-windows'],
-])
+for (const name of [...TEXT_FAMILIES, ...VISION_FAMILIES, 'idefics3-odd', 'qwen2_5_vl-windows'])
   test(`${name}: every stage`, { skip: withoutEngine }, async (t) => {
     const { vision } = familyOf({ model_type: familyOfFixture(name) }, name);
     const model = ['--model', `${fixtureDir(name)}/ckpt`, '--device', 'cpu', '--dtype', 'f32', '--threads', '1'];

@@ -36,6 +36,11 @@ const OWN_NATIVE = ['qwen2_vl-small', 'qwen2_5_vl-windows', 'qwen3_vl-planes'];
 export const OWN: readonly string[] = [...OWN_TILES, ...OWN_NATIVE];
 
 const ownFolder = (name: string) => (OWN_NATIVE.includes(name) ? 'own-native' : 'own-tiles');
+/** Checkpoints with a tower, by the name of their family. */
+export const VISION_FAMILIES: readonly string[] = ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'];
+
+/** All tiny checkpoints with a tower. */
+export const VISION_FIXTURES: readonly string[] = [...VISION_FAMILIES, ...OWN];
 
 /** The family of a tiny checkpoint, by its model type. */
 export const familyOfFixture = (name: string): string => name.split('-')[0]!;
@@ -70,7 +75,8 @@ export function goldenRows(name: string): GoldenRow[] {
   return JSON.parse(readFileSync(`${fixtureDir(name)}/golden.json`, 'utf8'));
 }
 
-const TEXT_FAMILIES = ['qwen2', 'qwen3', 'mistral'];
+/** Checkpoints without a tower. */
+export const TEXT_FAMILIES: readonly string[] = ['qwen2', 'qwen3', 'mistral'];
 
 /** The prompt of each golden row of a tiny checkpoint, by id. */
 export function goldenPrompts(name: string): Map<string, Message[]> {
@@ -79,6 +85,10 @@ export function goldenPrompts(name: string): Map<string, Message[]> {
   const lines = readFileSync(`${FAMILY_FIXTURES}/${file}.ndjson`, 'utf8').trim().split('\n');
   return new Map(lines.map((line) => JSON.parse(line)).map(({ id, messages }) => [id, messages]));
 }
+
+/** A tiny checkpoint's vision_config. */
+export const visionConfigOf = (name: string): Record<string, number> =>
+  JSON.parse(readFileSync(`${fixtureDir(name)}/ckpt/config.json`, 'utf8')).vision_config;
 
 /** Lengths of an image's runs of rows by the reference's arithmetic, where no engine is at hand that gives them. */
 export function referenceRuns(name: string, size: Size, crops: Size[], plan: ImagePlan): number[] {
