@@ -41,7 +41,7 @@ class LlavaNextVision : public LlavaVision {
     return int64_t(image.crops.size()) * crop_features();
   }
   // A long strip is cut to few lines of its grid; the base crop is whole.
-  int64_t features_a_row() const override { return 4; }
+  int64_t max_features_per_row() const override { return 4; }
 
   void list_tensors(FamilyTensors& out) override {
     LlavaVision::list_tensors(out);

@@ -53,7 +53,9 @@ class QwenVision : public Vision {
   ImageLayout layout(const ImageShape& image) const override;
   int64_t num_features(const ImageShape& image) const override;
   int64_t feature_width() const override { return config_.tower.hidden_size; }
-  int64_t features_a_row() const override { return int64_t(config_.spatial_merge_size) * config_.spatial_merge_size; }
+  int64_t max_features_per_row() const override {
+    return int64_t(config_.spatial_merge_size) * config_.spatial_merge_size;
+  }
   void list_tensors(FamilyTensors& out) override;
   std::vector<ConnectorPart> connector() override;
   void features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
@@ -74,7 +76,7 @@ class QwenVision : public Vision {
   // Turns heads by each patch's own place; memory in `scratch`.
   Rotation rotation(Context& ctx, std::span<const Image* const> images, int64_t num_rows, Arena& scratch) const;
   PatchShape patch() const { return {.size = config_.patch_size, .frames = config_.temporal_patch_size}; }
-  int64_t merged_width() const { return feature_width() * features_a_row(); }
+  int64_t merged_width() const { return feature_width() * max_features_per_row(); }
 
   QwenVisionConfig config_;
   VitWeights tower_;

@@ -46,7 +46,7 @@ ImageLayout QwenVision::layout(const ImageShape& image) const {
 
 int64_t QwenVision::num_features(const ImageShape& image) const {
   const CropSize grid = merged_grid(image);
-  return int64_t(grid.height) * grid.width * features_a_row();
+  return int64_t(grid.height) * grid.width * max_features_per_row();
 }
 
 void QwenVision::list_tensors(FamilyTensors& out) {
@@ -116,7 +116,7 @@ Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images
 void QwenVision::features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
                           const Tensor& features, Arena& scratch) const {
   const size_t mark = scratch.mark();
-  const int64_t n = features.dim(0), k = features_a_row();
+  const int64_t n = features.dim(0), k = max_features_per_row();
   std::vector<int32_t> all, windows, place;  // rows of each image and each window; where each merged row stands
   for (const Image* image : images) {
     const QwenOrder o = order(merged_grid(image_shape(*image)));
@@ -151,7 +151,7 @@ void QwenVision::features(Context& ctx, std::span<const Image* const> images, co
 }
 
 std::vector<Tensor> QwenVision::merger_rows(const Tensor& features, Arena& arena) const {
-  const int64_t n = features.dim(0), rows = n / features_a_row();
+  const int64_t n = features.dim(0), rows = n / max_features_per_row();
   const Tensor normed = arena.tensor(features.dtype, {n, feature_width()});
   const Tensor statistics =
       config_.tower.norm == VitNorm::layer ? arena.tensor(DType::f32, {n, 2}) : arena.tensor(DType::f32, {n});

@@ -42,7 +42,7 @@ class Qwen3VlVision : public QwenVision {
                         Arena& scratch) const override;
 
  private:
-  int64_t wide() const { return features_a_row() * config_.tower.hidden_size; }
+  int64_t wide() const { return max_features_per_row() * config_.tower.hidden_size; }
   Tensor merged(const Tensor& features, int64_t plane) const;
   Tensor merger_input(Context& ctx, const Tensor& features, size_t plane, Arena& arena) const;
   void merger_norm(Context& ctx, size_t plane, const Tensor& x, const Tensor& y, const Tensor* mean_rstd) const;

@@ -113,7 +113,8 @@ void Qwen3VlVision::interpolate(Context& ctx, std::span<const Image* const> imag
 
 // Columns of a plane among merged rows, [N / m^2, m^2 C].
 Tensor Qwen3VlVision::merged(const Tensor& features, int64_t plane) const {
-  return features.reshaped({features.dim(0) / features_a_row(), num_planes() * wide()}).cols(plane * wide(), wide());
+  return features.reshaped({features.dim(0) / max_features_per_row(), num_planes() * wide()})
+      .cols(plane * wide(), wide());
 }
 
 void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
@@ -137,7 +138,7 @@ void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images,
   const AttentionPlan plan = vit_plan(lengths, n);
   const Rotation turn = rotation(ctx, images, n, scratch);
   const auto keep = [&](int64_t plane) {
-    convert(ctx, x.reshaped({n / features_a_row(), wide()}), merged(features, plane));
+    convert(ctx, x.reshaped({n / max_features_per_row(), wide()}), merged(features, plane));
   };
   VitCall call{.plan = &plan};
   call.rotate = [&](const Tensor& heads) { rope(ctx, heads, turn); };
@@ -167,7 +168,7 @@ void Qwen3VlVision::merger_norm(Context& ctx, size_t plane, const Tensor& x, con
 
 void Qwen3VlVision::connect(Context& ctx, const Tensor& features, std::span<const ImageShape>, const Tensor& rows,
                             std::vector<Tensor>* kept, Arena& arena) const {
-  const int64_t num_rows = features.dim(0) / features_a_row();
+  const int64_t num_rows = features.dim(0) / max_features_per_row();
   const auto memory = [&] { return arena.tensor(features.dtype, {num_rows, wide()}); };
   if (kept) {
     kept->clear();
@@ -188,7 +189,7 @@ void Qwen3VlVision::connect(Context& ctx, const Tensor& features, std::span<cons
 void Qwen3VlVision::connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape>,
                                      const std::vector<Tensor>& kept, const Tensor& drows,
                                      std::span<const Tensor> grads, Arena& scratch) const {
-  const int64_t num_rows = features.dim(0) / features_a_row();
+  const int64_t num_rows = features.dim(0) / max_features_per_row();
   for (size_t plane = 0; plane < mergers_.size(); ++plane) {
     const size_t mark = scratch.mark();
     const Qwen3VlMerger& m = mergers_[plane];

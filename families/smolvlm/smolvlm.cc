@@ -46,7 +46,7 @@ class SmolvlmVision : public Vision {
     return int64_t(layout(image).runs.size()) * config_.num_patches();
   }
   int64_t feature_width() const override { return config_.tower.hidden_size; }
-  int64_t features_a_row() const override { return int64_t(config_.scale_factor) * config_.scale_factor; }
+  int64_t max_features_per_row() const override { return int64_t(config_.scale_factor) * config_.scale_factor; }
 
   void list_tensors(FamilyTensors& out) override;
   std::vector<ConnectorPart> connector() override {
@@ -69,7 +69,7 @@ class SmolvlmVision : public Vision {
   // Features stand block by block, so the pixel shuffle (channels of k x k patches in the order dy, dx, channel) moves
   // nothing.
   Tensor shuffled(const Tensor& features) const {
-    return features.reshaped({features.dim(0) / features_a_row(), features.dim(1) * features_a_row()});
+    return features.reshaped({features.dim(0) / max_features_per_row(), features.dim(1) * max_features_per_row()});
   }
 
   SmolvlmConfig config_;
@@ -88,7 +88,7 @@ void SmolvlmVision::list_tensors(FamilyTensors& out) {
   list_vit_layers(config_.tower, kClipVitNames, tower, tower_, out);
   list_vit_norm(tower_.post_norm, VitNorm::layer, c, tower, "post_layernorm", out);
   const int connector = out.add_group({{"model.connector."}, "model.connector.", {}});
-  out.add_linear(projection_, config_.text_hidden_size, c * features_a_row(), false, connector,
+  out.add_linear(projection_, config_.text_hidden_size, c * max_features_per_row(), false, connector,
                  "modality_projection.proj");
 }
 

@@ -38,17 +38,17 @@ struct Context {
   explicit Context(Device d, int threads = 1) : device(d), num_threads(threads), workspace(d) {}
   // While launches are recorded (launch_graphs.h), whatever a record cannot repeat is Error{"internal"}: copies from
   // and to the host, waiting, a growing workspace.
-  void set_recording(bool on) {
-    recording_ = on;
+  void set_capturing(bool on) {
+    capturing_ = on;
     workspace.hold(on);
   }
-  bool recording() const { return recording_; }
+  bool capturing() const { return capturing_; }
   // While a Measure lives (arena.h): ops check their operands and do no more, copies do nothing.
   bool measuring() const { return measuring_; }
 
  private:
   friend class Measure;
-  bool recording_ = false;
+  bool capturing_ = false;
   bool measuring_ = false;
 };
 

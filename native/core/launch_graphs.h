@@ -19,7 +19,7 @@ class LaunchGraphs {
   // taken for the same.
   using Signature = std::vector<uint64_t>;
   struct Counts {
-    int64_t steps = 0, recorded = 0, replayed = 0;  // the first step of a signature is neither
+    int64_t steps = 0, captured = 0, replayed = 0;  // the first step of a signature is neither
   };
 
   LaunchGraphs(Device device, bool enabled) : device_(device), enabled_(enabled) {}
@@ -53,7 +53,7 @@ class LaunchGraphs {
 namespace cuda {
 // What `step` queues on ctx.stream, without running it. Null when the driver refuses, with its reason.
 // Error{"internal"} for a step that does what a record cannot repeat.
-void* record_graph(Context& ctx, const std::function<void()>& step, std::string& refusal);
+void* capture_graph(Context& ctx, const std::function<void()>& step, std::string& refusal);
 // Queues the record on ctx.stream. `step` is what it stands for (the fiber executor of the tests compares them).
 void launch_graph(Context& ctx, void* graph, const std::function<void()>& step);
 void destroy_graph(void* graph);  // may still be running

@@ -85,15 +85,15 @@ void read(const Tensor& from, int64_t begin, int64_t count, float* out) {
 
 // NaN where any is: as integers, magnitudes are in their own order, and NaN above all.
 float absmax_of(const float* x, int64_t count) {
-  int32_t most = 0;
+  int32_t max_bits = 0;
   for (int64_t i = 0; i < count; ++i) {
     int32_t bits;
     std::memcpy(&bits, x + i, sizeof bits);
     bits &= 0x7fffffff;
-    most = bits > most ? bits : most;
+    max_bits = bits > max_bits ? bits : max_bits;
   }
   float absmax;
-  std::memcpy(&absmax, &most, sizeof absmax);
+  std::memcpy(&absmax, &max_bits, sizeof absmax);
   return absmax;
 }
 
@@ -230,10 +230,10 @@ void pack_scales(const float* absmax, PackedWeight& to) {
   to.offset = blocks > 0 ? float(sum / double(blocks)) : 0;
   for (int64_t first = 0; first < blocks; first += to.nested_block) {
     const int64_t end = std::min(blocks, first + to.nested_block);
-    float most = 0;
-    for (int64_t b = first; b < end; ++b) most = std::max(most, std::fabs(absmax[b] - to.offset));
-    to.nested_scales.as<float>()[first / to.nested_block] = most;
-    const float inverse = inverse_of(most);
+    float max = 0;
+    for (int64_t b = first; b < end; ++b) max = std::max(max, std::fabs(absmax[b] - to.offset));
+    to.nested_scales.as<float>()[first / to.nested_block] = max;
+    const float inverse = inverse_of(max);
     for (int64_t b = first; b < end; ++b) {
       const float scaled = std::min(1.0f, std::max(-1.0f, (absmax[b] - to.offset) * inverse));
       to.scales.as<uint8_t>()[b] = uint8_t(std::lower_bound(limits.begin(), limits.end(), scaled) - limits.begin());

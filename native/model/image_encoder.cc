@@ -59,7 +59,7 @@ void ImageEncoder::reserve(Context& ctx, int64_t num_features, int64_t largest_i
   Arena elsewhere = Arena::measuring();
   const Tensor rows = elsewhere.tensor(
       model_.compute(),
-      {vision.num_planes() * (num_features / vision.features_a_row()), model_.config.text.hidden_size});
+      {vision.num_planes() * (num_features / vision.max_features_per_row()), model_.config.text.hidden_size});
   size_t bytes;
   {
     const Measure measured(ctx, arena_);

@@ -42,7 +42,7 @@ DType tile_dtype(const Context& ctx, const Tensor& x) { return ctx.device == Dev
 void base_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch) {
   const Tensor* bias = l.bias ? &l.bias : nullptr;
   if (!l.packed) return linear(ctx, x, l.weight, bias, y);
-  if (ctx.device == Device::cpu || x.dim(0) <= kPackedFewRows) return packed_linear(ctx, x, l.packed, bias, y);
+  if (ctx.device == Device::cpu || x.dim(0) <= kPackedSkinnyRows) return packed_linear(ctx, x, l.packed, bias, y);
   const size_t mark = scratch.mark();
   const int64_t step = tile_slices(ctx, l.outputs(), l.inputs(), tile_dtype(ctx, x));
   const Tensor tile = scratch.tensor(tile_dtype(ctx, x), {step, l.inputs()});
@@ -71,13 +71,13 @@ void base_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor
   scratch.release(mark);
 }
 
-DropoutDraw draw_of(const LoraPair& pair) { return {pair.dropout->p, pair.dropout->seed, pair.place}; }
+DropoutMask mask_of(const LoraPair& pair) { return {pair.dropout->p, pair.dropout->seed, pair.place}; }
 
 // What A reads of x.
 Tensor input_of(Context& ctx, const LoraPair& pair, const Tensor& x, Arena& scratch) {
   if (!pair.drops()) return x;
   const Tensor kept = scratch.tensor(x.dtype, {x.dim(0), x.dim(1)});
-  dropout(ctx, x, pair.dropout->rows, draw_of(pair), kept);
+  dropout(ctx, x, pair.dropout->rows, mask_of(pair), kept);
   return kept;
 }
 
@@ -103,7 +103,7 @@ void add_input_gradient(Context& ctx, const LoraPair& pair, const Tensor& dh, co
   const size_t mark = scratch.mark();
   const Tensor kept = scratch.tensor(dx.dtype, {dx.dim(0), dx.dim(1)});
   gemm(ctx, dh, pair.a, kept);
-  dropout(ctx, kept, pair.dropout->rows, draw_of(pair), dx, /*accumulate=*/true);
+  dropout(ctx, kept, pair.dropout->rows, mask_of(pair), dx, /*accumulate=*/true);
   scratch.release(mark);
 }
 

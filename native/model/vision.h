@@ -36,7 +36,7 @@ class Vision {
   virtual int64_t num_features(const ImageShape& image) const = 0;
   virtual int64_t feature_width() const = 0;
   // Features that make a row among the tokens, at most: for memory that is planned before images are known.
-  virtual int64_t features_a_row() const { return 1; }
+  virtual int64_t max_features_per_row() const { return 1; }
   // Rows are [planes][R, D]: plane 0 stands among the tokens, plane k is added to them after decoder layer k - 1
   // (DeepStack).
   virtual int64_t num_planes() const { return 1; }

@@ -7,7 +7,7 @@
 
 namespace vpref {
 
-struct DropoutDraw {
+struct DropoutMask {
   float p = 0;  // share that is dropped, in [0, 1)
   uint64_t seed = 0;
   uint32_t place = 0;  // which of the tensors that are dropped in one step
@@ -21,8 +21,8 @@ struct DropoutDraw {
 //   others.
 // Element (t, k) is word k % 4 of Philox4x32-10 with key `seed` and counter (k / 4, place, rows[t,0], rows[t,1]).
 // Source: Srivastava 2014, in the scaling of torch.nn.functional.dropout.
-void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutDraw& draw, const Tensor& y,
+void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutMask& mask, const Tensor& y,
              bool accumulate = false);
-VPREF_KERNELS(void, dropout, Context&, const Tensor&, const Tensor&, const DropoutDraw&, const Tensor&, bool)
+VPREF_KERNELS(void, dropout, Context&, const Tensor&, const Tensor&, const DropoutMask&, const Tensor&, bool)
 
 }  // namespace vpref

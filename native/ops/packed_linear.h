@@ -8,7 +8,7 @@
 namespace vpref {
 
 // On CUDA the most rows that packed_linear takes; the CPU takes any number.
-constexpr int64_t kPackedFewRows = 16;
+constexpr int64_t kPackedSkinnyRows = 16;
 
 // y[T,N] = x[T,K] * w[N,K]^T (+ bias[N]) + beta * y, from the packed weights; each is code x scale in f32.
 //   x, y: f32 or bf16; bias: any float dtype or null.

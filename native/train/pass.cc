@@ -35,7 +35,7 @@ size_t Pass::measure(const RowSize& size, std::optional<RecomputeLevel> keep) {
   return measured.bytes();
 }
 
-void Pass::take_slab(size_t bytes) {
+void Pass::reserve_arena(size_t bytes) {
   if (bytes <= arena_.capacity()) return;
   arena_ = Arena();  // give the old slab back first
   arena_ = Arena(ctx_.device, bytes);

@@ -51,7 +51,7 @@ class Pass {
   // Bytes of the slab for a micro-batch of this size: of a forward, and where activations are kept of the backward.
   size_t measure(const RowSize& size, std::optional<RecomputeLevel> keep);
   // Makes the slab at least this large.
-  void take_slab(size_t bytes);
+  void reserve_arena(size_t bytes);
   const Arena& arena() const { return arena_; }
 
  private:

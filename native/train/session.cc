@@ -133,7 +133,7 @@ EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
 }
 
 MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes) {
-  int64_t most_features = 0, largest_row = 0, most_pixel_bytes = 0, begin = 0;
+  int64_t max_features = 0, largest_row = 0, max_pixel_bytes = 0, begin = 0;
   for (int64_t end : step_ends) {
     int64_t features = 0, pixel_bytes = 0;
     for (; begin < end; ++begin) {
@@ -141,11 +141,11 @@ MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int
       features += rows[size_t(begin)].features;
       largest_row = std::max(largest_row, rows[size_t(begin)].features);
     }
-    most_features = std::max(most_features, features);
-    most_pixel_bytes = std::max(most_pixel_bytes, pixel_bytes);
+    max_features = std::max(max_features, features);
+    max_pixel_bytes = std::max(max_pixel_bytes, pixel_bytes);
   }
-  images_.reserve(ctx_, most_features, largest_row);
-  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_pixel_bytes);
+  images_.reserve(ctx_, max_features, largest_row);
+  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(max_pixel_bytes);
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 

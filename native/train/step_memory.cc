@@ -80,7 +80,7 @@ void StepMemory::plan_device() {
   if (!fit.fits) fail(fit, memory);
   largest_batch_ = micro_batch_tokens_;
   planned_ = {dense_batch(micro_batch_tokens_)};
-  pass_.take_slab(fit.bytes);
+  pass_.reserve_arena(fit.bytes);
 }
 
 void StepMemory::fail(const Fit& fit, const MemorySize& memory) {
@@ -105,7 +105,7 @@ int64_t StepMemory::rows_that_fit() {
 // has more makes the slab grow.
 RowSize StepMemory::dense_batch(int64_t rows) const {
   if (!config_.vision) return {rows, rows / 2};
-  return {rows, rows / 2, rows, rows * config_.vision->features_a_row()};
+  return {rows, rows / 2, rows, rows * config_.vision->max_features_per_row()};
 }
 
 // Whether a dense micro-batch fits a budget, and what it takes: where it does not, it or a smaller one of `rows`. From
@@ -144,7 +144,7 @@ MemoryPlan StepMemory::plan(std::span<const RowSize> rows, std::span<const int64
   level_ = plan.level;
   largest_batch_ = plan.largest_batch;
   planned_ = std::move(largest);
-  pass_.take_slab(plan.activations);
+  pass_.reserve_arena(plan.activations);
   return plan;
 }
 
@@ -156,7 +156,7 @@ std::optional<RecomputeLevel> StepMemory::reserve(const MicroBatch& b, bool keep
   check(ctx_.device == Device::cpu || need <= pass_.arena().capacity() || need <= budget_, "memory", "row ",
         b.rows.front().id, ": ", size.rows, " packed tokens need ", binary_size(need), " at recompute level ", level_,
         ", the GPU has ", binary_size(budget_), " for activations");
-  pass_.take_slab(need);
+  pass_.reserve_arena(need);
   if (keep) add_size(planned_, size);
   return level;
 }

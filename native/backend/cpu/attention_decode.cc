@@ -46,7 +46,7 @@ void attend_part(const AttentionCall& call, const DecodePart& part, float* parti
     int64_t at = 0;
     for (const KvRange& piece : pieces) {
       const WeightRows keys{row_address(call.k, piece.begin, part.kv_head * d), call.k.dtype, call.k.stride[0]};
-      kn.product.few({s.query, d}, int(count), keys, d, 0, piece.count, {s.scores + at, kKeys});
+      kn.product.skinny({s.query, d}, int(count), keys, d, 0, piece.count, {s.scores + at, kKeys});
       for (int64_t j = 0; j < piece.count; ++j, ++at)
         kn.to_f32(row_address(call.v, piece.begin + j, part.kv_head * d), call.v.dtype, s.values + at * d, d);
     }

@@ -35,22 +35,22 @@ struct NormScales {
   float mean, r, c0, c1;
 };
 
-constexpr int kMaxPanelCols = 32, kMaxFewRows = 12, kMaxDepth = 512;  // of ProductKernels in f32
+constexpr int kMaxPanelCols = 32, kMaxSkinnyRows = 12, kMaxDepth = 512;  // of ProductKernels in f32
 
 // y = x w^T over panels: k after k, the elements (or pairs) of a handful of rows side by side, filled up with the last
 // row. Every element of y is summed alone along k, `depth` of them at a time: the same bytes whatever rows and columns
 // stand beside it.
 struct ProductKernels {
-  int rows, cols;  // the most rows of a panel of x; the rows of a panel of w
-  int few_rows;    // the most rows of x that `few` takes
-  int64_t depth;   // of one sum; longer k are sums of these, in order
-  int64_t step;    // a panel's k is filled up with zeros to a multiple of it
-  size_t size;     // of an element of a panel
+  int rows, cols;   // the most rows of a panel of x; the rows of a panel of w
+  int skinny_rows;  // the most rows of x that `skinny` takes
+  int64_t depth;    // of one sum; longer k are sums of these, in order
+  int64_t step;     // a panel's k is filled up with zeros to a multiple of it
+  size_t size;      // of an element of a panel
   void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k, void* panel);
   // y[t, 0..cols) (+)= the products of a panel of x of so many rows.
   void (*tile)(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate);
   // The same sums without panels, for few rows: y[t, n0..n1) for t < rows; x: f32, or bf16 where panels are.
-  void (*few)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
+  void (*skinny)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
 };
 
 constexpr int64_t kScaledCodes = 64;  // 4-bit codes of one scale
@@ -69,8 +69,8 @@ struct CodeRows {
 
 // Over weights code x scale, k a multiple of kScaledCodes for codes of 4 bits, at most ProductKernels::depth of them.
 struct PackedKernels {
-  // ProductKernels::few, with its bytes: y[t, 0..count) for t < rows, y's rows kPackedCols apart (and all written).
-  void (*few)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
+  // ProductKernels::skinny, with its bytes: y[t, 0..count) for t < rows, y's rows kPackedCols apart (and all written).
+  void (*skinny)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
   // ProductKernels::pack of ProductKernels::cols rows.
   void (*pack)(const CodeRows& w, int64_t k, float* panel);
 };

@@ -128,9 +128,9 @@ static void packed_few_of(Rows<const float> x, int rows, const CodeRows& w, int6
       packed_rows<C, 9>, packed_rows<C, 10>, packed_rows<C, 11>, packed_rows<C, 12>,
 #endif
   };
-  static_assert(sizeof of / sizeof *of == kFewRows + 1);
+  static_assert(sizeof of / sizeof *of == kSkinnyRows + 1);
   // Beyond a k that is no whole number of registers the weights are zeros; so is x.
-  float padded[kFewRows * kMaxDepth];
+  float padded[kSkinnyRows * kMaxDepth];
   if (k % kLanes != 0) {
     for (int t = 0; t < rows; ++t) {
       float* to = padded + t * kMaxDepth;
@@ -142,7 +142,7 @@ static void packed_few_of(Rows<const float> x, int rows, const CodeRows& w, int6
   of[rows](x, w, k, y);
 }
 
-static void packed_few(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
+static void packed_skinny(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
   (w.book ? packed_few_of<FourBit> : packed_few_of<EightBit>)(x, rows, w, k, y);
 }
 

@@ -85,7 +85,7 @@ static inline void transpose(F (&row)[4]) {
 static inline void add_sums(float* y, F sums, bool accumulate) { store(y, accumulate ? load(y) + sums : sums); }
 
 constexpr int kPanelVectors = kProductCols / kLanes;
-static_assert(kProductCols <= kMaxPanelCols && kFewRows <= kMaxFewRows && F32::depth <= kMaxDepth);
+static_assert(kProductCols <= kMaxPanelCols && kSkinnyRows <= kMaxSkinnyRows && F32::depth <= kMaxDepth);
 
 template <class A, int T>
 static void product_rows(const typename A::Element* x, const typename A::Element* w, int64_t k, float* y, int64_t ldy,
@@ -192,8 +192,8 @@ constexpr int64_t kShortRowBytes = 8192;
 // kLanes rows of weights against T rows of x, straight from memory. ahead: where the rows after these begin, from
 // these; 0: they are not fetched.
 template <class A, int T, class W>
-static inline void few_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes], int64_t ahead,
-                               int64_t k, F (&sums)[T]) {
+static inline void skinny_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes],
+                                  int64_t ahead, int64_t k, F (&sums)[T]) {
   for (int64_t first = 0; first == 0 || first < k; first += A::depth) {
     const int64_t end = k - first < A::depth ? k : first + A::depth;
     F acc[T] = {};
@@ -223,14 +223,14 @@ static inline void few_columns(const typename A::Element* x, int64_t ldx, const 
 }
 
 template <class A, int T, class W>
-static void few_rows(Rows<const typename A::Element> x, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
-                     Rows<float> y) {
+static void skinny(Rows<const typename A::Element> x, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
+                   Rows<float> y) {
   const int64_t ahead = k * int64_t(sizeof(W)) <= kShortRowBytes ? kLanes * w.stride : 0;
   for (int64_t n = n0; n < n1; n += kLanes) {
     const W* row[kLanes];
     row_pointers(w.data, w.stride, n, n1, row);
     F sums[T];
-    few_columns<A, T>(x.data, x.stride, row, ahead, k, sums);
+    skinny_columns<A, T>(x.data, x.stride, row, ahead, k, sums);
     for (int t = 0; t < T; ++t) {
       float* to = y.data + t * y.stride + n;
       if (n + kLanes <= n1)
@@ -246,19 +246,19 @@ static void few_of(Rows<const typename A::Element> x, int rows, Rows<const W> w,
                    Rows<float> y) {
   using Few = void (*)(Rows<const typename A::Element>, Rows<const W>, int64_t, int64_t, int64_t, Rows<float>);
   static constexpr Few of[] = {
-      nullptr,           few_rows<A, 1, W>,  few_rows<A, 2, W>,  few_rows<A, 3, W>,  few_rows<A, 4, W>,
-      few_rows<A, 5, W>, few_rows<A, 6, W>,  few_rows<A, 7, W>,  few_rows<A, 8, W>,
+      nullptr,         skinny<A, 1, W>,  skinny<A, 2, W>,  skinny<A, 3, W>,  skinny<A, 4, W>,
+      skinny<A, 5, W>, skinny<A, 6, W>,  skinny<A, 7, W>,  skinny<A, 8, W>,
 #if defined(__AVX512F__)
-      few_rows<A, 9, W>, few_rows<A, 10, W>, few_rows<A, 11, W>, few_rows<A, 12, W>,
+      skinny<A, 9, W>, skinny<A, 10, W>, skinny<A, 11, W>, skinny<A, 12, W>,
 #endif
   };
-  static_assert(sizeof of / sizeof *of == kFewRows + 1);
+  static_assert(sizeof of / sizeof *of == kSkinnyRows + 1);
   of[rows](x, w, k, n0, n1, y);
 }
 
 template <class A>
-static void few_products(Rows<const void> x_any, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1,
-                         Rows<float> y) {
+static void skinny_products(Rows<const void> x_any, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1,
+                            Rows<float> y) {
   const Rows<const typename A::Element> x{static_cast<const typename A::Element*>(x_any.data), x_any.stride};
   const auto of_type = [&](auto* weights) { return few_of<A>(x, rows, Rows{weights, w.stride}, k, n0, n1, y); };
   if (w.dtype == DType::bf16) return of_type(static_cast<const bf16_t*>(w.data));

@@ -66,32 +66,32 @@ void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range dept
   k.product.pack(tile, DType::f32, depth.count, int(rows.count), k.product.cols, depth.count, panel);
 }
 
-void packed_few(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y) {
-  alignas(64) float tile[kPackedCols * kMaxDepth], sums[kMaxFewRows * kPackedCols];
+void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y) {
+  alignas(64) float tile[kPackedCols * kMaxDepth], sums[kMaxSkinnyRows * kPackedCols];
   const ProductKernels& dense = k.product;
   const bool fits = fits_kernels(w);
-  const int64_t passes = (rows + dense.few_rows - 1) / dense.few_rows;
+  const int64_t passes = (rows + dense.skinny_rows - 1) / dense.skinny_rows;
   for (int64_t c = 0; c < n.count; c += kPackedCols) {
     const Range block{n.first + c, std::min<int64_t>(kPackedCols, n.count - c)};
     for (int64_t first = 0; first == 0 || first < w.num_cols; first += dense.depth) {
       const Range depth{first, std::min(dense.depth, w.num_cols - first)};
-      const auto each_part = [&](const auto& few) {
+      const auto each_part = [&](const auto& skinny) {
         for (int64_t pass = 0; pass < passes; ++pass) {
           const int64_t t = rows * pass / passes;
           const int some = int(rows * (pass + 1) / passes - t);
-          few(x.data + t * x.stride + first, some);
+          skinny(x.data + t * x.stride + first, some);
           put_sums(sums, some, block.count, {y.data + t * y.stride + block.first, y.stride}, first > 0);
         }
       };
       if (fits) {
         const Codes codes(w, block, depth);
         each_part(
-            [&](const float* at, int some) { k.packed.few({at, x.stride}, some, codes.rows, depth.count, sums); });
+            [&](const float* at, int some) { k.packed.skinny({at, x.stride}, some, codes.rows, depth.count, sums); });
       } else {
         unpack_rows(w, block, depth, tile);
         each_part([&](const float* at, int some) {
-          dense.few({at, x.stride}, some, {tile, DType::f32, depth.count}, depth.count, 0, block.count,
-                    {sums, kPackedCols});
+          dense.skinny({at, x.stride}, some, {tile, DType::f32, depth.count}, depth.count, 0, block.count,
+                       {sums, kPackedCols});
         });
       }
     }

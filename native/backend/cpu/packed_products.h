@@ -14,7 +14,7 @@ struct Range {
 // ProductKernels::pack of these rows at these k, at most Kernels::product's cols and depth of them.
 void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel);
 
-// ProductKernels::few for packed weights, with the bytes that it gives over them unpacked; any number of rows of x.
-void packed_few(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y);
+// ProductKernels::skinny for packed weights, with the bytes that it gives over them unpacked; any number of rows of x.
+void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y);
 
 }  // namespace vpref::cpu

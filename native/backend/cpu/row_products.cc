@@ -62,12 +62,12 @@ void stream_dense(const ProductKernels& kernel, const Tensor& weight, Rows<const
                   int64_t end, Rows<float> y) {
   const WeightRows weights{weight.data, weight.dtype, weight.stride[0]};
   // A second pass finds the weights in cache: a few weight rows at a time.
-  const int64_t passes = (rows + kernel.few_rows - 1) / kernel.few_rows, step = passes > 1 ? 16 : end - begin;
+  const int64_t passes = (rows + kernel.skinny_rows - 1) / kernel.skinny_rows, step = passes > 1 ? 16 : end - begin;
   for (int64_t n0 = begin; n0 < end; n0 += step)
     for (int64_t pass = 0; pass < passes; ++pass) {
       const int64_t t = rows * pass / passes, count = rows * (pass + 1) / passes - t;
-      kernel.few({x.data + t * x.stride * int64_t(kernel.size), x.stride}, int(count), weights, weight.dim(1), n0,
-                 std::min(end, n0 + step), {y.data + t * y.stride, y.stride});
+      kernel.skinny({x.data + t * x.stride * int64_t(kernel.size), x.stride}, int(count), weights, weight.dim(1), n0,
+                    std::min(end, n0 + step), {y.data + t * y.stride, y.stride});
     }
 }
 
@@ -88,8 +88,8 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
   const int64_t cols = p.weight.packed ? kPackedCols : 16;  // that a kernel takes at once
   parallel_ranges(threads_for(ctx, (n + cols - 1) / cols, cols * depth), n, cols, [&](int, int64_t begin, int64_t end) {
     if (p.weight.packed) {
-      packed_few(k, *p.weight.packed, {reinterpret_cast<const float*>(in), ldx}, rows, {begin, end - begin},
-                 {out, ldy});
+      packed_skinny(k, *p.weight.packed, {reinterpret_cast<const float*>(in), ldx}, rows, {begin, end - begin},
+                    {out, ldy});
     } else {
       stream_dense(kernel, *p.weight.dense, {in, ldx}, rows, begin, end, {out, ldy});
     }
@@ -114,7 +114,7 @@ struct Cut {
     row_blocks = std::min(row_blocks, panels);
   }
   int64_t first_panel(int64_t row_block) const { return panels * row_block / row_blocks; }
-  int64_t most_rows(const ProductKernels& kernel) const {
+  int64_t max_rows(const ProductKernels& kernel) const {
     return ((panels + row_blocks - 1) / row_blocks) * kernel.rows;
   }
 };
@@ -198,7 +198,7 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
   const int threads = threads_for(ctx, items, p.rows() * cut.cols / cut.row_blocks * p.k());
   const size_t x_bytes = aligned(size_t(p.rows() * wide) * kernel.size);
   const size_t weights = aligned(size_t(cut.cols * std::min(kernel.depth, wide)) * kernel.size);
-  const size_t sums = p.in_place() ? 0 : aligned(size_t(cut.most_rows(kernel) * cut.cols) * sizeof(float));
+  const size_t sums = p.in_place() ? 0 : aligned(size_t(cut.max_rows(kernel) * cut.cols) * sizeof(float));
   char* x = static_cast<char*>(ctx.workspace.get(x_bytes + size_t(threads) * (weights + sums)));
   parallel_ranges(std::min(threads, int(cut.panels)), cut.panels, 1, [&](int, int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) {
@@ -218,13 +218,13 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
 // Packed, that many rows of x stay in the last-level cache, and are enough to make packing the weights cheap.
 int64_t rows_at_once(const ProductKernels& kernel, const Product& p) {
   constexpr int64_t kBytes = 8 << 20, kMinRows = 256, kMaxRows = 512;
-  const int64_t most = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kMinRows, kMaxRows);
-  const int64_t groups = (p.rows() + most - 1) / most;
+  const int64_t max_rows = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kMinRows, kMaxRows);
+  const int64_t groups = (p.rows() + max_rows - 1) / max_rows;
   return (p.rows() + groups - 1) / groups;
 }
 
 void multiply(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Product& p) {
-  if (p.k() == 0 || p.rows() <= kMaxPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
+  if (p.k() == 0 || p.rows() <= kMaxPasses * kernel.skinny_rows) return stream_weights(ctx, k, kernel, p);
   const int64_t step = rows_at_once(kernel, p);
   for (int64_t t = 0; t < p.rows(); t += step) {
     const int64_t rows = std::min(step, p.rows() - t);

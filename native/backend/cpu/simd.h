@@ -18,17 +18,17 @@ namespace vpref::cpu::VPREF_ISA {
 constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 12;     // of the matrix micro-kernel: accumulators fill the register file
 constexpr int kProductRows = 14;  // of x in the kernel of linear layers, beside kProductCols rows of weights: likewise
-constexpr int kFewRows = 12;      // of x in the one that takes weights as they are
+constexpr int kSkinnyRows = 12;   // of x in the one that takes weights as they are
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 6;
 constexpr int kProductRows = 6;
-constexpr int kFewRows = 8;
+constexpr int kSkinnyRows = 8;
 #else
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 6;
 constexpr int kProductRows = 6;
-constexpr int kFewRows = 8;
+constexpr int kSkinnyRows = 8;
 #endif
 constexpr int kLanes = kVectorBytes / 4;
 constexpr int kProductCols = 2 * kLanes;

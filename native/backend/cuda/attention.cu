@@ -29,7 +29,7 @@ struct MergeArgs {
 // list.
 template <class T>
 __global__ void __launch_bounds__(128) attention_merge_kernel(const MergeArgs<T> a) {
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int head = int(blockIdx.y) * 4 + int(threadIdx.x) / 32, lane = threadIdx.x % 32;
   if (head >= a.heads) return;
   const MergeRow row = a.merges[blockIdx.x];
@@ -126,8 +126,8 @@ template <class T>
 void merge(Context& ctx, const ForwardArgs<T>& a, const ForwardLists& lists) {
   if (lists.num_merges == 0) return;
   const MergeArgs<T> m{lists.merges, lists.slots, a.partial, a.partial_lse, a.out, a.lse, a.out_stride, a.heads, a.d};
-  launch_early(attention_merge_kernel<T>, dim3(unsigned(lists.num_merges), unsigned(a.heads + 3) / 4), dim3(128), 0,
-               stream_of(ctx), m);
+  launch_dependent(attention_merge_kernel<T>, dim3(unsigned(lists.num_merges), unsigned(a.heads + 3) / 4), dim3(128), 0,
+                   stream_of(ctx), m);
 }
 
 template <class T>

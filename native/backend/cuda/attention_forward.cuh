@@ -195,7 +195,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) attention_for
   constexpr int D = Shape::kHeadDim, kMTiles = Shape::kMTiles, kNTiles = Shape::kNTiles, kKeys = Shape::kKeys;
   bf16* queries = dynamic_shared<bf16>();
   bf16 *keys = queries + Shape::kRows * kRowLength<D>, *values = keys + kKeys * kRowLength<D>;
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const QueryTile tile = a.tiles[blockIdx.x];
   if (tile.num_rows == 0) return;
   const HeadPack pack(a.pack, a.group);

@@ -19,7 +19,7 @@ namespace {
 // Device memory of plans that are gone, for the next step's: a decode step makes a plan, and cudaMalloc and cudaFree
 // would stop the device. What is queued may still read a piece that is handed out again; its new contents are copied in
 // the order of the stream.
-class Pieces {
+class BufferPool {
  public:
   // The same piece for the same pieces to choose from: the step before's, so that the launches that read it are the
   // same too.
@@ -30,13 +30,13 @@ class Pieces {
     for (auto p = spare_.begin(); p != spare_.end(); ++p)
       if (p->bytes() == size && (found == spare_.end() || p->data() < found->data())) found = p;
     if (found == spare_.end()) return Buffer(Device::cuda, size);
-    Buffer piece = std::move(*found);
+    Buffer buffer = std::move(*found);
     spare_.erase(found);
-    return piece;
+    return buffer;
   }
-  void give(Buffer piece) {
+  void give(Buffer buffer) {
     if (spare_.size() == kMaxSpare) spare_.erase(spare_.begin());
-    spare_.push_back(std::move(piece));
+    spare_.push_back(std::move(buffer));
   }
 
  private:
@@ -45,8 +45,8 @@ class Pieces {
 };
 
 // One compute thread owns the device. Shared: a plan may outlive the thread.
-const std::shared_ptr<Pieces>& pieces() {
-  thread_local const std::shared_ptr<Pieces> p = std::make_shared<Pieces>();
+const std::shared_ptr<BufferPool>& buffer_pool() {
+  thread_local const std::shared_ptr<BufferPool> p = std::make_shared<BufferPool>();
   return p;
 }
 
@@ -79,7 +79,7 @@ class Upload {
     places_.push_back([&device, at](const char* base) { device = reinterpret_cast<const T*>(base + at); });
   }
   Buffer send(Context& ctx) {
-    Buffer device = pieces()->take(std::max<size_t>(host_.size(), 1));
+    Buffer device = buffer_pool()->take(std::max<size_t>(host_.size(), 1));
     cuda::copy_to_device(ctx, device.data(), host_.data(), host_.size());
     for (const auto& place : places_) place(static_cast<const char*>(device.data()));
     return device;
@@ -102,7 +102,7 @@ struct Kept {
 struct DerivedPlan {
   std::optional<Kept<ForwardLists>> forward;
   std::optional<Kept<BackwardLists>> backward;
-  std::shared_ptr<Pieces> pool = pieces();
+  std::shared_ptr<BufferPool> pool = buffer_pool();
   ~DerivedPlan() {
     if (forward) pool->give(std::move(forward->memory));
     if (backward) pool->give(std::move(backward->memory));
@@ -118,7 +118,7 @@ DerivedPlan& derived(const AttentionPlan& plan) {
 template <class Lists, class Fill>
 const Lists& keep(Context& ctx, std::optional<Kept<Lists>>& kept, const Key& key, Fill fill) {
   if (kept && kept->key == key) return kept->lists;
-  if (kept) pieces()->give(std::move(kept->memory));
+  if (kept) buffer_pool()->give(std::move(kept->memory));
   kept.emplace();
   kept->key = key;
   Upload upload;

@@ -27,11 +27,11 @@ struct PathPart {
 
 // How many keys two parts have in common at their beginning.
 inline int32_t common_keys(const AttentionPlan& plan, PathPart a, PathPart b) {
-  const auto leave = [&](PathPart& p) {
-    const KeyPath& left = plan.paths[size_t(p.path)];
-    p = {left.parent, std::min(p.end, left.shared)};
+  const auto to_parent = [&](PathPart& p) {
+    const KeyPath& child = plan.paths[size_t(p.path)];
+    p = {child.parent, std::min(p.end, child.shared)};
   };
-  while (a.path != b.path) leave(a.path > b.path ? a : b);  // parents come first
+  while (a.path != b.path) to_parent(a.path > b.path ? a : b);  // parents come first
   return a.path < 0 ? 0 : std::min(a.end, b.end);
 }
 

@@ -32,9 +32,9 @@
 // this once: L2 gives them up before anything else. load_ahead(global, valid) asks for 16 bytes, zeros when not valid,
 // in the order of the program: for a later step of a loop.
 //
-// wait_for_launch_before(): in a kernel of launch_early(), once in every thread, before it touches what the launch
-// before may write or still read; then the next launch may begin. So a kernel that has begun early shares the GPU with
-// the launch before it alone. Without launch_early it costs nothing.
+// grid_dependency_synchronize(): in a kernel of launch_dependent(), once in every thread, before it touches what the
+// launch before may write or still read; then the next launch may begin. So a kernel that has begun early shares the
+// GPU with the launch before it alone. Without launch_dependent it costs nothing.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -92,7 +92,7 @@ __device__ inline uint4 load_ahead(const void* global, bool valid = true) {
       : "memory");
   return v;
 }
-__device__ inline void wait_for_launch_before() {
+__device__ inline void grid_dependency_synchronize() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n" ::: "memory");
 #endif

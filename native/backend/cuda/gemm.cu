@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products: few rows by our own kernel (gemm_few_rows.cuh), all others through cuBLASLt, whose algorithm is
+// Matrix products: few rows by our own kernel (gemm_skinny.cuh), all others through cuBLASLt, whose algorithm is
 // asked for once a shape and kept.
 #include "ops/gemm.h"
 
@@ -11,8 +11,8 @@
 #include <memory>
 #include <tuple>
 
-#include "backend/cuda/gemm_few_rows.cuh"
 #include "backend/cuda/gemm_paths.h"
+#include "backend/cuda/gemm_skinny.cuh"
 #include "backend/cuda/groups.cuh"
 #include "core/arena.h"
 #include "ops/elementwise.h"
@@ -153,9 +153,9 @@ void multiply(Context& ctx, const GemmOperand& left, const GemmOperand& right, c
 
 // y = alpha x w^T + beta y (+ bias).
 template <class Y>
-FewRowsProduct<Y> few_rows_product(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha,
-                                   float beta) {
-  FewRowsProduct<Y> p;
+SkinnyProduct<Y> skinny_product(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha,
+                                float beta) {
+  SkinnyProduct<Y> p;
   p.x = x.as<__nv_bfloat16>(), p.w = w.as<__nv_bfloat16>(), p.y = y.as<Y>();
   p.bias = bias ? bias->data : nullptr, p.bias_type = bias ? bias->dtype : y.dtype;
   p.x_stride = x.stride[0], p.w_stride = w.stride[0], p.y_stride = y.stride[0];
@@ -198,10 +198,10 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
 
 }  // namespace
 
-bool takes_few_rows(const GemmOperand& left, const GemmOperand& right) {
+bool takes_skinny(const GemmOperand& left, const GemmOperand& right) {
   const Tensor &a = left.matrix, &b = right.matrix;
-  return !left.transposed && right.transposed && a.dim(0) <= kFewRows && a.dtype == DType::bf16 &&
-         b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kFewRowsMaxK && a.dim(1) % kGroup == 0 &&
+  return !left.transposed && right.transposed && a.dim(0) <= kSkinnyRows && a.dtype == DType::bf16 &&
+         b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kSkinnyMaxK && a.dim(1) % kGroup == 0 &&
          all_wide_rows(a, b);
 }
 
@@ -210,20 +210,20 @@ void gemm_cublaslt(Context& ctx, const GemmOperand& a, const GemmOperand& b, con
 }
 
 void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
-  if (!takes_few_rows(a, b)) return multiply(ctx, a, b, nullptr, c, alpha, beta);
+  if (!takes_skinny(a, b)) return multiply(ctx, a, b, nullptr, c, alpha, beta);
   with_activation_type("gemm", c.dtype, [&](auto* t) {
     using Y = std::remove_pointer_t<decltype(t)>;
-    multiply_few_rows(ctx, few_rows_product<Y>(a.matrix, b.matrix, nullptr, c, alpha, beta), /*early=*/false);
+    multiply_skinny(ctx, skinny_product<Y>(a.matrix, b.matrix, nullptr, c, alpha, beta), /*dependent=*/false);
   });
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
   const Tensor w = weight_as(ctx, weight, x.dtype);
-  if (takes_few_rows(x, transposed(w)))
+  if (takes_skinny(x, transposed(w)))
     return with_activation_type("linear", y.dtype, [&](auto* t) {
       using Y = std::remove_pointer_t<decltype(t)>;
       // early: w is not what the launch before makes
-      multiply_few_rows(ctx, few_rows_product<Y>(x, w, bias, y, 1.0f, beta), /*early=*/w.data == weight.data);
+      multiply_skinny(ctx, skinny_product<Y>(x, w, bias, y, 1.0f, beta), /*dependent=*/w.data == weight.data);
     });
   const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;
   multiply(ctx, x, transposed(w), fused ? bias : nullptr, y, 1.0f, beta);

@@ -15,7 +15,7 @@ constexpr int kGroupThreads = 256;
 // body(row, column, count): `count` columns (at least 1; a group has at most 8) from `column`, a multiple of 8.
 template <class Body>
 __global__ void __launch_bounds__(kGroupThreads) groups_kernel(Body body, int64_t rows, int64_t d) {
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int64_t col = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) * kGroup;
   if (col >= d) return;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) body(row, col, d - col);
@@ -26,7 +26,7 @@ void for_groups(Context& ctx, int64_t rows, int64_t d, const Body& body) {
   const int64_t groups = (d + kGroup - 1) / kGroup;
   const int64_t threads = std::min<int64_t>(kGroupThreads, (groups + 31) / 32 * 32);
   const dim3 grid(unsigned((groups + threads - 1) / threads), unsigned(std::min(rows, kMaxGridY)));
-  launch_early(groups_kernel<Body>, grid, unsigned(threads), 0, stream_of(ctx), body, rows, d);
+  launch_dependent(groups_kernel<Body>, grid, unsigned(threads), 0, stream_of(ctx), body, rows, d);
 }
 
 // The shape that for_groups runs over: [T,D] tensors without gaps are one long row.

@@ -99,7 +99,7 @@ struct PackedProduct {
 // Rows: at least the product's.
 template <int Rows, class X, class Y>
 __global__ void __launch_bounds__(kPackedWarps * 32) packed_linear_kernel(PackedProduct<X, Y> p) {
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int64_t column = int64_t(blockIdx.x) * kPackedWarps + threadIdx.x / 32;
   if (column >= p.n) return;
   const int lane = threadIdx.x % 32;
@@ -132,8 +132,8 @@ __global__ void __launch_bounds__(kPackedWarps * 32) packed_linear_kernel(Packed
 
 template <int Rows, class X, class Y>
 void launch_packed(Context& ctx, const PackedProduct<X, Y>& p) {
-  launch_early(packed_linear_kernel<Rows, X, Y>, unsigned((p.n + kPackedWarps - 1) / kPackedWarps), kPackedWarps * 32,
-               0, stream_of(ctx), p);
+  launch_dependent(packed_linear_kernel<Rows, X, Y>, unsigned((p.n + kPackedWarps - 1) / kPackedWarps),
+                   kPackedWarps * 32, 0, stream_of(ctx), p);
 }
 
 template <class Y>
@@ -164,7 +164,7 @@ void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const T
       p.beta = beta, p.rows = int(x.dim(0)), p.wide_x = all_wide_rows(x);
       if (p.rows == 1) return launch_packed<1>(ctx, p);
       if (p.rows <= 4) return launch_packed<4>(ctx, p);
-      launch_packed<int(kPackedFewRows)>(ctx, p);
+      launch_packed<int(kPackedSkinnyRows)>(ctx, p);
     });
   });
 }

@@ -27,7 +27,7 @@ struct NormArgs {
 template <class X, class W>
 __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const NormArgs<X, W> a) {
   __shared__ float shared[32];
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int64_t d = a.d;
   const bool wide = a.wide;
   const X *row = a.x + blockIdx.x * a.x_stride, *addend = a.delta ? a.delta + blockIdx.x * a.delta_stride : nullptr;
@@ -123,8 +123,8 @@ void norm_rows(const char* op, Context& ctx, const ResidualAdd& residual, const 
           x.as<X>(), delta.as<X>(), weight.as<W>(),  sum.as<X>(),   y.as<X>(),   rstd ? rstd->as<float>() : nullptr,
           x.dim(1),  x.stride[0],   delta.stride[0], sum.stride[0], y.stride[0], eps,
           wide};
-      launch_early(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0,
-                   stream_of(ctx), args);
+      launch_dependent(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0,
+                       stream_of(ctx), args);
     });
   });
 }

@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
   const int heads = rows.heads, half = rows.half;
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   for (int i = int(threadIdx.x); i < half; i += kThreads) {
     const int64_t row = angles.axis ? int64_t(angles.axis[i]) * gridDim.x : 0;
     float s, c;
@@ -88,8 +88,8 @@ void run(Context& ctx, const Tensor& x, const Rotation& rotation, const Cache<X>
                       rotation.axis ? rotation.axis.as<int32_t>() : nullptr};
   const int half = int(x.dim(2) / 2);
   wide = wide && wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
-  launch_early(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx),
-               HeadRows<X>{x.as<X>(), x.stride[0], heads, half}, angles, cache, inverse, wide);
+  launch_dependent(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx),
+                   HeadRows<X>{x.as<X>(), x.stride[0], heads, half}, angles, cache, inverse, wide);
 }
 
 }  // namespace

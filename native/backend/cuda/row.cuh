@@ -80,9 +80,9 @@ struct GradientGroup {
 };
 
 // So many that each thread's groups fit its registers, for rows of up to 16 columns times `most`.
-inline unsigned threads_for_row(int64_t d, int64_t most) {
+inline unsigned threads_for_row(int64_t d, int64_t max_threads) {
   const int64_t groups = (d + kGroup - 1) / kGroup;
-  return unsigned(std::clamp<int64_t>(((groups + kKeptGroups - 1) / kKeptGroups + 31) / 32 * 32, 32, most));
+  return unsigned(std::clamp<int64_t>(((groups + kKeptGroups - 1) / kKeptGroups + 31) / 32 * 32, 32, max_threads));
 }
 
 // v as a value stored as T reads back.

@@ -125,7 +125,7 @@ __device__ int64_t id_at(const Row<X>& row, const Place& place, unsigned* shared
 }
 
 template <class X>
-__device__ Place draw(const Row<X>& row, const SampleParams& p, Sums* shared) {
+__device__ Place sample(const Row<X>& row, const SampleParams& p, Sums* shared) {
   if (p.temperature == 0.0f) return {order_key(row.max), 0, 0};
   Sum64 total;
   if (p.top_k > 0 && p.top_k < row.v) {
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kRowThreads, 1)
   __shared__ float shared[32];
   __shared__ Sums sums[32];
   __shared__ unsigned ballots[32];
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int r = int(blockIdx.x);
   const SampleParams p = params[r];
   Row<X> row{logits + r * stride, v, wide, 0.0f, p.temperature > 0.0f ? 1.0f / p.temperature : 0.0f};
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kRowThreads, 1)
     return;
   }
   row.max = s.max;
-  const int64_t id = id_at(row, draw(row, p, sums), ballots);
+  const int64_t id = id_at(row, sample(row, p, sums), ballots);
   if (threadIdx.x > 0) return;
   token[r] = int32_t(id);
   logp[r] = load_f32(row.logits + id) - s.max - logf(s.sum);
@@ -176,9 +176,9 @@ __global__ void __launch_bounds__(kRowThreads, 1)
 void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp) {
   with_activation_type("sample_token", logits.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    launch_early(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0,
-                 stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
-                 logits.dim(1), logits.stride[0], wide_rows(logits));
+    launch_dependent(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0,
+                     stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
+                     logits.dim(1), logits.stride[0], wide_rows(logits));
   });
 }
 

@@ -264,7 +264,7 @@ TEST_F(DeviceRequests, PackedBasesEqualTheCpus) {
 // ---------------------------------------------------------------------------------------------------------------
 
 struct StepCounts {
-  int64_t steps = 0, recorded = 0, replayed = 0;
+  int64_t steps = 0, captured = 0, replayed = 0;
 };
 
 // What the engine says of them once everything before is done.
@@ -275,13 +275,13 @@ StepCounts step_counts(Engine& engine) {
   const std::string plan = engine.memory_plan();
   const size_t at = plan.find("decoding steps: ");
   StepCounts c;
-  long long steps = 0, recorded = 0, replayed = 0;
+  long long steps = 0, captured = 0, replayed = 0;
   EXPECT_TRUE(at != std::string::npos &&
-              std::sscanf(plan.c_str() + at, "decoding steps: %lld, %lld recorded, %lld replayed", &steps, &recorded,
+              std::sscanf(plan.c_str() + at, "decoding steps: %lld, %lld captured, %lld replayed", &steps, &captured,
                           &replayed) == 3)
       << plan;
-  EXPECT_EQ(plan.find("none more are recorded"), std::string::npos) << plan;
-  return {steps, recorded, replayed};
+  EXPECT_EQ(plan.find("none more are captured"), std::string::npos) << plan;
+  return {steps, captured, replayed};
 }
 
 void expect_same_bytes(const std::vector<GenerateResult>& got, const std::vector<GenerateResult>& expected) {
@@ -372,11 +372,11 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       run(alone);
       const StepCounts c = step_counts(engine);
       if (on) {
-        EXPECT_GT(2 * c.replayed, c.steps) << c.replayed << " replayed, " << c.recorded << " recorded of " << c.steps;
-        EXPECT_LT(5 * c.recorded, c.steps) << c.recorded;
-        RecordProperty(dtype_name(dtype), cat(c.replayed, " replayed, ", c.recorded, " recorded of ", c.steps));
+        EXPECT_GT(2 * c.replayed, c.steps) << c.replayed << " replayed, " << c.captured << " captured of " << c.steps;
+        EXPECT_LT(5 * c.captured, c.steps) << c.captured;
+        RecordProperty(dtype_name(dtype), cat(c.replayed, " replayed, ", c.captured, " captured of ", c.steps));
       } else {
-        EXPECT_EQ(c.recorded + c.replayed, 0);
+        EXPECT_EQ(c.captured + c.replayed, 0);
       }
     }
     for (size_t i = 0; i < results[0].size(); ++i) expect_same_bytes(results[1][i], results[0][i]);

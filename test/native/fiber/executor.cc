@@ -100,7 +100,7 @@ struct Machine {
   uint64_t random = 0, launches = 0;
   unsigned waiting = 0;  // at the block's barrier
   int votes = 0;
-  bool must_wait = false;
+  bool dependent = false;
   Where first_at_barrier;
 #if defined(__x86_64__)
   void* main_sp = nullptr;
@@ -158,7 +158,7 @@ void enter() {
   // They may land after what its block has written there since.
   bool copies = !f.open.empty();
   for (const std::vector<Copy>& group : f.groups) copies = copies || !group.empty();
-  if (m.must_wait && !f.waited) note("was launched early and ends without having waited for the launch before");
+  if (m.dependent && !f.waited) note("is a dependent launch and ends without grid_dependency_synchronize()");
   if (copies) note("ends with copies under way that it never waited for");
   f.state = State::done;
   leave(f);
@@ -312,7 +312,7 @@ void set_seed(uint64_t seed) { machine().set_seed(seed); }
 uint64_t launches() { return machine().launches; }
 bool in_kernel() { return machine().body != nullptr; }
 
-void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread) {
+void run(dim3 grid, dim3 block, size_t shared_bytes, bool dependent, const std::function<void()>& thread) {
   Machine& m = machine();
   const uint64_t threads = uint64_t(block.x) * block.y * block.z, blocks = uint64_t(grid.x) * grid.y * grid.z;
   check(threads >= 1 && threads <= kMaxThreads && block.z <= 64, "device", "fiber: a block of ", block.x, " x ",
@@ -331,7 +331,7 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::
   blockDim = block;
   m.count = unsigned(threads);
   m.body = &thread;
-  m.must_wait = must_wait;
+  m.dependent = dependent;
   m.shared = static_cast<char*>(memory);
   m.error.clear();
   ++m.launches;
@@ -428,7 +428,7 @@ void commit_copies() {
   f.open.clear();
 }
 
-void wait_for_launch_before() { machine().current->waited = true; }
+void grid_dependency_synchronize() { machine().current->waited = true; }
 
 void wait_copies(int groups_left) {
   Fiber& f = *machine().current;

@@ -29,8 +29,8 @@ using Where = std::source_location;
 // ----------------------------------------------------------------------
 
 // Every block of the grid, each thread running `thread`. Throws Error{"device"} for a launch no GPU would take and for
-// what a kernel did wrong. must_wait: each has to call wait_for_launch_before().
-void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread);
+// what a kernel did wrong. dependent: each has to call grid_dependency_synchronize().
+void run(dim3 grid, dim3 block, size_t shared_bytes, bool dependent, const std::function<void()>& thread);
 
 // The order of warps, lanes and blocks of later runs follows from this; the first comes from VPREF_FIBER_SEED (1 if
 // unset).
@@ -63,7 +63,7 @@ void commit_copies();
 void wait_copies(int groups_left);
 
 // Launches run one after another here: it only remembers that it was called.
-void wait_for_launch_before();
+void grid_dependency_synchronize();
 
 int lane();
 [[noreturn]] void fail(const char* message);

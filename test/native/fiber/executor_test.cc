@@ -216,7 +216,7 @@ __global__ void forgotten_copy_kernel(int* out) {
 }
 
 __global__ void impatient_kernel(int*) {
-  if (threadIdx.x != 7) wait_for_launch_before();
+  if (threadIdx.x != 7) grid_dependency_synchronize();
 }
 
 __global__ void misaligned_copy_kernel(int* out) { cp_async<16>(dynamic_shared<char>() + 4, out); }
@@ -237,8 +237,8 @@ TEST(PlantedFault, WhatWouldHangOrBeUndefinedIsAnError) {
   EXPECT_NE(run(forgotten_copy_kernel).find("ends with copies under way"), std::string::npos)
       << run(forgotten_copy_kernel);
   EXPECT_EQ(run(impatient_kernel), "");
-  const std::string impatient = error_of([&] { launch_early(impatient_kernel, 2, 64, 64, nullptr, out.data()); });
-  EXPECT_NE(impatient.find("thread 7 (warp 0, lane 7): was launched early"), std::string::npos) << impatient;
+  const std::string impatient = error_of([&] { launch_dependent(impatient_kernel, 2, 64, 64, nullptr, out.data()); });
+  EXPECT_NE(impatient.find("thread 7 (warp 0, lane 7): is a dependent launch"), std::string::npos) << impatient;
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 1025, 0, nullptr, out.data()); }), "");
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 32, 240000, nullptr, out.data()); }), "");
   launch(index_kernel, 1, 4, 0, nullptr, out.data());  // and the next one runs

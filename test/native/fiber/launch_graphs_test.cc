@@ -71,7 +71,7 @@ TEST_F(Graphs, ReplaysReadTheCurrentContentsOfTheirInputs) {
     }
   }
   EXPECT_EQ(graphs.counts().steps, 6);
-  EXPECT_EQ(graphs.counts().recorded, 1);
+  EXPECT_EQ(graphs.counts().captured, 1);
   EXPECT_EQ(graphs.counts().replayed, 4);
   EXPECT_EQ(ctx.stream, nullptr);
 }
@@ -106,7 +106,7 @@ TEST_F(Graphs, WorkThatAGraphCannotReplayIsAnError) {
       {"a copy to the host", [&] { copy_to_host(ctx, &host, x.data, 4); }},
       {"a copy to the host", [&] { download.start(ctx, x.data, 4); }},
       {"waiting for the device", [&] { synchronize(ctx); }},
-      {"while launches are recorded", [&] { ctx.workspace.get(ctx.workspace.capacity() + 1); }},
+      {"while launches are captured", [&] { ctx.workspace.get(ctx.workspace.capacity() + 1); }},
   };
   uint64_t number = 0;
   for (const auto& [message, step] : steps) {
@@ -116,7 +116,7 @@ TEST_F(Graphs, WorkThatAGraphCannotReplayIsAnError) {
         error_of([&] { graphs.run(ctx, signature, [&, &step = step] { add(ctx, x, sum), step(); }); });
     EXPECT_EQ(error.substr(0, 9), "internal:") << error;
     EXPECT_NE(error.find(message), std::string::npos) << error;
-    EXPECT_FALSE(ctx.recording());
+    EXPECT_FALSE(ctx.capturing());
   }
   EXPECT_EQ(graphs.refusal(), "");
   EXPECT_EQ(first(sum), 0.0f);  // what was recorded did not run
@@ -132,7 +132,7 @@ TEST_F(Graphs, StepsRunWithoutAGraphWhereTheDriverRefusesCapture) {
       if (cudaMalloc(&p, 64) == cudaSuccess) cudaFree(p);
     });
   EXPECT_EQ(first(sum), 4.0f);
-  EXPECT_EQ(graphs.counts().recorded + graphs.counts().replayed, 0);
+  EXPECT_EQ(graphs.counts().captured + graphs.counts().replayed, 0);
   EXPECT_NE(graphs.refusal().find("during capture"), std::string::npos) << graphs.refusal();
 }
 

@@ -289,7 +289,7 @@ TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
     if (x.dtype == w.dtype) {
       gemm(even.ctx, x, transposed(w), y, 0.5f, 1.0f);
       EXPECT_EQ(fiber::launches() - before, 2 * linears) << "gemm";
-      EXPECT_EQ(cuda::takes_few_rows(x, transposed(w)), linears == 1);
+      EXPECT_EQ(cuda::takes_skinny(x, transposed(w)), linears == 1);
     }
     return linears;
   };

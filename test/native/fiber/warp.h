@@ -21,7 +21,7 @@ void cp_async(void* shared, const void* global, bool valid = true) {
   fiber::copy_later(shared, global, Bytes, valid ? Bytes : 0);
 }
 inline void cp_async_once(void* shared, const void* global, bool valid = true) { cp_async<16>(shared, global, valid); }
-inline void wait_for_launch_before() { fiber::wait_for_launch_before(); }
+inline void grid_dependency_synchronize() { fiber::grid_dependency_synchronize(); }
 inline void cp_async_commit() { fiber::commit_copies(); }
 template <int GroupsLeft>
 void cp_async_wait() {

@@ -180,12 +180,12 @@ TEST(Linear, DropsWhatItsAdaptersRead) {
     grads.adapters.push_back({da, db});
     alone[place - 4].adapters.push_back({memory.copy(da), memory.copy(db)});
     zero.adapters = {pair};
-    const DropoutDraw draw{dropped.p, dropped.seed, place};
-    dropout(ctx, x, dropped.rows, draw, kept);
+    const DropoutMask mask{dropped.p, dropped.seed, place};
+    dropout(ctx, x, dropped.rows, mask, kept);
     linear_forward(ctx, zero, kept, part, memory.arena());
     add(ctx, part, want);
     linear_backward(ctx, zero, dy, kept, &part_dx, alone[place - 4], memory.arena());
-    dropout(ctx, part_dx, dropped.rows, draw, want_dx, /*accumulate=*/true);
+    dropout(ctx, part_dx, dropped.rows, mask, want_dx, /*accumulate=*/true);
     pair.dropout = &dropped;
     pair.place = place;
     all.adapters.push_back(pair);

@@ -99,7 +99,7 @@ TEST(QwenVlConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   EXPECT_EQ(p.config.text.rope_axis[40], 2);
   EXPECT_NEAR(p.config.text.inv_freq.back(), std::pow(1e6, -126.0 / 128), 1e-9);
   EXPECT_EQ(p.vision->feature_width(), 1280);
-  EXPECT_EQ(p.vision->features_a_row(), 4);
+  EXPECT_EQ(p.vision->max_features_per_row(), 4);
 }
 
 TEST(QwenVlConfig, AHeadIsTiedWhereEitherPlaceSaysSo) {

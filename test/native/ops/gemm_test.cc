@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_few_rows.cuh native/backend/cuda/memory.cu
+// Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_skinny.cuh native/backend/cuda/memory.cu
 // Covers native/backend/cpu/product_avx512bf16.cc
 #include "ops/gemm.h"
 

@@ -52,7 +52,7 @@ TEST_P(PackedLinearTest, MultipliesWhatTheCodesStandFor) {
       for (const int64_t t : {1, 5, 16, 40})
         for (const bool plain : {true, false})
           for (DType out : {DType::f32, dtype()}) {
-            if (ctx.device != Device::cpu && t > kPackedFewRows) continue;
+            if (ctx.device != Device::cpu && t > kPackedSkinnyRows) continue;
             Operand x = operand({t, s.k}, normal(t * s.k), 4), bias = operand(DType::bf16, {s.n}, normal(s.n));
             Operand y = operand(out, {t, s.n}, plain ? Values(size_t(t * s.n), NAN) : normal(t * s.n), 2);
             Values expected =
@@ -92,9 +92,9 @@ TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : {Size{37, 129}, {20, 1096}, {9, 64}}) {
       Packed w = packed(ctx, packing, s, normal(s.n * s.k));
-      Operand x = operand({kPackedFewRows, s.k}, normal(kPackedFewRows * s.k), 8);
+      Operand x = operand({kPackedSkinnyRows, s.k}, normal(kPackedSkinnyRows * s.k), 8);
       Operand bias = operand(DType::bf16, {s.n}, normal(s.n));
-      Operand all = operand({kPackedFewRows, s.n}, Values(size_t(kPackedFewRows * s.n), NAN));
+      Operand all = operand({kPackedSkinnyRows, s.n}, Values(size_t(kPackedSkinnyRows * s.n), NAN));
       packed_linear(ctx, x.view(), w.weight, &bias.view(), all.view());
       const Values together = all.read();
       for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1}, {15, 1}, {3, 2}, {6, 4}, {9, 7}}) {

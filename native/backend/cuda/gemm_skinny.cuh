@@ -21,19 +21,19 @@
 
 namespace vpref::cuda {
 
-constexpr int kFewRows = 16;      // more go to cuBLASLt
-constexpr int kFewRowsWarps = 8;  // one number for all shapes: it is part of the order of a sum
-constexpr int kFewRowsStep = 64;  // k a warp takes at once: 128 bytes of each of its columns
-constexpr int64_t kFewRowsMaxK = int64_t(1) << 30;
+constexpr int kSkinnyRows = 16;  // more go to cuBLASLt
+constexpr int kSkinnyWarps = 8;  // one number for all shapes: it is part of the order of a sum
+constexpr int kSkinnyStep = 64;  // k a warp takes at once: 128 bytes of each of its columns
+constexpr int64_t kSkinnyMaxK = int64_t(1) << 30;
 
 // Steps under way: 64 KB a block of 16 columns (three of them an SM), 96 KB a block of 32 (two).
 template <int Columns>
-constexpr int kFewRowsStages = Columns == 16 ? 4 : 3;
+constexpr int kSkinnyStages = Columns == 16 ? 4 : 3;
 template <int Columns>
-constexpr size_t kFewRowsWarpBytes = size_t(kFewRowsStages<Columns>) * Columns * kFewRowsStep * 2;
+constexpr size_t kSkinnyWarpBytes = size_t(kSkinnyStages<Columns>) * Columns * kSkinnyStep * 2;
 
 template <class Y>
-struct FewRowsProduct {
+struct SkinnyProduct {
   const __nv_bfloat16 *x, *w;
   const void* bias;  // or null
   DType bias_type;
@@ -46,18 +46,18 @@ struct FewRowsProduct {
 
 // Tiles: of 8 rows of x each, 1 or 2.
 template <int Tiles, int Columns, class Y>
-__global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few_rows_kernel(FewRowsProduct<Y> p) {
-  constexpr int kStages = kFewRowsStages<Columns>, kLines = Columns / 8, kStride = Columns + 4;
+__global__ void __launch_bounds__(kSkinnyWarps * 32, Columns == 16 ? 3 : 2) skinny_kernel(SkinnyProduct<Y> p) {
+  constexpr int kStages = kSkinnyStages<Columns>, kLines = Columns / 8, kStride = Columns + 4;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   const int64_t first = int64_t(blockIdx.x) * Columns;
 
   // --- weights on their way: columns g, g + 8, ... of the block, in both halves of a step. Beyond the last column it
   // is read again, beyond K all is 0.
   unsigned char* const memory = dynamic_shared<unsigned char>();
-  uint4* const slots = reinterpret_cast<uint4*>(memory + warp * kFewRowsWarpBytes<Columns>) + lane;
+  uint4* const slots = reinterpret_cast<uint4*>(memory + warp * kSkinnyWarpBytes<Columns>) + lane;
   const auto slot = [&](int stage, int half, int line) { return slots + ((stage * 2 + half) * kLines + line) * 32; };
-  const int begin = warp * kFewRowsStep + t * 8;
-  constexpr int kAdvance = kFewRowsWarps * kFewRowsStep;
+  const int begin = warp * kSkinnyStep + t * 8;
+  constexpr int kAdvance = kSkinnyWarps * kSkinnyStep;
   const __nv_bfloat16* weights[kLines];
 #pragma unroll
   for (int line = 0; line < kLines; ++line)
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
   };
 #pragma unroll
   for (int stage = 0; stage < kStages; ++stage) fetch(stage);
-  wait_for_launch_before();  // it makes x
+  grid_dependency_synchronize();  // it makes x
 
   // x is asked for one step ahead: the compiler moves a wait for copies to the front of its step, before the step's own
   // loads.
@@ -121,10 +121,10 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
   }
 
   // --- the warps' sums, [row][column] in the memory of each warp's slots, joined in the order of the warps
-  static_assert(size_t(Tiles) * 8 * kStride * 4 <= kFewRowsWarpBytes<Columns>);
+  static_assert(size_t(Tiles) * 8 * kStride * 4 <= kSkinnyWarpBytes<Columns>);
   cp_async_wait<0>();  // the zeros beyond K
   __syncwarp();        // the other lanes' slots are read
-  float* const mine = reinterpret_cast<float*>(memory + warp * kFewRowsWarpBytes<Columns>);
+  float* const mine = reinterpret_cast<float*>(memory + warp * kSkinnyWarpBytes<Columns>);
 #pragma unroll
   for (int pair = 0; pair < Columns / 16; ++pair)
 #pragma unroll
@@ -133,14 +133,14 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
       for (int i = 0; i < 4; ++i)
         mine[(tile * 8 + 2 * t + i % 2) * kStride + pair * 16 + g + i / 2 * 8] = sums[pair][tile][i];
   __syncthreads();
-  for (int i = threadIdx.x; i < p.rows * Columns; i += kFewRowsWarps * 32) {
+  for (int i = threadIdx.x; i < p.rows * Columns; i += kSkinnyWarps * 32) {
     const int row = i / Columns, c = i % Columns;
     const int64_t column = first + c;
     if (column >= p.n) continue;
     float sum = 0;
 #pragma unroll
-    for (int w = 0; w < kFewRowsWarps; ++w)
-      sum += reinterpret_cast<const float*>(memory + w * kFewRowsWarpBytes<Columns>)[row * kStride + c];
+    for (int w = 0; w < kSkinnyWarps; ++w)
+      sum += reinterpret_cast<const float*>(memory + w * kSkinnyWarpBytes<Columns>)[row * kStride + c];
     // Spelled out, so that no width of a block joins what another does not.
     Y* const y = p.y + row * p.y_stride + column;
     float v = __fmul_rn(p.alpha, sum);
@@ -162,19 +162,19 @@ inline int multiprocessors() {
 
 // early: the launch before does not write the weights.
 template <int Tiles, int Columns, class Y>
-void launch_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
-  start(early, few_rows_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kFewRowsWarps * 32,
-        kFewRowsWarps * kFewRowsWarpBytes<Columns>, stream_of(ctx), p);
+void launch_skinny(Context& ctx, const SkinnyProduct<Y>& p, bool dependent) {
+  start(dependent, skinny_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kSkinnyWarps * 32,
+        kSkinnyWarps * kSkinnyWarpBytes<Columns>, stream_of(ctx), p);
 }
 
 // Every block reads all of x, so with many rows blocks are wide, unless that leaves SMs without one.
 template <class Y>
-void multiply_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
+void multiply_skinny(Context& ctx, const SkinnyProduct<Y>& p, bool dependent) {
   const bool wide = p.rows > 4 && (p.n + 31) / 32 * 8 >= int64_t(multiprocessors()) * 7;
   if (p.rows > 8)
-    wide ? launch_few_rows<2, 32>(ctx, p, early) : launch_few_rows<2, 16>(ctx, p, early);
+    wide ? launch_skinny<2, 32>(ctx, p, dependent) : launch_skinny<2, 16>(ctx, p, dependent);
   else
-    wide ? launch_few_rows<1, 32>(ctx, p, early) : launch_few_rows<1, 16>(ctx, p, early);
+    wide ? launch_skinny<1, 32>(ctx, p, dependent) : launch_skinny<1, 16>(ctx, p, dependent);
 }
 
 }  // namespace vpref::cuda
