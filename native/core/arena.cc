@@ -32,7 +32,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 
 namespace {
 
-constexpr uintptr_t kNoMemory = uintptr_t(1) << 48;  // aligned, not null, and no process's memory
+constexpr uintptr_t kNoMemory = uintptr_t(1) << 48;  // aligned, not null, outside the address space of any process
 
 }  // namespace
 

@@ -8,7 +8,7 @@ namespace vpref {
 #ifdef VPREF_CUDA
 namespace {
 
-constexpr size_t kMaxKnown = 64;  // a graph of a large model is some megabytes
+constexpr size_t kMaxKnown = 64;  // a graph of a large model takes several megabytes
 
 }  // namespace
 

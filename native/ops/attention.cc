@@ -9,7 +9,7 @@
 namespace vpref {
 namespace {
 
-// Heads are addressed as t * row_stride + h * D: only the row stride is free.
+// Heads are addressed as t * row_stride + h * D: only the row stride is arbitrary.
 void check_heads(const char* op, const char* name, const Tensor& t, int64_t rows, int64_t heads, int64_t d,
                  DType dtype) {
   expect_shape(op, name, t, {rows, heads, d});
