@@ -16,7 +16,7 @@ namespace vpref {
 
 namespace {
 
-// Another number where the layout of packed_layout changes.
+// Change the number when packed_layout changes.
 constexpr const char* kFormat = "vpref-packed-1";
 constexpr const char* kOffset = ".offset";
 constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
@@ -29,7 +29,8 @@ std::string hex(uint64_t n) {
   return text;
 }
 
-// A copy has another time, and is packed again: a fingerprint of samples does not see every changed byte.
+// The modification time is included because a fingerprint of samples misses some changed bytes. A copy of the files is
+// packed again.
 std::string origin_of(std::span<const std::string> files) {
   std::string all;
   for (const std::string& file : files) {
@@ -52,7 +53,7 @@ uint64_t sum_of(const std::byte* bytes, size_t count, uint64_t sum) {
   return sum;
 }
 
-// Against torn files, not against forgery.
+// Detects damaged files, not forged ones.
 uint64_t sum_of(const Tensor& t, int threads) {
   constexpr int64_t kPart = int64_t(1) << 20;
   const int64_t bytes = int64_t(t.bytes());
@@ -127,7 +128,7 @@ void PackCache::add(const std::string& name, const PackedWeight& weight, const B
 
 void PackCache::write() {
   if (!is_new_) return;
-  // Matrices first: their bytes are multiples of 64, so all of them stay aligned behind a header that ends on 64.
+  // Matrices first: their sizes are multiples of 64 and the header is padded to 64, so all of them are aligned.
   auto offset = offsets_.begin();
   for (size_t i = 0, n = tensors_.size(); i < n; ++i, ++offset)
     tensors_.emplace_back(tensors_[i].first + kOffset, Tensor(&*offset, DType::f32, {1}));
@@ -136,7 +137,7 @@ void PackCache::write() {
   Metadata metadata = {
       {"format", kFormat}, {"form", packing_name(packing_)}, {"origin", origin_}, {"sum", hex(sum)}, {"pad", ""}};
   metadata.back().second.assign((64 - safetensors_header(tensors_, metadata).size() % 64) % 64, ' ');
-  // A name of its own: another process may be writing the same.
+  // A unique name, because another process may write the same file.
   std::random_device random;
   const std::string own = cat(path_, ".", hex(uint64_t(random()) << 32 | random()));
   write_safetensors(own, tensors_, metadata);
