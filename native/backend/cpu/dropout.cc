@@ -15,7 +15,7 @@ void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutMas
   const int64_t d = x.dim(1), pieces = (d + kPiece - 1) / kPiece;
   const uint32_t threshold = mask.threshold();
   const float scale = mask.scale();
-  // A draw costs about as much as eight sums.
+  // A random word costs about as much as eight additions.
   const int threads = threads_for(ctx, x.dim(0) * pieces, 8 * std::min(d, kPiece));
   parallel_ranges(threads, x.dim(0) * pieces, 1, [&](int, int64_t begin, int64_t end) {
     alignas(64) float in[kPiece], out[kPiece], sum[kPiece];

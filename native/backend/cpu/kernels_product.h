@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of linear layers (ProductKernels). A register holds the sums of kLanes columns, and each sums along k alone:
-// how many rows and columns a kernel serves at once changes no order.
+// Kernels of linear layers (ProductKernels). A register holds the sums of kLanes columns, each summed along k
+// separately, so the number of rows and columns of a kernel does not change the order.
 #pragma once
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd.h"
 
 namespace vpref::cpu::VPREF_ISA {
 
-// The arithmetic of a kernel. A unit is what one lane multiplies in one instruction: one element, or a pair of them.
-// read: kLanes units side by side. add_products: c + the products of two registers, lane by lane.
+// The arithmetic of a kernel. A unit is one lane's input of one instruction: an element, or a pair of elements. read:
+// kLanes adjacent units. add_products: c + the products of two registers, lane by lane.
 struct F32 {
   using Element = float;
   using Register = F;
@@ -137,7 +137,7 @@ static void product_tile(int rows, const void* x, const void* w, int64_t k, floa
   of[rows](static_cast<const E*>(x), static_cast<const E*>(w), k, y, ldy, accumulate);
 }
 
-// Units [i, i + step) of kLanes rows, and zeros beyond k, as one register for each unit.
+// Units [i, i + step) of kLanes rows, zeros beyond k, one register per unit.
 template <class A, class W>
 static inline void read_columns(const W* const (&row)[kLanes], int64_t i, int64_t k, F (&columns)[kLanes]) {
   if (i + A::step <= k) {
@@ -149,7 +149,7 @@ static inline void read_columns(const W* const (&row)[kLanes], int64_t i, int64_
   transpose(columns);
 }
 
-// Pointers to rows [first, first + kLanes) of `count`; the last one stands in for those beyond it.
+// Pointers to rows [first, first + kLanes) of `count`; the last row is repeated beyond it.
 template <class W>
 static inline void row_pointers(const W* from, int64_t stride, int64_t first, int64_t count, const W* (&row)[kLanes]) {
   for (int r = 0; r < kLanes; ++r) row[r] = from + (first + r < count ? first + r : count - 1) * stride;
@@ -166,7 +166,8 @@ static void pack_rows_of(const W* from, int64_t stride, int count, int width, in
       F columns[kLanes];
       read_columns<A>(row, u * A::unit, k, columns);
       typename A::Element* to = panel + (u * width + g) * A::unit;
-      // What a whole register puts beyond a narrow panel's width the next store mends, but for the last ones.
+      // A whole register overwrites values beyond a narrow panel. The next store corrects them, except after the last
+      // row.
       const bool whole = lanes == kLanes || (g == 0 && u + 2 * kLanes <= units);
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j)
@@ -185,12 +186,11 @@ static void pack_panel(const void* from, DType dtype, int64_t stride, int count,
     pack_rows_of<A>(static_cast<const float*>(from), stride, count, width, k, panel);
 }
 
-// Rows no longer than this are over before the processor has found that they are read in order: the next ones are
-// fetched beforehand. On longer ones that costs more than it gains.
+// On rows up to this length the hardware prefetcher starts too late, so the next rows are prefetched here. On longer
+// rows that costs more than it gains.
 constexpr int64_t kShortRowBytes = 8192;
 
-// kLanes rows of weights against T rows of x, straight from memory. ahead: where the rows after these begin, from
-// these; 0: they are not fetched.
+// kLanes rows of weights times T rows of x, directly from memory. ahead: distance to the rows to prefetch; 0: none.
 template <class A, int T, class W>
 static inline void skinny_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes],
                                   int64_t ahead, int64_t k, F (&sums)[T]) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block of rows at a time, a sum's depth after the other. Weights whose scales do not fit the kernels are unpacked
-// into cache and multiplied there.
+// Products with packed weights, one block of rows and one depth of k at a time. Weights whose scales do not fit the
+// kernels are unpacked into cache and multiplied there.
 #include "backend/cpu/packed_products.h"
 
 #include <algorithm>
@@ -8,12 +8,12 @@
 namespace vpref::cpu {
 namespace {
 
-// No group of codes that the kernels scale at once belongs to two blocks.
+// No group of codes with one scale in the kernels crosses a block.
 bool fits_kernels(const PackedWeight& w) {
   return !is_four_bit(w.packing) || (w.block == kScaledCodes && w.num_cols % kScaledCodes == 0);
 }
 
-// At most kPackedCols rows at some k, for the kernels.
+// The kernels' input: at most kPackedCols rows, for a range of k.
 struct Codes {
   alignas(64) float scales[kMaxDepth / kScaledCodes * kPackedCols];
   CodeRows rows;
@@ -38,7 +38,7 @@ struct Codes {
       block_scales(w, (first + row * w.num_cols) / kScaledCodes, k.count / kScaledCodes, of_row);
       for (int64_t g = 0; g < k.count / kScaledCodes; ++g) scales[g * kPackedCols + r] = of_row[g];
     }
-    // The next depth of these rows, or the first of the rows after them.
+    // Prefetch the next depth of these rows, or the first of the next rows.
     const int64_t next = k.first + k.count < w.num_cols ? k.count : kPackedCols * w.num_cols - k.first;
     rows.ahead = next / codes_per_byte;
   }
@@ -48,7 +48,7 @@ void unpack_rows(const PackedWeight& w, Range n, Range k, float* tile) {
   for (int64_t r = 0; r < n.count; ++r) unpack_row(w, n.first + r, k.first, k.count, tile + r * k.count);
 }
 
-// Products of a part of k, set down or added.
+// Stores the products of a part of k, or adds them.
 void put_sums(const float* sums, int64_t rows, int64_t cols, Rows<float> y, bool add) {
   for (int64_t t = 0; t < rows; ++t)
     for (int64_t c = 0; c < cols; ++c) {

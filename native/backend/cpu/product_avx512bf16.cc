@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear layers on the bf16 dot product: two products a lane and instruction, f32 sums.
+// Linear layers on the bf16 dot product: two products per lane and instruction, f32 sums.
 #define VPREF_ISA avx512bf16
 #include "backend/cpu/kernels_product.h"
 

@@ -18,7 +18,7 @@ double uniform_of(const SampleParams& p) {
   return (double(words[0]) + 0.5) * 0x1p-32;
 }
 
-// The ids in order of falling logit, then rising id, sorted no further than asked for.
+// The ids in order of decreasing logit, then increasing id, sorted only as far as needed.
 class Ranking {
  public:
   Ranking(const float* logits, int64_t v, int32_t* ids) : logits_(logits), v_(v), ids_(ids) {
@@ -66,7 +66,7 @@ int32_t sample(const SampleParams& p, const float* logits, const float* weight, 
     sum += double(weight[ranking.at(i)]);
     if (sum > goal) return ranking.at(i);
   }
-  return ranking.at(kept - 1);  // rounding left the sum just below the goal
+  return ranking.at(kept - 1);  // because of rounding the sum stayed just below the goal
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, cons
       const float* in = read_row(k, logits, r, 0, v, copy);
       const float max = k.max(in, v);
       const double sum = k.sum_exp(in, max, 1.0f, v);
-      if (!std::isfinite(max) || !std::isfinite(sum)) {  // NaN has no order to draw by
+      if (!std::isfinite(max) || !std::isfinite(sum)) {  // NaN has no order
         bad = r;
         continue;
       }
