@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products: few rows by our own kernel (gemm_skinny.cuh), all others through cuBLASLt, whose algorithm is
-// asked for once a shape and kept.
+// Matrix products: skinny ones by our kernel (gemm_skinny.cuh), all others by cuBLASLt, whose algorithm is chosen once
+// per shape and kept.
 #include "ops/gemm.h"
 
 #include <cublasLt.h>
@@ -27,8 +27,8 @@
 namespace vpref::cuda {
 namespace {
 
-constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // what Hopper's kernels want at most
-constexpr size_t kMaxProducts = 4096;                 // packed batches have a new number of rows almost every step
+constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // the maximum that Hopper's kernels need
+constexpr size_t kMaxProducts = 4096;                 // packed batches have a new number of rows at almost every step
 
 cudaDataType_t type_of(DType t) {
   switch (t) {
@@ -43,7 +43,7 @@ cudaDataType_t type_of(DType t) {
   }
 }
 
-// A product as cuBLASLt sees it: column-major, so the row-major c = a b is c^T = b^T a^T.
+// A product for cuBLASLt, which is column-major: the row-major c = a b is c^T = b^T a^T.
 struct Product {
   cublasLtMatmulDesc_t desc = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
@@ -56,13 +56,12 @@ struct Product {
   }
 };
 
-// An algorithm may read as many bytes at once as the operands' addresses are promised to be aligned to; 16 is all that
-// any needs.
+// Promised alignment of an address. An algorithm may read that many bytes at a time; no algorithm needs more than 16.
 uint32_t alignment(const void* p) { return 1u << std::min(4, __builtin_ctzll(reinterpret_cast<uintptr_t>(p) | 16)); }
 
 using Key = std::tuple<DType, DType, bool, bool, bool, std::array<int64_t, 6>, std::array<uint32_t, 3>>;
 
-// One compute thread owns the device, so one of these a thread is one in all.
+// Only one compute thread uses the device, so this thread_local is a singleton.
 struct Library {
   cublasLtHandle_t handle = nullptr;
   Buffer workspace;
@@ -91,8 +90,8 @@ void set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, co
   VPREF_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(desc, attribute, &value, sizeof value));
 }
 
-// What may be chosen: partial sums of split products stay f32 (in the output's type they would be rounded to bf16 in
-// between) and are added in a fixed order, so that the same product gives the same bytes.
+// Restricts the choice of algorithms: split products keep f32 partial sums (the output's type would round them to bf16)
+// and add them in a fixed order, so that equal products give equal bytes.
 cublasLtMatmulPreference_t preference(const std::array<uint32_t, 3>& alignments) {
   cublasLtMatmulPreference_t p;
   VPREF_CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&p));
@@ -222,7 +221,7 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
   if (takes_skinny(x, transposed(w)))
     return with_activation_type("linear", y.dtype, [&](auto* t) {
       using Y = std::remove_pointer_t<decltype(t)>;
-      // early: w is not what the launch before makes
+      // dependent: the previous launch does not write w
       multiply_skinny(ctx, skinny_product<Y>(x, w, bias, y, 1.0f, beta), /*dependent=*/w.data == weight.data);
     });
   const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one way to start a kernel, on a GPU and in the fiber executor of the tests.
+// Starts kernels, on a GPU and in the fiber executor of the tests. Every kernel is launched here.
 #pragma once
 #include <map>
 #include <mutex>
@@ -14,7 +14,7 @@
 namespace vpref::cuda {
 
 #ifndef VPREF_FIBER
-// A kernel's limit is the process's: never lowered, or another thread's launch with more would fail.
+// A kernel's limit is global to the process. It is never lowered, because another thread's launch may need more.
 inline void allow_shared(const void* kernel, size_t bytes) {
   static std::mutex mutex;
   static std::map<const void*, size_t> allowed;
@@ -25,7 +25,7 @@ inline void allow_shared(const void* kernel, size_t bytes) {
   limit = bytes;
 }
 
-// Since Hopper a launch can begin while the one before it ends.
+// Programmatic dependent launch needs Hopper or later.
 inline bool has_dependent_launch() {
   static const bool overlap = [] {
     int device = 0, major = 0;
@@ -41,7 +41,7 @@ template <class... Parameters, class... Args>
 void start(bool dependent, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
            cudaStream_t stream, Args&&... args) {
 #ifdef VPREF_FIBER
-  // The arguments are taken now, the kernel runs when its turn comes.
+  // The arguments are copied now; the kernel runs later.
   const std::tuple<Parameters...> taken(static_cast<Parameters>(args)...);
   fiber::enqueue([=] { fiber::run(grid, block, shared_bytes, dependent, [&] { std::apply(kernel, taken); }); }, stream,
                  [&] {
@@ -68,17 +68,16 @@ void start(bool dependent, void (*kernel)(Parameters...), dim3 grid, dim3 block,
 #endif
 }
 
-// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for
-// here.
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Allows dynamic shared memory above 48 KB.
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             Args&&... args) {
   start(/*dependent=*/false, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
 }
 
-// The same for a kernel that calls grid_dependency_synchronize() (device.cuh): its blocks may be there before the
-// launch before has ended, and do until that call what does not depend on it. Decoding is hundreds of short kernels in
-// a row.
+// The same with programmatic dependent launch, for a kernel that calls grid_dependency_synchronize() (device.cuh). Its
+// blocks may start before the previous launch ends, and may run until that call whatever does not depend on it.
+// Decoding is hundreds of short kernels in a row.
 template <class... Parameters, class... Args>
 void launch_dependent(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
                       Args&&... args) {

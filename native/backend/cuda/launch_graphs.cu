@@ -11,7 +11,7 @@
 namespace vpref::cuda {
 namespace {
 
-// A stream to record from: the default stream, on which everything runs, cannot be.
+// A stream for captures, because the default stream, which everything else uses, cannot be captured.
 struct CaptureStream {
   cudaStream_t stream = nullptr;
   ~CaptureStream() {
@@ -19,14 +19,14 @@ struct CaptureStream {
   }
 };
 
-// One compute thread owns the device.
+// Only one compute thread uses the device, so this thread_local is a singleton.
 cudaStream_t capture_stream() {
   thread_local CaptureStream capture;
   if (!capture.stream) VPREF_CUDA_CHECK(cudaStreamCreateWithFlags(&capture.stream, cudaStreamNonBlocking));
   return capture.stream;
 }
 
-// While one lives, the context queues on the recorder and refuses what a record cannot repeat.
+// While one lives, the context queues on the capture stream, and refuses work that a graph cannot replay.
 class Capturing {
  public:
   Capturing(Context& ctx, cudaStream_t stream) : ctx_(ctx), before_(ctx.stream) {
@@ -45,7 +45,7 @@ class Capturing {
   void* before_;
 };
 
-// The error a failed call leaves behind would come out of the next launch's check.
+// Clears the error of the failed call; otherwise the next launch's check would throw it.
 std::string message(cudaError_t status) {
   cudaGetLastError();
   return cudaGetErrorString(status);

@@ -14,7 +14,7 @@ namespace {
 constexpr int kChunks = 4;
 constexpr size_t kChunkBytes = size_t(8) << 20;
 
-// Pinned pieces, used one after the other. A chunk is written again once the copies out of it have run.
+// Pinned chunks in rotation. A chunk is written again after the copies from it have run.
 class Staging {
  public:
   Staging() = default;
@@ -27,7 +27,7 @@ class Staging {
     if (memory_) cudaFreeHost(memory_);
   }
 
-  // Room for at least `wanted` bytes, if a whole chunk has as much, else for as many as a chunk has; at least `unit`.
+  // Returns room for `wanted` bytes, or for a whole chunk of units if that is less. `bytes` receives the size.
   std::byte* room(size_t wanted, size_t unit, size_t& bytes, cudaStream_t stream) {
     start(stream);
     wanted = std::min(wanted, kChunkBytes / unit * unit);
@@ -38,7 +38,7 @@ class Staging {
     return at;
   }
 
-  // A whole chunk, and the event that says when its copies have run.
+  // A whole chunk, and the event that is complete when its copies have run.
   struct Chunk {
     std::byte* data;
     cudaEvent_t done;
@@ -59,14 +59,14 @@ class Staging {
       for (cudaEvent_t& e : done_) VPREF_CUDA_CHECK(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
       stream_ = stream;
     }
-    // A chunk's event stands for one stream.
+    // A chunk's event is for one stream.
     if (stream != stream_ && used_ > 0) next(stream_);
     stream_ = stream;
   }
   void next(cudaStream_t stream) {
     VPREF_CUDA_CHECK(cudaEventRecord(done_[current_], stream));
     current_ = (current_ + 1) % kChunks;
-    VPREF_CUDA_CHECK(cudaEventSynchronize(done_[current_]));  // at once when it was never recorded
+    VPREF_CUDA_CHECK(cudaEventSynchronize(done_[current_]));  // returns at once if never recorded
     used_ = 0;
   }
 
@@ -77,7 +77,7 @@ class Staging {
   size_t used_ = 0;
 };
 
-// One compute thread owns the device.
+// Only one compute thread uses the device, so this thread_local is a singleton.
 Staging& staging() {
   thread_local Staging s;
   return s;
@@ -116,7 +116,7 @@ void copy_to_device(Context& ctx, void* device_data, const void* host, size_t by
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit,
                      const std::function<void(void* to, size_t begin, size_t count)>& write) {
   expect_not_capturing(ctx, "a copy to the device");
-  if (unit > kChunkBytes) {  // written whole, then copied in pieces
+  if (unit > kChunkBytes) {  // written whole, then copied in chunks
     std::vector<std::byte> host(unit);
     for (size_t begin = 0; begin < bytes; begin += unit) {
       write(host.data(), begin, unit);
@@ -142,7 +142,7 @@ void copy_to_host(Context& ctx, void* host, const void* device_data, size_t byte
     VPREF_CUDA_CHECK(cudaStreamSynchronize(stream));
     return;
   }
-  // A chunk is copied out of the staging memory while the next one comes from the device.
+  // A chunk is copied out of the staging memory while the next one is copied from the device.
   Staging::Chunk waiting{};
   size_t waiting_begin = 0, waiting_count = 0;
   const auto take = [&] {

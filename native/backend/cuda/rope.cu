@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a row: sine and cosine once for all its heads.
+// One block per row: sine and cosine are computed once for all its heads.
 #include "ops/rope.h"
 
 #include "backend/cuda/device.cuh"
@@ -18,7 +18,7 @@ struct Angles {
   const int32_t* axis;
 };
 
-// Where key and value heads go instead of their own place; keys null: they stay.
+// Destination of key and value heads; keys null: they stay in place.
 template <class X>
 struct Cache {
   X *keys, *values;
@@ -27,7 +27,7 @@ struct Cache {
   int heads;
 };
 
-// Rows of `heads` heads that are rotated where they lie, and those of the cache after them.
+// Rows of `heads` heads that are rotated in place, followed by the heads for the cache.
 template <class X>
 struct HeadRows {
   X* x;
@@ -35,8 +35,8 @@ struct HeadRows {
   int heads, half;
 };
 
-// The first `heads` heads are rotated in place, the next cache.heads into the cache's row, the cache.heads after those
-// copied there.
+// The first `heads` heads are rotated in place; the next cache.heads are rotated into the cache's row; the last
+// cache.heads are copied there.
 template <class X>
 __global__ void __launch_bounds__(kThreads)
     rope_kernel(HeadRows<X> rows, Angles angles, Cache<X> cache, bool inverse, bool wide) {
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads)
   const int groups = (half + kGroup - 1) / kGroup;
   for (int item = int(threadIdx.x); item < (heads + 2 * cache.heads) * groups; item += kThreads) {
     const int head = item / groups, i = item % groups * kGroup, count = half - i, kv = head - heads;
-    if (kv >= 0 && !cached) break;  // heads ascend
+    if (kv >= 0 && !cached) break;  // heads are in ascending order
     X* first = row + int64_t(head) * 2 * half + i;
     float a[kGroup], b[kGroup];
     load_group(first, count, wide, a);
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// heads: those that stay in x.
+// heads: number of heads that stay in x.
 template <class X>
 void run(Context& ctx, const Tensor& x, const Rotation& rotation, const Cache<X>& cache, int heads, bool inverse,
          bool wide) {
