@@ -12,7 +12,7 @@ namespace {
 constexpr RecomputeLevel kMaxRecompute = 3;
 constexpr const char* kLevels[] = {"nothing", "norms and products", "norms, products and adapter inputs",
                                    "whole layers"};
-// On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
+// On CUDA: workspaces of libraries and ops, and the image encoder's memory.
 constexpr size_t kLibraryBytes = size_t(768) << 20;
 
 size_t free_beside_libraries(const MemorySize& memory) {
@@ -23,14 +23,14 @@ bool is_covered(const RowSize& size, std::span<const RowSize> by) {
   return std::any_of(by.begin(), by.end(), [&](const RowSize& other) { return size.is_within(other); });
 }
 
-// Keeps only sizes that may need the most.
+// Keeps only sizes that are not within another.
 void add_size(std::vector<RowSize>& largest, const RowSize& size) {
   if (is_covered(size, largest)) return;
   std::erase_if(largest, [&](const RowSize& other) { return other.is_within(size); });
   largest.push_back(size);
 }
 
-// Of the micro-batches of all steps.
+// The sizes of the micro-batches of all steps.
 std::vector<RowSize> largest_batches(std::span<const RowSize> rows, std::span<const int64_t> step_ends,
                                      int64_t max_tokens) {
   std::vector<RowSize> largest;
@@ -101,15 +101,16 @@ int64_t StepMemory::rows_that_fit() {
   return fits;
 }
 
-// A micro-batch that is all images. Answers are the smaller part of what preference data packs; a batch that
-// has more makes the slab grow.
+// A micro-batch of images only. Responses are the smaller part of preference data; a batch with more response rows
+// grows the memory.
 RowSize StepMemory::dense_batch(int64_t rows) const {
   if (!config_.vision) return {rows, rows / 2};
   return {rows, rows / 2, rows, rows * config_.vision->max_features_per_row()};
 }
 
-// Whether a dense micro-batch fits a budget, and what it takes: where it does not, it or a smaller one of `rows`. From
-// below: measuring takes the longer the more rows there are, and where few do not fit, more do not either.
+// Whether a dense micro-batch fits into a budget, and its size: the size of the given one, or of a smaller one that
+// does not fit either. Tries small sizes first, because measuring takes longer for more rows, and if few rows do not
+// fit, more do not either.
 StepMemory::Fit StepMemory::fit_dense(int64_t rows, RecomputeLevel level, size_t budget) {
   for (int64_t some = std::min<int64_t>(rows, 4096);; some = std::min(rows, 2 * some)) {
     const size_t bytes = pass_.measure(dense_batch(some), level);
@@ -121,7 +122,7 @@ bool StepMemory::fits_whole_state(size_t parameters, size_t moments) {
   size_t free = budget_ - std::min(budget_, parameters);
   if (budget_ == 0) {
     if (ctx_.device == Device::cpu) return true;
-    free = free_beside_libraries(memory_size(ctx_.device));  // values and gradients are there already
+    free = free_beside_libraries(memory_size(ctx_.device));  // values and gradients are allocated already
   }
   return moments <= free && fit_dense(micro_batch_tokens_, kMaxRecompute, free - moments).fits;
 }

@@ -12,7 +12,7 @@ namespace vpref {
 
 namespace {
 
-// The answer of a row as bytes: what a rank tells the others.
+// A row's response as bytes, which a rank sends to the others.
 std::string response_bytes(const SegmentInput& s) {
   std::string out(sizeof(int32_t), '\0');
   const int32_t n = int32_t(s.token_ids.size());
@@ -51,7 +51,7 @@ double reference_point(std::span<const TrainRow> rows, Collective& world, const 
   if (!responses.empty()) {
     const size_t size = first_responses.size();
     size_t next = (size_t(world.rank()) + 1) % size;
-    while (first_responses[next].empty()) next = (next + 1) % size;  // a rank without rows; ours is not empty
+    while (first_responses[next].empty()) next = (next + 1) % size;  // skips ranks without rows; this rank has some
     responses.push_back(first_responses[next]);
   }
   std::vector<double> sums = {0, double(rows.size())};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BCO (Jung et al. 2024, 2404.04656 eq. 7): desirable answers above the running mean of all rewards, undesirable ones
-// below it. On pairs, and on single answers by their label; without prompts' density ratio (its sec. 3.3).
+// BCO (Jung et al. 2024, 2404.04656 eq. 7): desirable responses above the running mean of all rewards, undesirable ones
+// below it. For pairs, and for single responses by their label; without prompts' density ratio (its sec. 3.3).
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 
@@ -8,7 +8,7 @@ namespace vpref {
 
 namespace {
 
-// Of one answer: -log sigmoid of its reward's distance from delta, on the side where its label wants it.
+// One response: -log sigmoid of its reward's distance from delta, on the side of its label.
 Slope response_loss(const ResponseLogps& b, bool is_desirable, double delta, double beta) {
   const double sign = is_desirable ? 1 : -1;
   const double distance = sign * (implicit_reward(b, beta) - delta);
