@@ -19,7 +19,7 @@ Tensor upload(Context& ctx, const void* values, DType dtype, std::initializer_li
   return t;
 }
 
-// Of one picture's one crop.
+// The grid of an image's single crop.
 CropSize patch_grid(const Image& image, int32_t patch) {
   return {image.crops[0].height / patch, image.crops[0].width / patch};
 }
@@ -90,7 +90,7 @@ std::vector<int32_t> QwenVision::patch_order(int32_t height, int32_t width) cons
   return places;
 }
 
-// The first half of a half head's frequencies by the patch's line, the second by its column.
+// Frequencies of half a head: the first half uses the patch's line, the second its column.
 Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images, int64_t num_rows,
                               Arena& scratch) const {
   std::vector<int32_t> lines, columns;
@@ -117,7 +117,7 @@ void QwenVision::features(Context& ctx, std::span<const Image* const> images, co
                           const Tensor& features, Arena& scratch) const {
   const size_t mark = scratch.mark();
   const int64_t n = features.dim(0), k = max_features_per_row();
-  std::vector<int32_t> all, windows, place;  // rows of each image and each window; where each merged row stands
+  std::vector<int32_t> all, windows, place;  // rows per image and per window; the place of each merged row
   for (const Image* image : images) {
     const QwenOrder o = order(merged_grid(image_shape(*image)));
     const int32_t first = int32_t(place.size());
@@ -184,7 +184,7 @@ void QwenVision::connect_backward(Context& ctx, const Tensor& features, std::spa
   gelu_backward(ctx, Gelu::exact, dactive, kept[2], dactive);
   linear_backward(ctx, merger_1_, dactive, kept[0].reshaped({r, merged_width()}), &beside,
                   {.weight = grads[0], .bias = grads[1]}, scratch);
-  // What flows on into the tower stays in dnormed.
+  // The gradient of the frozen tower's output stays in dnormed and is dropped.
   if (config_.tower.norm == VitNorm::layer)
     layer_norm_backward(ctx, dnormed, {features, merger_norm_.weight, kept[1]}, dnormed, false, &grads[4], &grads[5]);
   else
