@@ -77,8 +77,8 @@ void forward_product(Context& ctx, int64_t t, int64_t k, int64_t n) {
 }
 
 #ifdef VPREF_CUDA
-// A decoding step's products: our kernel for skinny ones beside cuBLASLt. As in a step, weights come from memory: one of
-// many in turn, 1 GiB in all.
+// A decoding step's products: our kernel for skinny ones beside cuBLASLt. As in a step, weights come from memory: one
+// of many in turn, 1 GiB in all.
 void skinny_products(Context& ctx) {
   const Data pool(DType::bf16, {kPool});
   // The GPU copies for some 2 ms while the host queues the products: they would else be timed as slow as a host that

@@ -11,7 +11,7 @@
 namespace vpref {
 namespace {
 
-TEST(Arena, HandsOutAlignedPiecesAndTakesThemBack) {
+TEST(Arena, HandsOutAlignedMemoryAndReusesItAfterRelease) {
   Arena arena(Device::cpu, 1024);
   const Tensor a = arena.tensor(DType::f32, {3});
   const size_t mark = arena.mark();
@@ -24,7 +24,7 @@ TEST(Arena, HandsOutAlignedPiecesAndTakesThemBack) {
   EXPECT_EQ(arena.peak(), 64u + 128u);
 }
 
-TEST(Arena, TooSmallAPlanIsAnError) {
+TEST(Arena, APlanThatIsTooSmallIsAnError) {
   Arena arena(Device::cpu, 128);
   arena.tensor(DType::f32, {32});
   try {
@@ -64,7 +64,7 @@ TEST(Measure, CountsAllocationsWithoutTouchingMemory) {
   EXPECT_EQ(arena.peak(), 64u);
 }
 
-TEST(Measure, MeasuringEndsAfterAnErrorToo) {
+TEST(Measure, MeasuringAlsoEndsAfterAnError) {
   Context ctx(Device::cpu);
   Arena arena(Device::cpu, 64);
   try {

@@ -39,14 +39,14 @@ void check_all(int exponent_bits, int mantissa_bits, Narrow narrow) {
   }
 }
 
-TEST(DType, EveryF16) {
+TEST(DType, EveryF16ConvertsExactly) {
   check_all<f16_t>(5, 10, [](float f) { return to_f16(f); });
 }
-TEST(DType, EveryBf16) {
+TEST(DType, EveryBf16ConvertsExactly) {
   check_all<bf16_t>(8, 7, [](float f) { return to_bf16(f); });
 }
 
-TEST(DType, F16EdgesOfItsRange) {
+TEST(DType, F16RoundsAtTheEdgesOfItsRange) {
   EXPECT_EQ(to_f16(65519.99f).bits, 0x7bff);
   EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);
   EXPECT_EQ(to_f16(-1e30f).bits, 0xfc00);

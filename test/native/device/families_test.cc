@@ -55,7 +55,7 @@ class DeviceFamilies : public OnDevice<const char*> {
 // As whole_model_test.cc: another order of sums, and the GPU's exp and rsqrt.
 constexpr float kTolerance = 1e-3f;
 
-TEST_P(DeviceFamilies, TokenLogps) {
+TEST_P(DeviceFamilies, TokenLogpsEqualTheGoldens) {
   Engine engine(options());
   const std::vector<ScoreResult> results = golden::score(engine, checkpoint.score_requests());
   for (size_t i = 0; i < checkpoint.rows.size(); ++i)
@@ -64,7 +64,7 @@ TEST_P(DeviceFamilies, TokenLogps) {
                            cat("row ", i, " answer ", a));
 }
 
-TEST_P(DeviceFamilies, GreedyIds) {
+TEST_P(DeviceFamilies, GreedyIdsEqualTheGoldens) {
   Engine engine(options());
   const std::vector<GenerateResult> results = golden::generate(engine, checkpoint.greedy_requests());
   for (size_t i = 0; i < checkpoint.rows.size(); ++i) {
@@ -73,7 +73,7 @@ TEST_P(DeviceFamilies, GreedyIds) {
   }
 }
 
-TEST_P(DeviceFamilies, Gradients) {
+TEST_P(DeviceFamilies, GradientsEqualTheCpus) {
   const std::string on_cpu = cat(testing::TempDir(), "/families-cpu-", getpid(), ".safetensors"),
                     on_gpu = cat(testing::TempDir(), "/families-cuda-", getpid(), ".safetensors");
   const std::vector<SessionRow> pairs = checkpoint.pairs();
@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(All, DeviceFamilies, testing::Values("own/qwen3-biases"
 
 class DeviceVlm : public OnDevice<const char*> {};
 
-TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
+TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayerEqualTheGoldens) {
   constexpr size_t kRows = 2;  // the last prompt is long
   const golden::OwnVlm own(GetParam());
   EngineOptions o = own.options();
@@ -111,7 +111,7 @@ TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
 }
 
 // Decoding replays recorded launches, for prompts whose pictures have other crops and positions than those recorded.
-TEST_P(DeviceVlm, SampledIdsAreTheCpus) {
+TEST_P(DeviceVlm, SampledIdsEqualTheCpus) {
   const golden::OwnVlm own(GetParam());
   std::vector<GenerateRequest> requests;
   for (const ScoreRequest& r : own.requests(2)) {
@@ -140,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::ValuesIn(golden::kOwnVlm),
 // Rows that the decoder adds after its first layers: in one pass, and in pieces that end inside a picture.
 class DevicePlanes : public OnDevice<int> {};
 
-TEST_P(DevicePlanes, TokenLogpsAndGreedyIds) {
+TEST_P(DevicePlanes, TokenLogpsAndGreedyIdsEqualTheGoldens) {
   const golden::Checkpoint checkpoint("qwen3_vl");
   const Safetensors pixels(checkpoint.file("golden.safetensors"));
   EngineOptions o = checkpoint.options();

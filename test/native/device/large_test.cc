@@ -59,7 +59,7 @@ class LargeTest : public testing::Test {
   std::vector<Buffer> buffers_;
 };
 
-TEST_F(LargeTest, ParameterStore) {
+TEST_F(LargeTest, AdamWUpdatesMoreThan2To31Parameters) {
   const int64_t n = kTwo31 + 70001;
   if (const std::string why = missing(18 * size_t(n)); !why.empty()) GTEST_SKIP() << why;
   const Tensor p = make(DType::f32, {n}), g = make(DType::f32, {n}), m = make(DType::f32, {n}),
@@ -80,7 +80,7 @@ TEST_F(LargeTest, ParameterStore) {
 }
 
 // The same keys at the beginning and at the end of a slab give the same bits.
-TEST_F(LargeTest, KeysAndValues) {
+TEST_F(LargeTest, KeysAndValuesBeyond2To31ElementsGiveTheSameBits) {
   constexpr int64_t kHeads = 32, kSize = 128, kWidth = kHeads * kSize, kKeys = 200, kRows = kTwo31 / kWidth + 1000,
                     kQueries = 101;
   if (const std::string why = missing(8 * size_t(kRows * kWidth)); !why.empty()) GTEST_SKIP() << why;
@@ -116,7 +116,7 @@ TEST_F(LargeTest, KeysAndValues) {
   EXPECT_TRUE(results[0] == results[1]);
 }
 
-TEST_F(LargeTest, Logits) {
+TEST_F(LargeTest, LogProbabilitiesOfMoreThan2To31LogitsAreCorrect) {
   constexpr int64_t kVocab = 32064, kRows = kTwo31 / kVocab + 500;
   if (const std::string why = missing(4 * size_t(kRows * kVocab)); !why.empty()) GTEST_SKIP() << why;
   const Tensor logits = make(DType::f32, {kRows, kVocab}), target = make(DType::i32, {kRows}),

@@ -146,7 +146,7 @@ void use(Forward& forward, const Device device, const Tensor& residual, const St
   if (outputs.read > 0) forward.logits(residual, 0, outputs.read, values);
 }
 
-TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
+TEST_P(PlannedIsUsed, EveryKindOfStepTakesItsPlannedBytes) {
   const Device device = GetParam().device;
   Adapted m(GetParam());
   KvCache kv_cache(m.model.config, device, m.model.compute(), 300);
@@ -187,7 +187,7 @@ TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
 }
 
 // Every step of at most max_rows rows finds room in one plan, and the largest takes all of it.
-TEST_P(PlannedIsUsed, ByTheLargestStepOfAll) {
+TEST_P(PlannedIsUsed, TheLargestStepTakesThePlannedBytes) {
   const Device device = GetParam().device;
   Adapted m(GetParam());
   const int64_t most = device == Device::cuda ? 16 : 48;
@@ -229,7 +229,7 @@ TEST(Plan, FollowsTheAdapters) {
   EXPECT_EQ(forward.plan_bytes(), before);
 }
 
-TEST(Plan, OfTooManyRowsIsRefused) {
+TEST(Plan, TooManyRowsAreRefused) {
   Adapted m({Device::cpu, "tiny-mha", DType::f32, 0});
   Forward forward(m.ctx, m.model, int64_t(1) << 40);
   try {
@@ -241,7 +241,7 @@ TEST(Plan, OfTooManyRowsIsRefused) {
   }
 }
 
-TEST(KvCache, TakesWhatIsSaidAndNoMoreFits) {
+TEST(KvCache, TakesItsPlannedBytesAndNoMoreRowsFit) {
   for (const char* name : {"tiny-mha", "tiny-gqa"}) {
     const Model model(golden::fixture(name), Device::cpu, DType::bf16);
     const auto bytes = [&](int64_t rows) { return KvCache::bytes_of(model.config, DType::bf16, rows); };
@@ -312,7 +312,7 @@ struct Trained {
   bool projector, language_model, qk_norm;
 };
 
-TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
+TEST_P(PlannedIsUsed, TrainingTakesItsPlannedBytesAtEveryRecomputeLevel) {
   const Setting& s = GetParam();
   const bool vision = s.model != "tiny-text", slow = s.device == Device::cuda;
   if (slow && !vision) return;
@@ -356,7 +356,7 @@ TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
 }
 
 // On CUDA the slab is taken before anything is known but --batch-tokens: half of them answers.
-TEST_P(PlannedIsUsed, ByAWholeMicroBatch) {
+TEST_P(PlannedIsUsed, AFullMicroBatchTakesItsPlannedBytes) {
   const Setting& s = GetParam();
   if (s.model != "tiny-text") return;
   TrainerOptions o;
@@ -377,7 +377,7 @@ TEST_P(PlannedIsUsed, ByAWholeMicroBatch) {
 }
 
 // Which of two micro-batches needs more depends on the level; both find room, and smaller ones are not measured.
-TEST(Plan, IsForEveryMicroBatchOfARun) {
+TEST(Plan, CoversEveryMicroBatchOfARun) {
   for (const int level : {0, 3}) {
     TrainerOptions o;
     o.trainable.lora_r = 4;

@@ -102,7 +102,7 @@ TEST_F(DeviceMemory, CopiesOfEverySizeKeepTheirOrder) {
   for (uint32_t i = 0; i < 4000; ++i) ASSERT_EQ(back[i], i);
 }
 
-TEST_F(DeviceMemory, PiecesAreWholeUnits) {
+TEST_F(DeviceMemory, ChunksAreWholeUnits) {
   Context ctx(Device::cuda);
   constexpr size_t kUnit = 3000, kUnits = 9000;
   const Buffer to(Device::cuda, kUnit * kUnits);
@@ -119,7 +119,7 @@ TEST_F(DeviceMemory, PiecesAreWholeUnits) {
   for (size_t i = 0; i < back.size(); ++i) ASSERT_EQ(back[i], i / kUnit % 251);
 }
 
-TEST_F(DeviceMemory, WeightsThatAreReadTogetherFollowEachOther) {
+TEST_F(DeviceMemory, WeightsOfAStackAreAdjacent) {
   Context ctx(Device::cuda);
   Model model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", Device::cuda, DType::bf16, kClipNormalisation);
   model.prepare(ctx);
@@ -406,7 +406,7 @@ TEST_F(DeviceRequests, PositionsOnThreeAxesEqualTheCpus) {
   }
 }
 
-TEST_F(DeviceRequests, SaysWhatItTakes) {
+TEST_F(DeviceRequests, APlanThatDoesNotFitNamesTheFlagToLower) {
   EngineOptions o = options("tiny-mha");
   o.kv_tokens = 0;
   o.batch_tokens = int64_t(1) << 40;
@@ -566,7 +566,7 @@ TEST_F(DeviceTraining, Bf16LearnsLikeF32) {
   }
 }
 
-TEST_F(DeviceTraining, SaysWhatWouldFit) {
+TEST_F(DeviceTraining, APlanThatDoesNotFitNamesTheBatchThatWould) {
   const auto message = [](TrainerOptions o) {
     try {
       Training run(Device::cuda, DType::bf16, std::move(o));
@@ -592,7 +592,7 @@ TEST(FiberDevice, HostAccessDies) {
   EXPECT_DEATH({ *static_cast<volatile char*>(buffer.data()) = 1; }, "host code touched device memory");
 }
 
-TEST(FiberDevice, WorkWaitsForSomebodyWhoWaits) {
+TEST(FiberDevice, QueuedWorkRunsWhenTheHostWaits) {
   fiber::set_deferred(true);
   Context ctx(Device::cuda);
   const Buffer buffer(Device::cuda, 64);

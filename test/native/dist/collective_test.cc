@@ -86,7 +86,7 @@ float sum_at(int64_t i, int size) {
   return sum;
 }
 
-TEST(CollectiveRanks, FlatBuffersByBuckets) {
+TEST(CollectiveRanks, FlatBuffersAreSummedByBuckets) {
   Collective& w = world();
   Context ctx(Device::cpu);
   for (const int64_t n : {1, 16, 40, 1000, 100003}) {
@@ -133,7 +133,7 @@ std::string end_of_phase(Collective& w, const std::function<void()>& work) {
   return "";
 }
 
-TEST(CollectiveRanks, APhaseEndsOnAllRanksAsItEndsOnOne) {
+TEST(CollectiveRanks, AFailureOnOneRankEndsThePhaseOnAllRanks) {
   Collective& w = world();
   const bool is_last = w.rank() == w.size() - 1;
   EXPECT_EQ(end_of_phase(w, [] {}), "");
@@ -186,7 +186,7 @@ TEST(Mpi, MissingPartsAreNamed) {
 }
 
 #ifdef VPREF_NCCL
-TEST(Nccl, OneRankOnAGpuGoesThroughTheSameCalls) {
+TEST(Nccl, OneRankOnAGpuMakesTheSameCalls) {
   std::unique_ptr<Collective> nccl;
   try {
     device_free(Device::cuda, device_alloc(Device::cuda, 64));

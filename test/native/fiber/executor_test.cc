@@ -311,7 +311,7 @@ void check_tile() {
     }
 }
 
-TEST(Matrix, BothStoredOrdersOfBothTypes) {
+TEST(Matrix, TilesOfBothTypesLoadFromBothStorageOrders) {
   check_tile<__nv_bfloat16, true>();
   check_tile<__nv_bfloat16, false>();
   check_tile<__half, true>();
@@ -328,7 +328,7 @@ __global__ void tf32_kernel(const float* a, const float* b, float* c) {
   for (int i = 0; i < 4; ++i) c[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = fc[i];
 }
 
-TEST(Matrix, Tf32) {
+TEST(Matrix, Tf32ProductsEqualTheReference) {
   const std::vector<float> a = uniform(128, 5), b = uniform(64, 6);
   DeviceArray<float> da(a), db(b), c(std::vector<float>(128, NAN));
   launch(tf32_kernel, 1, 32, 0, nullptr, da.data(), db.data(), c.data());

@@ -240,7 +240,7 @@ TEST(Paths, TheOrderOfWarpsChangesNothing) {
 
 // Beyond 16384 columns a norm reads again what its registers do not hold. Every row is a constant, so the result is
 // known.
-TEST(Paths, RowsLongerThanTheRegisters) {
+TEST(Paths, RowsMayBeLongerThanTheRegisters) {
   const int64_t d = 16384 + 1000;
   Context ctx(Device::cuda);
   const auto device = [&](const std::vector<float>& values) {
@@ -278,7 +278,7 @@ TEST(Paths, RowsLongerThanTheRegisters) {
 }
 
 // The stand-in for cuBLASLt runs no kernel.
-TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
+TEST(Paths, SkinnyProductsUseTheirKernel) {
   Operands even(/*gap=*/8, 0), odd(/*gap=*/1, 0), shifted(/*gap=*/8, /*offset=*/1);
   const int64_t n = 40;
   const auto kernels = [&](const Tensor& x, const Tensor& w, DType out = DType::bf16) {
@@ -323,7 +323,7 @@ TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
   }
 }
 
-TEST(Paths, TheOrderOfWarpsChangesNoProductOfFewRows) {
+TEST(Paths, TheOrderOfWarpsChangesNoSkinnyProduct) {
   for (const int64_t t : {2, 7, 16}) {
     std::string expected;
     for (uint64_t seed = 1; seed < 7; ++seed) {

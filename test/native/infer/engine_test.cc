@@ -102,7 +102,7 @@ TEST_F(EngineTest, QueueIsBounded) {
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
 
-TEST_F(EngineTest, CancelWaitingAndRunning) {
+TEST_F(EngineTest, WaitingAndRunningRequestsCanBeCancelled) {
   Engine engine(golden::options("tiny-mha"));
   std::promise<Outcome<GenerateResult>> waiting, running;
   engine.pace(true);
@@ -150,7 +150,7 @@ TEST_F(EngineTest, PacedEngineComputesOnlyDuringAdvance) {
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
 
-TEST_F(EngineTest, ClosingCancelsWhatIsLeft) {
+TEST_F(EngineTest, ClosingCancelsTheRemainingRequests) {
   std::atomic<int> cancelled = 0;
   {
     Engine engine(golden::options("tiny-mha"));
@@ -241,7 +241,7 @@ TEST_F(EngineTest, ABrokenModelFailsEveryRequestButNotTheProcess) {
 }
 
 // What decides how many requests go into one forward.
-TEST(Scorer, CountsWhatPromptsBeginWithAlikeOnce) {
+TEST(Scorer, CountsCommonPrefixesOnce) {
   constexpr int32_t kImage = 99;
   const auto item = [](std::vector<int32_t> prompt, uint8_t pixel) {
     Image image{.height = 1, .width = 1, .crops = {{.height = 1, .width = 1, .pixels = {pixel, 0, 0}}}};

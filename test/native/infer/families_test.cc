@@ -252,7 +252,7 @@ TEST_P(OwnVlm, ImageRowsAndPositionsEqualTransformers) {
   }
 }
 
-TEST_P(OwnVlm, LogitsAreTransformers) {
+TEST_P(OwnVlm, LogitsEqualTransformers) {
   if (!own.has_tiles()) GTEST_SKIP() << "log-probabilities alone";
   Context ctx(Device::cpu, 1);
   Model model(own.dir + "/ckpt", Device::cpu, DType::f32, own.normalisation());
@@ -336,7 +336,7 @@ TEST_P(OwnVlm, MergedModelEqualsTheAdapterAtRunTime) {
 INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::ValuesIn(golden::kOwnVlm),
                          [](const auto& info) { return golden::own_vlm_name(info.param); });
 
-TEST_P(Families, ACropTooManyIsRefused) {
+TEST_P(Families, AnExcessCropIsRefused) {
   Engine engine(options());
   ImageShape shape = image_shape(prompt(GetParam().ids[0]).image);
   shape.crops[0].height += 1;

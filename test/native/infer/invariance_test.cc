@@ -68,7 +68,7 @@ TEST_P(Invariance, BatchOneEqualsBatchSixteenEqualsAnyOrder) {
   }
 }
 
-TEST_P(Invariance, SamePlanSameBytes) {
+TEST_P(Invariance, TheSamePlanGivesTheSameBytes) {
   const std::vector<GenerateRequest> all = requests(0.8f);
   Engine first(options()), second(options());
   const std::vector<GenerateResult> a = golden::generate(first, all), b = golden::generate(second, all);
@@ -103,7 +103,7 @@ TEST_P(Invariance, BranchesOfOnePrefixEqualSeparatePrompts) {
   }
 }
 
-TEST_P(Invariance, PromptsInPiecesAndASmallSlabChangeNothing) {
+TEST_P(Invariance, ChunkedPrefillAndASmallCacheChangeNothing) {
   const std::vector<GenerateRequest> all = requests(0.8f);
   EngineOptions options = this->options();
   Engine whole(options);
@@ -114,7 +114,7 @@ TEST_P(Invariance, PromptsInPiecesAndASmallSlabChangeNothing) {
   for (size_t i = 0; i < all.size(); ++i) expect_same(b[i], a[i], cat("request ", i));
 }
 
-TEST_P(Invariance, ScoreOfWhatWasGeneratedIsItsLogps) {
+TEST_P(Invariance, ScoringAGeneratedResponseGivesItsLogps) {
   Engine engine(options());
   const std::vector<GenerateRequest> all = requests(0.8f);
   const std::vector<GenerateResult> generated = golden::generate(engine, all);
@@ -193,7 +193,7 @@ TEST_P(Invariance, ScoresDoNotDependOnTheirNeighbours) {
 }
 
 // A prompt in pieces of any size, beside others or alone, with or without a prompt to share rows with.
-TEST_P(Invariance, PiecesOfAnySizeChangeNothing) {
+TEST_P(Invariance, PrefillChunksOfAnySizeChangeNothing) {
   const std::vector<GenerateRequest> all = requests(0.8f);
   Engine whole(options());
   const std::vector<GenerateResult> expected = golden::generate(whole, all);
@@ -270,7 +270,7 @@ TEST(Memory, CachedPromptsAreEvictedBeforeTheKvCacheGrows) {
   EXPECT_LE(std::stoul(plan.substr(at + 7)), 2 * most) << plan;
 }
 
-TEST(Sharing, ImagesOfAnotherDistortionAreNotShared) {
+TEST(Sharing, DistortedImagesAreNotShared) {
   const Cases cases("tiny-mha");
   Engine engine(golden::options("tiny-mha"));
   ScoreRequest clean = cases.score_request(0), noisy = clean, again = clean;

@@ -27,7 +27,7 @@ class Parity : public testing::TestWithParam<const char*> {
   std::string name() const { return GetParam(); }
 };
 
-TEST_P(Parity, VisionFeaturesAndProjector) {
+TEST_P(Parity, VisionFeaturesAndProjectorEqualTransformers) {
   const Cases cases(name());
   if (!cases.has("images")) return;
   Context ctx(Device::cpu, 1);
@@ -47,7 +47,7 @@ TEST_P(Parity, VisionFeaturesAndProjector) {
   expect_close(projected, {rows.as<float>(), projected.size()}, kTolerance, "projected rows");
 }
 
-TEST_P(Parity, LogitsOfTheLastPromptRow) {
+TEST_P(Parity, LogitsOfTheLastPromptRowEqualTransformers) {
   const Cases cases(name());
   Context ctx(Device::cpu, 1);
   Model model(golden::fixture(name()), Device::cpu, DType::f32, kClipNormalisation);
@@ -73,7 +73,7 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
   }
 }
 
-TEST_P(Parity, TokenLogps) {
+TEST_P(Parity, TokenLogpsEqualTransformers) {
   const Cases cases(name());
   Engine engine(golden::options(name()));
   for (int64_t i = 0; i < cases.size(); ++i) {
@@ -86,7 +86,7 @@ TEST_P(Parity, TokenLogps) {
   }
 }
 
-TEST_P(Parity, GreedyIds) {
+TEST_P(Parity, GreedyIdsEqualTransformers) {
   const Cases cases(name());
   Engine engine(golden::options(name()));
   const Tensor margins = cases["greedy_margins"];
@@ -105,7 +105,7 @@ TEST_P(Parity, GreedyIds) {
   EXPECT_GT(compared, 15 * cases.size());  // near ties must stay the exception
 }
 
-TEST_P(Parity, BeamSearch) {
+TEST_P(Parity, BeamSearchEqualsTransformers) {
   const Cases cases(name());
   Engine engine(golden::options(name()));
   const Tensor eos = cases["beam_eos"];

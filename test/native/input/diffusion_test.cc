@@ -39,7 +39,7 @@ TEST_F(Diffusion, NormalsAreKeyedByElement) {
   }
 }
 
-TEST_F(Diffusion, NoisedTensor) {
+TEST_F(Diffusion, NoisedTensorEqualsTheGolden) {
   const Json& tensor = *golden.find("tensor");
   for (const Json& row : list("noised")) {
     std::vector<float> x;

@@ -15,7 +15,7 @@ Crop ramp(int32_t height, int32_t width) {
   return crop;
 }
 
-TEST(Pixels, NormaliseIsScaleMeanStdPerChannel) {
+TEST(Pixels, NormalisesByScaleMeanAndStdPerChannel) {
   const Crop crop = ramp(3, 5);
   const Normalisation n = kClipNormalisation;
   std::vector<float> x(45);
@@ -53,7 +53,7 @@ TEST(Pixels, PatchesAreInConvolutionOrder) {
   }
 }
 
-TEST(Pixels, PatchesInAnyOrderWithThePictureInEveryFrame) {
+TEST(Pixels, PatchesMayBeInAnyOrderAndEveryFrameHoldsTheImage) {
   std::vector<float> x(3 * 2 * 4);
   for (size_t i = 0; i < x.size(); ++i) x[i] = float(i);
   std::vector<float> out(2 * 3 * 2 * 4);

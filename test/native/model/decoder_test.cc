@@ -52,7 +52,7 @@ void expect_rows(const Tensor& got, int64_t row, const Tensor& want, int64_t wan
         << "row " << row << ", column " << c;
 }
 
-TEST(Decoder, WantedRowsAreThoseOfAWholeWalk) {
+TEST(Decoder, WantedRowsEqualThoseOfAFullPass) {
   Walk w;
   const Tensor whole = w.run({});
   std::vector<int32_t> rows = {1, 2, 5}, positions = rows;
@@ -64,7 +64,7 @@ TEST(Decoder, WantedRowsAreThoseOfAWholeWalk) {
 }
 
 // Heads that are normed come to the same whether all rows are read, a few, or what a backward needs is kept.
-TEST(Decoder, HeadNormsInEveryWalk) {
+TEST(Decoder, HeadNormsAreAppliedInEveryKindOfPass) {
   Walk w;
   const Tensor plain = w.run({});
   std::vector<float> norm(size_t(w.model.config.text.head_dim));
@@ -143,7 +143,7 @@ TEST(Decoder, AddsRowsAfterALayer) {
 
 // Biases of every linear and norms of query and key heads: gradients against differences of the loss, at every
 // recompute level.
-TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
+TEST(Decoder, GradientsOfBiasesAndHeadNormsEqualFiniteDifferences) {
   Walk w;
   std::vector<std::vector<float>> memory;
   const auto vector = [&](int64_t n, float scale) {

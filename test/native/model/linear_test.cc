@@ -42,7 +42,7 @@ void expect_equal(const Tensor& a, const Tensor& b) {
       EXPECT_NEAR(a.as<float>()[i * a.stride[0] + j], b.as<float>()[i * b.stride[0] + j], 1e-4f) << i << " " << j;
 }
 
-TEST(Linear, LinearsSideBySideEqualEachAlone) {
+TEST(Linear, AdjacentLinearsEqualEachAlone) {
   Context ctx(Device::cpu);
   Memory memory;
   Linear linears[3];
@@ -112,7 +112,7 @@ PackedPair packed_pair(Memory& memory, Packing packing, int64_t n) {
 }
 
 // Packed weights give what they stand for, forward and backward; gradients are the adapters' alone.
-TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
+TEST(Linear, PackedWeightsGiveTheProductOfTheUnpackedOnes) {
   for (const Packing packing : {Packing::nf4, Packing::int8}) {
     Context ctx(Device::cpu, 2);
     Memory memory;
@@ -158,7 +158,7 @@ TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
 }
 
 // As peft: base(x) + scale B(A(dropout(x))), every pair with draws of its own, forward and backward.
-TEST(Linear, DropsWhatItsAdaptersRead) {
+TEST(Linear, DropoutAppliesToTheInputOfAdapters) {
   Context ctx(Device::cpu);
   Memory memory;
   LoraDropout dropped{0.4f, 9, memory.arena().tensor(DType::i32, {kRows, 2})};

@@ -79,7 +79,7 @@ TEST_F(LoadTest, EveryShippedModelLoads) {
   }
 }
 
-TEST_F(LoadTest, WeightsStayInTheFileWhereTheOpsTakeTheirDtype) {
+TEST_F(LoadTest, WeightsStayInTheFileIfTheOpsAcceptTheirDtype) {
   Context ctx(Device::cpu, 1);
   Model as_stored(fixture("demo/tiny-llava"), Device::cpu, DType::f32);
   as_stored.prepare(ctx);
@@ -197,7 +197,7 @@ TEST_F(LoadTest, TensorErrorsNameTheTensor) {
   expect_message("expected model.safetensors or model.safetensors.index.json");
 }
 
-TEST_F(LoadTest, ShardErrors) {
+TEST_F(LoadTest, ShardErrorsNameTheirCause) {
   copy("tiny-gqa");
   EXPECT_EQ(message(), "");
   const std::string index = read_text(dir / "model.safetensors.index.json");
@@ -213,7 +213,7 @@ TEST_F(LoadTest, ShardErrors) {
   expect_message("weight_map: expected an object");
 }
 
-TEST_F(LoadTest, AdapterErrors) {
+TEST_F(LoadTest, AdapterErrorsNameTheirCause) {
   const std::string adapter = fixture("golden/models/adapters/a");
   const auto error = [&](const std::string& model, auto change) {
     fs::remove_all(dir);

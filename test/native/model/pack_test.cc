@@ -38,7 +38,7 @@ void expect_part(const std::string& message, const std::string& part) {
 }
 
 // Each linear of the decoder is what its stored matrix packs to, on any number of threads; all else stays as stored.
-TEST(Pack, TheDecodersLinearsAtLoad) {
+TEST(Pack, TheDecodersLinearsArePackedAtLoad) {
   for (const char* name : {"tiny-gqa", "tiny-text", "tiny-llama3"})  // bf16, f32, f16
     for (const Packing packing : {Packing::nf4, Packing::int8}) {
       Context ctx(Device::cpu, 3);
@@ -110,7 +110,7 @@ class PackedOnDisk : public testing::Test {
   }
 };
 
-TEST_F(PackedOnDisk, ASecondStartMapsThem) {
+TEST_F(PackedOnDisk, ASecondStartMapsTheFile) {
   for (const Packing packing : {Packing::nf4, Packing::int8}) {
     fs::remove(file);
     const Loaded first = load(packing), second = load(packing);
@@ -123,7 +123,7 @@ TEST_F(PackedOnDisk, ASecondStartMapsThem) {
   }
 }
 
-TEST_F(PackedOnDisk, OfAnotherFormOrCheckpointIsNotUsed) {
+TEST_F(PackedOnDisk, AFileOfAnotherFormOrCheckpointIsNotUsed) {
   const Loaded nf4 = load(Packing::nf4);
   expect_part(load(Packing::int8).note, "is not used and written again: form: expected int8, got nf4");
   const Loaded again = load(Packing::nf4);
@@ -143,7 +143,7 @@ TEST_F(PackedOnDisk, OfAnotherFormOrCheckpointIsNotUsed) {
   expect_part(load(Packing::nf4).note, "packed weights are read from it");
 }
 
-TEST_F(PackedOnDisk, ATornFileIsNotUsed) {
+TEST_F(PackedOnDisk, ADamagedFileIsNotUsed) {
   const Loaded whole = load(Packing::nf4);
   const size_t size = fs::file_size(file);
   fs::resize_file(file, size / 2);
@@ -163,7 +163,7 @@ TEST_F(PackedOnDisk, ATornFileIsNotUsed) {
   EXPECT_EQ(load(Packing::nf4).bytes, whole.bytes);
 }
 
-TEST_F(PackedOnDisk, WritersBesideEachOtherLeaveOneWholeFile) {
+TEST_F(PackedOnDisk, ConcurrentWritersLeaveOneWholeFile) {
   std::vector<std::thread> writers;
   std::vector<std::string> bytes(4);
   for (std::string& b : bytes) writers.emplace_back([&] { b = load(Packing::nf4).bytes; });
@@ -175,7 +175,7 @@ TEST_F(PackedOnDisk, WritersBesideEachOtherLeaveOneWholeFile) {
   expect_no_rest();
 }
 
-TEST(Pack, SaysWhichMatrixIsNotFinite) {
+TEST(Pack, AMatrixThatIsNotFiniteIsNamed) {
   std::vector<float> values(4 * 64, 1.0f);
   values[70] = INFINITY;
   const Buffer memory(Device::cpu, packed_bytes(Packing::nf4, 4, 64));
@@ -236,7 +236,7 @@ TEST_F(Bitsandbytes, IsReadInPlace) {
   EXPECT_LT(distance, 0.02 * norm);
 }
 
-TEST_F(Bitsandbytes, IsMergedIntoWhatTheCodesStandFor) {
+TEST_F(Bitsandbytes, AdaptersAreMergedIntoTheUnpackedWeights) {
   Context ctx(Device::cpu, 2);
   Model model(fixture("tiny-fp4"), Device::cpu, DType::f32);
   const fs::path out = dir / "merged";

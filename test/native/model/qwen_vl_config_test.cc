@@ -102,7 +102,7 @@ TEST(QwenVlConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   EXPECT_EQ(p.vision->max_features_per_row(), 4);
 }
 
-TEST(QwenVlConfig, AHeadIsTiedWhereEitherPlaceSaysSo) {
+TEST(QwenVlConfig, AHeadIsTiedByEitherKey) {
   const auto tied = [](const std::string& top, const std::string& text) {
     return parse(nested("qwen2_vl", top, kHub + text, kVision2)).config.text.tie_word_embeddings;
   };
@@ -145,7 +145,7 @@ TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(flat("qwen2_5_vl", kHub, kVision25 + ", 'hidden_act': 'gelu'"), "hidden_act: expected \"silu\"");
 }
 
-TEST(QwenVlConfig, AnImageIsItsMergedGrid) {
+TEST(QwenVlConfig, AnImagesRowsFollowItsMergedGrid) {
   const Parsed p = parse(flat("qwen2_vl", kHub, kVision2));
   const ImageShape shape{100, 50, {{84, 56}}};
   const ImageLayout layout = p.vision->layout(shape);

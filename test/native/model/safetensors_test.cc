@@ -80,7 +80,7 @@ TEST_F(SafetensorsTest, WrittenFilesReadBackEqual) {
   EXPECT_THROW((void)file.view("c"), Error);
 }
 
-TEST_F(SafetensorsTest, HostileHeaders) {
+TEST_F(SafetensorsTest, HostileHeadersAreRefused) {
   const std::string ok = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   EXPECT_EQ(message(write(ok, 8)), "");
   expect_error(ok, 8, "header length", uint64_t(1) << 62);
@@ -122,7 +122,7 @@ TEST_F(SafetensorsTest, UnalignedBytesAreCopied) {
   EXPECT_EQ(bits, 0x01010101u);
 }
 
-TEST_F(SafetensorsTest, DamagedFiles) {
+TEST_F(SafetensorsTest, DamagedFilesAreRefused) {
   EXPECT_NE(message((dir / "none.safetensors").string()).find("No such file"), std::string::npos);
   EXPECT_NE(message(dir.string()).find("expected a file"), std::string::npos);
   const std::string path = (dir / "x.safetensors").string();

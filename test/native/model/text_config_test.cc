@@ -94,7 +94,7 @@ TEST(TextConfig, HeadsMayBeWiderThanTheModel) {
                  "num_attention_heads");
 }
 
-TEST(TextConfig, WindowsOfTheQwens) {
+TEST(TextConfig, WindowsOfTheQwensFollowTheirKeys) {
   for (const char* type : {"qwen2", "qwen3"}) {
     EXPECT_EQ(windows(type, R"("use_sliding_window": false, "sliding_window": 8, "max_window_layers": 2)"),
               Windows(4, 0));
@@ -121,7 +121,7 @@ TEST(TextConfig, WindowsOfTheQwens) {
   }
 }
 
-TEST(TextConfig, WindowsOfMistral) {
+TEST(TextConfig, WindowsOfMistralFollowItsKeys) {
   EXPECT_EQ(windows("mistral", "\"sliding_window\": null"), Windows(4, 0));
   EXPECT_EQ(windows("mistral", "\"sliding_window\": 7"), Windows(4, 7));
   EXPECT_EQ(windows("mistral", "\"use_sliding_window\": false"), Windows(4, 4096));  // not a key of its own
@@ -132,7 +132,7 @@ TEST(TextConfig, WindowsOfMistral) {
   expect_refused(R"({"model_type": "llama", "rope_theta": null})", "rope_theta: expected a number");
 }
 
-TEST(TextConfig, RopeInEveryStyle) {
+TEST(TextConfig, RopeIsReadInEveryStyle) {
   const auto inv_freq = [](const std::string& keys) {
     return parse("{\"model_type\": \"qwen3\", \"head_dim\": 8, " + keys + "}").text.inv_freq;
   };

@@ -71,7 +71,7 @@ std::vector<SegmentInput> pair() {
           {.parent = 0, .token_ids = {9, 2}, .branch = 1}};
 }
 
-TEST(Tree, PacksBranchesBehindTheirPrompt) {
+TEST(Tree, PacksBranchesAfterTheirPrompt) {
   const TreeBatch b = pack(pair(), {image({3})});
   EXPECT_EQ(b.token_ids, (Ints{1, 5, -1, -1, -1, 6, 7, 8, 2, 9, 2}));
   EXPECT_EQ(b.positions.by_axis(), (Ints{0, 1, 2, 3, 4, 5, 6, 7, 8, 6, 7}));
@@ -92,7 +92,7 @@ TEST(Tree, OnlyScoredTokensAreTargets) {
   EXPECT_EQ(pack(segments, {image({3})}).target_rows, (Ints{6, 7, 5, 9}));
 }
 
-TEST(Tree, TwoTreesAndDepthThree) {
+TEST(Tree, PacksTwoTreesAndDepthThree) {
   const TreeBatch b = pack({{.parent = -1, .token_ids = {1}},
                             {.parent = 0, .token_ids = {3, 4}},
                             {.parent = 0, .token_ids = {7}},
@@ -109,7 +109,7 @@ TEST(Tree, TwoTreesAndDepthThree) {
   EXPECT_EQ(plan.ranges[size_t(plan.spans[3].first_range) + 1].begin, 3);
 }
 
-TEST(Tree, ImagesOfDifferentLengthSideBySide) {
+TEST(Tree, ImagesMayHaveDifferentLengths) {
   const TreeBatch b =
       pack({{.parent = -1, .token_ids = {1, kImage, kImage, kImage, kImage, kImage, 6}, .images = {2, 0}}},
            {image({3}), image({7}), image({2})});
@@ -118,7 +118,7 @@ TEST(Tree, ImagesOfDifferentLengthSideBySide) {
 }
 
 // Tiles: text stands between the runs of one image.
-TEST(Tree, SeveralRunsOfOneImageWithTextBetween) {
+TEST(Tree, TextMaySeparateRunsOfOneImage) {
   const Ints ids = {1, 60, kImage, kImage, 61, kImage, kImage, 62, kImage, 63, kImage, kImage, kImage, 4};
   const TreeBatch b = pack({{.parent = -1, .token_ids = ids, .images = {0, 1}}}, {image({2, 2, 1}), image({3})});
   EXPECT_EQ(b.token_ids, (Ints{1, 60, -1, -1, 61, -1, -1, 62, -1, 63, -1, -1, -1, 4}));
@@ -127,13 +127,13 @@ TEST(Tree, SeveralRunsOfOneImageWithTextBetween) {
 }
 
 // Two runs that touch are told apart by their lengths.
-TEST(Tree, RunsThatTouch) {
+TEST(Tree, AdjacentRunsAreSplitByTheirLengths) {
   const TreeBatch b = pack({{.parent = -1, .token_ids = {kImage, kImage, kImage, 1}, .images = {0}}}, {image({1, 2})});
   expect_pieces(b.images, {{0, 0, 0, 1}, {0, 1, 1, 2}});
 }
 
 // 2 x 3 rows at counter 2: (2, 2 + y, 2 + x), and the counter grows by 3, not by the 6 rows; then 3 x 1.
-TEST(Tree, PositionsOnThreeAxes) {
+TEST(Tree, PositionsFollowTheThreeAxesOfAnImage) {
   Ints ids = {1, 60, kImage, kImage, kImage, kImage, kImage, kImage, 61, 62, kImage, kImage, kImage, 63};
   const TreeBatch b = pack({{.parent = -1, .token_ids = ids, .images = {0, 1}},
                             {.parent = 0, .token_ids = {7, 8}, .branch = 0},
@@ -147,7 +147,7 @@ TEST(Tree, PositionsOnThreeAxes) {
 }
 
 // A later turn brings another image; both branches of it begin after that image's span.
-TEST(Tree, BranchesAfterAnImageInALaterTurn) {
+TEST(Tree, BranchesMayFollowAnImageInALaterTurn) {
   const TreeBatch b = pack({{.parent = -1, .token_ids = {1, kImage, kImage, kImage, kImage, 6}, .images = {0}},
                             {.parent = 0, .token_ids = {7, 2}, .branch = 0},
                             {.parent = 1, .token_ids = {5, kImage, kImage}, .images = {1}},
@@ -166,7 +166,7 @@ TEST(Tree, BranchesAfterAnImageInALaterTurn) {
 }
 
 // Images and branches of a later tree are numbered behind those of the earlier.
-TEST(Tree, TreesOneAfterTheOther) {
+TEST(Tree, SeveralTreesAreNumberedThrough) {
   const ModelConfig config = config_with(1);
   TreePacker packer(config, /*shares_prefixes=*/false);
   packer.add(pair(), std::vector<TreeImage>{image({3}), image({3})}, "");
@@ -179,7 +179,7 @@ TEST(Tree, TreesOneAfterTheOther) {
   EXPECT_EQ(b.num_images, 3);
 }
 
-TEST(Tree, RootsShareTheRowsThatTheyBeginWith) {
+TEST(Tree, RootsShareTheirCommonPrefix) {
   const ModelConfig config = config_with(1);
   TreePacker packer(config, /*shares_prefixes=*/true);
   const Ints ids = {1, kImage, kImage, kImage, 6};
@@ -207,7 +207,7 @@ TEST(Tree, RootsShareTheRowsThatTheyBeginWith) {
   EXPECT_EQ(tree_attention_plan(b).spans.size(), 3u);
 }
 
-TEST(Tree, ScoringLeavesOutTheLastRowOfAResponseThatNothingFollows) {
+TEST(Tree, ScoringDropsTheLastRowOfALeafResponse) {
   const ModelConfig config = config_with(1);
   const std::vector<SegmentInput> segments = {{.parent = -1, .token_ids = {1, 4}},
                                               {.parent = 0, .token_ids = {5, 6, 2}, .branch = 0},
@@ -241,7 +241,7 @@ void expect_paths_are_the_keys(const TreeBatch& batch) {
   for (const AttentionSpan& span : plan.spans) EXPECT_EQ(plan.paths[size_t(span.path)].num_keys, num_keys(plan, span));
 }
 
-TEST(Tree, PathsAreTheKeysThatSpansBeginWith) {
+TEST(Tree, PathsDescribeTheCommonKeysOfSpans) {
   expect_paths_are_the_keys(pack(pair(), {image({3})}));
   const ModelConfig config = config_with(1);
   TreePacker packer(config, /*shares_prefixes=*/true);
@@ -278,7 +278,7 @@ TEST(Tree, AnEqualIdIsNotAnEqualImageRow) {
   EXPECT_EQ(common_prefix(with.keys, text.keys), 1);
 }
 
-TEST(Tree, PiecesOfAPartOfTheRows) {
+TEST(Tree, ImagePiecesAreCutToARangeOfRows) {
   const std::vector<ImagePiece> pieces = {{0, 0, 2, 4}, {0, 4, 8, 2}, {1, 0, 10, 3}};
   expect_pieces(cut(pieces, 4, 5, 100), {{0, 2, 100, 2}, {0, 4, 104, 1}});
   expect_pieces(cut(pieces, 9, 4, 0), {{0, 5, 0, 1}, {1, 0, 1, 3}});
@@ -312,7 +312,7 @@ TEST(Tree, RefusesImagesThatDisagreeWithTheIds) {
       "segments[1]: images: expected none in a response, got 1");
 }
 
-TEST(Tree, RefusesWhatIsNotATree) {
+TEST(Tree, SegmentsThatAreNoTreeAreRefused) {
   EXPECT_EQ(refusal({}), "segments: expected at least one, got none");
   EXPECT_EQ(refusal({{.parent = 0, .token_ids = {1}}}),
             "segments[0]: parent: expected an earlier segment or -1, got 0");

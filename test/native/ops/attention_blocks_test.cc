@@ -53,7 +53,7 @@ double expected(const Case& c, int query, int head, int e) {
   return out / sum;
 }
 
-TEST(AttentionBlocks, SpansThatEndInsideABlock) {
+TEST(AttentionBlocks, SpansMayEndInsideABlock) {
   std::mt19937 gen(5);
   for (int trial = 0; trial < 300; ++trial) {
     const int num_queries = 1 + int(gen() % 120), count = num_queries + int(gen() % 240);

@@ -29,7 +29,7 @@ struct Shape {
 const Shape kShapes[] = {{2, 2, 64, 0},  {4, 2, 32, 64}, {2, 1, 128, 128}, {3, 3, 16, 8}, {2, 2, 80, 0}, {7, 1, 24, 48},
                          {1, 1, 96, 32}, {2, 1, 20, 4},  {1, 1, 136, 0},   {2, 2, 8, 3},  {1, 1, 5, 0}};
 
-TEST_P(AttentionRandomTest, ForwardAndBackward) {
+TEST_P(AttentionRandomTest, ForwardAndBackwardEqualTheReference) {
   const bool on_cpu = ctx.device == Device::cpu;
   int trial = 0;
   for (const Shape& s : kShapes)

@@ -123,7 +123,7 @@ void check_backward(const AttentionPlan& plan, int heads, int kv_heads, int kv_r
   EXPECT_EQ(by_keys, pairs_of(plan));
 }
 
-TEST(AttentionSchedule, EveryVisiblePairOnce) {
+TEST(AttentionSchedule, EveryVisiblePairIsVisitedOnce) {
   std::mt19937 random(11);
   for (int trial = 0; trial < 60; ++trial) {
     SCOPED_TRACE(trial);
@@ -137,7 +137,7 @@ TEST(AttentionSchedule, EveryVisiblePairOnce) {
   }
 }
 
-TEST(AttentionSchedule, EveryPairWithinTheWindowOnce) {
+TEST(AttentionSchedule, EveryPairWithinTheWindowIsVisitedOnce) {
   std::mt19937 random(12);
   for (int trial = 0; trial < 60; ++trial) {
     RandomPlan r = random_plan(random, trial % 2);
@@ -205,7 +205,7 @@ TEST(AttentionSchedule, SharingDoesNotDependOnHowRangesAreCut) {
 
 // Three questions about one image of 576 rows, one of them of a longer beginning in common with the first: the image is
 // read once for all rows, the rest of the beginning once for two prompts.
-TEST(AttentionSchedule, PromptsShareWhatTheyBeginWith) {
+TEST(AttentionSchedule, PromptsShareTheirCommonPrefix) {
   AttentionPlan plan;
   plan.paths = {{-1, 0, 700}, {0, 576, 600}, {0, 676, 690}};
   plan.ranges = {{0, 700}, {0, 576}, {2000, 24}, {0, 676}, {3000, 14}};

@@ -66,7 +66,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-TEST_P(AttentionTest, ForwardOverTrees) {
+TEST_P(AttentionTest, ForwardOverTreesEqualsTheReference) {
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.name);
     const int64_t gap = c.d * 2;
@@ -90,7 +90,7 @@ TEST_P(AttentionTest, ForwardOverTrees) {
   }
 }
 
-TEST_P(AttentionTest, DecodeStepsSumInTheirOwnOrder) {
+TEST_P(AttentionTest, DecodingStepsHaveAnotherOrderOfSums) {
   for (Case c : cases()) {
     SCOPED_TRACE(c.name);
     c.plan.is_decode = true;
@@ -111,7 +111,7 @@ TEST_P(AttentionTest, DecodeStepsSumInTheirOwnOrder) {
 
 // However the rows before it came, and wherever their keys lie: in one range or in pieces, in order or not, beside
 // other spans or alone.
-TEST_P(AttentionTest, RowBytesDoNotDependOnWhereItsKeysLie) {
+TEST_P(AttentionTest, ARowsBytesDoNotDependOnThePlaceOfItsKeys) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, room = 3 * length, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d, 1.5), k_values = normal(length * kv_heads * d, 1.5),
@@ -178,7 +178,7 @@ TEST_P(AttentionTest, RowBytesDoNotDependOnWhereItsKeysLie) {
     expect_rows(run({0, (cut + 1) / 2, cut}, {700, 5, 350}, {{299, 1}, {325, 1}}, true), steps, {{299, 1}, {325, 1}});
 }
 
-TEST_P(AttentionTest, BackwardOverTrees) {
+TEST_P(AttentionTest, BackwardOverTreesEqualsTheReference) {
   for (const Case& c : cases())
     for (int threads : {1, 3}) {
       if (c.kv_rows > 800 || (ctx.device != Device::cpu && threads > 1)) continue;

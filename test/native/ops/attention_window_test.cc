@@ -25,7 +25,7 @@ struct Shape {
 const Shape kShapes[] = {{2, 2, 64, 0}, {4, 2, 32, 64}, {2, 1, 20, 4}, {7, 1, 24, 48}};
 const int32_t kWindows[] = {1, 7, 64, 97, 150, 1000};
 
-TEST_P(AttentionWindowTest, ForwardAndBackward) {
+TEST_P(AttentionWindowTest, ForwardAndBackwardEqualTheReference) {
   int trial = 0;
   for (const Shape& s : kShapes)
     for (const int32_t window : kWindows)
@@ -99,7 +99,7 @@ TEST_P(AttentionWindowTest, BranchesSeeTheirOwnPath) {
 }
 
 // However many of the rows before it are computed with it, and wherever their keys lie.
-TEST_P(AttentionWindowTest, RowBytesDoNotDependOnWhereItsKeysLie) {
+TEST_P(AttentionWindowTest, ARowsBytesDoNotDependOnThePlaceOfItsKeys) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d), k_values = normal(length * kv_heads * d),
@@ -126,7 +126,7 @@ TEST_P(AttentionWindowTest, RowBytesDoNotDependOnWhereItsKeysLie) {
   }
 }
 
-TEST(AttentionWindow, APlanWithNothingToHideIsTheSamePlan) {
+TEST(AttentionWindow, APlanWithoutHiddenKeysIsReturnedUnchanged) {
   AttentionPlan plan;
   plan.ranges = {{0, 5}, {5, 4}};
   plan.spans = {{0, 4, 0, 2, true}};

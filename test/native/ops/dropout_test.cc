@@ -21,7 +21,7 @@ double factor(const std::vector<int32_t>& rows, int64_t t, int64_t k, const Drop
   return double(words[size_t(k % 4)]) < double(mask.p) * 0x1p32 ? 0 : 1 / (1 - double(mask.p));
 }
 
-TEST_P(DropoutTest, KeepsWhatItsCounterSaysAndScalesIt) {
+TEST_P(DropoutTest, MaskAndScaleFollowTheCounter) {
   for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 1}, {3, 2501}, {17, 70}}) {
     std::vector<int32_t> rows;
     for (int64_t i = 0; i < 2 * t; ++i) rows.push_back(int32_t(i * 1234567 - 40));
@@ -40,7 +40,7 @@ TEST_P(DropoutTest, KeepsWhatItsCounterSaysAndScalesIt) {
   }
 }
 
-TEST_P(DropoutTest, DropsTheShareThatItIsAskedForAndAnotherPlaceDropsOthers) {
+TEST_P(DropoutTest, DropsTheGivenShareAndAnotherPlaceHasAnotherMask) {
   const int64_t t = 64, d = 512;
   std::vector<int32_t> rows;
   for (int64_t i = 0; i < t; ++i) rows.insert(rows.end(), {int32_t(i), 7});

@@ -24,7 +24,7 @@ double norm_of(DType activation, DType weight) {
              : 4.0;
 }
 
-TEST_P(GemmTest, AllTransposesScalesAndStrides) {
+TEST_P(GemmTest, AllTransposesScalesAndStridesEqualTheReference) {
   for (const Size s : {Size{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 96, 128}, {13, 100, 400}})
     for (int flags = 0; flags < 4; ++flags)
       for (const auto& [alpha, beta] : {std::pair{1.0f, 0.0f}, {0.5f, 1.0f}, {-2.0f, 0.25f}}) {
@@ -64,7 +64,7 @@ TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
 
 // On CUDA bf16 products of at most 16 rows have a kernel of their own: its edges in every direction, with rows on 16
 // bytes as it wants them.
-TEST_P(GemmTest, FewRows) {
+TEST_P(GemmTest, SkinnyProductsEqualTheReference) {
   if (dtype() != DType::bf16) GTEST_SKIP() << "bf16 only";
   for (const int64_t t : {1, 2, 4, 5, 8, 9, 15, 16, 17})
     for (const Size s : {Size{t, 1, 8}, {t, 16, 64}, {t, 50, 72}, {t, 31, 520}, {t, 130, 1096}, {t, 96, 4104}}) {
@@ -103,7 +103,7 @@ TEST_P(GemmTest, FewRows) {
 }
 
 // Alone, or in any place of any number of rows up to 16.
-TEST_P(GemmTest, ARowOfFewHasTheSameBytes) {
+TEST_P(GemmTest, ARowOfASkinnyProductHasTheSameBytes) {
   if (ctx.device != Device::cuda || dtype() != DType::bf16) GTEST_SKIP() << "CUDA, bf16 only";
   const int64_t most = 16;
   for (const Size s : {Size{most, 40, 136}, {most, 130, 1096}, {most, 4300, 64}})
@@ -130,7 +130,7 @@ TEST_P(GemmTest, ARowOfFewHasTheSameBytes) {
 }
 
 // The same on the CPU, for any number of rows, threads and columns, whatever the weights are stored in.
-TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
+TEST_P(GemmTest, ARowsBytesDoNotDependOnOtherRows) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t most = 70;
   for (const Size s : {Size{most, 40, 136}, {most, 131, 1096}, {most, 9, 2500}, {most, 300, 16}, {most, 5, 3}})
@@ -168,7 +168,7 @@ TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
 
 // One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for
 // the next.
-TEST_P(GemmTest, OperandsOfAnyAlignment) {
+TEST_P(GemmTest, OperandsMayHaveAnyAlignment) {
   const int64_t t = 3, k = 24, n = 16, last = 4;
   Operand x = operand({t + last, k}, normal((t + last) * k), 1), weight = operand({n, k}, normal(n * k)),
           bias = operand({2 * n}, normal(2 * n));
@@ -186,7 +186,7 @@ TEST_P(GemmTest, OperandsOfAnyAlignment) {
   }
 }
 
-TEST_P(GemmTest, LinearBackward) {
+TEST_P(GemmTest, LinearBackwardEqualsTheReference) {
   for (const int64_t t : {1, 5, 40})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
       const int64_t n = 45, k = 70;
@@ -207,7 +207,7 @@ TEST_P(GemmTest, LinearBackward) {
 }
 
 // The kernels that serve a build without oneDNN, over more than one block in each direction.
-TEST_P(GemmTest, BuiltInProductOverSeveralBlocks) {
+TEST_P(GemmTest, TheBuiltInProductOverSeveralBlocksEqualsTheReference) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t m = 61, n = 3100, k = 400;
   Operand a = operand({m, k}, normal(m * k)), b = operand({n, k}, normal(n * k)), c = operand({m, n}, normal(m * n));
@@ -218,7 +218,7 @@ TEST_P(GemmTest, BuiltInProductOverSeveralBlocks) {
   expect_close("c", c, expected, double(k), 4.0);
 }
 
-TEST_P(GemmTest, SameBytesWhateverTheThreads) {
+TEST_P(GemmTest, TheNumberOfThreadsChangesNoBytes) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   for (const int64_t t : {1, 8, 70}) {
     const int64_t n = 300, k = 257;

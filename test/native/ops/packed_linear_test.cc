@@ -45,7 +45,7 @@ Packed packed(Context& ctx, Packing packing, Size s, const Values& values) {
 constexpr Size kSizes[] = {{1, 1},    {5, 3},    {37, 129}, {64, 64},  {16, 1096},
                            {131, 40}, {9, 1300}, {300, 16}, {37, 192}, {70, 1088}};
 
-TEST_P(PackedLinearTest, MultipliesWhatTheCodesStandFor) {
+TEST_P(PackedLinearTest, ProductEqualsThatOfTheUnpackedWeights) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : kSizes) {
       Packed w = packed(ctx, packing, s, normal(s.n * s.k));
@@ -106,7 +106,7 @@ TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
     }
 }
 
-TEST_P(PackedLinearTest, TilesAreParts) {
+TEST_P(PackedLinearTest, ATileEqualsItsPartOfTheMatrix) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : {Size{5, 3}, {37, 129}, {3, 2500}, {64, 192}}) {
       Packed w = packed(ctx, packing, s, normal(s.n * s.k));
@@ -125,7 +125,7 @@ TEST_P(PackedLinearTest, TilesAreParts) {
 }
 
 // A weight as old files have it: scales that are not packed, blocks of another length, a book of its own.
-TEST_P(PackedLinearTest, PlainScalesAndOtherBlocks) {
+TEST_P(PackedLinearTest, ScalesMayBePlainAndBlocksOfAnotherSize) {
   const Size s{33, 70};
   PackedWeight w;
   w.packing = Packing::fp4;
@@ -154,7 +154,7 @@ TEST_P(PackedLinearTest, PlainScalesAndOtherBlocks) {
   expect_close("y", y, expected, double(s.k), 8.0);
 }
 
-TEST_P(PackedLinearTest, RefusesWhatDoesNotFit) {
+TEST_P(PackedLinearTest, ShapesThatDoNotFitAreRefused) {
   const Size s{8, 64};
   Packed w = packed(ctx, Packing::nf4, s, normal(s.n * s.k));
   Operand x = operand({2, 63}, normal(2 * 63)), y = operand({2, 8}, normal(16)), fit = operand({2, 64}, normal(128));

@@ -12,7 +12,7 @@ using RmsNormTest = OpTest;
 VPREF_OP_TEST(RmsNormTest);
 constexpr float kEps = 1e-5f;
 
-TEST_P(RmsNormTest, ForwardAndFusedAddition) {
+TEST_P(RmsNormTest, ForwardAndFusedAdditionEqualTheReference) {
   for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {40, 1000}, {2, 20000}})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
       Operand x = operand({t, d}, normal(t * d), 3), w = operand(weight_dtype, {d}, normal(d)),
@@ -45,7 +45,7 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
 }
 
 // A head is normed as a row is: [T,H,D] gives what the rows of the dense [T*H,D] give.
-TEST_P(RmsNormTest, Heads) {
+TEST_P(RmsNormTest, HeadsEqualSeparateRows) {
   const int64_t t = 5, heads = 3, d = 16;
   Operand x = operand({t, heads * d}, normal(t * heads * d), 2), w = operand({d}, normal(d)),
           y = operand({t, heads * d}, Values(size_t(t * heads * d)), 1);
@@ -63,7 +63,7 @@ TEST_P(RmsNormTest, Heads) {
   expect_close("dweight", dw, g.dweight, double(t * heads));
 }
 
-TEST_P(RmsNormTest, Backward) {
+TEST_P(RmsNormTest, BackwardEqualsTheReference) {
   for (const auto& [t, d, accumulate] :
        {std::tuple<int64_t, int64_t, bool>{6, 130, false}, {6, 130, true}, {2, 20000, true}}) {
     Operand x = operand({t, d}, normal(t * d)), w = operand({d}, normal(d)), dy = operand({t, d}, normal(t * d), 1);

@@ -74,7 +74,7 @@ TEST_P(RopeTest, EqualPositionsOnEveryAxisAreOnePosition) {
   EXPECT_EQ(x.read(), y.read());
 }
 
-TEST_P(RopeTest, RefusesAxesThatPositionsLack) {
+TEST_P(RopeTest, AxesWithoutPositionsAreRefused) {
   Operand x = operand({2, 1, 4}, normal(8)), f = operand(DType::f32, {2}, {1, 0.1});
   const Tensor positions = index({0, 1, 0, 1}).reshaped({2, 2});
   EXPECT_THROW(rope(ctx, x.view(), {positions, f.view(), {}}), Error);

@@ -45,7 +45,7 @@ int32_t reference_draw(const Values& logits, const SampleParams& p) {
   return order[weight.size() - 1];
 }
 
-TEST_P(SampleTokenTest, DrawsByTheRule) {
+TEST_P(SampleTokenTest, SamplesByTheRule) {
   for (const int64_t v : {1, 3, 70, 2000}) {
     const std::vector<SampleParams> kinds = {{},
                                              {.temperature = 1.0f},

@@ -74,7 +74,7 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(sum);
 }
 
-TEST(Dropout, RowsOfAStepAreToldApart) {
+TEST(Dropout, RowsOfAStepHaveDifferentMasks) {
   std::vector<int32_t> words;
   for (const int64_t step : {0, 1}) {
     for (const char* id : {"a", "b", "ab"}) add_dropout_rows(id, step, 50, words);
@@ -87,7 +87,7 @@ TEST(Dropout, RowsOfAStepAreToldApart) {
   EXPECT_TRUE(std::equal(again.begin(), again.end(), words.begin() + 100));
 }
 
-TEST(Dropout, IsTheSameInOtherMicroBatchesAndRecomputed) {
+TEST(Dropout, MasksDoNotDependOnMicroBatchesOrRecomputeLevel) {
   const std::vector<float> start = DropoutRun({}).after(0), want = DropoutRun({}).after(3);
   const double moved = distance(want, start);
   EXPECT_EQ(distance(DropoutRun({}).after(3), want), 0);
@@ -97,7 +97,7 @@ TEST(Dropout, IsTheSameInOtherMicroBatchesAndRecomputed) {
   EXPECT_GT(distance(DropoutRun({.p = 0}).after(3), want), 0.05 * moved);
 }
 
-TEST(Dropout, IsNotThereWhereNothingIsLearnt) {
+TEST(Dropout, IsOffOutsideTrainingPasses) {
   DropoutRun dropped({.p = 0.5}), whole({.p = 0});
   dropped.after(2);
   const Tensor values = dropped.session.trainer().trainable().store.flat_master();
@@ -111,7 +111,7 @@ TEST(Dropout, IsNotThereWhereNothingIsLearnt) {
 }
 
 // The derivative of the dropped loss: over steps along the gradient of A and B, by differences.
-TEST(Dropout, GradientIsThatOfTheDroppedLoss) {
+TEST(Dropout, GradientEqualsThatOfTheLossUnderTheMask) {
   DropoutRun run({.p = 0.3});
   run.after(2);
   Trainer& trainer = run.session.trainer();
@@ -139,7 +139,7 @@ TEST(Dropout, GradientIsThatOfTheDroppedLoss) {
   EXPECT_NEAR(slope, here.grad_norm * here.grad_norm, 0.02 * slope);
 }
 
-TEST(Dropout, AnotherSeedDropsOthers) {
+TEST(Dropout, AnotherSeedGivesAnotherMask) {
   const auto first_loss = [](uint64_t seed) {
     DropoutRun run({.seed = seed});
     run.after(1);
@@ -148,7 +148,7 @@ TEST(Dropout, AnotherSeedDropsOthers) {
   EXPECT_NE(first_loss(3), first_loss(4));
 }
 
-TEST(Dropout, NeedsAnAdapterAndAShare) {
+TEST(Dropout, RefusesToRunWithoutAnAdapterOrWithABadProbability) {
   EXPECT_THROW(DropoutRun({.p = 1}), Error);
   EXPECT_THROW(DropoutRun({.p = -0.1}), Error);
   TrainerOptions o = DropoutRun::options({});

@@ -35,7 +35,7 @@ struct TrainRun {
         session(ctx, model, golden::Checkpoint::trainer_options(level), c.file("adapter")) {}
 };
 
-TEST_P(Families, LogitsOfTheFirstAnswerTokens) {
+TEST_P(Families, LogitsOfTheFirstResponseTokensEqualTransformers) {
   const std::string path = checkpoint.file("golden.safetensors");
   if (!file_exists(path)) GTEST_SKIP() << "own checkpoints have log-probabilities alone";
   const Safetensors file(path);
@@ -58,7 +58,7 @@ TEST_P(Families, LogitsOfTheFirstAnswerTokens) {
   }
 }
 
-TEST_P(Families, TokenLogps) {
+TEST_P(Families, TokenLogpsEqualTransformers) {
   Engine engine(checkpoint.options());
   const std::vector<ScoreResult> results = golden::score(engine, checkpoint.score_requests());
   const std::vector<golden::Row>& expected = rows();
@@ -72,7 +72,7 @@ TEST_P(Families, TokenLogps) {
 }
 
 // In small pieces over the cache, several at a time, as an engine under load does it.
-TEST_P(Families, GreedyIds) {
+TEST_P(Families, GreedyIdsEqualTransformers) {
   for (const int32_t batch_tokens : {4096, 16}) {
     EngineOptions o = checkpoint.options();
     o.batch_tokens = batch_tokens;
@@ -89,7 +89,7 @@ TEST_P(Families, GreedyIds) {
   }
 }
 
-TEST_P(Families, LossAndEveryGradientAtEveryRecomputeLevel) {
+TEST_P(Families, LossAndEveryGradientEqualTransformersAtEveryRecomputeLevel) {
   const std::vector<SessionRow> pairs = checkpoint.pairs();
   const std::vector<Json>& expected = golden::at(checkpoint.dpo, "pairs").array();
   ASSERT_EQ(pairs.size(), expected.size());

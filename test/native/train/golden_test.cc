@@ -141,7 +141,7 @@ struct Variant {
 
 class GoldenGradients : public testing::TestWithParam<Variant> {};
 
-TEST_P(GoldenGradients, LossAndEveryGradient) {
+TEST_P(GoldenGradients, LossAndEveryGradientEqualPyTorch) {
   const Variant& v = GetParam();
   TrainerOptions options = options_for(v.loss);
   options.loss_options.label_smoothing = v.label_smoothing;
@@ -166,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenGradients,
                            return name;
                          });
 
-TEST(GoldenTraining, ProjectorGradients) {
+TEST(GoldenTraining, ProjectorGradientsEqualPyTorch) {
   TrainerOptions options = options_for("sigmoid");
   options.trainable.projector = true;
   GoldenRun run(options);
@@ -177,7 +177,7 @@ TEST(GoldenTraining, ProjectorGradients) {
   std::filesystem::remove(file);
 }
 
-TEST(GoldenTraining, TokenLogps) {
+TEST(GoldenTraining, TokenLogpsEqualPyTorch) {
   GoldenRun run(options_for("sigmoid"));
   const auto scored = run.session.score(rows_with(3), /*adapter_on=*/true);
   const auto reference = run.session.score(rows_with(3), /*adapter_on=*/false);
@@ -287,7 +287,7 @@ double quantile(std::vector<double> values, double q) {
   return values[size_t(q * double(values.size() - 1))];
 }
 
-TEST(GoldenTraining, FiveAdamWSteps) {
+TEST(GoldenTraining, FiveAdamWStepsEqualPyTorch) {
   struct Case {
     const char* name;
     double lr, p99, p999;
@@ -321,7 +321,7 @@ TEST(GoldenTraining, FiveAdamWSteps) {
   }
 }
 
-TEST(GoldenTraining, ResumedRunIsTheStraightRunBitForBit) {
+TEST(GoldenTraining, AResumedRunEqualsAnUninterruptedOneBitForBit) {
   const std::string file = testing::TempDir() + "/state.safetensors";
   TrainerOptions options = options_for("sigmoid");
   options.lr = 1e-3;
@@ -383,7 +383,7 @@ TEST(GoldenTraining, ANonFiniteReferenceStopsBeforeTheStepWithTheIds) {
   EXPECT_EQ(std::memcmp(before.data(), flat.data, flat.bytes()), 0);
 }
 
-TEST(GoldenTraining, ARowWithoutWhatTheLossNeedsIsNamed) {
+TEST(GoldenTraining, ARowThatLacksAnInputOfTheLossIsNamed) {
   GoldenRun run(options_for("sigmoid"));
   auto rows = rows_with(1);
   rows[1].row.ref.clear();

@@ -371,7 +371,7 @@ TEST(Objective, DerivativesAreThoseOfTheWeightedMeanWithEachRecordsBeta) {
 }
 
 // An answer with a label and its slope, by the paper's formula and its differences.
-TEST(Losses, BcoOfASingleAnswerGoesByItsLabel) {
+TEST(Losses, BcoOfASingleResponseFollowsItsLabel) {
   std::mt19937 gen(13);
   for (int trial = 0; trial < 50; ++trial) {
     Record r = random_record(gen, 0, 0);

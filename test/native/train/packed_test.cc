@@ -75,7 +75,7 @@ class PackedTraining : public testing::TestWithParam<Packing> {
   }
 };
 
-TEST_P(PackedTraining, GradientsAreThoseOfTheDenseBase) {
+TEST_P(PackedTraining, GradientsEqualThoseOfTheUnpackedBase) {
   TrainingRun packed(GetParam(), /*dense=*/false), dense(GetParam(), /*dense=*/true);
   for (TrainingRun* run : {&packed, &dense}) run->leave_start();
   const double loss = packed.loss_and_gradients(file + ".a"), expected = dense.loss_and_gradients(file + ".b");
@@ -96,7 +96,7 @@ TEST_P(PackedTraining, GradientsAreThoseOfTheDenseBase) {
     EXPECT_NEAR(packed.session->step(text_rows()).loss, dense.session->step(text_rows()).loss, 1e-5);
 }
 
-TEST_P(PackedTraining, GradientsAreThoseOfFiniteDifferences) {
+TEST_P(PackedTraining, GradientsEqualFiniteDifferences) {
   TrainingRun run(GetParam(), /*dense=*/false);
   run.leave_start();
   run.loss_and_gradients(file + ".a");
@@ -125,7 +125,7 @@ TEST_P(PackedTraining, GradientsAreThoseOfFiniteDifferences) {
   }
 }
 
-TEST_P(PackedTraining, WhatIsPackedIsNotTrainedItself) {
+TEST_P(PackedTraining, PackedWeightsAreNotTrained) {
   Context ctx(Device::cpu, 1);
   Model model(golden::fixture("tiny-text"), Device::cpu, DType::f32);
   model.pack_base(GetParam());

@@ -79,7 +79,7 @@ SessionRow train_row(const GenerateRequest& request, const GenerateResult& resul
   return s;
 }
 
-TEST(Planes, SamplingInPiecesScoringAndTrainingAgree) {
+TEST(Planes, ChunkedSamplingScoringAndTrainingAgree) {
   Planes m;
   m.model.prepare(m.ctx);
   ASSERT_EQ(m.model.vision().num_planes(), 2);

@@ -129,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", 
                            return name;
                          });
 
-TEST(TrainRanks, DropWhatOneProcessDrops) {
+TEST(TrainRanks, RanksDropWhatOneProcessDrops) {
   TrainerOptions options = options_for("sigmoid", 0);
   options.trainable.lora_dropout = 0.3;
   RankRun one(options, single_process()), many(options, join());
@@ -173,7 +173,7 @@ std::string state_file(const char* name) {
   return dir + "/" + name;
 }
 
-TEST(TrainRanks, AStateIsReadByAnotherNumberOfRanks) {
+TEST(TrainRanks, ARunMayResumeWithAnotherNumberOfRanks) {
   const std::vector<SessionRow> rows = rows_of(4);
   RankRun many(options_for("sigmoid", 1), join());
   many.step(rows);

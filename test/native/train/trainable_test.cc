@@ -39,7 +39,7 @@ TEST(Trainable, TheLanguageModelIsTrainedWithTheBiasesItHas) {
   }
 }
 
-TEST(Trainable, AnAdapterStandsOnItsTargetsInEveryLayer) {
+TEST(Trainable, AnAdapterIsAddedToItsTargetsInEveryLayer) {
   Context ctx(Device::cpu);
   Model model(std::string(VPREF_FIXTURES) + "/tiny-text", Device::cpu, DType::f32);
   model.prepare(ctx);

@@ -98,7 +98,7 @@ TEST(TrlLosses, PairsGiveTrlsLossAndDerivatives) {
   for (const Json& test : at(golden(), "pairs").array()) expect_equal(test, loss_of(test, pairs()));
 }
 
-TEST(TrlLosses, UnpairedAnswersGiveTrlsKto) {
+TEST(TrlLosses, UnpairedResponsesGiveTrlsKto) {
   std::vector<Record> answers;
   for (const Json& answer : at(golden(), "answers").array())
     answers.push_back({branch_of(answer), {}, at(answer, "label").boolean()});
@@ -128,7 +128,7 @@ TEST(TrlLosses, BatchesGiveTrlsBcoWithItsRunningMean) {
 }
 
 // METHODS.md lists these: a new golden in which one of them is gone fails here.
-TEST(TrlLosses, KnownDifferences) {
+TEST(TrlLosses, TheKnownDifferencesRemain) {
   const Json& smoothed = at(at(golden(), "differences"), "sigmoid, label_smoothing 0.1");
   EXPECT_NEAR(at(smoothed, "loss").number(), at(at(golden(), "pairs").array()[0], "loss").number(), 1e-12)
       << "trl ignores it for sigmoid";

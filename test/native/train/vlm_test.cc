@@ -102,7 +102,7 @@ std::vector<SessionRow> for_mdpo(std::vector<SessionRow> rows) {
   return rows;
 }
 
-TEST_P(VlmTraining, EachBranchIsThatOfItsOwnRow) {
+TEST_P(VlmTraining, EachBranchEqualsThatOfASeparateRow) {
   VlmRun run(own, options_for("softmax", 0));
   const std::vector<SessionRow> rows = batch();
   const std::vector<RowResult> together = run.session.score(rows, /*adapter_on=*/true);
@@ -156,7 +156,7 @@ TEST_P(VlmTraining, LevelsAndMicroBatchesChangeNoGradient) {
   }
 }
 
-TEST_P(VlmTraining, WhatIsPlannedIsEnough) {
+TEST_P(VlmTraining, ThePlannedMemorySuffices) {
   const std::vector<SessionRow> rows = batch();
   const std::vector<int64_t> one_step = {int64_t(rows.size())};
   for (const int level : {0, 1, 2, 3}) {
@@ -182,7 +182,7 @@ TEST_P(VlmTraining, WhatIsPlannedIsEnough) {
 }
 
 // Under mpiexec two ranks share the rows; alone it is one.
-TEST_P(VlmTraining, RanksTakeTheStepOfOneProcess) {
+TEST_P(VlmTraining, RanksMakeTheStepOfOneProcess) {
   const char* text = std::getenv("VPREF_TEST_RANKS");
   const int size = text ? std::atoi(text) : 1;
   if (size == 1) GTEST_SKIP() << "one rank";
