@@ -44,7 +44,7 @@ TEST(Measure, CountsAllocationsWithoutTouchingMemory) {
     const Measure measured(ctx, arena);
     EXPECT_TRUE(ctx.measuring());
     const size_t start = arena.mark();
-    const Tensor a = arena.tensor(DType::f32, {1 << 20, 1 << 10});  // 4 GiB of nothing
+    const Tensor a = arena.tensor(DType::f32, {1 << 20, 1 << 10});  // 4 GiB that are never allocated
     EXPECT_TRUE(a);
     copy_to_host(ctx, before.data, a.data, 4);
     copy_to_device(ctx, a.data, before.data, 4);

@@ -16,14 +16,14 @@
 namespace vpref {
 namespace {
 
-// A weight that we packed, in memory of its own.
+// A packed weight with its own memory.
 struct Packed {
   PackedWeight weight;
   Buffer memory;
   bool finite = true;
 };
 
-// In `parts` steps, the last first.
+// Packs in `parts` steps, the last one first.
 Packed pack(Packing packing, const Tensor& from, int64_t parts = 1) {
   Packed p;
   p.memory = Buffer(Device::cpu, packed_bytes(packing, from.dim(0), from.dim(1)), /*zero=*/true);
@@ -54,7 +54,7 @@ class Golden : public ::testing::TestWithParam<const char*> {
   Tensor part(const std::string& name) const { return file.view(std::string(GetParam()) + name); }
 };
 
-// Every byte and every bit of what scripts/goldens/packed_weights.py makes of the same matrix.
+// Every byte equals the result of scripts/goldens/packed_weights.py for the same matrix.
 TEST_P(Golden, BothFormsEqualTheReferenceBitForBit) {
   const Tensor from = part("");
   for (const Packing packing : {Packing::nf4, Packing::int8})

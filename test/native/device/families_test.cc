@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Windows and q/k norm through the whole engine on device cuda, against transformers: scoring, greedy decoding with its
-// launch graphs, a DPO step's gradients; towers with windows, rope of three axes, and rows that the decoder adds. On
-// the GPU in a CUDA build, else over the fiber executor.
+// Families on device cuda, whole engine, against transformers: windows and q/k norm (scoring, greedy decoding with
+// launch graphs, gradients of a DPO step); towers with windows; rope with three axes; DeepStack rows. On the GPU in a
+// CUDA build, else in the fiber executor.
 #include <unistd.h>
 
 #include <filesystem>
@@ -52,7 +52,7 @@ class DeviceFamilies : public OnDevice<const char*> {
   golden::Checkpoint checkpoint{GetParam()};
 };
 
-// As whole_model_test.cc: another order of sums, and the GPU's exp and rsqrt.
+// As in whole_model_test.cc: another order of sums, and the GPU's exp and rsqrt.
 constexpr float kTolerance = 1e-3f;
 
 TEST_P(DeviceFamilies, TokenLogpsEqualTheGoldens) {
@@ -110,7 +110,7 @@ TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayerEqualTheGoldens) {
   own.expect_logps(o, "adapter_logps", kTolerance, kRows);
 }
 
-// Decoding replays recorded launches, for prompts whose pictures have other crops and positions than those recorded.
+// Decoding replays captured launches for prompts whose images have other crops and positions than those of the capture.
 TEST_P(DeviceVlm, SampledIdsEqualTheCpus) {
   const golden::OwnVlm own(GetParam());
   std::vector<GenerateRequest> requests;
@@ -125,7 +125,7 @@ TEST_P(DeviceVlm, SampledIdsEqualTheCpus) {
     o.batch_tokens = 256;
     o.kv_tokens = 512;
     Engine engine(o);
-    // One after the other: the second replays what the first recorded.
+    // In sequence: the second replays the graphs of the first.
     for (const GenerateRequest& request : requests) {
       const std::vector<GenerateResult> results = golden::generate(engine, {request});
       for (const GeneratedBranch& branch : results[0].branches) ids[device == Device::cuda].push_back(branch.token_ids);
@@ -137,7 +137,7 @@ TEST_P(DeviceVlm, SampledIdsEqualTheCpus) {
 INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::ValuesIn(golden::kOwnVlm),
                          [](const auto& param) { return golden::own_vlm_name(param.param); });
 
-// Rows that the decoder adds after its first layers: in one pass, and in pieces that end inside a picture.
+// Rows that the decoder adds after its first layers: in one pass, and in chunks that end inside an image.
 class DevicePlanes : public OnDevice<int> {};
 
 TEST_P(DevicePlanes, TokenLogpsAndGreedyIdsEqualTheGoldens) {

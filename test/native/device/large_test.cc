@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offsets beyond 2^31 elements, as the parameter store of LoRA r = 1024 on 13B (4e9) and the KV cache of a large card
-// have them. Skipped where the GPU's memory is too small for them.
+// Offsets beyond 2^31 elements: the parameter store of LoRA r = 1024 on 13B has 4e9, and the KV cache of a large GPU
+// has as many. Skipped if the GPU's memory is too small.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -21,7 +21,7 @@ constexpr int64_t kTwo31 = int64_t(1) << 31;
 
 class LargeTest : public testing::Test {
  protected:
-  // What is missing of `bytes`, or nothing.
+  // The reason to skip if `bytes` do not fit, or "".
   std::string missing(size_t bytes) {
     try {
       const MemorySize memory = memory_size(Device::cuda);
@@ -79,7 +79,7 @@ TEST_F(LargeTest, AdamWUpdatesMoreThan2To31Parameters) {
     for (const bf16_t x : read<bf16_t>(copy, at, 8)) EXPECT_EQ(to_f32(x), 3.0f) << at;
 }
 
-// The same keys at the beginning and at the end of a slab give the same bits.
+// The same keys at the beginning and at the end of a cache give the same bits.
 TEST_F(LargeTest, KeysAndValuesBeyond2To31ElementsGiveTheSameBits) {
   constexpr int64_t kHeads = 32, kSize = 128, kWidth = kHeads * kSize, kKeys = 200, kRows = kTwo31 / kWidth + 1000,
                     kQueries = 101;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The collectives with as many ranks as the program was started with: one, or two under mpiexec (VPREF_TEST_RANKS).
-// Covers native/dist/collective.cc native/dist/mpi.cc native/dist/mpi/table.cc
+// The collectives, with the number of ranks that started the program: one, or two under mpiexec (VPREF_TEST_RANKS).
 #include "dist/collective.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +24,7 @@ int num_ranks() {
   return text ? std::atoi(text) : 1;
 }
 
-// MPI starts once a process.
+// MPI can be started once per process.
 Collective& world() {
   static const std::unique_ptr<Collective> w =
       join_world({.size = num_ranks(), .device = Device::cpu, .library_folder = ""});
@@ -92,7 +91,7 @@ TEST(CollectiveRanks, FlatBuffersAreSummedByBuckets) {
   for (const int64_t n : {1, 16, 40, 1000, 100003}) {
     std::vector<float> reduced = ramp(n, w.rank()), scattered = ramp(n, w.rank());
     const Volume before = w.volume();
-    // Two collectives in flight at a time, looked after between "layers".
+    // Two collectives in flight at a time, polled between "layers".
     w.start_all_reduce(ctx, reduced.data(), n);
     w.progress();
     w.start_reduce_scatter(ctx, scattered.data(), n);
@@ -123,7 +122,7 @@ TEST(CollectiveRanks, TwoByteValuesAreGathered) {
   for (int64_t i = 0; i < kCount; ++i) EXPECT_EQ(values[size_t(i)], uint16_t(i * 3));
 }
 
-// "code: message" of what a phase threw on this rank, or "".
+// "code: message" of the error that a phase threw on this rank, or "".
 std::string end_of_phase(Collective& w, const std::function<void()>& work) {
   try {
     run_phase(w, work);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The executor: what threads see, what it catches. Kernels with a planted fault must fail on several orders of the
-// warps.
+// The executor: results of threads, and errors that it detects. Kernels with a planted fault must fail for several
+// orders of the warps.
 #include "fiber/executor.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 namespace vpref::cuda {
 namespace {
 
-// Device memory with host values in it.
+// Device memory with values from the host.
 template <class T>
 class DeviceArray {
  public:
@@ -145,7 +145,7 @@ __global__ void staged_copy_kernel(const float* in, float* out) {
   if (!Wait) cp_async_wait<0>();
 }
 
-// On how many of the seeds a kernel's result is right.
+// Number of seeds for which a kernel's result is correct.
 template <class T, class Kernel>
 int right_runs(Kernel kernel, dim3 grid, dim3 block, size_t shared, const std::vector<T>& in,
                const std::vector<T>& expected) {
@@ -241,7 +241,7 @@ TEST(PlantedFault, WhatWouldHangOrBeUndefinedIsAnError) {
   EXPECT_NE(impatient.find("thread 7 (warp 0, lane 7): is a dependent launch"), std::string::npos) << impatient;
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 1025, 0, nullptr, out.data()); }), "");
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 32, 240000, nullptr, out.data()); }), "");
-  launch(index_kernel, 1, 4, 0, nullptr, out.data());  // and the next one runs
+  launch(index_kernel, 1, 4, 0, nullptr, out.data());  // the next launch runs
   EXPECT_EQ(out.read()[3], 3);
 }
 

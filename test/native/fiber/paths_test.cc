@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels' ways through a row give the same numbers: 16-byte accesses where every row is aligned, single elements
-// where one is not; values held in registers, and rows longer than those hold. Which products go to the kernel for few
-// rows.
-// Covers native/backend/cuda/gemm_paths.h
+// The kernels' paths through a row give the same numbers: 16-byte accesses if every row is aligned, else single
+// elements; values held in registers, and longer rows. Also, which products use the skinny kernel.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -27,8 +25,8 @@
 namespace vpref {
 namespace {
 
-// Tensors of random values on the device, rows `gap` elements apart, the first `offset` elements into its memory; the
-// same values for the same order.
+// Tensors of random values on the device; rows are `gap` elements apart, the first one `offset` elements into its
+// memory. The same values in the same order.
 class Operands {
  public:
   Operands(int64_t gap, int64_t offset) : gap_(gap), offset_(offset) {}
@@ -85,7 +83,7 @@ class Operands {
   std::vector<Buffer> buffers_;
 };
 
-// An op on operands of a dtype and width; what it wrote.
+// Runs an op on operands of a dtype and width, and returns its output.
 using Case = std::function<std::string(Operands&, DType, int64_t)>;
 
 struct Named {
@@ -238,8 +236,8 @@ TEST(Paths, TheOrderOfWarpsChangesNothing) {
     }
 }
 
-// Beyond 16384 columns a norm reads again what its registers do not hold. Every row is a constant, so the result is
-// known.
+// Beyond 16384 columns a norm reads again the columns that its registers do not hold. Every row is constant, so the
+// result is known.
 TEST(Paths, RowsMayBeLongerThanTheRegisters) {
   const int64_t d = 16384 + 1000;
   Context ctx(Device::cuda);
@@ -265,7 +263,7 @@ TEST(Paths, RowsMayBeLongerThanTheRegisters) {
   layer_norm(ctx, x, w, b, 0.0f, y, &stats);
   expect(y, -1.5f, 2.5f, "layer_norm");
   layer_norm_backward(ctx, g, {x, w, stats}, dx, /*accumulate=*/true, nullptr,
-                      nullptr);  // dy is affine in x: no gradient but what was there
+                      nullptr);  // dy is affine in x, so only the old gradient remains
   expect(dx, 1.0f, 1.0f, "layer_norm_backward");
   rms_norm(ctx, x, w, 0.0f, y, &rstd);
   const float r = 1.0f / std::sqrt(5.0f);
@@ -306,7 +304,7 @@ TEST(Paths, SkinnyProductsUseTheirKernel) {
   EXPECT_EQ(kernels(shifted.tensor(DType::bf16, 2, 72), w), 0u) << "x that starts between";
   EXPECT_EQ(kernels(even.tensor(DType::bf16, 2, 76), even.tensor(DType::bf16, n, 76)), 0u) << "76 inputs";
   EXPECT_EQ(kernels(x, even.tensor(DType::f32, n, 72)), 2u) << "an f32 weight: converted first";
-  // The other transposes, and what the bench times beside it.
+  // The other transposes, and the product that the bench compares.
   const Tensor y = even.tensor(DType::f32, 16, n), z = even.tensor(DType::f32, 16, n),
                b = even.tensor(DType::bf16, 72, n), c = even.tensor(DType::bf16, 72, 16);
   const uint64_t before = fiber::launches();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// device.cuh's functions on the CPU: what the instructions do, by the fragment layouts documented there.
+// The functions of device.cuh on the CPU, with the fragment layouts documented there.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -78,8 +78,8 @@ struct Product {
   const uint32_t *a, *b;
 };
 
-// c[16][8] += a[16][K] b[K][8], given by lane as the registers hold it. Products are exact in f32 but for their sum's
-// order.
+// c[16][8] += a[16][K] b[K][8], by lane, as the registers hold them. Products are exact in f32, except for the order of
+// sums.
 template <int K, class ReadA, class ReadB>
 void multiply(void* const* operands, ReadA read_a, ReadB read_b) {
   float a[16][K], b[K][8];

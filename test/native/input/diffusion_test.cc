@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The generator and the schedule against an implementation of their own in numpy (scripts/goldens/diffusion.py).
+// The generator and the schedule against a separate numpy implementation (scripts/goldens/diffusion.py).
 #include "input/diffusion.h"
 
 #include <gtest/gtest.h>

@@ -31,8 +31,7 @@ TEST(Pixels, NormalisesByScaleMeanAndStdPerChannel) {
   EXPECT_THROW(normalise(torn, n, x.data()), Error);
 }
 
-// Rows are patches from left to right, top to bottom; columns are channel, line, column; the rest beyond whole patches
-// is left out.
+// Rows are patches in row-major order; columns are channel, line, column. Pixels beyond whole patches are dropped.
 TEST(Pixels, PatchesAreInConvolutionOrder) {
   const int32_t height = 5, width = 7, patch = 2;
   std::vector<float> x(3 * height * width);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linears that read the same x: together they give what each gives alone.
+// Linears that read the same x give the same results together and alone.
 #include "model/linear.h"
 
 #include <gtest/gtest.h>
@@ -86,7 +86,7 @@ TEST(Linear, AdjacentLinearsEqualEachAlone) {
   expect_equal(dx, expected_dx);
 }
 
-// A linear packed, and the dense one that it stands for.
+// A packed linear, and the unpacked one with the same weights.
 struct PackedPair {
   Linear packed, dense;
   std::vector<float> values;
@@ -111,7 +111,7 @@ PackedPair packed_pair(Memory& memory, Packing packing, int64_t n) {
   return p;
 }
 
-// Packed weights give what they stand for, forward and backward; gradients are the adapters' alone.
+// Packed weights give the results of the unpacked ones, forward and backward; only adapters have gradients.
 TEST(Linear, PackedWeightsGiveTheProductOfTheUnpackedOnes) {
   for (const Packing packing : {Packing::nf4, Packing::int8}) {
     Context ctx(Device::cpu, 2);
@@ -144,7 +144,7 @@ TEST(Linear, PackedWeightsGiveTheProductOfTheUnpackedOnes) {
       expect_equal(grads[i].adapters[0].a, expected_grads[i].adapters[0].a);
       expect_equal(grads[i].adapters[0].b, expected_grads[i].adapters[0].b);
     }
-    // What is unpacked on the way back is planned like all else, and gone afterwards.
+    // Tiles that the backward unpacks are in the memory plan, and are released afterwards.
     const size_t used = memory.arena().used();
     size_t bytes = 0;
     {
@@ -157,7 +157,7 @@ TEST(Linear, PackedWeightsGiveTheProductOfTheUnpackedOnes) {
   }
 }
 
-// As peft: base(x) + scale B(A(dropout(x))), every pair with draws of its own, forward and backward.
+// As in peft: base(x) + scale B(A(dropout(x))), each pair with its own mask, forward and backward.
 TEST(Linear, DropoutAppliesToTheInputOfAdapters) {
   Context ctx(Device::cpu);
   Memory memory;

@@ -37,7 +37,7 @@ void expect_part(const std::string& message, const std::string& part) {
   EXPECT_NE(message.find(part), std::string::npos) << "expected '" << part << "' in: " << message;
 }
 
-// Each linear of the decoder is what its stored matrix packs to, on any number of threads; all else stays as stored.
+// Each linear of the decoder equals its packed stored matrix, for any number of threads; everything else is as stored.
 TEST(Pack, TheDecodersLinearsArePackedAtLoad) {
   for (const char* name : {"tiny-gqa", "tiny-text", "tiny-llama3"})  // bf16, f32, f16
     for (const Packing packing : {Packing::nf4, Packing::int8}) {
@@ -82,7 +82,7 @@ class PackedOnDisk : public testing::Test {
   }
   void TearDown() override { fs::remove_all(dir); }
 
-  // Loads with the cache; what it says of it, all packed bytes, and whether they are mapped.
+  // Loads with the cache. Returns its note, all packed bytes, and whether they are mapped.
   struct Loaded {
     std::string note, bytes;
     size_t owned;
@@ -103,7 +103,7 @@ class PackedOnDisk : public testing::Test {
       }
     return l;
   }
-  // Alone in the folder but for what came from the fixture.
+  // The only file in the folder, except those of the fixture.
   void expect_no_rest() {
     for (const auto& entry : fs::directory_iterator(dir))
       EXPECT_FALSE(entry.path().filename().string().starts_with("packed.safetensors.")) << entry.path();
@@ -129,7 +129,7 @@ TEST_F(PackedOnDisk, AFileOfAnotherFormOrCheckpointIsNotUsed) {
   const Loaded again = load(Packing::nf4);
   expect_part(again.note, "form: expected nf4, got int8");
   EXPECT_EQ(again.bytes, nf4.bytes);
-  // One weight changed in place: no sample of a fingerprint need see it.
+  // One weight is changed in place; a fingerprint of samples may miss it.
   const fs::path weights = dir / "model.safetensors";
   std::fstream change(weights, std::ios::in | std::ios::out | std::ios::binary);
   const Safetensors stored(weights.string());
@@ -195,7 +195,7 @@ class Bitsandbytes : public testing::Test {
       fs::copy_file(fixture("tiny-nf4") + "/" + file, dir / file);
   }
   void TearDown() override { fs::remove_all(dir); }
-  // In one file, of the same length in the weights: their places stand in the header.
+  // In one file, with the same length of weights; their places are in the header.
   void replace(const char* file, const std::string& from, const std::string& to) const {
     std::ifstream in(dir / file, std::ios::binary);
     std::ostringstream s;
@@ -211,7 +211,7 @@ class Bitsandbytes : public testing::Test {
   }
 };
 
-// Tensors decide: the skip list names the tower, whose linears are packed, and not the one linear that is not.
+// The tensors decide: the skip list names the tower, whose linears are packed, but not the one linear that is not.
 TEST_F(Bitsandbytes, IsReadInPlace) {
   Context ctx(Device::cpu, 2);
   Model model(dir.string(), Device::cpu, DType::f32), full(fixture("tiny-gqa"), Device::cpu, DType::f32);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of Qwen2-VL and Qwen2.5-VL in every style, and what an image is among the tokens (transformers 5.18.0).
-// Covers families/qwen2_vl/qwen2_vl.cc families/qwen2_vl/vision.cc families/qwen2_5_vl/qwen2_5_vl.cc
+// config.json of Qwen2-VL and Qwen2.5-VL in every style, and the layout of an image (transformers 5.18.0).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,7 +10,7 @@
 namespace vpref {
 namespace {
 
-// Both halves of what config.json says.
+// The decoder and the tower of config.json.
 struct Parsed {
   ModelConfig config;
   std::unique_ptr<Vision> vision;
@@ -136,7 +135,7 @@ TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(vision("'model_type': 'qwen2_5_vl'"), "vision_config: model_type");
   expect_refused(vision("'rope_parameters': {'rope_type': 'default'}"), "rope_type: expected \"axial\"");
   expect_refused(vision("'rope_scaling': {'type': 'linear', 'factor': 2}"), "type: expected \"axial\"");
-  // Beside the object as inside it.
+  // Beside the object or inside it.
   expect_refused(vision("'rope_theta': 0"), "vision_config: rope_theta: expected a number above 1");
   expect_refused(flat("qwen2_vl", kHub, "'hidden_size': 24, 'embed_dim': 24, 'num_heads': 3"),
                  "hidden_size: expected 48");

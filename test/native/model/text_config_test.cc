@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of the text families in every style: what transformers' classes make of it (transformers 5.18.0).
-// Covers families/qwen2/qwen2.cc families/qwen3/qwen3.cc families/mistral/mistral.cc
+// config.json of the text families in every style, read as transformers' classes do (5.18.0).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -124,7 +123,7 @@ TEST(TextConfig, WindowsOfTheQwensFollowTheirKeys) {
 TEST(TextConfig, WindowsOfMistralFollowItsKeys) {
   EXPECT_EQ(windows("mistral", "\"sliding_window\": null"), Windows(4, 0));
   EXPECT_EQ(windows("mistral", "\"sliding_window\": 7"), Windows(4, 7));
-  EXPECT_EQ(windows("mistral", "\"use_sliding_window\": false"), Windows(4, 4096));  // not a key of its own
+  EXPECT_EQ(windows("mistral", "\"use_sliding_window\": false"), Windows(4, 4096));  // not a key of mistral
   EXPECT_EQ(windows("mistral", R"("sliding_window": 7, "layer_types": ["sliding_attention"])"), Windows(4, 7));
   expect_refused(R"({"model_type": "mistral", "layer_types": ["full_attention"]})", "layer_types");
   expect_refused(R"({"model_type": "mistral", "sliding_window": -1})", "sliding_window");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal spans whose last range begins before their own rows, over every position relative to the kernels' key blocks:
-// the first queries of such a span see nothing of a block that the last ones see.
+// Causal spans whose last range begins before their own rows, at every offset to the kernels' key blocks: the first
+// queries of such a span see nothing of a block that the last ones see.
 #include <gtest/gtest.h>
 
 #include <cmath>

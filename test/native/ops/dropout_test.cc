@@ -14,7 +14,7 @@ VPREF_OP_TEST(DropoutTest);
 
 constexpr uint64_t kSeed = 0x123456789abcdefull;
 
-// What is left of 1 at (t, k).
+// The factor at (t, k).
 double factor(const std::vector<int32_t>& rows, int64_t t, int64_t k, const DropoutMask& mask) {
   const auto words = philox4x32(
       mask.seed, {uint32_t(k / 4), mask.place, uint32_t(rows[size_t(2 * t)]), uint32_t(rows[size_t(2 * t + 1)])});

@@ -17,7 +17,7 @@ struct Size {
   int64_t m, n, k;
 };
 
-// The largest term of a sum as expect_close takes it: bf16 activations may have their f16 weights rounded to bf16.
+// The largest term of a sum, for expect_close: with bf16 activations, f16 weights may be rounded to bf16.
 double norm_of(DType activation, DType weight) {
   return activation == DType::bf16 && weight == DType::f16
              ? 4.0 * unit_roundoff(DType::bf16) / unit_roundoff(DType::f32) / 8
@@ -62,8 +62,8 @@ TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
         }
 }
 
-// On CUDA bf16 products of at most 16 rows have a kernel of their own: its edges in every direction, with rows on 16
-// bytes as it wants them.
+// On CUDA bf16 products of at most 16 rows have their own kernel: its edges in every direction, with rows aligned to 16
+// bytes, as it requires.
 TEST_P(GemmTest, SkinnyProductsEqualTheReference) {
   if (dtype() != DType::bf16) GTEST_SKIP() << "bf16 only";
   for (const int64_t t : {1, 2, 4, 5, 8, 9, 15, 16, 17})
@@ -73,8 +73,8 @@ TEST_P(GemmTest, SkinnyProductsEqualTheReference) {
           reference::gemm(x.values(), false, w.values(), true, Values(size_t(t * s.n)), t, s.n, s.k, 1, 0);
       for (DType out : {DType::f32, dtype()}) {
         SCOPED_TRACE(::testing::Message() << t << "x" << s.k << "x" << s.n << " to " << dtype_name(out));
-        // The table's bound for bf16, and for our own kernel a far narrower one: factors are exact, sums are f32, and
-        // the result is rounded once.
+        // The table's bound for bf16, and a much narrower one for our kernel: factors are exact, sums are f32, and the
+        // result is rounded once.
         const auto expect_sums = [&](const char* name, Operand& y, const Values& expected) {
           expect_close(name, y, expected, double(s.k), 8.0);
           if (ctx.device != Device::cuda || t > 16) return;
@@ -102,7 +102,7 @@ TEST_P(GemmTest, SkinnyProductsEqualTheReference) {
     }
 }
 
-// Alone, or in any place of any number of rows up to 16.
+// Alone, or at any place among up to 16 rows.
 TEST_P(GemmTest, ARowOfASkinnyProductHasTheSameBytes) {
   if (ctx.device != Device::cuda || dtype() != DType::bf16) GTEST_SKIP() << "CUDA, bf16 only";
   const int64_t most = 16;
@@ -129,7 +129,7 @@ TEST_P(GemmTest, ARowOfASkinnyProductHasTheSameBytes) {
     }
 }
 
-// The same on the CPU, for any number of rows, threads and columns, whatever the weights are stored in.
+// The same on the CPU, for any number of rows, threads and columns, and any weight dtype.
 TEST_P(GemmTest, ARowsBytesDoNotDependOnOtherRows) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t most = 70;
@@ -166,8 +166,8 @@ TEST_P(GemmTest, ARowsBytesDoNotDependOnOtherRows) {
       }
 }
 
-// One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for
-// the next.
+// One shape at several addresses, and with another bias: the choice for the first must not be reused wrongly for the
+// next.
 TEST_P(GemmTest, OperandsMayHaveAnyAlignment) {
   const int64_t t = 3, k = 24, n = 16, last = 4;
   Operand x = operand({t + last, k}, normal((t + last) * k), 1), weight = operand({n, k}, normal(n * k)),
@@ -206,7 +206,7 @@ TEST_P(GemmTest, LinearBackwardEqualsTheReference) {
     }
 }
 
-// The kernels that serve a build without oneDNN, over more than one block in each direction.
+// The kernels of a build without oneDNN, over more than one block in each direction.
 TEST_P(GemmTest, TheBuiltInProductOverSeveralBlocksEqualsTheReference) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t m = 61, n = 3100, k = 400;

@@ -12,7 +12,7 @@ namespace {
 using PackedLinearTest = OpTest;
 VPREF_OP_TEST(PackedLinearTest);
 
-// A packed weight on the device, and what it stands for.
+// A packed weight on the device, and its unpacked values.
 struct Packed {
   PackedWeight weight;
   Values values;
@@ -87,7 +87,7 @@ TEST_P(PackedLinearTest, HasTheBytesOfTheDenseProduct) {
     }
 }
 
-// What is decoded does not depend on what is decoded beside it.
+// A decoded row does not depend on the other rows.
 TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : {Size{37, 129}, {20, 1096}, {9, 64}}) {
@@ -124,7 +124,7 @@ TEST_P(PackedLinearTest, ATileEqualsItsPartOfTheMatrix) {
     }
 }
 
-// A weight as old files have it: scales that are not packed, blocks of another length, a book of its own.
+// A weight of old files: scales that are not packed, another block size, its own code book.
 TEST_P(PackedLinearTest, ScalesMayBePlainAndBlocksOfAnotherSize) {
   const Size s{33, 70};
   PackedWeight w;

@@ -26,7 +26,7 @@ TEST_P(RmsNormTest, ForwardAndFusedAdditionEqualTheReference) {
         for (int64_t j = 0; j < d; ++j) sum += x.values()[size_t(i * d + j)] * x.values()[size_t(i * d + j)];
         r[size_t(i)] = 1 / std::sqrt(sum / double(d) + double(kEps));
       }
-      expect_close("rstd", rstd, r, d > 1000 ? double(d) : 1);  // of a sum of d squares
+      expect_close("rstd", rstd, r, d > 1000 ? double(d) : 1);  // a sum of d squares
 
       Operand delta = operand({t, d}, normal(t * d), 2);
       Values sum = x.values();
@@ -44,7 +44,7 @@ TEST_P(RmsNormTest, ForwardAndFusedAdditionEqualTheReference) {
     }
 }
 
-// A head is normed as a row is: [T,H,D] gives what the rows of the dense [T*H,D] give.
+// A head is normalised as a row is: [T,H,D] equals the rows of the dense [T*H,D].
 TEST_P(RmsNormTest, HeadsEqualSeparateRows) {
   const int64_t t = 5, heads = 3, d = 16;
   Operand x = operand({t, heads * d}, normal(t * heads * d), 2), w = operand({d}, normal(d)),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prompts with pictures and what transformers computes on them: fixtures/families, and its own-vlm
-// (scripts/goldens/qwen_vl.py) and own-tiles (scripts/goldens/tile_families.py).
+// Prompts with images and transformers' results: fixtures/families, and its own-vlm (scripts/goldens/qwen_vl.py) and
+// own-tiles (scripts/goldens/tile_families.py).
 #pragma once
 #include <string>
 #include <vector>
@@ -43,7 +43,7 @@ inline const char* const kOwnVlm[] = {
     "own-tiles/smolvlm-one",  "own-tiles/smolvlm-whole",     "own-tiles/idefics3-bos",
     "own-tiles/idefics3-odd", "own-tiles/llava_next-vicuna", "own-tiles/llava_next-mistral"};
 
-// Its name as a test's: the family and the variant.
+// Its name in a test: the family and the variant.
 inline std::string own_vlm_name(const char* path) {
   std::string name = path;
   name = name.substr(name.find('/') + 1);

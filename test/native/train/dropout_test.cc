@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dropout before the adapters of a training step: what its draws depend on, and where there is none.
-// Covers native/train/dropout_rows.h
+// Dropout before the adapters in training: the dependencies of its mask, and where it is off.
 #include "train/dropout_rows.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +59,7 @@ struct DropoutRun {
     o.recompute = s.recompute;
     return o;
   }
-  // The first step's gradient is that of B alone, which is zero: the second step's says more.
+  // In the first step only B has a gradient, because B is zero; the second step tests more.
   std::vector<float> after(int steps) {
     for (int i = 0; i < steps; ++i) session.step(pairs(4));
     const Tensor t = session.trainer().trainable().store.flat_master();
@@ -104,13 +103,13 @@ TEST(Dropout, IsOffOutsideTrainingPasses) {
   std::copy_n(values.as<float>(), values.numel(), whole.session.trainer().trainable().store.flat_master().as<float>());
   const std::vector<RowResult> got = dropped.session.score(pairs(4), true), want = whole.session.score(pairs(4), true);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i].policy, want[i].policy);
-  // The same state in a step: dropped there, and scored as before after it.
+  // The same state: with dropout in a step, and without it in scoring before and after.
   const StepResult step = dropped.session.step(pairs(4)), plain = whole.session.step(pairs(4));
   EXPECT_EQ(plain.rows[0].policy, want[0].policy);
   EXPECT_GT(std::abs(step.rows[0].policy[0] - plain.rows[0].policy[0]), 1e-4);
 }
 
-// The derivative of the dropped loss: over steps along the gradient of A and B, by differences.
+// The derivative of the loss under the mask: finite differences along the gradient of A and B.
 TEST(Dropout, GradientEqualsThatOfTheLossUnderTheMask) {
   DropoutRun run({.p = 0.3});
   run.after(2);

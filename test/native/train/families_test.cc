@@ -17,7 +17,7 @@ namespace {
 
 constexpr float kLogps = 3e-4f;
 constexpr double kSum = 5e-4, kLoss = 2e-5, kGradient = 2e-4;
-// Greedy ids must agree where the two best logits are further apart than this.
+// Greedy ids must agree if the two best logits differ by more than this.
 constexpr double kMargin = 1e-3;
 
 class Families : public testing::TestWithParam<const char*> {
@@ -71,7 +71,7 @@ TEST_P(Families, TokenLogpsEqualTransformers) {
     }
 }
 
-// In small pieces over the cache, several at a time, as an engine under load does it.
+// In small chunks over the cache, several at a time, as in an engine under load.
 TEST_P(Families, GreedyIdsEqualTransformers) {
   for (const int32_t batch_tokens : {4096, 16}) {
     EngineOptions o = checkpoint.options();
@@ -108,7 +108,7 @@ TEST_P(Families, LossAndEveryGradientEqualTransformersAtEveryRecomputeLevel) {
   std::filesystem::remove(file);
 }
 
-// What a step takes is what was planned for it, with windows and q/k norm.
+// A step takes its planned bytes, with windows and q/k norm.
 TEST_P(Families, MemoryPlanEqualsTheBytesOfAStep) {
   const std::vector<SessionRow> rows = checkpoint.pairs();
   std::vector<RowSize> sizes;
@@ -129,8 +129,8 @@ TEST_P(Families, MemoryPlanEqualsTheBytesOfAStep) {
   }
 }
 
-// Random weights amplify bf16's rounding: a band as of the other tiny models, and a bound on the mean signed
-// difference, because rounding has no bias and a mistake has.
+// Random weights amplify bf16's rounding: the same tolerance as for the other tiny models, and a bound on the mean
+// signed difference, because rounding has no bias, but a mistake has.
 TEST_P(Families, Bf16StaysInItsBand) {
   Engine engine(checkpoint.options(DType::bf16));
   const std::vector<ScoreResult> results = golden::score(engine, checkpoint.score_requests());

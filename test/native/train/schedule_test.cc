@@ -8,8 +8,8 @@
 namespace vpref {
 namespace {
 
-// transformers 5: get_cosine_schedule_with_warmup(num_warmup_steps=3, num_training_steps=10) and the linear one,
-// printed by its own lambda.
+// transformers 5: get_cosine_schedule_with_warmup(num_warmup_steps=3, num_training_steps=10) and the linear schedule,
+// printed by their lambdas.
 TEST(Schedule, CosineEqualsTransformers) {
   const double want[] = {0.0,
                          1.0 / 3,
