@@ -389,7 +389,6 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
 // --- requests
 // ---------------------------------------------------------------------------------------------------------------------
 
-// Weights that do not fit are refused before anything is read.
 // Positions on three axes, other than row counts: prefill, captured and replayed steps, scoring.
 TEST_F(DeviceRequests, PositionsOnThreeAxesEqualTheCpus) {
   golden::ThreeAxes cpu, device(Device::cuda);

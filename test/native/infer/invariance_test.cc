@@ -218,7 +218,6 @@ std::vector<Setting> settings() {
 INSTANTIATE_TEST_SUITE_P(Models, Invariance, testing::ValuesIn(settings()),
                          [](const auto& info) { return testing::PrintToString(info.param); });
 
-// Several questions about one image: its rows are computed once, and the responses equal those of separate runs.
 // The memory plan after everything before it is done.
 std::string plan_of(Engine& engine) {
   std::promise<void> done;
@@ -227,6 +226,7 @@ std::string plan_of(Engine& engine) {
   return engine.memory_plan();
 }
 
+// Several questions about one image: its rows are computed once, and the responses equal those of separate runs.
 TEST(Sharing, QuestionsAboutOneImageShareItsRows) {
   const Cases cases("tiny-mha");
   std::vector<GenerateRequest> questions;
