@@ -48,9 +48,10 @@ VitConfig parse_clip(const ConfigReader& config, bool given) {
 
 ModelConfig parse_config(const ConfigReader& config) {
   if (config.has("mm_vision_tower") && !config.has("vision_config")) {
-    config.fail("vision_config",
-                "an object (this is an original LLaVA checkpoint, whose vision tower stands elsewhere: convert it to "
-                "the Hugging Face layout)");
+    config.fail(
+        "vision_config",
+        "an object (this is an original LLaVA checkpoint, whose vision tower is in another repository: convert it to "
+        "the Hugging Face layout)");
   }
   ModelConfig c;
   c.model_type = "llava";

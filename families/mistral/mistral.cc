@@ -13,7 +13,7 @@ void check_layer_types(const ConfigReader& config, int32_t window) {
   const char* expected = window > 0 ? "sliding_attention" : "full_attention";
   for (const std::string& type : config.strings("layer_types")) {
     if (type != expected)
-      config.fail("layer_types", cat(json_quote(expected), " on every layer, as sliding_window says"));
+      config.fail("layer_types", cat(json_quote(expected), " on every layer, as sliding_window requires"));
   }
 }
 

@@ -65,13 +65,13 @@ void Model::bind_tensors() {
       const std::string path = plain_name(name);
       if (path != name) wrapped = name;
       const auto [at, fresh] = stored.emplace(path, NameInFile{&shard, name});
-      check(fresh, "checkpoint", shard.path(), ": ", name, ": stands in ", at->second.file->path(), " too",
-            at->second.name == name ? "" : cat(", as ", at->second.name));
+      check(fresh, "checkpoint", shard.path(), ": ", name, ": expected this tensor once, got it also in ",
+            at->second.file->path(), at->second.name == name ? "" : cat(", as ", at->second.name));
     }
   }
   if (!wrapped.empty())
-    notes_.push_back(cat(shards_.front().path(), ": names have what FSDP, DeepSpeed, torch.compile or peft put around ",
-                         "modules: ", wrapped, " is taken for ", plain_name(wrapped)));
+    notes_.push_back(cat(shards_.front().path(), ": names have prefixes of FSDP, DeepSpeed, torch.compile or peft: ",
+                         wrapped, " is read as ", plain_name(wrapped)));
   std::vector<std::string> prefixes;
   for (size_t g = 0; g < tensors_.groups.size(); ++g) prefixes.push_back(chosen_prefix(tensors_, int(g), stored));
   for (const TensorSpec& spec : tensors_.tensors) {
@@ -145,8 +145,9 @@ void Model::tie_or_untie() {
   untie_head();
   const auto shard = std::next(shards_.begin(), ptrdiff_t(head->shard));
   point(weights.lm_head.weight, copy, *shard);
-  notes_.push_back(cat(shard->path(), ": ", head->name,
-                       " differs from the embedding: not tied, though config.json says tie_word_embeddings"));
+  notes_.push_back(
+      cat(shard->path(), ": ", head->name,
+          " differs from the embedding: the head is not tied, in spite of tie_word_embeddings in config.json"));
 }
 
 }  // namespace vpref

@@ -41,8 +41,8 @@ class Bitsandbytes {
     for (const Packing packing : {Packing::nf4, Packing::fp4}) {
       const std::string state = name + kState + packing_name(packing);
       if (!stored.contains(state)) continue;
-      check(state_name_.empty(), "checkpoint", stored.at(state).file->path(), ": ", state, ": stands beside ",
-            state_name_);
+      check(state_name_.empty(), "checkpoint", stored.at(state).file->path(), ": ", state,
+            ": expected one packed format, got also ", state_name_);
       state_name_ = state;
       weight_.packing = packing;
     }

@@ -88,21 +88,21 @@ PackCache::PackCache(std::string path, Packing packing, std::span<const std::str
     why = e.what();
     if (why.starts_with(path_ + ": ")) why = why.substr(path_.size() + 2);
   }
-  note_ = file_ ? path_ + ": packed weights are read from it" : cat(path_, ": is not used and written again: ", why);
+  note_ = file_ ? path_ + ": packed weights are read from it" : cat(path_, ": not used, and written again: ", why);
 }
 
 std::string PackCache::problem(const Safetensors& file, int threads) const {
-  const auto said = [&](const char* key) {
+  const auto metadata = [&](const char* key) {
     const auto found = file.metadata().find(key);
     return found == file.metadata().end() ? std::string("nothing") : found->second;
   };
-  if (said("format") != kFormat) return cat("format: expected ", kFormat, ", got ", said("format"));
-  if (said("form") != packing_name(packing_))
-    return cat("form: expected ", packing_name(packing_), ", got ", said("form"));
-  if (said("origin") != origin_) return cat("made of other weight files: expected ", origin_, ", got ", said("origin"));
+  if (metadata("format") != kFormat) return cat("format: expected ", kFormat, ", got ", metadata("format"));
+  if (metadata("form") != packing_name(packing_))
+    return cat("form: expected ", packing_name(packing_), ", got ", metadata("form"));
+  if (metadata("origin") != origin_) return cat("weight files: expected ", origin_, ", got ", metadata("origin"));
   uint64_t sum = 0;
   for (const auto& [name, stored] : file.tensors()) sum += sum_of(name, file.view(name), threads);
-  if (said("sum") != hex(sum)) return cat("sum: expected ", said("sum"), ", its bytes have ", hex(sum));
+  if (metadata("sum") != hex(sum)) return cat("sum: expected ", metadata("sum"), ", its bytes have ", hex(sum));
   return "";
 }
 

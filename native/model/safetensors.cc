@@ -150,7 +150,7 @@ Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
   for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | uint64_t(file_.data()[i]);
   check(header_bytes <= kMaxHeaderBytes && header_bytes <= file_.size() - 8, "checkpoint", path,
         ": header length: expected at most ", std::min<uint64_t>(kMaxHeaderBytes, file_.size() - 8), ", got ",
-        header_bytes, " (is this a safetensors file, and whole?)");
+        header_bytes, " (is this a complete safetensors file?)");
   const std::string_view text(reinterpret_cast<const char*>(file_.data()) + 8, size_t(header_bytes));
   const Json header = Json::parse(text, path + ": header");
   check(header.is_object(), "checkpoint", path, ": header: expected an object, got ", header.kind_name());

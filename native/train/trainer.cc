@@ -63,7 +63,7 @@ std::string Trainer::memory_plan() const {
                          " with gradients and optimizer state), ", memory_.describe());
   if (world_.size() > 1)
     plan += cat("; ", world_.size(), " ranks by ", world_.name(), ", optimizer state ",
-                zero() ? "split over them (ZeRO-1)" : "whole on each");
+                zero() ? "split over them (ZeRO-1)" : "complete on each");
   if (ctx_.device == Device::cpu) return plan;
   const MemorySize memory = memory_size(ctx_.device);
   return plan + cat("; ", binary_size(memory.free), " of the GPU's ", binary_size(memory.total), " left");
@@ -107,7 +107,7 @@ void Trainer::check_rows(std::span<const TrainRow> rows) const {
     for (const LossTerm& term : options_.loss) {
       const LossInfo& l = *term.info;
       check(!l.needs_rejected || row.num_rejected > 0, "config", "row ", row.id, ": loss ", l.name,
-            " needs a rejected answer");
+            " needs a rejected response");
       check(!l.needs_rejected_images || row.num_rejected_images > 0, "config", "row ", row.id, ": loss ", l.name,
             " needs rejected images");
       check(!l.needs_reference || int32_t(row.ref.size()) == row.num_branches(), "config", "row ", row.id, ": loss ",

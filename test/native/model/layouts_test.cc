@@ -175,7 +175,7 @@ TEST_P(LayoutsTest, ATensorTwiceOrLorasOwnIsRefused) {
     }
   };
   const std::string name = from.tensors().begin()->first;
-  refused("module." + name, "too");
+  refused("module." + name, "also in");
   refused("base_model.model." + GetParam().tree + "0.self_attn.q_proj.lora_A.default.weight",
           "lora_A.default.weight: expected no such tensor");
 }
