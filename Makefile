@@ -31,7 +31,7 @@ demo: build
 	@examples/demo.sh
 
 bench: build
-	@for bench in bench/*.ts; do echo "== $$bench"; node --import tsx $$bench || exit 1; done
+	@for bench in annotate augment eval judging ndjson recipes startup; do echo "== $$bench"; node --import tsx bench/$$bench.ts || exit 1; done
 
 docs: setup
 	node scripts/build.mjs

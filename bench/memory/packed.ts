@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resident memory of a packed base: node --import tsx bench/memory/packed.ts [SHAPE] [FORM] [DIR]. A checkpoint of random bf16 weights is written to DIR (7b: 13 GB,
 // with no holes), then sampled from and trained on for one DPO step: prompt of about 630 tokens, answers of about 60, rank 64. One row each: planned and measured.
-// Minutes long; part of no test. The limits of 7b: a step below 10 GiB, decoding below 6 GiB.
+// Minutes long; part of no test. The limits of a step are LIMITS; decoding of 7b stays below 6 GiB.
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
@@ -23,6 +23,8 @@ const SHAPES = {
   '7b': { hidden: 4096, inner: 11008, layers: 32, heads: 32, vocab: 32000 },
   '13b': { hidden: 5120, inner: 13824, layers: 40, heads: 40, vocab: 32000 },
 };
+/** The resident memory of a DPO step, as --memory-limit takes it. */
+const LIMITS: Record<string, string> = { small: '1G', '1b': '4G', '7b': '10G', '13b': '16G' };
 const [shape = 'small', form = 'nf4', dir = `bench-packed-${shape}`] = process.argv.slice(2);
 if (!(shape in SHAPES)) throw new Error(`SHAPE: expected ${Object.keys(SHAPES).join(', ')}, got ${shape}`);
 const { hidden, inner, layers, heads, vocab } = SHAPES[shape as keyof typeof SHAPES];
@@ -134,7 +136,10 @@ const sampled = measured(
 row('decode', { resident_gib: gib(sampled.peak) });
 const pair = { id: 'a', prompt, chosen: 'a '.repeat(59).trim(), rejected: 'one '.repeat(59).trim() };
 const trained = measured(
-  ['train', ...model, '--lora-r', '64', '--batch-size', '1', '--max-steps', '1', '-o', join(dir, `run-${Date.now()}`)],
+  [
+    ...['train', ...model, '--lora-r', '64', '--batch-size', '1', '--max-steps', '1'],
+    ...['--memory-limit', LIMITS[shape]!, '-o', join(dir, `run-${Date.now()}`)],
+  ],
   `${JSON.stringify(pair)}\n`,
 );
 row('dpo step', { resident_gib: gib(trained.peak), metrics: JSON.parse(trained.stdout.trim().split('\n')[0]!) });

@@ -12,6 +12,9 @@ import { presetFlags } from './preset.ts';
 // A training run has no row output to shard, and a bad row ends it before the first step.
 const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
 
+/** The linear layers of the language model's blocks, all of which have an adapter by default; `all-linear` names them. */
+export const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+
 /** Settings of the engine's trainer, which gets each under its name in camel case. */
 export const trainerFlags = {
   'lora-r': integerFlag({
@@ -24,7 +27,7 @@ export const trainerFlags = {
   'lora-alpha': numberFlag({ above: 0, helpValue: 'A', summary: 'LoRA alpha; the scale is alpha / r; default: 2 r' }),
   rslora: Flags.boolean({ summary: 'use the scale alpha / sqrt(r)' }),
   'lora-targets': Flags.string({
-    default: 'q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj',
+    default: ALL_LINEAR.join(','),
     helpValue: 'NAME,...',
     summary:
       'linear layers of the language model with an adapter: names, all-linear, or /REGEX/ matching whole module paths',

@@ -4,12 +4,10 @@ import type { LoraPattern } from '../engine/lora-shapes.ts';
 import type { TrainerSettings } from '../engine/train-requests.ts';
 import { UsageError } from '../records/error.ts';
 import { lossFlags, lossOptions } from './loss-flags.ts';
-import { loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
+import { ALL_LINEAR, loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
 
 /** Default learning rates: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
 const DEFAULT_LR = { dpo: 5e-6, sft: 2e-4 };
-/** The default, and the meaning of all-linear: the linear layers of the language model's blocks. */
-const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 const DEFAULT_MICRO_BATCH_TOKENS = 4096;
 
 /** Settings of the trainer and options of the loop. Throws UsageError for flags that do not go together. */
