@@ -3,6 +3,7 @@
 // adapters, training, files. A CUDA build uses the GPU. A CPU build uses the fiber executor: the host cannot read its
 // device memory, and its queue runs late. An engine that dereferences a device pointer crashes; one that reads or
 // changes data too early gets wrong numbers.
+// Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu native/backend/cuda/packed_linear.cu
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The collectives, with the number of ranks that started the program: one, or two under mpiexec (VPREF_TEST_RANKS).
+// Covers native/dist/collective.cc native/dist/mpi.cc native/dist/mpi/table.cc
 #include "dist/collective.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Captured steps: which are replayed or evicted, which work a capture refuses, and that a step that contradicts its
 // signature is detected.
+// Covers native/core/launch_graphs.cc native/backend/cuda/launch_graphs.cu
 #include "core/launch_graphs.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels' paths through a row give the same numbers: 16-byte accesses if every row is aligned, else single
 // elements; values held in registers, and longer rows. Also, which products use the skinny kernel.
+// Covers native/backend/cuda/gemm_paths.h
 #include <gtest/gtest.h>
 
 #include <functional>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The names of every family's tensors in each known layout: hub, transformers 5, a module tree with the prefixes of
 // FSDP, DDP, DeepSpeed, torch.compile and peft; in one file or several, in each dtype; and adapters likewise.
+// Covers native/model/family_tensors.cc
 #include <gtest/gtest.h>
 #include <unistd.h>
 

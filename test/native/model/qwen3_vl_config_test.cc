@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json of Qwen3-VL: both styles, the class's defaults, refused settings (transformers 5.18.0).
+// Covers families/qwen3_vl/qwen3_vl.cc families/qwen3_vl/vision.cc
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json of Qwen2-VL and Qwen2.5-VL in every style, and the layout of an image (transformers 5.18.0).
+// Covers families/qwen2_vl/qwen2_vl.cc families/qwen2_vl/vision.cc families/qwen2_5_vl/qwen2_5_vl.cc
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json of the text families in every style, read as transformers' classes do (5.18.0).
+// Covers families/qwen2/qwen2.cc families/qwen3/qwen3.cc families/mistral/mistral.cc
 #include <gtest/gtest.h>
 
 #include <cmath>

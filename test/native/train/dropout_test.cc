@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dropout before the adapters in training: the dependencies of its mask, and where it is off.
+// Covers native/train/dropout_rows.h
 #include "train/dropout_rows.h"
 
 #include <gtest/gtest.h>

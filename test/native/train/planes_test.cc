@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Images with planes that the decoder adds after its first layers: sampling (chunked prefill, shared prefixes), scoring
 // and training must add the same rows, and a trained merger gets their gradient.
+// Covers families/qwen3_vl/vision.cc
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model with three axes of positions, whose images span fewer positions than they have rows: sampling (chunked
 // prefill, shared prefixes, decoding, beams), scoring and training must assign the same positions.
+// Covers native/model/model.cc
 #include "model/positions.h"
 
 #include <gtest/gtest.h>

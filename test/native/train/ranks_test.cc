@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training by several ranks against one process in the same program: with one rank, or under mpiexec
 // (VPREF_TEST_RANKS).
+// Covers native/train/gradient_exchange.cc
 #include "train/gradient_exchange.h"
 
 #include <gtest/gtest.h>
