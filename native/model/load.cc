@@ -66,6 +66,13 @@ Model::Model(const std::string& dir, Device device, DType compute, const std::op
   open_shards(dir);
   tensors_ = set_up(family, reader, config, weights);
   bind_tensors();
+  const bool says_packed = reader.has("quantization_config") ||
+                           (reader.has("text_config") && reader.object("text_config").has("quantization_config"));
+  const auto is_packed = [](const StoredName& s) { return s.carried || (s.linear && s.linear->packed); };
+  if (says_packed && std::none_of(stored_names_.begin(), stored_names_.end(), is_packed))
+    notes_.push_back(cat(path,
+                         ": quantization_config: no weight is packed: they are taken as stored (transformers packs ",
+                         "them at load; --quantize nf4 does so here)"));
 }
 
 const Vision& Model::vision() const {

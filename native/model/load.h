@@ -64,8 +64,9 @@ class Model {
   // Prepares every weight for the ops; a second call does nothing. On the CPU a weight stays in the pages of its file
   // if the ops accept its dtype (f32 compute: always; bf16: if stored as bf16). Otherwise it is converted once, and its
   // pages are released. All threads read a matrix that is packed, part by part, so at most one matrix is in memory as
-  // stored. On CUDA all weights are in one allocation: matrices in the compute dtype, vectors as stored. Throws
-  // Error{"memory"} before reading if they do not fit.
+  // stored. On CUDA all weights are in one allocation: matrices in the compute dtype, vectors as stored. While
+  // ctx measures, nothing is read or allocated: weights only get shapes, dtypes and addresses. Throws Error{"memory"}
+  // before reading if they do not fit.
   void prepare(Context& ctx);
 
   // A tensor of the checkpoint, and the place from which the model reads it: the current value, which may be trained.
@@ -91,7 +92,9 @@ class Model {
   DType compute() const { return compute_; }
   DType stored_dtype() const { return stored_; }
   int64_t num_parameters() const { return num_parameters_; }
-  Packing packing() const { return packing_; }           // set by pack_base
+  // The packing of the decoder's linears: by pack_base, or in the checkpoint.
+  Packing form() const { return packing_ != Packing::none ? packing_ : stored_form(); }
+  Packing stored_form() const;                           // in the checkpoint
   size_t mapped_bytes() const { return mapped_bytes_; }  // read in place
   size_t owned_bytes() const { return owned_bytes_; }    // converted or uploaded
 
@@ -117,6 +120,7 @@ class Model {
   Linear* to_pack(const Placed& placed);
   void place_packed(Context& ctx, Linear& linear, const Placed& placed);
   void upload_packed(Context& ctx, PackedWeight& weight);
+  void note_form(LoadedAdapter& adapter) const;
   DType placed_dtype(const Placed& placed) const;
   template <class Body>
   void for_each_adapter_tensor(Body body);
@@ -141,7 +145,7 @@ class Model {
   std::vector<PackedPlace> packed_;
   std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;
-  Arena device_weights_;  // all weights, unless on the CPU
+  Arena device_weights_;  // all weights, unless they are on the CPU and the context does not measure
 };
 
 }  // namespace vpref

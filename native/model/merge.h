@@ -15,10 +15,11 @@ struct MergeTarget {
 };
 
 struct MergeResult {
-  int64_t num_merged = 0;  // linear layers that had an adapter
-  bool untied = false;     // the head has its own delta, so the files store it beside the embedding
-  // Change of the merged linears' weights by packing as MergeSource::trained_on, as shares of the norms of weight and
-  // delta.
+  int64_t num_merged = 0;    // linear layers that had an adapter
+  int64_t num_unpacked = 0;  // matrices that the files hold packed, written unpacked
+  bool untied = false;       // the head has its own delta, so the files store it beside the embedding
+  // Change of the merged linears' weights by packing as MergeTarget::trained_on, as shares of the norms of weight and
+  // delta; without linears that the files hold packed.
   double packing_change = 0, packing_change_of_delta = 0;
   double relative_error = 0;  // loss of the merged delta by rounding to the file's dtype, as a share of its norm
 };

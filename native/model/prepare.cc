@@ -42,6 +42,10 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
   Tensor t = stored;
   t.dtype = dtype;
   owned_bytes_ += t.bytes();
+  if (ctx.measuring()) {
+    t.data = device_weights_.tensor(dtype, {t.numel()}).data;
+    return t;
+  }
   if (device_ == Device::cpu) {
     owned_.emplace_back(device_, aligned(t.bytes()));
     t.data = owned_.back().data();
@@ -74,6 +78,14 @@ void Model::pack_base(Packing packing, const std::string& cache, int threads) {
   notes_.push_back(pack_cache_->note());
 }
 
+Packing Model::stored_form() const {
+  for (const PackedPlace& p : packed_)
+    for (const DecoderLayer& layer : weights.layers)
+      for (const Linear& linear : layer.linears)
+        if (&linear == p.linear) return linear.packed.packing;
+  return Packing::none;
+}
+
 // The linear with the weight `placed`, if it is to be packed; else null.
 Linear* Model::to_pack(const Placed& placed) {
   if (packing_ == Packing::none) return nullptr;
@@ -90,13 +102,19 @@ void Model::place_packed(Context& ctx, Linear& linear, const Placed& placed) {
   // An adapter may have replaced the matrix.
   const bool cached = pack_cache_ && named->stored.data == stored.data;
   linear.weight = Tensor();
+  const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
+  if (ctx.measuring()) {
+    void* const there = device_weights_.tensor(DType::u8, {int64_t(bytes)}).data;
+    linear.packed = packed_layout(packing_, stored.dim(0), stored.dim(1), there);
+    owned_bytes_ += bytes;
+    return;
+  }
   if (cached) linear.packed = pack_cache_->find(named->name, stored.dim(0), stored.dim(1));
   if (linear.packed) {
     if (device_ != Device::cpu) return upload_packed(ctx, linear.packed);
     mapped_bytes_ += linear.packed.bytes();
     return;
   }
-  const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
   owned_.emplace_back(Device::cpu, bytes, /*zero=*/cached);
   linear.packed = pack_matrix(stored, packing_, owned_.back().data(), ctx.num_threads, named->name);
   if (cached) pack_cache_->add(named->name, linear.packed, owned_.back());
@@ -131,7 +149,9 @@ DType Model::placed_dtype(const Placed& placed) const {
 void Model::prepare(Context& ctx) {
   if (prepared_) return;
   fold_embedding_adapters(ctx.num_threads);
-  if (device_ != Device::cpu) {
+  if (ctx.measuring()) {
+    device_weights_ = Arena::measuring();
+  } else if (device_ != Device::cpu) {
     size_t bytes = 0;
     for (const Placed& p : placed_)
       bytes += to_pack(p) ? packed_bytes(packing_, p.slot->dim(0), p.slot->dim(1))

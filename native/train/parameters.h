@@ -23,7 +23,8 @@ struct Parameter {
 class ParameterStore {
  public:
   // Declare every parameter, by ascending group, then call allocate(). allocate_state() adds the optimizer's moments
-  // for ranges [begin, end) of the store, ascending and disjoint.
+  // for ranges [begin, end) of the store, ascending and disjoint. While ctx
+  // measures, nothing is allocated.
   int add(std::string name, int64_t rows, int64_t cols, int group);
   void allocate(Context& ctx, DType compute);
   void allocate_state(Context& ctx, const std::vector<std::pair<int64_t, int64_t>>& ranges);

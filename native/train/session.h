@@ -31,6 +31,14 @@ class TrainSession {
 
   // Trainer::plan with the rest of `free_bytes` (or kNoLimit) after mapped weights, image encoder and pixels.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes);
+  // All bytes of a step of this row, with weights and parameters, at the level that plan() would choose if
+  // `free_bytes` are free and a run may use `share` of what parameters leave. Allocates nothing. For a session that was
+  // created while ctx measured.
+  struct StepBytes {
+    size_t all;
+    int level;  // recompute level
+  };
+  StepBytes measure(const RowSize& step, double free_bytes, double share);
   // These take ownership of the rows: pass std::move(rows) if they are not needed afterwards.
   StepResult step(std::vector<SessionRow> rows);
   std::vector<RowResult> score(std::vector<SessionRow> rows, bool adapter_on);

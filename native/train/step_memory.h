@@ -35,6 +35,8 @@ class StepMemory {
   // allocates. The level is the lowest with which the largest micro-batch fits into `budget` bytes, or the highest. On
   // CUDA: returns the plan of plan_device.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
+  // The same plan without allocating, on any device.
+  MemoryPlan measure(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
   // Provides memory for this micro-batch. An unplanned size still gets memory, on CUDA only from what is left. Returns
   // the recompute level if a backward follows.
   std::optional<RecomputeLevel> reserve(const MicroBatch& batch, bool keep);
@@ -50,6 +52,7 @@ class StepMemory {
     int64_t rows = 0;
     size_t bytes = 0;
   };
+  MemoryPlan measure(std::span<const RowSize> largest, int64_t budget);
   RowSize dense_batch(int64_t rows) const;
   Fit fit_dense(int64_t rows, RecomputeLevel level, size_t budget);
   [[noreturn]] void fail(const Fit& fit, const MemorySize& memory);
@@ -65,6 +68,9 @@ class StepMemory {
   int64_t largest_batch_ = 0;     // decoder rows, as planned
   std::vector<RowSize> planned_;  // the planned sizes; none is within another. Each fits, with a backward at level_
 };
+
+// On a GPU: what is kept free of it for libraries, workspaces of ops and the image encoder.
+size_t library_bytes(const MemorySize& memory);
 
 // "14.2 MiB".
 std::string binary_size(size_t bytes);

@@ -54,7 +54,7 @@ const Kernels table = {
                 .pack = pack_panel<F32>,
                 .tile = product_tile<F32>,
                 .skinny = skinny_products<F32>},
-    .packed = {.skinny = packed_skinny, .pack = pack_codes},
+    .packed = {.skinny = packed_skinny, .pack = pack_codes, .unpack = unpack_codes},
     .product_bf16 = nullptr,
     .gemm_tile = gemm_tile,
     .softmax_step = softmax_step,

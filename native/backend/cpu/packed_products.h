@@ -17,4 +17,7 @@ void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range dept
 // As ProductKernels::skinny over the unpacked weights, with the same bytes; any number of rows of x.
 void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y);
 
+// unpack_row, by the kernels.
+void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out);
+
 }  // namespace vpref::cpu

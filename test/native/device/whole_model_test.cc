@@ -260,7 +260,7 @@ TEST_F(DeviceRequests, PackedBasesEqualTheCpus) {
   }
 }
 
-// --- recorded steps
+// --- captured steps
 // ---------------------------------------------------------------------------------------------------------------
 
 struct StepCounts {
