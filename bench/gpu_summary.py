@@ -23,7 +23,7 @@ def main():
     for phase in (r for r in rows if "phase" in r):
         print(f"{phase['phase']:<12} {'ok' if phase['rc'] == 0 else 'FAILED (' + str(phase['rc']) + ')'} in {phase['seconds']} s {phase.get('note', '')}")
     print(f"{'op':<34}{'shape':<40}{'ms':>9}{'of gemm':>9}{'of copy':>9}")
-    few, library = "few rows, own kernel", "few rows, cuBLASLt"
+    few, library = "skinny, own kernel", "skinny, cuBLASLt"
     own = {r["shape"] for r in rows if r.get("op") == few}
     for r in rows:
         if "op" not in r or (r["op"] == library and r.get("shape") in own):

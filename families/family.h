@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The native half of a model family's contract; families/README.md says how to add one. The other half is family.ts.
+// The native half of a model family's contract; family.ts is the other half. families/README.md explains how to add a
+// family.
 #pragma once
 #include <memory>
 #include <vector>
@@ -21,24 +22,24 @@ struct Family {
   FamilyTensors (*list_tensors)(const ModelConfig& config, Weights& weights);
 };
 
-// What a family's class takes where config.json names no ids.
+// The ids that a family's class uses if config.json has none.
 struct IdDefaults {
   std::vector<int32_t> eos;
   int32_t bos;
   int32_t image = -1;
 };
 
-// A text-only model of that decoder, with the ids of its config.json.
+// Makes a text-only model of the decoder, with the ids of its config.json.
 ModelConfig text_model(const char* model_type, TextConfig text, const ConfigReader& config, const IdDefaults& defaults);
-// Makes `c` a model with images: image, end and begin ids of config.json, the last two else of `text`, its text_config.
-// Throws Error{"config"} also for a quantised checkpoint.
+// Makes `c` a model with images: reads image, end and begin ids from config.json, the last two by default from `text`,
+// its text_config. Throws Error{"config"}, also for a quantised checkpoint.
 void read_vision_model(const ConfigReader& config, const ConfigReader& text, const IdDefaults& defaults,
                        ModelConfig& c);
 
 // The family of a config.json's model_type. Throws Error{"config"} naming the supported ones.
 const Family& find_family(const ConfigReader& config);
 
-// Makes the tower of `weights`, which config points to, and lists every tensor of the model.
+// Creates the tower in `weights`, points config to it, and lists every tensor of the model.
 FamilyTensors set_up(const Family& family, const ConfigReader& reader, ModelConfig& config, Weights& weights);
 
 }  // namespace vpref

@@ -20,11 +20,11 @@ constexpr const Family* kFamilies[] = {
     &qwen2_5_vl_family, &qwen2_vl_family, &qwen3_family, &qwen3_vl_family,   &smolvlm_family,
 };
 
-// Whose name differs from that of the family they are near to.
+// Model types with another name than the family that is similar.
 constexpr std::pair<std::string_view, std::string_view> kNearest[] = {{"mixtral", "mistral"}, {"ministral", "mistral"}};
 
-// The family whose name has most words, else letters, in common with `type` at its beginning: "qwen3_moe" is near to
-// qwen3, "qwen2_5_omni" to qwen2_5_vl, "smolvlm2" to smolvlm.
+// The family whose name shares most words, else letters, with the beginning of `type`, for error messages: "qwen3_moe"
+// is near qwen3, "qwen2_5_omni" near qwen2_5_vl, "smolvlm2" near smolvlm.
 std::string_view nearest(std::string_view type) {
   for (const auto& [name, family] : kNearest) {
     if (type.starts_with(name)) return family;
@@ -72,7 +72,7 @@ void read_vision_model(const ConfigReader& config, const ConfigReader& text, con
                        ModelConfig& c) {
   check_quantization(config);
   c.has_vision = true;
-  // The older name is llava's.
+  // llava has the older key.
   const char* image_key =
       config.has("image_token_index") && !config.has("image_token_id") ? "image_token_index" : "image_token_id";
   c.image_token_id = config.integer(image_key, defaults.image, 0, INT32_MAX);

@@ -77,9 +77,9 @@ void forward_product(Context& ctx, int64_t t, int64_t k, int64_t n) {
 }
 
 #ifdef VPREF_CUDA
-// A decoding step's products: our kernel for few rows beside cuBLASLt. As in a step, weights come from memory: one of
-// many in turn, 1 GiB in all.
-void few_rows(Context& ctx) {
+// A decoding step's products: our kernel for skinny ones beside cuBLASLt. As in a step, weights come from memory: one
+// of many in turn, 1 GiB in all.
+void skinny_products(Context& ctx) {
   const Data pool(DType::bf16, {kPool});
   // The GPU copies for some 2 ms while the host queues the products: they would else be timed as slow as a host that
   // gives them one by one.
@@ -114,8 +114,8 @@ void few_rows(Context& ctx) {
         report(ctx, {op, cross({t, p.k, p.n}) + (p.added ? " beta 1" : ""), "bf16",
                      std::max(all - busy_seconds, 1e-9) / double(count), 0, 2.0 * double(p.k * p.n)});
       };
-      time("few rows, own kernel", [&](auto&&... operands) { gemm(ctx, operands...); });
-      time("few rows, cuBLASLt", [&](auto&&... operands) { cuda::gemm_cublaslt(ctx, operands...); });
+      time("skinny, own kernel", [&](auto&&... operands) { gemm(ctx, operands...); });
+      time("skinny, cuBLASLt", [&](auto&&... operands) { cuda::gemm_cublaslt(ctx, operands...); });
     }
   }
 }
@@ -329,7 +329,7 @@ int bench_cuda(Context& ctx) {
     attempt("linear", [&] { forward_product(ctx, t, kMlp, kHidden); });
   }
 #ifdef VPREF_CUDA
-  attempt("few rows", [&] { few_rows(ctx); });
+  attempt("skinny products", [&] { skinny_products(ctx); });
 #endif
   attempt("attention decode", [&] { decode_attention(ctx, 1, 1); });
   attempt("attention decode", [&] { decode_attention(ctx, 64, 1); });

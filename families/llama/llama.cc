@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Llama and Vicuna; and what every decoder of that shape shares: its keys in config.json, its tensors.
+// Llama and Vicuna; and what all decoders of that architecture share: the keys in config.json, the tensors.
 #include "families/llama/llama.h"
 
 #include <algorithm>
@@ -15,8 +15,8 @@ namespace {
 
 constexpr int64_t kMaxSize = 1 << 20;
 
-// Llama 3.1's banded scaling (transformers modeling_rope_utils _compute_llama3_parameters): long waves are stretched by
-// `factor`, short ones kept, those between blended.
+// Llama 3.1's banded scaling (transformers modeling_rope_utils _compute_llama3_parameters): long wavelengths are
+// stretched by `factor`, short ones are kept, those between are interpolated.
 void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double max_position_embeddings) {
   for (const char* key : {"factor", "low_freq_factor", "high_freq_factor"}) {
     if (!rope.has(key)) rope.fail(key, "a number, for rope type llama3");
@@ -39,7 +39,7 @@ void scale_llama3(std::vector<float>& inv_freq, const ConfigReader& rope, double
   }
 }
 
-// rope_type before type, what is inside the rope's object before what is beside (rope_reader).
+// rope_type has priority over type, and keys inside the rope's object over keys beside it (rope_reader).
 std::vector<float> parse_rope(const ConfigReader& config, int32_t head_dim, int32_t max_position_embeddings,
                               const TextDefaults& defaults) {
   const ConfigReader rope = rope_reader(config);
@@ -74,7 +74,7 @@ ModelConfig parse_config(const ConfigReader& config) {
   return text_model("llama", parse_llama_text(config), config, {.eos = {2}, .bos = 1});
 }
 
-// The weights of a stack follow each other, then its biases: in that order they are laid on a GPU.
+// The weights of a stack come first, then its biases: a GPU gets them in that order.
 void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& layer, int group, const std::string& at,
                 FamilyTensors& out) {
   for (size_t i = stack.first; i < stack.first + stack.count; ++i) {
@@ -92,15 +92,16 @@ void list_stack(const TextConfig& c, const LinearStack& stack, DecoderLayer& lay
 extern const Family llama_family;
 const Family llama_family = {"llama", parse_config, nullptr, list_decoder_tensors};
 
-// v5 writes rope_parameters {rope_theta, rope_type, ...}; hub files rope_theta and rope_scaling, or nothing. Where both
-// stand rope_scaling is meant, as in transformers 5 (modeling_rope_utils convert_rope_params_to_dict).
+// transformers 5 writes rope_parameters {rope_theta, rope_type, ...}; hub files have rope_theta and rope_scaling, or
+// nothing. If both are present, rope_scaling is used, as in transformers 5 (modeling_rope_utils
+// convert_rope_params_to_dict).
 ConfigReader rope_reader(const ConfigReader& config) {
   const Json* scaling = config.raw("rope_scaling");
   const bool older = scaling && !(scaling->is_object() && scaling->object().empty());
   return config.object(older ? "rope_scaling" : "rope_parameters");
 }
 
-// The exponent in f32, then the power.
+// The exponent is f32, the power f64, as in transformers.
 std::vector<float> rope_frequencies(int32_t size, double theta) {
   std::vector<float> f;
   for (int32_t i = 0; i < size; i += 2) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decoder of Llama's shape, for every family that has one.
+// The decoder of Llama's architecture, for every family that uses it.
 #pragma once
 #include <vector>
 
@@ -7,12 +7,12 @@
 
 namespace vpref {
 
-// What transformers' class of a decoder takes where config.json leaves a key out, as hub files do with what equals it.
-// Most of them agree on the last ones.
+// Defaults of a transformers class for keys that config.json omits. Hub files omit keys that equal them. Most classes
+// agree on the last ones.
 struct TextDefaults {
   const char* model_type;
   int32_t vocab_size, intermediate_size;
-  int32_t num_key_value_heads = 0;  // 0: one a query head
+  int32_t num_key_value_heads = 0;  // 0: one per query head
   int32_t head_dim = 0;             // 0: hidden_size / num_attention_heads
   int32_t max_position_embeddings;
   int32_t hidden_size = 4096, num_hidden_layers = 32, num_attention_heads = 32;
@@ -20,12 +20,12 @@ struct TextDefaults {
   bool has_mrope = false;  // rope type "mrope" is "default" beside a mrope_section
 };
 
-// Shared by every family with a decoder of Llama's shape: all but its biases, q/k norm and windows. The keys stand in
-// `config` itself: config.json, or its text_config.
+// For every family with a decoder of Llama's architecture: everything except biases, q/k norm and windows. `config`
+// holds the keys: config.json, or its text_config.
 TextConfig parse_text(const ConfigReader& config, const TextDefaults& defaults);
-// Where the rope's parameters stand.
+// The object with the rope's parameters.
 ConfigReader rope_reader(const ConfigReader& config);
-// [size / 2] theta^(-2i / size), as transformers rounds it.
+// [size / 2] theta^(-2i / size), rounded as in transformers.
 std::vector<float> rope_frequencies(int32_t size, double theta);
 TextConfig parse_llama_text(const ConfigReader& config);
 // The tensors of a text-only family.

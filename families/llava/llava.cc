@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA-1.5: CLIP vision tower -> two-layer GELU projector -> Llama. Three spellings of its tensor names are in
-// circulation: llava-hf on the hub, transformers' module tree since 4.52, and the original repository's.
+// LLaVA-1.5: CLIP vision tower -> two-layer GELU projector -> Llama. Its tensor names have three spellings: llava-hf's
+// on the hub, transformers' since 4.52, and the original repository's.
 #include "families/llava/llava.h"
 
 #include "core/error.h"
@@ -48,15 +48,16 @@ VitConfig parse_clip(const ConfigReader& config, bool given) {
 
 ModelConfig parse_config(const ConfigReader& config) {
   if (config.has("mm_vision_tower") && !config.has("vision_config")) {
-    config.fail("vision_config",
-                "an object (this is an original LLaVA checkpoint, whose vision tower stands elsewhere: convert it to "
-                "the Hugging Face layout)");
+    config.fail(
+        "vision_config",
+        "an object (this is an original LLaVA checkpoint, whose vision tower is in another repository: convert it to "
+        "the Hugging Face layout)");
   }
   ModelConfig c;
   c.model_type = "llava";
   const ConfigReader text = config.object("text_config");
   c.text = parse_llama_text(text);
-  // Either place ties: transformers 4 wrote it into text_config alone (LlavaConfig.__post_init__).
+  // Either key ties the head: transformers 4 wrote it only into text_config (LlavaConfig.__post_init__).
   if (config.boolean("tie_word_embeddings", false)) c.text.tie_word_embeddings = true;
   c.modules = {"model.language_model.", {"multi_modal_projector"}};
   read_vision_model(config, text, {.eos = {2}, .bos = 1, .image = 32000}, c);
@@ -85,7 +86,7 @@ void list_llava_decoder(const ModelConfig& config, Weights& weights, FamilyTenso
 
 LlavaConfig parse_llava_vision(const ConfigReader& llava, const ModelConfig& parsed) {
   const ConfigReader config = llava.object("vision_config");
-  // Without a vision_config LLaVA means CLIP-L/14-336; inside one, absent keys are CLIPVisionConfig's defaults.
+  // Without a vision_config the tower is CLIP-L/14-336; inside one, absent keys have CLIPVisionConfig's defaults.
   const bool given = llava.has("vision_config");
   LlavaConfig c{};
   c.tower = parse_clip(config, given);

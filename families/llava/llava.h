@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CLIP's tower with the two-layer GELU projector behind it, for LLaVA and the families that grew from it.
+// CLIP's tower with a two-layer GELU projector, for LLaVA and its successors.
 #pragma once
 #include "families/family.h"
 #include "model/linear.h"
@@ -14,7 +14,7 @@ struct LlavaConfig {
   Gelu projector_act;
   bool projector_bias;
   int64_t text_hidden_size;
-  // Patches of a crop; pixels beyond the last whole patch are not seen.
+  // Patches of a crop; pixels beyond the last whole patch are ignored.
   int32_t num_patches() const { return (image_size / patch_size) * (image_size / patch_size); }
 };
 
@@ -24,7 +24,7 @@ LlavaConfig parse_llava_vision(const ConfigReader& config, const ModelConfig& pa
 // The decoder's groups, in every spelling of LLaVA's.
 void list_llava_decoder(const ModelConfig& config, Weights& weights, FamilyTensors& out);
 
-// One crop an image, one run of rows.
+// One crop per image, one run of rows.
 class LlavaVision : public Vision {
  public:
   explicit LlavaVision(const LlavaConfig& config) : config_(config) {}
@@ -43,7 +43,7 @@ class LlavaVision : public Vision {
                         Arena& scratch) const override;
 
  protected:
-  // Rows that a crop's features are.
+  // Number of feature rows of a crop.
   int64_t crop_features() const { return config_.num_patches() + (config_.drop_class_row ? 0 : 1); }
   void check_crop(const CropSize& crop) const;
   // Before and after GELU, for the backward.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA-NeXT (1.6): LLaVA's tower and projector on a base crop and a grid of crops at the best of the model's
-// resolutions. The grid's features are one picture, cut to what the image covers, with a learned row after each line.
+// LLaVA-NeXT (1.6): LLaVA's tower and projector on a base crop and a grid of crops, at the best of the model's
+// resolutions. The grid's features form one picture, cut to the part that the image covers, with a learned newline row
+// after each line.
 #include <algorithm>
 #include <cmath>
 
@@ -17,7 +18,7 @@ namespace vpref {
 namespace {
 
 struct Grid {
-  int32_t height = 0, width = 0;  // of crops
+  int32_t height = 0, width = 0;  // in crops
 };
 
 // Lines [top, bottom) and columns [left, right) of the grid's features that the image covers.
@@ -40,8 +41,8 @@ class LlavaNextVision : public LlavaVision {
     checked_grid(image);
     return int64_t(image.crops.size()) * crop_features();
   }
-  // A long strip is cut to few lines of its grid; the base crop is whole.
-  int64_t features_a_row() const override { return 4; }
+  // A long, narrow image covers few lines of its grid; the base crop is whole.
+  int64_t max_features_per_row() const override { return 4; }
 
   void list_tensors(FamilyTensors& out) override {
     LlavaVision::list_tensors(out);
@@ -65,8 +66,8 @@ class LlavaNextVision : public LlavaVision {
   Tensor image_newline_;               // [D]
 };
 
-// The resolution that keeps most of the image's pixels, then the one that wastes fewest of its own, then the first.
-// Source: transformers image_processing_utils select_best_resolution.
+// The resolution that keeps most of the image's pixels, then wastes fewest of its own, then comes first. Source:
+// transformers image_processing_utils select_best_resolution.
 Grid LlavaNextVision::best_grid(const ImageShape& image) const {
   CropSize best;
   int64_t best_kept = -1, best_waste = INT64_MAX;
@@ -106,7 +107,7 @@ Covered LlavaNextVision::covered(const ImageShape& image, const Grid& grid) cons
   return {0, height, margin, width - margin};
 }
 
-// Which projected feature each row among the tokens is; -1: the newline.
+// The projected feature of each image row; -1: the newline.
 std::vector<int32_t> LlavaNextVision::feature_of_row(std::span<const ImageShape> images) const {
   std::vector<int32_t> index;
   int32_t first = 0;
@@ -127,12 +128,13 @@ std::vector<int32_t> LlavaNextVision::feature_of_row(std::span<const ImageShape>
   return index;
 }
 
-// kept: the projector's two, then which feature each row is.
+// kept: the projector's two tensors, then the feature index of each row.
 void LlavaNextVision::connect(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                               const Tensor& rows, std::vector<Tensor>* kept, Arena& arena) const {
   std::vector<int32_t> index = feature_of_row(images);
   const auto upload = [&] {
-    // Rows are at most the features and a newline a line: room for any image of so many features.
+    // There are at most as many rows as features, plus one newline per line: room for any image with that many
+    // features.
     const Tensor t = arena.tensor(DType::i32, {2 * features.dim(0)}).rows(0, rows.dim(0));
     copy_to_device(ctx, t.data, index.data(), t.bytes());
     return t;
@@ -152,7 +154,7 @@ void LlavaNextVision::connect(Context& ctx, const Tensor& features, std::span<co
   arena.release(mark);
 }
 
-// Features outside what the image covers have no gradient; the newline is not trained.
+// Features outside the image have no gradient; the newline is not trained.
 void LlavaNextVision::connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape> images,
                                        const std::vector<Tensor>& kept, const Tensor& drows,
                                        std::span<const Tensor> grads, Arena& scratch) const {
@@ -167,7 +169,7 @@ void LlavaNextVision::connect_backward(Context& ctx, const Tensor& features, std
 std::vector<CropSize> parse_resolutions(const ConfigReader& config, int32_t image_size) {
   constexpr const char* kKey = "image_grid_pinpoints";
   const std::string expected = cat("pairs [height, width] of multiples of ", image_size);
-  if (!config.has(kKey)) {  // LlavaNextConfig's own
+  if (!config.has(kKey)) {  // LlavaNextConfig's default
     if (image_size != 336) config.fail(kKey, expected);
     return {{336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}};
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mistral: Llama's decoder with one window on every layer, or none.
+// Mistral: Llama's decoder with the same window on every layer, or none.
 #include "families/mistral/mistral.h"
 
 #include "core/error.h"
@@ -8,12 +8,12 @@ namespace vpref {
 
 namespace {
 
-// transformers keeps a layer_types of such a file and does not follow it, so one that says something else is refused.
+// transformers reads layer_types of such a file but ignores it, so a contradicting one is refused.
 void check_layer_types(const ConfigReader& config, int32_t window) {
   const char* expected = window > 0 ? "sliding_attention" : "full_attention";
   for (const std::string& type : config.strings("layer_types")) {
     if (type != expected)
-      config.fail("layer_types", cat(json_quote(expected), " on every layer, as sliding_window says"));
+      config.fail("layer_types", cat(json_quote(expected), " on every layer, as sliding_window requires"));
   }
 }
 
@@ -32,7 +32,7 @@ TextConfig parse_mistral_text(const ConfigReader& config) {
                                      .intermediate_size = 14336,
                                      .num_key_value_heads = 8,
                                      .max_position_embeddings = 4096 * 32});
-  // Null is no window, an absent key the class's 4096.
+  // Null means no window; an absent key means the class's default, 4096.
   const int32_t window = config.has_null("sliding_window") ? 0 : config.integer("sliding_window", 4096, 1, INT32_MAX);
   check_layer_types(config, window);
   t.windows.assign(t.windows.size(), window);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen2 and Qwen2.5: Llama's decoder with biases on queries, keys and values, which no key of config.json names.
+// Qwen2 and Qwen2.5: Llama's decoder with biases on queries, keys and values, for which config.json has no key.
 #include "families/qwen2/qwen2.h"
 
 #include "core/error.h"

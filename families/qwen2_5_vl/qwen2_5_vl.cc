@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen2.5-VL: Qwen2-VL with RMSNorm and SwiGLU in the tower, most of whose layers attend within windows of the picture.
+// Qwen2.5-VL: Qwen2-VL with RMSNorm and SwiGLU in the tower; most of its layers use window attention.
 #include <algorithm>
 
 #include "core/error.h"
@@ -19,11 +19,11 @@ class Qwen25Vision : public QwenVision {
   QwenOrder order(const CropSize& merged) const override;
 
  private:
-  int32_t window_;  // its side, in merged rows
+  int32_t window_;  // side of a window, in merged rows
 };
 
-// Windows row by row, and row by row inside; those at the right and at the bottom are what is left.
-// Source: transformers vision_utils get_vision_window_index.
+// Windows in row-major order, and rows in row-major order inside each; windows at the right and at the bottom may be
+// smaller. Source: transformers vision_utils get_vision_window_index.
 QwenOrder Qwen25Vision::order(const CropSize& merged) const {
   QwenOrder order;
   for (int32_t top = 0; top < merged.height; top += window_) {

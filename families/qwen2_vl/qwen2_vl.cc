@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen2-VL: a tower with LayerNorm and GELU on pictures in their own shapes -> merger -> Qwen2's decoder, whose rope
-// has three axes.
+// Qwen2-VL: a tower with LayerNorm and GELU on images of any size -> merger -> Qwen2's decoder, whose rope has three
+// axes.
 #include "families/qwen2_vl/qwen2_vl.h"
 
 #include <algorithm>

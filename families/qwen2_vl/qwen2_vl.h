@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the Qwen VL families share: config.json in every style, rope of three axes in the decoder, a tower of pictures
-// in their own shapes and its merger.
+// Shared by the Qwen VL families: config.json in every style, rope with three axes in the decoder, a tower for images
+// of any size, and its merger.
 #pragma once
 #include <array>
 
@@ -11,14 +11,14 @@
 
 namespace vpref {
 
-// The decoder's keys: text_config, or config.json itself as hub files of transformers 4 have them. Where they stand in
-// both, text_config is meant.
+// The object with the decoder's keys: text_config, or config.json itself (hub files of transformers 4). If both hold a
+// key, text_config is used.
 ConfigReader qwen_text_reader(const ConfigReader& config);
 inline const IdDefaults kQwenIds = {.eos = {151645}, .bos = 151643, .image = 151655};
-// mrope_section is how many frequencies read t, h and w: one axis after the other, or interleaved: frequency i reads h
-// where i % 3 is 1, w where it is 2, each below three times its count, else t.
+// mrope_section: the number of frequencies that read t, h and w. Either one axis after the other, or interleaved:
+// frequency i reads h if i % 3 is 1, w if it is 2, each below three times its count, else t.
 void parse_mrope(const ConfigReader& text, const std::array<int32_t, 3>& fallback, bool interleaved, TextConfig& t);
-// All of qwen2_vl and of qwen2_5_vl but the tower; they differ in the name alone.
+// Everything of qwen2_vl and qwen2_5_vl except the tower; they differ only in name.
 ModelConfig parse_qwen2_vl_config(const ConfigReader& config, const char* model_type);
 FamilyTensors list_qwen_decoder(const ModelConfig& config, Weights& weights);
 
@@ -26,26 +26,26 @@ struct QwenVisionConfig {
   VitConfig tower;
   VitNames names;
   int32_t patch_size, temporal_patch_size;
-  int32_t spatial_merge_size;  // patches of a row among the tokens, squared
+  int32_t spatial_merge_size;  // patches per side of an image row's square
   double rope_theta;
   int64_t text_hidden_size;
 };
-// Where the classes differ.
+// Options that differ between the classes.
 struct QwenVisionDefaults {
   int32_t depth = 32, patch_size = 14;
 };
-// The keys that every tower has; c.tower.hidden_size is set before.
+// Reads the keys of every tower; c.tower.hidden_size is set before.
 void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, QwenVisionConfig& c,
                        const QwenVisionDefaults& defaults = {});
 
-// The rows that one image is among the tokens, in their places in the tower.
+// The image rows of one image, in the tower's order.
 struct QwenOrder {
   std::vector<int32_t> rows;     // y * width + x of the merged grid
-  std::vector<int32_t> windows;  // how many of them each window has, in that order
+  std::vector<int32_t> windows;  // number of rows per window, in that order
 };
 
-// One crop an image. Patches stand by blocks that the merger puts side by side, and window by window where the tower
-// has windows; features stand row by row.
+// One crop per image. Patches are ordered in the blocks that the merger joins, and window by window if the tower has
+// windows; features are in row-major order.
 class QwenVision : public Vision {
  public:
   explicit QwenVision(QwenVisionConfig config) : config_(std::move(config)) {}
@@ -53,7 +53,9 @@ class QwenVision : public Vision {
   ImageLayout layout(const ImageShape& image) const override;
   int64_t num_features(const ImageShape& image) const override;
   int64_t feature_width() const override { return config_.tower.hidden_size; }
-  int64_t features_a_row() const override { return int64_t(config_.spatial_merge_size) * config_.spatial_merge_size; }
+  int64_t max_features_per_row() const override {
+    return int64_t(config_.spatial_merge_size) * config_.spatial_merge_size;
+  }
   void list_tensors(FamilyTensors& out) override;
   std::vector<ConnectorPart> connector() override;
   void features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
@@ -65,16 +67,16 @@ class QwenVision : public Vision {
                         Arena& scratch) const override;
 
  protected:
-  // Sides of an image's grid of rows. Throws Error{"request"} for other crops than the tower takes.
+  // The size of an image's grid of rows. Throws Error{"request"} if the tower does not accept its crops.
   CropSize merged_grid(const ImageShape& image) const;
-  // Of a tower without windows: row by row, one window.
+  // Default, without windows: row-major order, one window.
   virtual QwenOrder order(const CropSize& merged) const;
-  // Places y * width + x of the patches in the tower, for a grid of patches.
+  // The patches' order in the tower, as y * width + x, for a grid of patches.
   std::vector<int32_t> patch_order(int32_t height, int32_t width) const;
-  // Turns heads by each patch's own place; memory in `scratch`.
+  // The rotation by each patch's place; memory in `scratch`.
   Rotation rotation(Context& ctx, std::span<const Image* const> images, int64_t num_rows, Arena& scratch) const;
   PatchShape patch() const { return {.size = config_.patch_size, .frames = config_.temporal_patch_size}; }
-  int64_t merged_width() const { return feature_width() * features_a_row(); }
+  int64_t merged_width() const { return feature_width() * max_features_per_row(); }
 
   QwenVisionConfig config_;
   VitWeights tower_;
@@ -83,7 +85,7 @@ class QwenVision : public Vision {
 
  private:
   bool has_windows() const { return !config_.tower.windowed.empty(); }
-  // Of connect(): normed features, the norm's statistics, before and after GELU.
+  // Kept by connect(): normed features, the norm's statistics, the input and output of GELU.
   std::vector<Tensor> merger_rows(const Tensor& features, Arena& arena) const;
 };
 

@@ -19,7 +19,7 @@ Tensor upload(Context& ctx, const void* values, DType dtype, std::initializer_li
   return t;
 }
 
-// Of one picture's one crop.
+// The grid of an image's single crop.
 CropSize patch_grid(const Image& image, int32_t patch) {
   return {image.crops[0].height / patch, image.crops[0].width / patch};
 }
@@ -46,7 +46,7 @@ ImageLayout QwenVision::layout(const ImageShape& image) const {
 
 int64_t QwenVision::num_features(const ImageShape& image) const {
   const CropSize grid = merged_grid(image);
-  return int64_t(grid.height) * grid.width * features_a_row();
+  return int64_t(grid.height) * grid.width * max_features_per_row();
 }
 
 void QwenVision::list_tensors(FamilyTensors& out) {
@@ -90,7 +90,7 @@ std::vector<int32_t> QwenVision::patch_order(int32_t height, int32_t width) cons
   return places;
 }
 
-// The first half of a half head's frequencies by the patch's line, the second by its column.
+// Frequencies of half a head: the first half uses the patch's line, the second its column.
 Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images, int64_t num_rows,
                               Arena& scratch) const {
   std::vector<int32_t> lines, columns;
@@ -116,8 +116,8 @@ Rotation QwenVision::rotation(Context& ctx, std::span<const Image* const> images
 void QwenVision::features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
                           const Tensor& features, Arena& scratch) const {
   const size_t mark = scratch.mark();
-  const int64_t n = features.dim(0), k = features_a_row();
-  std::vector<int32_t> all, windows, place;  // rows of each image and each window; where each merged row stands
+  const int64_t n = features.dim(0), k = max_features_per_row();
+  std::vector<int32_t> all, windows, place;  // rows per image and per window; the place of each merged row
   for (const Image* image : images) {
     const QwenOrder o = order(merged_grid(image_shape(*image)));
     const int32_t first = int32_t(place.size());
@@ -151,7 +151,7 @@ void QwenVision::features(Context& ctx, std::span<const Image* const> images, co
 }
 
 std::vector<Tensor> QwenVision::merger_rows(const Tensor& features, Arena& arena) const {
-  const int64_t n = features.dim(0), rows = n / features_a_row();
+  const int64_t n = features.dim(0), rows = n / max_features_per_row();
   const Tensor normed = arena.tensor(features.dtype, {n, feature_width()});
   const Tensor statistics =
       config_.tower.norm == VitNorm::layer ? arena.tensor(DType::f32, {n, 2}) : arena.tensor(DType::f32, {n});
@@ -184,7 +184,7 @@ void QwenVision::connect_backward(Context& ctx, const Tensor& features, std::spa
   gelu_backward(ctx, Gelu::exact, dactive, kept[2], dactive);
   linear_backward(ctx, merger_1_, dactive, kept[0].reshaped({r, merged_width()}), &beside,
                   {.weight = grads[0], .bias = grads[1]}, scratch);
-  // What flows on into the tower stays in dnormed.
+  // The gradient of the frozen tower's output stays in dnormed and is dropped.
   if (config_.tower.norm == VitNorm::layer)
     layer_norm_backward(ctx, dnormed, {features, merger_norm_.weight, kept[1]}, dnormed, false, &grads[4], &grads[5]);
   else

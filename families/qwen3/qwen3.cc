@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen3 (dense): Llama's decoder with queries and keys normed by heads before they are rotated.
+// Qwen3 (dense): Llama's decoder with an RMSNorm of each query and key head before rope.
 #include "families/qwen3/qwen3.h"
 
 #include "families/qwen2/qwen2.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen3-VL, dense: tower with DeepStack -> mergers -> Qwen3's decoder with an interleaved M-RoPE. A layout serves hub
-// files and module trees.
+// Qwen3-VL, dense: tower with DeepStack -> mergers -> Qwen3's decoder with interleaved M-RoPE. One layout of names
+// covers hub files and module trees.
 #include "families/qwen3_vl/qwen3_vl.h"
 
 #include <cmath>
@@ -41,7 +41,7 @@ ModelConfig parse_config(const ConfigReader& config) {
   c.model_type = "qwen3_vl";
   c.text = parse_decoder(text);
   c.text.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
-  // Of a list of modules peft saves the members.
+  // For a list of modules, peft saves the members.
   c.modules = {"model.language_model.", {"merger"}};
   read_vision_model(config, text, kQwenIds, c);
   const size_t planes = config.object("vision_config").integers("deepstack_visual_indexes", {8, 16, 24}).size();
@@ -49,7 +49,7 @@ ModelConfig parse_config(const ConfigReader& config) {
   return c;
 }
 
-// Absent keys are Qwen3VLVisionConfig's.
+// Defaults of absent keys: Qwen3VLVisionConfig's.
 Qwen3VlConfig parse_vision(const ConfigReader& config, const ModelConfig& parsed) {
   const std::string type = config.string("model_type", "qwen3_vl_vision");
   if (type != "qwen3_vl_vision" && type != "qwen3_vl") config.fail("model_type", "\"qwen3_vl_vision\" or \"qwen3_vl\"");

@@ -16,10 +16,10 @@ namespace {
 
 constexpr size_t kTaps = 4, kKeptPerPlane = 3, kPartsPerMerger = 6;
 
-// Where a row or column of a grid reads a side of the table: corners are aligned.
+// The interpolation of a grid's row or column along a side of the table, with aligned corners.
 struct Tap {
   int32_t low, high;
-  float share;  // of high
+  float share;  // weight of `high`
 };
 
 Tap tap(int32_t at, int32_t count, int32_t side) {
@@ -80,7 +80,7 @@ std::vector<ConnectorPart> Qwen3VlVision::connector() {
   return parts;
 }
 
-// table[N, C]: learned positions between the table's own, summed in f32 as transformers does.
+// Computes table[N, C]: the learned positions, interpolated, summed in f32 as in transformers.
 void Qwen3VlVision::interpolate(Context& ctx, std::span<const Image* const> images, const Tensor& table,
                                 Arena& scratch) const {
   const size_t mark = scratch.mark();
@@ -111,9 +111,10 @@ void Qwen3VlVision::interpolate(Context& ctx, std::span<const Image* const> imag
   scratch.release(mark);
 }
 
-// Columns of a plane among merged rows, [N / m^2, m^2 C].
+// The columns of a plane in the merged rows, [N / m^2, m^2 C].
 Tensor Qwen3VlVision::merged(const Tensor& features, int64_t plane) const {
-  return features.reshaped({features.dim(0) / features_a_row(), num_planes() * wide()}).cols(plane * wide(), wide());
+  return features.reshaped({features.dim(0) / max_features_per_row(), num_planes() * wide()})
+      .cols(plane * wide(), wide());
 }
 
 void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images, const Normalisation& normalisation,
@@ -128,7 +129,7 @@ void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images,
     const Tensor patches = scratch.tensor(features.dtype, {n, patch().width()});
     write_patches(ctx, images, normalisation, patch(), patches,
                   [this](int32_t height, int32_t width) { return patch_order(height, width); });
-    // The rows of all images are as those of one crop.
+    // All images are embedded as one crop.
     vit_embed(ctx, config_.tower, tower_, {patches, 1, table}, x, scratch);
     scratch.release(inner);
   }
@@ -137,7 +138,7 @@ void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images,
   const AttentionPlan plan = vit_plan(lengths, n);
   const Rotation turn = rotation(ctx, images, n, scratch);
   const auto keep = [&](int64_t plane) {
-    convert(ctx, x.reshaped({n / features_a_row(), wide()}), merged(features, plane));
+    convert(ctx, x.reshaped({n / max_features_per_row(), wide()}), merged(features, plane));
   };
   VitCall call{.plan = &plan};
   call.rotate = [&](const Tensor& heads) { rope(ctx, heads, turn); };
@@ -150,7 +151,7 @@ void Qwen3VlVision::features(Context& ctx, std::span<const Image* const> images,
   scratch.release(mark);
 }
 
-// What a merger's norm reads; the main one's is of single patches, [N, C].
+// The input of a merger's norm; for the main merger single patches, [N, C].
 Tensor Qwen3VlVision::merger_input(Context& ctx, const Tensor& features, size_t plane, Arena& arena) const {
   const Tensor from = merged(features, int64_t(plane));
   if (plane > 0) return from;
@@ -167,7 +168,7 @@ void Qwen3VlVision::merger_norm(Context& ctx, size_t plane, const Tensor& x, con
 
 void Qwen3VlVision::connect(Context& ctx, const Tensor& features, std::span<const ImageShape>, const Tensor& rows,
                             std::vector<Tensor>* kept, Arena& arena) const {
-  const int64_t num_rows = features.dim(0) / features_a_row();
+  const int64_t num_rows = features.dim(0) / max_features_per_row();
   const auto memory = [&] { return arena.tensor(features.dtype, {num_rows, wide()}); };
   if (kept) {
     kept->clear();
@@ -188,7 +189,7 @@ void Qwen3VlVision::connect(Context& ctx, const Tensor& features, std::span<cons
 void Qwen3VlVision::connect_backward(Context& ctx, const Tensor& features, std::span<const ImageShape>,
                                      const std::vector<Tensor>& kept, const Tensor& drows,
                                      std::span<const Tensor> grads, Arena& scratch) const {
-  const int64_t num_rows = features.dim(0) / features_a_row();
+  const int64_t num_rows = features.dim(0) / max_features_per_row();
   for (size_t plane = 0; plane < mergers_.size(); ++plane) {
     const size_t mark = scratch.mark();
     const Qwen3VlMerger& m = mergers_[plane];
@@ -201,7 +202,7 @@ void Qwen3VlVision::connect_backward(Context& ctx, const Tensor& features, std::
                     {.weight = grad[4], .bias = grad[5]}, scratch);
     gelu_backward(ctx, Gelu::exact, dactive, hidden, dactive);
     linear_backward(ctx, m.fc1, dactive, normed, &dnormed, {.weight = grad[2], .bias = grad[3]}, scratch);
-    // The norm's statistics are found again; nothing reads what flows further down.
+    // The norm's statistics are recomputed; the tower is frozen, so its gradient is dropped.
     const Tensor x = merger_input(ctx, features, plane, scratch), mean_rstd = scratch.tensor(DType::f32, {x.dim(0), 2});
     const auto as_input = [&](const Tensor& t) { return t.reshaped({x.dim(0), x.dim(1)}); };
     merger_norm(ctx, plane, x, normed, &mean_rstd);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SmolVLM (2) and Idefics3, which SmolVLM 1 is: SigLIP tower on tiles of one size -> pixel shuffle and one linear ->
-// Llama. The two model types have the same mathematics and names.
+// SmolVLM 2, and Idefics3, the model type of SmolVLM 1: SigLIP tower on tiles of one size -> pixel shuffle and one
+// linear -> Llama. Both have the same mathematics and names.
 #include <algorithm>
 
 #include "core/error.h"
@@ -19,14 +19,14 @@ constexpr int64_t kMaxSize = 1 << 20;
 struct SmolvlmConfig {
   VitConfig tower;
   int32_t image_size, patch_size;
-  int32_t scale_factor;  // patches of a row among the tokens, squared
+  int32_t scale_factor;  // patches per side of an image row's square
   int64_t text_hidden_size;
   int32_t side() const { return image_size / patch_size; }
   int32_t num_patches() const { return side() * side(); }
   int32_t num_rows() const { return num_patches() / (scale_factor * scale_factor); }
 };
 
-// Every crop is one run; the marks of its place stand between two runs, as text.
+// Each crop is one run; the text that marks its place separates two runs.
 class SmolvlmVision : public Vision {
  public:
   explicit SmolvlmVision(const SmolvlmConfig& config) : config_(config) {}
@@ -46,7 +46,7 @@ class SmolvlmVision : public Vision {
     return int64_t(layout(image).runs.size()) * config_.num_patches();
   }
   int64_t feature_width() const override { return config_.tower.hidden_size; }
-  int64_t features_a_row() const override { return int64_t(config_.scale_factor) * config_.scale_factor; }
+  int64_t max_features_per_row() const override { return int64_t(config_.scale_factor) * config_.scale_factor; }
 
   void list_tensors(FamilyTensors& out) override;
   std::vector<ConnectorPart> connector() override {
@@ -66,10 +66,10 @@ class SmolvlmVision : public Vision {
 
  private:
   PatchShape patch() const { return {.size = config_.patch_size, .block = config_.scale_factor}; }
-  // Features stand block by block, so the pixel shuffle (channels of k x k patches in the order dy, dx, channel) moves
-  // nothing.
+  // Features are in block order, so the pixel shuffle (channels of k x k patches in the order dy, dx, channel) moves no
+  // data.
   Tensor shuffled(const Tensor& features) const {
-    return features.reshaped({features.dim(0) / features_a_row(), features.dim(1) * features_a_row()});
+    return features.reshaped({features.dim(0) / max_features_per_row(), features.dim(1) * max_features_per_row()});
   }
 
   SmolvlmConfig config_;
@@ -88,7 +88,7 @@ void SmolvlmVision::list_tensors(FamilyTensors& out) {
   list_vit_layers(config_.tower, kClipVitNames, tower, tower_, out);
   list_vit_norm(tower_.post_norm, VitNorm::layer, c, tower, "post_layernorm", out);
   const int connector = out.add_group({{"model.connector."}, "model.connector.", {}});
-  out.add_linear(projection_, config_.text_hidden_size, c * features_a_row(), false, connector,
+  out.add_linear(projection_, config_.text_hidden_size, c * max_features_per_row(), false, connector,
                  "modality_projection.proj");
 }
 
@@ -114,7 +114,7 @@ SmolvlmConfig parse_vision(const ConfigReader& top, const ModelConfig& parsed) {
   if (type != "idefics3_vision" && type != "smolvlm_vision" && type != "idefics3")
     config.fail("model_type", "\"idefics3_vision\", \"smolvlm_vision\" or \"idefics3\"");
   SmolvlmConfig c{};
-  // Absent keys are Idefics3VisionConfig's.
+  // Defaults of absent keys: Idefics3VisionConfig's.
   c.tower.hidden_size = config.integer("hidden_size", 1152, 1, kMaxSize);
   c.tower.intermediate_size = config.integer("intermediate_size", 3072, 1, kMaxSize);
   c.tower.num_hidden_layers = c.tower.num_layers_used = config.integer("num_hidden_layers", 12, 1, 1024);
@@ -137,7 +137,7 @@ SmolvlmConfig parse_vision(const ConfigReader& top, const ModelConfig& parsed) {
 }
 
 ModelConfig parse_config(const ConfigReader& config) {
-  if (!config.has("text_config")) config.fail("text_config", "an object");  // the class's has an eps of its own
+  if (!config.has("text_config")) config.fail("text_config", "an object");  // the class's default has another eps
   const ConfigReader text = config.object("text_config");
   for (const char* key : {"qk_layer_norms", "use_resampler"}) {
     if (text.boolean(key, false)) text.fail(key, "false");

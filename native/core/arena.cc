@@ -77,7 +77,7 @@ Workspace::~Workspace() {
 void* Workspace::get(size_t bytes) {
   if (bytes > capacity_) {
     check(!held_, "internal", "a workspace of ", capacity_, " bytes is asked for ", bytes,
-          " while launches are recorded");
+          " while launches are captured");
     if (data_) device_free(device_, data_);
     data_ = nullptr;
     capacity_ = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One slab, planned before the first step: the step's own code is measured first, then the slab is allocated once and
-// handed out.
+// One allocation for a whole step. A measuring run of the step's own code gives its size; then it is allocated once,
+// and the step takes memory from it.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -11,11 +11,11 @@
 
 namespace vpref {
 
-// 64-byte aligned memory on a device; zeroed on request. Moves, never copies.
+// 64-byte aligned memory on a device; zeroed on request. Moved, never copied.
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(Device device, size_t bytes, bool zero = false);  // throws Error{"memory"} saying how much was asked for
+  Buffer(Device device, size_t bytes, bool zero = false);  // throws Error{"memory"} with the requested size
   ~Buffer();
   // An address of no memory, where nothing is read or written: of code that is measured.
   static Buffer measuring(size_t bytes);
@@ -30,12 +30,13 @@ class Buffer {
   size_t bytes_ = 0;
 };
 
-// Hands out consecutive 64-byte aligned pieces of one Buffer; mark/release gives stack discipline inside a step.
+// Hands out consecutive 64-byte aligned parts of one Buffer. mark() and release() free the parts of a step in stack
+// order.
 class Arena {
  public:
   Arena() = default;
   Arena(Device device, size_t bytes) : buffer_(device, bytes) {}
-  // Throws Error{"memory"} when the plan was too small (a bug in the plan, not a user's error).
+  // Throws Error{"memory"} when the plan was too small, which is a bug of the plan.
   Tensor tensor(DType dtype, std::initializer_list<int64_t> shape);
   size_t mark() const { return used_; }
   void release(size_t mark) { used_ = mark; }
@@ -43,7 +44,8 @@ class Arena {
   size_t peak() const { return peak_; }
   size_t capacity() const { return buffer_.bytes(); }
   const void* data() const { return buffer_.data(); }
-  // Hands out addresses of no memory, as many as are asked for: peak() is what the code that asked needs.
+  // Makes a measuring arena: it hands out addresses without memory, without a limit. peak() is the size that the caller
+  // needs.
   static Arena measuring();
 
  private:
@@ -53,8 +55,8 @@ class Arena {
   size_t peak_ = 0;
 };
 
-// What code takes from an arena, found by going through it: while this lives, ops of `ctx` and copies do nothing and
-// `arena` measures. Afterwards both are as before. What such code computes is not meaningful.
+// Measures how much memory code takes from an arena. While it lives, the ops of `ctx` and copies do nothing, and
+// `arena` only counts. The destructor restores both. Values computed meanwhile are meaningless.
 class Measure {
  public:
   Measure(Context& ctx, Arena& arena);

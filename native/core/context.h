@@ -8,18 +8,18 @@ namespace vpref {
 
 enum class Device : uint8_t { cpu, cuda };
 
-// Scratch that an op may use until it returns. Grows between steps only (reserve), never inside one.
+// Scratch memory of an op, until the op returns. It grows between steps (reserve), never inside one.
 class Workspace {
  public:
   explicit Workspace(Device device) : device_(device) {}
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
-  // At least `bytes` of 64-byte aligned memory; contents are undefined. Earlier pointers become invalid when it grows.
+  // Returns at least `bytes` of 64-byte aligned, uninitialised memory. When it grows, earlier pointers become invalid.
   void* get(size_t bytes);
   size_t capacity() const { return capacity_; }
   const void* data() const { return data_; }
-  // Held, it does not grow: get() throws Error{"internal"} instead.
+  // While held, get() throws Error{"internal"} instead of growing.
   void hold(bool held) { held_ = held; }
 
  private:
@@ -36,19 +36,19 @@ struct Context {
   void* stream = nullptr;  // CUDA: cudaStream_t
   Workspace workspace;
   explicit Context(Device d, int threads = 1) : device(d), num_threads(threads), workspace(d) {}
-  // While launches are recorded (launch_graphs.h), whatever a record cannot repeat is Error{"internal"}: copies from
-  // and to the host, waiting, a growing workspace.
-  void set_recording(bool on) {
-    recording_ = on;
+  // While launches are captured (launch_graphs.h), work that a graph cannot replay throws Error{"internal"}: copies
+  // from and to the host, waiting for the device, a growing workspace.
+  void set_capturing(bool on) {
+    capturing_ = on;
     workspace.hold(on);
   }
-  bool recording() const { return recording_; }
-  // While a Measure lives (arena.h): ops check their operands and do no more, copies do nothing.
+  bool capturing() const { return capturing_; }
+  // While a Measure lives (arena.h), ops only check their operands, and copies do nothing.
   bool measuring() const { return measuring_; }
 
  private:
   friend class Measure;
-  bool recording_ = false;
+  bool capturing_ = false;
   bool measuring_ = false;
 };
 

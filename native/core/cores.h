@@ -3,7 +3,7 @@
 
 namespace vpref {
 
-// Physical cores among the processors this process may use: two threads of one core share its vector units.
+// Number of physical cores that this process may use. Two hardware threads of a core share its vector units.
 int physical_cores();
 
 }  // namespace vpref

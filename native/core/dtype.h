@@ -40,7 +40,7 @@ constexpr const char* dtype_name(DType t) {
   return "?";
 }
 
-// Storage types: bits only, arithmetic happens in f32.
+// Storage types: bits only. Arithmetic is in f32.
 struct bf16_t {
   uint16_t bits;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one exception of the engine. The addon turns it into an EngineError {code, message}.
+// The only exception class of the engine. The addon converts it into an EngineError {code, message}.
 #pragma once
 #include <sstream>
 #include <stdexcept>
@@ -7,8 +7,8 @@
 
 namespace vpref {
 
-// code: a short stable word: "shape", "dtype", "device", "config", "checkpoint", "memory", "io", "cancelled",
-// "internal", "nonfinite".
+// code: one of "shape", "dtype", "device", "config", "checkpoint", "memory", "io", "cancelled", "internal",
+// "nonfinite".
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}

@@ -8,7 +8,7 @@ namespace vpref {
 #ifdef VPREF_CUDA
 namespace {
 
-constexpr size_t kMaxKnown = 64;  // a graph of a large model is some megabytes
+constexpr size_t kMaxKnown = 64;  // a graph of a large model takes several megabytes
 
 }  // namespace
 
@@ -32,12 +32,12 @@ void LaunchGraphs::run(Context& ctx, const Signature& signature, const std::func
     ++counts_.replayed;
     return cuda::launch_graph(ctx, known.graph, step);
   }
-  known.graph = cuda::record_graph(ctx, step, refusal_);
+  known.graph = cuda::capture_graph(ctx, step, refusal_);
   if (!known.graph) {
     forget();
     return step();
   }
-  ++counts_.recorded;
+  ++counts_.captured;
   cuda::launch_graph(ctx, known.graph, step);
 }
 

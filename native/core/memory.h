@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Allocation and copies on a device. memory.cc serves the CPU; backend/cuda/memory.cu adds the GPU through the hooks
+// Allocation and copies on a device. memory.cc is the CPU's implementation; backend/cuda/memory.cu implements the hooks
 // below.
 #pragma once
 #include <cstddef>
@@ -13,32 +13,32 @@ void* device_alloc(Device device, size_t bytes);  // 64-byte aligned; throws Err
 void device_free(Device device, void* data);
 void device_zero(Device device, void* data, size_t bytes);
 
-// Copies between host and device, none while ctx measures, in order with the ops of ctx.stream. Into the device: the
-// host bytes may be changed on return, the copy may still be under way. Into the host: complete on return, and with it
-// every op queued before.
+// Copies between host and device, in order with the ops of ctx.stream; nothing is copied while ctx measures. To the
+// device: the host bytes may be changed after the return, even if the copy is not complete. To the host: the copy, and
+// every op queued before it, is complete at the return.
 void copy_to_device(Context& ctx, void* device_data, const void* host, size_t bytes);
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes);
 void copy_on_device(Context& ctx, void* to, const void* from, size_t bytes);
 
-// Returns when everything queued on ctx.stream has run; a failure of it is thrown here.
+// Waits until everything queued on ctx.stream has run. Throws the error of a failed op.
 void synchronize(Context& ctx);
 
-// Device memory that is written by the host piece by piece: write(to, begin, count) puts bytes [begin, begin + count)
-// at `to`, which is memory that the device can copy from (the memory itself on the CPU, one call). While a piece is
-// copied the next one is written. Pieces are whole multiples of `unit`.
+// Writes device memory in chunks. write(to, begin, count) fills bytes [begin, begin + count) at `to`: memory that the
+// device can copy from. On the CPU it is the destination itself, in one call. One chunk is copied while the next one is
+// written. Chunk sizes are multiples of `unit`.
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit,
                      const std::function<void(void* to, size_t begin, size_t count)>& write);
 
-// Device bytes that come to the host while the host goes on.
+// An asynchronous copy from the device to the host.
 class Download {
  public:
   explicit Download(Device device) : device_(device) {}
   ~Download();
   Download(const Download&) = delete;
   Download& operator=(const Download&) = delete;
-  // Queues the copy behind what ctx.stream has; what an earlier start() brought is gone.
+  // Queues the copy on ctx.stream. It overwrites the result of an earlier start().
   void start(Context& ctx, const void* device_data, size_t bytes);
-  // The bytes, once they have come.
+  // Waits for the copy and returns the bytes.
   const void* wait();
 
  private:
@@ -48,7 +48,7 @@ class Download {
   size_t capacity_ = 0;
 };
 
-// The machine's memory on the CPU, the GPU's own on CUDA.
+// Main memory on the CPU, GPU memory on CUDA.
 struct MemorySize {
   size_t free, total;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled without fused multiply-add (CMakeLists.txt): every rounding is the format's.
+// Compiled without fused multiply-add (CMakeLists.txt), because the format defines every rounding.
 #include "core/packed_weight.h"
 
 #include <algorithm>
@@ -36,7 +36,7 @@ constexpr std::array<float, kBook> kNf4 = {
     1.0f,
 };
 
-// For e = 0 .. 6 the middles of 2^e equal pieces of [0.1, 1], times 10^(e - 6), both signs; 0 and 1.
+// For e = 0 .. 6: the midpoints of 2^e equal parts of [0.1, 1], times 10^(e - 6), with both signs; and 0 and 1.
 std::array<float, kMap> make_dynamic_map() {
   constexpr double kPowers[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1};
   std::array<float, kMap> map{};
@@ -55,8 +55,8 @@ std::array<float, kMap> make_dynamic_map() {
   return map;
 }
 
-// A value belongs to code i where it lies above the first i of these: halfway goes to the lower code. Middles in f32,
-// as bitsandbytes has them.
+// A value gets code i if it is above the first i of these midpoints; a value on a midpoint gets the lower code.
+// Midpoints are in f32, as in bitsandbytes.
 template <size_t N>
 std::array<float, N - 1> limits_of(const std::array<float, N>& codes) {
   std::array<float, N - 1> limits{};
@@ -64,7 +64,7 @@ std::array<float, N - 1> limits_of(const std::array<float, N>& codes) {
   return limits;
 }
 
-// What a block is multiplied by to lie in [-1, 1]; finite for any block.
+// The factor that scales a block into [-1, 1]; finite for any block.
 float inverse_of(float absmax) { return 1.0f / std::max(absmax, 1e-38f); }
 
 const std::array<float, kMap>& map() {
@@ -72,7 +72,7 @@ const std::array<float, kMap>& map() {
   return made;
 }
 
-// [count] elements of a dense tensor, from element `begin`, as f32.
+// Reads [count] elements of a dense tensor, from element `begin`, as f32.
 void read(const Tensor& from, int64_t begin, int64_t count, float* out) {
   if (from.dtype == DType::f32) {
     std::copy_n(from.as<float>() + begin, count, out);
@@ -83,27 +83,27 @@ void read(const Tensor& from, int64_t begin, int64_t count, float* out) {
   }
 }
 
-// NaN where any is: as integers, magnitudes are in their own order, and NaN above all.
+// NaN if any element is NaN: as integers, magnitudes keep their order, and NaN is the largest.
 float absmax_of(const float* x, int64_t count) {
-  int32_t most = 0;
+  int32_t max_bits = 0;
   for (int64_t i = 0; i < count; ++i) {
     int32_t bits;
     std::memcpy(&bits, x + i, sizeof bits);
     bits &= 0x7fffffff;
-    most = bits > most ? bits : most;
+    max_bits = bits > max_bits ? bits : max_bits;
   }
   float absmax;
-  std::memcpy(&absmax, &most, sizeof absmax);
+  std::memcpy(&absmax, &max_bits, sizeof absmax);
   return absmax;
 }
 
-// Half to even, for magnitudes below 2^22.
+// Rounds half to even, for magnitudes below 2^22.
 float rounded(float x) {
   constexpr float kOnes = 12582912.0f;  // 1.5 x 2^23, whose last bit is 1
   return (x + kOnes) - kOnes;
 }
 
-// One block's 64 codes from its values; a block of zeros has that of 0.
+// Writes the 64 codes of one block; a block of zeros gets the code of 0.
 void nf4_codes(const float* x, float absmax, uint8_t (&codes)[PackedWeight::kBlock]) {
   static const std::array<float, kBook - 1> limits = limits_of(kNf4);
   constexpr int kCount = PackedWeight::kBlock;
@@ -230,10 +230,10 @@ void pack_scales(const float* absmax, PackedWeight& to) {
   to.offset = blocks > 0 ? float(sum / double(blocks)) : 0;
   for (int64_t first = 0; first < blocks; first += to.nested_block) {
     const int64_t end = std::min(blocks, first + to.nested_block);
-    float most = 0;
-    for (int64_t b = first; b < end; ++b) most = std::max(most, std::fabs(absmax[b] - to.offset));
-    to.nested_scales.as<float>()[first / to.nested_block] = most;
-    const float inverse = inverse_of(most);
+    float max = 0;
+    for (int64_t b = first; b < end; ++b) max = std::max(max, std::fabs(absmax[b] - to.offset));
+    to.nested_scales.as<float>()[first / to.nested_block] = max;
+    const float inverse = inverse_of(max);
     for (int64_t b = first; b < end; ++b) {
       const float scaled = std::min(1.0f, std::max(-1.0f, (absmax[b] - to.offset) * inverse));
       to.scales.as<uint8_t>()[b] = uint8_t(std::lower_bound(limits.begin(), limits.end(), scaled) - limits.begin());

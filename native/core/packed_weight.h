@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A linear layer's weight as codes of 4 or 8 bits and the scales that make numbers of them; how they are made from
-// numbers and read back. A weight is code x scale in f32, rounded once.
+// A linear layer's weight as codes of 4 or 8 bits with scales: the formats, packing and unpacking. A weight is code x
+// scale in f32, rounded once.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,25 +11,25 @@
 
 namespace vpref {
 
-enum class Packing : uint8_t { none, nf4, fp4, int8 };  // fp4 is read from files only
+enum class Packing : uint8_t { none, nf4, fp4, int8 };  // fp4: read from files only
 
 const char* packing_name(Packing packing);                    // "none", "nf4", ...
-std::optional<Packing> parse_packing(std::string_view name);  // what packing_name gives
+std::optional<Packing> parse_packing(std::string_view name);  // inverse of packing_name
 inline bool is_four_bit(Packing p) { return p == Packing::nf4 || p == Packing::fp4; }
 
-// Views, as Tensor. nf4 and fp4 are bitsandbytes' 4-bit layout: the matrix row after row, in blocks that go on across
-// row ends. int8: scale = absmax / 127 of a row.
+// Views, as Tensor. nf4 and fp4 are bitsandbytes' 4-bit layout: the matrix in row-major order, cut into blocks that
+// cross row ends. int8: one scale per row, absmax / 127.
 struct PackedWeight {
-  static constexpr int64_t kBlock = 64, kNestedBlock = 256;  // of what we pack ourselves
+  static constexpr int64_t kBlock = 64, kNestedBlock = 256;  // block sizes of the weights that the engine packs
 
   Packing packing = Packing::none;
   int64_t num_rows = 0, num_cols = 0;  // [N, K]
-  Tensor codes;   // u8. 4 bits: [(N K + 1) / 2], the first of two in the high half; int8: [N, K], signed
-  Tensor scales;  // int8: f32 [N]. 4 bits: f32 [blocks], or u8 [blocks] where they are packed themselves
-  // 4 bits alone:
+  Tensor codes;   // u8. 4 bits: [(N K + 1) / 2], the first of two codes in the high half; int8: [N, K], signed
+  Tensor scales;  // int8: f32 [N]. 4 bits: f32 [blocks], or u8 [blocks] if the scales are packed too
+  // Only for 4 bits:
   int64_t block = kBlock, nested_block = kNestedBlock;
-  Tensor book;           // f32 [16], what a code stands for
-  Tensor nested_scales;  // f32, one for nested_block scales; empty: scales are f32
+  Tensor book;           // f32 [16], the value of each code
+  Tensor nested_scales;  // f32, one per nested_block scales; empty: `scales` is f32
   Tensor nested_book;    // f32 [256]
   float offset = 0;      // added to every packed scale
 
@@ -40,22 +40,22 @@ struct PackedWeight {
   size_t bytes() const;  // of all its parts
 };
 
-// The parts of an [N, K] weight that we pack, laid out in `memory` (64-byte aligned, packed_bytes of it). Null memory:
-// no data, but all shapes.
+// The parts of an [N, K] weight to pack, laid out in `memory` (64-byte aligned, packed_bytes of it). Null memory:
+// shapes without data.
 size_t packed_bytes(Packing packing, int64_t num_rows, int64_t num_cols);
 PackedWeight packed_layout(Packing packing, int64_t num_rows, int64_t num_cols, void* memory);
 
-// The NF4 code book, and the signed dynamic map of 8-bit scales (bitsandbytes, functional.create_dynamic_map), both
-// ascending.
+// The NF4 code book, and the signed dynamic map of 8-bit scales (bitsandbytes, functional.create_dynamic_map), both in
+// ascending order.
 const float* nf4_book();
 const float* dynamic_map();
 
-// Packing has two steps. Units: blocks of 64 elements for nf4, rows for int8; [begin, end) of them, in any order and on
-// any thread. from: [N, K] f32, bf16 or f16, dense. absmax: f32, one for each block (nf4), else not read.
-// False where a value is not finite.
+// First step of packing: units [begin, end), in any order and on any thread. A unit is a block of 64 elements (nf4) or
+// a row (int8). from: [N, K] f32, bf16 or f16, dense. absmax: f32, one per block (nf4); not read for int8. Returns
+// false if a value is not finite.
 int64_t packing_units(const PackedWeight& to);
 bool pack_units(const Tensor& from, int64_t begin, int64_t end, const PackedWeight& to, float* absmax);
-// The second, once: packs the scales of nf4 (offset: their mean in f64, rounded to f32) and writes its books.
+// Second step, once: packs the scales of nf4 (offset: their mean in f64, rounded to f32) and writes the code books.
 void pack_scales(const float* absmax, PackedWeight& to);
 
 // Scales of blocks [begin, begin + count) of a 4-bit weight.

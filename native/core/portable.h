@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included first in every file of a portable build (VPREF_PORTABLE): asks for the oldest version of each symbol of the
-// C++ library, so that the addon also runs where that library is older than the compiler's: GCC 11's, which RHEL 9 has.
+// Included first in every file of a portable build (VPREF_PORTABLE). Selects the oldest version of each symbol of the
+// C++ library, so that the addon runs with the library of GCC 11 (RHEL 9), even if the compiler is newer.
 #pragma once
 
 __asm__(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A view of memory: pointer, dtype, shape, strides. Views never own; arenas, mappings and vectors do.
+// A view of memory: pointer, dtype, shape, strides. A view never owns memory; arenas, file mappings and vectors do.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace vpref {
 
 struct Tensor {
-  static constexpr int kMaxRank = 5;  // of the weight of a convolution over frames
+  static constexpr int kMaxRank = 5;  // the weight of a convolution over frames
 
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -21,7 +21,7 @@ struct Tensor {
   std::array<int64_t, kMaxRank> stride{};  // in elements; the last is 1
 
   Tensor() = default;
-  // Dense row-major view; the shape of a stored scalar is empty.
+  // A dense row-major view. A stored scalar has an empty shape.
   Tensor(void* data, DType dtype, std::initializer_list<int64_t> shape)
       : Tensor(data, dtype, shape.begin(), shape.size()) {}
   Tensor(void* data, DType dtype, const std::vector<int64_t>& shape)
@@ -34,7 +34,7 @@ struct Tensor {
   explicit operator bool() const { return data != nullptr; }
   int64_t dim(int i) const { return shape[i < 0 ? rank + i : i]; }
   int64_t numel() const;
-  size_t bytes() const { return size_t(numel()) * dtype_size(dtype); }  // of a dense view
+  size_t bytes() const { return size_t(numel()) * dtype_size(dtype); }  // for a dense view
   bool dense() const;
   // Rows [begin, begin + count) of the first dimension.
   Tensor rows(int64_t begin, int64_t count) const;
@@ -43,7 +43,7 @@ struct Tensor {
   // The columns of a rank-2 view as `count` heads, [T, count, N / count], and back; the row stride stays.
   Tensor heads(int64_t count) const;
   Tensor joined() const;
-  // The same dense elements under another shape.
+  // The same dense elements with another shape.
   Tensor reshaped(std::initializer_list<int64_t> shape) const;
 
  private:

@@ -48,8 +48,8 @@ std::string plan_text(const Model& model, const Generator& generator, const Forw
                          " computed, ", generator.rows_shared(), " shared");
   if (model.device() == Device::cuda) {
     const LaunchGraphs::Counts& c = forward.graphs().counts();
-    text += cat("\ndecoding steps: ", c.steps, ", ", c.recorded, " recorded, ", c.replayed, " replayed");
-    if (!forward.graphs().refusal().empty()) text += cat("; none more are recorded: ", forward.graphs().refusal());
+    text += cat("\ndecoding steps: ", c.steps, ", ", c.captured, " captured, ", c.replayed, " replayed");
+    if (!forward.graphs().refusal().empty()) text += cat("; none more are captured: ", forward.graphs().refusal());
   }
   return text;
 }

@@ -50,7 +50,7 @@ class AdapterLoader {
     }
     if (!config_.unread_pattern().empty()) {
       out_.notes.push_back(cat(config_.unread_pattern(),
-                               ": not a regular expression that is read here; every tensor of the adapter is taken"));
+                               ": this regular expression is not supported; every tensor of the adapter is used"));
     }
   }
 
@@ -82,14 +82,15 @@ class AdapterLoader {
     check(stored.dtype && is_float(*stored.dtype), "checkpoint", file_.path(), ": ", key,
           ": dtype: expected F32, BF16 or F16, got ", stored.dtype_name);
     if (!rooted || !found->usual || path != key || without_wrappers(below) != below) {
-      if (odd_spellings_++ == 0) odd_example_ = cat(key, " is taken for ", found->name);
+      if (odd_spellings_++ == 0) odd_example_ = cat(key, " is read as ", found->name);
     }
     if (!lora) {
       const std::string module = found->name.substr(0, found->name.rfind('.'));
       const bool fresh =
           saved_.emplace(found->name, Saved{key, found->tensor, parts.kind == Kind::base || !config_.saves(module)})
               .second;
-      check(fresh, "checkpoint", file_.path(), ": ", key, ": stands twice, under another spelling too");
+      check(fresh, "checkpoint", file_.path(), ": ", key,
+            ": expected this tensor once, got it also under another spelling");
       return;
     }
     if (embedding) {
@@ -102,7 +103,7 @@ class AdapterLoader {
     pair.embedding = embedding;
     pair.module = {name, parts.path};
     std::string& side = parts.kind == Kind::lora_a || parts.kind == Kind::embedding_a ? pair.key_a : pair.key_b;
-    check(side.empty(), "checkpoint", file_.path(), ": ", key, ": stands twice, as ", side, " too");
+    check(side.empty(), "checkpoint", file_.path(), ": ", key, ": expected this tensor once, got it also as ", side);
     side = key;
   }
 
@@ -141,7 +142,7 @@ class AdapterLoader {
       const bool packed = std::any_of(model_.packed_.begin(), model_.packed_.end(),
                                       [&](const auto& p) { return &p.linear->weight == spec.slot; });
       check(!packed, "checkpoint", file_.path(), ": ", saved.key,
-            ": expected no copy of a weight that the base model holds packed");
+            ": expected no copy of a weight that is packed in the base model");
       model_.point(*spec.slot, file_.view(saved.key), file_);
     }
   }

@@ -11,7 +11,7 @@ namespace vpref {
 
 namespace {
 
-// Keys that are read here.
+// Keys that the engine reads.
 constexpr const char* kRead[] = {"peft_type",
                                  "r",
                                  "lora_alpha",
@@ -25,8 +25,8 @@ constexpr const char* kRead[] = {"peft_type",
                                  "modules_to_save",
                                  "init_lora_weights",
                                  "bias"};
-// Keys that say nothing about saved tensors: where the adapter comes from, how it was trained, how it began.
-// ensure_weight_tying: the file holds both.
+// Keys that do not change the meaning of the saved tensors: origin, training, initialisation. ensure_weight_tying: the
+// file holds both tensors.
 constexpr const char* kNoEffect[] = {
     "task_type",         "auto_mapping",   "peft_version",       "base_model_name_or_path",
     "revision",          "inference_mode", "lora_dropout",       "megatron_core",
@@ -58,8 +58,8 @@ std::string lower(std::string s) {
   return s;
 }
 
-// These starts change only A and B, which the file has. The others (pissa, olora, corda, lora_ga, loftq) take a part
-// out of the base weights too.
+// These initialisations change only A and B, which the file holds. The others (pissa, olora, corda, lora_ga, loftq)
+// also change the base weights.
 void check_start(const ConfigReader& c) {
   const Json* j = c.raw("init_lora_weights");
   if (!j || j->kind() == Json::Kind::boolean) return;
@@ -179,13 +179,13 @@ bool AdapterConfig::selects(const ModuleName& module) const {
 bool AdapterConfig::selects(const std::string& path) const {
   if (excluded_.given && excluded_.matches(path)) return false;
   if (saves(path)) return false;
-  if (!targets_.given) return true;  // peft then knows the targets by the model's kind
+  if (!targets_.given) return true;  // peft then takes the targets of the model's type
   if (all_linear_) return !ends_path(path, "lm_head");
-  // Layers are counted only where the targets are a list.
+  // peft filters by layer only if the targets are a list.
   return targets_.matches(path) && (targets_.whole || selects_layer(path));
 }
 
-// The first number of the path after a list's name, as peft's check_target_module_exists finds it.
+// The first number of the path after the name of a layer list, as in peft's check_target_module_exists.
 bool AdapterConfig::selects_layer(const std::string& path) const {
   if (layers_.empty()) return true;
   const auto has = [&](const std::string& text) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// adapter_config.json of a PEFT LoRA adapter, as peft 0.21 takes it: what is not done here is refused by name.
+// adapter_config.json of a PEFT LoRA adapter, read as peft 0.21 reads it. Unsupported settings are refused by name.
 #pragma once
 #include <optional>
 #include <regex>
@@ -11,7 +11,7 @@
 
 namespace vpref {
 
-// A module by the name that transformers gives it now, and by the one that an adapter's file uses.
+// A module's name in current transformers, and its name in the adapter's file.
 struct ModuleName {
   std::string current;
   std::string stored;
@@ -30,7 +30,7 @@ class ModulePattern {
 
 class AdapterConfig {
  public:
-  // Throws Error{"config"} naming a setting that changes what the tensors mean and is not done here.
+  // Throws Error{"config"} naming an unsupported setting that changes the meaning of the tensors.
   explicit AdapterConfig(const ConfigReader& config);
 
   double rank(const ModuleName& module) const { return ranks_.of(module, default_rank_); }
@@ -38,15 +38,14 @@ class AdapterConfig {
   float scale(const ModuleName& module, int64_t rank) const;
   // Whether peft puts LoRA on this module: target_modules, exclude_modules, layers_to_transform, layers_pattern.
   bool selects(const ModuleName& module) const;
-  // Whether the module, or one around it, is a copy of its own (modules_to_save).
+  // Whether the module, or a module that contains it, is saved whole (modules_to_save).
   bool saves(const std::string& module) const;
   const std::vector<std::string>& modules_to_save() const { return modules_to_save_; }
-  // A regular expression of Python's that cannot be read here, so that selects() takes every module; empty when there
-  // is none.
+  // A Python regular expression that the engine cannot evaluate; selects() then accepts every module. Empty otherwise.
   const std::string& unread_pattern() const { return unread_pattern_; }
 
  private:
-  // target_modules or exclude_modules: one regular expression for the whole path, or the ends of paths.
+  // target_modules or exclude_modules: one regular expression for the whole path, or a list of path endings.
   struct Selection {
     bool given = false;
     std::optional<std::regex> whole;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the keys of an adapter's file say, in the spellings of every version of transformers and peft.
+// Parsing of the keys of an adapter's file, in the spellings of every version of transformers and peft.
 #pragma once
 #include <map>
 #include <string>
@@ -8,23 +8,23 @@
 
 namespace vpref {
 
-// What a key of the file says.
+// A parsed key.
 struct KeyParts {
   enum class Kind { lora_a, lora_b, embedding_a, embedding_b, base, saved };
   Kind kind = Kind::saved;
-  std::string path;  // of the module for LoRA, of the tensor otherwise; as stored, without the root
+  std::string path;  // LoRA: path of the module; otherwise: path of the tensor. As stored, without the root
 };
 
 // "X.lora_A.weight" and "X.lora_A.NAME.weight", "X.lora_embedding_A" and "X.lora_embedding_A.NAME",
 // "X.base_layer.weight", or a tensor's own name.
 KeyParts split_key(const std::string& name);
 
-// Finds a family's linears and tensors by every spelling of their names.
+// Looks up a family's linears and tensors by any spelling of their names.
 class ModuleIndex {
  public:
   struct Found {
     std::string name;  // in transformers' module tree
-    bool usual;        // the spelling is one that peft finds too
+    bool usual;        // peft finds this spelling too
     const LinearSpec* linear;
     const TensorSpec* tensor;
   };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensors of the files and the family's list of them are matched by name. Each shape and dtype is checked, and
-// each weight points into its file.
+// Assigns the tensors of the files to the model's weights, by name. Checks each shape and dtype, and points each weight
+// into its file.
 #include <algorithm>
 #include <cstring>
 
@@ -20,13 +20,13 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 bool ends_with(const std::string& s, const char* suffix) { return std::string_view(s).ends_with(suffix); }
 
-// Buffers that old checkpoints carry and nothing reads.
+// Buffers of old checkpoints that nothing reads.
 bool ignorable(const std::string& name) {
   return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, "embeddings.position_ids");
 }
 
-// A tensor's path without what stands around a model that is trained. LoRA's own tensors keep their names: a model that
-// has them is not whole without them.
+// A tensor's path without the prefixes of training wrappers. LoRA tensors keep their names, because a model with LoRA
+// tensors is incomplete without them.
 std::string plain_name(const std::string& name) {
   constexpr std::string_view kPeft = "base_model.model.";
   std::string path = without_wrappers(name);
@@ -48,7 +48,7 @@ std::string chosen_prefix(const FamilyTensors& family, int group, const StoredIn
   return g.prefixes.front();
 }
 
-// The linear layer whose weight it is, or null.
+// The linear layer with this weight, or null.
 Linear* linear_of(const FamilyTensors& tensors, const TensorSpec& spec) {
   const auto found = std::find_if(tensors.linears.begin(), tensors.linears.end(),
                                   [&](const LinearSpec& l) { return l.linear && &l.linear->weight == spec.slot; });
@@ -65,13 +65,13 @@ void Model::bind_tensors() {
       const std::string path = plain_name(name);
       if (path != name) wrapped = name;
       const auto [at, fresh] = stored.emplace(path, NameInFile{&shard, name});
-      check(fresh, "checkpoint", shard.path(), ": ", name, ": stands in ", at->second.file->path(), " too",
-            at->second.name == name ? "" : cat(", as ", at->second.name));
+      check(fresh, "checkpoint", shard.path(), ": ", name, ": expected this tensor once, got it also in ",
+            at->second.file->path(), at->second.name == name ? "" : cat(", as ", at->second.name));
     }
   }
   if (!wrapped.empty())
-    notes_.push_back(cat(shards_.front().path(), ": names have what FSDP, DeepSpeed, torch.compile or peft put around ",
-                         "modules: ", wrapped, " is taken for ", plain_name(wrapped)));
+    notes_.push_back(cat(shards_.front().path(), ": names have prefixes of FSDP, DeepSpeed, torch.compile or peft: ",
+                         wrapped, " is read as ", plain_name(wrapped)));
   std::vector<std::string> prefixes;
   for (size_t g = 0; g < tensors_.groups.size(); ++g) prefixes.push_back(chosen_prefix(tensors_, int(g), stored));
   for (const TensorSpec& spec : tensors_.tensors) {
@@ -111,7 +111,7 @@ void Model::bind_tensors() {
   tie_or_untie();
 }
 
-// A linear whose weight is packed in the file. What the engine does not read is checked all the same.
+// Binds a weight that is packed in the file. Weights that the engine does not use are checked too.
 void Model::bind_packed(const TensorSpec& spec, const std::string& path, StoredIndex& stored, size_t shard) {
   const std::string file = stored.at(path).file->path(), name = stored.at(path).name;
   Linear* linear = linear_of(tensors_, spec);
@@ -128,8 +128,8 @@ void Model::bind_packed(const TensorSpec& spec, const std::string& path, StoredI
   packed_.push_back({linear, name});
 }
 
-// A tied head that the files hold with other values is a head of its own, whatever config.json says (transformers 5,
-// tie_weights).
+// If the files hold a tied head with other values than the embedding, it is not tied, whatever config.json says
+// (transformers 5, tie_weights).
 void Model::tie_or_untie() {
   if (!config.text.tie_word_embeddings) return;
   weights.lm_head.weight = weights.embed_tokens;
@@ -145,8 +145,9 @@ void Model::tie_or_untie() {
   untie_head();
   const auto shard = std::next(shards_.begin(), ptrdiff_t(head->shard));
   point(weights.lm_head.weight, copy, *shard);
-  notes_.push_back(cat(shard->path(), ": ", head->name,
-                       " differs from the embedding: not tied, though config.json says tie_word_embeddings"));
+  notes_.push_back(
+      cat(shard->path(), ": ", head->name,
+          " differs from the embedding: the head is not tied, in spite of tie_word_embeddings in config.json"));
 }
 
 }  // namespace vpref

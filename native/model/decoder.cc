@@ -9,7 +9,7 @@ namespace vpref {
 
 namespace {
 
-// The stream is summed up before, as the models add: two roundings.
+// The pending addition is done first, so the sum is rounded twice, as in the reference models.
 void add_rows(Context& ctx, std::span<const AddedRows> added, size_t layer, Residual& stream) {
   for (const AddedRows& a : added) {
     if (a.layer != layer) continue;
@@ -41,8 +41,8 @@ void embed(Context& ctx, const Weights& weights, const Tensor& token_ids, const 
 void decoder_forward(Context& ctx, const Weights& weights, const DecoderCall& call, const Tensor& x, const Tensor& out,
                      const DecoderSink& sink, Arena& arena) {
   const size_t num_layers = weights.layers.size(), begin = arena.mark();
-  // Where every row is wanted `out` is what a layer leaves to add, which in the end is the sum. Else the wanted rows'
-  // stream stands where the last layer left nothing to add.
+  // If all rows are wanted, `out` is the delta buffer, which holds the sum at the end. Otherwise the stream of the
+  // wanted rows is in the delta buffer of the full stream, which is free in the last layer.
   const bool narrows = sink.wanted != nullptr;
   Residual stream(x, out && !narrows ? out : arena.tensor(x.dtype, {x.dim(0), x.dim(1)}));
   Residual narrow(narrows ? stream.delta.rows(0, out.dim(0)) : Tensor(), out);

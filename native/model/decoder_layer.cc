@@ -14,7 +14,7 @@ namespace {
 
 float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
 
-// Queries and keys of `from`, values of qkv, by heads; qk: what rope turns.
+// Query and key heads of `from`, value heads of `qkv`. qk: the heads that rope rotates.
 struct Heads {
   Tensor q, k, v, qk;
   Heads(const ModelConfig& c, const LayerSizes& s, const Tensor& from, const Tensor& qkv)
@@ -24,7 +24,7 @@ struct Heads {
         qk(from.cols(0, s.q + s.kv).heads(s.heads + c.text.num_key_value_heads)) {}
 };
 
-// Norms queries and keys into a.qk, or in place without it, and rotates them there.
+// Applies q_norm and k_norm into a.qk (in place if it is empty), then rope there.
 Heads norm_and_rotate(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& a,
                       bool rotate) {
   const ModelConfig& c = *call.config;
@@ -60,7 +60,7 @@ Tensor Residual::sum(Context& ctx) const {
 
 namespace {
 
-// normed = the norm of the stream with all that is pending, which becomes `sum`.
+// Sets `sum` to the stream with the pending addition, and `normed` to its norm.
 void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight, Residual& stream, const Tensor& sum,
                    const Tensor& normed, const Tensor& rstd) {
   const Tensor* scale = rstd ? &rstd : nullptr;
@@ -74,7 +74,7 @@ void residual_norm(Context& ctx, const ModelConfig& config, const Tensor& weight
   stream.pending = false;
 }
 
-// Queries, and the keys and values that the call's attention reads, rotated: in the cache where there is one.
+// Rotated queries, and the keys and values that attention reads: in the cache if there is one.
 struct Projected {
   Tensor q, k, v;
 };
@@ -89,7 +89,7 @@ Projected project_all(Context& ctx, const DecoderLayer& layer, const DecoderCall
   return to;
 }
 
-// Queries of the wanted rows alone. wanted_normed: [R,D] memory.
+// As project_all, with queries of the wanted rows only. wanted_normed: [R,D] memory.
 Projected project_wanted(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerSink& sink,
                          const Tensor& normed, const Tensor& wanted_normed, Arena& scratch) {
   const ModelConfig& config = *call.config;
@@ -133,7 +133,7 @@ void decoder_layer(Context& ctx, const DecoderLayer& layer, const DecoderCall& c
 
   residual_norm(ctx, config, layer.input_layernorm, all, sink.saved ? a.residual : all.own, a.normed, a.rstd);
   if (!sink.wanted) ensure(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
-  if (sink.saved && layer.q_norm) ensure(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
+  if (sink.saved && layer.q_norm) ensure(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept before the norms
   const Projected p = sink.wanted ? project_wanted(ctx, layer, call, sink, a.normed, a.normed2, scratch)
                                   : project_all(ctx, layer, call, sink.kv, a, scratch);
   const AttentionPlan& plan = windowed(sink.wanted ? *sink.wanted->plan : *call.plan, layer.window);
@@ -166,7 +166,7 @@ void decoder_layer_backward(Context& ctx, const DecoderLayer& layer, const Decod
   const size_t mark = scratch.mark();
   const AttentionPlan& plan = windowed(*call.plan, layer.window);
 
-  // What was dropped comes back from what was kept.
+  // Recompute what the recompute level dropped.
   LayerActivations a = saved;
   const bool whole = !saved.qkv;
   complete_activations(config, layer, a, scratch);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Under which names a family's tensors stand in the files, and in adapters.
+// Names of a family's tensors in checkpoints and in adapters.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,15 +8,15 @@
 
 namespace vpref {
 
-// A tensor the model needs: its place, its shape, and where it stands in a file: one of `prefixes` + name.
+// A tensor of the model: its slot, its shape, and its name in a file, which is one of the group's `prefixes` + name.
 struct TensorSpec {
-  Tensor* slot;                       // null: known, checked and not used (vision layers above the feature layer)
+  Tensor* slot;                       // null: checked but not used (vision layers above the feature layer)
   std::vector<int64_t> stored_shape;  // as in the file
   std::vector<int64_t> shape;         // as the model reads it (a convolution as a matrix)
   int group;                          // index into FamilyTensors::groups
   std::string name;                   // within the group, "layers.0.self_attn.q_proj.weight"
-  bool optional = false;              // a tied head may stand in the file or not
-  bool summed = false;                // an operand of add(), which takes no f16
+  bool optional = false;              // the file may omit it (a tied head)
+  bool summed = false;                // an operand of add(), which does not accept f16
 };
 
 // A linear layer by its module path within a group, for adapters.
@@ -26,14 +26,14 @@ struct LinearSpec {
   std::string path;  // "layers.0.self_attn.q_proj"
 };
 
-// Spellings of a group's prefix, newest hub spelling first; a file uses one of them throughout.
+// Spellings of a group's prefix, newest hub spelling first; a file uses one of them for all its tensors.
 struct TensorGroup {
   std::vector<std::string> prefixes;
   std::string module;                      // in transformers' module tree since 4.52, which adapters use
-  std::vector<std::string> other_modules;  // spellings that peft 0.21 finds too; it loads others without effect
+  std::vector<std::string> other_modules;  // other spellings that peft 0.21 finds; it loads the rest without effect
 };
 
-// A module's path without what FSDP, DDP, DeepSpeed and torch.compile put into it: "module." at the start, and segments
+// Removes from a module's path what FSDP, DDP, DeepSpeed and torch.compile add: "module." at the start, and segments
 // such as "_fsdp_wrapped_module".
 std::string without_wrappers(const std::string& path);
 
@@ -42,12 +42,12 @@ struct FamilyTensors {
   std::vector<TensorSpec> tensors;
   std::vector<LinearSpec> linears;
 
-  // The index of the new group.
+  // Adds a group and returns its index.
   int add_group(TensorGroup group);
   void add(Tensor* slot, std::vector<int64_t> shape, int group, const std::string& name);
-  // Weight and bias of one linear layer.
+  // Adds weight and bias of one linear layer.
   void add_linear(Linear& linear, int64_t outputs, int64_t inputs, bool bias, int group, const std::string& path);
-  // What was added since then (tensors.size() and linears.size() before) is known and checked, and not used.
+  // Marks everything added since these sizes (tensors.size() and linears.size()) as checked but not used.
   void leave_out_from(size_t first_tensor, size_t first_linear);
 };
 

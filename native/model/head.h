@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The final norm and the output matrix over the rows that are scored, forward and backward. R scored rows, T packed
+// The final norm and the output matrix, applied to scored rows only; forward and backward. R scored rows, T packed
 // rows, D hidden, V vocabulary.
 #pragma once
 #include "core/arena.h"
@@ -7,41 +7,40 @@
 
 namespace vpref {
 
-// What the head's backward needs; R rows.
+// Tensors for the head's backward; R rows.
 struct HeadActivations {
   Tensor residual;  // [R,D] the gathered rows
   Tensor rstd;      // [R] f32
   Tensor normed;    // [R,D]
-  Tensor dnormed;   // [R,D] d logp / d normed: one row each, not yet weighted
+  Tensor dnormed;   // [R,D] d logp / d normed, before the weighting by the loss
 };
 
 HeadActivations make_head_activations(const ModelConfig& config, int64_t num_targets, DType dtype, Arena& arena);
 
-// The tokens that are scored: the row of each in x and its id, [R] i32 on the device; `chunk_rows` of them meet the
-// head at a time, so that full logits are never kept.
+// The scored tokens: the row of x that predicts each, and its id, [R] i32 on the device. The head processes
+// `chunk_rows` rows at a time, so full logits are never stored.
 struct HeadTargets {
   Tensor rows, ids;
   int64_t chunk_rows;
 };
 
-// logps: [R] f32 on the device. saved: also prepares the backward (dnormed), so the head is read once each way; or
-// null.
+// logps: [R] f32 on the device. saved: also computes dnormed, so the head is read once in each direction; or null.
 struct HeadOutput {
   Tensor logps;
   const HeadActivations* saved = nullptr;
 };
 
-// logps[i] = log p(ids[i] | row rows[i]) of x[T,D]. Only these rows meet the final norm and the head.
+// logps[i] = log p(ids[i] | row rows[i]) of x[T,D]. Only these rows go through the final norm and the head.
 void head_logps(Context& ctx, const ModelConfig& config, const Weights& weights, const Tensor& x,
                 const HeadTargets& targets, const HeadOutput& to, Arena& scratch);
 
-// x: [T,D], summed into. norm [D], lm_head [V,D]: gradients in full fine-tuning, empty when frozen (the head's needs a
-// second pass over the logits, since the weights were not known in the first).
+// x: [T,D], summed into. norm [D], lm_head [V,D]: gradients for full fine-tuning, empty if frozen. The gradient of
+// lm_head needs a second pass over the logits, because the row weights are not known in the first.
 struct HeadGrads {
   Tensor x, norm, lm_head;
 };
 
-// The gradient of sum_i row_weight[i] * logps[i]. row_weight: [R] f32 on the device. saved.dnormed is overwritten.
+// The gradient of sum_i row_weight[i] * logps[i]. row_weight: [R] f32 on the device. Overwrites saved.dnormed.
 void head_logps_backward(Context& ctx, const Weights& weights, const HeadTargets& targets, const Tensor& row_weight,
                          const HeadActivations& saved, const HeadGrads& grads, Arena& scratch);
 

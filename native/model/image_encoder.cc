@@ -9,7 +9,7 @@ namespace vpref {
 
 namespace {
 
-// Enough rows for a GEMM to run at full speed; more only costs memory.
+// Enough rows for a GEMM at full speed; more would only use memory.
 constexpr int64_t kRowsAtOnce = 1024, kRowsAtOnceCuda = 9232;
 
 struct Counts {
@@ -32,7 +32,7 @@ int64_t ImageEncoder::features_at_once() const {
   return model_.device() == Device::cpu ? kRowsAtOnce : kRowsAtOnceCuda;
 }
 
-// Consecutive images that go through the tower together.
+// Consecutive images of one tower call.
 std::vector<std::span<const Image* const>> ImageEncoder::batches(std::span<const Image* const> images) const {
   std::vector<std::span<const Image* const>> out;
   for (size_t begin = 0; begin < images.size();) {
@@ -49,7 +49,7 @@ std::vector<std::span<const Image* const>> ImageEncoder::batches(std::span<const
   return out;
 }
 
-// Whole images of the largest size, so that the count is one that images can have.
+// A whole number of images of the largest size, so that the count is possible.
 int64_t ImageEncoder::features_together(int64_t num_features, int64_t largest_image) const {
   const int64_t largest = std::max<int64_t>(largest_image, 1);
   return std::min(num_features, (features_at_once() + largest - 1) / largest * largest);
@@ -62,7 +62,7 @@ size_t ImageEncoder::measure(Context& ctx, int64_t num_features, int64_t largest
   Arena elsewhere = Arena::measuring();
   const Tensor rows = elsewhere.tensor(
       model_.compute(),
-      {vision.num_planes() * (num_features / vision.features_a_row()), model_.config.text.hidden_size});
+      {vision.num_planes() * (num_features / vision.max_features_per_row()), model_.config.text.hidden_size});
   const Measure measured(ctx, arena_);
   encode(ctx, {}, num_features, rows);
   return measured.bytes();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images to vision features and rows: the family's Vision, a few images at a time.
+// Encodes images to vision features and image rows with the family's Vision, a few images at a time.
 #pragma once
 #include <span>
 #include <vector>
@@ -14,14 +14,15 @@ class ImageEncoder {
  public:
   explicit ImageEncoder(const Model& model) : model_(model) {}
 
-  // features[N, C] in the compute dtype, before the connector: Vision::num_features rows of each image, in order.
-  // Throws Error{"request"} where an image's crops are not what the tower takes.
+  // features[N, C] in the compute dtype, before the connector: Vision::num_features rows per image, in order. Throws
+  // Error{"request"} if the tower does not accept an image's crops.
   void features(Context& ctx, std::span<const Image* const> images, const Tensor& features);
-  // rows[planes * R, D]: what stands among the tokens, Vision::layout's rows of each image, in order, plane by plane.
+  // rows[planes * R, D]: the image rows among the tokens, as Vision::layout counts them, image by image, plane by
+  // plane.
   void rows(Context& ctx, std::span<const Image* const> images, const Tensor& rows);
 
-  // Takes the memory for a call of images with this many features ahead of it, none of them with more than
-  // `largest_image`, found by measuring such a call.
+  // Allocates memory for a call with images of this many features in total, at most `largest_image` per image. The size
+  // comes from measuring such a call.
   void reserve(Context& ctx, int64_t num_features, int64_t largest_image);
   // Bytes of that memory.
   size_t measure(Context& ctx, int64_t num_features, int64_t largest_image);
@@ -30,7 +31,7 @@ class ImageEncoder {
  private:
   int64_t features_at_once() const;
   int64_t features_together(int64_t num_features, int64_t largest_image) const;
-  // rows[planes * R, D] of images that go through the tower together, with this many features.
+  // rows[planes * R, D] of images that go through the tower in one call, with this many features.
   void encode(Context& ctx, std::span<const Image* const> images, int64_t num_features, const Tensor& rows);
   Tensor staging(int64_t rows, int64_t width);
   std::vector<std::span<const Image* const>> batches(std::span<const Image* const> images) const;

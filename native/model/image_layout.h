@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one image is among the tokens: how many rows it takes and at which positions. A pure function of its sizes, so
-// that it is known before any pixel is read.
+// The layout of one image among the tokens: its number of rows and their positions. It depends only on the image's
+// sizes, so it is known before pixels are read.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -16,10 +16,10 @@ struct CropSize {
   bool operator==(const CropSize&) const = default;
 };
 
-// Everything about an image but its pixels.
+// Everything about an image except its pixels.
 struct ImageShape {
-  int32_t height = 0, width = 0;  // of the picture, before it was resized
-  std::vector<CropSize> crops;    // what the tower sees, in order
+  int32_t height = 0, width = 0;  // the image's size before resizing
+  std::vector<CropSize> crops;    // the tower's inputs, in order
   bool operator==(const ImageShape&) const = default;
 };
 
@@ -30,10 +30,10 @@ inline ImageShape image_shape(const Image& image) {
 }
 
 struct ImageLayout {
-  std::vector<int32_t> runs;  // lengths of its runs of image tokens, in order; text may stand between two of them
-  // (t, h, w) of each row relative to the position counter at the first one; empty: rows count on as text does.
+  std::vector<int32_t> runs;  // lengths of its runs of image tokens, in order; text may separate two runs
+  // (t, h, w) of each row, relative to the position counter at the first one; empty: positions count as for text.
   std::vector<std::array<int32_t, 3>> offsets;
-  int32_t position_span = 0;  // what the counter grows by over the image; the rows themselves where offsets is empty
+  int32_t position_span = 0;  // the image's increment of the counter; the number of rows if offsets is empty
   int32_t num_rows() const { return std::accumulate(runs.begin(), runs.end(), 0); }
 };
 

@@ -121,7 +121,7 @@ class JsonParser {
     }
   }
 
-  // After an element: true at the closing bracket, false after a comma.
+  // After an element: true at the closing bracket, false at a comma.
   bool close(char bracket) {
     blank();
     if (p_ == end_ || (*p_ != ',' && *p_ != bracket)) fail("expected ',' or a closing bracket");

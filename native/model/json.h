@@ -26,14 +26,14 @@ class Json {
   bool is_number() const { return kind_ == Kind::number; }
   bool is_integer() const {
     return kind_ == Kind::number && is_integer_;
-  }  // written without fraction or exponent and within int64
+  }  // written without fraction or exponent, within int64
   bool boolean() const { return boolean_; }
   double number() const { return number_; }
   int64_t integer() const { return integer_; }
   const std::string& string() const { return string_; }
   const std::vector<Json>& array() const { return array_; }
   const std::vector<Member>& object() const { return object_; }
-  // The member of an object, or null when there is none (or this is no object).
+  // The member of an object, or null if there is none or this is not an object.
   const Json* find(std::string_view key) const;
 
  private:
@@ -51,7 +51,7 @@ class Json {
 // The text as a JSON string literal, quotes included.
 std::string json_quote(std::string_view text);
 
-// Reads a whole file and parses it. Throws Error{"io"} or Error{"checkpoint"}.
+// Reads and parses a file. Throws Error{"io"} or Error{"checkpoint"}.
 Json read_json_file(const std::string& path);
 bool file_exists(const std::string& path);
 

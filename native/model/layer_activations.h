@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a decoder layer keeps for its backward, per recompute level, and the memory of what it does not keep.
-// Sizes: see decoder_layer.h.
+// Activations that a decoder layer keeps for its backward, by recompute level, and memory for those it recomputes.
+// Letters as in decoder_layer.h.
 #pragma once
 #include "core/arena.h"
 #include "model/model.h"
 
 namespace vpref {
 
-// What a layer's backward needs. Tensors left empty are recomputed from the others (recompute levels).
+// What a layer's backward needs. Empty tensors are recomputed from the others.
 struct LayerActivations {
   Tensor residual;   // [T,D] the layer's input; always kept
   Tensor rstd;       // [T] f32
   Tensor normed;     // [T,D]                        dropped at level 1
-  Tensor qkv;        // [T,(H+2G)*E] queries and keys after rope, values; with q_norm and k_norm before these
+  Tensor qkv;        // [T,(H+2G)*E] queries and keys after rope, values; with q_norm and k_norm: before the norms
   Tensor qk;         // [T,(H+G)*E] with q_norm and k_norm: queries and keys after norm and rope; dropped at level 1
   Tensor qk_rstd;    // [H+G,T] f32 of these norms;  dropped at level 1
   Tensor attention;  // [T,H*E]
@@ -25,15 +25,15 @@ struct LayerActivations {
   PerLinear<Tensor> lora_h;  // [T, rank] x A^T of each linear with adapters; dropped at level 2
 };
 
-// 0: keep all; 1: drop what is cheap to recompute (norm outputs, the SwiGLU product); 2: also the LoRA h; 3: keep the
-// layer's input only.
+// 0: keep all. 1: drop what is cheap to recompute (norm outputs, the SwiGLU product). 2: also drop lora_h. 3: keep only
+// the layer's input.
 using RecomputeLevel = int;
 
 LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
                                   RecomputeLevel level, Arena& arena);
-// Gives every tensor that a recompute level dropped memory in `scratch`; its values are still to be computed.
+// Gives memory in `scratch` to every tensor that was dropped; the caller computes the values.
 void complete_activations(const ModelConfig& config, const DecoderLayer& layer, LayerActivations& a, Arena& scratch);
-// Gives `t` memory for [rows, cols], unless it has some.
+// Gives `t` memory for [rows, cols] if it is empty.
 void ensure(Tensor& t, int64_t rows, int64_t cols, DType dtype, Arena& arena);
 
 // Widths of a layer, in columns.

@@ -24,10 +24,10 @@ int64_t saved_rank(const Linear& l) {
 
 namespace {
 
-// Of packed weights unpacked at once: on the CPU a part that the cache keeps while it is multiplied.
+// Bytes of packed weights that are unpacked at a time. On the CPU the tile stays in cache for its product.
 constexpr int64_t kCpuTileBytes = 8 << 20, kCudaTileBytes = 64 << 20;
 
-// How many of `all` slices of `width` elements a tile takes.
+// Number of slices (of `width` elements, `all` in total) per tile.
 int64_t tile_slices(const Context& ctx, int64_t all, int64_t width, DType dtype) {
   constexpr int64_t kStep = 64;
   const int64_t bytes = ctx.device == Device::cpu ? kCpuTileBytes : kCudaTileBytes;
@@ -35,14 +35,14 @@ int64_t tile_slices(const Context& ctx, int64_t all, int64_t width, DType dtype)
   return std::min(all, std::max(fit, kStep));
 }
 
-// What tiles are unpacked to: f32 on the CPU, what the tensor cores multiply on a GPU.
+// dtype of unpacked tiles: f32 on the CPU, the tensor cores' input on a GPU.
 DType tile_dtype(const Context& ctx, const Tensor& x) { return ctx.device == Device::cpu ? DType::f32 : x.dtype; }
 
 // y = x W^T + bias.
 void base_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch) {
   const Tensor* bias = l.bias ? &l.bias : nullptr;
   if (!l.packed) return linear(ctx, x, l.weight, bias, y);
-  if (ctx.device == Device::cpu || x.dim(0) <= kPackedFewRows) return packed_linear(ctx, x, l.packed, bias, y);
+  if (ctx.device == Device::cpu || x.dim(0) <= kPackedSkinnyRows) return packed_linear(ctx, x, l.packed, bias, y);
   const size_t mark = scratch.mark();
   const int64_t step = tile_slices(ctx, l.outputs(), l.inputs(), tile_dtype(ctx, x));
   const Tensor tile = scratch.tensor(tile_dtype(ctx, x), {step, l.inputs()});
@@ -71,17 +71,17 @@ void base_backward(Context& ctx, const Linear& l, const Tensor& dy, const Tensor
   scratch.release(mark);
 }
 
-DropoutDraw draw_of(const LoraPair& pair) { return {pair.dropout->p, pair.dropout->seed, pair.place}; }
+DropoutMask mask_of(const LoraPair& pair) { return {pair.dropout->p, pair.dropout->seed, pair.place}; }
 
-// What A reads of x.
+// The input of A: x, after dropout if the pair drops.
 Tensor input_of(Context& ctx, const LoraPair& pair, const Tensor& x, Arena& scratch) {
   if (!pair.drops()) return x;
   const Tensor kept = scratch.tensor(x.dtype, {x.dim(0), x.dim(1)});
-  dropout(ctx, x, pair.dropout->rows, draw_of(pair), kept);
+  dropout(ctx, x, pair.dropout->rows, mask_of(pair), kept);
   return kept;
 }
 
-// y += scale (x A^T) B^T of every adapter that is on.
+// y += scale (x A^T) B^T of every enabled adapter.
 void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch,
                   const Tensor& saved_h) {
   const size_t mark = scratch.mark();
@@ -97,17 +97,17 @@ void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& 
   }
 }
 
-// dx += dh A through what was kept of x.
+// dx += dh A, through the dropout mask of x.
 void add_input_gradient(Context& ctx, const LoraPair& pair, const Tensor& dh, const Tensor& dx, Arena& scratch) {
   if (!pair.drops()) return gemm(ctx, dh, pair.a, dx, 1.0f, 1.0f);
   const size_t mark = scratch.mark();
   const Tensor kept = scratch.tensor(dx.dtype, {dx.dim(0), dx.dim(1)});
   gemm(ctx, dh, pair.a, kept);
-  dropout(ctx, kept, pair.dropout->rows, draw_of(pair), dx, /*accumulate=*/true);
+  dropout(ctx, kept, pair.dropout->rows, mask_of(pair), dx, /*accumulate=*/true);
   scratch.release(mark);
 }
 
-// All but dx's part of the base weight.
+// Everything except the base weight's part of dx.
 void backward_parameters(Context& ctx, const Linear& l, const Tensor& dy, const LinearForward& forward,
                          const Tensor* dx, const LinearGrads& grads, Arena& scratch) {
   const Tensor& x = forward.x;

@@ -9,7 +9,7 @@
 
 namespace vpref {
 
-// Where the gradients of a linear layer go; an empty tensor is a frozen parameter. All f32, summed into.
+// Gradients of a linear layer; an empty tensor is a frozen parameter. All f32, summed into.
 struct LinearGrads {
   Tensor weight;  // [N,K]
   Tensor bias;    // [N]
@@ -17,29 +17,28 @@ struct LinearGrads {
     Tensor a;  // [r,K]
     Tensor b;  // [N,r]
   };
-  std::vector<Lora> adapters;  // as Linear::adapters, or empty: all frozen
+  std::vector<Lora> adapters;  // in the order of Linear::adapters, or empty: all frozen
   bool any() const;
 };
 
 // Columns of saved_h.
 int64_t saved_rank(const Linear& linear);
 
-// The functions below take one linear, or several that read the same x and whose outputs stand side by side
-// (LinearStack): y[T, N1 + N2 + ...].
+// The functions below take one linear, or a LinearStack: linears that read the same x and whose outputs are adjacent,
+// y[T, N1 + N2 + ...].
 
-// The linears as one, [N1 + N2 + ..., K] with a bias where all have one, without their adapters; its weight is empty
-// where weights or biases do not follow each other in memory, as the loader puts them on a GPU, are packed, or only
-// some have a bias. Empty on the CPU: one product gains nothing there, and results would depend on how a file orders
-// its tensors.
+// The linears as one, [N1 + N2 + ..., K], without adapters, with a bias if all have one. The weight is empty if weights
+// or biases are not adjacent in memory (the loader makes them adjacent on a GPU), are packed, or only some have a bias.
+// Always empty on the CPU, where one product is not faster, and results would depend on the order of tensors in a file.
 Linear stacked(const Context& ctx, std::span<const Linear> linears);
 
-// y from x[T,K]. saved_h: one per linear, [T, sum of enabled ranks] in x's dtype, which receives x A^T of every enabled
-// adapter side by side, or empty; no saved_h: none is kept. Stacked weights are one product.
+// Computes y from x[T,K]. saved_h: empty, or one per linear, [T, sum of enabled ranks] in x's dtype, which receives x
+// A^T of every enabled adapter side by side, or is empty. Stacked weights are one product.
 void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch,
                     std::span<const Tensor> saved_h = {});
 void linear_forward(Context& ctx, const Linear& linear, const Tensor& x, const Tensor& y, Arena& scratch);
 
-// x and saved_h as the forward had them; an empty saved_h is recomputed.
+// x and saved_h as in the forward; an empty saved_h is recomputed.
 struct LinearForward {
   Tensor x;
   std::span<const Tensor> saved_h = {};

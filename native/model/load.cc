@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opening a checkpoint: config.json, the shards, and what the model tells about itself. Which tensor goes where is
-// bind_tensors.cc; conversion and upload are prepare.cc.
+// Opens a checkpoint: config.json and the shards. bind_tensors.cc assigns tensors to weights; prepare.cc converts and
+// uploads them.
 #include "model/load.h"
 
 #include <algorithm>
@@ -15,8 +15,8 @@ namespace vpref {
 
 namespace {
 
-// File names below `dir` that hold the weights: the shards of the index, or the single file.
-// As transformers does, the single file comes first where both are there.
+// Names of the weight files in `dir`: the shards of the index, or the single file. If both exist, the single file is
+// read, as in transformers.
 std::vector<std::string> weight_files(const std::string& dir, std::map<std::string, std::string>& weight_map,
                                       std::vector<std::string>& notes) {
   const std::string index_path = dir + "/model.safetensors.index.json";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint directory as a model: configuration, mapped weights, adapters; converted or uploaded only when first
-// used.
+// A checkpoint directory as a model: configuration, mapped weights, adapters. Weights are converted or uploaded at
+// first use.
 #pragma once
 #include <list>
 #include <memory>
@@ -19,17 +19,17 @@
 
 namespace vpref {
 
-// What an adapter's file held, and where it went: for a trainer that goes on from it.
+// Contents of an adapter's file and their destinations, for a trainer that continues from it.
 struct LoadedAdapter {
   struct Lora {
-    Linear* linear;      // the pair is the last of its adapters
+    Linear* linear;      // the pair is the last of this linear's adapters
     std::string module;  // in transformers' module tree
     std::string key_a, key_b;
   };
   struct Other {
     std::string key;
     std::string name;    // in transformers' module tree
-    const Tensor* slot;  // the weight it replaces; null: LoRA on the embedding, or not used by the engine
+    const Tensor* slot;  // the replaced weight; null: LoRA on the embedding, or not used by the engine
   };
   std::string dir;
   const Safetensors* file;
@@ -40,51 +40,50 @@ struct LoadedAdapter {
 
 class Model {
  public:
-  // Reads config.json, generation_config.json and the headers of every shard; maps the weights. No weight is read.
-  // normalisation: of images; may be left out where none are encoded. Throws Error{"io" | "config" | "checkpoint"}
-  // naming file and key or tensor.
+  // Reads config.json, generation_config.json and the header of every shard, and maps the weights; reads no weight.
+  // normalisation: of images; optional if no images are encoded. Throws Error{"io" | "config" | "checkpoint"} naming
+  // file and key or tensor.
   Model(const std::string& dir, Device device, DType compute,
         const std::optional<Normalisation>& normalisation = std::nullopt);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  // Adds a PEFT adapter to its linears, unmerged; several add up. Replaced weights (modules_to_save) take effect too.
-  // Before prepare().
+  // Adds a PEFT adapter to its linears, unmerged; several adapters add up. Also replaces the weights of
+  // modules_to_save. Call before prepare().
   void add_adapter(const std::string& dir);
   const std::list<LoadedAdapter>& adapters() const { return adapters_; }
-  // Has prepare() pack the decoder's linears, as nf4 or int8; none: as stored. Before prepare(). Throws
-  // Error{"request"} where the checkpoint's own are packed.
-  // cache: a file that prepare() reads the packed weights from, or writes them to (PackCache); "": none.
+  // Makes prepare() pack the decoder's linears as nf4 or int8; none: as stored. Call before prepare(). Throws
+  // Error{"request"} if the checkpoint is packed already.
+  // cache: a file that prepare() reads packed weights from, or writes them to (PackCache); "": no cache.
   void pack_base(Packing packing, const std::string& cache = "", int threads = 1);
-  // What was taken otherwise than it stands there; for people.
+  // Notes for the user about tensors and settings that are read differently from how they are stored.
   std::vector<std::string> notes() const;
-  // Gives a tied head its own weight, equal to the embedding's, and a name of its own in the files.
+  // Unties the head: it gets its own weight, equal to the embedding's, and its own name in the files.
   void untie_head();
 
-  // Brings every weight to where and how the ops read it; does nothing the second time. On the CPU weights stay in the
-  // file's own pages where the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they
-  // are converted once and the pages given back; a matrix that is packed is read by all threads a part at a time, so no
-  // more than one is in memory as stored. On CUDA all go into one slab: matrices in the compute dtype, vectors
-  // as stored. While ctx measures nothing is read and no memory taken: weights get shapes, dtypes and addresses alone.
-  // Throws Error{"memory"} before anything is read when they do not fit.
+  // Prepares every weight for the ops; a second call does nothing. On the CPU a weight stays in the pages of its file
+  // if the ops accept its dtype (f32 compute: always; bf16: if stored as bf16). Otherwise it is converted once, and its
+  // pages are released. All threads read a matrix that is packed, part by part, so at most one matrix is in memory as
+  // stored. On CUDA all weights are in one allocation: matrices in the compute dtype, vectors as stored. While
+  // ctx measures, nothing is read or allocated: weights only get shapes, dtypes and addresses. Throws Error{"memory"}
+  // before reading if they do not fit.
   void prepare(Context& ctx);
 
-  // A tensor as the checkpoint stores it, and where the model reads it: the place holds what is computed with now
-  // (trained weights too).
+  // A tensor of the checkpoint, and the place from which the model reads it: the current value, which may be trained.
   struct StoredName {
     std::string name;
     size_t shard;          // index into shard_paths()
-    const Tensor* place;   // null: not used by the engine, only carried
-    const Linear* linear;  // the linear layer whose weight it is, for its adapters; else null
+    const Tensor* place;   // null: not used by the engine, only copied
+    const Linear* linear;  // the linear layer with this weight, for its adapters; else null
     Tensor stored;         // the file's own bytes
-    PackedWeight carried;  // of a matrix that is packed and not used by the engine
+    PackedWeight carried;  // a packed matrix that the engine does not use
   };
   const std::vector<StoredName>& stored_names() const { return stored_names_; }
   std::vector<std::string> shard_paths() const;
 
   // Throws Error{"request"} for a text-only model.
   const Vision& vision() const;
-  // Throws Error{"internal"} where none was given.
+  // Throws Error{"internal"} if none was given.
   const Normalisation& normalisation() const;
 
   ModelConfig config;
@@ -93,7 +92,7 @@ class Model {
   DType compute() const { return compute_; }
   DType stored_dtype() const { return stored_; }
   int64_t num_parameters() const { return num_parameters_; }
-  // What the decoder's linears are held as: by pack_base, or in the checkpoint.
+  // The packing of the decoder's linears: by pack_base, or in the checkpoint.
   Packing form() const { return packing_ != Packing::none ? packing_ : stored_form(); }
   Packing stored_form() const;                           // in the checkpoint
   size_t mapped_bytes() const { return mapped_bytes_; }  // read in place
@@ -105,7 +104,7 @@ class Model {
     const MappedFile* file;
     bool summed;  // TensorSpec::summed
   };
-  // A linear whose weight the checkpoint holds packed.
+  // A linear whose weight is packed in the checkpoint.
   struct PackedPlace {
     Linear* linear;
     std::string name;
@@ -134,7 +133,7 @@ class Model {
   int64_t num_parameters_ = 0;
   size_t mapped_bytes_ = 0, owned_bytes_ = 0;
   std::list<Safetensors> shards_;
-  size_t num_model_shards_ = 0;  // those after them are adapters'
+  size_t num_model_shards_ = 0;  // the shards after these belong to adapters
   std::list<LoadedAdapter> adapters_;
   std::vector<LoraPair> embedding_adapters_;
   Buffer folded_embedding_;
@@ -146,7 +145,7 @@ class Model {
   std::vector<PackedPlace> packed_;
   std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;
-  Arena device_weights_;  // all of them, when they are not on the CPU or the context measures
+  Arena device_weights_;  // all weights, unless they are on the CPU and the context does not measure
 };
 
 }  // namespace vpref

@@ -14,7 +14,7 @@ namespace vpref {
 
 namespace {
 
-// A dense copy of t on the device in another dtype; rank 2 so that the elementwise ops take it.
+// A dense copy of t on the device, in another dtype; rank 2, because the elementwise ops require it.
 Tensor converted(Context& ctx, const Tensor& t, DType dtype, std::vector<Buffer>& owned) {
   owned.emplace_back(ctx.device, aligned(size_t(t.numel()) * dtype_size(dtype)));
   const int64_t cols = t.dim(-1), rows = t.numel() / cols;
@@ -26,7 +26,7 @@ Tensor converted(Context& ctx, const Tensor& t, DType dtype, std::vector<Buffer>
   return to;
 }
 
-// value += sum of scale * B A over the layer's adapters; returns the squared norm of what was added.
+// value += sum of scale * B A over the layer's adapters. Returns the squared norm of the sum.
 double add_adapters(Context& ctx, const Linear& linear, const Tensor& value, std::vector<Buffer>& owned) {
   const Tensor delta = converted(ctx, value, DType::f32, owned);
   fill(ctx, 0, delta);
@@ -47,7 +47,7 @@ struct Squares {
   double difference = 0, norm = 0;
 };
 
-// Of a stored matrix and what it packs to.
+// Squared norms of a stored matrix and of its change by packing.
 Squares packing_squares(const Tensor& stored, Packing packing, int threads, const std::string& name) {
   const int64_t rows = stored.dim(0), cols = stored.dim(1);
   Context host(Device::cpu, threads);
@@ -85,7 +85,7 @@ double squared_distance(Context& ctx, const Tensor& a, const Tensor& b) {
   return sum;
 }
 
-// 65504 and what rounds to it.
+// 65504, and values that round to it.
 constexpr float kF16End = 65520;
 
 void check_f16(const std::string& name, const std::vector<float>& values) {

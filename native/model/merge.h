@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint with the adapters (and trained weights) written into it.
+// Writes a checkpoint with the adapters (and trained weights) merged into it.
 #pragma once
 #include <string>
 
@@ -7,7 +7,7 @@
 
 namespace vpref {
 
-// Where a merged checkpoint goes, and what its adapters were trained on.
+// Destination of a merged checkpoint, and the packing that its adapters were trained on.
 struct MergeTarget {
   std::string dir;
   DType dtype = DType::f16;
@@ -16,19 +16,18 @@ struct MergeTarget {
 
 struct MergeResult {
   int64_t num_merged = 0;    // linear layers that had an adapter
-  int64_t num_unpacked = 0;  // matrices that the files hold packed, written as what they stand for
-  bool untied = false;       // the head has a delta of its own, or got one: it stands in the files beside the embedding
-  // What packing as MergeTarget::trained_on changes of the merged linears' weights, as shares of their norm and of the
-  // delta's; of those that the files do not hold packed.
+  int64_t num_unpacked = 0;  // matrices that the files hold packed, written unpacked
+  bool untied = false;       // the head has its own delta, so the files store it beside the embedding
+  // Change of the merged linears' weights by packing as MergeTarget::trained_on, as shares of the norms of weight and
+  // delta; without linears that the files hold packed.
   double packing_change = 0, packing_change_of_delta = 0;
-  double relative_error = 0;  // what rounding to the file's dtype loses of the merged delta, as a share of its norm
+  double relative_error = 0;  // loss of the merged delta by rounding to the file's dtype, as a share of its norm
 };
 
-// Writes every shard of the model into target.dir under its own file name, its tensors under their own names, as
-// target.dtype (f32 or f16): W + sum scale B A computed in f32, everything else as it is computed with now. bf16 is
-// refused: its 8 bits lose most of a small delta. A tied head with an adapter of its own is written beside the
-// embedding. Throws Error{"checkpoint"} naming a tensor with a value that f16 cannot hold. One shard is in memory at a
-// time.
+// Writes every shard into target.dir under its own file name, tensors under their own names, as target.dtype (f32 or
+// f16). Linears: W + sum scale B A, computed in f32. Other tensors: their current values. bf16 is refused, because its
+// 8 bits lose most of a small delta. A tied head with its own adapter is written beside the embedding. Throws
+// Error{"checkpoint"} naming a tensor with a value that f16 cannot hold. One shard is in memory at a time.
 MergeResult write_merged(Context& ctx, Model& model, const MergeTarget& target);
 
 }  // namespace vpref

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The model's picture: Config, Weights. Shape letters: T packed rows, D hidden, H heads, G kv heads, E head size, F
-// mlp, V vocabulary, L layers.
+// The model as data: Config, Weights. T packed rows, D hidden, H heads, G kv heads, E head size, F mlp, V vocabulary, L
+// layers.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -16,13 +16,13 @@
 
 namespace vpref {
 
-// The linears of a decoder layer. What there is per linear (weights, gradients, bias or none) is an array over them.
+// The linears of a decoder layer. Data per linear (weights, gradients, whether it has a bias) are arrays in this order.
 enum LayerLinear : size_t { kQProj, kKProj, kVProj, kOProj, kGateProj, kUpProj, kDownProj, kNumLinears };
 template <class T>
 using PerLinear = std::array<T, kNumLinears>;
 
-// Neighbours in that order which read the same rows; their outputs stand side by side. On a GPU their weights do too,
-// and are one product.
+// Adjacent linears that read the same rows; their outputs are adjacent columns. On a GPU their weights are adjacent
+// too, and are one product.
 struct LinearStack {
   size_t first, count;
   template <class T>
@@ -36,7 +36,7 @@ struct LinearStack {
 };
 constexpr LinearStack kQkv{kQProj, 3}, kAttentionOut{kOProj, 1}, kGateUp{kGateProj, 2}, kMlpOut{kDownProj, 1};
 
-// Keys keep the checkpoint's own names.
+// Members have the names of the checkpoint's keys.
 struct TextConfig {
   int32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads,
       head_dim;
@@ -44,21 +44,21 @@ struct TextConfig {
   float rms_norm_eps;
   bool tie_word_embeddings;
   PerLinear<bool> bias{};
-  bool qk_norm = false;            // query and key heads are normed before they are rotated
-  std::vector<int32_t> windows;    // [L] keys that a query of the layer sees at most, itself with them; 0: all
+  bool qk_norm = false;            // query and key heads are normalised before rope
+  std::vector<int32_t> windows;    // [L] maximum keys that a query of the layer attends to, including its own; 0: all
   std::vector<float> inv_freq;     // [E/2], rope_theta and rope scaling applied
   int32_t num_position_axes = 1;   // P; 3 with M-RoPE: time, height, width
-  std::vector<int32_t> rope_axis;  // [E/2] which of them a frequency reads; empty where P is 1
+  std::vector<int32_t> rope_axis;  // [E/2] the axis of each frequency; empty if P is 1
   int64_t hidden_width() const { return hidden_size; }
   int64_t query_width() const { return int64_t(num_attention_heads) * head_dim; }
   int64_t kv_width() const { return int64_t(num_key_value_heads) * head_dim; }
   int64_t mlp_width() const { return intermediate_size; }
 };
 
-// What is known of each linear: loading, adapters, training and the commands read it here.
+// Facts about each linear, for loading, adapters, training and the commands.
 struct LinearInfo {
-  const char* name;  // as a target of PEFT
-  const char* path;  // below the layer's
+  const char* name;  // PEFT's target name
+  const char* path;  // path below the layer
   int64_t (TextConfig::*outputs)() const;
   int64_t (TextConfig::*inputs)() const;
 };
@@ -72,10 +72,10 @@ inline constexpr PerLinear<LinearInfo> kLinears = {{
     {"down_proj", "mlp.down_proj", &TextConfig::hidden_width, &TextConfig::mlp_width},
 }};
 
-// Where the parts of a model stand in transformers' module tree, which adapters use.
+// Paths of a model's parts in transformers' module tree, which adapters use.
 struct ModuleNames {
-  std::string text = "model.";         // of the decoder; "layers.N" follows
-  std::vector<std::string> connector;  // names that modules_to_save has for the connector's parts
+  std::string text = "model.";         // the decoder; followed by "layers.N"
+  std::vector<std::string> connector;  // modules_to_save names of the connector's parts
 };
 
 struct ModelConfig {
@@ -84,33 +84,33 @@ struct ModelConfig {
   ModuleNames modules;
   bool has_vision = false;
   int32_t image_token_id = -1;
-  // The weights' own; what an image is among the tokens is asked of it. Null for text-only models.
+  // Owned by the weights; computes the layout of images. Null for text-only models.
   const Vision* vision = nullptr;
   std::vector<int32_t> eos_token_ids;
   int32_t bos_token_id = -1;
 };
 
-// Dropout on what the A of trained pairs reads, while a pass that is to be learnt from is under way.
+// Dropout on the input of A of trained pairs, during a training pass.
 struct LoraDropout {
   float p = 0;
   uint64_t seed = 0;
-  Tensor rows;  // [T,2] i32, what tells a row of the pass from all others (ops/dropout.h); empty: nothing is dropped
+  Tensor rows;  // [T,2] i32, the words that identify a row (ops/dropout.h); empty: no dropout
 };
 
-// y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. Stacked, unmerged and switched-off adapters are one
-// mechanism.
+// y = x W^T (+ bias) + sum over adapters of scale * (x A^T) B^T. This one form covers stacked, unmerged and disabled
+// adapters.
 struct LoraPair {
   Tensor a;     // [r, K]
   Tensor b;     // [N, r]
   float scale;  // alpha / r (rsLoRA: alpha / sqrt(r))
   bool enabled = true;
   const LoraDropout* dropout = nullptr;
-  uint32_t place = 0;  // of its linear among all
+  uint32_t place = 0;  // index of its linear among all linears
   bool drops() const { return dropout && dropout->rows; }
 };
 
 struct Linear {
-  Tensor weight;  // [N, K]; empty where it is packed
+  Tensor weight;  // [N, K]; empty if packed
   Tensor bias;    // [N] or empty
   std::vector<LoraPair> adapters;
   PackedWeight packed;
@@ -122,18 +122,18 @@ struct DecoderLayer {
   Tensor input_layernorm, post_attention_layernorm;  // [D]
   Tensor q_norm, k_norm;                             // [E], both or neither
   PerLinear<Linear> linears;
-  int32_t window = 0;  // as of TextConfig::windows
+  int32_t window = 0;  // as in TextConfig::windows
 };
 
 struct Weights {
   Tensor embed_tokens;  // [V, D]
   std::vector<DecoderLayer> layers;
   Tensor norm;                     // [D]
-  Linear lm_head;                  // [V, D]; the embedding's own view when tied
+  Linear lm_head;                  // [V, D]; a view of the embedding if tied
   std::unique_ptr<Vision> vision;  // null for text-only models
 };
 
-// What images are among the tokens. Throw Error{"request"} where the tower does not take them, or pixels are missing.
+// The layouts of images. Throw Error{"request"} if the tower does not accept them, or pixels are missing.
 ImageLayout layout_of(const ModelConfig& config, const Image& image);
 std::vector<ImageLayout> layouts_of(const ModelConfig& config, std::span<const Image> images);
 

@@ -34,15 +34,15 @@ namespace {
 
 constexpr const char* kState = ".quant_state.bitsandbytes__";
 
-// The packed weights of one name, and its parts on their way out of the index.
+// Reads the packed weight of one name, and removes its parts from the index.
 class Bitsandbytes {
  public:
   Bitsandbytes(StoredIndex& stored, const std::string& name) : stored_(stored), name_(name) {
     for (const Packing packing : {Packing::nf4, Packing::fp4}) {
       const std::string state = name + kState + packing_name(packing);
       if (!stored.contains(state)) continue;
-      check(state_name_.empty(), "checkpoint", stored.at(state).file->path(), ": ", state, ": stands beside ",
-            state_name_);
+      check(state_name_.empty(), "checkpoint", stored.at(state).file->path(), ": ", state,
+            ": expected one packed format, got also ", state_name_);
       state_name_ = state;
       weight_.packing = packing;
     }
@@ -76,7 +76,7 @@ class Bitsandbytes {
     return view;
   }
 
-  // [count], whatever shape the file says.
+  // [count], for any shape in the file
   Tensor part(const char* suffix, DType dtype, int64_t count) {
     const std::string tensor = name_ + suffix;
     const Tensor t = view(tensor);
@@ -85,7 +85,7 @@ class Bitsandbytes {
     return Tensor(t.data, dtype, {count});
   }
 
-  // bnb_4bit_quant_storage may call the same bytes another dtype.
+  // bnb_4bit_quant_storage may store the same bytes as another dtype.
   Tensor codes() {
     const auto& [file, name] = stored_.at(name_);
     const StoredTensor& t = file->tensors().at(name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packed weights of a model: made from stored matrices at load, or read from files that hold them.
+// Packed weights of a model: packed at load, or read from files that hold them.
 #pragma once
 #include <map>
 #include <string>
@@ -11,30 +11,30 @@
 
 namespace vpref {
 
-// In the metadata of an adapter's file: what the linears that it was trained on were packed as at load.
+// Metadata key of an adapter's file: the packing of the linears that it was trained on.
 constexpr const char* kTrainedOn = "vpref.trained_on";
 
-// A stored [N, K] matrix, packed into `memory` (packed_bytes of it) by `threads` threads, which read it from its file
+// Packs a stored [N, K] matrix into `memory` (packed_bytes of it) with `threads` threads, which read it from its file
 // as they go. Throws Error{"checkpoint"} naming `where` for a value that is not finite.
 PackedWeight pack_matrix(const Tensor& stored, Packing packing, void* memory, int threads, const std::string& where);
 
-// Where a tensor stands, by its plain name.
+// A tensor's file and its name there.
 struct NameInFile {
   const Safetensors* file;
   std::string name;
 };
 
-// All shards' tensors, by their names without what FSDP, DeepSpeed, torch.compile or peft put around modules.
+// The tensors of all shards, by their names without the prefixes of FSDP, DeepSpeed, torch.compile and peft.
 using StoredIndex = std::map<std::string, NameInFile>;
 
-// bitsandbytes' 4-bit layout (QuantState.as_dict): `name`, a key of the index, holds codes, others of that name and a
-// suffix their scales.
+// Whether `name`, a key of the index, holds codes in bitsandbytes' 4-bit layout (QuantState.as_dict): keys of that name
+// and a suffix hold the scales.
 bool is_bitsandbytes(const StoredIndex& stored, const std::string& name);
-// In place, as an [N, K] weight. What belongs to it, `name` apart, is taken out of `stored`. Throws Error{"checkpoint"}
-// naming file and tensor.
+// Returns the [N, K] weight, in place in its file. Removes its parts from `stored`, except `name`. Throws
+// Error{"checkpoint"} naming file and tensor.
 PackedWeight take_bitsandbytes(StoredIndex& stored, const std::string& name, const std::vector<int64_t>& shape);
 
-// Throws Error{"config"} unless `config` (config.json's top or text_config) has no quantization_config, or one of
+// Throws Error{"config"} if `config` (config.json's top or text_config) has a quantization_config other than
 // bitsandbytes' 4-bit.
 void check_quantization(const ConfigReader& config);
 

@@ -17,7 +17,7 @@ namespace vpref {
 
 namespace {
 
-// Another number where the layout of packed_layout changes.
+// Change the number when packed_layout changes.
 constexpr const char* kFormat = "vpref-packed-1";
 constexpr const char* kOffset = ".offset";
 constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
@@ -40,7 +40,8 @@ std::string hex(uint64_t n) {
   return text;
 }
 
-// A copy has another time, and is packed again: a fingerprint of samples does not see every changed byte.
+// The modification time is included because a fingerprint of samples misses some changed bytes. A copy of the files is
+// packed again.
 std::string origin_of(std::span<const std::string> files) {
   std::string all;
   for (const std::string& file : files) {
@@ -63,7 +64,7 @@ uint64_t sum_of(const std::byte* bytes, size_t count, uint64_t sum) {
   return sum;
 }
 
-// Against torn files, not against forgery.
+// Detects damaged files, not forged ones.
 uint64_t sum_of(const Tensor& t, int threads) {
   constexpr int64_t kPart = int64_t(1) << 20;
   const int64_t bytes = int64_t(t.bytes());
@@ -100,21 +101,21 @@ PackCache::PackCache(std::string path, Packing packing, std::span<const std::str
     if (why.starts_with(path_ + ": ")) why = why.substr(path_.size() + 2);
   }
   if (!file_) check_writable(path_);
-  note_ = file_ ? path_ + ": packed weights are read from it" : cat(path_, ": is not used and written again: ", why);
+  note_ = file_ ? path_ + ": packed weights are read from it" : cat(path_, ": not used, and written again: ", why);
 }
 
 std::string PackCache::problem(const Safetensors& file, int threads) const {
-  const auto said = [&](const char* key) {
+  const auto metadata = [&](const char* key) {
     const auto found = file.metadata().find(key);
     return found == file.metadata().end() ? std::string("nothing") : found->second;
   };
-  if (said("format") != kFormat) return cat("format: expected ", kFormat, ", got ", said("format"));
-  if (said("form") != packing_name(packing_))
-    return cat("form: expected ", packing_name(packing_), ", got ", said("form"));
-  if (said("origin") != origin_) return cat("made of other weight files: expected ", origin_, ", got ", said("origin"));
+  if (metadata("format") != kFormat) return cat("format: expected ", kFormat, ", got ", metadata("format"));
+  if (metadata("form") != packing_name(packing_))
+    return cat("form: expected ", packing_name(packing_), ", got ", metadata("form"));
+  if (metadata("origin") != origin_) return cat("weight files: expected ", origin_, ", got ", metadata("origin"));
   uint64_t sum = 0;
   for (const auto& [name, stored] : file.tensors()) sum += sum_of(name, file.view(name), threads);
-  if (said("sum") != hex(sum)) return cat("sum: expected ", said("sum"), ", its bytes have ", hex(sum));
+  if (metadata("sum") != hex(sum)) return cat("sum: expected ", metadata("sum"), ", its bytes have ", hex(sum));
   return "";
 }
 
@@ -140,7 +141,7 @@ void PackCache::add(const std::string& name, const PackedWeight& weight, const B
 
 void PackCache::write() {
   if (!is_new_) return;
-  // Matrices first: their bytes are multiples of 64, so all of them stay aligned behind a header that ends on 64.
+  // Matrices first: their sizes are multiples of 64 and the header is padded to 64, so all of them are aligned.
   auto offset = offsets_.begin();
   for (size_t i = 0, n = tensors_.size(); i < n; ++i, ++offset)
     tensors_.emplace_back(tensors_[i].first + kOffset, Tensor(&*offset, DType::f32, {1}));
@@ -149,7 +150,7 @@ void PackCache::write() {
   Metadata metadata = {
       {"format", kFormat}, {"form", packing_name(packing_)}, {"origin", origin_}, {"sum", hex(sum)}, {"pad", ""}};
   metadata.back().second.assign((64 - safetensors_header(tensors_, metadata).size() % 64) % 64, ' ');
-  // A name of its own: another process may be writing the same.
+  // A unique name, because another process may write the same file.
   std::random_device random;
   const std::string own = cat(path_, ".", hex(uint64_t(random()) << 32 | random()));
   write_safetensors(own, tensors_, metadata);

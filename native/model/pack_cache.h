@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packed weights on disk, so that a second start maps what the first one made.
+// Packed weights on disk: a later start maps the file instead of packing again.
 #pragma once
 #include <list>
 #include <memory>
@@ -12,21 +12,21 @@
 
 namespace vpref {
 
-// A file of the packed matrices of one checkpoint in one form: a safetensors file that says which weight files it was
-// made of (name, size, time of change) and has a sum of its own bytes. What does not fit is not used.
+// A safetensors file of one checkpoint's packed matrices, in one form. Its metadata hold the names, sizes and
+// modification times of the weight files, and a checksum of its own bytes. If one does not match, the file is not used.
 class PackCache {
  public:
-  // Reads `path` and holds it against the weight files. note(): what came of it.
+  // Reads `path` and checks it against the weight files. note(): the result, for the user.
   PackCache(std::string path, Packing packing, std::span<const std::string> weight_files, int threads);
   const std::string& note() const { return note_; }
 
-  // The weight of this name where it stands in the file, which holds it as long as this object; none: not there.
+  // The weight of this name, a view into the file; valid as long as this object. Empty if not in the file.
   PackedWeight find(const std::string& name, int64_t num_rows, int64_t num_cols);
 
-  // One that was packed now; `memory` is as packed_layout laid it out, and stays until then.
+  // Adds a newly packed weight. `memory` has the layout of packed_layout, and must live until write().
   void add(const std::string& name, const PackedWeight& weight, const Buffer& memory);
-  // Where any was packed now, writes the file with all found and added, whole or not at all, beside other processes
-  // that write it too. Throws Error{"io"}.
+  // If any weight was added, writes the file with all weights found and added. The write is atomic, also with several
+  // writers. Throws Error{"io"}.
   void write();
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Positions of rows on the host: one number per axis and row. Text stands at the same number on every axis.
+// Positions of rows, on the host: one number per axis and row. A text row has the same number on every axis.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -19,7 +19,7 @@ class Positions {
   void add(const std::array<int32_t, 3>& position) {
     values_.insert(values_.end(), position.begin(), position.begin() + num_axes_);
   }
-  // Rows [first, first + count) of others.
+  // Appends rows [first, first + count) of `others`.
   void add(const Positions& from, int32_t first, int32_t count) {
     const auto begin = from.values_.begin() + first * num_axes_;
     values_.insert(values_.end(), begin, begin + count * num_axes_);

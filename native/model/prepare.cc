@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights go where the ops read them: converted, packed, or uploaded to the GPU, once before the first step.
+// Prepares the weights for the ops, once before the first step: converts, packs, or uploads them to the GPU.
 #include <algorithm>
 #include <sstream>
 
@@ -19,14 +19,14 @@ std::string gibibytes(size_t bytes) {
   return s.str();
 }
 
-// What upload_packed takes of an arena.
+// Arena bytes of upload_packed.
 size_t aligned_bytes(const PackedWeight& w) {
   size_t bytes = 0;
   for (const Tensor* t : {&w.codes, &w.scales, &w.book, &w.nested_scales, &w.nested_book}) bytes += aligned(t->bytes());
   return bytes;
 }
 
-// Brings what is read next from the file, by all cores.
+// Reads the bytes from the file into memory, with all cores.
 void fetch(const Tensor& t, int threads) {
   constexpr int64_t kPart = int64_t(1) << 20;
   const int64_t bytes = int64_t(t.bytes());
@@ -53,7 +53,7 @@ Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
     convert(host, stored.reshaped({stored.numel()}), t.reshaped({t.numel()}));
     return t;
   }
-  // Read from the file and converted by all cores while the piece before is on its way.
+  // All cores read and convert a chunk while the previous one is copied.
   t.data = device_weights_.tensor(dtype, {t.numel()}).data;
   const int64_t size = int64_t(dtype_size(dtype));
   const Tensor source = stored.reshaped({stored.numel()});
@@ -86,7 +86,7 @@ Packing Model::stored_form() const {
   return Packing::none;
 }
 
-// The linear that `placed` is the weight of, where it is to be packed.
+// The linear with the weight `placed`, if it is to be packed; else null.
 Linear* Model::to_pack(const Placed& placed) {
   if (packing_ == Packing::none) return nullptr;
   for (DecoderLayer& layer : weights.layers)
@@ -99,7 +99,7 @@ void Model::place_packed(Context& ctx, Linear& linear, const Placed& placed) {
   const Tensor stored = *placed.slot;
   const auto named = std::find_if(stored_names_.begin(), stored_names_.end(),
                                   [&](const StoredName& s) { return s.place == placed.slot; });
-  // An adapter may have put another matrix in its place.
+  // An adapter may have replaced the matrix.
   const bool cached = pack_cache_ && named->stored.data == stored.data;
   linear.weight = Tensor();
   const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
@@ -124,7 +124,7 @@ void Model::place_packed(Context& ctx, Linear& linear, const Placed& placed) {
     return;
   }
   upload_packed(ctx, linear.packed);
-  if (!pack_cache_) owned_.pop_back();  // else it is written first
+  if (!pack_cache_) owned_.pop_back();  // kept for the cache file otherwise
 }
 
 void Model::upload_packed(Context& ctx, PackedWeight& w) {

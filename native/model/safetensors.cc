@@ -20,13 +20,13 @@ namespace vpref {
 
 namespace {
 
-// The limit of the format itself.
+// The format's limit.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
 struct NamedDType {
   const char* name;
   size_t size;
-  std::optional<DType> dtype;  // none: legal in the format, not used by the engine
+  std::optional<DType> dtype;  // none: valid in the format, not used by the engine
 };
 
 constexpr NamedDType kDTypes[] = {{"F32", 4, DType::f32},   {"BF16", 2, DType::bf16}, {"F16", 2, DType::f16},
@@ -128,7 +128,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void MappedFile::fetch([[maybe_unused]] const void* begin, [[maybe_unused]] size_t bytes) {
-#ifdef MADV_POPULATE_READ  // where it fails, on an older kernel too, the pages come one by one
+#ifdef MADV_POPULATE_READ  // if it fails (older kernels), pages are loaded one by one
   const size_t page = size_t(sysconf(_SC_PAGESIZE));
   const uintptr_t first = reinterpret_cast<uintptr_t>(begin) / page * page;
   madvise(reinterpret_cast<void*>(first), reinterpret_cast<uintptr_t>(begin) + bytes - first, MADV_POPULATE_READ);
@@ -136,7 +136,7 @@ void MappedFile::fetch([[maybe_unused]] const void* begin, [[maybe_unused]] size
 }
 
 void MappedFile::drop(const void* begin, size_t bytes) const {
-  // A tensor that had to be copied is not the file's.
+  // A tensor that was copied is not part of the mapping.
   if (begin < data_ || static_cast<const std::byte*>(begin) + bytes > data_ + size_) return;
   const size_t page = size_t(sysconf(_SC_PAGESIZE));
   const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
@@ -150,7 +150,7 @@ Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
   for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | uint64_t(file_.data()[i]);
   check(header_bytes <= kMaxHeaderBytes && header_bytes <= file_.size() - 8, "checkpoint", path,
         ": header length: expected at most ", std::min<uint64_t>(kMaxHeaderBytes, file_.size() - 8), ", got ",
-        header_bytes, " (is this a safetensors file, and whole?)");
+        header_bytes, " (is this a complete safetensors file?)");
   const std::string_view text(reinterpret_cast<const char*>(file_.data()) + 8, size_t(header_bytes));
   const Json header = Json::parse(text, path + ": header");
   check(header.is_object(), "checkpoint", path, ": header: expected an object, got ", header.kind_name());
@@ -176,10 +176,9 @@ Tensor Safetensors::view(const std::string& name) const {
   check(bool(s.dtype), "checkpoint", path_, ": ", name, ": dtype: expected F32, BF16 or F16, got ", s.dtype_name);
   check(s.shape.size() <= size_t(Tensor::kMaxRank), "checkpoint", path_, ": ", name, ": shape: expected at most ",
         Tensor::kMaxRank, " dimensions, got ", s.shape.size());
-  // Views are of writable memory by type; nothing writes to a mapped weight (the mapping is read-only).
+  // The type of a view is writable memory, but nothing writes to a mapped weight: the mapping is read-only.
   std::byte* data = const_cast<std::byte*>(file_.data() + s.begin);
-  if (s.begin % dtype_size(*s.dtype) !=
-      0) {  // a writer that did not pad its header: the bytes may not be read in place
+  if (s.begin % dtype_size(*s.dtype) != 0) {  // a writer that did not pad its header: the bytes are not aligned
     copies_.emplace_back(file_.data() + s.begin, file_.data() + s.end);
     data = copies_.back().data();
   }
@@ -217,7 +216,7 @@ std::string safetensors_header(const NamedTensors& tensors, const Metadata& meta
   }
   header += "}";
   header.resize((header.size() + 7) / 8 * 8,
-                ' ');  // so that every tensor's bytes are aligned as far as the ones before it allow
+                ' ');  // aligns each tensor as far as the sizes of earlier ones allow
   std::string length(8, '\0');
   for (size_t i = 0; i < 8; ++i) length[i] = char(uint64_t(header.size()) >> (8 * i));
   return length + header;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The safetensors format: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}}, then the
-// tensors' bytes without gaps. The reader maps the file: nothing is read before it is used. Every header field is
-// checked before it is believed.
+// tensors' bytes without gaps. The reader maps the file, so bytes are read at first use. Every header field is checked.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +15,7 @@
 
 namespace vpref {
 
-// A file mapped for reading; moves, never copies.
+// A file mapped for reading. Moved, never copied.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -26,10 +25,10 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   const std::byte* data() const { return data_; }
   size_t size() const { return size_; }
-  // Asks the kernel for all pages of a mapped range at once: on first use that is ten times as fast as a fault every
-  // few pages.
+  // Asks the kernel for all pages of a mapped range at once. At first use this is ten times as fast as one page fault
+  // every few pages.
   static void fetch(const void* begin, size_t bytes);
-  // Lets the kernel drop the resident pages of this range; they come back from the file when read again.
+  // Lets the kernel drop the resident pages of this range; a later read loads them again.
   void drop(const void* begin, size_t bytes) const;
 
  private:
@@ -38,7 +37,7 @@ class MappedFile {
 };
 
 struct StoredTensor {
-  std::optional<DType> dtype;  // none: legal in the format, not readable by the engine
+  std::optional<DType> dtype;  // none: valid in the format, not readable by the engine
   std::string dtype_name;      // as written
   std::vector<int64_t> shape;
   size_t begin = 0, end = 0;  // bytes within the file
@@ -52,9 +51,9 @@ class Safetensors {
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   bool contains(const std::string& name) const { return tensors_.contains(name); }
-  // The bytes where they stand in the file: rank as stored (at most Tensor::kMaxRank), valid as long as this object.
-  // Bytes that are not aligned to their dtype are copied.
-  // Throws Error{"checkpoint"} when there is no such tensor or its dtype is not readable.
+  // A view into the file: rank as stored (at most Tensor::kMaxRank), valid as long as this object. Bytes that are not
+  // aligned to their dtype are copied. Throws Error{"checkpoint"} if there is no such tensor or its dtype is not
+  // readable.
   Tensor view(const std::string& name) const;
   const MappedFile& file() const { return file_; }
 
@@ -69,11 +68,11 @@ class Safetensors {
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
-// Writes PATH whole or not at all (PATH.partial, then rename). Tensors are dense and written in the order given; names
-// must differ.
+// Writes PATH atomically (PATH.partial, then rename). Tensors are dense and written in the given order; names must be
+// unique.
 void write_safetensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata = {});
 
-// What such a file has in front of its tensors' bytes: the length of the JSON, and the JSON.
+// The bytes before the tensors: the length of the JSON, and the JSON.
 std::string safetensors_header(const NamedTensors& tensors, const Metadata& metadata = {});
 
 const char* safetensors_dtype(DType dtype);  // "F32", "BF16", ...

@@ -9,12 +9,12 @@ namespace vpref {
 
 namespace {
 
-// Keys of image rows, apart from those of tokens.
+// Keys of image rows; bit 63 separates them from token keys.
 uint64_t row_key(const TreeImage& image, int32_t row) {
   return uint64_t(1) << 63 | image.key << 24 | uint64_t(uint32_t(row));
 }
 
-// Writes the rows of a segment, token by token and run by run.
+// Expands a segment to rows, token by token and run by run.
 class Expansion {
  public:
   Expansion(const ModelConfig& config, const SegmentInput& input, std::span<const TreeImage> images,
@@ -47,7 +47,7 @@ class Expansion {
   const TreeImage& image() const { return images_[size_t(in_.images[image_])]; }
   int32_t run_length() const { return image().layout.runs[run_]; }
 
-  // The next run of the next image. Returns how many ids it takes.
+  // Adds the next run of the next image. Returns its number of ids.
   size_t add_run(size_t at) {
     if (image_ == in_.images.size()) fail_surplus();
     const ImageLayout& layout = image().layout;
@@ -117,7 +117,7 @@ void check_input(const ModelConfig& config, const SegmentInput& in, std::span<co
           images.size(), ", got ", image);
     const ImageLayout& layout = images[size_t(image)].layout;
     check(!layout.runs.empty(), "internal", what, ": an image without rows");
-    // What text between two runs counts from is no family's to say yet.
+    // The positions of text between two runs are not defined for such layouts; no family needs them yet.
     check(layout.offsets.empty() || (layout.runs.size() == 1 && config.text.num_position_axes == 3 &&
                                      int32_t(layout.offsets.size()) == layout.num_rows()),
           "internal", what, ": offsets that are not one per row of one run, or without 3 axes");
@@ -179,7 +179,8 @@ void TreePacker::add(std::span<const SegmentInput> segments, std::span<const Tre
       share(rows.keys, s);
     }
     const int32_t shared = s.parent < 0 ? s.path.shared : 0;
-    // Nothing is predicted from the last row of a response; training keeps it, whose sums it is part of.
+    // The last row of a response predicts nothing, so scoring drops it. Training keeps it, because its sums over rows
+    // include it.
     const bool is_unread = shares_prefixes_ && in.branch >= 0 && !is_parent[i];
     s.row_count = rows.size() - shared - (is_unread ? 1 : 0);
     s.path.num_keys += s.row_count;
@@ -202,7 +203,7 @@ void TreePacker::add(std::span<const SegmentInput> segments, std::span<const Tre
   batch_.num_images += int32_t(images.size());
 }
 
-// Gives a root the rows that it begins with like an earlier one, the longest such.
+// Shares with a root the longest prefix that it has in common with an earlier root.
 void TreePacker::share(const std::vector<uint64_t>& keys, Segment& root) const {
   int32_t shared = 0;
   size_t donor = 0;
@@ -217,7 +218,7 @@ void TreePacker::share(const std::vector<uint64_t>& keys, Segment& root) const {
   root.path = {int32_t(donor), shared, shared};
 }
 
-// Of the segment packed last.
+// Adds the targets of the segment packed last.
 void TreePacker::add_targets(const SegmentInput& in, int32_t first_branch, const std::string& what) {
   const Segment& s = batch_.segments.back();
   for (int32_t k = 0; k < int32_t(in.token_ids.size()); ++k) {
@@ -240,7 +241,7 @@ AttentionPlan tree_attention_plan(const TreeBatch& batch) {
   plan.paths = key_paths(batch);
   for (size_t i = 0; i < batch.segments.size(); ++i) {
     const Segment& s = batch.segments[i];
-    if (s.row_count == 0) continue;  // all of it stands in an earlier root
+    if (s.row_count == 0) continue;  // all its rows are in an earlier root
     plan.spans.push_back({s.row_begin, s.row_count, int32_t(plan.ranges.size()), int32_t(s.ranges.size()),
                           /*causal=*/true, int32_t(i)});
     plan.ranges.insert(plan.ranges.end(), s.ranges.begin(), s.ranges.end());

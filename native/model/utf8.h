@@ -6,7 +6,7 @@
 
 namespace vpref {
 
-// Length of the UTF-8 sequence at `p`, or 0 when it is not well formed (overlong, surrogate, beyond U+10FFFF).
+// Length of the UTF-8 sequence at `p`, or 0 if it is malformed (overlong, surrogate, beyond U+10FFFF).
 inline int utf8_length(const unsigned char* p, const unsigned char* end) {
   const auto tail = [&](int i) { return p + i < end && (p[i] & 0xc0) == 0x80; };
   if (p[0] < 0x80) return 1;

@@ -173,7 +173,7 @@ void write_patches(Context& ctx, std::span<const Image* const> images, const Nor
                    const PatchShape& shape, const Tensor& patches, const PatchOrder& order) {
   std::vector<CropPlace> crops;
   for (const Image* image : images) {
-    // What is wrong is said here: nothing may be thrown in the loop over threads.
+    // Checked here, because the parallel loop below must not throw.
     if (image->diffusion) diffusion_level(image->diffusion->step);
     for (size_t i = 0; i < image->crops.size(); ++i) {
       const Crop& crop = image->crops[i];
@@ -184,7 +184,7 @@ void write_patches(Context& ctx, std::span<const Image* const> images, const Nor
   }
   int64_t done = 0;
   for (size_t begin = 0; begin < crops.size();) {
-    // Crops of one size go together: their pieces are whole crops.
+    // Crops of one size are written together, so that a chunk is a whole number of crops.
     size_t end = begin + 1;
     while (end < crops.size() && crops[end].num_patches == crops[begin].num_patches) ++end;
     const int64_t each = crops[begin].num_patches, rows = each * int64_t(end - begin);

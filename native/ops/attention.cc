@@ -9,7 +9,7 @@
 namespace vpref {
 namespace {
 
-// Heads are addressed as t * row_stride + h * D: only the row stride is free.
+// Heads are addressed as t * row_stride + h * D: only the row stride is arbitrary.
 void check_heads(const char* op, const char* name, const Tensor& t, int64_t rows, int64_t heads, int64_t d,
                  DType dtype) {
   expect_shape(op, name, t, {rows, heads, d});
@@ -44,9 +44,9 @@ void check_plan(const char* op, const AttentionPlan& plan, int64_t q_rows, int64
     const KeyPath& p = plan.paths[i];
     check(p.parent >= -1 && p.parent < int32_t(i), "shape", "[", op, "] path ", i,
           ": expected an earlier parent or -1, got ", p.parent);
-    const int32_t most = p.parent < 0 ? 0 : plan.paths[size_t(p.parent)].num_keys;
-    check(p.shared >= 0 && p.shared <= std::min(most, p.num_keys), "shape", "[", op, "] path ", i,
-          ": expected to share at most ", std::min(most, p.num_keys), " keys, got ", p.shared);
+    const int32_t max_shared = p.parent < 0 ? 0 : plan.paths[size_t(p.parent)].num_keys;
+    check(p.shared >= 0 && p.shared <= std::min(max_shared, p.num_keys), "shape", "[", op, "] path ", i,
+          ": expected to share at most ", std::min(max_shared, p.num_keys), " keys, got ", p.shared);
   }
   std::vector<char> covered(size_t(q_rows), 0);
   int64_t total = 0;

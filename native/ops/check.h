@@ -18,7 +18,7 @@ inline void expect_dtype(const char* op, const char* name, const Tensor& t, std:
   throw Error("dtype", cat("[", op, "] ", name, ": expected ", want, ", got ", shape_string(t)));
 }
 
-// An activation: computed on in f32, stored as f32 or bf16.
+// An activation: stored as f32 or bf16, computed in f32.
 inline void expect_activation(const char* op, const char* name, const Tensor& t) {
   expect_dtype(op, name, t, {DType::f32, DType::bf16});
 }
@@ -33,7 +33,7 @@ inline void expect_same_shape(const char* op, const char* name, const Tensor& t,
   check(same, "shape", "[", op, "] ", name, ": expected the shape of ", shape_string(as), ", got ", shape_string(t));
 }
 
-// The elements of a row (all dimensions but the first) must lie side by side.
+// The elements of a row (all dimensions except the first) must be contiguous.
 inline void expect_dense_rows(const char* op, const char* name, const Tensor& t) {
   int64_t s = 1;
   for (int k = t.rank - 1; k >= 1; --k) {
@@ -44,10 +44,11 @@ inline void expect_dense_rows(const char* op, const char* name, const Tensor& t)
   check(t.rank != 1 || t.shape[0] <= 1 || t.stride[0] == 1, "shape", "[", op, "] ", name, ": expected a dense vector");
 }
 
-// Whether an op may read its operands here: they are the host's memory and hold what they stand for.
+// Whether an op may read the values of its operands here: they are in host memory, and the context does not measure.
 inline bool readable(const Context& ctx) { return ctx.device == Device::cpu && !ctx.measuring(); }
 
-// Indices of rows, or -1. On the CPU a wrong one would read or write elsewhere; on the GPU the kernel skips it.
+// Row indices, or -1. On the CPU a wrong index would access other memory, so it is refused; on the GPU the kernel skips
+// it.
 inline void expect_rows(Context& ctx, const char* op, const Tensor& index, int64_t rows) {
   if (!readable(ctx)) return;
   const int32_t* at = index.as<int32_t>();

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one place where the device selects the backend; a context that measures calls none, and what an op returns is
-// then empty. Every op header declares its kernels as
+// The only place that selects the backend by device. A context that measures calls no backend; the op then returns an
+// empty value. Every op header declares its kernels as
 // `namespace cpu { void op(...); }` and `namespace cuda { void op(...); }` with the op's own signature; ops/<op>.cc
-// checks and then calls VPREF_DISPATCH. Dtypes are selected inside the backend, per operand.
+// checks its operands and calls VPREF_DISPATCH. The backend selects the dtype of each operand.
 //
-// Every Tensor is memory of the device (indices, positions, targets, drawn tokens too); an AttentionPlan is a host
-// object, and what a backend derives from it is kept in plan.cache, since every layer of a step calls with the same
-// plan.
+// Every Tensor is device memory (also indices, positions, targets, sampled tokens). An AttentionPlan is a host object;
+// what a backend derives from it is kept in plan.cache, because every layer of a step uses the same plan.
 #pragma once
 #include "core/context.h"
 #include "core/error.h"
@@ -25,8 +24,8 @@
        : cpu::op(ctx, __VA_ARGS__))
 #endif
 
-// Declares the two kernels of an op from one parameter list. The CUDA one is weak: an op whose kernel is not written is
-// null, and says so.
+// Declares the two kernels of an op from one parameter list. The CUDA kernel is a weak symbol: without an
+// implementation it is null, and the op throws an error.
 #define VPREF_KERNELS(ret, op, ...)          \
   namespace cpu {                            \
   ret op(__VA_ARGS__);                       \

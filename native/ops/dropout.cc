@@ -5,7 +5,7 @@
 
 namespace vpref {
 
-void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutDraw& draw, const Tensor& y,
+void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutMask& mask, const Tensor& y,
              bool accumulate) {
   expect_shape("dropout", "x", x, {-1, -1});
   expect_activation("dropout", "x", x);
@@ -16,9 +16,9 @@ void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutDra
   expect_shape("dropout", "rows", rows, {x.dim(0), 2});
   expect_dtype("dropout", "rows", rows, {DType::i32});
   check(rows.dense(), "shape", "[dropout] rows: expected a dense tensor");
-  check(draw.p >= 0 && draw.p < 1, "shape", "[dropout] p: expected a share in [0, 1), got ", draw.p);
+  check(mask.p >= 0 && mask.p < 1, "shape", "[dropout] p: expected a share in [0, 1), got ", mask.p);
   if (x.numel() == 0) return;
-  VPREF_DISPATCH(ctx, dropout, x, rows, draw, y, accumulate);
+  VPREF_DISPATCH(ctx, dropout, x, rows, mask, y, accumulate);
 }
 
 }  // namespace vpref

@@ -6,7 +6,7 @@
 
 namespace vpref {
 
-// y += alpha * x.  Same shape, rank 1 or 2, row strides free; any mix of f32 and bf16, summed in f32.
+// y += alpha * x.  Same shape, rank 1 or 2, any row strides; any mix of f32 and bf16, summed in f32.
 void add(Context& ctx, const Tensor& x, const Tensor& y, float alpha = 1.0f);
 VPREF_KERNELS(void, add, Context&, const Tensor&, const Tensor&, float)
 

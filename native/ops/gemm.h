@@ -6,7 +6,7 @@
 
 namespace vpref {
 
-// An operand of a product: a matrix, or with `transposed` its transpose.
+// An operand of a product: a matrix, or its transpose if `transposed`.
 struct GemmOperand {
   GemmOperand(const Tensor& matrix, bool transposed = false) : matrix(matrix), transposed(transposed) {}
   int64_t rows() const { return matrix.dim(transposed ? 1 : 0); }
@@ -27,8 +27,8 @@ VPREF_KERNELS(void, gemm, Context&, const GemmOperand&, const GemmOperand&, cons
 // y[T,N] = x[T,K] * weight[N,K]^T (+ bias[N]) + beta * y. Small T takes a bandwidth-bound path that reads the weights
 // once.
 //   weight: f32, bf16 or f16 as stored; x, y: f32 or bf16; bias: any float dtype or null.
-// On the CPU x f32 is the exact path, whatever the weight's dtype; with x bf16, f16 weights are rounded to bf16 where
-// the CPU multiplies bf16.
+// On the CPU, f32 x gives the exact path for any weight dtype. With bf16 x, f16 weights are rounded to bf16 if the CPU
+// has a bf16 dot product.
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y,
             float beta = 0.0f);
 VPREF_KERNELS(void, linear, Context&, const Tensor&, const Tensor&, const Tensor*, const Tensor&, float)

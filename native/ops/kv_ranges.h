@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lists of key/value rows, in the order in which queries see them.
+// Lists of key/value rows, in the order in which queries read them.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,7 +15,7 @@ struct KvRange {
 
 using KvRanges = std::vector<KvRange>;
 
-// Ranges that touch read as one.
+// Appends a range; adjacent ranges are merged.
 inline void append(KvRanges& keys, KvRange r) {
   if (r.count == 0) return;
   if (!keys.empty() && keys.back().begin + keys.back().count == r.begin) {

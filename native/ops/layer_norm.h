@@ -13,12 +13,12 @@ void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tenso
 VPREF_KERNELS(void, layer_norm, Context&, const Tensor&, const Tensor&, const Tensor&, float, const Tensor&,
               const Tensor*)
 
-// What the forward read, and what it kept.
+// Inputs and saved statistics of the forward.
 struct LayerNormForward {
   Tensor x, weight, mean_rstd;
 };
 
-// dx = d/dx (+ dx when accumulate); dweight, dbias [D] f32 +=, both or neither null.
+// dx = d/dx (+ dx if accumulate); dweight, dbias: [D] f32, summed into, both or neither null.
 void layer_norm_backward(Context& ctx, const Tensor& dy, const LayerNormForward& forward, const Tensor& dx,
                          bool accumulate, const Tensor* dweight, const Tensor* dbias);
 VPREF_KERNELS(void, layer_norm_backward, Context&, const Tensor&, const LayerNormForward&, const Tensor&, bool,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log-probabilities of given tokens from a chunk of logits, and the gradient that goes back through the head.
+// Log-probabilities of given tokens from a chunk of logits, and the gradient with respect to the logits.
 #pragma once
 #include "core/tensor.h"
 #include "ops/dispatch.h"
@@ -8,9 +8,9 @@ namespace vpref {
 
 // logp[r] = logits[r, target[r]] - logsumexp(logits[r, :]).
 //   logits: [R,V] f32 or bf16; target: [R] i32; logp: [R] f32.
-//   to_gradient: logits are overwritten in place by d logp / d logits = onehot(target) - softmax(logits); the loss's
-//   weight is one scalar per branch, known only when all sums are, so the caller scales the rows it makes from this
-//   (performance: one head pass each way).
+//   to_gradient: overwrites the logits with d logp / d logits = onehot(target) - softmax(logits). The weight in the
+//     loss is one scalar per branch, known only after all sums; the caller scales the gradient rows by it. So the head
+//     is read once in each direction.
 void log_softmax_gather(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& logp,
                         bool to_gradient = false);
 VPREF_KERNELS(void, log_softmax_gather, Context&, const Tensor&, const Tensor&, const Tensor&, bool)

@@ -32,8 +32,8 @@ void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const T
   expect_activation("packed_linear", "x", x);
   expect_activation("packed_linear", "y", y);
   for (const Tensor* t : {&x, &y}) expect_dense_rows("packed_linear", "operand", *t);
-  check(ctx.device == Device::cpu || x.dim(0) <= kPackedFewRows, "shape", "[packed_linear] x: expected at most ",
-        kPackedFewRows, " rows, got ", shape_string(x));
+  check(ctx.device == Device::cpu || x.dim(0) <= kPackedSkinnyRows, "shape", "[packed_linear] x: expected at most ",
+        kPackedSkinnyRows, " rows, got ", shape_string(x));
   if (bias) {
     expect_shape("packed_linear", "bias", *bias, {w.num_rows});
     expect_float("packed_linear", "bias", *bias);

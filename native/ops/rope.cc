@@ -12,7 +12,7 @@ void check_heads(const char* op, const char* name, const Tensor& x) {
   expect_dense_rows(op, name, x);
 }
 
-// On the CPU a wrong axis would read elsewhere.
+// On the CPU a wrong axis would read other memory.
 void check_axis(Context& ctx, const char* op, const Tensor& axis, int64_t axes) {
   if (!readable(ctx)) return;
   for (int64_t i = 0; i < axis.dim(0); ++i) {

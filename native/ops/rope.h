@@ -6,7 +6,8 @@
 
 namespace vpref {
 
-// How far each row of a call is turned: frequency i by positions[axis[i]] * inv_freq[i], in f32 as transformers does.
+// The rotation angles of a call: frequency i of a row turns by positions[axis[i]] * inv_freq[i], in f32 as in
+// transformers.
 struct Rotation {
   Tensor positions;  // [P,T] i32, dense: one row of positions per axis
   Tensor inv_freq;   // [D/2] f32, scaling already applied
@@ -18,11 +19,11 @@ struct Rotation {
 void rope(Context& ctx, const Tensor& x, const Rotation& rotation, bool inverse = false);
 VPREF_KERNELS(void, rope, Context&, const Tensor&, const Rotation&, bool)
 
-// What a step that writes the cache does with its projections: a row of qkv holds query heads, then G key heads, then G
-// value heads. Queries (there may be none) are rotated in place; keys are rotated into row kv_rows[t] of the cache and
-// values copied into it, qkv's own key and value heads are undefined afterwards.
+// For steps that write the KV cache. A row of qkv holds query heads, then G key heads, then G value heads. Queries
+// (possibly none) are rotated in place; keys are rotated into row kv_rows[t] of the cache, values copied into it.
+// Afterwards the key and value heads of qkv are undefined.
 //   qkv: [T,H+2G,D] f32 or bf16, rows may be strided; kv_rows: [T] i32 in [0, N), -1 writes no cache row; keys, values:
-//   [N,G,D] of qkv's dtype.
+//     [N,G,D] of qkv's dtype.
 void rope_to_cache(Context& ctx, const Tensor& qkv, const Rotation& rotation, const Tensor& kv_rows, const Tensor& keys,
                    const Tensor& values);
 VPREF_KERNELS(void, rope_to_cache, Context&, const Tensor&, const Rotation&, const Tensor&, const Tensor&,

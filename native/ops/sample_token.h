@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drawing the next token of each row. The draw depends on (seed, rng_key, branch, position) only, never on the other
-// rows.
+// Sampling the next token of each row. A sample depends only on (seed, rng_key, branch, position), never on other rows.
 #pragma once
 #include <cstdint>
 #include <limits>
@@ -28,9 +27,9 @@ struct SettingRange {
   double max = std::numeric_limits<double>::max();
 };
 
-// How one row is drawn. temperature 0 is greedy (the lowest id among equals). top_k 0 and top_p 1 are off; order:
-// temperature, top-k, top-p as transformers. The smallest set of tokens whose probability reaches top_p is kept, at
-// least one.
+// Sampling parameters of one row. temperature 0 is greedy (lowest id among equal logits). top_k 0 and top_p 1 disable
+// the filter. The order is temperature, top-k, top-p, as in transformers. top-p keeps the smallest set of tokens whose
+// probability reaches top_p, at least one.
 struct SampleParams {
 #define VPREF_SAMPLE_MEMBER(TYPE, NAME, DEFAULT, ...) TYPE NAME = DEFAULT;
   VPREF_SAMPLE_SETTINGS(VPREF_SAMPLE_MEMBER)
@@ -44,19 +43,18 @@ struct SampleParams {
 // Throws an error with this code unless each setting is within its range.
 void check_sample_settings(const SampleParams& params, const char* code);
 
-// The parameters of R rows as the words of a [R,kSampleWords] i32 tensor. Throws config unless each is within its
-// range.
+// The parameters of R rows as the words of a [R,kSampleWords] i32 tensor. Throws config if one is out of range.
 constexpr int64_t kSampleWords = sizeof(SampleParams) / sizeof(int32_t);
 std::vector<int32_t> sample_words(const std::vector<SampleParams>& params);
 
-// token[r] is drawn from logits[r]; logp[r] is its log-probability under the raw logits: full vocabulary,
-// temperature 1.
-//   logits: [R,V] f32 or bf16 (left as they are); params: [R,kSampleWords] i32, see sample_words(); token: [R] i32;
-//   logp: [R] f32.
-// The uniform is Philox4x32-10 with key (seed) and counter (position, branch, rng_key low, rng_key high), first word,
-// as (x + 0.5) * 2^-32; the token is the first whose cumulative probability, in order of falling probability then
-// rising id, exceeds it. Logits that are not finite: the CPU throws nonfinite; a GPU, which no one waits for here,
-// gives token -1 and logp NaN.
+// token[r] is sampled from logits[r]; logp[r] is its log-probability under the raw logits (full vocabulary, temperature
+// 1).
+//   logits: [R,V] f32 or bf16 (unchanged); params: [R,kSampleWords] i32, see sample_words(); token: [R] i32; logp: [R]
+//     f32.
+// The uniform number is (x + 0.5) * 2^-32, x the first word of Philox4x32-10 with key (seed) and counter (position,
+// branch, rng_key low, rng_key high). The token is the first whose cumulative probability exceeds it, in order of
+// decreasing probability, then increasing id. If logits are not finite, the CPU throws nonfinite; a GPU, which is not
+// synchronised here, gives token -1 and logp NaN.
 void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp);
 VPREF_KERNELS(void, sample_token, Context&, const Tensor&, const Tensor&, const Tensor&, const Tensor&)
 

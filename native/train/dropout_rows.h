@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tells a packed row of a step from all others, for dropout: its record, its place there and the step alone, so
-// that micro-batches, ranks and a resumed run draw the same.
+// Words that identify a packed row of a step for dropout. They depend only on its record, its place in the record and
+// the step, so micro-batches, ranks and a resumed run use the same mask.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -8,11 +8,11 @@
 
 namespace vpref {
 
-// Adds two words for each of the record's `count` rows.
+// Appends two words for each of the record's `count` rows.
 inline void add_dropout_rows(std::string_view id, int64_t step, int64_t count, std::vector<int32_t>& words) {
   uint64_t record = 0xcbf29ce484222325u;  // FNV-1a
   for (const char c : id) record = (record ^ uint8_t(c)) * 0x100000001b3u;
-  // The finaliser of splitmix64: no two inputs have one output.
+  // The finaliser of splitmix64, which is a bijection.
   const auto mixed = [](uint64_t x) {
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;

@@ -11,7 +11,7 @@ namespace vpref {
 
 namespace {
 
-constexpr int64_t kMaxElements = int64_t(1) << 28;  // of a bucket: a gigabyte in flight is enough
+constexpr int64_t kMaxElements = int64_t(1) << 28;  // maximum of a bucket: 1 GiB in flight is enough
 
 }  // namespace
 
@@ -19,7 +19,7 @@ GradientExchange::GradientExchange(Collective& world, const Trainable& trainable
     : world_(world), zero_(zero) {
   const auto& ranges = trainable.layer_ranges();
   std::vector<bool> in_layer(trainable.store.parameters().size(), false);
-  // Layers from the last to the first, in the order of the backward; their ranges touch.
+  // Layers from the last to the first, in the order of the backward; their ranges are adjacent.
   for (int64_t layer = int64_t(ranges.size()) - 1; layer >= 0; --layer) {
     const Part range{ranges[size_t(layer)].first, ranges[size_t(layer)].second};
     if (range.size() == 0) continue;
@@ -33,7 +33,7 @@ GradientExchange::GradientExchange(Collective& world, const Trainable& trainable
       buckets_.push_back({range, layer});
     }
   }
-  // What is in no layer, or final only when all is done.
+  // Parameters that are in no layer, or final only after the whole backward.
   std::vector<Part> taken;
   for (const Bucket& b : buckets_) taken.push_back(b.range);
   std::sort(taken.begin(), taken.end(), [](const Part& a, const Part& b) { return a.begin < b.begin; });
@@ -80,7 +80,7 @@ void GradientExchange::finish(Context& ctx, ParameterStore& store) {
 double GradientExchange::norm(Context& ctx, const ParameterStore& store) {
   const Tensor grad = store.flat_grad();
   if (world_.size() == 1) return std::sqrt(sum_of_squares(ctx, grad));
-  // One sum a part, added up in one order.
+  // One sum per part, added in a fixed order.
   const size_t size = size_t(world_.size());
   std::vector<double> sums(buckets_.size() * size, 0.0);
   for (size_t b = 0; b < buckets_.size(); ++b) {

@@ -22,7 +22,7 @@ int ParameterStore::add(std::string name, int64_t rows, int64_t cols, int group)
   check(parameters_.empty() || parameters_.back().group <= group, "internal",
         "parameters must be added group by group");
   parameters_.push_back({std::move(name), {rows, cols}, numel_, group});
-  // Pieces start at 64-byte boundaries so that every view is aligned for SIMD and cp.async; the gaps stay zero.
+  // Parts start at 64-byte boundaries, so that every view is aligned for SIMD and cp.async; the gaps stay zero.
   numel_ += (rows * cols + 15) & ~int64_t(15);
   return int(parameters_.size()) - 1;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The trainable parameters as one flat f32 store: master values, gradients, AdamW moments, and named views into them.
-// One pass over one buffer serves the optimizer, the norm, the checkpoint and the all-reduce.
+// The trainable parameters as one flat f32 store: master values, gradients, AdamW moments, and named views. Optimizer,
+// norm, checkpoint and all-reduce each make one pass over one buffer.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,9 +11,9 @@
 
 namespace vpref {
 
-// A named piece of the store. `value` is what forward reads: the master itself in f32, a bf16 copy otherwise.
+// A named part of the store. `value` is the tensor that the forward reads: the master value in f32, or a bf16 copy.
 struct Parameter {
-  std::string name;  // as the checkpoint spells it
+  std::string name;  // its name in the checkpoint
   std::array<int64_t, 2> shape;
   int64_t offset;  // elements from the start of the store
   int group;       // index into ParameterStore::learning-rate groups
@@ -22,9 +22,9 @@ struct Parameter {
 
 class ParameterStore {
  public:
-  // Declare every parameter, group by group (groups ascending), then allocate(); the optimizer's moments come with
-  // allocate_state(), for ranges [begin, end) of the store that ascend and do not touch each other's elements. While
-  // ctx measures no memory is taken.
+  // Declare every parameter, by ascending group, then call allocate(). allocate_state() adds the optimizer's moments
+  // for ranges [begin, end) of the store, ascending and disjoint. While ctx
+  // measures, nothing is allocated.
   int add(std::string name, int64_t rows, int64_t cols, int group);
   void allocate(Context& ctx, DType compute);
   void allocate_state(Context& ctx, const std::vector<std::pair<int64_t, int64_t>>& ranges);
@@ -34,10 +34,10 @@ class ParameterStore {
   Tensor master(int i) const { return view(master_, i, DType::f32); }
   Tensor grad(int i) const { return view(grad_, i, DType::f32); }
   Tensor value(int i) const { return compute_ == DType::f32 ? master(i) : view(copy_, i, compute_); }
-  // Whole-store views; group_range gives [begin, end) of a learning-rate group.
+  // Views of the whole store; group_range gives [begin, end) of a learning-rate group.
   Tensor flat_master() const { return flat(master_, DType::f32); }
   Tensor flat_grad() const { return flat(grad_, DType::f32); }
-  // Elements [begin, end) of the store whose moments are kept here, from element `at` of the moments' buffers on.
+  // Elements [begin, end) of the store whose moments are kept here, from element `at` of the moment buffers on.
   struct State {
     int64_t begin, end, at;
   };
@@ -51,13 +51,13 @@ class ParameterStore {
   std::pair<int64_t, int64_t> group_range(int group) const;
   int num_groups() const;
 
-  // Master -> bf16 copy after values were written from outside (initialisation, checkpoint).
+  // Updates the bf16 copy after master values were written from outside (initialisation, checkpoint).
   void refresh_copy(Context& ctx);
   void zero_grad(Context& ctx);
-  // One AdamW step of those elements of [begin, end) whose state is kept here.
+  // One AdamW step for the elements of [begin, end) whose state is kept here.
   void adamw(Context& ctx, int64_t begin, int64_t end, double lr, double weight_decay, int64_t step, double grad_scale);
 
-  // Bytes that n elements take, the moments of `kept` of them here.
+  // Bytes of n elements, with the moments of `kept` of them here.
   static size_t bytes(int64_t n, int64_t kept, DType compute) {
     return size_t(n) * (8 + (compute == DType::f32 ? 0 : dtype_size(compute))) + size_t(kept) * 8;
   }

@@ -35,9 +35,9 @@ size_t Pass::measure(const RowSize& size, std::optional<RecomputeLevel> keep) {
   return measured.bytes();
 }
 
-void Pass::take_slab(size_t bytes) {
+void Pass::reserve_arena(size_t bytes) {
   if (bytes <= arena_.capacity()) return;
-  arena_ = Arena();  // give the old slab back first
+  arena_ = Arena();  // free the old memory first
   arena_ = Arena(ctx_.device, bytes);
 }
 
@@ -81,7 +81,7 @@ BranchLogps Pass::walk(const MicroBatch& b, const EncodeImages& encode, std::opt
   return f;
 }
 
-// Of the rows in the order in which they are packed.
+// Dropout words of the rows, in packing order.
 Tensor Pass::dropout_rows(const MicroBatch& b) {
   std::vector<int32_t> words;
   for (const TrainRow& row : b.rows) {
@@ -89,11 +89,11 @@ Tensor Pass::dropout_rows(const MicroBatch& b) {
     for (const SegmentInput& s : row.segments) count += int64_t(s.token_ids.size());
     add_dropout_rows(row.id, b.step, count, words);
   }
-  words.resize(size_t(2 * b.tree.num_rows()));  // a batch that is only measured has no rows
+  words.resize(size_t(2 * b.tree.num_rows()));  // a measured batch has no rows
   return upload(words, {b.tree.num_rows(), 2});
 }
 
-// The images' rows, plane after plane; empty where there are no images.
+// The image rows, plane by plane; empty without images.
 Tensor Pass::connect(BranchLogps& f, const EncodeImages& encode, bool is_kept) {
   const MicroBatch& b = *f.batch;
   if (b.image_rows == 0) return {};
@@ -105,7 +105,7 @@ Tensor Pass::connect(BranchLogps& f, const EncodeImages& encode, bool is_kept) {
   return rows;
 }
 
-// The images' planes, which are added after the first layers.
+// The images' planes, which are added after the first layers (DeepStack).
 std::vector<AddedRows> Pass::added_planes(const MicroBatch& b, const Tensor& image_features) const {
   std::vector<AddedRows> added;
   if (!weights_.vision) return added;
@@ -148,7 +148,7 @@ void Pass::backward(BranchLogps& f, std::span<const double> branch_weight, const
   const int64_t planes = connects ? weights_.vision->num_planes() : 0, image_rows = f.batch->image_rows;
   const Tensor drows = connects ? arena_.tensor(compute_, {planes * image_rows, d}) : Tensor();
   if (connects) fill(ctx_, 0, drows);
-  // Plane k is added to what layer k reads: its gradient is that of the layer's input.
+  // Plane k is added to layer k's input, so its gradient is that input's gradient.
   const auto take_plane = [&](size_t layer) {
     if (int64_t(layer) >= planes) return;
     scatter_add_rows(ctx_, dx, f.image_index, drows.rows(int64_t(layer) * image_rows, image_rows));

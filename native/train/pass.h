@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A micro-batch through the model and back: log-probability sums of its branches, then the gradients of a weighted sum
-// of them.
+// Forward and backward of a micro-batch: log-probability sums of its branches, then the gradients of a weighted sum of
+// them.
 #pragma once
 #include <functional>
 #include <memory>
@@ -15,43 +15,43 @@
 
 namespace vpref {
 
-// What a forward came to and what its backward needs. The tensors live in the arena until the next forward.
+// Results of a forward, and the tensors for its backward, which live in the arena until the next forward.
 struct BranchLogps {
   const MicroBatch* batch = nullptr;
-  std::vector<double> sums;         // of each branch
-  std::vector<int64_t> num_tokens;  // of each branch
+  std::vector<double> sums;         // per branch
+  std::vector<int64_t> num_tokens;  // per branch
 
   DecoderCall call;
-  std::unique_ptr<AttentionPlan> plan;  // call.plan points here, also after a move
+  std::unique_ptr<AttentionPlan> plan;  // call.plan points to this, also after a move
   Tensor token_ids, image_index, target_rows, targets;
-  Tensor dropout_rows;       // LoraDropout::rows, where a backward follows
-  Tensor features;           // of the frozen tower
-  std::vector<Tensor> kept;  // of the connector, where it is trained
+  Tensor dropout_rows;       // LoraDropout::rows, if a backward follows
+  Tensor features;           // the frozen tower's features
+  std::vector<Tensor> kept;  // the connector's tensors, if it is trained
   std::vector<LayerActivations> layers;
   HeadActivations head;
 };
 
-// Called beside each layer; what `before` throws ends the pass. Null: not called.
+// Called around each layer; an exception from `before` ends the pass. Null: not called.
 struct LayerHooks {
   std::function<void(size_t layer)> before, after;
 };
 
 class Pass {
  public:
-  // head_chunk_rows: rows whose logits are there at once. All must outlive this object.
+  // head_chunk_rows: number of rows with logits at a time. All arguments must outlive this object.
   Pass(Context& ctx, const ModelConfig& config, const Weights& weights, Trainable& trainable, DType compute,
        int64_t head_chunk_rows);
 
-  // keep: a backward follows, at this recompute level.
+  // keep: a backward follows, with this recompute level.
   BranchLogps forward(const MicroBatch& batch, const EncodeImages& encode, std::optional<RecomputeLevel> keep,
                       const LayerHooks& hooks);
-  // Adds the gradients of sum(branch_weight[b] * logps.sums[b]) to the store's.
+  // Adds the gradients of sum(branch_weight[b] * logps.sums[b]) to the store.
   void backward(BranchLogps& logps, std::span<const double> branch_weight, const LayerHooks& hooks);
 
-  // Bytes of the slab for a micro-batch of this size: of a forward, and where activations are kept of the backward.
+  // Arena bytes for a micro-batch of this size: of the forward and, if activations are kept, of the backward.
   size_t measure(const RowSize& size, std::optional<RecomputeLevel> keep);
-  // Makes the slab at least this large.
-  void take_slab(size_t bytes);
+  // Makes the arena at least this large.
+  void reserve_arena(size_t bytes);
   const Arena& arena() const { return arena_; }
 
  private:

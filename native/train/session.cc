@@ -16,10 +16,10 @@ namespace {
 
 constexpr const char *kRewardMean = "reward_mean", *kRewardCount = "reward_count";
 constexpr const char* kPeftPrefix = "base_model.model.";
-// Whose pixels are there at once: of the step in the engine, the one ready for it, the one being made ready.
+// Steps whose pixels are in memory: the one in the engine, the next one, and the one being prepared.
 constexpr size_t kStepsOfPixels = 3;
 
-// With the adapter to go on from as its last.
+// The model, with the adapter to continue from as its last.
 Model& prepared(Context& ctx, Model& model, const std::string& init_adapter) {
   const auto is_last = [&] { return !model.adapters().empty() && model.adapters().back().dir == init_adapter; };
   if (!init_adapter.empty() && !is_last()) model.add_adapter(init_adapter);
@@ -32,7 +32,7 @@ TrainerOptions started(TrainerOptions options, const Model& model, const std::st
   return options;
 }
 
-// A host copy of named tensors, for writing.
+// Host copies of named tensors, for writing.
 struct HostTensors {
   std::vector<Buffer> buffers;
   NamedTensors named;
@@ -47,7 +47,7 @@ struct HostTensors {
   }
 };
 
-// The rows without their pixels, which stay.
+// The rows without pixels; the pixels stay in `rows`.
 std::vector<TrainRow> take_rows(std::vector<SessionRow>& rows) {
   std::vector<TrainRow> out;
   for (SessionRow& r : rows) {
@@ -59,13 +59,13 @@ std::vector<TrainRow> take_rows(std::vector<SessionRow>& rows) {
 
 bool is_lora(const Parameter& p) { return p.name.ends_with(".lora_A.weight") || p.name.ends_with(".lora_B.weight"); }
 
-// The shortest text that reads back as the same number.
+// The shortest text that parses to the same number.
 std::string exact(double value) {
   char text[32];
   return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 
-// Biases and norms stand as [n, 1] in the flat store.
+// Biases and norms are [n, 1] in the flat store.
 Tensor natural_shape(const Parameter& p, const Tensor& t) {
   return p.shape[1] == 1 && !is_lora(p) ? t.reshaped({p.shape[0]}) : t;
 }
@@ -97,7 +97,7 @@ TrainSession::TrainSession(Context& ctx, Model& model, TrainerOptions options, c
   if (!init_adapter.empty()) load_adapter(model.adapters().back());
 }
 
-// The file's values in f32 into the parameters; what is not trained is kept for writing.
+// Copies the file's values to the parameters, in f32; keeps tensors that are not trained, for writing.
 void TrainSession::load_adapter(const LoadedAdapter& adapter) {
   std::map<std::string, std::string> keys;  // by name
   for (const LoadedAdapter::Lora& l : adapter.loras) {
@@ -111,7 +111,7 @@ void TrainSession::load_adapter(const LoadedAdapter& adapter) {
     const auto found = keys.find(p.name);
     if (found == keys.end()) {
       check(!is_lora(p), "internal", "no values for ", p.name);
-      continue;  // a projector that the adapter does not hold starts as the model's
+      continue;  // a projector that the adapter lacks starts from the model's
     }
     const Tensor stored = adapter.file->view(found->second);
     std::vector<float> host(size_t(p.numel()));
@@ -133,7 +133,7 @@ EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
 }
 
 MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes) {
-  int64_t most_features = 0, largest_row = 0, most_pixel_bytes = 0, begin = 0;
+  int64_t max_features = 0, largest_row = 0, max_pixel_bytes = 0, begin = 0;
   for (int64_t end : step_ends) {
     int64_t features = 0, pixel_bytes = 0;
     for (; begin < end; ++begin) {
@@ -141,11 +141,11 @@ MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int
       features += rows[size_t(begin)].features;
       largest_row = std::max(largest_row, rows[size_t(begin)].features);
     }
-    most_features = std::max(most_features, features);
-    most_pixel_bytes = std::max(most_pixel_bytes, pixel_bytes);
+    max_features = std::max(max_features, features);
+    max_pixel_bytes = std::max(max_pixel_bytes, pixel_bytes);
   }
-  images_.reserve(ctx_, most_features, largest_row);
-  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(most_pixel_bytes);
+  images_.reserve(ctx_, max_features, largest_row);
+  const size_t taken = model_.mapped_bytes() + images_.planned_bytes() + kStepsOfPixels * size_t(max_pixel_bytes);
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 
@@ -201,7 +201,7 @@ void TrainSession::save_adapter(const std::string& file) {
 void TrainSession::save_state(const std::string& file) {
   HostTensors host;
   ParameterStore& store = trainer_.trainable().store;
-  // In one process on the CPU the moments are written from where they are.
+  // In one process on the CPU the moments are written in place.
   const bool in_place = ctx_.device == Device::cpu && !trainer_.zero();
   const auto collected = [&](bool second) {
     return in_place ? std::vector<float>() : trainer_.exchange().collect_moment(ctx_, store, second);
@@ -213,7 +213,7 @@ void TrainSession::save_state(const std::string& file) {
     return second ? store.second_moment(store.states()[0]) : store.first_moment(store.states()[0]);
   };
   const Tensor flat_m = flat(m, false), flat_v = flat(v, true);
-  // Parameter by parameter, so that a run with another layout or number of ranks can read them.
+  // Per parameter, so that runs with another layout or number of ranks can read them.
   for (const Parameter& p : store.parameters()) {
     const auto piece = [&](const Tensor& whole) {
       return whole.rows(p.offset, p.numel()).reshaped({p.shape[0], p.shape[1]});
@@ -232,7 +232,7 @@ void TrainSession::save_state(const std::string& file) {
 
 namespace {
 
-// The state's tensors of a file, each checked against the parameter it is for, in the order of `kParts` a parameter.
+// The state tensors of a file, in the order of `kParts` per parameter; each is checked against its parameter.
 constexpr const char* kParts[] = {"master.", "exp_avg.", "exp_avg_sq."};
 
 std::vector<Tensor> state_tensors(const Safetensors& file, const ParameterStore& store) {
@@ -268,7 +268,7 @@ double figure_of(const Safetensors& file, const char* name) {
 void TrainSession::restore(const std::string& path) {
   ParameterStore& store = trainer_.trainable().store;
   std::optional<Safetensors> file;
-  std::vector<Tensor> stored;  // everything is checked before anything is changed
+  std::vector<Tensor> stored;  // check everything before changing anything
   double steps = 0;
   RewardMean rewards;
   if (world_->rank() == 0) {

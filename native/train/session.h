@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A training run over a loaded model: the trainer with its images, and what a run writes to and reads from disk.
-// Everything runs on the engine's compute thread (Engine::run).
+// A training run on a loaded model: the trainer, images, and the run's files. Everything runs on the engine's compute
+// thread (Engine::run).
 #pragma once
 #include <atomic>
 #include <memory>
@@ -14,7 +14,7 @@
 
 namespace vpref {
 
-// A row with its pixels; TrainRow::images is set from them.
+// A row with its pixels, from which TrainRow::images is set.
 struct SessionRow {
   TrainRow row;
   std::vector<Image> images;
@@ -22,45 +22,44 @@ struct SessionRow {
 
 class TrainSession {
  public:
-  // Prepares the model's weights and adds what is trained. init_adapter: a PEFT directory to go on from
-  // (the model's last adapter, or added here while the model is not prepared), or empty.
-  // Throws Error{"config" | "checkpoint" | "memory"}. With several ranks every rank calls everything below in the same
-  // order, each with its own rows; rank 0 alone writes and reads files.
+  // Prepares the model's weights and adds the trained parameters. init_adapter: a PEFT directory to continue from (the
+  // model's last adapter, or added here if the model is not prepared), or empty. Throws Error{"config" | "checkpoint" |
+  // "memory"}. With several ranks, every rank makes the calls below in the same order, with its own rows; only rank 0
+  // writes and reads files.
   TrainSession(Context& ctx, Model& model, TrainerOptions options, const std::string& init_adapter,
                std::unique_ptr<Collective> world = single_process());
 
-  // Trainer::plan within what `free_bytes` (or kNoLimit) leaves after the weights that are read in place, the image
-  // encoder and the pixels.
+  // Trainer::plan with the rest of `free_bytes` (or kNoLimit) after mapped weights, image encoder and pixels.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes);
-  // All bytes that a step of this row takes, weights and parameters too, at the level that plan() would choose where a
-  // run finds `free_bytes` free and takes `share` of what parameters leave; takes none. For a session that was made
-  // while ctx measured.
+  // All bytes of a step of this row, with weights and parameters, at the level that plan() would choose if
+  // `free_bytes` are free and a run may use `share` of what parameters leave. Allocates nothing. For a session that was
+  // created while ctx measured.
   struct StepBytes {
     size_t all;
     int level;  // recompute level
   };
   StepBytes measure(const RowSize& step, double free_bytes, double share);
-  // These take the rows: give them with std::move where they are not needed afterwards.
+  // These take ownership of the rows: pass std::move(rows) if they are not needed afterwards.
   StepResult step(std::vector<SessionRow> rows);
   std::vector<RowResult> score(std::vector<SessionRow> rows, bool adapter_on);
-  // The gradients of one step's loss, as safetensors under the parameters' names; no parameter changes. Returns the
-  // step's figures.
+  // Writes the gradients of one step's loss as safetensors, under the parameters' names; changes no parameter. Returns
+  // the step's metrics.
   StepResult save_gradients(std::vector<SessionRow> rows, const std::string& file);
 
-  // The trained tensors in f32 under "base_model.model." + name, and those of init_adapter that stay fixed as they are
-  // there: adapter_model.safetensors of a PEFT directory.
+  // Writes adapter_model.safetensors of a PEFT directory: the trained tensors in f32 under "base_model.model." + name,
+  // and the fixed tensors of init_adapter unchanged.
   void save_adapter(const std::string& file);
-  // Master values, AdamW moments and the number of steps; restore() takes them back bit for bit. Throws
-  // Error{"checkpoint"} when they belong to other parameters.
+  // Writes master values, AdamW moments and the number of steps; restore() reads them bit for bit. Throws
+  // Error{"checkpoint"} if the file is for other parameters.
   void save_state(const std::string& file);
   void restore(const std::string& file);
 
-  // Tensors of init_adapter that stay fixed.
+  // Number of init_adapter's tensors that stay fixed.
   size_t num_fixed() const { return fixed_.size(); }
   Collective& world() { return *world_; }
   Trainer& trainer() { return trainer_; }
   int64_t steps_done() const { return trainer_.steps_done(); }
-  // From any thread: the running step ends before it changes anything. Cleared when the next one starts.
+  // Callable from any thread: ends the running step before it changes anything. Reset when the next step starts.
   void cancel() { cancelled_ = true; }
 
  private:
@@ -73,7 +72,7 @@ class TrainSession {
   std::unique_ptr<Collective> world_;
   Trainer trainer_;
   const Safetensors* start_file_ = nullptr;
-  std::vector<std::pair<std::string, std::string>> fixed_;  // name to write, key in start_file_
+  std::vector<std::pair<std::string, std::string>> fixed_;  // name to write, and key in start_file_
   std::atomic<bool> cancelled_ = false;
 };
 

@@ -12,7 +12,7 @@ namespace {
 constexpr RecomputeLevel kMaxRecompute = 3;
 constexpr const char* kLevels[] = {"nothing", "norms and products", "norms, products and adapter inputs",
                                    "whole layers"};
-// On CUDA: workspaces of libraries and ops, and the image encoder's own slab.
+// On CUDA: workspaces of libraries and ops, and the image encoder's memory.
 constexpr size_t kLibraryBytes = size_t(768) << 20;
 
 size_t free_beside_libraries(const MemorySize& memory) {
@@ -23,14 +23,14 @@ bool is_covered(const RowSize& size, std::span<const RowSize> by) {
   return std::any_of(by.begin(), by.end(), [&](const RowSize& other) { return size.is_within(other); });
 }
 
-// Keeps only sizes that may need the most.
+// Keeps only sizes that are not within another.
 void add_size(std::vector<RowSize>& largest, const RowSize& size) {
   if (is_covered(size, largest)) return;
   std::erase_if(largest, [&](const RowSize& other) { return other.is_within(size); });
   largest.push_back(size);
 }
 
-// Of the micro-batches of all steps.
+// The sizes of the micro-batches of all steps.
 std::vector<RowSize> largest_batches(std::span<const RowSize> rows, std::span<const int64_t> step_ends,
                                      int64_t max_tokens) {
   std::vector<RowSize> largest;
@@ -82,7 +82,7 @@ void StepMemory::plan_device() {
   if (!fit.fits) fail(fit, memory);
   largest_batch_ = micro_batch_tokens_;
   planned_ = {dense_batch(micro_batch_tokens_)};
-  pass_.take_slab(fit.bytes);
+  pass_.reserve_arena(fit.bytes);
 }
 
 void StepMemory::fail(const Fit& fit, const MemorySize& memory) {
@@ -103,15 +103,16 @@ int64_t StepMemory::rows_that_fit() {
   return fits;
 }
 
-// A micro-batch that is all images. Answers are the smaller part of what preference data packs; a batch that
-// has more makes the slab grow.
+// A micro-batch of images only. Responses are the smaller part of preference data; a batch with more response rows
+// grows the memory.
 RowSize StepMemory::dense_batch(int64_t rows) const {
   if (!config_.vision) return {rows, rows / 2};
-  return {rows, rows / 2, rows, rows * config_.vision->features_a_row()};
+  return {rows, rows / 2, rows, rows * config_.vision->max_features_per_row()};
 }
 
-// Whether a dense micro-batch fits a budget, and what it takes: where it does not, it or a smaller one of `rows`. From
-// below: measuring takes the longer the more rows there are, and where few do not fit, more do not either.
+// Whether a dense micro-batch fits into a budget, and its size: the size of the given one, or of a smaller one that
+// does not fit either. Tries small sizes first, because measuring takes longer for more rows, and if few rows do not
+// fit, more do not either.
 StepMemory::Fit StepMemory::fit_dense(int64_t rows, RecomputeLevel level, size_t budget) {
   for (int64_t some = std::min<int64_t>(rows, 4096);; some = std::min(rows, 2 * some)) {
     const size_t bytes = pass_.measure(dense_batch(some), level);
@@ -123,7 +124,7 @@ bool StepMemory::fits_whole_state(size_t parameters, size_t moments) {
   size_t free = budget_ - std::min(budget_, parameters);
   if (budget_ == 0) {
     if (ctx_.device == Device::cpu) return true;
-    free = free_beside_libraries(memory_size(ctx_.device));  // values and gradients are there already
+    free = free_beside_libraries(memory_size(ctx_.device));  // values and gradients are allocated already
   }
   return moments <= free && fit_dense(micro_batch_tokens_, kMaxRecompute, free - moments).fits;
 }
@@ -154,7 +155,7 @@ MemoryPlan StepMemory::plan(std::span<const RowSize> rows, std::span<const int64
   level_ = plan.level;
   largest_batch_ = plan.largest_batch;
   planned_ = std::move(largest);
-  pass_.take_slab(plan.activations);
+  pass_.reserve_arena(plan.activations);
   return plan;
 }
 
@@ -166,7 +167,7 @@ std::optional<RecomputeLevel> StepMemory::reserve(const MicroBatch& b, bool keep
   check(ctx_.device == Device::cpu || need <= pass_.arena().capacity() || need <= budget_, "memory", "row ",
         b.rows.front().id, ": ", size.rows, " packed tokens need ", binary_size(need), " at recompute level ", level_,
         ", the GPU has ", binary_size(budget_), " for activations");
-  pass_.take_slab(need);
+  pass_.reserve_arena(need);
   if (keep) add_size(planned_, size);
   return level;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The slab that a step's activations stand in: how large, and at which recompute level.
+// The memory of a step's activations: its size, and the recompute level.
 #pragma once
 #include <optional>
 #include <span>
@@ -12,12 +12,12 @@
 
 namespace vpref {
 
-// What a run will take, known before its first step.
+// The memory plan of a run, known before its first step.
 struct MemoryPlan {
   int level = 0;              // recompute level
-  size_t activations = 0;     // bytes of the slab at this level
-  int64_t largest_batch = 0;  // decoder rows of the micro-batch that needs the most
-  int64_t budget = 0;         // bytes that activations may take; may be negative
+  size_t activations = 0;     // bytes at this level
+  int64_t largest_batch = 0;  // decoder rows of the micro-batch that needs most memory
+  int64_t budget = 0;         // bytes available for activations; may be negative
   bool fits() const { return int64_t(activations) <= budget; }
 };
 
@@ -25,25 +25,25 @@ constexpr int64_t kNoLimit = INT64_MAX;
 
 class StepMemory {
  public:
-  // pass: has the slab. All must outlive this object.
+  // pass: owns the memory. All arguments must outlive this object.
   StepMemory(Context& ctx, const ModelConfig& config, Pass& pass, const TrainerOptions& options);
 
-  // On CUDA: takes the slab of a whole micro-batch before the first step, since nothing is allocated between steps
-  // there. Throws Error{"memory"}, which says what would fit.
+  // On CUDA: allocates for a full micro-batch before the first step, because nothing is allocated between steps there.
+  // Throws Error{"memory"} with the size that would fit.
   void plan_device();
-  // On the CPU, for the rows of each step, one step after the other (step i ends before row step_ends[i]): chooses the
-  // recompute level, the lowest whose slab for the largest micro-batch is within `budget` bytes or the highest, and
-  // takes the slab. On CUDA: tells what plan_device came to.
+  // On the CPU: chooses the recompute level for the rows of all steps (step i ends before row step_ends[i]), and
+  // allocates. The level is the lowest with which the largest micro-batch fits into `budget` bytes, or the highest. On
+  // CUDA: returns the plan of plan_device.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
-  // The same without taking anything, on any device.
+  // The same plan without allocating, on any device.
   MemoryPlan measure(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
-  // Room for this micro-batch: one that was not planned for still finds its memory, but on CUDA only what is left.
-  // Returns the level of what is kept where a backward follows.
+  // Provides memory for this micro-batch. An unplanned size still gets memory, on CUDA only from what is left. Returns
+  // the recompute level if a backward follows.
   std::optional<RecomputeLevel> reserve(const MicroBatch& batch, bool keep);
 
-  // Whether an optimizer state of `moments` bytes fits beside parameters of `parameters` and the smallest activations.
+  // Whether an optimizer state of `moments` bytes fits beside `parameters` bytes and the smallest activations.
   bool fits_whole_state(size_t parameters, size_t moments);
-  // "activations 182 MiB for micro-batches of ...": for people.
+  // "activations 182 MiB for micro-batches of ...", for the user.
   std::string describe() const;
 
  private:
@@ -66,7 +66,7 @@ class StepMemory {
   size_t budget_;
   RecomputeLevel level_;
   int64_t largest_batch_ = 0;     // decoder rows, as planned
-  std::vector<RowSize> planned_;  // none within another: the slab has room for each, and a backward at level_
+  std::vector<RowSize> planned_;  // the planned sizes; none is within another. Each fits, with a backward at level_
 };
 
 // On a GPU: what is kept free of it for libraries, workspaces of ops and the image encoder.

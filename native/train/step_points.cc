@@ -12,8 +12,8 @@ namespace vpref {
 
 namespace {
 
-// The answer of a row as bytes: what a rank tells the others.
-std::string answer_bytes(const SegmentInput& s) {
+// A row's response as bytes, which a rank sends to the others.
+std::string response_bytes(const SegmentInput& s) {
   std::string out(sizeof(int32_t), '\0');
   const int32_t n = int32_t(s.token_ids.size());
   std::memcpy(out.data(), &n, sizeof n);
@@ -21,7 +21,7 @@ std::string answer_bytes(const SegmentInput& s) {
   return out.append(reinterpret_cast<const char*>(s.scored.data()), s.scored.size());
 }
 
-void set_answer(const std::string& bytes, SegmentInput& s) {
+void set_response(const std::string& bytes, SegmentInput& s) {
   int32_t n = 0;
   std::memcpy(&n, bytes.data(), sizeof n);
   s.token_ids.resize(size_t(n));
@@ -30,7 +30,7 @@ void set_answer(const std::string& bytes, SegmentInput& s) {
   s.scored.assign(bytes.begin() + int64_t(scored), bytes.end());
 }
 
-SegmentInput& answer_of(TrainRow& row) {
+SegmentInput& response_of(TrainRow& row) {
   return *std::find_if(row.segments.begin(), row.segments.end(), [](const SegmentInput& s) { return s.branch == 0; });
 }
 
@@ -45,18 +45,18 @@ LossRow loss_row(const TrainRow& row, std::span<const double> policy, std::span<
 
 double reference_point(std::span<const TrainRow> rows, Collective& world, const ScoreRows& score) {
   std::vector<TrainRow> mismatched(rows.begin(), rows.end());
-  std::vector<std::string> answers;
-  for (TrainRow& row : mismatched) answers.push_back(answer_bytes(answer_of(row)));
-  const std::vector<std::string> first_answers = world.all_gather(answers.empty() ? "" : answers[0]);
-  if (!answers.empty()) {
-    const size_t size = first_answers.size();
+  std::vector<std::string> responses;
+  for (TrainRow& row : mismatched) responses.push_back(response_bytes(response_of(row)));
+  const std::vector<std::string> first_responses = world.all_gather(responses.empty() ? "" : responses[0]);
+  if (!responses.empty()) {
+    const size_t size = first_responses.size();
     size_t next = (size_t(world.rank()) + 1) % size;
-    while (first_answers[next].empty()) next = (next + 1) % size;  // a rank without rows; ours is not empty
-    answers.push_back(first_answers[next]);
+    while (first_responses[next].empty()) next = (next + 1) % size;  // skips ranks without rows; this rank has some
+    responses.push_back(first_responses[next]);
   }
   std::vector<double> sums = {0, double(rows.size())};
   run_phase(world, [&] {
-    for (size_t i = 0; i < mismatched.size(); ++i) set_answer(answers[i + 1], answer_of(mismatched[i]));
+    for (size_t i = 0; i < mismatched.size(); ++i) set_response(responses[i + 1], response_of(mismatched[i]));
     const std::vector<RowResult> policy = score(mismatched, true), reference = score(mismatched, false);
     for (size_t i = 0; i < policy.size(); ++i) sums[0] += policy[i].policy[0] - reference[i].policy[0];
   });

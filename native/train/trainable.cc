@@ -36,7 +36,7 @@ bool saves_projector(const Weights& w, const LoadedAdapter* start) {
                               [&](const LoadedAdapter::Other& o) { return is_projector(w, o.slot); });
 }
 
-// What an adapter to go on from must have, so that the result is one adapter again.
+// Checks an adapter to continue from: the result must again be one adapter.
 void check_start(const Weights& weights, const LoadedAdapter& start, bool projector) {
   const bool decoder = std::any_of(weights.layers.begin(), weights.layers.end(), [&](const DecoderLayer& layer) {
     return std::any_of(layer.linears.begin(), layer.linears.end(), [&](const Linear& l) { return has_lora(start, l); });
@@ -81,7 +81,7 @@ void check_options(const ModelConfig& config, const TrainableOptions& o) {
   }
 }
 
-// What is packed has no gradient.
+// Packed weights have no gradient.
 void check_packed(const Weights& weights, bool language_model, bool projector) {
   for (const DecoderLayer& layer : weights.layers)
     for (const Linear& l : layer.linears)
@@ -174,7 +174,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
   }
 }
 
-// On the GPU nothing can be paged out, so what does not fit is said before it is tried.
+// GPU memory cannot be paged out, so this check comes before the allocation.
 void Trainable::check_memory(Context& ctx, DType compute, const TrainableOptions& o) const {
   if (ctx.device == Device::cpu || ctx.measuring()) return;
   const size_t bytes = ParameterStore::bytes(store.numel(), store.numel() / o.state_shares, compute);
@@ -203,7 +203,7 @@ void Trainable::add_lora(const std::string& path, Linear& linear, LinearGrads& g
   add(path + ".lora_B.weight", n, shape.r, kMain, {&linear.adapters.back().b, &grads.adapters.back().b, Tensor(), 0});
 }
 
-// The pair is there, the last of the layer's; its values are read from the file by who knows it.
+// The pair exists already, as the linear's last one; TrainSession reads its values from the file.
 void Trainable::add_started_lora(const std::string& path, Linear& linear, LinearGrads& grads) {
   LoraPair& pair = linear.adapters.back();
   const int64_t n = linear.outputs(), k = linear.inputs(), r = pair.a.dim(0);
@@ -213,7 +213,7 @@ void Trainable::add_started_lora(const std::string& path, Linear& linear, Linear
   add(path + ".lora_B.weight", n, r, kMain, {&pair.b, &grads.adapters.back().b, Tensor(), 0});
 }
 
-// Matrices first: the store's groups ascend.
+// Matrices first, because the store's groups ascend.
 void Trainable::add_connector(Vision& vision) {
   const std::vector<ConnectorPart> parts = vision.connector();
   connector.resize(parts.size());
@@ -250,7 +250,7 @@ void Trainable::initialise(Context& ctx, uint64_t seed) {
   store.refresh_copy(ctx);
 }
 
-// Which linear a pair stands on is part of what its draws depend on.
+// The dropout mask of a pair depends on its linear.
 void Trainable::set_dropout(double p, uint64_t seed, Weights& weights) {
   if (p == 0) return;
   dropout_.p = float(p);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is trained: LoRA on the language model's linears, the projector, or all of the language model. Puts the
-// parameters into the flat store, points the model's weights at them, and keeps the matching gradient views.
+// The trained parameters: LoRA on the language model's linears, the projector, or the whole language model. Allocates
+// them in the flat store, makes the model's weights read them, and keeps views of their gradients.
 #pragma once
 #include <string>
 #include <vector>
@@ -18,7 +18,7 @@ inline std::vector<std::string> all_linears() {
   return names;
 }
 
-// Of the adapter of one linear; rank 0: none.
+// The adapter of one linear; rank 0: none.
 struct LoraShape {
   int64_t r = 0;
   double alpha = 0;
@@ -29,18 +29,18 @@ struct TrainableOptions {
   double lora_alpha = 0;
   bool use_rslora = false;
   std::vector<std::string> lora_targets = all_linears();
-  // One a linear, layer by layer, in the order of all_linears(), instead of lora_r, lora_alpha and lora_targets for
-  // all; or empty.
+  // One per linear, layer by layer, in the order of all_linears(); replaces lora_r, lora_alpha and lora_targets. Or
+  // empty.
   std::vector<LoraShape> lora_shapes;
-  double lora_dropout = 0;  // share of what A reads that a pass to be learnt from drops, in [0, 1)
+  double lora_dropout = 0;  // dropout probability of A's input in training passes, in [0, 1)
   bool projector = false;
   bool language_model = false;  // full fine-tuning; excludes lora_r
-  uint64_t seed = 0;            // of the initial LoRA A
-  // An adapter of the model to go on from: its pairs on the decoder's linears are trained with the rank and scale they
-  // have, and the projector when it is saved there. What else it holds stays fixed. lora_r, lora_alpha, use_rslora,
-  // lora_targets and lora_shapes then mean nothing.
+  uint64_t seed = 0;            // for the initial LoRA A
+  // An adapter of the model to continue from: its pairs on the decoder's linears keep their rank and scale; the
+  // projector is trained if the adapter holds one. Its other tensors stay fixed. lora_r, lora_alpha, use_rslora,
+  // lora_targets and lora_shapes are then unused.
   const LoadedAdapter* start = nullptr;
-  int state_shares = 1;  // ranks that the optimizer's moments may be split over
+  int state_shares = 1;  // number of ranks that may share the optimizer's moments
 };
 
 // Learning-rate groups of the store.
@@ -48,10 +48,10 @@ enum ParameterGroup : int { kMain = 0, kMainNoDecay = 1, kProjector = 2, kProjec
 
 class Trainable {
  public:
-  // Changes `weights` to read the trained parameters; both must outlive this object. LoRA A starts as PEFT's
-  // kaiming_uniform(a = sqrt 5), that is U(-1/sqrt(K), 1/sqrt(K)), from Philox keyed by the seed; B starts at zero;
-  // full weights start as the checkpoint has them. Throws Error{"config"} for an unknown target, nothing to train, or a
-  // projector where the model has none; Error{"memory"} when the GPU has not the room.
+  // Makes `weights` read the trained parameters; both must outlive this object. LoRA A starts as PEFT's
+  // kaiming_uniform(a = sqrt 5), which is U(-1/sqrt(K), 1/sqrt(K)), from Philox keyed by the seed. B starts at zero,
+  // full weights at the checkpoint's values. Throws Error{"config"} for an unknown target, nothing to train, or a
+  // projector that the model lacks; Error{"memory"} if the GPU lacks the memory.
   Trainable(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, const TrainableOptions& options);
 
   ParameterStore store;
@@ -61,14 +61,14 @@ class Trainable {
   bool trains_projector = false;
   bool trains_language_model = false;
 
-  // Elements [begin, end) of the store, one a layer, whose gradients are final when the layer's backward is done.
+  // Elements [begin, end) of the store per layer; their gradients are final after the layer's backward.
   const std::vector<std::pair<int64_t, int64_t>>& layer_ranges() const { return layer_ranges_; }
 
-  // The trained adapter off (the reference) or on.
+  // Disables the trained adapter (the reference), or enables it.
   void enable_adapter(bool on);
 
   bool has_dropout() const { return dropout_.p > 0; }
-  // While it lives the trained adapter drops; rows: LoraDropout::rows, or empty.
+  // While it lives, the trained adapter uses dropout; rows: LoraDropout::rows, or empty.
   class Dropping {
    public:
     Dropping(Trainable& trained, const Tensor& rows) : dropout_(trained.dropout_) { dropout_.rows = rows; }
@@ -81,7 +81,7 @@ class Trainable {
   };
 
  private:
-  struct Slot {  // where a parameter is read from and where its gradient goes
+  struct Slot {  // the tensor that reads a parameter, and its gradient
     Tensor* value;
     Tensor* grad;
     Tensor start;    // checkpoint value for full weights, empty for LoRA
@@ -102,8 +102,7 @@ class Trainable {
   std::vector<std::pair<int64_t, int64_t>> layer_ranges_;
 };
 
-// Module path of decoder layer i as transformers spells it since 4.52: "model.layers.3", or below the family's
-// ModuleNames::text.
+// Module path of decoder layer i in transformers since 4.52: "model.layers.3", or below the family's ModuleNames::text.
 std::string layer_path(const ModelConfig& config, size_t layer);
 
 }  // namespace vpref

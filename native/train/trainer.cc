@@ -20,7 +20,7 @@ TrainableOptions with_shares(TrainableOptions options, int shares) {
 }
 
 TrainerOptions for_device(TrainerOptions options, Device device) {
-  if (device != Device::cpu)  // fewer, larger products; 0.4 GiB of logits at most
+  if (device != Device::cpu)  // fewer, larger products; at most 0.4 GiB of logits
     options.head_chunk_rows = std::max<int64_t>(options.head_chunk_rows, 2048);
   return options;
 }
@@ -48,7 +48,7 @@ Trainer::Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DTyp
   memory_.plan_device();
 }
 
-// Optimizer state is split where all of it would not fit beside the smallest activations.
+// The optimizer state is split if all of it does not fit beside the smallest activations.
 bool Trainer::choose_zero() {
   if (world_.size() == 1 || options_.zero >= 0) return world_.size() > 1 && options_.zero == 1;
   const int64_t n = trainable_.store.numel();
@@ -63,7 +63,7 @@ std::string Trainer::memory_plan() const {
                          " with gradients and optimizer state), ", memory_.describe());
   if (world_.size() > 1)
     plan += cat("; ", world_.size(), " ranks by ", world_.name(), ", optimizer state ",
-                zero() ? "split over them (ZeRO-1)" : "whole on each");
+                zero() ? "split over them (ZeRO-1)" : "complete on each");
   if (ctx_.device == Device::cpu) return plan;
   const MemorySize memory = memory_size(ctx_.device);
   return plan + cat("; ", binary_size(memory.free), " of the GPU's ", binary_size(memory.total), " left");
@@ -80,7 +80,7 @@ BranchLogps Trainer::forward(const MicroBatch& b, const EncodeImages& encode, bo
 
 void Trainer::backward(BranchLogps& logps, std::span<const double> branch_weight, bool is_last) {
   LayerHooks hooks;
-  // What ranks do together cannot be left half done.
+  // Collective operations must be completed by all ranks.
   if (!is_last || world_.size() == 1) hooks.before = [this](size_t) { check_cancelled(); };
   if (is_last) hooks.after = [this](size_t layer) { exchange_.layer_done(ctx_, trainable_.store, int64_t(layer)); };
   pass_.backward(logps, branch_weight, hooks);
@@ -107,7 +107,7 @@ void Trainer::check_rows(std::span<const TrainRow> rows) const {
     for (const LossTerm& term : options_.loss) {
       const LossInfo& l = *term.info;
       check(!l.needs_rejected || row.num_rejected > 0, "config", "row ", row.id, ": loss ", l.name,
-            " needs a rejected answer");
+            " needs a rejected response");
       check(!l.needs_rejected_images || row.num_rejected_images > 0, "config", "row ", row.id, ": loss ", l.name,
             " needs rejected images");
       check(!l.needs_reference || int32_t(row.ref.size()) == row.num_branches(), "config", "row ", row.id, ": loss ",
@@ -121,7 +121,7 @@ bool Trainer::needs(bool LossInfo::* what) const {
                      [what](const LossTerm& term) { return term.info->*what; });
 }
 
-// Of all ranks.
+// Totals over all ranks.
 LossTotals Trainer::totals_of(std::span<const TrainRow> rows) {
   LossTotals own;
   for (const TrainRow& row : rows) own.add(row.weight, row.num_chosen_tokens());
@@ -130,7 +130,7 @@ LossTotals Trainer::totals_of(std::span<const TrainRow> rows) {
   return {sums[0], sums[1]};
 }
 
-// Losses of a micro-batch's rows into `result`; returns what each branch's sum weighs in the gradient.
+// Adds the losses of a micro-batch's rows to `result`. Returns the weight of each branch's sum in the gradient.
 std::vector<double> Trainer::row_losses(const BranchLogps& f, const StepPoints& points, const LossTotals& totals,
                                         StepResult& result) {
   const MicroBatch& b = *f.batch;
@@ -201,7 +201,7 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
   return result;
 }
 
-// Every rank sees it; one says it, with the rows of all.
+// Every rank detects it; rank 0 reports it, with the rows of all ranks.
 void Trainer::check_finite(const StepResult& result, std::span<const TrainRow> rows) {
   if (std::isfinite(result.grad_norm)) return;
   std::string ids;

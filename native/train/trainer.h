@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// One optimizer step after another: rows in, metrics out.
+// Runs optimizer steps: rows in, metrics out.
 //
-// A step: pack the rows into prefix trees -> one forward -> log-probability sums of every branch -> loss and one weight
-// a branch -> one backward -> norm, finite check, clip -> AdamW. The reference is data: sums that came with the rows.
+// A step: pack the rows into prefix trees -> one forward -> log-probability sums of every branch -> loss, one weight
+// per branch -> one backward -> norm, finite check, clip -> AdamW. The reference is data: the rows bring its sums.
 //
-// With several ranks every rank gets its own rows of the step. Sums over rows (loss, counts, gradients) are over all
-// ranks, and so is the end of a step: one rank that fails or is cancelled ends it on all before any parameter changes.
+// With several ranks, every rank has its own rows of the step. Sums over rows (loss, counts, gradients) are over all
+// ranks. If one rank fails or is cancelled, the step ends on all ranks before any parameter changes.
 #pragma once
 #include <functional>
 #include <memory>
@@ -23,38 +23,38 @@
 namespace vpref {
 
 struct StepResult {
-  double loss = 0;       // all ranks
+  double loss = 0;       // of all ranks
   double grad_norm = 0;  // before clipping
   double learning_rate = 0;
-  int64_t num_rows_packed = 0;  // decoder rows, all micro-batches of all ranks
-  RewardMean reward_mean;       // this step's rewards included, where the loss reads it
-  std::vector<RowResult> rows;  // this rank's
+  int64_t num_rows_packed = 0;  // decoder rows of all micro-batches, on all ranks
+  RewardMean reward_mean;       // includes this step's rewards, if the loss reads it
+  std::vector<RowResult> rows;  // of this rank
 };
 
 class Trainer {
  public:
-  // weights are changed to read the trained parameters; config, weights, encode and world must outlive this object.
-  // world: null for one process. On CUDA the slab of a whole micro-batch is taken here: Error{"memory"} says what would
-  // fit.
+  // Changes `weights` to read the trained parameters. config, weights, encode and world must outlive this object.
+  // world: null for one process. On CUDA the memory of a full micro-batch is allocated here; Error{"memory"} gives the
+  // size that would fit.
   Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options,
           Collective* world = nullptr);
 
-  // Asked between layers; true ends the step with Error{"cancelled"} before any parameter changes. Set before step().
+  // Called between layers; true ends the step with Error{"cancelled"} before any parameter changes. Set before step().
   std::function<bool()> is_cancelled;
 
-  // One optimizer step. Throws Error{"nonfinite"} with the ids of the rows before any parameter changes;
-  // Error{"config"} when a row lacks what the loss needs; Error{"peer"} when another rank threw one of them. With
-  // several ranks a step that has begun its last backward is finished.
+  // One optimizer step. Throws before any parameter changes: Error{"nonfinite"} with the ids of the rows;
+  // Error{"config"} if a row lacks an input of the loss; Error{"peer"} if another rank threw one of these. With several
+  // ranks a step is finished once its last backward has started.
   StepResult step(std::span<const TrainRow> rows, const EncodeImages& encode);
 
-  // Branch sums [rows][1+K+J] without gradients, with the trained adapter on or off.
+  // Branch sums [rows][1+K+J] without gradients, with the trained adapter enabled or disabled.
   std::vector<RowResult> score(std::span<const TrainRow> rows, const EncodeImages& encode, bool adapter_on);
 
   // Forward and backward of one step without the update; gradients stay in trainable().store. For checks and
   // --save-gradients.
   StepResult accumulate(std::span<const TrainRow> rows, const EncodeImages& encode);
 
-  // StepMemory::plan.
+  // See StepMemory::plan.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
     return memory_.plan(rows, step_ends, budget);
   }
@@ -69,15 +69,15 @@ class Trainer {
   bool zero() const { return exchange_.zero(); }
   int64_t steps_done() const { return steps_done_; }
   void set_steps_done(int64_t steps) { steps_done_ = steps; }
-  // Whether the loss reads the mean of all rewards so far; that mean.
+  // Whether the loss reads the mean of all rewards so far; and that mean.
   bool has_reward_mean() const { return needs(&LossInfo::needs_reward_mean); }
   const RewardMean& reward_mean() const { return reward_mean_; }
   void set_reward_mean(const RewardMean& mean) { reward_mean_ = mean; }
   // "933888 trained parameters (14.2 MiB ...), activations 182 MiB at recompute level 0 for ...": for the first line of
-  // a run, once it is planned.
+  // a planned run.
   std::string memory_plan() const;
-  size_t activation_bytes() const { return pass_.arena().capacity(); }  // of the slab
-  size_t activation_peak() const { return pass_.arena().peak(); }       // of it in use at most, since it was taken
+  size_t activation_bytes() const { return pass_.arena().capacity(); }  // allocated bytes
+  size_t activation_peak() const { return pass_.arena().peak(); }       // maximum bytes in use since the allocation
   size_t peak_bytes() const { return activation_bytes() + trainable_.store.bytes(); }
 
  private:
@@ -102,7 +102,7 @@ class Trainer {
   Trainable trainable_;
   Pass pass_;
   StepMemory memory_;
-  GradientExchange exchange_;  // after all that a pass reads: what to split is decided by measuring one
+  GradientExchange exchange_;  // declared after everything that a pass reads, because its constructor measures a pass
   int64_t steps_done_ = 0;
   RewardMean reward_mean_;
 };

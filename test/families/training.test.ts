@@ -111,7 +111,7 @@ for (const name of ['qwen2_vl', 'qwen2_5_vl'])
     expectPolicy(dpo, records);
     assert.match(
       stderr,
-      /28 names are spelled as other versions do: .*model\.layers\.0.* is taken for model\.language_model\.layers\.0/,
+      /28 names are spelled as other versions do: .*model\.layers\.0.* is read as model\.language_model\.layers\.0/,
     );
   });
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiled attention with online softmax (FlashAttention, 2205.14135). Scores are kept transposed, keys down and queries
-// across the lanes, so that the softmax needs no horizontal reduction. Decoding's few query rows against many keys take
-// a path of their own (attention_decode.h).
+// Tiled attention with online softmax (FlashAttention, 2205.14135). Scores are stored transposed, a key per row and
+// queries across the lanes, so the softmax needs no horizontal reduction. Decoding has its own path
+// (attention_decode.h).
 #include "ops/attention.h"
 
 #include <algorithm>
@@ -34,7 +34,7 @@ struct TileScratch {
   }
 };
 
-// The rows of a block side by side: as they lie packed, or a copy in scratch where they lie apart.
+// The rows of a block side by side: in place if they are adjacent, else copied to scratch.
 const float* block_rows(const KeyBlock& block, const PackedRows& rows, const float* packed, int64_t ld,
                         float* scratch) {
   if (block.pieces.size() == 1) return packed + rows.at(block.pieces[0].begin) * ld;
@@ -75,7 +75,7 @@ void attend_tiled(Context& ctx, const AttentionCall& call, const std::vector<con
   const PackedRows rows(call.plan, spans);
   const std::vector<QueryBlock> tiles = query_blocks(spans, call.group);
   const int64_t ld = packed_stride(call.d), per_head = rows.rows() * ld, num_tiles = int64_t(tiles.size());
-  const int64_t round = std::min<int64_t>(call.kv_heads(), std::max(4, 2 * ctx.num_threads));  // heads packed at once
+  const int64_t round = std::min<int64_t>(call.kv_heads(), std::max(4, 2 * ctx.num_threads));  // heads packed at a time
   const int threads = threads_for(ctx, round * num_tiles, rows.rows() * call.d);
   const int64_t scratch_floats = TileScratch::floats(call.d);
   float* memory =

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The backward of tiled attention: scores are computed again, a tile of queries against a piece of keys at a time.
+// Backward of tiled attention. Scores are recomputed, one tile of queries and one range of keys at a time.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -30,7 +30,7 @@ struct BackwardScratch {
   }
 };
 
-// What a query row has: what comes in, and where its gradient goes.
+// Inputs of a query row, and the destination of its gradient.
 struct QueryGradients {
   const Tensor &dout, &out, &lse, &dq;
 };
@@ -76,7 +76,7 @@ void backward_tile(const AttentionCall& call, const QueryBlock& tile, const Pack
   }
 }
 
-// Sums the parts of one head's gradient, in their order, into its rows of dx.
+// Adds the partial gradients of one head, in order, to its rows of dx.
 void unpack_sum(const Kernels& kn, std::span<const float* const> parts, int64_t head, const PackedRows& rows,
                 int64_t begin, int64_t end, const Tensor& dx) {
   const int64_t d = dx.dim(2), ld = packed_stride(d);
@@ -103,8 +103,8 @@ void zero_rows(Context& ctx, const Tensor& x) {
 
 }  // namespace
 
-// One job is one key/value head, or a share of its query tiles when there are fewer heads than threads; a job owns its
-// dk and dv.
+// A job is one key/value head, or a share of its query tiles if there are fewer heads than threads. Each job has its
+// own dk and dv.
 void attention_backward(Context& ctx, const Tensor& dout, const Qkv& x, const AttentionOutput& forward,
                         const AttentionPlan& plan, float scale, const Qkv& dx) {
   const AttentionCall call(x, plan, scale);
@@ -120,7 +120,7 @@ void attention_backward(Context& ctx, const Tensor& dout, const Qkv& x, const At
   const int threads = threads_for(ctx, call.kv_heads() * num_tiles, rows.rows() * call.d);
   const int64_t shares = std::clamp<int64_t>((threads + call.kv_heads() - 1) / call.kv_heads(), 1, num_tiles);
   const int64_t per_head = rows.rows() * packed_stride(call.d), jobs = call.kv_heads() * shares;
-  const int64_t slots = shares == 1 ? threads : jobs;  // a slot: keys, values, dk, dv
+  const int64_t slots = shares == 1 ? threads : jobs;  // a slot holds keys, values, dk, dv
   const int64_t scratch_floats = BackwardScratch::floats(call.d);
   float* memory =
       static_cast<float*>(ctx.workspace.get(size_t(4 * slots * per_head + threads * scratch_floats) * sizeof(float)));

@@ -10,10 +10,10 @@
 namespace vpref::cpu {
 namespace {
 
-// One part of the keys of one span and key/value head; the parts' results are merged by their log-sum-exp.
+// One part of the keys of one span and key/value head. The parts' results are merged by their log-sum-exp.
 struct DecodePart {
   const AttentionSpan* span;
-  int64_t kv_head, keys, begin, end;  // of all keys that the span sees, these
+  int64_t kv_head, keys, begin, end;  // this part of all keys of the span
 };
 
 struct DecodeScratch {
@@ -46,7 +46,7 @@ void attend_part(const AttentionCall& call, const DecodePart& part, float* parti
     int64_t at = 0;
     for (const KvRange& piece : pieces) {
       const WeightRows keys{row_address(call.k, piece.begin, part.kv_head * d), call.k.dtype, call.k.stride[0]};
-      kn.product.few({s.query, d}, int(count), keys, d, 0, piece.count, {s.scores + at, kKeys});
+      kn.product.skinny({s.query, d}, int(count), keys, d, 0, piece.count, {s.scores + at, kKeys});
       for (int64_t j = 0; j < piece.count; ++j, ++at)
         kn.to_f32(row_address(call.v, piece.begin + j, part.kv_head * d), call.v.dtype, s.values + at * d, d);
     }
@@ -72,7 +72,7 @@ void attend_part(const AttentionCall& call, const DecodePart& part, float* parti
   }
 }
 
-// partial: of `parts` parts of one span and head, `stride` apart.
+// Merges `parts` partial results of one span and head, `stride` apart.
 void merge_parts(const AttentionCall& call, const DecodePart& first, const float* partial, int64_t parts,
                  int64_t stride, const AttentionOutput& to) {
   const Kernels& kn = call.kn;
@@ -103,8 +103,7 @@ void merge_parts(const AttentionCall& call, const DecodePart& first, const float
 
 void attend_decode(Context& ctx, const AttentionCall& call, const std::vector<const AttentionSpan*>& spans,
                    const AttentionOutput& to) {
-  // Keys are cut into parts when there are few heads to share out; the cut depends on neither the threads nor the other
-  // spans.
+  // Keys are cut into parts if there are few heads. The cut depends neither on the threads nor on the other spans.
   constexpr int64_t kWantedParts = 64, kMinPart = 2 * kKeys;
   const int64_t pairs = int64_t(spans.size()) * call.kv_heads();
   const int64_t wanted = std::max<int64_t>(1, kWantedParts / call.kv_heads());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Few query rows against many keys: keys and values are streamed once, as they lie.
+// Attention of few query rows to many keys: keys and values are streamed once, without packing.
 #pragma once
 #include <vector>
 
@@ -8,9 +8,9 @@
 
 namespace vpref::cpu {
 
-constexpr int64_t kDecodeQueries = 8;  // rows times heads of a group that one pass over the keys serves
+constexpr int64_t kDecodeQueries = 8;  // rows x heads of a group per pass over the keys
 
-// spans: of kDecodeQueries queries at most.
+// spans: each at most kDecodeQueries queries.
 void attend_decode(Context& ctx, const AttentionCall& call, const std::vector<const AttentionSpan*>& spans,
                    const AttentionOutput& to);
 

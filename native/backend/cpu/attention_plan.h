@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the CPU walks an AttentionPlan: which key/value rows are packed, and which queries are worked on together.
+// How the CPU executes an AttentionPlan: the key/value rows to pack, and the tiles of queries.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -9,11 +9,11 @@
 
 namespace vpref::cpu {
 
-constexpr int64_t kQueries = 96;  // of one tile
+constexpr int64_t kQueries = 96;  // maximum queries of a tile
 constexpr int64_t kKeys = 96;
 
-// Queries [row, row + rows) of heads [head, head + heads) of one group that shares a key/value head: at most kQueries
-// together.
+// A tile: rows [row, row + rows) of heads [head, head + heads) of one group, which shares a key/value head; at most
+// kQueries queries.
 struct QueryBlock {
   const AttentionSpan* span;
   int64_t row, rows;    // within the span
@@ -21,7 +21,7 @@ struct QueryBlock {
   int64_t count() const { return rows * heads; }
 };
 
-// Tiles of the spans, the costliest (last rows of a span) first so that threads finish together.
+// Tiles of the spans. The most expensive ones (last rows of a span) come first, so that threads finish together.
 inline std::vector<QueryBlock> query_blocks(const std::vector<const AttentionSpan*>& spans, int64_t group) {
   std::vector<QueryBlock> tiles;
   for (const AttentionSpan* span : spans) {
@@ -36,7 +36,7 @@ inline std::vector<QueryBlock> query_blocks(const std::vector<const AttentionSpa
   return tiles;
 }
 
-// Keys [begin, end) of all in the span's ranges.
+// Keys [begin, end) of the span's ranges.
 inline void take_keys(const AttentionPlan& plan, const AttentionSpan& span, int64_t begin, int64_t end,
                       std::vector<KvRange>& pieces) {
   pieces.clear();
@@ -49,12 +49,12 @@ inline void take_keys(const AttentionPlan& plan, const AttentionSpan& span, int6
   }
 }
 
-// Where the first block of keys that a query of the span sees begins: blocks are counted from the first key of all.
+// Start of the first key block that a query of the span attends to. Blocks are counted from the first key.
 inline int64_t first_block(const AttentionPlan& plan, const AttentionSpan& span, int64_t query) {
   return hidden_keys(plan, span, query) / kKeys * kKeys;
 }
 
-// The key/value rows that some span sees, as disjoint rising intervals laid side by side.
+// The key/value rows that any span attends to, as disjoint ascending intervals, packed side by side.
 class PackedRows {
  public:
   PackedRows(const AttentionPlan& plan, const std::vector<const AttentionSpan*>& spans) {
@@ -81,7 +81,7 @@ class PackedRows {
   int64_t rows() const { return rows_; }
   const std::vector<KvRange>& intervals() const { return intervals_; }
   int64_t first(size_t interval) const { return first_[interval]; }
-  // Where a row that is seen lies.
+  // Packed index of a row.
   int64_t at(int32_t row) const {
     const auto after = std::upper_bound(intervals_.begin(), intervals_.end(), row,
                                         [](int32_t r, const KvRange& i) { return r < i.begin; });
@@ -95,16 +95,16 @@ class PackedRows {
   int64_t rows_ = 0;
 };
 
-// Up to kKeys keys that follow each other in what a tile sees.
+// At most kKeys consecutive keys of a tile.
 struct KeyBlock {
-  std::vector<KvRange> pieces;  // where they lie
-  int64_t rows, visible;  // query i (row within the tile) sees the keys before visible + i: below 0 where the first see
-                          // none, at least `rows` where all see all
-  int64_t hidden;         // and with a window none of those before hidden + i
+  std::vector<KvRange> pieces;  // their rows
+  int64_t rows, visible;        // query i (row within the tile) sees the keys before visible + i: negative if the first
+                                // queries see none, at least `rows` if all see all
+  int64_t hidden;               // with a window, the keys before hidden + i are hidden
 };
 
-// body(block): the keys a tile sees, in blocks that are counted from the first key, wherever the keys lie and whatever
-// the tile: so a query's sums have one order.
+// body(block) for each block of a tile's keys. Blocks are counted from the first key, wherever the keys are and for
+// every tile, so a query's sums always have the same order.
 template <class Body>
 void for_key_blocks(const AttentionPlan& plan, const QueryBlock& tile, Body body) {
   const AttentionSpan& s = *tile.span;

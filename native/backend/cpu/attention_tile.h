@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the ways of attention share: a call's operands, the key and value rows of a head packed as f32, the queries of a
-// tile laid out for the product kernels, and the mask.
+// Shared by forward, backward and decoding: a call's operands, the key and value rows of a head packed as f32, the
+// queries of a tile transposed for the product kernels, and the mask.
 #pragma once
 #include <cstdint>
 #include <limits>
@@ -15,7 +15,7 @@ constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 inline int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-// Consecutive pieces of scratch, each on its own cache line.
+// Consecutive parts of scratch, each on its own cache lines.
 struct Pieces {
   float* next;
   float* take(int64_t n) {
@@ -25,7 +25,7 @@ struct Pieces {
   }
 };
 
-// What all tiles of one call share.
+// Data shared by all tiles of one call.
 struct AttentionCall {
   AttentionCall(const Qkv& x, const AttentionPlan& plan, float scale)
       : q(x.q), k(x.k), v(x.v), plan(plan), scale(scale), d(q.dim(2)), group(q.dim(1) / k.dim(1)) {}
@@ -35,10 +35,10 @@ struct AttentionCall {
   const Tensor &q, &k, &v;
   const AttentionPlan& plan;
   float scale;
-  int64_t d, group;  // elements of a head; query heads of each key/value head
+  int64_t d, group;  // elements per head; query heads per key/value head
 };
 
-// Rows of one head, side by side as f32 with a stride that spreads them over the cache.
+// Rows of one head, packed as f32 with a stride that spreads them over the cache sets.
 inline int64_t packed_stride(int64_t d) { return up(d, 16) + 16; }
 
 void pack_rows(const Kernels& kn, const Tensor& x, int64_t head, const PackedRows& rows, int64_t begin, int64_t end,
@@ -52,12 +52,13 @@ struct PackedHead {
 };
 
 // transposed[e * lanes + i] = factor * x[query i of the tile, e], 0 beyond the tile; lanes: tile_lanes(). rows (or
-// null): the same untransposed.
+// null): the same, not transposed.
 void pack_queries(const AttentionCall& call, const Tensor& x, const QueryBlock& tile, int64_t kv_head, float factor,
                   float* transposed, float* rows);
 inline int64_t tile_lanes(const AttentionCall& call, const QueryBlock& tile) { return up(tile.count(), call.kn.lanes); }
 
-// Scores of keys that a query does not see become -inf; `visible` and `hidden` as of the block's first key.
+// Sets the scores of keys that a query does not see to -inf; `visible` and `hidden` are relative to the block's first
+// key.
 void mask(float* scores, const QueryBlock& tile, int64_t keys, int64_t lanes, int64_t visible, int64_t hidden);
 
 }  // namespace vpref::cpu

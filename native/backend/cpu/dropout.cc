@@ -9,13 +9,13 @@
 
 namespace vpref::cpu {
 
-void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutDraw& draw, const Tensor& y,
+void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutMask& mask, const Tensor& y,
              bool accumulate) {
   const Kernels& kernel = kernels();
   const int64_t d = x.dim(1), pieces = (d + kPiece - 1) / kPiece;
-  const uint32_t threshold = draw.threshold();
-  const float scale = draw.scale();
-  // A draw costs about as much as eight sums.
+  const uint32_t threshold = mask.threshold();
+  const float scale = mask.scale();
+  // A random word costs about as much as eight additions.
   const int threads = threads_for(ctx, x.dim(0) * pieces, 8 * std::min(d, kPiece));
   parallel_ranges(threads, x.dim(0) * pieces, 1, [&](int, int64_t begin, int64_t end) {
     alignas(64) float in[kPiece], out[kPiece], sum[kPiece];
@@ -24,7 +24,7 @@ void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutDra
       const float* from = read_row(kernel, x, t, c, n, in);
       const auto* row = reinterpret_cast<const uint32_t*>(rows.as<int32_t>()) + 2 * t;
       for (int64_t k = 0; k < n; k += 4) {
-        const auto words = philox4x32(draw.seed, {uint32_t((c + k) / 4), draw.place, row[0], row[1]});
+        const auto words = philox4x32(mask.seed, {uint32_t((c + k) / 4), mask.place, row[0], row[1]});
         for (int64_t j = 0; j < std::min<int64_t>(4, n - k); ++j)
           out[k + j] = words[size_t(j)] < threshold ? 0 : scale * from[k + j];
       }

@@ -9,7 +9,7 @@
 namespace vpref::cpu {
 namespace {
 
-// body(thread, row, column, n) over all pieces of a [T,D] tensor.
+// body(thread, row, column, n) over all row parts of a [T,D] tensor.
 template <class Body>
 void for_pieces(Context& ctx, const Tensor& x, Body body) {
   const int64_t d = x.dim(1), pieces = (d + kPiece - 1) / kPiece;

@@ -13,7 +13,7 @@
 namespace vpref::cpu {
 namespace {
 
-// Elements as they lie in memory, side by side within a row.
+// Contiguous elements of a row, in memory order.
 struct Block {
   const void* data;
   DType dtype;
@@ -39,8 +39,8 @@ void convert_block(const Context& ctx, const Block& x, DType to, void* y) {
 
 bool library(Context& ctx, const Matmul& p) { return matmul_dnnl(ctx, p) || matmul_blas(ctx, p); }
 
-// Operands the library cannot multiply as they are: a is converted whole, b a block of columns at a time. f32, or bf16
-// where the activations are bf16 and the CPU multiplies them faster.
+// Converts operands that the library cannot multiply directly: a whole, b by blocks of columns. To bf16 if the
+// activations are bf16 and the CPU multiplies bf16 faster, else to f32.
 bool matmul_converted(Context& ctx, const Matmul& p) {
   constexpr int64_t kBlockBytes = 4 << 20;
   const DType type = p.a_dtype == DType::bf16 && p.b_dtype != DType::f32 && has_bf16_dot() ? DType::bf16 : DType::f32;
@@ -83,7 +83,7 @@ bool matmul_converted(Context& ctx, const Matmul& p) {
       part.c_row = part.n;
       if (p.beta != 0.0f) convert_block(ctx, {c, p.c_dtype, p.c_row, p.m, part.n}, DType::f32, wide);
     }
-    if (!library(ctx, part)) return false;  // the first block tells: nothing of c is written yet
+    if (!library(ctx, part)) return false;  // decided at the first block, before c is written
     if (!wide_c) continue;
     const Kernels& k = kernels();
     parallel_ranges(threads_for(ctx, p.m, part.n), p.m, 1, [&](int, int64_t begin, int64_t end) {
@@ -138,7 +138,7 @@ void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, con
                             float alpha) {
   matmul(ctx, product(transposed(dy), x, dweight, alpha, 1.0f));
   if (!dbias) return;
-  const Kernels& k = kernels();  // columns are split over threads, rows are summed in order
+  const Kernels& k = kernels();  // columns are split over threads; rows are summed in order
   const int64_t n = dy.dim(1);
   parallel_ranges(threads_for(ctx, (n + 63) / 64, 64 * dy.dim(0)), n, 64, [&](int, int64_t begin, int64_t end) {
     alignas(64) float piece[kPiece];

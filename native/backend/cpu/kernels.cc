@@ -30,7 +30,7 @@ namespace {
 std::atomic<const Kernels*> chosen{nullptr};
 
 #if defined(__x86_64__)
-// The builtin does not know F16C in every compiler that we build with.
+// __builtin_cpu_supports does not know F16C in every supported compiler.
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);

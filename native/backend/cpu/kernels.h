@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of single-thread kernels, one for each instruction set; the ops above it split the work over threads.
-// All arithmetic is f32: other dtypes are converted at the edges, a row or a tile at a time.
+// The table of single-threaded kernels, one per instruction set. The ops split the work over threads. All arithmetic is
+// f32; other dtypes are converted on load and store, a row or a tile at a time.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +18,7 @@ struct Rows {
   int64_t stride;
 };
 
-// A matrix of which neither rows nor columns need lie side by side: element (i, j) is data[i * row + j * col].
+// A matrix with any strides: element (i, j) is data[i * row + j * col].
 struct Strided {
   const float* data;
   int64_t row, col;
@@ -30,48 +30,50 @@ struct WeightRows {
   int64_t stride;
 };
 
-// Of one row of a norm's backward: its mean and reciprocal deviation, and what norm_backward takes off.
+// One row of a norm's backward: its mean, reciprocal standard deviation, and the terms that norm_backward subtracts.
 struct NormScales {
   float mean, r, c0, c1;
 };
 
-constexpr int kMaxPanelCols = 32, kMaxFewRows = 12, kMaxDepth = 512;  // of ProductKernels in f32
+constexpr int kMaxPanelCols = 32, kMaxSkinnyRows = 12, kMaxDepth = 512;  // limits of ProductKernels in f32
 
-// y = x w^T over panels: k after k, the elements (or pairs) of a handful of rows side by side, filled up with the last
-// row. Every element of y is summed alone along k, `depth` of them at a time: the same bytes whatever rows and columns
-// stand beside it.
+// y = x w^T over panels. A panel holds the elements (or pairs) of a few rows side by side, k by k, and repeats its last
+// row as padding. Every element of y is summed separately along k, `depth` elements at a time, so its bytes do not
+// depend on the other rows and columns.
 struct ProductKernels {
-  int rows, cols;  // the most rows of a panel of x; the rows of a panel of w
-  int few_rows;    // the most rows of x that `few` takes
-  int64_t depth;   // of one sum; longer k are sums of these, in order
-  int64_t step;    // a panel's k is filled up with zeros to a multiple of it
-  size_t size;     // of an element of a panel
+  int rows, cols;   // maximum rows of a panel of x; rows of a panel of w
+  int skinny_rows;  // maximum rows of x of `skinny`
+  int64_t depth;    // elements of k per sum; a longer k is a sum of such sums, in order
+  int64_t step;     // a panel's k is padded with zeros to a multiple of this
+  size_t size;      // bytes of a panel's element
   void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k, void* panel);
-  // y[t, 0..cols) (+)= the products of a panel of x of so many rows.
+  // y[t, 0..cols) (+)= the products of a panel of x with `rows` rows.
   void (*tile)(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate);
-  // The same sums without panels, for few rows: y[t, n0..n1) for t < rows; x: f32, or bf16 where panels are.
-  void (*few)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
+  // The same sums without panels, for few rows: y[t, n0..n1) for t < rows; x: f32, or bf16 if panels are bf16.
+  void (*skinny)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
 };
 
-constexpr int64_t kScaledCodes = 64;  // 4-bit codes of one scale
+constexpr int64_t kScaledCodes = 64;  // 4-bit codes per scale
 constexpr int kPackedCols = 32;
 
-// At most kPackedCols rows of codes; the last one stands in for those beyond `count`. What a code of 4 bits stands for
-// is in `book` (16 values, the first of two codes in the high half); without it codes are signed bytes.
+// At most kPackedCols rows of codes; the last one is repeated for rows beyond `count`. `book` holds the 16 values of
+// 4-bit codes (the first of two codes in the high half); without it, codes are signed bytes.
 struct CodeRows {
   const uint8_t* codes;
   int64_t stride;  // bytes
   int count;
   const float* book;
   const float* scales;  // [k / kScaledCodes, or 1 for bytes][kPackedCols]
-  int64_t ahead;        // how many bytes from a code lies the one to fetch meanwhile
+  int64_t ahead;        // distance in bytes from a code to the one to prefetch
 };
 
-// Over weights code x scale, k a multiple of kScaledCodes for codes of 4 bits, at most ProductKernels::depth of them.
+// Kernels over packed weights, code x scale. k is a multiple of kScaledCodes for 4-bit codes, and at most
+// ProductKernels::depth.
 struct PackedKernels {
-  // ProductKernels::few, with its bytes: y[t, 0..count) for t < rows, y's rows kPackedCols apart (and all written).
-  void (*few)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
-  // ProductKernels::pack of ProductKernels::cols rows.
+  // The same bytes as ProductKernels::skinny: y[t, 0..count) for t < rows; rows of y are kPackedCols apart and written
+  // whole.
+  void (*skinny)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
+  // As ProductKernels::pack, for ProductKernels::cols rows.
   void (*pack)(const CodeRows& w, int64_t k, float* panel);
   // What n codes that follow each other stand for, with one scale; of 4 bits (`book`) the first is in a high half.
   void (*unpack)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);
@@ -80,7 +82,7 @@ struct PackedKernels {
 struct Kernels {
   const char* name;
   int lanes;
-  int tile_rows;  // rows of gemm_tile that keep the registers full
+  int tile_rows;  // rows of gemm_tile that fill the registers
   int tile_cols;
 
   void (*to_f32)(const void* x, DType dtype, float* y, int64_t n);
@@ -98,10 +100,10 @@ struct Kernels {
   void (*scale)(float alpha, float* x, int64_t n);                                     // x *= alpha
   void (*scale_weight)(const float* x, float r, const float* w, float* y, int64_t n);  // y = x r w
   void (*normalize)(const float* x, float mean, float r, const float* w, const float* b, float* y, int64_t n);
-  // dx = r (dy w - xhat c1 - c0), xhat = (x - mean) r; += when accumulate.
+  // dx = r (dy w - xhat c1 - c0), xhat = (x - mean) r; += if accumulate.
   void (*norm_backward)(const float* dy, const float* x, const float* w, const NormScales& scales, float* dx,
                         bool accumulate, int64_t n);
-  // dw += dy (x - mean) r; db += dy, when given.
+  // dw += dy (x - mean) r; db += dy, if given.
   void (*norm_backward_weight)(const float* dy, const float* x, float mean, float r, float* dw, float* db, int64_t n);
 
   void (*rope)(float* x, const float* cosine, const float* sine, int64_t half);
@@ -119,25 +121,25 @@ struct Kernels {
   ProductKernels product;  // f32, weights of any dtype converted
   PackedKernels packed;
   const ProductKernels*
-      product_bf16;  // x and w (bf16, or f16 rounded to it) on the CPU's bf16 dot product; null where it has none
+      product_bf16;  // x and w (bf16, or f16 rounded to bf16) on the CPU's bf16 dot product; null if the CPU has none
 
   // c[m, n] (+)= a[m, k] b[k, n]; any m, n; f32.
   void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<const float> b, Rows<float> c,
                     bool accumulate);
 
   // One step of online softmax on transposed scores s[k, lanes of queries] (lanes_q a multiple of `lanes`):
-  // s = exp(s - new max); max, sum and correction (what earlier sums and outputs are multiplied by) per query.
+  // s = exp(s - new max); max, sum and correction (the factor of earlier sums and outputs) per query.
   // Returns whether any correction differs from 1.
   bool (*softmax_step)(float* s, int64_t k, int64_t lanes_q, float* max, float* sum, float* correction);
   // p[k, q] = exp(p - lse[q]); ds[k, q] = p (ds - delta[q]).
   void (*softmax_backward)(float* p, float* ds, int64_t k, int64_t lanes_q, const float* lse, const float* delta);
 };
 
-// The table for this CPU (the best of what was built), or the one set by use_kernels.
+// The table for this CPU (the best one built), or the one set by use_kernels.
 const Kernels& kernels();
 
-// Tests: runs on the named table ("plain", "avx2", "avx512") from now on; false if this CPU or build lacks it. nullptr
-// = the best.
+// For tests: selects the named table ("plain", "avx2", "avx512"), or the best one (nullptr). Returns false if this CPU
+// or build lacks it.
 bool use_kernels(const char* name);
 
 }  // namespace vpref::cpu

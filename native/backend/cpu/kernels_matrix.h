@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels over tiles of matrices: products and the two steps of tiled attention.
+// Kernels over tiles of matrices: products, and the two steps of tiled attention.
 #pragma once
 #include "backend/cpu/simd.h"
 
@@ -9,7 +9,7 @@ namespace vpref::cpu::VPREF_ISA {
 template <int M, int NV>
 static void micro(int64_t k, Strided a, Rows<const float> b, Rows<float> c, bool accumulate) {
   F acc[M][NV] = {};
-  // Rows of a are reached from every fourth one, so that a handful of address registers is enough.
+  // Only every fourth row of a has an address register; the others use offsets from it.
   const float* row[(M + 3) / 4];
   for (int i = 0; i < (M + 3) / 4; ++i) row[i] = a.data + 4 * i * a.row;
   for (int64_t p = 0; p < k; ++p) {
@@ -48,7 +48,7 @@ static inline Micro micro_of(int64_t m) {
   return of[m];
 }
 
-// Columns that do not fill a register: plain loops over a copy of b padded to one.
+// Columns that do not fill a register: plain loops over a copy of b padded to one register.
 static void gemm_narrow(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<const float> b, Rows<float> c,
                         bool accumulate) {
   for (int64_t i = 0; i < m; ++i) {
@@ -66,7 +66,7 @@ static void gemm_tile(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<co
   int64_t j = 0;
   const auto b_at = [&] { return Rows<const float>{b.data + j, b.stride}; };
   const auto c_at = [&](int64_t i) { return Rows<float>{c.data + i * c.stride + j, c.stride}; };
-  if (m <= 2) {  // few rows: more columns at once keep the multipliers busy
+  if (m <= 2) {  // few rows: more columns at a time keep the multipliers busy
     for (; j + 8 * kLanes <= n; j += 8 * kLanes)
       (m == 1 ? micro<1, 8> : micro<2, 8>)(k, a, b_at(), c_at(0), accumulate);
     for (; j + 4 * kLanes <= n; j += 4 * kLanes)
@@ -90,7 +90,8 @@ static bool softmax_step(float* s, int64_t k, int64_t lanes_q, float* max_of, fl
     const F old = load(max_of + j);
     F m = old;
     for (int64_t i = 0; i < k; ++i) m = max(m, load(s + i * lanes_q + j));
-    // A query that has seen nothing yet keeps the maximum -inf; 0 stands in for it so that no inf - inf is formed.
+    // A query without visible keys keeps the maximum -inf. 0 replaces it in the subtraction, so that inf - inf does not
+    // occur.
     const F nothing = splat(-__builtin_inff());
     const F base = m == nothing ? F{} : m;
     const F factor = exp(old - base);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of packed weights (PackedKernels). A lane holds the codes of one row, so one transposition serves all the
-// codes of a lane; each is made a number there, next to the other rows' of the same k. The sums are those of
-// kernels_product.h, in their order.
+// Kernels of packed weights (PackedKernels). A lane holds the codes of one row, so one transposition serves all codes
+// of a lane. Each code is converted to a number in its lane, beside the other rows' codes of the same k. Sums are in
+// the order of kernels_product.h.
 #pragma once
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels_product.h"
@@ -11,9 +11,9 @@ namespace vpref::cpu::VPREF_ISA {
 
 #define VPREF_INLINE __attribute__((always_inline))
 
-// The codes of a lane: `value` gives the numbers that code `e` of every lane stands for, before the scale.
+// The codes of a lane. `value` returns the numbers of code `e` of every lane, before the scale.
 struct EightBit {
-  static constexpr int64_t per_lane = 4, scaled_lanes = 0;  // scaled_lanes: lanes of a scale; 0: it holds for all
+  static constexpr int64_t per_lane = 4, scaled_lanes = 0;  // scaled_lanes: lanes per scale; 0: one scale for all
   explicit EightBit(const float*) {}
   VPREF_INLINE F value(U lanes, int e) const { return __builtin_convertvector((I)(lanes << (24 - 8 * e)) >> 24, F); }
 };
@@ -48,7 +48,7 @@ struct FourBit {
 #endif
 };
 
-// Hands `use` the weights of G registers of rows, k after k, and zeros from k on to a whole number of kLanes.
+// Calls `use` with the weights of G registers of rows, k by k, and with zeros from k on, up to a multiple of kLanes.
 template <class C, int G, class Use>
 static inline VPREF_INLINE void each_column(const C& codes, const CodeRows& w, int first_row, int64_t k,
                                             const Use& use) {
@@ -95,7 +95,7 @@ static inline VPREF_INLINE void each_column(const C& codes, const CodeRows& w, i
   }
 }
 
-// Two registers of rows give the multipliers two sums to wait for; where T rows of x leave room for them.
+// Two registers of rows give two independent sums, which hides latency; only if T rows of x leave enough registers.
 template <int T>
 constexpr int kPackedGroups = 2 * T + 6 <= (kVectorBytes == 64 ? 32 : 16) ? 2 : 1;
 
@@ -119,7 +119,7 @@ static void packed_rows(Rows<const float> x, const CodeRows& w, int64_t k, float
 }
 
 template <class C>
-static void packed_few_of(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
+static void packed_skinny_of(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
   using Few = void (*)(Rows<const float>, const CodeRows&, int64_t, float*);
   static constexpr Few of[] = {
       nullptr,           packed_rows<C, 1>,  packed_rows<C, 2>,  packed_rows<C, 3>,  packed_rows<C, 4>,
@@ -128,9 +128,9 @@ static void packed_few_of(Rows<const float> x, int rows, const CodeRows& w, int6
       packed_rows<C, 9>, packed_rows<C, 10>, packed_rows<C, 11>, packed_rows<C, 12>,
 #endif
   };
-  static_assert(sizeof of / sizeof *of == kFewRows + 1);
-  // Beyond a k that is no whole number of registers the weights are zeros; so is x.
-  float padded[kFewRows * kMaxDepth];
+  static_assert(sizeof of / sizeof *of == kSkinnyRows + 1);
+  // Weights beyond k are zeros, so x is padded with zeros too.
+  float padded[kSkinnyRows * kMaxDepth];
   if (k % kLanes != 0) {
     for (int t = 0; t < rows; ++t) {
       float* to = padded + t * kMaxDepth;
@@ -142,8 +142,8 @@ static void packed_few_of(Rows<const float> x, int rows, const CodeRows& w, int6
   of[rows](x, w, k, y);
 }
 
-static void packed_few(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
-  (w.book ? packed_few_of<FourBit> : packed_few_of<EightBit>)(x, rows, w, k, y);
+static void packed_skinny(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
+  (w.book ? packed_skinny_of<FourBit> : packed_skinny_of<EightBit>)(x, rows, w, k, y);
 }
 
 template <class C>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of linear layers (ProductKernels). A register holds the sums of kLanes columns, and each sums along k alone:
-// how many rows and columns a kernel serves at once changes no order.
+// Kernels of linear layers (ProductKernels). A register holds the sums of kLanes columns, each summed along k
+// separately, so the number of rows and columns of a kernel does not change the order.
 #pragma once
 #include <type_traits>
 
@@ -9,8 +9,8 @@
 
 namespace vpref::cpu::VPREF_ISA {
 
-// The arithmetic of a kernel. A unit is what one lane multiplies in one instruction: one element, or a pair of them.
-// read: kLanes units side by side. add_products: c + the products of two registers, lane by lane.
+// The arithmetic of a kernel. A unit is one lane's input of one instruction: an element, or a pair of elements. read:
+// kLanes adjacent units. add_products: c + the products of two registers, lane by lane.
 struct F32 {
   using Element = float;
   using Register = F;
@@ -87,7 +87,7 @@ static inline void transpose(F (&row)[4]) {
 static inline void add_sums(float* y, F sums, bool accumulate) { store(y, accumulate ? load(y) + sums : sums); }
 
 constexpr int kPanelVectors = kProductCols / kLanes;
-static_assert(kProductCols <= kMaxPanelCols && kFewRows <= kMaxFewRows && F32::depth <= kMaxDepth);
+static_assert(kProductCols <= kMaxPanelCols && kSkinnyRows <= kMaxSkinnyRows && F32::depth <= kMaxDepth);
 
 template <class A, int T>
 static void product_rows(const typename A::Element* x, const typename A::Element* w, int64_t k, float* y, int64_t ldy,
@@ -139,7 +139,7 @@ static void product_tile(int rows, const void* x, const void* w, int64_t k, floa
   of[rows](static_cast<const E*>(x), static_cast<const E*>(w), k, y, ldy, accumulate);
 }
 
-// Units [i, i + step) of kLanes rows, and zeros beyond k, as one register for each unit.
+// Units [i, i + step) of kLanes rows, zeros beyond k, one register per unit.
 template <class A, class W>
 static inline void read_columns(const W* const (&row)[kLanes], int64_t i, int64_t k, F (&columns)[kLanes]) {
   if (i + A::step <= k) {
@@ -151,7 +151,7 @@ static inline void read_columns(const W* const (&row)[kLanes], int64_t i, int64_
   transpose(columns);
 }
 
-// Pointers to rows [first, first + kLanes) of `count`; the last one stands in for those beyond it.
+// Pointers to rows [first, first + kLanes) of `count`; the last row is repeated beyond it.
 template <class W>
 static inline void row_pointers(const W* from, int64_t stride, int64_t first, int64_t count, const W* (&row)[kLanes]) {
   for (int r = 0; r < kLanes; ++r) row[r] = from + (first + r < count ? first + r : count - 1) * stride;
@@ -168,7 +168,8 @@ static void pack_rows_of(const W* from, int64_t stride, int count, int width, in
       F columns[kLanes];
       read_columns<A>(row, u * A::unit, k, columns);
       typename A::Element* to = panel + (u * width + g) * A::unit;
-      // What a whole register puts beyond a narrow panel's width the next store mends, but for the last ones.
+      // A whole register overwrites values beyond a narrow panel. The next store corrects them, except after the last
+      // row.
       const bool whole = lanes == kLanes || (g == 0 && u + 2 * kLanes <= units);
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j)
@@ -187,12 +188,12 @@ static void pack_panel(const void* from, DType dtype, int64_t stride, int count,
     pack_rows_of<A>(static_cast<const float*>(from), stride, count, width, k, panel);
 }
 
-// Sixteen streams are more than the processor follows by itself, so what comes next is fetched beforehand: of shorter
-// rows than this the rows after these, of longer ones the next depth.
+// The hardware prefetcher does not follow sixteen streams, so the kernel prefetches: on rows shorter than this the next
+// rows, on longer rows the next depth.
 constexpr int64_t kShortRowBytes = 4096;
 
-// The part of few_columns that is whole registers of bf16 weights as f32: a lane holds two numbers of a row, so half as
-// much is transposed. Adds to `acc` and returns where it ended. ahead: as far from a weight is one to fetch.
+// The part of skinny_columns with whole registers of bf16 weights in f32 products: a lane holds two numbers of a row,
+// so half as much is transposed. Adds to `acc` and returns its end. ahead: distance to the weight to prefetch.
 template <int T>
 static inline int64_t paired_columns(const float* x, int64_t ldx, const bf16_t* const (&row)[kLanes], int64_t ahead,
                                      int64_t first, int64_t end, F (&acc)[T]) {
@@ -216,11 +217,10 @@ static inline int64_t paired_columns(const float* x, int64_t ldx, const bf16_t* 
   return i;
 }
 
-// kLanes rows of weights against T rows of x, straight from memory. after: where the rows after these begin, from
-// these.
+// kLanes rows of weights times T rows of x, directly from memory. after: distance to the next rows.
 template <class A, int T, class W>
-static inline void few_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes], int64_t after,
-                               int64_t k, F (&sums)[T]) {
+static inline void skinny_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes],
+                                  int64_t after, int64_t k, F (&sums)[T]) {
   const bool is_short = k * int64_t(sizeof(W)) < kShortRowBytes;
   for (int64_t first = 0; first == 0 || first < k; first += A::depth) {
     const int64_t end = k - first < A::depth ? k : first + A::depth;
@@ -253,13 +253,13 @@ static inline void few_columns(const typename A::Element* x, int64_t ldx, const 
 }
 
 template <class A, int T, class W>
-static void few_rows(Rows<const typename A::Element> x, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
-                     Rows<float> y) {
+static void skinny(Rows<const typename A::Element> x, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
+                   Rows<float> y) {
   for (int64_t n = n0; n < n1; n += kLanes) {
     const W* row[kLanes];
     row_pointers(w.data, w.stride, n, n1, row);
     F sums[T];
-    few_columns<A, T>(x.data, x.stride, row, kLanes * w.stride, k, sums);
+    skinny_columns<A, T>(x.data, x.stride, row, kLanes * w.stride, k, sums);
     for (int t = 0; t < T; ++t) {
       float* to = y.data + t * y.stride + n;
       if (n + kLanes <= n1)
@@ -275,19 +275,19 @@ static void few_of(Rows<const typename A::Element> x, int rows, Rows<const W> w,
                    Rows<float> y) {
   using Few = void (*)(Rows<const typename A::Element>, Rows<const W>, int64_t, int64_t, int64_t, Rows<float>);
   static constexpr Few of[] = {
-      nullptr,           few_rows<A, 1, W>,  few_rows<A, 2, W>,  few_rows<A, 3, W>,  few_rows<A, 4, W>,
-      few_rows<A, 5, W>, few_rows<A, 6, W>,  few_rows<A, 7, W>,  few_rows<A, 8, W>,
+      nullptr,         skinny<A, 1, W>,  skinny<A, 2, W>,  skinny<A, 3, W>,  skinny<A, 4, W>,
+      skinny<A, 5, W>, skinny<A, 6, W>,  skinny<A, 7, W>,  skinny<A, 8, W>,
 #if defined(__AVX512F__)
-      few_rows<A, 9, W>, few_rows<A, 10, W>, few_rows<A, 11, W>, few_rows<A, 12, W>,
+      skinny<A, 9, W>, skinny<A, 10, W>, skinny<A, 11, W>, skinny<A, 12, W>,
 #endif
   };
-  static_assert(sizeof of / sizeof *of == kFewRows + 1);
+  static_assert(sizeof of / sizeof *of == kSkinnyRows + 1);
   of[rows](x, w, k, n0, n1, y);
 }
 
 template <class A>
-static void few_products(Rows<const void> x_any, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1,
-                         Rows<float> y) {
+static void skinny_products(Rows<const void> x_any, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1,
+                            Rows<float> y) {
   const Rows<const typename A::Element> x{static_cast<const typename A::Element*>(x_any.data), x_any.stride};
   const auto of_type = [&](auto* weights) { return few_of<A>(x, rows, Rows{weights, w.stride}, k, n0, n1, y); };
   if (w.dtype == DType::bf16) return of_type(static_cast<const bf16_t*>(w.data));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels over one row (or a piece of one) of f32.
+// Kernels over an f32 row, or a part of it.
 #pragma once
 #include "backend/cpu/simd.h"
 
 namespace vpref::cpu::VPREF_ISA {
 
-// y[i] = f(loads of x...[i]) for all i, the tail in a padded register.
+// y[i] = f(loads of x...[i]) for all i; the rest of a register is padded.
 template <class Fn, class... X>
 static inline void map(float* y, int64_t n, Fn f, const X*... x) {
   int64_t i = 0;
@@ -13,8 +13,8 @@ static inline void map(float* y, int64_t n, Fn f, const X*... x) {
   if (i < n) store_part(y + i, f(load_part(x + i, n - i)...), n - i);
 }
 
-// The sum over i of f(loads of x...[i]); f must give 0 for padded lanes or `n` be a multiple. Four partial sums hide
-// the latency.
+// The sum over i of f(loads of x...[i]). f must return 0 for padded lanes, or n must be a multiple of the lanes. Four
+// partial sums hide the latency.
 template <class Fn, class... X>
 static inline float reduce(int64_t n, Fn f, const X*... x) {
   F a{}, b{}, c{}, d{};
@@ -215,7 +215,7 @@ static void gelu_backward(Gelu kind, const float* dy, const float* x, float* dx,
 }
 
 static double sum_exp(const float* x, float shift, float scale, int64_t n) {
-  constexpr int64_t kBlock = 4096;  // f32 partial sums stay short
+  constexpr int64_t kBlock = 4096;  // limits the rounding error of f32 partial sums
   const F m = splat(shift), a = splat(scale);
   double total = 0;
   for (int64_t begin = 0; begin < n; begin += kBlock) {

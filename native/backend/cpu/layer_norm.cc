@@ -39,7 +39,7 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const LayerNormForward&
   const Tensor& x = forward.x;
   const int64_t rows = x.dim(0), d = x.dim(1), wide = padded(d);
   const float* stats = forward.mean_rstd.as<float>();
-  if (dweight) {  // columns are split over threads, rows are summed in order
+  if (dweight) {  // columns are split over threads; rows are summed in order
     const int threads = threads_for(ctx, (d + kPiece / 8 - 1) / (kPiece / 8), rows * kPiece / 8);
     float* scratch = static_cast<float*>(ctx.workspace.get(size_t(threads) * 2 * kPiece * sizeof(float)));
     parallel_ranges(threads, d, 16, [&](int thread, int64_t begin, int64_t end) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products in f32 by OpenBLAS, where oneDNN is absent.
+// f32 matrix products by OpenBLAS, if oneDNN is absent.
 #include "backend/cpu/matmul.h"
 
 #ifdef VPREF_OPENBLAS

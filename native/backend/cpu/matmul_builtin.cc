@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocked product over packed panels (Goto & van de Geijn 2008): packing converts any dtype to f32 and lays both
-// operands out as the micro-kernel reads them.
+// Blocked product over packed panels (Goto & van de Geijn 2008). Packing converts any dtype to f32, in the order in
+// which the micro-kernel reads.
 #include <algorithm>
 #include <cstring>
 
@@ -12,9 +12,9 @@
 namespace vpref::cpu {
 namespace {
 
-constexpr int64_t kDepth = 384;     // of a panel along k: an A and a B panel stay in the first-level cache
-constexpr int64_t kColumns = 3072;  // of b packed at once
-constexpr int64_t kRows = 1536;     // of a packed at once
+constexpr int64_t kDepth = 384;  // depth of a panel along k: one panel of a and one of b fit into the first-level cache
+constexpr int64_t kColumns = 3072;  // columns of b packed at a time
+constexpr int64_t kRows = 1536;     // rows of a packed at a time
 
 struct Sizes {
   int64_t rows, columns, depth;  // of one block, padded to whole panels
@@ -36,7 +36,7 @@ float value_at(const void* base, DType dtype, int64_t index) {
   return to_f32(static_cast<const f16_t*>(base)[index]);
 }
 
-// An operand from its first packed element on: (i, p) is x[i * outer + p * inner], p along k.
+// An operand from its first packed element: (i, p) is x[i * outer + p * inner], p along k.
 struct Operand {
   const void* x;
   DType dtype;
@@ -44,18 +44,18 @@ struct Operand {
   float alpha;
 };
 
-// panel[p * width + i] = alpha * operand (i, p) for i < count, 0 up to width; p < depth.
+// panel[p * width + i] = alpha * operand (i, p) for i < count, 0 for i in [count, width); p < depth.
 void pack_panel(const Kernels& k, const Operand& from, int64_t count, int64_t width, int64_t depth, float* panel) {
   const auto [x, dtype, outer, inner, alpha] = from;
   if (count < width) std::memset(panel, 0, size_t(depth * width) * sizeof(float));
-  if (outer == 1) {  // the panel's rows lie side by side already
+  if (outer == 1) {  // the panel's rows are adjacent already
     for (int64_t p = 0; p < depth; ++p) {
       k.to_f32(element(x, dtype, p * inner), dtype, panel + p * width, count);
       if (alpha != 1.0f) k.scale(alpha, panel + p * width, count);
     }
     return;
   }
-  if (inner == 1) {  // transpose, a converted strip at a time
+  if (inner == 1) {  // transposes, one converted strip at a time
     constexpr int64_t kStrip = 64, kAtOnce = 16;
     alignas(64) float strip[kAtOnce][kStrip];
     for (int64_t i = 0; i < count; i += kAtOnce)
@@ -74,7 +74,7 @@ void pack_panel(const Kernels& k, const Operand& from, int64_t count, int64_t wi
     for (int64_t i = 0; i < count; ++i) panel[p * width + i] = alpha * value_at(x, dtype, i * outer + p * inner);
 }
 
-// One block of c, of this size, from packed operands.
+// Computes one block of c, of this size, from packed operands.
 void multiply(const Context& ctx, const Kernels& k, const float* a, const float* b, const Sizes& size, Rows<float> c,
               bool accumulate) {
   const int64_t m = size.rows, n = size.columns, depth = size.depth;
@@ -128,7 +128,7 @@ void matmul_builtin(Context& ctx, const Matmul& p, void* scratch) {
       const bool direct = p.c_dtype == DType::f32;
       float* c = direct ? static_cast<float*>(p.c) + i0 * p.c_row + j0 : wide;
       const int64_t ldc = direct ? p.c_row : n;
-      // c starts as beta c; products are then added.
+      // c starts as beta c; products are added.
       const bool starts = p.beta != 0.0f || p.k == 0;
       if (starts && !(direct && p.beta == 1.0f))
         parallel_ranges(threads_for(ctx, m, n), m, 1, [&](int, int64_t begin, int64_t end) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products by oneDNN, versions 2 and 3; primitives are kept per shape, since making one costs up to half a
-// millisecond. Not many of them: each holds about 300 KB of generated code, packed batches seldom have the same number
-// of rows, and what is shared are the shapes within one step.
+// Matrix products by oneDNN, versions 2 and 3. Primitives are cached by shape, because creating one takes up to half a
+// millisecond. The cache is small: each primitive holds about 300 KB of generated code, packed batches rarely repeat a
+// number of rows, and shapes repeat mostly within one step.
 #include "backend/cpu/matmul.h"
 
 #ifdef VPREF_DNNL
@@ -35,11 +35,11 @@ struct State {
   dnnl::stream stream{engine};
   std::map<Key, Kept> primitives;
   uint64_t calls = 0;
-  // The library's own cache would keep what is dropped here.
+  // The library's own cache would keep primitives that are evicted here.
   State() { dnnl::set_primitive_cache_capacity(0); }
 };
 
-// One per engine thread: neither streams nor the map are shared.
+// One per engine thread, because neither streams nor the map are shared.
 State& state() {
   thread_local State s;
   return s;
@@ -49,7 +49,7 @@ dnnl::memory::data_type type_of(DType t) {
   return t == DType::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
 }
 
-// A stride of a dimension of one element carries no meaning, but an odd one keeps the library from its fast kernels.
+// The stride of a dimension of size one has no meaning, but an unusual value disables oneDNN's fast kernels.
 dnnl::memory::desc describe(int64_t rows, int64_t cols, DType dtype, int64_t row, int64_t col) {
   if (rows == 1) row = col == 1 ? cols : 1;
   if (cols == 1) col = row == 1 ? rows : 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block of rows at a time, a sum's depth after the other. Weights whose scales do not fit the kernels are unpacked
-// into cache and multiplied there.
+// Products with packed weights, one block of rows and one depth of k at a time. Weights whose scales do not fit the
+// kernels are unpacked into cache and multiplied there.
 #include "backend/cpu/packed_products.h"
 
 #include <algorithm>
@@ -8,12 +8,12 @@
 namespace vpref::cpu {
 namespace {
 
-// No group of codes that the kernels scale at once belongs to two blocks.
+// No group of codes with one scale in the kernels crosses a block.
 bool fits_kernels(const PackedWeight& w) {
   return !is_four_bit(w.packing) || (w.block == kScaledCodes && w.num_cols % kScaledCodes == 0);
 }
 
-// At most kPackedCols rows at some k, for the kernels.
+// The kernels' input: at most kPackedCols rows, for a range of k.
 struct Codes {
   alignas(64) float scales[kMaxDepth / kScaledCodes * kPackedCols];
   CodeRows rows;
@@ -38,7 +38,7 @@ struct Codes {
       block_scales(w, (first + row * w.num_cols) / kScaledCodes, k.count / kScaledCodes, of_row);
       for (int64_t g = 0; g < k.count / kScaledCodes; ++g) scales[g * kPackedCols + r] = of_row[g];
     }
-    // The next depth of these rows, or the first of the rows after them.
+    // Prefetch the next depth of these rows, or the first of the next rows.
     const int64_t next = k.first + k.count < w.num_cols ? k.count : kPackedCols * w.num_cols - k.first;
     rows.ahead = next / codes_per_byte;
   }
@@ -48,7 +48,7 @@ void unpack_rows(const Kernels& kernels, const PackedWeight& w, Range n, Range k
   for (int64_t r = 0; r < n.count; ++r) unpack_part(kernels, w, n.first + r, k.first, k.count, tile + r * k.count);
 }
 
-// Products of a part of k, set down or added.
+// Stores the products of a part of k, or adds them.
 void put_sums(const float* sums, int64_t rows, int64_t cols, Rows<float> y, bool add) {
   for (int64_t t = 0; t < rows; ++t)
     for (int64_t c = 0; c < cols; ++c) {
@@ -91,32 +91,32 @@ void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range dept
   k.product.pack(tile, DType::f32, depth.count, int(rows.count), k.product.cols, depth.count, panel);
 }
 
-void packed_few(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y) {
-  alignas(64) float tile[kPackedCols * kMaxDepth], sums[kMaxFewRows * kPackedCols];
+void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y) {
+  alignas(64) float tile[kPackedCols * kMaxDepth], sums[kMaxSkinnyRows * kPackedCols];
   const ProductKernels& dense = k.product;
   const bool fits = fits_kernels(w);
-  const int64_t passes = (rows + dense.few_rows - 1) / dense.few_rows;
+  const int64_t passes = (rows + dense.skinny_rows - 1) / dense.skinny_rows;
   for (int64_t c = 0; c < n.count; c += kPackedCols) {
     const Range block{n.first + c, std::min<int64_t>(kPackedCols, n.count - c)};
     for (int64_t first = 0; first == 0 || first < w.num_cols; first += dense.depth) {
       const Range depth{first, std::min(dense.depth, w.num_cols - first)};
-      const auto each_part = [&](const auto& few) {
+      const auto each_part = [&](const auto& skinny) {
         for (int64_t pass = 0; pass < passes; ++pass) {
           const int64_t t = rows * pass / passes;
           const int some = int(rows * (pass + 1) / passes - t);
-          few(x.data + t * x.stride + first, some);
+          skinny(x.data + t * x.stride + first, some);
           put_sums(sums, some, block.count, {y.data + t * y.stride + block.first, y.stride}, first > 0);
         }
       };
       if (fits) {
         const Codes codes(w, block, depth);
         each_part(
-            [&](const float* at, int some) { k.packed.few({at, x.stride}, some, codes.rows, depth.count, sums); });
+            [&](const float* at, int some) { k.packed.skinny({at, x.stride}, some, codes.rows, depth.count, sums); });
       } else {
         unpack_rows(k, w, block, depth, tile);
         each_part([&](const float* at, int some) {
-          dense.few({at, x.stride}, some, {tile, DType::f32, depth.count}, depth.count, 0, block.count,
-                    {sums, kPackedCols});
+          dense.skinny({at, x.stride}, some, {tile, DType::f32, depth.count}, depth.count, 0, block.count,
+                       {sums, kPackedCols});
         });
       }
     }

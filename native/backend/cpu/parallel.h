@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Splitting work over the one OpenMP pool. Ranges depend on the counts only, never on timing.
+// Splits work over the OpenMP pool. The ranges depend only on counts, never on timing.
 #pragma once
 #include <omp.h>
 
@@ -11,7 +11,7 @@
 
 namespace vpref::cpu {
 
-// Waking the pool costs some microseconds: work below this many elements stays on the caller's thread.
+// Waking the pool takes a few microseconds, so work below this many elements stays on the calling thread.
 constexpr int64_t kSerialElements = 16384;
 
 inline int threads_for(const Context& ctx, int64_t items, int64_t elements_per_item) {
@@ -19,8 +19,8 @@ inline int threads_for(const Context& ctx, int64_t items, int64_t elements_per_i
   return int(std::min<int64_t>(std::max(ctx.num_threads, 1), items));
 }
 
-// body(thread, begin, end): a contiguous piece of [0, items) a thread, its ends multiples of `grain`. body must not
-// throw.
+// body(thread, begin, end): one contiguous part of [0, items) per thread; its ends are multiples of `grain`. body must
+// not throw.
 template <class Body>
 void parallel_ranges(int threads, int64_t items, int64_t grain, Body body) {
   if (threads <= 1) return body(0, int64_t(0), items);
@@ -34,7 +34,7 @@ void parallel_ranges(int threads, int64_t items, int64_t grain, Body body) {
   }
 }
 
-// body(thread, item) for every item, handed out one at a time: for items of unequal cost that write disjoint memory.
+// body(thread, item) for every item, assigned dynamically: for items of unequal cost that write disjoint memory.
 template <class Body>
 void parallel_items(int threads, int64_t items, Body body) {
   if (threads <= 1) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear layers on the bf16 dot product: two products a lane and instruction, f32 sums.
+// Linear layers on the bf16 dot product: two products per lane and instruction, f32 sums.
 #define VPREF_ISA avx512bf16
 #include "backend/cpu/kernels_product.h"
 
@@ -31,12 +31,12 @@ struct Bf16 {
 extern const ProductKernels product;
 const ProductKernels product = {.rows = kProductRows,
                                 .cols = kProductCols,
-                                .few_rows = kFewRows,
+                                .skinny_rows = kSkinnyRows,
                                 .depth = Bf16::depth,
                                 .step = Bf16::step,
                                 .size = sizeof(bf16_t),
                                 .pack = pack_panel<Bf16>,
                                 .tile = product_tile<Bf16>,
-                                .few = few_products<Bf16>};
+                                .skinny = skinny_products<Bf16>};
 
 }  // namespace vpref::cpu::avx512bf16

@@ -10,7 +10,7 @@
 namespace vpref::cpu {
 namespace {
 
-// Scratch rows per thread, and the converted weight before them.
+// Scratch rows per thread, after the converted weight.
 struct Scratch {
   const float* weight;
   float* rows;
@@ -24,7 +24,7 @@ Scratch make_scratch(Context& ctx, const Tensor& weight, int threads, int rows) 
   return {read_vector(kernels(), weight, memory), memory + d, d, rows};
 }
 
-// delta and sum are empty where nothing is added.
+// delta and sum are empty without an addition.
 void norm_rows(Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps, const Tensor& y,
                const Tensor* rstd) {
   const Tensor& x = residual.x;
@@ -69,7 +69,7 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const RmsNormForward& for
   const Tensor& x = forward.x;
   const int64_t rows = x.dim(0), d = x.dim(1);
   const float* r = forward.rstd.as<float>();
-  if (dweight) {  // columns are split over threads, rows are summed in order
+  if (dweight) {  // columns are split over threads; rows are summed in order
     const int threads = threads_for(ctx, (d + kPiece / 8 - 1) / (kPiece / 8), rows * kPiece / 8);
     float* scratch = static_cast<float*>(ctx.workspace.get(size_t(threads) * 2 * kPiece * sizeof(float)));
     parallel_ranges(threads, d, 16, [&](int thread, int64_t begin, int64_t end) {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pieces of rows as f32: the stored row itself where it is f32, else a converted copy in scratch.
+// Parts of rows as f32: the stored row itself if it is f32, else a converted copy in scratch.
 #pragma once
 #include "backend/cpu/kernels.h"
 #include "core/tensor.h"
 
 namespace vpref::cpu {
 
-// Pieces this long keep several f32 copies in the first-level cache.
+// At this length several f32 copies fit into the first-level cache.
 constexpr int64_t kPiece = 2048;
 
 inline char* row_address(const Tensor& t, int64_t row, int64_t col = 0) {
   return static_cast<char*>(t.data) + (row * t.stride[0] + col) * int64_t(dtype_size(t.dtype));
 }
 
-// n values of a row, starting at column col.
+// n values of a row, from column col.
 inline const float* read_row(const Kernels& k, const Tensor& t, int64_t row, int64_t col, int64_t n, float* scratch) {
   char* at = row_address(t, row, col);
   if (t.dtype == DType::f32) return reinterpret_cast<const float*>(at);
@@ -21,7 +21,7 @@ inline const float* read_row(const Kernels& k, const Tensor& t, int64_t row, int
   return scratch;
 }
 
-// Where n computed values go: the row itself or scratch, which finish_row then converts.
+// Destination of n computed values: the row itself, or scratch that finish_row converts.
 inline float* write_row(const Tensor& t, int64_t row, int64_t col, float* scratch) {
   return t.dtype == DType::f32 ? reinterpret_cast<float*>(row_address(t, row, col)) : scratch;
 }
@@ -36,7 +36,7 @@ inline const float* read_vector(const Kernels& k, const Tensor& t, float* scratc
   return scratch;
 }
 
-// A rank-1 tensor as one row, so that [n] and [T,D] share their loops.
+// A rank-1 tensor as one row, so that [n] and [T,D] share loops.
 inline Tensor as_matrix(const Tensor& t) {
   if (t.rank == 2) return t;
   Tensor m = t;

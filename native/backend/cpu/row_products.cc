@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Few rows stream the weights once. More go through panels: a block of weights, packed, stays in the second-level cache
-// while the packed rows of x pass by it, a panel of them at a time in the first. Both sum an element in the same order
+// For few rows, weights are streamed once. For more rows, weights are packed into panels: a block stays in the
+// second-level cache, and panels of x pass through the first-level cache. Both sum an element in the same order
 // (ProductKernels).
 #include "backend/cpu/row_products.h"
 
@@ -16,9 +16,9 @@
 namespace vpref::cpu {
 namespace {
 
-constexpr int64_t kMaxPasses = 2;  // over the weights as they are; for more rows packing them pays
+constexpr int64_t kMaxPasses = 2;  // passes over unpacked weights; for more rows packing is faster
 
-// The weight of a product: one of both.
+// The weight of a product: one of the two.
 struct Weight {
   const Tensor* dense;
   const PackedWeight* packed;
@@ -35,12 +35,12 @@ struct Product {
   int64_t rows() const { return x.dim(0); }
   int64_t cols() const { return weight.rows(); }
   int64_t k() const { return weight.cols(); }
-  bool in_place() const { return y.dtype == DType::f32 && beta == 0.0f; }  // the sums stand in y
-  bool bare() const { return alpha == 1.0f && beta == 0.0f && !bias; }     // y takes the sums as they are
+  bool in_place() const { return y.dtype == DType::f32 && beta == 0.0f; }  // y holds the sums
+  bool bare() const { return alpha == 1.0f && beta == 0.0f && !bias; }     // y is the sums, unchanged
   bool direct() const { return in_place() && bare(); }
 };
 
-// Columns [begin, end) of row t of y from their sums.
+// Writes columns [begin, end) of row t of y from their sums.
 void finish_sums(const Kernels& k, const Product& p, const float* sums, int64_t t, int64_t begin, int64_t end) {
   alignas(64) float piece[kPiece], old[kPiece];
   for (int64_t c = begin; c < end; c += kPiece) {
@@ -57,21 +57,21 @@ void finish_sums(const Kernels& k, const Product& p, const float* sums, int64_t 
   }
 }
 
-// y[t, begin..end) for all rows: in passes over the weights.
+// y[t, begin..end) for all rows, in passes over the weights.
 void stream_dense(const ProductKernels& kernel, const Tensor& weight, Rows<const char> x, int64_t rows, int64_t begin,
                   int64_t end, Rows<float> y) {
   const WeightRows weights{weight.data, weight.dtype, weight.stride[0]};
-  // A second pass finds the weights in cache: a few weight rows at a time.
-  const int64_t passes = (rows + kernel.few_rows - 1) / kernel.few_rows, step = passes > 1 ? 16 : end - begin;
+  // With several passes, a few weight rows at a time, so that later passes find them in cache.
+  const int64_t passes = (rows + kernel.skinny_rows - 1) / kernel.skinny_rows, step = passes > 1 ? 16 : end - begin;
   for (int64_t n0 = begin; n0 < end; n0 += step)
     for (int64_t pass = 0; pass < passes; ++pass) {
       const int64_t t = rows * pass / passes, count = rows * (pass + 1) / passes - t;
-      kernel.few({x.data + t * x.stride * int64_t(kernel.size), x.stride}, int(count), weights, weight.dim(1), n0,
-                 std::min(end, n0 + step), {y.data + t * y.stride, y.stride});
+      kernel.skinny({x.data + t * x.stride * int64_t(kernel.size), x.stride}, int(count), weights, weight.dim(1), n0,
+                    std::min(end, n0 + step), {y.data + t * y.stride, y.stride});
     }
 }
 
-// Each thread has its own part of the weights.
+// Each thread streams its own part of the weights.
 void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Product& p) {
   const int64_t rows = p.rows(), n = p.cols(), depth = p.k(), wide = padded(depth);
   const bool converts = p.x.dtype != DType::f32 && kernel.size == sizeof(float), direct = p.direct();
@@ -85,11 +85,11 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
   const int64_t ldx = converts ? wide : p.x.stride[0];
   float* out = direct ? p.y.as<float>() : reinterpret_cast<float*>(memory + input);
   const int64_t ldy = direct ? p.y.stride[0] : n;
-  const int64_t cols = p.weight.packed ? kPackedCols : 16;  // that a kernel takes at once
+  const int64_t cols = p.weight.packed ? kPackedCols : 16;  // columns per kernel call
   parallel_ranges(threads_for(ctx, (n + cols - 1) / cols, cols * depth), n, cols, [&](int, int64_t begin, int64_t end) {
     if (p.weight.packed) {
-      packed_few(k, *p.weight.packed, {reinterpret_cast<const float*>(in), ldx}, rows, {begin, end - begin},
-                 {out, ldy});
+      packed_skinny(k, *p.weight.packed, {reinterpret_cast<const float*>(in), ldx}, rows, {begin, end - begin},
+                    {out, ldy});
     } else {
       stream_dense(kernel, *p.weight.dense, {in, ldx}, rows, begin, end, {out, ldy});
     }
@@ -98,7 +98,7 @@ void stream_weights(Context& ctx, const Kernels& k, const ProductKernels& kernel
   });
 }
 
-// How the work is cut: blocks of columns, and of panels of rows where there are not columns enough to share out.
+// How the work is split: by blocks of columns, and by panels of rows if there are too few columns.
 struct Cut {
   int64_t cols, col_blocks, panels, row_blocks;
   Cut(const Context& ctx, const ProductKernels& kernel, const Product& p) {
@@ -114,32 +114,32 @@ struct Cut {
     row_blocks = std::min(row_blocks, panels);
   }
   int64_t first_panel(int64_t row_block) const { return panels * row_block / row_blocks; }
-  int64_t most_rows(const ProductKernels& kernel) const {
+  int64_t max_rows(const ProductKernels& kernel) const {
     return ((panels + row_blocks - 1) / row_blocks) * kernel.rows;
   }
 };
 
-// One thread's panels of a block of weights and, where y cannot hold them itself, its sums.
+// One thread's panels of a block of weights and, if y cannot hold them, its sums.
 struct Scratch {
   char* weights;
   float* sums;
-  int64_t packed = -1;  // the block whose panels these are
+  int64_t packed = -1;  // block of the current panels
 };
 
-// Rows of panel i: as even as can be.
+// Rows of panel i; panels differ by at most one row.
 int64_t panel_row(const Product& p, const Cut& cut, int64_t i) { return p.rows() * i / cut.panels; }
 
 int64_t whole_steps(const ProductKernels& kernel, int64_t k) {
   return (k + kernel.step - 1) / kernel.step * kernel.step;
 }
 
-// Panels of `cols` weight rows, `depth` of their k.
+// Packs panels of `cols` weight rows, for `depth` elements of k.
 struct WeightPanels {
   const char* data;
   int64_t depth, cols;
 };
 
-// One panel of x against all of a block's columns: y[t, 0..cols).
+// One panel of x times all columns of a block: y[t, 0..cols).
 void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const WeightPanels& w, Rows<float> y,
                     bool accumulate) {
   const int64_t width = kernel.cols, cols = w.cols, row_bytes = w.depth * int64_t(kernel.size);
@@ -156,7 +156,7 @@ void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const
     }
 }
 
-// These rows of the weights at these k as a panel.
+// Packs these rows of the weights, for these k.
 void pack_weights(const Kernels& k, const ProductKernels& kernel, const Weight& weight, Range n, Range depth,
                   char* panel) {
   if (weight.packed) return pack_packed(k, *weight.packed, n, depth, reinterpret_cast<float*>(panel));
@@ -165,7 +165,7 @@ void pack_weights(const Kernels& k, const ProductKernels& kernel, const Weight& 
               panel);
 }
 
-// x: all panels, each with its depths one after the other.
+// x: all panels, the depths of each in order.
 void multiply_block(const Kernels& k, const ProductKernels& kernel, const Product& p, const Cut& cut, int64_t item,
                     const char* x, Scratch& s) {
   const int64_t block = item / cut.row_blocks, share = item % cut.row_blocks;
@@ -198,7 +198,7 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
   const int threads = threads_for(ctx, items, p.rows() * cut.cols / cut.row_blocks * p.k());
   const size_t x_bytes = aligned(size_t(p.rows() * wide) * kernel.size);
   const size_t weights = aligned(size_t(cut.cols * std::min(kernel.depth, wide)) * kernel.size);
-  const size_t sums = p.in_place() ? 0 : aligned(size_t(cut.most_rows(kernel) * cut.cols) * sizeof(float));
+  const size_t sums = p.in_place() ? 0 : aligned(size_t(cut.max_rows(kernel) * cut.cols) * sizeof(float));
   char* x = static_cast<char*>(ctx.workspace.get(x_bytes + size_t(threads) * (weights + sums)));
   parallel_ranges(std::min(threads, int(cut.panels)), cut.panels, 1, [&](int, int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) {
@@ -215,16 +215,16 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
   });
 }
 
-// Packed, that many rows of x stay in the last-level cache, and are enough to make packing the weights cheap.
+// This many packed rows of x fit into the last-level cache, and make packing the weights cheap.
 int64_t rows_at_once(const ProductKernels& kernel, const Product& p) {
   constexpr int64_t kBytes = 8 << 20, kMinRows = 256, kMaxRows = 512;
-  const int64_t most = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kMinRows, kMaxRows);
-  const int64_t groups = (p.rows() + most - 1) / most;
+  const int64_t max_rows = std::clamp(kBytes / (p.k() * int64_t(kernel.size)), kMinRows, kMaxRows);
+  const int64_t groups = (p.rows() + max_rows - 1) / max_rows;
   return (p.rows() + groups - 1) / groups;
 }
 
 void multiply(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Product& p) {
-  if (p.k() == 0 || p.rows() <= kMaxPasses * kernel.few_rows) return stream_weights(ctx, k, kernel, p);
+  if (p.k() == 0 || p.rows() <= kMaxPasses * kernel.skinny_rows) return stream_weights(ctx, k, kernel, p);
   const int64_t step = rows_at_once(kernel, p);
   for (int64_t t = 0; t < p.rows(); t += step) {
     const int64_t rows = std::min(step, p.rows() - t);

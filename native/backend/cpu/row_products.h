@@ -7,11 +7,11 @@
 
 namespace vpref::cpu {
 
-// y = alpha x w^T (+ bias, of any float dtype) + beta y. A row of y has the same bytes whatever rows stand beside it
-// and whatever the number of threads; libraries promise neither.
+// y = alpha x w^T (+ bias, of any float dtype) + beta y. The bytes of a row of y do not depend on the other rows or on
+// the number of threads. Libraries do not guarantee that.
 void row_products(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float alpha,
                   float beta);
-// With the bytes of the same over the weights as f32 and x as f32.
+// The same for packed weights. The bytes are those of f32 weights with x in f32.
 void row_products(Context& ctx, const Tensor& x, const PackedWeight& weight, const Tensor* bias, const Tensor& y,
                   float beta);
 

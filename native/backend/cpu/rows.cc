@@ -10,7 +10,7 @@ namespace vpref::cpu {
 
 namespace {
 
-// Row `to` of y = row `from` of x, converted where the dtypes differ. scratch: kPiece floats.
+// Copies row `from` of x to row `to` of y, converted if the dtypes differ. scratch: kPiece floats.
 void copy_row(const Kernels& k, const Tensor& x, int64_t from, const Tensor& y, int64_t to, float* scratch) {
   const int64_t d = x.dim(1);
   if (x.dtype == y.dtype) {
@@ -23,7 +23,7 @@ void copy_row(const Kernels& k, const Tensor& x, int64_t from, const Tensor& y, 
   }
 }
 
-// copy(i, scratch) for every i of `index` that is not -1.
+// Calls copy(i, scratch) for every i with index[i] != -1.
 template <class Copy>
 void for_rows(Context& ctx, const Tensor& index, int64_t width, Copy copy) {
   const int32_t* at = index.as<int32_t>();
@@ -48,7 +48,7 @@ void scatter_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tens
   for_rows(ctx, index, x.dim(1), [&](int64_t i, int64_t at, float* scratch) { copy_row(k, x, i, y, at, scratch); });
 }
 
-// Columns are split over threads, so that repeated indices add up in order of i.
+// Columns are split over threads, so that repeated indices are added in order of i.
 void scatter_add_rows(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& y) {
   const Kernels& k = kernels();
   const int64_t d = x.dim(1);

@@ -14,11 +14,11 @@ namespace vpref::cpu {
 namespace {
 
 double uniform_of(const SampleParams& p) {
-  const auto draw = philox4x32(p.seed, {p.position, p.branch, uint32_t(p.rng_key), uint32_t(p.rng_key >> 32)});
-  return (double(draw[0]) + 0.5) * 0x1p-32;
+  const auto words = philox4x32(p.seed, {p.position, p.branch, uint32_t(p.rng_key), uint32_t(p.rng_key >> 32)});
+  return (double(words[0]) + 0.5) * 0x1p-32;
 }
 
-// The ids in order of falling logit, then rising id, sorted no further than asked for.
+// The ids in order of decreasing logit, then increasing id, sorted only as far as needed.
 class Ranking {
  public:
   Ranking(const float* logits, int64_t v, int32_t* ids) : logits_(logits), v_(v), ids_(ids) {
@@ -45,7 +45,7 @@ class Ranking {
 };
 
 // weight[i] = exp((logit - max) / temperature); only ratios matter.
-int32_t draw(const SampleParams& p, const float* logits, const float* weight, int64_t v, int32_t* ids) {
+int32_t sample(const SampleParams& p, const float* logits, const float* weight, int64_t v, int32_t* ids) {
   Ranking ranking(logits, v, ids);
   const int64_t limit = p.top_k > 0 ? std::min<int64_t>(p.top_k, v) : v;
   double total = 0;
@@ -66,7 +66,7 @@ int32_t draw(const SampleParams& p, const float* logits, const float* weight, in
     sum += double(weight[ranking.at(i)]);
     if (sum > goal) return ranking.at(i);
   }
-  return ranking.at(kept - 1);  // rounding left the sum just below the goal
+  return ranking.at(kept - 1);  // because of rounding the sum stayed just below the goal
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, cons
       const float* in = read_row(k, logits, r, 0, v, copy);
       const float max = k.max(in, v);
       const double sum = k.sum_exp(in, max, 1.0f, v);
-      if (!std::isfinite(max) || !std::isfinite(sum)) {  // NaN has no order to draw by
+      if (!std::isfinite(max) || !std::isfinite(sum)) {  // NaN has no order
         bad = r;
         continue;
       }
@@ -96,7 +96,7 @@ void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, cons
         id = int32_t(std::find(in, in + v, max) - in);
       } else {
         k.exp_scaled(in, max, 1.0f / p.temperature, 1.0f, weight, v);
-        id = draw(p, in, weight, v, ids);
+        id = sample(p, in, weight, v, ids);
       }
       token.as<int32_t>()[r] = id;
       logp.as<float>()[r] = float(double(in[id]) - double(max) - std::log(sum));

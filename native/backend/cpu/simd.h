@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One register of f32 on the instruction set this file is compiled for, and the functions of it that the kernels share.
-// The includer defines VPREF_ISA, the namespace that keeps the builds of different instruction sets apart.
+// One f32 register of the instruction set that this file is compiled for, and functions on it. The includer defines
+// VPREF_ISA, the namespace that separates the builds.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -16,19 +16,19 @@ namespace vpref::cpu::VPREF_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kTileRows = 12;     // of the matrix micro-kernel: accumulators fill the register file
-constexpr int kProductRows = 14;  // of x in the kernel of linear layers, beside kProductCols rows of weights: likewise
-constexpr int kFewRows = 12;      // of x in the one that takes weights as they are
+constexpr int kTileRows = 12;     // rows of the matrix micro-kernel: the accumulators fill the register file
+constexpr int kProductRows = 14;  // rows of x in the linear layers' kernel, for kProductCols rows of weights; as above
+constexpr int kSkinnyRows = 12;   // rows of x in the kernel without panels
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 6;
 constexpr int kProductRows = 6;
-constexpr int kFewRows = 8;
+constexpr int kSkinnyRows = 8;
 #else
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 6;
 constexpr int kProductRows = 6;
-constexpr int kFewRows = 8;
+constexpr int kSkinnyRows = 8;
 #endif
 constexpr int kLanes = kVectorBytes / 4;
 constexpr int kProductCols = 2 * kLanes;
@@ -69,7 +69,7 @@ static inline F load(const f16_t* p) {
   std::memcpy(&h, p, sizeof h);
   const U u = __builtin_convertvector(h, U);
   const U magnitude = (u & 0x7fffu) << 13;
-  const U finite = (U)((F)magnitude * 0x1p112f);  // exact, subnormals too
+  const U finite = (U)((F)magnitude * 0x1p112f);  // exact, also for subnormals
   return (F)(((u & 0x8000u) << 16) | ((u & 0x7fffu) >= 0x7c00u ? (magnitude | 0x7f800000u) : finite));
 #endif
 }
@@ -116,7 +116,7 @@ static inline F fma(F a, F b, F c) {
 static inline F max(F a, F b) { return a > b ? a : b; }
 static inline F min(F a, F b) { return a < b ? a : b; }
 
-// The halves are added to each other until one lane is left.
+// Adds halves until one lane is left.
 static inline float reduce_add(F v) {
 #if defined(__AVX512F__)
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
@@ -150,8 +150,8 @@ static inline F sqrt(F v) {
 #endif
 }
 
-// e^x within 1 ulp: x = n ln2 + r, a polynomial for e^r (fitted on |r| <= ln2 / 2), times 2^n in two steps so that
-// subnormal results and infinity come out right. NaN stays NaN.
+// e^x within 1 ulp: x = n ln2 + r; a polynomial for e^r (fitted on |r| <= ln2 / 2), times 2^n in two steps, so that
+// subnormal results and infinity are correct. NaN stays NaN.
 static inline F exp(F x) {
   const F low = splat(-104.0f), high = splat(89.0f);
   x = x < low ? low : x;

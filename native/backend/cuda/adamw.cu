@@ -39,7 +39,7 @@ struct Step {
 };
 
 constexpr int kThreads = 256;
-constexpr int64_t kPart = 65536;  // elements a block
+constexpr int64_t kPart = 65536;  // elements per block
 
 __device__ double block_sum_f64(double value, double* shared /* [32] */) {
   for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xffffffffu, value, step);

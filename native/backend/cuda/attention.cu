@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which kernels attend: tensor cores for bf16 rows aligned to 16 bytes, plain f32 arithmetic for everything else; and
-// what both need around them.
+// Chooses the attention kernels: tensor cores for bf16 rows aligned to 16 bytes, else plain f32 arithmetic. Also holds
+// the kernels before and after both.
 #include "ops/attention.h"
 
 #include "backend/cuda/attention_kernels.h"
@@ -25,11 +25,10 @@ struct MergeArgs {
   int heads, d;
 };
 
-// One warp a row and head: the parts, weighted by their shares of the whole sum. Parts are added in the order of the
-// list.
+// One warp per row and head: adds the partial results, weighted by their shares of the sum, in list order.
 template <class T>
 __global__ void __launch_bounds__(128) attention_merge_kernel(const MergeArgs<T> a) {
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int head = int(blockIdx.y) * 4 + int(threadIdx.x) / 32, lane = threadIdx.x % 32;
   if (head >= a.heads) return;
   const MergeRow row = a.merges[blockIdx.x];
@@ -53,11 +52,11 @@ struct StatsArgs {
   int64_t dout_stride, out_stride;
   const float* lse;
   float2* stats;
-  int64_t num;  // rows times heads
+  int64_t num;  // rows x heads
   int heads, d;
 };
 
-// stats = (lse to base 2, rowsum(dout out)). One warp a row and head.
+// stats = (lse to base 2, rowsum(dout out)). One warp per row and head.
 template <class T>
 __global__ void __launch_bounds__(128) attention_stats_kernel(const StatsArgs<T> a) {
   const int64_t i = int64_t(blockIdx.x) * 4 + threadIdx.x / 32;
@@ -93,7 +92,7 @@ void check_limits(const char* op, const Tensor& q, float scale) {
   check(scale > 0, "shape", "[", op, "] device cuda: expected a positive scale, got ", scale);
 }
 
-// Everything but the query tiles, of which the forward has several lists.
+// Everything except the query tiles, because the forward has several lists of them.
 template <class T, class Lists>
 void fill_args(AttentionArgs<T>& a, const Qkv& x, float scale, const Lists& lists) {
   const auto& [q, k, v] = x;
@@ -126,8 +125,8 @@ template <class T>
 void merge(Context& ctx, const ForwardArgs<T>& a, const ForwardLists& lists) {
   if (lists.num_merges == 0) return;
   const MergeArgs<T> m{lists.merges, lists.slots, a.partial, a.partial_lse, a.out, a.lse, a.out_stride, a.heads, a.d};
-  launch_early(attention_merge_kernel<T>, dim3(unsigned(lists.num_merges), unsigned(a.heads + 3) / 4), dim3(128), 0,
-               stream_of(ctx), m);
+  launch_dependent(attention_merge_kernel<T>, dim3(unsigned(lists.num_merges), unsigned(a.heads + 3) / 4), dim3(128), 0,
+                   stream_of(ctx), m);
 }
 
 template <class T>

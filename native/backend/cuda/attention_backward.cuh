@@ -13,14 +13,14 @@ namespace vpref::cuda {
 
 constexpr int kBackwardThreads = 128;
 constexpr int kBackwardStep =
-    32;  // keys of a step over a query tile, queries of a step over a key tile; two steps are in shared memory
+    32;  // keys per step over a query tile, and queries per step over a key tile; shared memory holds two steps
 
 template <int D>
 constexpr size_t kBackwardTileBytes = size_t(2 * 64 + 4 * kBackwardStep) * kRowLength<D> * sizeof(bf16);
 template <int D>
 constexpr size_t kKeyTileBytes = kBackwardTileBytes<D> + 2 * kBackwardStep * (sizeof(float2) + sizeof(int2));
 
-// A warp's 16 rows of a result, times `factor`; source as of load_tile.
+// Stores a warp's 16 rows of a result, times `factor`; source as in load_tile.
 template <int D, class Target>
 __device__ void store_rows(const float (&x)[1][D / 8][4], float factor, int d, Target target) {
   const int lane = threadIdx.x % 32;
@@ -36,7 +36,7 @@ __device__ void store_rows(const float (&x)[1][D / 8][4], float factor, int d, T
   }
 }
 
-// Whether the query of a score sees its key, and the query's (lse to base 2, delta).
+// Whether the query of a score sees its key, and the query's stats (lse to base 2, delta).
 struct ScoreOf {
   bool seen;
   float2 stats;
@@ -47,8 +47,8 @@ struct RowProduct {
   const bf16 *a, *b;
 };
 
-// p = exp(S - lse), 0 for what is not seen, and ds = p (dP - delta): of 16 rows of a warp, S and dP being these
-// products. score_of(n, e): of accumulator e of tile n.
+// p = exp(S - lse), 0 for hidden keys, and ds = p (dP - delta), for 16 rows of a warp; S and dP are the given products.
+// score_of(n, e): of accumulator e of tile n.
 template <int D, int NTiles, class Of>
 __device__ void differentiate(float (&p)[1][NTiles][4], float (&ds)[1][NTiles][4], const RowProduct& score,
                               const RowProduct& dscore, float scale, Of score_of) {
@@ -66,7 +66,7 @@ __device__ void differentiate(float (&p)[1][NTiles][4], float (&ds)[1][NTiles][4
     }
 }
 
-// A block: 64 packed rows of a query tile, 16 a warp, against all keys that they see.
+// A block: 64 packed rows of a query tile, 16 per warp, against all keys that they see.
 template <int D>
 __global__ void __launch_bounds__(kBackwardThreads, 3) attention_backward_queries_kernel(const BackwardArgs<bf16> a) {
   constexpr int kStep = kBackwardStep, kTile = kStep * kRowLength<D>, kNTiles = kStep / 8;

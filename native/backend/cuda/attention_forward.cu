@@ -11,8 +11,8 @@ template <class Shape>
 void launch_tiles(Context& ctx, ForwardArgs<bf16> a, const QueryTile* tiles, int num_tiles) {
   if (num_tiles == 0) return;
   a.tiles = tiles;
-  launch_early(attention_forward_kernel<Shape>, dim3(unsigned(num_tiles), unsigned(a.heads / a.pack)),
-               dim3(Shape::kThreads), Shape::kSharedBytes, stream_of(ctx), a);
+  launch_dependent(attention_forward_kernel<Shape>, dim3(unsigned(num_tiles), unsigned(a.heads / a.pack)),
+                   dim3(Shape::kThreads), Shape::kSharedBytes, stream_of(ctx), a);
 }
 
 template <int D>

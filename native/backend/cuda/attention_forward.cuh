@@ -14,7 +14,7 @@
 
 namespace vpref::cuda {
 
-// WarpsM warps share out the rows, MTiles times 16 each; WarpsN warps share out the keys of a block and are merged at
+// WarpsM warps share the rows, MTiles x 16 each. WarpsN warps share the keys of a block; their results are merged at
 // the end.
 template <int D, int WarpsM, int WarpsN, int MTiles, int Blocks>
 struct ForwardShape {
@@ -25,10 +25,10 @@ struct ForwardShape {
   static_assert(WarpsN == 1 || (WarpsM == 1 && MTiles == 1), "only one tile of 16 rows is merged over warps");
 };
 
-// The running softmax of the rows that a thread holds: row 16 m + lane / 4 + 8 h of its warp.
+// The running softmax of a thread's rows: row 16 m + lane / 4 + 8 h of its warp.
 template <int MTiles, int D>
 struct OnlineSoftmax {
-  float out[MTiles][D / 8][4], max[MTiles][2], sum[MTiles][2];  // max in powers of two, sum of this thread's columns
+  float out[MTiles][D / 8][4], max[MTiles][2], sum[MTiles][2];  // max as a power of two; sum over this thread's columns
 
   __device__ OnlineSoftmax() {
     clear(out);
@@ -41,7 +41,7 @@ struct OnlineSoftmax {
       }
   }
 
-  // Takes in a block of scores, which become exp(score - max); what was summed before is scaled to the new maximum.
+  // Adds a block of scores, which become exp(score - max). Earlier sums are rescaled to the new maximum.
   template <int NTiles>
   __device__ void step(float (&s)[MTiles][NTiles][4], float scale) {
 #pragma unroll
@@ -55,7 +55,7 @@ struct OnlineSoftmax {
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
         const float highest = fmaxf(max[m][h], top * scale);
-        const float base = highest == -INFINITY ? 0.0f : highest;  // a row that has seen nothing yet
+        const float base = highest == -INFINITY ? 0.0f : highest;  // a row without visible keys so far
         correction[h] = exp2_fast(max[m][h] - base);
         max[m][h] = highest;
         float added = 0.0f;
@@ -69,7 +69,7 @@ struct OnlineSoftmax {
         sum[m][h] = sum[m][h] * correction[h] + added;
       }
       if (!__any_sync(0xffffffffu, correction[0] != 1.0f || correction[1] != 1.0f))
-        continue;  // most blocks raise no maximum
+        continue;  // most blocks do not raise the maximum
 #pragma unroll
       for (int n = 0; n < D / 8; ++n)
 #pragma unroll
@@ -89,7 +89,7 @@ struct OnlineSoftmax {
   }
 };
 
-// Keys from `seen[m][h]` on are hidden from the thread's rows; `first` is the block's key that the scores begin with.
+// Keys from `seen[m][h]` on are hidden from the thread's rows; `first`: the block's key of the first score.
 template <int MTiles, int NTiles>
 __device__ void hide_scores(float (&s)[MTiles][NTiles][4], const int (&seen)[MTiles][2], int first) {
   const int column = first + threadIdx.x % 4 * 2;
@@ -102,7 +102,7 @@ __device__ void hide_scores(float (&s)[MTiles][NTiles][4], const int (&seen)[MTi
         if (column + n * 8 + e % 2 >= seen[m][e / 2]) s[m][n][e] = -INFINITY;
 }
 
-// Keys before `hidden[m][h]` are hidden from the thread's rows, by a window.
+// Keys before `hidden[m][h]` are hidden from the thread's rows by a window.
 template <int MTiles, int NTiles>
 __device__ void hide_front(float (&s)[MTiles][NTiles][4], const int (&hidden)[MTiles][2], int first) {
   const int column = first + threadIdx.x % 4 * 2;
@@ -115,14 +115,14 @@ __device__ void hide_front(float (&s)[MTiles][NTiles][4], const int (&hidden)[MT
         if (column + n * 8 + e % 2 < hidden[m][e / 2]) s[m][n][e] = -INFINITY;
 }
 
-// Gathers in warp 0 what the warps have of the same 16 rows; `shared` holds 4 x 16 x (D + 2) floats.
+// Merges in warp 0 the results of all warps for the same 16 rows; `shared` holds 4 x 16 x (D + 2) floats.
 template <int D, int Warps>
 __device__ void merge_warps(OnlineSoftmax<1, D>& x, float* shared) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   float* sums = shared + Warps * 16 * D;
   const auto out_at = [&](int w, int h) { return shared + (w * 16 + lane / 4 + 8 * h) * D + lane % 4 * 2; };
   const auto sums_at = [&](int w, int h) { return sums + (w * 16 + lane / 4 + 8 * h) * 2; };
-  __syncthreads();  // the keys and values that lie there are done with
+  __syncthreads();  // the keys and values there are no longer needed
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
 #pragma unroll
@@ -159,7 +159,7 @@ __device__ void merge_warps(OnlineSoftmax<1, D>& x, float* shared) {
   }
 }
 
-// Packed row r's part of the result, or the result: this thread's columns of it, rows h of the state's tile m.
+// Stores the result of packed row r, or its partial result: this thread's columns of rows h of the state's tile m.
 template <int D, int MTiles>
 __device__ void store_row(const ForwardArgs<bf16>& a, const QueryTile& tile, const HeadPack& pack, int r,
                           const OnlineSoftmax<MTiles, D>& state, int m, int h) {
@@ -188,14 +188,14 @@ __device__ void store_row(const ForwardArgs<bf16>& a, const QueryTile& tile, con
   }
 }
 
-// A block: one query tile, one head or pack of heads. Two tiles of shared memory, keys and values, each filled while
-// the other is used.
+// A block: one query tile, one head or pack of heads. Keys and values alternate in two tiles of shared memory: one is
+// filled while the other is used.
 template <class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) attention_forward_kernel(const ForwardArgs<bf16> a) {
   constexpr int D = Shape::kHeadDim, kMTiles = Shape::kMTiles, kNTiles = Shape::kNTiles, kKeys = Shape::kKeys;
   bf16* queries = dynamic_shared<bf16>();
   bf16 *keys = queries + Shape::kRows * kRowLength<D>, *values = keys + kKeys * kRowLength<D>;
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const QueryTile tile = a.tiles[blockIdx.x];
   if (tile.num_rows == 0) return;
   const HeadPack pack(a.pack, a.group);

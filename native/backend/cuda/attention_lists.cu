@@ -16,13 +16,12 @@
 namespace vpref::cuda {
 namespace {
 
-// Device memory of plans that are gone, for the next step's: a decode step makes a plan, and cudaMalloc and cudaFree
-// would stop the device. What is queued may still read a piece that is handed out again; its new contents are copied in
-// the order of the stream.
-class Pieces {
+// Device memory of destroyed plans, for reuse: each decoding step makes a plan, and cudaMalloc and cudaFree would
+// synchronise the device. Queued kernels may still read a reused buffer; its new contents are copied in stream order.
+class BufferPool {
  public:
-  // The same piece for the same pieces to choose from: the step before's, so that the launches that read it are the
-  // same too.
+  // Deterministic: with the same free buffers it returns the same buffer as in the step before, so that launches stay
+  // equal.
   Buffer take(size_t bytes) {
     size_t size = kMinBytes;
     while (size < bytes) size *= 2;
@@ -30,13 +29,13 @@ class Pieces {
     for (auto p = spare_.begin(); p != spare_.end(); ++p)
       if (p->bytes() == size && (found == spare_.end() || p->data() < found->data())) found = p;
     if (found == spare_.end()) return Buffer(Device::cuda, size);
-    Buffer piece = std::move(*found);
+    Buffer buffer = std::move(*found);
     spare_.erase(found);
-    return piece;
+    return buffer;
   }
-  void give(Buffer piece) {
+  void give(Buffer buffer) {
     if (spare_.size() == kMaxSpare) spare_.erase(spare_.begin());
-    spare_.push_back(std::move(piece));
+    spare_.push_back(std::move(buffer));
   }
 
  private:
@@ -44,14 +43,14 @@ class Pieces {
   std::vector<Buffer> spare_;
 };
 
-// One compute thread owns the device. Shared: a plan may outlive the thread.
-const std::shared_ptr<Pieces>& pieces() {
-  thread_local const std::shared_ptr<Pieces> p = std::make_shared<Pieces>();
+// Only one compute thread uses the device. Shared, because a plan may outlive the thread.
+const std::shared_ptr<BufferPool>& buffer_pool() {
+  thread_local const std::shared_ptr<BufferPool> p = std::make_shared<BufferPool>();
   return p;
 }
 
-// Decode steps whose lists grow a little have the same launches: grids and addresses follow from lengths that are
-// rounded up. Here the places of a list, to a power of two; what follows the last entry is zero.
+// Lengths of lists are rounded up, so that decoding steps keep equal launches while their lists grow: grids and
+// addresses depend on the rounded lengths. This is the capacity of a list, a power of two; unused entries are zero.
 size_t kept_places(size_t n) {
   if (n == 0) return 0;
   size_t places = 64;
@@ -59,16 +58,16 @@ size_t kept_places(size_t n) {
   return places;
 }
 
-// The length of a list that gives the grid: to a multiple of four, or of an eighth to a quarter of itself, by empty
-// entries, at which a block ends. A branch adds a tile when it has grown by a part, kMinPart keys or more, so a
-// grid stays for tens of steps.
+// The length that determines the grid, rounded up with empty entries (a block ends at one) to a multiple of four, or of
+// 1/8 to 1/4 of the length. A branch adds a tile after at least kMinPart new keys, so a grid stays the same for tens of
+// steps.
 size_t kept_count(size_t n) {
   size_t unit = 4;
   while (8 * unit <= n) unit *= 2;
   return (n + unit - 1) / unit * unit;
 }
 
-// Vectors side by side in one device buffer.
+// Copies several vectors to one device buffer.
 class Upload {
  public:
   template <class T>
@@ -79,7 +78,7 @@ class Upload {
     places_.push_back([&device, at](const char* base) { device = reinterpret_cast<const T*>(base + at); });
   }
   Buffer send(Context& ctx) {
-    Buffer device = pieces()->take(std::max<size_t>(host_.size(), 1));
+    Buffer device = buffer_pool()->take(std::max<size_t>(host_.size(), 1));
     cuda::copy_to_device(ctx, device.data(), host_.data(), host_.size());
     for (const auto& place : places_) place(static_cast<const char*>(device.data()));
     return device;
@@ -102,7 +101,7 @@ struct Kept {
 struct DerivedPlan {
   std::optional<Kept<ForwardLists>> forward;
   std::optional<Kept<BackwardLists>> backward;
-  std::shared_ptr<Pieces> pool = pieces();
+  std::shared_ptr<BufferPool> pool = buffer_pool();
   ~DerivedPlan() {
     if (forward) pool->give(std::move(forward->memory));
     if (backward) pool->give(std::move(backward->memory));
@@ -114,11 +113,11 @@ DerivedPlan& derived(const AttentionPlan& plan) {
   return *static_cast<DerivedPlan*>(plan.cache.derived.get());
 }
 
-// What is kept under this key, or what fill(lists, upload) makes.
+// Returns the lists kept for this key, or builds them with fill(lists, upload).
 template <class Lists, class Fill>
 const Lists& keep(Context& ctx, std::optional<Kept<Lists>>& kept, const Key& key, Fill fill) {
   if (kept && kept->key == key) return kept->lists;
-  if (kept) pieces()->give(std::move(kept->memory));
+  if (kept) buffer_pool()->give(std::move(kept->memory));
   kept.emplace();
   kept->key = key;
   Upload upload;

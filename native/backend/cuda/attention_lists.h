@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A plan's schedules on the device, made at its first call and kept in plan.cache: every layer of a step uses the same
+// A plan's schedules on the device, built at the first call and kept in plan.cache: every layer of a step uses the same
 // lists.
 #pragma once
 #include "backend/cuda/attention_schedule.h"
@@ -7,7 +7,7 @@
 
 namespace vpref::cuda {
 
-// `decode` and `merges` end with empty entries: see kept_count().
+// `decode` and `merges` are padded with empty entries: see kept_count().
 struct ForwardLists {
   const TileRow* rows;
   const KvRange* ranges;
@@ -26,7 +26,7 @@ struct BackwardLists {
   int num_tiles, num_key_tiles;
 };
 
-// Which kernels walk the lists, and so how many rows their tiles hold.
+// The kernels that read the lists; they determine the rows per tile.
 enum class AttentionKernels { matrix, plain };
 
 const ForwardLists& forward_lists(Context& ctx, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,

@@ -8,7 +8,7 @@ namespace vpref::cuda {
 
 template <class T>
 void launch_plain_forward(Context& ctx, ForwardArgs<T> a, const ForwardLists& lists) {
-  // All tiles have kPlainRows packed rows at most, so the lists differ in nothing else.
+  // All tiles have at most kPlainRows packed rows, so the lists are otherwise equal.
   const QueryTile* tiles[] = {lists.wide, lists.tiles, lists.decode};
   const int counts[] = {lists.num_wide, lists.num_tiles, lists.num_decode};
   for (int i = 0; i < 3; ++i) {

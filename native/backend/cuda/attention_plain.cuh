@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention in plain f32 arithmetic, for f32 operands (tf32 would cost 13 bits) and for bf16 heads that the tensor-core
-// kernels do not take (rows not aligned to 16 bytes, more than 128 elements). 16 packed rows or keys a block, 4 a warp;
-// a lane is a key (a query) while scores are formed and every 32nd element of the head while values are summed.
+// Attention in plain f32 arithmetic: for f32 operands (tf32 would lose 13 bits), and for bf16 heads that the
+// tensor-core kernels do not accept (rows not aligned to 16 bytes, more than 128 elements). 16 packed rows or keys per
+// block, 4 per warp. A lane is a key (or a query) for scores, and every 32nd element of the head for sums of values.
 #pragma once
 #include "backend/cuda/attention_kernels.h"
 #include "backend/cuda/vector.cuh"
@@ -9,7 +9,7 @@
 namespace vpref::cuda {
 
 constexpr int kPlainThreads = 128, kPlainRows = 16, kPlainStep = 32, kPlainWarpRows = kPlainRows / 4;
-constexpr int kPlainChunks = kPlainHeadDim / 32;  // of 32 elements of a head
+constexpr int kPlainChunks = kPlainHeadDim / 32;  // chunks of 32 elements of a head
 
 inline size_t plain_forward_bytes(int d) { return sizeof(float) * size_t(kPlainRows * d + kPlainStep * (2 * d + 1)); }
 inline size_t plain_backward_bytes(int d) {
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_forward_kernel(
 #pragma unroll
     for (int j = 0; j < kPlainWarpRows; ++j) {
       const int r = warp * kPlainWarpRows + j;
-      if (r >= num_rows) continue;  // the whole warp
+      if (r >= num_rows) continue;  // for the whole warp
       const float product = dot(queries + r * d, keys + lane * (d + 1), d) * a.scale;
       const TileRow row = row_of(r);
       const bool seen = lane < walk.seen(row.visible) && lane >= walk.hidden(row.hidden);
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_querie
   }
 }
 
-// blockIdx.z is the 16 keys of the key tile that the block works on.
+// blockIdx.z selects 16 keys of the key tile.
 template <class T>
 __global__ void __launch_bounds__(kPlainThreads) attention_plain_backward_keys_kernel(const BackwardArgs<T> a) {
   const int d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32, first_key = blockIdx.z * kPlainRows;

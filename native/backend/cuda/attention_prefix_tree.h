@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tree of a plan's paths, for decoding: the keys of a node are read once for all rows below it. Host only; the
-// scheduler cuts its nodes into tiles.
+// The tree of a plan's paths, for decoding: the keys of a node are read once for all rows below it. Host only.
+// attention_scheduler.h cuts its nodes into tiles.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -11,39 +11,39 @@
 
 namespace vpref::cuda::schedule {
 
-constexpr int32_t kSharedKeys = 64;  // fewer keys in common are not worth a tile of their own
+constexpr int32_t kSharedKeys = 64;  // minimum number of common keys for a shared tile
 
-// What query `query` of a span with a window sees, neighbouring ranges joined.
+// The keys that query `query` of a span with a window attends to; adjacent ranges are merged.
 inline std::vector<KvRange> seen_keys(const AttentionPlan& plan, const AttentionSpan& span, int32_t query) {
   std::vector<KvRange> keys;
   for (int32_t r = 0; r < span.num_ranges; ++r) append(keys, plan.ranges[size_t(span.first_range + r)]);
   return cut(keys, int32_t(hidden_keys(plan, span, query)), count_keys(keys) - (span.q_count - 1 - query));
 }
 
-// The first `end` keys of a path of the plan; -1: of none that others know.
+// The first `end` keys of a path of the plan; path -1: keys that no other span shares.
 struct PathPart {
   int32_t path, end;
 };
 
-// How many keys two parts have in common at their beginning.
+// Length of the common prefix of two parts.
 inline int32_t common_keys(const AttentionPlan& plan, PathPart a, PathPart b) {
-  const auto leave = [&](PathPart& p) {
-    const KeyPath& left = plan.paths[size_t(p.path)];
-    p = {left.parent, std::min(p.end, left.shared)};
+  const auto to_parent = [&](PathPart& p) {
+    const KeyPath& child = plan.paths[size_t(p.path)];
+    p = {child.parent, std::min(p.end, child.shared)};
   };
-  while (a.path != b.path) leave(a.path > b.path ? a : b);  // parents come first
+  while (a.path != b.path) to_parent(a.path > b.path ? a : b);  // parents have lower indices
   return a.path < 0 ? 0 : std::min(a.end, b.end);
 }
 
-// The tree of the plan's paths, with the spans that see them: a node's keys are seen by every span in it or below it.
-// The last q_count - 1 keys of a causal span, which its first rows do not see, are never shared.
+// The tree of the plan's paths, with their spans: every span in or below a node attends to the node's keys. The last
+// q_count - 1 keys of a causal span are never shared, because its first rows do not see them.
 class PrefixTree {
  public:
   struct Node {
-    std::vector<KvRange> keys;                // those behind the parent's
-    int32_t begin;                            // how many of the path come before them
-    PathPart part;                            // how far others may share them
-    std::vector<const AttentionSpan*> spans;  // whose list ends here
+    std::vector<KvRange> keys;                // keys after the parent's
+    int32_t begin;                            // number of the path's keys before these
+    PathPart part;                            // the part that other spans may share
+    std::vector<const AttentionSpan*> spans;  // spans whose keys end here
     std::vector<size_t> children;
   };
 
@@ -51,7 +51,7 @@ class PrefixTree {
     of_root_.resize(plan.paths.size());
   }
 
-  // With a window that hides keys each row has a list of its own, which is all that it sees.
+  // If a window hides keys, each row gets its own list of visible keys.
   void insert(const AttentionSpan& span) {
     if (hidden_keys(plan_, span, span.q_count - 1) == 0) return insert_whole(span);
     for (int32_t i = 0; i < span.q_count; ++i) {
@@ -70,7 +70,7 @@ class PrefixTree {
     add(std::move(keys), 0, span);
   }
 
-  // `begin`: keys of the path before these.
+  // `begin`: number of the path's keys before these.
   void add(std::vector<KvRange> keys, int32_t begin, const AttentionSpan& span) {
     const int32_t sharable = begin + count_keys(keys) - (span.causal ? span.q_count - 1 : 0);
     const PathPart part{span.path, span.path < 0 ? 0 : std::min(sharable, plan_.paths[size_t(span.path)].num_keys)};
@@ -93,14 +93,15 @@ class PrefixTree {
     nodes_.push_back(std::move(leaf));
   }
 
-  // The children of the root that may share with a span of this path.
+  // The children of the root that may share keys with a span of this path.
   std::vector<size_t>& root_children(int32_t path) {
     if (path < 0) return none_;
     while (plan_.paths[size_t(path)].parent >= 0) path = plan_.paths[size_t(path)].parent;
     return of_root_[size_t(path)];
   }
 
-  // The child whose keys all begin the part's behind `begin`, after cutting it to what is common; 0 if there is none.
+  // Finds the child whose keys continue `part` from `begin`, and splits it at the end of the common keys. Returns 0 if
+  // there is none.
   size_t shared_child(const std::vector<size_t>& siblings, PathPart part, int32_t begin) {
     for (const size_t child : siblings) {
       const Node& node = nodes_[child];
@@ -123,9 +124,9 @@ class PrefixTree {
 
   const AttentionPlan& plan_;
   std::vector<Node> nodes_;
-  std::vector<std::vector<size_t>> of_root_;  // children of the root, by the first path of theirs
+  std::vector<std::vector<size_t>> of_root_;  // children of the root, by their root path
   std::vector<size_t> none_;
-  std::deque<AttentionSpan> rows_;  // of spans with a window
+  std::deque<AttentionSpan> rows_;  // rows of spans with a window
 };
 
 }  // namespace vpref::cuda::schedule

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts an AttentionPlan into the tiles of attention_schedule.h. Host only. Everything ragged (trees, causal edges,
-// ranges of one row) is decided here, once per plan.
+// Cuts an AttentionPlan into the tiles of attention_schedule.h, once per plan. Host only. All irregular structure
+// (trees, causal edges, short ranges) is resolved here.
 //
-// Decode tiles hold rows of several spans: the keys of a node of the prefix tree are read once for all rows below it
-// (prompt prefix, then private suffixes); long lists are cut into parts; parts of a row are merged by their
-// log-sum-exp.
+// A decode tile holds rows of several spans: the keys of a prefix tree's node are read once for all rows below it
+// (prompt prefix, then private suffixes). Long lists of keys are cut into parts; a row's partial results are merged by
+// their log-sum-exp.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,9 +15,10 @@
 
 namespace vpref::cuda {
 
-constexpr int32_t kMinPart = 128;       // keys
-constexpr int32_t kDecodeBlocks = 512;  // wanted of a decode step: two to four for each multiprocessor of an A100 or
-                                        // H100; a constant, so that the order of sums does not depend on the card
+constexpr int32_t kMinPart = 128;  // minimum keys of a part
+constexpr int32_t kDecodeBlocks =
+    512;  // target number of blocks of a decoding step: two to four per multiprocessor of an A100 or H100. A constant,
+          // so that the order of sums does not depend on the card
 
 namespace schedule {
 
@@ -25,14 +26,14 @@ inline int32_t visible_keys(const AttentionSpan& span, const KvRange& last, int3
   return span.causal ? last.count - span.q_count + query + 1 : last.count;
 }
 
-// Leaves out of a tile that was just added (rows from `begin` on of the span) what the window hides from all of its
-// rows, and says of each row what is hidden from it besides.
+// Removes from a new tile (the span's rows from `begin` on) the keys that the window hides from all its rows, and sets
+// what it hides from each row.
 inline void hide_front(const AttentionPlan& plan, const AttentionSpan& span, int32_t begin, QueryTile& tile,
                        std::vector<TileRow>& rows, std::vector<KvRange>& ranges) {
   const int32_t all = int32_t(hidden_keys(plan, span, begin));
   const std::vector<KvRange> whole(ranges.begin() + tile.first_range, ranges.end());
   const std::vector<KvRange> kept = cut(whole, all, count_keys(whole));
-  const int32_t behind = whole.back().count - kept.back().count;  // negative where neighbours were joined
+  const int32_t behind = whole.back().count - kept.back().count;  // negative if adjacent ranges were merged
   ranges.resize(size_t(tile.first_range));
   ranges.insert(ranges.end(), kept.begin(), kept.end());
   tile.num_ranges = int32_t(kept.size());
@@ -45,14 +46,14 @@ inline void hide_front(const AttentionPlan& plan, const AttentionSpan& span, int
   }
 }
 
-// Query tiles of one size: those of num_rows rows at most.
+// Query tiles with at most num_rows rows.
 struct TileList {
   int32_t num_rows;
   std::vector<QueryTile>& tiles;
 };
 
-// Tiles of one span, its last rows (the costliest) first; what is left over goes to `small` where it fits. to: the
-// schedule whose rows and ranges the tiles name.
+// Adds the tiles of one span; its last rows, which cost most, come first. Remaining rows go to `small` if they fit. to:
+// the schedule with the tiles' rows and ranges.
 template <class Schedule>
 void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, const TileList& large, const TileList& small,
                     Schedule& to) {
@@ -73,7 +74,7 @@ void add_span_tiles(const AttentionPlan& plan, const AttentionSpan& span, const 
   }
 }
 
-// Rows of spans below a node, each with the keys at the node's end that it does not see.
+// A row of a span below a node, and the number of keys at the node's end that it does not see.
 struct HiddenRow {
   int32_t row, hidden;
 };
@@ -102,7 +103,7 @@ class DecodeTiles {
     return rows;
   }
 
-  // Keys that the tiles of a node and below read.
+  // Number of keys that the tiles of a node and its descendants read.
   int64_t work(size_t node) const {
     const int64_t chunks = (int64_t(rows_of(node).size()) + tile_rows_ - 1) / tile_rows_;
     int64_t n = chunks * count_keys(tree_[node].keys);
@@ -124,7 +125,7 @@ class DecodeTiles {
     for (const size_t child : tree_[node].children) add(child, false);
   }
 
-  // `after`: keys of the node behind this part.
+  // `after`: number of the node's keys after this part.
   void add_tile(const std::vector<KvRange>& part, int32_t after, const HiddenRow* rows, int32_t num_rows, bool whole) {
     const int32_t last = part.back().count;
     QueryTile tile{int32_t(to_.rows.size()), num_rows, int32_t(to_.ranges.size()),
@@ -146,8 +147,8 @@ class DecodeTiles {
   std::vector<std::vector<int32_t>> row_slots_;
 };
 
-// The rows of one span that see keys of a tile by its range r, before which are `before` keys. A tile begins where the
-// range does or later.
+// Adds the rows of a span that see keys of a tile through its range r; `before`: number of the span's keys before that
+// range. A tile never begins before its range.
 inline void add_key_rows(const AttentionPlan& plan, const AttentionSpan& span, int32_t r, int32_t before,
                          const KeyTile& tile, std::vector<TileRow>& rows) {
   const KvRange& range = plan.ranges[size_t(span.first_range + r)];
@@ -160,8 +161,8 @@ inline void add_key_rows(const AttentionPlan& plan, const AttentionSpan& span, i
   }
 }
 
-// Where key tiles begin: at the beginning of every range and of every run of keys that nothing sees, then each
-// kKeyTileRows.
+// Cuts all keys into key tiles. A tile begins at the start of every range, at the start of every run of keys that no
+// row sees, and then every kKeyTileRows keys.
 inline std::vector<KeyTile> cut_keys(const AttentionPlan& plan, int32_t kv_rows) {
   std::vector<int32_t> begins{0};
   std::vector<KvRange> by_begin = plan.ranges;
@@ -184,12 +185,12 @@ inline std::vector<KeyTile> cut_keys(const AttentionPlan& plan, int32_t kv_rows)
 
 }  // namespace schedule
 
-// Packed rows of the query tiles that a backend's kernels hold.
+// Packed rows per query tile, by kernel.
 struct TileSizes {
   int32_t wide, tile;
 };
 
-// A span of few rows decodes; what more rows need is a tile that computes more for each key it loads.
+// Spans of few rows use decode tiles; longer ones use tiles that do more work per loaded key.
 inline ForwardSchedule schedule_forward(const AttentionPlan& plan, int64_t heads, int64_t kv_heads, TileSizes sizes) {
   const int32_t pack = packed_heads(heads, kv_heads);
   ForwardSchedule s;

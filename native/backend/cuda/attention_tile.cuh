@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the attention kernels share: bf16 tiles in shared memory, products of tiles by mma.sync, the walk over a tile's
+// Shared by the attention kernels: bf16 tiles in shared memory, tile products by mma.sync, and the loop over a tile's
 // key ranges.
 #pragma once
 #include <cmath>
@@ -13,7 +13,7 @@ using bf16 = __nv_bfloat16;
 
 constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
-// Row length of a tile in shared memory: 16 bytes more than the row, so that eight rows of an ldmatrix lie in different
+// Row length of a tile in shared memory: padded by 16 bytes, so that the eight rows of an ldmatrix are in different
 // banks.
 template <int D>
 constexpr int kRowLength = D + 8;
@@ -33,7 +33,7 @@ __device__ inline float exp2_fast(float x) {
 template <class T>
 struct AttentionArgs {
   const T *q, *k, *v;
-  int64_t q_stride, k_stride, v_stride;  // elements from row to row
+  int64_t q_stride, k_stride, v_stride;  // in elements
   int heads, group, pack, d;
   float scale;
   const QueryTile* tiles;
@@ -42,7 +42,7 @@ struct AttentionArgs {
 };
 
 template <class T>
-struct ForwardArgs : AttentionArgs<T> {  // scale times log2(e): exponents are powers of two
+struct ForwardArgs : AttentionArgs<T> {  // scale includes log2(e), because exponents are powers of two
   T* out;
   int64_t out_stride;
   float* lse;          // [T, heads] or null
@@ -60,20 +60,20 @@ struct BackwardArgs : AttentionArgs<T> {
   const float2* stats;  // [T, heads]: lse to base 2, delta
 };
 
-// Rows and heads lie together as i = row * n + head. Most models have one head a group, and a division costs tens of
-// instructions.
+// Rows and heads are indexed together, i = row * n + head. Most models have one head per group, and a division costs
+// tens of instructions.
 __device__ inline int row_part(int i, int n) { return n == 1 ? i : i / n; }
 __device__ inline int head_part(int i, int n) { return n == 1 ? 0 : i % n; }
 
-// The heads of one group that a block works on side by side: packed row r is row r / pack of its tile, head `first` + r
-// % pack.
+// The heads of one group that a block processes together: packed row r is row r / pack of its tile, head `first` + r %
+// pack.
 struct HeadPack {
   int pack, first, kv_head;
   __device__ HeadPack(int pack_, int group) : pack(pack_), first(int(blockIdx.y) * pack_), kv_head(first / group) {}
 };
 
-// Copies Rows rows of D elements in the background; source(r) is row r or null, which gives zeros. Rows have d
-// elements, d a multiple of 8.
+// Copies Rows rows of D elements asynchronously; source(r) is row r, or null for zeros. Rows have d elements, a
+// multiple of 8.
 template <int D, int Rows, int Threads, class Source>
 __device__ void load_tile(bf16* to, const bf16* anywhere, int d, Source source) {
   constexpr int kChunks = D / 8;
@@ -86,7 +86,7 @@ __device__ void load_tile(bf16* to, const bf16* anywhere, int d, Source source) 
   }
 }
 
-// c's tiles n and n + 1 += a b: b's fragments of both as one ldmatrix_x4 gives them.
+// Adds a b to c's tiles n and n + 1; b holds the fragments of both, as one ldmatrix_x4 loads them.
 template <int MTiles, int NTiles>
 __device__ void add_tile_pair(float (&c)[MTiles][NTiles][4], int n, const uint32_t (&a)[MTiles][4],
                               const uint32_t (&b)[4]) {
@@ -99,7 +99,7 @@ __device__ void add_tile_pair(float (&c)[MTiles][NTiles][4], int n, const uint32
   }
 }
 
-// s += a b^T.  a: [16 MTiles][D], b: [8 NTiles][D] in shared memory; s as mma's accumulators.
+// s += a b^T.  a: [16 MTiles][D], b: [8 NTiles][D] in shared memory; s: accumulators of mma.
 template <int D, int MTiles, int NTiles>
 __device__ void add_row_products(float (&s)[MTiles][NTiles][4], const bf16* a, const bf16* b) {
   const int lane = threadIdx.x % 32;
@@ -151,7 +151,7 @@ __device__ void clear(float (&x)[A][B][C]) {
       for (int c = 0; c < C; ++c) x[a][b][c] = 0.0f;
 }
 
-// Blocks of at most Step keys, range by range.
+// Iterates over the keys in blocks of at most Step, range by range.
 template <int Step>
 class KeyWalk {
  public:
@@ -159,11 +159,11 @@ class KeyWalk {
   __device__ bool done() const { return left_ == 0; }
   __device__ int row() const { return range_.begin + offset_; }
   __device__ int count() const { return min(Step, range_.count - offset_); }
-  // The first `hidden` keys of the walk are hidden: how many of this block's are; may be negative, or more than the
-  // block has.
+  // Number of hidden keys in this block, if the first `hidden` keys of all are hidden; may be negative, or more than
+  // the block.
   __device__ int hidden(int hidden) const { return hidden - before_; }
-  // How many keys of this block a row sees that sees `visible` of the last range; may be negative, or more than the
-  // block has.
+  // Number of keys of this block that a row sees, if it sees `visible` keys of the last range; may be negative, or more
+  // than the block.
   __device__ int seen(int visible) const { return (left_ == 1 ? visible : range_.count) - offset_; }
   __device__ void advance() {
     before_ += count();
@@ -178,7 +178,7 @@ class KeyWalk {
   int left_;
   KvRange range_;
   int offset_ = 0;
-  int before_ = 0;  // keys that were walked over
+  int before_ = 0;  // keys of earlier blocks
 };
 
 }  // namespace vpref::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Failures of the CUDA runtime as the engine's one exception, with file and line.
+// Converts CUDA runtime errors into the engine's exception, with file and line.
 #pragma once
 #include <cuda_runtime.h>
 

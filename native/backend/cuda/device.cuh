@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device primitives that kernels use beyond plain CUDA C++: one face, two implementations. nvcc gets the PTX below;
-// the fiber executor of the tests (test/native/fiber) gets functions that do the same on the CPU, so a kernel's source
+// The device primitives that kernels use beyond plain CUDA C++, with two implementations. nvcc compiles the PTX below;
+// the fiber executor of the tests (test/native/fiber) has functions that do the same on the CPU, so a kernel's source
 // runs unchanged on both.
 //
-// Everything else a kernel needs has CUDA's own name on both sides: threadIdx, __syncthreads, __syncwarp,
+// Everything else has CUDA's name in both: threadIdx, __syncthreads, __syncwarp,
 // __shfl_*_sync, __ballot_sync, atomicAdd,
 // __expf, float4, __nv_bfloat16 ... Launch with launch(kernel, grid, block, shared bytes, stream, args...) of
 // launch.cuh, never with <<<>>>. Shared memory: static as `__shared__ T name[n]`, dynamic by dynamic_shared<T>(), never
@@ -15,7 +15,7 @@
 //        a[2] = (row g, cols 2t+8, 2t+9)   a[3] = (row g+8, cols 2t+8, 2t+9)
 //     b: b[0] = (k 2t, 2t+1; n g)        b[1] = (k 2t+8, 2t+9; n g)
 //     c: c[0], c[1] = (row g, cols 2t, 2t+1)   c[2], c[3] = (row g+8, cols 2t, 2t+1)
-//   mma_m16n8k8_tf32  c[16][8] += a[16][8] b[8][8], one tf32 (to_tf32) a register
+//   mma_m16n8k8_tf32  c[16][8] += a[16][8] b[8][8], one tf32 (to_tf32) per register
 //     a: a[0] = (row g, col t)   a[1] = (row g+8, col t)   a[2] = (row g, col t+4)   a[3] = (row g+8, col t+4)
 //     b: b[0] = (k t; n g)       b[1] = (k t+4; n g)       c as above
 //   ldmatrix_x4(r, row)  four 8x8 matrices of 16-bit elements from shared memory: lane l gives the address of row
@@ -27,14 +27,14 @@
 //     From values stored [k][n] (as p v): row = s[lane % 16] + lane / 16 * 8, _trans, the same order.
 //
 // cp_async<16>(shared, global, valid): copies 16 bytes (4 or 8 too) in the background, zeros when not valid.
-// cp_async_commit() closes a group of this thread's copies, cp_async_wait<N>() waits until at most its N newest groups
-// are under way; then a barrier, before other threads' copies are read. cp_async_once() copies 16 bytes that are read
-// this once: L2 gives them up before anything else. load_ahead(global, valid) asks for 16 bytes, zeros when not valid,
-// in the order of the program: for a later step of a loop.
+// cp_async_commit() closes a group of this thread's copies. cp_async_wait<N>() waits until at most its N newest groups
+// are in flight; a barrier must follow before other threads' copies are read. cp_async_once() copies 16 bytes that are
+// read only once: L2 evicts them first. load_ahead(global, valid) loads 16 bytes, zeros when not valid,
+// in program order: for a later step of a loop.
 //
-// wait_for_launch_before(): in a kernel of launch_early(), once in every thread, before it touches what the launch
-// before may write or still read; then the next launch may begin. So a kernel that has begun early shares the GPU with
-// the launch before it alone. Without launch_early it costs nothing.
+// grid_dependency_synchronize(): every thread of a kernel started by launch_dependent() calls it once, before it reads
+// or writes memory that the previous launch uses. After it the next launch may start, so at most two launches overlap.
+// Without launch_dependent() it costs nothing. PTX: griddepcontrol (Hopper and later).
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -92,7 +92,7 @@ __device__ inline uint4 load_ahead(const void* global, bool valid = true) {
       : "memory");
   return v;
 }
-__device__ inline void wait_for_launch_before() {
+__device__ inline void grid_dependency_synchronize() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n" ::: "memory");
 #endif

@@ -34,13 +34,13 @@ struct Dropout {
 
 }  // namespace
 
-void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutDraw& draw, const Tensor& y,
+void dropout(Context& ctx, const Tensor& x, const Tensor& rows, const DropoutMask& mask, const Tensor& y,
              bool accumulate) {
   with_activation_type("dropout", x.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
     for_groups(ctx, x.dim(0), x.dim(1),
-               Dropout<X>{x.as<X>(), y.as<X>(), rows.as<int32_t>(), draw.seed, draw.place, draw.threshold(),
-                          draw.scale(), x.stride[0], y.stride[0], all_wide_rows(x, y), accumulate});
+               Dropout<X>{x.as<X>(), y.as<X>(), rows.as<int32_t>(), mask.seed, mask.place, mask.threshold(),
+                          mask.scale(), x.stride[0], y.stride[0], all_wide_rows(x, y), accumulate});
   });
 }
 

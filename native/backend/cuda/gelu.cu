@@ -30,7 +30,7 @@ struct Gradient {
   }
 };
 
-// body(integral constant of kind, T*).
+// Calls body(integral constant of kind, T*).
 template <class Body>
 void with_kind(const char* op, Gelu kind, const Tensor& x, const Tensor& y, Body body) {
   check(x.dtype == y.dtype, "dtype", "[", op, "] device cuda: expected every operand as ", dtype_name(x.dtype),

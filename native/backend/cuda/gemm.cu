@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products: few rows by our own kernel (gemm_few_rows.cuh), all others through cuBLASLt, whose algorithm is
-// asked for once a shape and kept.
+// Matrix products: skinny ones by our kernel (gemm_skinny.cuh), all others by cuBLASLt, whose algorithm is chosen once
+// per shape and kept.
 #include "ops/gemm.h"
 
 #include <cublasLt.h>
@@ -11,8 +11,8 @@
 #include <memory>
 #include <tuple>
 
-#include "backend/cuda/gemm_few_rows.cuh"
 #include "backend/cuda/gemm_paths.h"
+#include "backend/cuda/gemm_skinny.cuh"
 #include "backend/cuda/groups.cuh"
 #include "core/arena.h"
 #include "ops/elementwise.h"
@@ -27,8 +27,8 @@
 namespace vpref::cuda {
 namespace {
 
-constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // what Hopper's kernels want at most
-constexpr size_t kMaxProducts = 4096;                 // packed batches have a new number of rows almost every step
+constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // the maximum that Hopper's kernels need
+constexpr size_t kMaxProducts = 4096;                 // packed batches have a new number of rows at almost every step
 
 cudaDataType_t type_of(DType t) {
   switch (t) {
@@ -43,7 +43,7 @@ cudaDataType_t type_of(DType t) {
   }
 }
 
-// A product as cuBLASLt sees it: column-major, so the row-major c = a b is c^T = b^T a^T.
+// A product for cuBLASLt, which is column-major: the row-major c = a b is c^T = b^T a^T.
 struct Product {
   cublasLtMatmulDesc_t desc = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
@@ -56,13 +56,12 @@ struct Product {
   }
 };
 
-// An algorithm may read as many bytes at once as the operands' addresses are promised to be aligned to; 16 is all that
-// any needs.
+// Promised alignment of an address. An algorithm may read that many bytes at a time; no algorithm needs more than 16.
 uint32_t alignment(const void* p) { return 1u << std::min(4, __builtin_ctzll(reinterpret_cast<uintptr_t>(p) | 16)); }
 
 using Key = std::tuple<DType, DType, bool, bool, bool, std::array<int64_t, 6>, std::array<uint32_t, 3>>;
 
-// One compute thread owns the device, so one of these a thread is one in all.
+// Only one compute thread uses the device, so this thread_local is a singleton.
 struct Library {
   cublasLtHandle_t handle = nullptr;
   Buffer workspace;
@@ -91,8 +90,8 @@ void set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, co
   VPREF_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(desc, attribute, &value, sizeof value));
 }
 
-// What may be chosen: partial sums of split products stay f32 (in the output's type they would be rounded to bf16 in
-// between) and are added in a fixed order, so that the same product gives the same bytes.
+// Restricts the choice of algorithms: split products keep f32 partial sums (the output's type would round them to bf16)
+// and add them in a fixed order, so that equal products give equal bytes.
 cublasLtMatmulPreference_t preference(const std::array<uint32_t, 3>& alignments) {
   cublasLtMatmulPreference_t p;
   VPREF_CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&p));
@@ -153,9 +152,9 @@ void multiply(Context& ctx, const GemmOperand& left, const GemmOperand& right, c
 
 // y = alpha x w^T + beta y (+ bias).
 template <class Y>
-FewRowsProduct<Y> few_rows_product(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha,
-                                   float beta) {
-  FewRowsProduct<Y> p;
+SkinnyProduct<Y> skinny_product(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y, float alpha,
+                                float beta) {
+  SkinnyProduct<Y> p;
   p.x = x.as<__nv_bfloat16>(), p.w = w.as<__nv_bfloat16>(), p.y = y.as<Y>();
   p.bias = bias ? bias->data : nullptr, p.bias_type = bias ? bias->dtype : y.dtype;
   p.x_stride = x.stride[0], p.w_stride = w.stride[0], p.y_stride = y.stride[0];
@@ -198,10 +197,10 @@ Tensor weight_as(Context& ctx, const Tensor& weight, DType dtype) {
 
 }  // namespace
 
-bool takes_few_rows(const GemmOperand& left, const GemmOperand& right) {
+bool takes_skinny(const GemmOperand& left, const GemmOperand& right) {
   const Tensor &a = left.matrix, &b = right.matrix;
-  return !left.transposed && right.transposed && a.dim(0) <= kFewRows && a.dtype == DType::bf16 &&
-         b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kFewRowsMaxK && a.dim(1) % kGroup == 0 &&
+  return !left.transposed && right.transposed && a.dim(0) <= kSkinnyRows && a.dtype == DType::bf16 &&
+         b.dtype == DType::bf16 && a.dim(1) > 0 && a.dim(1) <= kSkinnyMaxK && a.dim(1) % kGroup == 0 &&
          all_wide_rows(a, b);
 }
 
@@ -210,20 +209,20 @@ void gemm_cublaslt(Context& ctx, const GemmOperand& a, const GemmOperand& b, con
 }
 
 void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
-  if (!takes_few_rows(a, b)) return multiply(ctx, a, b, nullptr, c, alpha, beta);
+  if (!takes_skinny(a, b)) return multiply(ctx, a, b, nullptr, c, alpha, beta);
   with_activation_type("gemm", c.dtype, [&](auto* t) {
     using Y = std::remove_pointer_t<decltype(t)>;
-    multiply_few_rows(ctx, few_rows_product<Y>(a.matrix, b.matrix, nullptr, c, alpha, beta), /*early=*/false);
+    multiply_skinny(ctx, skinny_product<Y>(a.matrix, b.matrix, nullptr, c, alpha, beta), /*dependent=*/false);
   });
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
   const Tensor w = weight_as(ctx, weight, x.dtype);
-  if (takes_few_rows(x, transposed(w)))
+  if (takes_skinny(x, transposed(w)))
     return with_activation_type("linear", y.dtype, [&](auto* t) {
       using Y = std::remove_pointer_t<decltype(t)>;
-      // early: w is not what the launch before makes
-      multiply_few_rows(ctx, few_rows_product<Y>(x, w, bias, y, 1.0f, beta), /*early=*/w.data == weight.data);
+      // dependent: the previous launch does not write w
+      multiply_skinny(ctx, skinny_product<Y>(x, w, bias, y, 1.0f, beta), /*dependent=*/w.data == weight.data);
     });
   const bool fused = bias && bias->dtype == y.dtype && alignment(bias->data) == 16;
   multiply(ctx, x, transposed(w), fused ? bias : nullptr, y, 1.0f, beta);

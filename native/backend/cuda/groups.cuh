@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise work over [rows, d] in groups of eight columns, and sums of columns.
+// Elementwise kernels over [rows, d] in groups of eight columns, and sums of columns.
 #pragma once
 #include <algorithm>
 
@@ -12,10 +12,10 @@ namespace vpref::cuda {
 constexpr int64_t kMaxGridY = 65535;
 constexpr int kGroupThreads = 256;
 
-// body(row, column, count): `count` columns (at least 1; a group has at most 8) from `column`, a multiple of 8.
+// body(row, column, count): `count` columns (1 to 8) from `column`, a multiple of 8.
 template <class Body>
 __global__ void __launch_bounds__(kGroupThreads) groups_kernel(Body body, int64_t rows, int64_t d) {
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int64_t col = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) * kGroup;
   if (col >= d) return;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) body(row, col, d - col);
@@ -26,10 +26,10 @@ void for_groups(Context& ctx, int64_t rows, int64_t d, const Body& body) {
   const int64_t groups = (d + kGroup - 1) / kGroup;
   const int64_t threads = std::min<int64_t>(kGroupThreads, (groups + 31) / 32 * 32);
   const dim3 grid(unsigned((groups + threads - 1) / threads), unsigned(std::min(rows, kMaxGridY)));
-  launch_early(groups_kernel<Body>, grid, unsigned(threads), 0, stream_of(ctx), body, rows, d);
+  launch_dependent(groups_kernel<Body>, grid, unsigned(threads), 0, stream_of(ctx), body, rows, d);
 }
 
-// The shape that for_groups runs over: [T,D] tensors without gaps are one long row.
+// The shape for for_groups: [T,D] tensors without gaps are one long row.
 struct Extent {
   int64_t rows, d;
 };
@@ -39,10 +39,10 @@ Extent extent_of(const Tensor& x, const Tensors&... others) {
   if (x.rank == 1 || (flat(x) && (flat(others) && ...))) return {1, x.numel()};
   return {x.dim(0), x.dim(1)};
 }
-// A row's distance in memory, for rank 1 too.
+// Row stride, also for rank 1.
 inline int64_t row_stride(const Tensor& t) { return t.rank == 1 ? 0 : t.stride[0]; }
 
-// y = f(x) and y = f(a, b), element by element in f32; y may be an operand's own memory.
+// y = f(x) and y = f(a, b), element by element in f32; y may be an operand.
 template <class X, class Y, class F>
 struct Unary {
   const X* x;
@@ -75,7 +75,7 @@ struct Binary {
   }
 };
 
-// The same over whole tensors of one shape, given their element types.
+// The same over whole tensors of one shape, for their element types.
 template <class X, class Y, class F>
 void map(Context& ctx, const Tensor& x, const Tensor& y, const F& f) {
   const Extent e = extent_of(x, y);
@@ -90,7 +90,7 @@ void map(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y, const 
                           all_wide_rows(a, b, y), f});
 }
 
-// sums[c] += alpha * sum over rows of value(row, c): 32 columns a block, eight threads a column, joined in a fixed
+// sums[c] += alpha * sum over rows of value(row, c): 32 columns per block, eight threads per column, joined in a fixed
 // order.
 constexpr int kSumColumns = 32, kSumRows = 8;
 template <class Value>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one way to start a kernel, on a GPU and in the fiber executor of the tests.
+// Starts kernels, on a GPU and in the fiber executor of the tests. Every kernel is launched here.
 #pragma once
 #include <map>
 #include <mutex>
@@ -14,19 +14,19 @@
 namespace vpref::cuda {
 
 #ifndef VPREF_FIBER
-// A kernel's limit is the process's: never lowered, or another thread's launch with more would fail.
+// A kernel's limit is global to the process. It is never lowered, because another thread's launch may need more.
 inline void allow_shared(const void* kernel, size_t bytes) {
   static std::mutex mutex;
   static std::map<const void*, size_t> allowed;
   const std::lock_guard lock(mutex);
-  size_t& most = allowed[kernel];
-  if (bytes <= most) return;
+  size_t& limit = allowed[kernel];
+  if (bytes <= limit) return;
   VPREF_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
-  most = bytes;
+  limit = bytes;
 }
 
-// Since Hopper a launch can begin while the one before it ends.
-inline bool launches_overlap() {
+// Programmatic dependent launch needs Hopper or later.
+inline bool has_dependent_launch() {
   static const bool overlap = [] {
     int device = 0, major = 0;
     VPREF_CUDA_CHECK(cudaGetDevice(&device));
@@ -38,12 +38,12 @@ inline bool launches_overlap() {
 #endif
 
 template <class... Parameters, class... Args>
-void start(bool early, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-           Args&&... args) {
+void start(bool dependent, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+           cudaStream_t stream, Args&&... args) {
 #ifdef VPREF_FIBER
-  // The arguments are taken now, the kernel runs when its turn comes.
+  // The arguments are copied now; the kernel runs later.
   const std::tuple<Parameters...> taken(static_cast<Parameters>(args)...);
-  fiber::enqueue([=] { fiber::run(grid, block, shared_bytes, early, [&] { std::apply(kernel, taken); }); }, stream,
+  fiber::enqueue([=] { fiber::run(grid, block, shared_bytes, dependent, [&] { std::apply(kernel, taken); }); }, stream,
                  [&] {
                    return std::apply(
                        [&](const auto&... each) {
@@ -54,34 +54,34 @@ void start(bool early, void (*kernel)(Parameters...), dim3 grid, dim3 block, siz
                  });
 #else
   if (shared_bytes > size_t(48) << 10) allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes);
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  config.attrs = &overlap;
-  config.numAttrs = early && launches_overlap() ? 1 : 0;
+  config.attrs = &attribute;
+  config.numAttrs = dependent && has_dependent_launch() ? 1 : 0;
   VPREF_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...));
 #endif
 }
 
-// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for
-// here.
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Allows dynamic shared memory above 48 KB.
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             Args&&... args) {
-  start(/*early=*/false, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
+  start(/*dependent=*/false, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
 }
 
-// The same for a kernel that calls wait_for_launch_before() (device.cuh): its blocks may be there before the launch
-// before has ended, and do until that call what does not depend on it. Decoding is hundreds of short kernels in a row.
+// The same with programmatic dependent launch, for a kernel that calls grid_dependency_synchronize() (device.cuh). Its
+// blocks may start before the previous launch ends, and may run until that call whatever does not depend on it.
+// Decoding is hundreds of short kernels in a row.
 template <class... Parameters, class... Args>
-void launch_early(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                  Args&&... args) {
-  start(/*early=*/true, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
+void launch_dependent(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                      Args&&... args) {
+  start(/*dependent=*/true, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
 }
 
 }  // namespace vpref::cuda

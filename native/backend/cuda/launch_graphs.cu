@@ -11,41 +11,41 @@
 namespace vpref::cuda {
 namespace {
 
-// A stream to record from: the default stream, on which everything runs, cannot be.
-struct Recorder {
+// A stream for captures, because the default stream, which everything else uses, cannot be captured.
+struct CaptureStream {
   cudaStream_t stream = nullptr;
-  ~Recorder() {
+  ~CaptureStream() {
     if (stream) cudaStreamDestroy(stream);
   }
 };
 
-// One compute thread owns the device.
-cudaStream_t recorder() {
-  thread_local Recorder r;
-  if (!r.stream) VPREF_CUDA_CHECK(cudaStreamCreateWithFlags(&r.stream, cudaStreamNonBlocking));
-  return r.stream;
+// Only one compute thread uses the device, so this thread_local is a singleton.
+cudaStream_t capture_stream() {
+  thread_local CaptureStream capture;
+  if (!capture.stream) VPREF_CUDA_CHECK(cudaStreamCreateWithFlags(&capture.stream, cudaStreamNonBlocking));
+  return capture.stream;
 }
 
-// While one lives, the context queues on the recorder and refuses what a record cannot repeat.
-class Recording {
+// While one lives, the context queues on the capture stream, and refuses work that a graph cannot replay.
+class Capturing {
  public:
-  Recording(Context& ctx, cudaStream_t stream) : ctx_(ctx), before_(ctx.stream) {
+  Capturing(Context& ctx, cudaStream_t stream) : ctx_(ctx), before_(ctx.stream) {
     ctx.stream = stream;
-    ctx.set_recording(true);
+    ctx.set_capturing(true);
   }
-  ~Recording() {
-    ctx_.set_recording(false);
+  ~Capturing() {
+    ctx_.set_capturing(false);
     ctx_.stream = before_;
   }
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
+  Capturing(const Capturing&) = delete;
+  Capturing& operator=(const Capturing&) = delete;
 
  private:
   Context& ctx_;
   void* before_;
 };
 
-// The error a failed call leaves behind would come out of the next launch's check.
+// Clears the error of the failed call; otherwise the next launch's check would throw it.
 std::string message(cudaError_t status) {
   cudaGetLastError();
   return cudaGetErrorString(status);
@@ -53,8 +53,8 @@ std::string message(cudaError_t status) {
 
 }  // namespace
 
-void* record_graph(Context& ctx, const std::function<void()>& step, std::string& refusal) {
-  const cudaStream_t stream = recorder();
+void* capture_graph(Context& ctx, const std::function<void()>& step, std::string& refusal) {
+  const cudaStream_t stream = capture_stream();
   cudaError_t status = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
   if (status != cudaSuccess) {
     refusal = message(status);
@@ -62,7 +62,7 @@ void* record_graph(Context& ctx, const std::function<void()>& step, std::string&
   }
   std::exception_ptr failure;
   try {
-    const Recording recording(ctx, stream);
+    const Capturing capturing(ctx, stream);
     step();
   } catch (const Error& e) {
     refusal = e.what();
@@ -91,7 +91,7 @@ void launch_graph(Context& ctx, void* graph, [[maybe_unused]] const std::functio
 #ifdef VPREF_FIBER
   if (fiber::compares_graphs()) {
     std::string refusal;
-    void* now = record_graph(ctx, step, refusal);
+    void* now = capture_graph(ctx, step, refusal);
     const std::string difference =
         now ? fiber::graph_difference(executable, static_cast<cudaGraphExec_t>(now)) : refusal;
     if (now) destroy_graph(now);

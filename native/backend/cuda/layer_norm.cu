@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a row, as rms_norm. The variance is of the centred values: rows with a large mean lose nothing.
+// One block per row, as in rms_norm. The variance is computed from centred values, so that rows with a large mean keep
+// precision.
 #include "ops/layer_norm.h"
 
 #include "backend/cuda/groups.cuh"
@@ -143,7 +144,7 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const LayerNormForward&
         "[layer_norm_backward] device cuda: expected every row operand as ", dtype_name(x.dtype));
   with_activation_type("layer_norm_backward", x.dtype, [&](auto* xt) {
     using X = std::remove_pointer_t<decltype(xt)>;
-    if (dweight) {  // before dx: it may be dy's or x's own memory
+    if (dweight) {  // before dx, which may be the memory of dy or x
       column_sums(ctx, rows, d, dweight->as<float>(), 1.0f,
                   WeightGradient<X>{dy.as<X>(), x.as<X>(), mean_rstd.as<float>(), dy.stride[0], x.stride[0]});
       column_sums(ctx, rows, d, dbias->as<float>(), 1.0f, BiasGradient<X>{dy.as<X>(), dy.stride[0]});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a row: one pass for maximum and sum, a second (from cache) only for the gradient.
+// One block per row: one pass for maximum and sum; a second pass (from cache) only for the gradient.
 #include "ops/log_softmax.h"
 
 #include "backend/cuda/launch.cuh"
@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kRowThreads)
   const int64_t id = target[blockIdx.x];
   const bool inside = id >= 0 && id < v;
   const float picked = inside ? load_f32(row + id) : NAN;
-  const RowSum s = row_sum(row, v, wide, shared);  // its barriers keep the row whole until every thread has `picked`
+  const RowSum s = row_sum(row, v, wide, shared);  // its barriers delay writes until every thread has read `picked`
   if (threadIdx.x == 0) logp[blockIdx.x] = picked - s.max - logf(s.sum);
   if (!to_gradient) return;
   const float scale = -1.0f / s.sum;

@@ -11,10 +11,10 @@
 namespace vpref::cuda {
 namespace {
 
-constexpr int kPieces = 4;
-constexpr size_t kPieceBytes = size_t(8) << 20;
+constexpr int kChunks = 4;
+constexpr size_t kChunkBytes = size_t(8) << 20;
 
-// Pinned pieces, used one after the other. A piece is written again once the copies out of it have run.
+// Pinned chunks in rotation. A chunk is written again after the copies from it have run.
 class Staging {
  public:
   Staging() = default;
@@ -27,64 +27,64 @@ class Staging {
     if (memory_) cudaFreeHost(memory_);
   }
 
-  // Room for at least `wanted` bytes, if a whole piece has as much, else for as many as a piece has; at least `unit`.
+  // Returns room for `wanted` bytes, or for a whole chunk of units if that is less. `bytes` receives the size.
   std::byte* room(size_t wanted, size_t unit, size_t& bytes, cudaStream_t stream) {
     start(stream);
-    wanted = std::min(wanted, kPieceBytes / unit * unit);
-    if (kPieceBytes - used_ < wanted) next(stream);
+    wanted = std::min(wanted, kChunkBytes / unit * unit);
+    if (kChunkBytes - used_ < wanted) next(stream);
     bytes = wanted;
-    std::byte* at = memory_ + size_t(current_) * kPieceBytes + used_;
-    used_ = std::min(kPieceBytes, used_ + aligned(wanted));
+    std::byte* at = memory_ + size_t(current_) * kChunkBytes + used_;
+    used_ = std::min(kChunkBytes, used_ + aligned(wanted));
     return at;
   }
 
-  // A whole piece, and the event that says when its copies have run.
-  struct Piece {
+  // A whole chunk, and the event that is complete when its copies have run.
+  struct Chunk {
     std::byte* data;
     cudaEvent_t done;
   };
-  Piece piece(cudaStream_t stream) {
+  Chunk chunk(cudaStream_t stream) {
     start(stream);
     if (used_ > 0) next(stream);
-    used_ = kPieceBytes;
-    return {memory_ + size_t(current_) * kPieceBytes, done_[current_]};
+    used_ = kChunkBytes;
+    return {memory_ + size_t(current_) * kChunkBytes, done_[current_]};
   }
 
  private:
   void start(cudaStream_t stream) {
     if (!memory_) {
       void* p = nullptr;
-      VPREF_CUDA_CHECK(cudaMallocHost(&p, kPieces * kPieceBytes));
+      VPREF_CUDA_CHECK(cudaMallocHost(&p, kChunks * kChunkBytes));
       memory_ = static_cast<std::byte*>(p);
       for (cudaEvent_t& e : done_) VPREF_CUDA_CHECK(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
       stream_ = stream;
     }
-    // A piece's event stands for one stream.
+    // A chunk's event is for one stream.
     if (stream != stream_ && used_ > 0) next(stream_);
     stream_ = stream;
   }
   void next(cudaStream_t stream) {
     VPREF_CUDA_CHECK(cudaEventRecord(done_[current_], stream));
-    current_ = (current_ + 1) % kPieces;
-    VPREF_CUDA_CHECK(cudaEventSynchronize(done_[current_]));  // at once when it was never recorded
+    current_ = (current_ + 1) % kChunks;
+    VPREF_CUDA_CHECK(cudaEventSynchronize(done_[current_]));  // returns at once if never recorded
     used_ = 0;
   }
 
   std::byte* memory_ = nullptr;
-  cudaEvent_t done_[kPieces] = {};
+  cudaEvent_t done_[kChunks] = {};
   cudaStream_t stream_ = nullptr;
   int current_ = 0;
   size_t used_ = 0;
 };
 
-// One compute thread owns the device.
+// Only one compute thread uses the device, so this thread_local is a singleton.
 Staging& staging() {
   thread_local Staging s;
   return s;
 }
 
-void expect_not_recording(const Context& ctx, const char* what) {
-  check(!ctx.recording(), "internal", what, " while launches are recorded");
+void expect_not_capturing(const Context& ctx, const char* what) {
+  check(!ctx.capturing(), "internal", what, " while launches are captured");
 }
 
 }  // namespace
@@ -115,8 +115,8 @@ void copy_to_device(Context& ctx, void* device_data, const void* host, size_t by
 
 void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit,
                      const std::function<void(void* to, size_t begin, size_t count)>& write) {
-  expect_not_recording(ctx, "a copy to the device");
-  if (unit > kPieceBytes) {  // written whole, then copied in pieces
+  expect_not_capturing(ctx, "a copy to the device");
+  if (unit > kChunkBytes) {  // written whole, then copied in chunks
     std::vector<std::byte> host(unit);
     for (size_t begin = 0; begin < bytes; begin += unit) {
       write(host.data(), begin, unit);
@@ -127,36 +127,36 @@ void write_to_device(Context& ctx, void* device_data, size_t bytes, size_t unit,
   const cudaStream_t stream = stream_of(ctx);
   for (size_t begin = 0; begin < bytes;) {
     size_t count = 0;
-    std::byte* piece = staging().room(bytes - begin, unit, count, stream);
-    write(piece, begin, count);
+    std::byte* chunk = staging().room(bytes - begin, unit, count, stream);
+    write(chunk, begin, count);
     VPREF_CUDA_CHECK(
-        cudaMemcpyAsync(static_cast<std::byte*>(device_data) + begin, piece, count, cudaMemcpyHostToDevice, stream));
+        cudaMemcpyAsync(static_cast<std::byte*>(device_data) + begin, chunk, count, cudaMemcpyHostToDevice, stream));
     begin += count;
   }
 }
 
 void copy_to_host(Context& ctx, void* host, const void* device_data, size_t bytes) {
-  expect_not_recording(ctx, "a copy to the host");
+  expect_not_capturing(ctx, "a copy to the host");
   const cudaStream_t stream = stream_of(ctx);
   if (bytes == 0) {
     VPREF_CUDA_CHECK(cudaStreamSynchronize(stream));
     return;
   }
-  // A piece is copied out of the staging memory while the next one comes from the device.
-  Staging::Piece waiting{};
+  // A chunk is copied out of the staging memory while the next one is copied from the device.
+  Staging::Chunk waiting{};
   size_t waiting_begin = 0, waiting_count = 0;
   const auto take = [&] {
     VPREF_CUDA_CHECK(cudaEventSynchronize(waiting.done));
     std::memcpy(static_cast<std::byte*>(host) + waiting_begin, waiting.data, waiting_count);
   };
-  for (size_t begin = 0; begin < bytes; begin += kPieceBytes) {
-    const Staging::Piece piece = staging().piece(stream);
-    const size_t count = std::min(kPieceBytes, bytes - begin);
-    VPREF_CUDA_CHECK(cudaMemcpyAsync(piece.data, static_cast<const std::byte*>(device_data) + begin, count,
+  for (size_t begin = 0; begin < bytes; begin += kChunkBytes) {
+    const Staging::Chunk chunk = staging().chunk(stream);
+    const size_t count = std::min(kChunkBytes, bytes - begin);
+    VPREF_CUDA_CHECK(cudaMemcpyAsync(chunk.data, static_cast<const std::byte*>(device_data) + begin, count,
                                      cudaMemcpyDeviceToHost, stream));
-    VPREF_CUDA_CHECK(cudaEventRecord(piece.done, stream));
+    VPREF_CUDA_CHECK(cudaEventRecord(chunk.done, stream));
     if (waiting.data) take();
-    waiting = piece;
+    waiting = chunk;
     waiting_begin = begin;
     waiting_count = count;
   }
@@ -184,7 +184,7 @@ void* event_create() {
 void event_destroy(void* event) { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
 
 void copy_to_pinned(Context& ctx, void* pinned, const void* device_data, size_t bytes, void* event) {
-  expect_not_recording(ctx, "a copy to the host");
+  expect_not_capturing(ctx, "a copy to the host");
   VPREF_CUDA_CHECK(cudaMemcpyAsync(pinned, device_data, bytes, cudaMemcpyDeviceToHost, stream_of(ctx)));
   VPREF_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(event), stream_of(ctx)));
 }
@@ -198,7 +198,7 @@ MemorySize memory_size() {
 }
 
 void synchronize(Context& ctx) {
-  expect_not_recording(ctx, "waiting for the device");
+  expect_not_capturing(ctx, "waiting for the device");
   VPREF_CUDA_CHECK(cudaStreamSynchronize(stream_of(ctx)));
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear layers from packed weights: few rows by a warp for each output, which streams that output's codes once and
-// makes numbers of them in registers; tiles for larger products in groups of eight.
+// Linear layers with packed weights. Skinny products: one warp per output reads that output's codes once and converts
+// them in registers. unpack_tile: converts tiles for larger products, in groups of eight.
 //
-// A weight is rounded as on the CPU: a packed scale to product, then sum; code x scale once. A row of x has one order
-// of sums whatever stands beside it: decoded alone or with 15 others it gets the same bytes.
+// Weights are rounded as on the CPU: a packed scale is a product, then a sum; code x scale is rounded once. A row of x
+// has the same order of sums alone or with 15 others, so it gets the same bytes.
 #include "ops/packed_linear.h"
 
 #include "backend/cuda/groups.cuh"
@@ -11,7 +11,7 @@
 namespace vpref::cuda {
 namespace {
 
-// A packed weight as kernels read it.
+// A packed weight, as an argument of kernels.
 struct Codes {
   const unsigned char* codes;
   const void* scales;
@@ -20,7 +20,7 @@ struct Codes {
   float offset;
   int block_shift, nested_shift;
   int four_bit;
-  int wide;  // a group of eight from a column that is a multiple of eight is one word, of one block
+  int wide;  // a group of eight, from a column that is a multiple of eight, is one word within one block
 };
 
 int log2_of(int64_t power) { return __builtin_ctzll(uint64_t(power)); }
@@ -96,10 +96,10 @@ struct PackedProduct {
   int rows, wide_x;
 };
 
-// Rows: at least the product's.
+// Rows: at least the product's rows.
 template <int Rows, class X, class Y>
 __global__ void __launch_bounds__(kPackedWarps * 32) packed_linear_kernel(PackedProduct<X, Y> p) {
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int64_t column = int64_t(blockIdx.x) * kPackedWarps + threadIdx.x / 32;
   if (column >= p.n) return;
   const int lane = threadIdx.x % 32;
@@ -132,8 +132,8 @@ __global__ void __launch_bounds__(kPackedWarps * 32) packed_linear_kernel(Packed
 
 template <int Rows, class X, class Y>
 void launch_packed(Context& ctx, const PackedProduct<X, Y>& p) {
-  launch_early(packed_linear_kernel<Rows, X, Y>, unsigned((p.n + kPackedWarps - 1) / kPackedWarps), kPackedWarps * 32,
-               0, stream_of(ctx), p);
+  launch_dependent(packed_linear_kernel<Rows, X, Y>, unsigned((p.n + kPackedWarps - 1) / kPackedWarps),
+                   kPackedWarps * 32, 0, stream_of(ctx), p);
 }
 
 template <class Y>
@@ -164,7 +164,7 @@ void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const T
       p.beta = beta, p.rows = int(x.dim(0)), p.wide_x = all_wide_rows(x);
       if (p.rows == 1) return launch_packed<1>(ctx, p);
       if (p.rows <= 4) return launch_packed<4>(ctx, p);
-      launch_packed<int(kPackedFewRows)>(ctx, p);
+      launch_packed<int(kPackedSkinnyRows)>(ctx, p);
     });
   });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a row. A thread keeps its first groups of the row in registers; only rows beyond kRowKept columns are read
-// twice.
+// One block per row. Each thread keeps its first groups of the row in registers; only rows beyond kRowKept columns are
+// read twice.
 #include "ops/rms_norm.h"
 
 #include "backend/cuda/groups.cuh"
@@ -14,7 +14,7 @@ namespace {
 
 template <class X, class W>
 struct NormArgs {
-  const X *x, *delta;  // no delta, no sum: null
+  const X *x, *delta;  // null without an addition
   const W* weight;
   X *sum, *y;
   float* rstd;  // or null
@@ -23,11 +23,11 @@ struct NormArgs {
   bool wide;
 };
 
-// y = x * rstd * weight; with `delta` of sum = x + delta, as stored, which is what the next layer reads.
+// y = x * rstd * weight; with `delta`, of sum = x + delta as stored, because the next layer reads the stored sum.
 template <class X, class W>
 __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const NormArgs<X, W> a) {
   __shared__ float shared[32];
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int64_t d = a.d;
   const bool wide = a.wide;
   const X *row = a.x + blockIdx.x * a.x_stride, *addend = a.delta ? a.delta + blockIdx.x * a.delta_stride : nullptr;
@@ -108,7 +108,7 @@ struct WeightGradient {
 // --- launchers
 // ----------------------------------------------------------------------
 
-// delta and sum are empty where nothing is added.
+// delta and sum are empty without an addition.
 void norm_rows(const char* op, Context& ctx, const ResidualAdd& residual, const Tensor& weight, float eps,
                const Tensor& y, const Tensor* rstd) {
   const Tensor &x = residual.x, &delta = residual.delta, &sum = residual.sum;
@@ -123,8 +123,8 @@ void norm_rows(const char* op, Context& ctx, const ResidualAdd& residual, const 
           x.as<X>(), delta.as<X>(), weight.as<W>(),  sum.as<X>(),   y.as<X>(),   rstd ? rstd->as<float>() : nullptr,
           x.dim(1),  x.stride[0],   delta.stride[0], sum.stride[0], y.stride[0], eps,
           wide};
-      launch_early(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0,
-                   stream_of(ctx), args);
+      launch_dependent(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0,
+                       stream_of(ctx), args);
     });
   });
 }
@@ -148,7 +148,7 @@ void rms_norm_backward(Context& ctx, const Tensor& dy, const RmsNormForward& for
         "[rms_norm_backward] device cuda: expected every row operand as ", dtype_name(x.dtype));
   with_activation_type("rms_norm_backward", x.dtype, [&](auto* xt) {
     using X = std::remove_pointer_t<decltype(xt)>;
-    // Before dx: it may be dy's or x's own memory.
+    // Before dx, which may be the memory of dy or x.
     if (dweight)
       column_sums(ctx, rows, d, dweight->as<float>(), 1.0f,
                   WeightGradient<X>{dy.as<X>(), x.as<X>(), rstd.as<float>(), dy.stride[0], x.stride[0]});

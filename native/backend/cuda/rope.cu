@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a row: sine and cosine once for all its heads.
+// One block per row: sine and cosine are computed once for all its heads.
 #include "ops/rope.h"
 
 #include "backend/cuda/device.cuh"
@@ -18,7 +18,7 @@ struct Angles {
   const int32_t* axis;
 };
 
-// Where key and value heads go instead of their own place; keys null: they stay.
+// Destination of key and value heads; keys null: they stay in place.
 template <class X>
 struct Cache {
   X *keys, *values;
@@ -27,7 +27,7 @@ struct Cache {
   int heads;
 };
 
-// Rows of `heads` heads that are rotated where they lie, and those of the cache after them.
+// Rows of `heads` heads that are rotated in place, followed by the heads for the cache.
 template <class X>
 struct HeadRows {
   X* x;
@@ -35,15 +35,15 @@ struct HeadRows {
   int heads, half;
 };
 
-// The first `heads` heads are rotated in place, the next cache.heads into the cache's row, the cache.heads after those
-// copied there.
+// The first `heads` heads are rotated in place; the next cache.heads are rotated into the cache's row; the last
+// cache.heads are copied there.
 template <class X>
 __global__ void __launch_bounds__(kThreads)
     rope_kernel(HeadRows<X> rows, Angles angles, Cache<X> cache, bool inverse, bool wide) {
   const int heads = rows.heads, half = rows.half;
   float* cosine = dynamic_shared<float>();  // [half]
   float* sine = cosine + half;              // [half]
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   for (int i = int(threadIdx.x); i < half; i += kThreads) {
     const int64_t row = angles.axis ? int64_t(angles.axis[i]) * gridDim.x : 0;
     float s, c;
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads)
   const int groups = (half + kGroup - 1) / kGroup;
   for (int item = int(threadIdx.x); item < (heads + 2 * cache.heads) * groups; item += kThreads) {
     const int head = item / groups, i = item % groups * kGroup, count = half - i, kv = head - heads;
-    if (kv >= 0 && !cached) break;  // heads ascend
+    if (kv >= 0 && !cached) break;  // heads are in ascending order
     X* first = row + int64_t(head) * 2 * half + i;
     float a[kGroup], b[kGroup];
     load_group(first, count, wide, a);
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// heads: those that stay in x.
+// heads: number of heads that stay in x.
 template <class X>
 void run(Context& ctx, const Tensor& x, const Rotation& rotation, const Cache<X>& cache, int heads, bool inverse,
          bool wide) {
@@ -88,8 +88,8 @@ void run(Context& ctx, const Tensor& x, const Rotation& rotation, const Cache<X>
                       rotation.axis ? rotation.axis.as<int32_t>() : nullptr};
   const int half = int(x.dim(2) / 2);
   wide = wide && wide_rows(x) && half * int(sizeof(X)) % 16 == 0;
-  launch_early(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx),
-               HeadRows<X>{x.as<X>(), x.stride[0], heads, half}, angles, cache, inverse, wide);
+  launch_dependent(rope_kernel<X>, unsigned(x.dim(0)), kThreads, 2 * size_t(half) * sizeof(float), stream_of(ctx),
+                   HeadRows<X>{x.as<X>(), x.stride[0], heads, half}, angles, cache, inverse, wide);
 }
 
 }  // namespace

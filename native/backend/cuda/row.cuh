@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the norms split a row over a block: in groups of eight columns, the first kKeptGroups of each thread held in
-// registers between their two passes.
+// How the norms split a row over a block: in groups of eight columns. Each thread keeps its first kKeptGroups groups in
+// registers between the two passes.
 #pragma once
 #include <algorithm>
 
@@ -9,14 +9,14 @@
 namespace vpref::cuda {
 
 constexpr int kKeptGroups = 2;
-// Threads a block at most; the kernels' launch bounds keep their registers within a multiprocessor's 65536.
+// Maximum threads per block; the kernels' launch bounds keep their registers within a multiprocessor's 65536.
 constexpr int kNormThreads = 1024, kNormBackwardThreads = 512;
 
-// The first column of this thread's k-th group, and the distance to its next.
+// The first column of this thread's k-th group, and the distance to its next group.
 __device__ inline int64_t row_step() { return int64_t(blockDim.x) * kGroup; }
 __device__ inline int64_t row_column(int k) { return k * row_step() + int64_t(threadIdx.x) * kGroup; }
 
-// Of the backward of a norm. statistics: rstd, or (mean, rstd), per row.
+// Arguments of a norm's backward. statistics: rstd, or (mean, rstd), per row.
 template <class X, class W>
 struct NormBackwardArgs {
   const X *dy, *x;
@@ -35,9 +35,9 @@ NormBackwardArgs<X, W> norm_backward_args(const Tensor& dy, const Tensor& x, con
       x.stride[0], dx.stride[0], accumulate,     all_wide_rows(dy, x, weight, dx)};
 }
 
-// This thread's groups of a row of d columns, read by load(column, group): the first kKeptGroups stay in registers, the
-// others are read in every pass. A pass calls use(column, group) for each, in one order. Group: float[kGroup], or a
-// struct of such.
+// This thread's groups of a row of d columns, read by load(column, group). The first kKeptGroups stay in registers; the
+// others are read again in every pass. A pass calls use(column, group) for each group, in a fixed order. Group:
+// float[kGroup], or a struct of such arrays.
 template <class Group>
 class RowGroups {
  public:
@@ -74,18 +74,18 @@ class RowGroups {
   Group kept_[kKeptGroups];
 };
 
-// What the backward kernels keep.
+// Groups of the backward kernels.
 struct GradientGroup {
   float g[kGroup], v[kGroup];
 };
 
-// So many that each thread's groups fit its registers, for rows of up to 16 columns times `most`.
-inline unsigned threads_for_row(int64_t d, int64_t most) {
+// Enough threads that each thread's groups fit into registers, for rows of up to 16 columns x `max_threads`.
+inline unsigned threads_for_row(int64_t d, int64_t max_threads) {
   const int64_t groups = (d + kGroup - 1) / kGroup;
-  return unsigned(std::clamp<int64_t>(((groups + kKeptGroups - 1) / kKeptGroups + 31) / 32 * 32, 32, most));
+  return unsigned(std::clamp<int64_t>(((groups + kKeptGroups - 1) / kKeptGroups + 31) / 32 * 32, 32, max_threads));
 }
 
-// v as a value stored as T reads back.
+// v rounded to T.
 template <class T>
 __device__ float rounded_to(float v) {
   T stored;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows whose index is outside the table are skipped: the host does not read the index.
+// Rows with an index outside the table are skipped, because the host does not read the index.
 #include "ops/rows.h"
 
 #include "backend/cuda/groups.cuh"
@@ -29,8 +29,8 @@ struct Move {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 
-// One block a source row. The first row of an index adds all rows of that index, in order; the others' blocks have
-// nothing to do.
+// One block per source row. The block of an index's first row adds all rows with that index, in order; the other blocks
+// return.
 template <class X, class Y>
 __global__ void __launch_bounds__(kThreads)
     scatter_add_kernel(const Move<Indexed::target, X, Y> move, int64_t rows, int64_t d) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a row, nothing sorted: the token at which the cumulative probability passes a goal is found by fixing its
-// logit two bits at a time, each time summing what lies above three candidates. Weights are summed as integers, so
-// every order gives the same sum.
+// One block per row, without sorting. The token at which the cumulative probability exceeds a goal is found by fixing
+// its logit two bits at a time: each pass sums the weights above three candidates. Weights are summed as integers, so
+// any order gives the same sum.
 #include "ops/sample_token.h"
 
 #include "backend/cuda/device.cuh"
@@ -13,16 +13,16 @@ namespace vpref::cuda {
 namespace {
 
 using Sum64 = unsigned long long;
-constexpr float kWeightOne = 0x1p44f;  // the weight of the likeliest token; 2^19 of them still fit 64 bits
+constexpr float kWeightOne = 0x1p44f;  // the weight of the most probable token; 2^19 such weights fit into 64 bits
 
-// Same order as the values, for all but NaN; the two zeros are one.
+// Maps a float to an integer of the same order, except NaN; both zeros have the same key.
 __device__ unsigned order_key(float v) {
   const unsigned bits = __float_as_uint(v + 0.0f);
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 __device__ float key_value(unsigned key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
 
-// The uniform word of a row, as core/philox.h draws it.
+// The uniform random word of a row, as in core/philox.h.
 __device__ unsigned philox_word(const SampleParams& p) {
   unsigned c[4] = {p.position, p.branch, unsigned(p.rng_key), unsigned(p.rng_key >> 32)};
   philox4x32(p.seed, c);
@@ -47,7 +47,7 @@ __device__ Sums block_sums(Sums a, Sums* shared /* [32] */) {
   for (int i = 0; i < 3; ++i)
 #pragma unroll
     for (int step = 16; step > 0; step >>= 1) a.s[i] += __shfl_xor_sync(0xffffffffu, a.s[i], step);
-  __syncthreads();  // earlier ones may still be read
+  __syncthreads();  // earlier sums may still be read
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = a;
   __syncthreads();
   a = {};
@@ -57,7 +57,7 @@ __device__ Sums block_sums(Sums a, Sums* shared /* [32] */) {
   return a;
 }
 
-// For each of three ascending keys: how much lies at or above it. `counted`: tokens instead of weight.
+// For each of three ascending keys: the weight at or above it. `counted`: the number of tokens instead.
 template <class X>
 __device__ Sums sums_from(const Row<X>& row, unsigned k0, unsigned k1, unsigned k2, bool counted, Sums* shared) {
   Sums a{};
@@ -78,14 +78,14 @@ __device__ Sums sums_from(const Row<X>& row, unsigned k0, unsigned k1, unsigned 
   return block_sums(a, shared);
 }
 
-// A place in the order of falling logit, then rising id.
+// A place in the order of decreasing logit, then increasing id.
 struct Place {
   unsigned key;
-  Sum64 above;  // what lies above `key`
-  Sum64 tie;    // how many tokens of this key come before
+  Sum64 above;  // weight above `key`
+  Sum64 tie;    // number of tokens of this key before it
 };
 
-// The token at which the sum, in that order, first exceeds `goal` (which must be less than the whole).
+// The token at which the sum, in that order, first exceeds `goal` (which must be below the total).
 template <class X>
 __device__ Place find(const Row<X>& row, Sum64 goal, bool counted, Sums* shared) {
   unsigned key = 0;
@@ -94,7 +94,7 @@ __device__ Place find(const Row<X>& row, Sum64 goal, bool counted, Sums* shared)
     const Sums s = sums_from(row, key + step, key + 2 * step, key + 3 * step, counted, shared);
     key += s.s[2] > goal ? 3 * step : s.s[1] > goal ? 2 * step : s.s[0] > goal ? step : 0;
   }
-  // No logit has the largest key.
+  // No logit has the maximum key.
   const Sum64 above = sums_from(row, key + 1, ~0u, ~0u, counted, shared).s[0],
               each = counted ? 1 : row.weight(key_value(key));
   return {key, above, each > 0 ? (goal - above) / each : 0};
@@ -125,7 +125,7 @@ __device__ int64_t id_at(const Row<X>& row, const Place& place, unsigned* shared
 }
 
 template <class X>
-__device__ Place draw(const Row<X>& row, const SampleParams& p, Sums* shared) {
+__device__ Place sample(const Row<X>& row, const SampleParams& p, Sums* shared) {
   if (p.temperature == 0.0f) return {order_key(row.max), 0, 0};
   Sum64 total;
   if (p.top_k > 0 && p.top_k < row.v) {
@@ -135,7 +135,7 @@ __device__ Place draw(const Row<X>& row, const SampleParams& p, Sums* shared) {
   } else {
     total = sums_from(row, 0, ~0u, ~0u, false, shared).s[0];
   }
-  if (p.top_p < 1.0f) {  // the fewest tokens whose sum reaches the goal
+  if (p.top_p < 1.0f) {  // the smallest set of tokens whose sum reaches the goal
     const Sum64 goal = Sum64(ceil(double(p.top_p) * double(total)));
     const Place last = find(row, goal > 0 ? goal - 1 : 0, false, shared);
     total = last.above + (last.tie + 1) * row.weight(key_value(last.key));
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kRowThreads, 1)
   __shared__ float shared[32];
   __shared__ Sums sums[32];
   __shared__ unsigned ballots[32];
-  wait_for_launch_before();
+  grid_dependency_synchronize();
   const int r = int(blockIdx.x);
   const SampleParams p = params[r];
   Row<X> row{logits + r * stride, v, wide, 0.0f, p.temperature > 0.0f ? 1.0f / p.temperature : 0.0f};
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kRowThreads, 1)
     return;
   }
   row.max = s.max;
-  const int64_t id = id_at(row, draw(row, p, sums), ballots);
+  const int64_t id = id_at(row, sample(row, p, sums), ballots);
   if (threadIdx.x > 0) return;
   token[r] = int32_t(id);
   logp[r] = load_f32(row.logits + id) - s.max - logf(s.sum);
@@ -176,9 +176,9 @@ __global__ void __launch_bounds__(kRowThreads, 1)
 void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, const Tensor& token, const Tensor& logp) {
   with_activation_type("sample_token", logits.dtype, [&](auto* t) {
     using X = std::remove_pointer_t<decltype(t)>;
-    launch_early(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0,
-                 stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
-                 logits.dim(1), logits.stride[0], wide_rows(logits));
+    launch_dependent(sample_token_kernel<X>, unsigned(logits.dim(0)), threads_for_vocabulary(logits.dim(1)), 0,
+                     stream_of(ctx), logits.as<X>(), params.as<SampleParams>(), token.as<int32_t>(), logp.as<float>(),
+                     logits.dim(1), logits.stride[0], wide_rows(logits));
   });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The running maximum and sum of exponentials of a row, in one pass over it.
+// The maximum and the sum of exponentials of a row, in one pass.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -10,13 +10,13 @@ namespace vpref::cuda {
 
 struct RowSum {
   float max;
-  float sum;  // of exp(v - max); not finite if a value was NaN or infinite
+  float sum;  // sum of exp(v - max); not finite if a value was NaN or infinite
 };
 
-// What exponents are taken from: a row of nothing but -inf must not make NaN of its neighbours' sums.
+// The subtrahend of exponents: avoids NaN for a row of only -inf, which would spread to the block's sums.
 __device__ inline float finite_base(float max) { return max == -INFINITY ? 0.0f : max; }
 
-// Over row[0, n), by all threads of a block; every thread gets it. Fixed order.
+// Of row[0, n), by all threads of a block; every thread gets the result. Fixed order.
 template <class X>
 __device__ RowSum row_sum(const X* row, int64_t n, bool wide, float* shared /* [32] */) {
   float max = -INFINITY, sum = 0;
@@ -34,11 +34,11 @@ __device__ RowSum row_sum(const X* row, int64_t n, bool wide, float* shared /* [
       if (col + i < n) sum += expf(v[i] - base);
   }
   const float all = block_reduce<Max>(fmaxf(max, Max::kEmpty), shared);
-  // A thread without a value must not weigh its 0 by exp(-all).
+  // A thread without values must not scale its 0 by exp(-max).
   return {all, block_sum(sum == 0.0f ? 0.0f : sum * expf(finite_base(max) - all), shared)};
 }
 
-constexpr int kRowThreads = 512;  // at most
+constexpr int kRowThreads = 512;  // maximum threads per block
 
 inline unsigned threads_for_vocabulary(int64_t v) {
   const int64_t groups = (v + kGroup - 1) / kGroup;

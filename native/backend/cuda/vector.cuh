@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element access by dtype, in groups of eight where memory allows 16-byte accesses; sums over a block.
+// Element access by dtype, in groups of eight if memory allows 16-byte accesses; sums over a block.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -24,7 +24,7 @@ __device__ inline float load_as(DType type, const void* p, int64_t i) {
   return load_f32(static_cast<const __half*>(p) + i);
 }
 
-// body(T*) with T the element type of `dtype`, f32 or bf16 as activations are. Throws dtype for another.
+// Calls body(T*) with the element type of `dtype`, f32 or bf16 (activations). Throws dtype for others.
 template <class Body>
 void with_activation_type(const char* op, DType dtype, Body body) {
   switch (dtype) {
@@ -37,7 +37,7 @@ void with_activation_type(const char* op, DType dtype, Body body) {
   }
 }
 
-// The same for weights, which may be f16 too.
+// The same for weights, which may also be f16.
 template <class Body>
 void with_float_type(const char* op, DType dtype, Body body) {
   if (dtype == DType::f16) return body(static_cast<__half*>(nullptr));
@@ -49,7 +49,7 @@ void with_float_type(const char* op, DType dtype, Body body) {
 
 constexpr int kGroup = 8;  // 16 bytes of bf16 or f16, 32 of f32
 
-// Whether every row of t starts on 16 bytes, so that whole groups may be moved at once.
+// Whether every row of t is aligned to 16 bytes, so that whole groups can be moved at a time.
 inline bool wide_rows(const Tensor& t) {
   const int64_t step = t.rank > 1 ? t.stride[0] * int64_t(dtype_size(t.dtype)) : 0;
   return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && step % 16 == 0;
@@ -87,7 +87,7 @@ __device__ void store_wide(T* p, const float (&v)[kGroup]) {
   *reinterpret_cast<uint4*>(p) = bits;
 }
 
-// The first min(count, 8) elements at p; 0 beyond. `wide`: p lies on 16 bytes.
+// The first min(count, 8) elements at p; 0 beyond. `wide`: p is aligned to 16 bytes.
 template <class T>
 __device__ void load_group(const T* p, int64_t count, bool wide, float (&v)[kGroup]) {
   if (wide && count >= kGroup) return load_wide(p, v);
@@ -114,13 +114,13 @@ struct Max {
   __device__ static float join(float a, float b) { return fmaxf(a, b); }
 };
 
-// Over a block of at most 1024 threads, a whole number of warps; every thread gets the result. Fixed order.
+// Over a block of at most 1024 threads, a multiple of the warp size; every thread gets the result. Fixed order.
 template <class Join = Sum>
 __device__ float block_reduce(float value, float* shared /* [32] */) {
 #pragma unroll
   for (int step = 16; step > 0; step >>= 1) value = Join::join(value, __shfl_xor_sync(0xffffffffu, value, step));
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
-  __syncthreads();  // an earlier one may still be read
+  __syncthreads();  // an earlier result may still be read
   if (lane == 0) shared[warp] = value;
   __syncthreads();
   value = lane < warps ? shared[lane] : Join::kEmpty;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// APO-down: pushes both down, the rejected further, for a policy better than its chosen answers (2408.06266 eq. 8).
+// APO-down: lowers both, the rejected more, for a policy better than its chosen responses (2408.06266 eq. 8).
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// APO-zero: pulls the chosen up and the rejected down, each on its own (D'Oosterlinck et al. 2024, 2408.06266 eq. 7).
+// APO-zero: raises the chosen and lowers the rejected, each independently (D'Oosterlinck et al. 2024, 2408.06266 eq.
+// 7).
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 

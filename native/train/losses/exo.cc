@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// EXO on pairs: reverse KL to the smoothed label distribution (Ji et al. 2024, 2402.00856 eq. 16). Needs label
+// EXO on pairs: reverse KL to the smoothed label distribution (Ji et al. 2024, 2402.00856 eq. 16). Requires label
 // smoothing > 0.
 #include "train/losses/list.h"
 #include "train/losses/math.h"

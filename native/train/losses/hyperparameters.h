@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every number that losses read, a row each: its member of LossOptions, its default, and its flag of train. To add one:
-// its row here and its use in a loss; `make docs` writes the flag (src/engine/losses.ts).
+// Every hyperparameter of the losses, one row each: its member of LossOptions, its default, and its flag of train. To
+// add one: a row here, and its use in a loss; `make docs` writes the flag (src/engine/losses.ts).
 #pragma once
 #include <limits>
 #include <string_view>
 
 namespace vpref {
 
-// How --help explains the flag, and what it takes: a number in [min, max] and larger than `above`.
+// The flag's text in --help, and its range: a number in [min, max], larger than `above`.
 struct HyperparameterFlag {
-  std::string_view letter;  // of its value
+  std::string_view letter;  // placeholder of its value
   std::string_view summary;
   double min = -std::numeric_limits<double>::infinity();
   double above = -std::numeric_limits<double>::infinity();

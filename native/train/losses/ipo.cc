@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // IPO (Azar et al. 2023, 2310.12036 eq. 17): squared distance of the log-ratio difference to 1 / (2 beta), on sums as
-// the paper has it.
+// in the paper.
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// IPO on token means: each log-probability divided by its number of tokens first, which is what trl computes.
+// IPO on token means: each log-probability divided by its number of tokens, as trl computes it.
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// KTO (Ethayarajh et al. 2024, 2402.01306 eq. 8) on unpaired answers: value against the reference point z_0, which the
-// trainer estimates from mismatched answers of the batch and clamps at 0.
+// KTO (Ethayarajh et al. 2024, 2402.01306 eq. 8) on unpaired responses: value against the reference point z_0, which
+// the trainer estimates from mismatched responses of the batch and clamps at 0.
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every loss, in the order of --help. To add one: a file of its name that defines NAME_info, and its line here.
+// Every loss, in the order of --help. To add one: a file with its name that defines NAME_info, and a line here.
 #pragma once
 #include "train/losses/loss.h"
 

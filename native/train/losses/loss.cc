@@ -75,7 +75,7 @@ std::span<const LossSum> loss_sums() { return kSums; }
 
 namespace {
 
-// visit(name, weight) for every "NAME" or "NAME:WEIGHT" of the list.
+// Calls visit(name, weight) for every "NAME" or "NAME:WEIGHT" of the list.
 template <class Visit>
 void for_each_item(std::string_view text, Visit visit) {
   while (true) {

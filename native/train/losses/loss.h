@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every loss of the preference family is: a pure function of per-branch log-probability sums. No tensors, no
-// model, float64.
+// A loss of the preference family: a pure function of per-branch log-probability sums. No tensors, no model, float64.
 //
-// Since a loss reads sums only, its gradient is one number a branch, and every token of that branch gets the same
-// weight.
+// A loss reads only sums, so its gradient is one number per branch, and every token of the branch gets the same weight.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -19,11 +17,11 @@ namespace vpref {
 // Sums over the scored tokens of one response, end token included, in nats.
 struct ResponseLogps {
   double policy = 0;  // sum of log pi
-  double ref = 0;     // sum of log pi_ref; 0 where the loss is reference-free
+  double ref = 0;     // sum of log pi_ref; 0 if the loss is reference-free
   int64_t num_tokens = 0;
 };
 
-// What is known of a step's rows before any of them has a loss; carries no gradient.
+// Quantities of a step's rows that are known before any row has a loss; constant in the gradient.
 struct StepPoints {
   double kl = 0;           // kto: the batch's reference point z_0 >= 0
   double reward_mean = 0;  // bco: delta, the running mean of all rewards
@@ -31,10 +29,10 @@ struct StepPoints {
 
 // The branches of one record.
 struct Preference {
-  ResponseLogps chosen;                            // or the only answer of an unpaired record
+  ResponseLogps chosen;                            // or the only response of an unpaired record
   std::span<const ResponseLogps> rejected;         // [K]; empty for unpaired records
-  std::span<const ResponseLogps> rejected_images;  // [J] the chosen text under damaged images; mdpo only
-  bool label = true;                               // kto, and bco without rejected answers: desirable?
+  std::span<const ResponseLogps> rejected_images;  // [J] the chosen response behind damaged images; only mdpo
+  bool label = true;                               // kto, and bco without rejected responses: desirable?
   StepPoints points;
 };
 
@@ -61,7 +59,7 @@ struct LossValue {
   double loss = 0;
   double d_chosen = 0;
   std::vector<double> d_rejected;         // [K]
-  std::vector<double> d_rejected_images;  // [J]; empty where the loss reads none
+  std::vector<double> d_rejected_images;  // [J]; empty if the loss reads none
 };
 
 using LossFunction = LossValue (*)(const Preference&, const LossOptions&);
@@ -69,11 +67,11 @@ using LossFunction = LossValue (*)(const Preference&, const LossOptions&);
 // How the records of a step are averaged.
 enum class Average : uint8_t {
   records,  // sum / number of records
-  tokens,   // sum / number of scored tokens of the chosen (or only) answers
+  tokens,   // sum / number of scored tokens of the chosen (or only) responses
 };
 
-// What a loss reads, so that a missing field is refused before the first step, and so is a hyperparameter that it would
-// ignore.
+// The inputs of a loss, so that a missing field, and a hyperparameter that it ignores, are refused before the first
+// step.
 struct LossInfo {
   std::string_view name;
   LossFunction function;
@@ -84,7 +82,7 @@ struct LossInfo {
   bool needs_label = false;
   bool needs_reference_point = false;  // StepPoints::kl
   bool needs_reward_mean = false;      // StepPoints::reward_mean
-  bool takes_both = false;             // pairs, and answers with a label
+  bool takes_both = false;             // pairs, and responses with a label
   bool needs_smoothing = false;        // label_smoothing above 0
   std::array<Hyperparameter, 3> reads = {};
   std::string_view source = {};  // paper and equation
@@ -98,7 +96,7 @@ struct LossTerm {
 
 std::span<const LossInfo* const> losses();
 
-// A sum that was published under a name of its own.
+// A sum of losses that was published under its own name.
 struct LossSum {
   struct Part {
     std::string_view name;
@@ -106,17 +104,17 @@ struct LossSum {
     Hyperparameter factor = nullptr;  // multiplies the weight
   };
   std::string_view name;
-  std::array<Part, 3> parts;  // the rest have no name
+  std::array<Part, 3> parts;  // unused parts have no name
   std::string_view source = {};
 };
 std::span<const LossSum> loss_sums();
 
 // "sigmoid", "sigmoid:1,sft:0.1", "mpo". Throws Error{"config"} naming the unknown word and the known ones.
 std::vector<LossTerm> parse_losses(std::string_view text, const LossOptions& options = {});
-// Flags of the hyperparameters that the objective reads. Throws as parse_losses.
+// The flags of the objective's hyperparameters. Throws as parse_losses does.
 std::vector<std::string> hyperparameters_of(std::string_view text);
 
-// Throws Error{"config"} when an option is out of the range that a term needs.
+// Throws Error{"config"} if an option is out of a term's range.
 void check_loss_options(std::span<const LossTerm> terms, const LossOptions& options);
 
 // beta x (policy - reference): the implicit reward of a branch (2305.18290 sec. 4).

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scalar pieces that several losses share, stable at both ends.
+// Scalar functions of several losses, numerically stable at both ends.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -23,8 +23,8 @@ inline Slope smoothed_logistic(double x, double e) {
 // Log-ratio of the policy to the reference.
 inline double log_ratio(const ResponseLogps& b) { return b.policy - b.ref; }
 
-// A loss of chosen and rejected apart, averaged over the K rejected branches: f(chosen, rejected) -> value and both
-// derivatives with respect to the policy sums.
+// A loss of chosen and rejected separately, averaged over the K rejected branches: f(chosen, rejected) -> value and
+// both derivatives with respect to the policy sums.
 struct PairSlopes {
   double value;
   double d_chosen;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// mDPO (Wang et al. 2024, 2406.11839 eq. 7): the response margin, the image margin (the chosen answer under its own
-// against a damaged image), and the anchor that keeps the chosen reward positive (delta = 0). Several rejected answers
-// or images are averaged.
+// mDPO (Wang et al. 2024, 2406.11839 eq. 7): the response margin, the image margin (the chosen response under its own
+// against a damaged image), and the anchor that keeps the chosen reward positive (delta = 0). Averaged over several
+// rejected responses or images.
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 

@@ -5,7 +5,7 @@ namespace vpref {
 
 double Objective::share(const LossRow& row, const StepPoints& points, const LossTotals& totals,
                         std::span<double> slopes) const {
-  if (row.weight == 0) return 0;  // also where it is all there is to divide by
+  if (row.weight == 0) return 0;  // also if the sum of weights is 0
   const std::span<const ResponseLogps> all(row.branches);
   const auto num_rejected = size_t(row.num_rejected);
   const Preference preference{all[0], all.subspan(1, num_rejected), all.subspan(1 + num_rejected), row.label, points};

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The objective of several rows: a weighted sum of losses, each averaged over the rows, which have weights of their
-// own.
+// The objective over several rows: a weighted sum of losses, each averaged over the rows, which have weights.
 #pragma once
 #include <span>
 #include <vector>
@@ -9,20 +8,20 @@
 
 namespace vpref {
 
-// A record as the objective reads it.
+// A record, as the objective reads it.
 struct LossRow {
   std::vector<ResponseLogps>
-      branches;              // [1+K+J]: the chosen (or only) answer, K rejected ones, the chosen behind J images
+      branches;  // [1+K+J]: the chosen (or only) response, K rejected ones, the chosen behind J damaged images
   int32_t num_rejected = 0;  // K
   bool label = true;
   double weight = 1;
-  double beta = 0;  // above 0: instead of the options'
+  double beta = 0;  // above 0: overrides the options' beta
 };
 
-// What the means divide by, over all rows of a step or of a held-out set.
+// The divisors of the means, over all rows of a step or of a held-out set.
 struct LossTotals {
   double records = 0;  // sum of weights
-  double tokens = 0;   // sum of weight x scored tokens of the chosen (or only) answers
+  double tokens = 0;   // sum of weight x scored tokens of the chosen (or only) responses
   void add(double weight, int64_t chosen_tokens) {
     records += weight;
     tokens += weight * double(chosen_tokens);
@@ -33,9 +32,10 @@ struct Objective {
   std::span<const LossTerm> terms;
   LossOptions options;
 
-  // The row's share of the objective; its derivative with respect to each policy sum is added to slopes [1+K+J].
+  // Returns the row's share of the objective, and adds its derivative with respect to each policy sum to slopes
+  // [1+K+J].
   double share(const LossRow& row, const StepPoints& points, const LossTotals& totals, std::span<double> slopes) const;
-  // Of all rows together, nothing else counted.
+  // The divisors of these rows.
   double mean(std::span<const LossRow> rows, const StepPoints& points) const;
 };
 

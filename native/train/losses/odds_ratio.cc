@@ -10,7 +10,7 @@ namespace {
 
 // log odds of a probability given as its logarithm a < 0: a - log(1 - exp(a)); the derivative is 1 / (1 - exp(a)).
 Slope log_odds(double a) {
-  // A certain answer has infinite odds; the clamp keeps the loss finite there.
+  // A response of probability 1 has infinite odds; the clamp keeps the loss finite.
   a = std::min(a, -1e-12);
   const double log1mexp = a > -0.6931471805599453 ? std::log(-std::expm1(a)) : std::log1p(-std::exp(a));
   return {a - log1mexp, -1 / std::expm1(a)};

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The running mean of all rewards that a run has seen: bco's delta. As trl's RunningMoments: every answer counts alike
-// however old, and a step's own rewards are in it before its losses are taken.
+// The running mean of all rewards of a run: bco's delta. As trl's RunningMoments: all responses have equal weight,
+// whatever their age, and it includes a step's own rewards before the step's losses.
 #pragma once
 #include "train/losses/objective.h"
 
 namespace vpref {
 
-// Of some rows, weighted: of a pair the chosen reward and the mean of the rejected ones, of a single answer its own.
+// Weighted sums over rows: for a pair the chosen reward and the mean of the rejected ones, for a single response its
+// reward.
 struct RewardSums {
   double rewards = 0;
   double count = 0;
@@ -23,7 +24,7 @@ struct RewardSums {
 struct RewardMean {
   double mean = 0;
   double count = 0;
-  // With those of one more step.
+  // The mean including one more step.
   RewardMean with(const RewardSums& step) const {
     const double all = count + step.count;
     return all > 0 ? RewardMean{mean + (step.rewards - mean * step.count) / all, all} : *this;

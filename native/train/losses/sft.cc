@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Negative log-likelihood of the chosen (or only) answer; the step averages over tokens, so the record gives its sum.
+// Negative log-likelihood of the chosen (or only) response. The step averages over tokens, so a record returns its sum.
 #include "train/losses/list.h"
 #include "train/losses/math.h"
 

@@ -11,7 +11,7 @@
 namespace vpref {
 namespace {
 
-TEST(Arena, HandsOutAlignedPiecesAndTakesThemBack) {
+TEST(Arena, HandsOutAlignedMemoryAndReusesItAfterRelease) {
   Arena arena(Device::cpu, 1024);
   const Tensor a = arena.tensor(DType::f32, {3});
   const size_t mark = arena.mark();
@@ -24,7 +24,7 @@ TEST(Arena, HandsOutAlignedPiecesAndTakesThemBack) {
   EXPECT_EQ(arena.peak(), 64u + 128u);
 }
 
-TEST(Arena, TooSmallAPlanIsAnError) {
+TEST(Arena, APlanThatIsTooSmallIsAnError) {
   Arena arena(Device::cpu, 128);
   arena.tensor(DType::f32, {32});
   try {
@@ -44,7 +44,7 @@ TEST(Measure, CountsAllocationsWithoutTouchingMemory) {
     const Measure measured(ctx, arena);
     EXPECT_TRUE(ctx.measuring());
     const size_t start = arena.mark();
-    const Tensor a = arena.tensor(DType::f32, {1 << 20, 1 << 10});  // 4 GiB of nothing
+    const Tensor a = arena.tensor(DType::f32, {1 << 20, 1 << 10});  // 4 GiB that are never allocated
     EXPECT_TRUE(a);
     copy_to_host(ctx, before.data, a.data, 4);
     copy_to_device(ctx, a.data, before.data, 4);
@@ -64,7 +64,7 @@ TEST(Measure, CountsAllocationsWithoutTouchingMemory) {
   EXPECT_EQ(arena.peak(), 64u);
 }
 
-TEST(Measure, MeasuringEndsAfterAnErrorToo) {
+TEST(Measure, MeasuringAlsoEndsAfterAnError) {
   Context ctx(Device::cpu);
   Arena arena(Device::cpu, 64);
   try {

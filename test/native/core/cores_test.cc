@@ -7,7 +7,7 @@
 namespace vpref {
 namespace {
 
-TEST(Cores, AreThoseThatThisProcessMayUse) {
+TEST(Cores, CountsTheCoresThatThisProcessMayUse) {
   cpu_set_t all, one;
   ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
   EXPECT_GE(physical_cores(), 1);

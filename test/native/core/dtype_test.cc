@@ -8,7 +8,7 @@
 namespace vpref {
 namespace {
 
-// The value of an f16 or bf16 pattern from its fields.
+// The value of an f16 or bf16 bit pattern, from its fields.
 double decode(uint32_t bits, int exponent_bits, int mantissa_bits) {
   const int bias = (1 << (exponent_bits - 1)) - 1;
   const double sign = bits >> (exponent_bits + mantissa_bits) ? -1 : 1;
@@ -29,7 +29,8 @@ void check_all(int exponent_bits, int mantissa_bits, Narrow narrow) {
     }
     ASSERT_EQ(double(value), expected) << bits;
     ASSERT_EQ(narrow(value).bits, bits) << "round trip";
-    // Between this value and the next away from zero: below the middle rounds here, above it there, the middle to even.
+    // Between this value and the next larger magnitude: below the midpoint rounds down, above it up, the midpoint to
+    // even.
     const double next = decode(bits + 1, exponent_bits, mantissa_bits);
     if (!std::isfinite(expected) || !std::isfinite(next) || (bits & 0x7fff) == 0x7fff) continue;
     const float middle = float((expected + next) / 2);
@@ -39,14 +40,14 @@ void check_all(int exponent_bits, int mantissa_bits, Narrow narrow) {
   }
 }
 
-TEST(DType, EveryF16) {
+TEST(DType, EveryF16ConvertsExactly) {
   check_all<f16_t>(5, 10, [](float f) { return to_f16(f); });
 }
-TEST(DType, EveryBf16) {
+TEST(DType, EveryBf16ConvertsExactly) {
   check_all<bf16_t>(8, 7, [](float f) { return to_bf16(f); });
 }
 
-TEST(DType, F16EdgesOfItsRange) {
+TEST(DType, F16RoundsAtTheEdgesOfItsRange) {
   EXPECT_EQ(to_f16(65519.99f).bits, 0x7bff);
   EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);
   EXPECT_EQ(to_f16(-1e30f).bits, 0xfc00);

@@ -16,14 +16,14 @@
 namespace vpref {
 namespace {
 
-// A weight that we packed, in memory of its own.
+// A packed weight with its own memory.
 struct Packed {
   PackedWeight weight;
   Buffer memory;
   bool finite = true;
 };
 
-// In `parts` steps, the last first.
+// Packs in `parts` steps, the last one first.
 Packed pack(Packing packing, const Tensor& from, int64_t parts = 1) {
   Packed p;
   p.memory = Buffer(Device::cpu, packed_bytes(packing, from.dim(0), from.dim(1)), /*zero=*/true);
@@ -54,8 +54,8 @@ class Golden : public ::testing::TestWithParam<const char*> {
   Tensor part(const std::string& name) const { return file.view(std::string(GetParam()) + name); }
 };
 
-// Every byte and every bit of what scripts/goldens/packed_weights.py makes of the same matrix.
-TEST_P(Golden, BothFormsBitForBit) {
+// Every byte equals the result of scripts/goldens/packed_weights.py for the same matrix.
+TEST_P(Golden, BothFormsEqualTheReferenceBitForBit) {
   const Tensor from = part("");
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const int64_t parts : {1, 3}) {
@@ -76,13 +76,13 @@ TEST_P(Golden, BothFormsBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(PackedWeight, Golden, ::testing::Values("f32", "heavy", "odd", "f16", "bf16", "ties", "tiny"));
 
-TEST(PackedWeight, BooksAreTheDefinitions) {
+TEST(PackedWeight, BooksFollowTheirDefinitions) {
   const Safetensors file(std::string(VPREF_FIXTURES) + "/golden/packed/weights.safetensors");
   EXPECT_EQ(std::memcmp(nf4_book(), file.view("nf4_book").data, 16 * sizeof(float)), 0);
   EXPECT_EQ(std::memcmp(dynamic_map(), file.view("dynamic_map").data, 256 * sizeof(float)), 0);
 }
 
-TEST(PackedWeight, AnyPartOfARowIsTheRowsOwn) {
+TEST(PackedWeight, AnyPartOfARowEqualsThatOfTheWholeRow) {
   std::vector<float> values;
   for (int i = 0; i < 11 * 101; ++i) values.push_back(std::sin(float(i * i)));
   const Packed p = pack(Packing::nf4, Tensor(values.data(), DType::f32, {11, 101}));
@@ -97,7 +97,7 @@ TEST(PackedWeight, AnyPartOfARowIsTheRowsOwn) {
       }
 }
 
-TEST(PackedWeight, SaysWhatIsNotFinite) {
+TEST(PackedWeight, ValuesThatAreNotFiniteAreReported) {
   for (const float bad : {INFINITY, -INFINITY, std::numeric_limits<float>::quiet_NaN()})
     for (const Packing packing : {Packing::nf4, Packing::int8}) {
       std::vector<float> values(3 * 64, 0.5f);
@@ -106,7 +106,7 @@ TEST(PackedWeight, SaysWhatIsNotFinite) {
     }
 }
 
-TEST(PackedWeight, TakesThe4And8BitsThatItSays) {
+TEST(PackedWeight, TakesAboutFourOrEightBitsPerWeight) {
   const int64_t n = 4096, k = 4096;
   EXPECT_NEAR(double(packed_bytes(Packing::nf4, n, k)) * 8 / double(n * k), 4.127, 0.001);
   EXPECT_NEAR(double(packed_bytes(Packing::int8, n, k)) * 8 / double(n * k), 8.008, 0.001);

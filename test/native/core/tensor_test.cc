@@ -8,7 +8,7 @@
 namespace vpref {
 namespace {
 
-TEST(Tensor, ViewsOfRowsAndColumns) {
+TEST(Tensor, ViewsSelectRowsAndColumns) {
   float data[24];
   const Tensor t(data, DType::f32, {4, 6});
   EXPECT_EQ(t.rows(2, 1).data, data + 12);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Windows and q/k norm through the whole engine on device cuda, against transformers: scoring, greedy decoding with its
-// launch graphs, a DPO step's gradients; towers with windows, rope of three axes, and rows that the decoder adds. On
-// the GPU in a CUDA build, else over the fiber executor.
+// Families on device cuda, whole engine, against transformers: windows and q/k norm (scoring, greedy decoding with
+// launch graphs, gradients of a DPO step); towers with windows; rope with three axes; DeepStack rows. On the GPU in a
+// CUDA build, else in the fiber executor.
 #include <unistd.h>
 
 #include <filesystem>
@@ -52,10 +52,10 @@ class DeviceFamilies : public OnDevice<const char*> {
   golden::Checkpoint checkpoint{GetParam()};
 };
 
-// As whole_model_test.cc: another order of sums, and the GPU's exp and rsqrt.
+// As in whole_model_test.cc: another order of sums, and the GPU's exp and rsqrt.
 constexpr float kTolerance = 1e-3f;
 
-TEST_P(DeviceFamilies, TokenLogps) {
+TEST_P(DeviceFamilies, TokenLogpsEqualTheGoldens) {
   Engine engine(options());
   const std::vector<ScoreResult> results = golden::score(engine, checkpoint.score_requests());
   for (size_t i = 0; i < checkpoint.rows.size(); ++i)
@@ -64,7 +64,7 @@ TEST_P(DeviceFamilies, TokenLogps) {
                            cat("row ", i, " answer ", a));
 }
 
-TEST_P(DeviceFamilies, GreedyIds) {
+TEST_P(DeviceFamilies, GreedyIdsEqualTheGoldens) {
   Engine engine(options());
   const std::vector<GenerateResult> results = golden::generate(engine, checkpoint.greedy_requests());
   for (size_t i = 0; i < checkpoint.rows.size(); ++i) {
@@ -73,7 +73,7 @@ TEST_P(DeviceFamilies, GreedyIds) {
   }
 }
 
-TEST_P(DeviceFamilies, Gradients) {
+TEST_P(DeviceFamilies, GradientsEqualTheCpus) {
   const std::string on_cpu = cat(testing::TempDir(), "/families-cpu-", getpid(), ".safetensors"),
                     on_gpu = cat(testing::TempDir(), "/families-cuda-", getpid(), ".safetensors");
   const std::vector<SessionRow> pairs = checkpoint.pairs();
@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(All, DeviceFamilies, testing::Values("own/qwen3-biases"
 
 class DeviceVlm : public OnDevice<const char*> {};
 
-TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
+TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayerEqualTheGoldens) {
   constexpr size_t kRows = 2;  // the last prompt is long
   const golden::OwnVlm own(GetParam());
   EngineOptions o = own.options();
@@ -110,8 +110,8 @@ TEST_P(DeviceVlm, TokenLogpsWithAnAdapterOnEveryLinearLayer) {
   own.expect_logps(o, "adapter_logps", kTolerance, kRows);
 }
 
-// Decoding replays recorded launches, for prompts whose pictures have other crops and positions than those recorded.
-TEST_P(DeviceVlm, SampledIdsAreTheCpus) {
+// Decoding replays captured launches for prompts whose images have other crops and positions than those of the capture.
+TEST_P(DeviceVlm, SampledIdsEqualTheCpus) {
   const golden::OwnVlm own(GetParam());
   std::vector<GenerateRequest> requests;
   for (const ScoreRequest& r : own.requests(2)) {
@@ -125,7 +125,7 @@ TEST_P(DeviceVlm, SampledIdsAreTheCpus) {
     o.batch_tokens = 256;
     o.kv_tokens = 512;
     Engine engine(o);
-    // One after the other: the second replays what the first recorded.
+    // In sequence: the second replays the graphs of the first.
     for (const GenerateRequest& request : requests) {
       const std::vector<GenerateResult> results = golden::generate(engine, {request});
       for (const GeneratedBranch& branch : results[0].branches) ids[device == Device::cuda].push_back(branch.token_ids);
@@ -137,10 +137,10 @@ TEST_P(DeviceVlm, SampledIdsAreTheCpus) {
 INSTANTIATE_TEST_SUITE_P(All, DeviceVlm, testing::ValuesIn(golden::kOwnVlm),
                          [](const auto& param) { return golden::own_vlm_name(param.param); });
 
-// Rows that the decoder adds after its first layers: in one pass, and in pieces that end inside a picture.
+// Rows that the decoder adds after its first layers: in one pass, and in chunks that end inside an image.
 class DevicePlanes : public OnDevice<int> {};
 
-TEST_P(DevicePlanes, TokenLogpsAndGreedyIds) {
+TEST_P(DevicePlanes, TokenLogpsAndGreedyIdsEqualTheGoldens) {
   const golden::Checkpoint checkpoint("qwen3_vl");
   const Safetensors pixels(checkpoint.file("golden.safetensors"));
   EngineOptions o = checkpoint.options();

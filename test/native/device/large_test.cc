@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offsets beyond 2^31 elements, as the parameter store of LoRA r = 1024 on 13B (4e9) and the KV cache of a large card
-// have them. Skipped where the GPU's memory is too small for them.
+// Offsets beyond 2^31 elements: the parameter store of LoRA r = 1024 on 13B has 4e9, and the KV cache of a large GPU
+// has as many. Skipped if the GPU's memory is too small.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -21,7 +21,7 @@ constexpr int64_t kTwo31 = int64_t(1) << 31;
 
 class LargeTest : public testing::Test {
  protected:
-  // What is missing of `bytes`, or nothing.
+  // The reason to skip if `bytes` do not fit, or "".
   std::string missing(size_t bytes) {
     try {
       const MemorySize memory = memory_size(Device::cuda);
@@ -59,7 +59,7 @@ class LargeTest : public testing::Test {
   std::vector<Buffer> buffers_;
 };
 
-TEST_F(LargeTest, ParameterStore) {
+TEST_F(LargeTest, AdamWUpdatesMoreThan2To31Parameters) {
   const int64_t n = kTwo31 + 70001;
   if (const std::string why = missing(18 * size_t(n)); !why.empty()) GTEST_SKIP() << why;
   const Tensor p = make(DType::f32, {n}), g = make(DType::f32, {n}), m = make(DType::f32, {n}),
@@ -79,8 +79,8 @@ TEST_F(LargeTest, ParameterStore) {
     for (const bf16_t x : read<bf16_t>(copy, at, 8)) EXPECT_EQ(to_f32(x), 3.0f) << at;
 }
 
-// The same keys at the beginning and at the end of a slab give the same bits.
-TEST_F(LargeTest, KeysAndValues) {
+// The same keys at the beginning and at the end of a cache give the same bits.
+TEST_F(LargeTest, KeysAndValuesBeyond2To31ElementsGiveTheSameBits) {
   constexpr int64_t kHeads = 32, kSize = 128, kWidth = kHeads * kSize, kKeys = 200, kRows = kTwo31 / kWidth + 1000,
                     kQueries = 101;
   if (const std::string why = missing(8 * size_t(kRows * kWidth)); !why.empty()) GTEST_SKIP() << why;
@@ -116,7 +116,7 @@ TEST_F(LargeTest, KeysAndValues) {
   EXPECT_TRUE(results[0] == results[1]);
 }
 
-TEST_F(LargeTest, Logits) {
+TEST_F(LargeTest, LogProbabilitiesOfMoreThan2To31LogitsAreCorrect) {
   constexpr int64_t kVocab = 32064, kRows = kTwo31 / kVocab + 500;
   if (const std::string why = missing(4 * size_t(kRows * kVocab)); !why.empty()) GTEST_SKIP() << why;
   const Tensor logits = make(DType::f32, {kRows, kVocab}), target = make(DType::i32, {kRows}),

@@ -25,14 +25,14 @@ struct Setting {
   Device device;
   std::string model;
   DType dtype;
-  int adapters;  // 0: none, 1: one a linear, 2: of several ranks here and there, some of them off
+  int adapters;  // 0: none, 1: one per linear, 2: several ranks on some linears, some disabled
   Packing packing = Packing::none;
 };
 std::ostream& operator<<(std::ostream& out, const Setting& s) {
   return out << s.model << " " << dtype_name(s.dtype) << " " << s.adapters << " " << packing_name(s.packing);
 }
 
-// A model whose adapters hold zeros: bytes do not depend on values.
+// A model whose adapters are zeros, because bytes do not depend on values.
 struct Adapted {
   Context ctx;
   Model model;
@@ -91,7 +91,7 @@ void add_rows(StepRows& step, std::span<const int32_t> ids, int32_t position, st
   step.add_segment(ids, ranges, wanted, -1);
 }
 
-// One segment of which the last `wanted` rows are read.
+// One segment whose last `wanted` rows are read.
 StepRows segment(int64_t rows, int64_t wanted) {
   const KvRange all[] = {{0, int32_t(rows)}};
   StepRows step;
@@ -101,7 +101,7 @@ StepRows segment(int64_t rows, int64_t wanted) {
   return step;
 }
 
-// A prompt and branches of one token each, all of which the prompt's last row predicts.
+// A prompt and branches of one token each, all predicted by the prompt's last row.
 StepRows many_branches(int32_t prompt, int32_t branches) {
   StepRows step;
   const KvRange own[] = {{0, prompt}};
@@ -130,7 +130,7 @@ struct Decoding {
   }
 };
 
-// Does with the residual what `outputs` say.
+// Computes the given outputs from the residual.
 void use(Forward& forward, const Device device, const Tensor& residual, const StepOutputs& outputs) {
   SampledTokens sampled(device);
   std::vector<int32_t> tokens;
@@ -147,7 +147,7 @@ void use(Forward& forward, const Device device, const Tensor& residual, const St
   if (outputs.read > 0) forward.logits(residual, 0, outputs.read, values);
 }
 
-TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
+TEST_P(PlannedIsUsed, EveryKindOfStepTakesItsPlannedBytes) {
   const Device device = GetParam().device;
   Adapted m(GetParam());
   KvCache kv_cache(m.model.config, device, m.model.compute(), 300);
@@ -187,8 +187,8 @@ TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
   }
 }
 
-// Every step of at most max_rows rows finds room in one plan, and the largest takes all of it.
-TEST_P(PlannedIsUsed, ByTheLargestStepOfAll) {
+// Every step of at most max_rows rows fits into one plan, and the largest step uses all of it.
+TEST_P(PlannedIsUsed, TheLargestStepTakesThePlannedBytes) {
   const Device device = GetParam().device;
   Adapted m(GetParam());
   const int64_t most = device == Device::cuda ? 16 : 48;
@@ -216,10 +216,10 @@ TEST_P(PlannedIsUsed, ByTheLargestStepOfAll) {
   EXPECT_EQ(forward.planned_bytes(), planned);
 }
 
-// What adapters add is planned for once the plan is forgotten.
+// A plan includes an adapter that is added after the old plan is discarded.
 TEST(Plan, FollowsTheAdapters) {
   Adapted m({Device::cpu, "tiny-mha", DType::f32, 0});
-  Forward forward(m.ctx, m.model, 256);  // the layers need more than the head
+  Forward forward(m.ctx, m.model, 256);  // the layers need more memory than the head
   const size_t before = forward.plan_bytes();
   m.add(m.model.weights.layers[0].linears[kDownProj], 512, true);
   EXPECT_EQ(forward.plan_bytes(), before);
@@ -230,7 +230,7 @@ TEST(Plan, FollowsTheAdapters) {
   EXPECT_EQ(forward.plan_bytes(), before);
 }
 
-TEST(Plan, OfTooManyRowsIsRefused) {
+TEST(Plan, TooManyRowsAreRefused) {
   Adapted m({Device::cpu, "tiny-mha", DType::f32, 0});
   Forward forward(m.ctx, m.model, int64_t(1) << 40);
   try {
@@ -242,7 +242,7 @@ TEST(Plan, OfTooManyRowsIsRefused) {
   }
 }
 
-TEST(KvCache, TakesWhatIsSaidAndNoMoreFits) {
+TEST(KvCache, TakesItsPlannedBytesAndNoMoreRowsFit) {
   for (const char* name : {"tiny-mha", "tiny-gqa"}) {
     const Model model(golden::fixture(name), Device::cpu, DType::bf16);
     const auto bytes = [&](int64_t rows) { return KvCache::bytes_of(model.config, DType::bf16, rows); };
@@ -313,7 +313,7 @@ struct Trained {
   bool projector, language_model, qk_norm;
 };
 
-TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
+TEST_P(PlannedIsUsed, TrainingTakesItsPlannedBytesAtEveryRecomputeLevel) {
   const Setting& s = GetParam();
   const bool vision = s.model != "tiny-text", slow = s.device == Device::cuda;
   if (slow && !vision) return;
@@ -330,7 +330,7 @@ TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
       o.trainable.projector = t.projector;
       o.trainable.language_model = t.language_model;
       o.recompute = level;
-      o.micro_batch_tokens = 1;  // on CUDA the slab is taken for one row, and grows
+      o.micro_batch_tokens = 1;  // on CUDA the memory is allocated for one row, and grows
       o.head_chunk_rows = 8;
       Training run(s, o, t.qk_norm);
       Trainer& trainer = *run.trainer;
@@ -356,8 +356,8 @@ TEST_P(PlannedIsUsed, ByTrainingAtEveryRecomputeLevel) {
   }
 }
 
-// On CUDA the slab is taken before anything is known but --batch-tokens: half of them answers.
-TEST_P(PlannedIsUsed, ByAWholeMicroBatch) {
+// On CUDA the memory is allocated when only --batch-tokens is known; it assumes that half of the rows are responses.
+TEST_P(PlannedIsUsed, AFullMicroBatchTakesItsPlannedBytes) {
   const Setting& s = GetParam();
   if (s.model != "tiny-text") return;
   TrainerOptions o;
@@ -377,8 +377,9 @@ TEST_P(PlannedIsUsed, ByAWholeMicroBatch) {
   EXPECT_EQ(run.trainer->activation_peak(), run.trainer->activation_bytes());
 }
 
-// Which of two micro-batches needs more depends on the level; both find room, and smaller ones are not measured.
-TEST(Plan, IsForEveryMicroBatchOfARun) {
+// The recompute level decides which of two micro-batches needs more memory; both fit, and smaller ones are not
+// measured.
+TEST(Plan, CoversEveryMicroBatchOfARun) {
   for (const int level : {0, 3}) {
     TrainerOptions o;
     o.trainable.lora_r = 4;

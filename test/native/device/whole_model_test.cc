@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device cuda against device cpu and the goldens, from the engine's face down: loading, scoring, sampling, beams,
-// adapters, training, state on disk. Built against the GPU in a CUDA build. In a CPU build against the fiber executor,
-// whose device memory the host cannot read and whose queue runs late: an engine that follows a device pointer dies, one
-// that reads or changes data too early gets wrong numbers.
+// Device cuda against device cpu and the goldens, through the engine's API: loading, scoring, sampling, beams,
+// adapters, training, files. A CUDA build uses the GPU. A CPU build uses the fiber executor: the host cannot read its
+// device memory, and its queue runs late. An engine that dereferences a device pointer crashes; one that reads or
+// changes data too early gets wrong numbers.
 // Covers native/backend/cuda/memory.cu native/backend/cuda/gemm.cu native/backend/cuda/packed_linear.cu
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -28,11 +28,11 @@ namespace {
 using golden::Cases;
 using golden::expect_close;
 
-// The f32 path's largest difference between two orders of summation is 2e-4 on the CPU; the GPU's exp and rsqrt add
-// their last bits.
+// On the CPU, two orders of summation differ by at most 2e-4 in f32; the GPU's exp and rsqrt add errors in the last
+// bits.
 constexpr float kF32 = 1e-3f;
 constexpr float kMargin = 1e-3f;
-// Fibers are some thousand times slower than a GPU.
+// Fibers are about a thousand times slower than a GPU.
 #ifdef VPREF_FIBER
 constexpr size_t kTrainRows = 1;
 constexpr int kTrainSteps = 2;
@@ -48,7 +48,7 @@ class OnDevice : public testing::Test {
   void SetUp() override {
 #ifdef VPREF_FIBER
     fiber::set_deferred(true);
-    fiber::set_compares_graphs(true);  // every replayed step is held against its launches
+    fiber::set_compares_graphs(true);  // every replayed step is compared with its launches
 #else
     try {
       device_free(Device::cuda, device_alloc(Device::cuda, 64));
@@ -83,14 +83,14 @@ class DeviceGraphs : public OnDevice {};
 
 TEST_F(DeviceMemory, CopiesOfEverySizeKeepTheirOrder) {
   Context ctx(Device::cuda);
-  // Larger than the staging ring's pieces together, and many small ones that share a piece.
+  // Copies larger than all staging chunks together, and many small ones that share a chunk.
   for (const size_t count : {size_t(1), size_t(1000), size_t(12) << 20}) {
     std::vector<uint32_t> host(count), back(count);
     for (size_t i = 0; i < count; ++i) host[i] = uint32_t(i * 2654435761u);
     const Buffer a(Device::cuda, count * 4), b(Device::cuda, count * 4);
     copy_to_device(ctx, a.data(), host.data(), count * 4);
     const std::vector<uint32_t> expected = host;
-    std::fill(host.begin(), host.end(), 0u);  // may go at once
+    std::fill(host.begin(), host.end(), 0u);  // may be changed at once
     copy_on_device(ctx, b.data(), a.data(), count * 4);
     copy_to_host(ctx, back.data(), b.data(), count * 4);
     EXPECT_TRUE(back == expected) << count;
@@ -102,7 +102,7 @@ TEST_F(DeviceMemory, CopiesOfEverySizeKeepTheirOrder) {
   for (uint32_t i = 0; i < 4000; ++i) ASSERT_EQ(back[i], i);
 }
 
-TEST_F(DeviceMemory, PiecesAreWholeUnits) {
+TEST_F(DeviceMemory, ChunksAreWholeUnits) {
   Context ctx(Device::cuda);
   constexpr size_t kUnit = 3000, kUnits = 9000;
   const Buffer to(Device::cuda, kUnit * kUnits);
@@ -119,7 +119,7 @@ TEST_F(DeviceMemory, PiecesAreWholeUnits) {
   for (size_t i = 0; i < back.size(); ++i) ASSERT_EQ(back[i], i / kUnit % 251);
 }
 
-TEST_F(DeviceMemory, WeightsThatAreReadTogetherFollowEachOther) {
+TEST_F(DeviceMemory, WeightsOfAStackAreAdjacent) {
   Context ctx(Device::cuda);
   Model model(std::string(VPREF_FIXTURES) + "/demo/tiny-llava", Device::cuda, DType::bf16, kClipNormalisation);
   model.prepare(ctx);
@@ -147,7 +147,7 @@ TEST_P(DeviceEngine, LogpsEqualTheGoldens) {
     expect_close(got[size_t(i)].segments.at(0).per_token_logps, cases.logps(i), kF32, cat("logps of response ", i));
 }
 
-// bf16 against the CPU's bf16: the same roundings in another order.
+// bf16 against the CPU's bf16: the same roundings, in another order.
 TEST_P(DeviceEngine, Bf16StaysInItsBand) {
   const Cases cases(GetParam());
   Engine engine(options(GetParam(), DType::bf16));
@@ -189,7 +189,7 @@ INSTANTIATE_TEST_SUITE_P(Models, DeviceEngine,
                          testing::Values("tiny-mha", "tiny-gqa", "tiny-llama3", "tiny-text", "tiny-nf4", "tiny-fp4"),
                          [](const auto& info) { return std::string(info.param).substr(5); });
 
-// The draws are keyed, so both devices draw the same ids, in one batch and alone.
+// Random numbers are keyed, so both devices sample the same ids, in one batch and alone.
 TEST_F(DeviceRequests, SamplesEqualTheCpus) {
   const Cases cases("tiny-mha");
   std::vector<GenerateRequest> requests;
@@ -238,7 +238,7 @@ TEST_F(DeviceRequests, StackedAdaptersEqualPeft) {
                "adapters");
 }
 
-// Packed at load: scored, and decoded in steps that are recorded and replayed.
+// Packed at load: scoring, and decoding with captured and replayed steps.
 TEST_F(DeviceRequests, PackedBasesEqualTheCpus) {
   const Cases cases("tiny-text");
   std::vector<GenerateRequest> requests;
@@ -260,14 +260,14 @@ TEST_F(DeviceRequests, PackedBasesEqualTheCpus) {
   }
 }
 
-// --- recorded steps
+// --- captured steps
 // ---------------------------------------------------------------------------------------------------------------
 
 struct StepCounts {
-  int64_t steps = 0, recorded = 0, replayed = 0;
+  int64_t steps = 0, captured = 0, replayed = 0;
 };
 
-// What the engine says of them once everything before is done.
+// The engine's counts after everything before is done.
 StepCounts step_counts(Engine& engine) {
   std::promise<void> done;
   engine.run([](Context&, Model&) {}, [&](auto) { done.set_value(); });
@@ -275,13 +275,13 @@ StepCounts step_counts(Engine& engine) {
   const std::string plan = engine.memory_plan();
   const size_t at = plan.find("decoding steps: ");
   StepCounts c;
-  long long steps = 0, recorded = 0, replayed = 0;
+  long long steps = 0, captured = 0, replayed = 0;
   EXPECT_TRUE(at != std::string::npos &&
-              std::sscanf(plan.c_str() + at, "decoding steps: %lld, %lld recorded, %lld replayed", &steps, &recorded,
+              std::sscanf(plan.c_str() + at, "decoding steps: %lld, %lld captured, %lld replayed", &steps, &captured,
                           &replayed) == 3)
       << plan;
-  EXPECT_EQ(plan.find("none more are recorded"), std::string::npos) << plan;
-  return {steps, recorded, replayed};
+  EXPECT_EQ(plan.find("none more are captured"), std::string::npos) << plan;
+  return {steps, captured, replayed};
 }
 
 void expect_same_bytes(const std::vector<GenerateResult>& got, const std::vector<GenerateResult>& expected) {
@@ -299,8 +299,8 @@ void expect_same_bytes(const std::vector<GenerateResult>& got, const std::vector
   }
 }
 
-// Groups of branches that end at their own time, drawn at a temperature; requests that join while others decode; greedy
-// ones among them.
+// Groups of branches that end at different times, sampled at a temperature; requests that join while others decode,
+// also greedy ones.
 std::vector<GenerateRequest> uneven_requests(const Cases& cases, int32_t tokens) {
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 5; ++i) {
@@ -310,13 +310,13 @@ std::vector<GenerateRequest> uneven_requests(const Cases& cases, int32_t tokens)
     r.sampling.top_k = i == 3 ? 20 : 0;
     r.sampling.seed = 5 + uint64_t(i);
     r.num_samples = i == 2 ? 1 : 2;
-    r.eos_token_ids = {int32_t(40 + i), int32_t(140 + i), int32_t(240 + i)};  // now and then one is drawn
+    r.eos_token_ids = {int32_t(40 + i), int32_t(140 + i), int32_t(240 + i)};  // sampled occasionally
     requests.push_back(std::move(r));
   }
   return requests;
 }
 
-// Long enough that its keys are cut into parts soon after it begins.
+// Long enough that its keys are soon cut into parts.
 GenerateRequest long_request(const Cases& cases) {
   GenerateRequest r = cases.generate_request(0, kLongDecode);
   while (r.prompt.size() < 120) r.prompt.push_back(int32_t(r.prompt.size() % 90 + 10));
@@ -329,7 +329,7 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
     EngineOptions o = options("tiny-mha", dtype);
     for (const char* c : {"a", "b"})
       o.adapter_dirs.push_back(golden::fixture(std::string("golden/models/adapters/") + c));
-    o.kv_tokens = 700;  // not all requests have room at once: some join when others have left
+    o.kv_tokens = 700;  // not all requests fit at the same time: some join after others have ended
     std::vector<std::vector<GenerateResult>> results[2];
     for (const bool on : {false, true}) {
       o.launch_graphs = on;
@@ -347,8 +347,8 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       const auto run = [&](const std::vector<GenerateRequest>& requests) {
         results[on].push_back(golden::generate(engine, requests));
       };
-      // Each item of the signature changes alone at some time: rows, lists, adapters, workspace, the slab by a request
-      // that needs more places, the arena by a tree larger than a step.
+      // Each item of the signature changes separately: rows, lists, adapters, workspace, the cache by a request that
+      // needs more rows, the arena by a tree larger than a step.
       const std::vector<GenerateRequest> alone{long_request(cases)},
           two{cases.generate_request(0, kLongDecode), cases.generate_request(1, kLongDecode / 2)};
       run(two);
@@ -362,7 +362,8 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       run(alone);
       GenerateRequest many = cases.generate_request(0, kLongDecode);
       many.num_samples = int32_t(o.kv_tokens) / (kLongDecode - 1);
-      for (int32_t id = 0; id < engine.info().vocab_size; ++id) many.eos_token_ids.push_back(id);  // each ends at once
+      for (int32_t id = 0; id < engine.info().vocab_size; ++id)
+        many.eos_token_ids.push_back(id);  // each ends at its first token
       run({many});
       run(alone);
       ScoreRequest large = cases.score_request(0);
@@ -372,11 +373,11 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
       run(alone);
       const StepCounts c = step_counts(engine);
       if (on) {
-        EXPECT_GT(2 * c.replayed, c.steps) << c.replayed << " replayed, " << c.recorded << " recorded of " << c.steps;
-        EXPECT_LT(5 * c.recorded, c.steps) << c.recorded;
-        RecordProperty(dtype_name(dtype), cat(c.replayed, " replayed, ", c.recorded, " recorded of ", c.steps));
+        EXPECT_GT(2 * c.replayed, c.steps) << c.replayed << " replayed, " << c.captured << " captured of " << c.steps;
+        EXPECT_LT(5 * c.captured, c.steps) << c.captured;
+        RecordProperty(dtype_name(dtype), cat(c.replayed, " replayed, ", c.captured, " captured of ", c.steps));
       } else {
-        EXPECT_EQ(c.recorded + c.replayed, 0);
+        EXPECT_EQ(c.captured + c.replayed, 0);
       }
     }
     for (size_t i = 0; i < results[0].size(); ++i) expect_same_bytes(results[1][i], results[0][i]);
@@ -389,8 +390,7 @@ TEST_F(DeviceGraphs, ReplayedStepsGiveTheSameBytes) {
 // --- requests
 // ---------------------------------------------------------------------------------------------------------------------
 
-// Weights that do not fit are named before anything is read.
-// Three rows of positions, other than row counts: prefill, steps that are recorded and replayed, and scoring.
+// Positions on three axes, other than row counts: prefill, captured and replayed steps, scoring.
 TEST_F(DeviceRequests, PositionsOnThreeAxesEqualTheCpus) {
   golden::ThreeAxes cpu, device(Device::cuda);
   std::vector<GenerateRequest> requests = golden::sampled(cpu);
@@ -406,7 +406,7 @@ TEST_F(DeviceRequests, PositionsOnThreeAxesEqualTheCpus) {
   }
 }
 
-TEST_F(DeviceRequests, SaysWhatItTakes) {
+TEST_F(DeviceRequests, APlanThatDoesNotFitNamesTheFlagToLower) {
   EngineOptions o = options("tiny-mha");
   o.kv_tokens = 0;
   o.batch_tokens = int64_t(1) << 40;
@@ -420,7 +420,7 @@ TEST_F(DeviceRequests, SaysWhatItTakes) {
   }
 }
 
-// Of this process alone: the same test may run beside it.
+// Unique to this process, because the same test may run in parallel.
 std::string temporary(const char* name) { return cat(testing::TempDir(), "/vpref-", getpid(), "-", name); }
 
 // --- training
@@ -527,7 +527,7 @@ TEST_F(DeviceTraining, GradientsOnAPackedBaseEqualTheCpus) {
   std::filesystem::remove(b);
 }
 
-// Some steps, saved, taken up by a fresh session for one more: the losses and the adapter are the CPU's.
+// A few steps, saved, then one more in a new session: the losses and the adapter equal the CPU's.
 TEST_F(DeviceTraining, StepsAndStateEqualTheCpus) {
   const std::vector<SessionRow> rows = golden_rows(kTrainRows);
   const std::string state = temporary("state.safetensors"), adapter = temporary("adapter.safetensors");
@@ -553,7 +553,7 @@ TEST_F(DeviceTraining, StepsAndStateEqualTheCpus) {
   for (const std::string& file : {state, adapter, cpu_adapter}) std::filesystem::remove(file);
 }
 
-// bf16 weights, f32 master: the loss falls as in f32, and the reward at step 0 is 0 within rounding.
+// bf16 weights, f32 master values: the loss falls as in f32, and the reward at step 0 is 0 within rounding.
 TEST_F(DeviceTraining, Bf16LearnsLikeF32) {
   std::vector<SessionRow> rows = golden_rows(kTrainRows);
   Training cpu(Device::cpu, DType::f32, train_options()), cuda(Device::cuda, DType::bf16, train_options());
@@ -566,7 +566,7 @@ TEST_F(DeviceTraining, Bf16LearnsLikeF32) {
   }
 }
 
-TEST_F(DeviceTraining, SaysWhatWouldFit) {
+TEST_F(DeviceTraining, APlanThatDoesNotFitNamesTheBatchThatWould) {
   const auto message = [](TrainerOptions o) {
     try {
       Training run(Device::cuda, DType::bf16, std::move(o));
@@ -586,13 +586,13 @@ TEST_F(DeviceTraining, SaysWhatWouldFit) {
 }
 
 #ifdef VPREF_FIBER
-// What makes the tests above a proof.
+// Makes sure that the tests above can fail.
 TEST(FiberDevice, HostAccessDies) {
   const Buffer buffer(Device::cuda, 4096);
   EXPECT_DEATH({ *static_cast<volatile char*>(buffer.data()) = 1; }, "host code touched device memory");
 }
 
-TEST(FiberDevice, WorkWaitsForSomebodyWhoWaits) {
+TEST(FiberDevice, QueuedWorkRunsWhenTheHostWaits) {
   fiber::set_deferred(true);
   Context ctx(Device::cuda);
   const Buffer buffer(Device::cuda, 64);

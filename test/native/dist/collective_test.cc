@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The collectives with as many ranks as the program was started with: one, or two under mpiexec (VPREF_TEST_RANKS).
+// The collectives, with the number of ranks that started the program: one, or two under mpiexec (VPREF_TEST_RANKS).
 // Covers native/dist/collective.cc native/dist/mpi.cc native/dist/mpi/table.cc
 #include "dist/collective.h"
 
@@ -25,7 +25,7 @@ int num_ranks() {
   return text ? std::atoi(text) : 1;
 }
 
-// MPI starts once a process.
+// MPI can be started once per process.
 Collective& world() {
   static const std::unique_ptr<Collective> w =
       join_world({.size = num_ranks(), .device = Device::cpu, .library_folder = ""});
@@ -86,13 +86,13 @@ float sum_at(int64_t i, int size) {
   return sum;
 }
 
-TEST(CollectiveRanks, FlatBuffersByBuckets) {
+TEST(CollectiveRanks, FlatBuffersAreSummedByBuckets) {
   Collective& w = world();
   Context ctx(Device::cpu);
   for (const int64_t n : {1, 16, 40, 1000, 100003}) {
     std::vector<float> reduced = ramp(n, w.rank()), scattered = ramp(n, w.rank());
     const Volume before = w.volume();
-    // Two collectives in flight at a time, looked after between "layers".
+    // Two collectives in flight at a time, polled between "layers".
     w.start_all_reduce(ctx, reduced.data(), n);
     w.progress();
     w.start_reduce_scatter(ctx, scattered.data(), n);
@@ -123,7 +123,7 @@ TEST(CollectiveRanks, TwoByteValuesAreGathered) {
   for (int64_t i = 0; i < kCount; ++i) EXPECT_EQ(values[size_t(i)], uint16_t(i * 3));
 }
 
-// "code: message" of what a phase threw on this rank, or "".
+// "code: message" of the error that a phase threw on this rank, or "".
 std::string end_of_phase(Collective& w, const std::function<void()>& work) {
   try {
     run_phase(w, work);
@@ -133,7 +133,7 @@ std::string end_of_phase(Collective& w, const std::function<void()>& work) {
   return "";
 }
 
-TEST(CollectiveRanks, APhaseEndsOnAllRanksAsItEndsOnOne) {
+TEST(CollectiveRanks, AFailureOnOneRankEndsThePhaseOnAllRanks) {
   Collective& w = world();
   const bool is_last = w.rank() == w.size() - 1;
   EXPECT_EQ(end_of_phase(w, [] {}), "");
@@ -186,7 +186,7 @@ TEST(Mpi, MissingPartsAreNamed) {
 }
 
 #ifdef VPREF_NCCL
-TEST(Nccl, OneRankOnAGpuGoesThroughTheSameCalls) {
+TEST(Nccl, OneRankOnAGpuMakesTheSameCalls) {
   std::unique_ptr<Collective> nccl;
   try {
     device_free(Device::cuda, device_alloc(Device::cuda, 64));

@@ -37,7 +37,7 @@ void put(void* data, cudaDataType_t type, int64_t i, float v) {
   }
 }
 
-// op(m) with columns of `rows` elements side by side.
+// op(m), with columns of `rows` contiguous elements.
 std::vector<float> read(const void* data, const FiberLayout& m, cublasOperation_t op, int64_t& rows, int64_t& cols) {
   rows = int64_t(op == CUBLAS_OP_N ? m.rows : m.cols);
   cols = int64_t(op == CUBLAS_OP_N ? m.cols : m.rows);
@@ -87,7 +87,7 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDa
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// Like the library: products it cannot do are refused here.
+// As the library, refuses products that it cannot compute.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
                                               cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t promised, int wanted,
@@ -134,8 +134,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d,
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algo, void* workspace,
                               size_t workspace_bytes, cudaStream_t stream) {
-  // The algorithm relies on the alignment that was promised when it was asked for; with a GPU this would be a
-  // misaligned access.
+  // The algorithm relies on the alignment promised at its selection; on a GPU this would be a misaligned access.
   const void* operands[] = {a, b, c, d};
   for (int i = 0; i < 4; ++i)
     if (reinterpret_cast<uintptr_t>(operands[i]) % algo->alignment[i] != 0) return CUBLAS_STATUS_INVALID_VALUE;
@@ -145,7 +144,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
       cols(*b_layout, desc->b) != d_layout->cols) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
-  // Everything but the matrices is read now, as the library does.
+  // Everything except the matrices is read now, as in the library.
   const auto identity = [&] {
     return vpref::fiber::identity_of("product", *desc, *static_cast<const float*>(alpha),
                                      *static_cast<const float*>(beta), a, *a_layout, b, *b_layout, c, *c_layout, d,

@@ -16,7 +16,7 @@ namespace vpref::fiber {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kRegion = size_t(16) << 30;  // of addresses; pages come when they are written
+constexpr size_t kRegion = size_t(16) << 30;  // bytes of addresses; pages are allocated when written
 [[maybe_unused]] constexpr size_t kFilled = size_t(1)
                                             << 20;  // of each piece, with NaN: every page written makes closing slower
 
@@ -29,7 +29,7 @@ struct Pool {
 };
 
 Pool& pool() {
-  static Pool* p = new Pool;  // outlives every static that frees
+  static Pool* p = new Pool;  // outlives every static object that frees memory
   return *p;
 }
 
@@ -42,7 +42,7 @@ void explain(int signal, siginfo_t* info, void*) {
     constexpr char text[] = "fiber: host code touched device memory outside a kernel or copy\n";
     if (write(2, text, sizeof text - 1) < 0) _exit(3);
   }
-  sigaction(signal, &previous, nullptr);  // the access is tried again and ends the program as it should
+  sigaction(signal, &previous, nullptr);  // the access is repeated and ends the program
 }
 
 void reserve(Pool& p) {
@@ -164,7 +164,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
       *value = 4;
-      break;  // few: persistent grids stay small
+      break;  // few, so that persistent grids stay small
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = 232448;
       break;

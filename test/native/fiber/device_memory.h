@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device's memory, in the host's: closed (no access) while neither a kernel nor a copy runs, so that host code
-// which follows a device pointer stops here as it would with a GPU. Under the address sanitizer each piece is an
-// ordinary allocation instead, always open, and its ends are watched.
+// Device memory, inside host memory. It is closed (no access) unless a kernel or a copy runs, so host code that
+// dereferences a device pointer crashes as with a GPU. Under the address sanitizer each allocation is an ordinary one,
+// always open, and its bounds are checked.
 #pragma once
 
 namespace vpref::fiber {
 
-// Device memory is open to this process while one of these lives.
+// Opens device memory to this process during its lifetime.
 class DeviceAccess {
  public:
   DeviceAccess();

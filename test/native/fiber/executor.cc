@@ -18,7 +18,7 @@
 #endif
 
 #if defined(__x86_64__)
-// Saves what a call must preserve on the running stack, leaves its address in *from, and goes on where `to` was left.
+// Saves the call-preserved registers on the running stack, stores its address in *from, and resumes `to`.
 extern "C" void vpref_fiber_switch(void** from, void* to);
 asm(R"(
 .text
@@ -72,12 +72,12 @@ struct Copy {
 struct Fiber {
   State state = State::done;
   uint3 index{};
-  // What it waits for.
+  // The event that it waits for.
   unsigned mask = 0;
   void* operand = nullptr;
   Where where;
   int predicate = 0;
-  bool waited = false;  // for the launch before
+  bool waited = false;  // called grid_dependency_synchronize()
   // Copies not yet committed, and committed groups, oldest first.
   std::vector<Copy> open;
   std::vector<std::vector<Copy>> groups;
@@ -87,7 +87,7 @@ struct Fiber {
 #else
   ucontext_t context;
 #endif
-  void* fake_stack = nullptr;  // the address sanitizer's
+  void* fake_stack = nullptr;  // of the address sanitizer
 };
 
 struct Machine {
@@ -100,7 +100,7 @@ struct Machine {
   uint64_t random = 0, launches = 0;
   unsigned waiting = 0;  // at the block's barrier
   int votes = 0;
-  bool must_wait = false;
+  bool dependent = false;
   Where first_at_barrier;
 #if defined(__x86_64__)
   void* main_sp = nullptr;
@@ -131,7 +131,7 @@ Machine& machine() {
 
 unsigned number(const Fiber& f) { return unsigned(&f - machine().fibers.data()); }
 
-void leave(Fiber& f) {  // to the scheduler
+void leave(Fiber& f) {  // switches to the scheduler
   Machine& m = machine();
 #ifdef VPREF_FIBER_ASAN
   __sanitizer_start_switch_fiber(f.state == State::done ? nullptr : &f.fake_stack, m.main_bottom, m.main_size);
@@ -155,14 +155,14 @@ void enter() {
 #endif
   (*m.body)();
   Fiber& f = *m.current;
-  // They may land after what its block has written there since.
+  // They may arrive after later writes of its block.
   bool copies = !f.open.empty();
   for (const std::vector<Copy>& group : f.groups) copies = copies || !group.empty();
-  if (m.must_wait && !f.waited) note("was launched early and ends without having waited for the launch before");
+  if (m.dependent && !f.waited) note("is a dependent launch and ends without grid_dependency_synchronize()");
   if (copies) note("ends with copies under way that it never waited for");
   f.state = State::done;
   leave(f);
-  std::abort();  // a thread that is done is never resumed
+  std::abort();  // a finished thread is never resumed
 }
 
 void resume(Fiber& f) {
@@ -228,7 +228,7 @@ bool same_place(const Where& a, const Where& b) {
   return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
-// Nothing can move: says who waits where, and for whom.
+// Deadlock: reports which threads wait, where and for which.
 std::string deadlock() {
   Machine& m = machine();
   const Fiber *waits = nullptr, *done = nullptr, *other = nullptr;
@@ -263,7 +263,7 @@ void run_block() {
   m.waiting = 0;
   m.votes = 0;
   const unsigned warps = (m.count + kWarp - 1) / kWarp;
-  // How readily one warp runs on while the others stand: from lockstep to one warp at a time up to its barrier.
+  // The probability that one warp runs on while others wait: from lockstep to one warp at a time up to its barrier.
   const uint64_t stick = (m.next() % 5) * 0x3fffffffffffffffu;
   unsigned warp = unsigned(m.next() % warps);
   const auto can_move = [&](unsigned w) {
@@ -279,7 +279,7 @@ void run_block() {
         if (can_move(warp = (first + tried) % warps)) break;
       if (tried == warps) break;
     }
-    // Every lane that can, in an order of its own: each step times an odd number visits all.
+    // Every ready lane, in a random order: steps of an odd number visit all.
     const uint64_t order = m.next();
     for (unsigned i = 0; i < kWarp; ++i) {
       const unsigned thread = warp * kWarp + unsigned((order >> 8) + i * (order | 1)) % kWarp;
@@ -295,8 +295,7 @@ void run_block() {
     }
 }
 
-// A thread that fails is never resumed, so what its frames own is lost: the message must be gone from them before
-// stop().
+// A thread that fails is never resumed, so its frames leak what they own. The message must be destroyed before stop().
 void note(const std::string& message) {
   Machine& m = machine();
   m.error = cat(name(*m.current), ": ", message);
@@ -312,7 +311,7 @@ void set_seed(uint64_t seed) { machine().set_seed(seed); }
 uint64_t launches() { return machine().launches; }
 bool in_kernel() { return machine().body != nullptr; }
 
-void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread) {
+void run(dim3 grid, dim3 block, size_t shared_bytes, bool dependent, const std::function<void()>& thread) {
   Machine& m = machine();
   const uint64_t threads = uint64_t(block.x) * block.y * block.z, blocks = uint64_t(grid.x) * grid.y * grid.z;
   check(threads >= 1 && threads <= kMaxThreads && block.z <= 64, "device", "fiber: a block of ", block.x, " x ",
@@ -323,7 +322,7 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::
         kMaxShared);
   check(m.body == nullptr, "device", "fiber: a kernel launched from a kernel");
   if (m.fibers.empty()) m.fibers.resize(kMaxThreads);
-  void* memory = nullptr;  // exactly as large as asked for: the address sanitizer sees what lies beyond
+  void* memory = nullptr;  // exactly the requested size, so that the address sanitizer sees overruns
   check(posix_memalign(&memory, 1024, shared_bytes ? shared_bytes : 1) == 0, "memory", "fiber: no shared memory");
   const std::unique_ptr<void, void (*)(void*)> owner(memory, std::free);
   const DeviceAccess access;
@@ -331,7 +330,7 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::
   blockDim = block;
   m.count = unsigned(threads);
   m.body = &thread;
-  m.must_wait = must_wait;
+  m.dependent = dependent;
   m.shared = static_cast<char*>(memory);
   m.error.clear();
   ++m.launches;
@@ -428,7 +427,7 @@ void commit_copies() {
   f.open.clear();
 }
 
-void wait_for_launch_before() { machine().current->waited = true; }
+void grid_dependency_synchronize() { machine().current->waited = true; }
 
 void wait_copies(int groups_left) {
   Fiber& f = *machine().current;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a CUDA kernel's own source on the CPU: every thread of a block is a fiber, blocks run one after another, and
-// which warp moves next is drawn at random from a seed (VPREF_FIBER_SEED), so that code that lacks a barrier gives
-// wrong results instead of lucky ones. What would be undefined on a GPU is an error here: a barrier that some threads
-// never reach, a shuffle whose lanes do not all arrive.
+// Runs the source of a CUDA kernel on the CPU. Every thread of a block is a fiber; blocks run in sequence. A seed
+// (VPREF_FIBER_SEED) decides which warp runs next, so code that lacks a barrier gives wrong results instead of lucky
+// ones. What is undefined on a GPU is an error: a barrier that some threads never reach, a shuffle whose lanes do not
+// all arrive.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,15 +28,14 @@ using Where = std::source_location;
 // --- host side
 // ----------------------------------------------------------------------
 
-// Every block of the grid, each thread running `thread`. Throws Error{"device"} for a launch no GPU would take and for
-// what a kernel did wrong. must_wait: each has to call wait_for_launch_before().
-void run(dim3 grid, dim3 block, size_t shared_bytes, bool must_wait, const std::function<void()>& thread);
+// Runs `thread` for each thread of every block of the grid. Throws Error{"device"} for a launch that no GPU accepts,
+// and for errors of a kernel. dependent: each thread must call grid_dependency_synchronize().
+void run(dim3 grid, dim3 block, size_t shared_bytes, bool dependent, const std::function<void()>& thread);
 
-// The order of warps, lanes and blocks of later runs follows from this; the first comes from VPREF_FIBER_SEED (1 if
-// unset).
+// Sets the seed of the order of warps, lanes and blocks of later runs; the first seed is VPREF_FIBER_SEED (default 1).
 void set_seed(uint64_t seed);
 
-// Kernels run since the program began.
+// Number of kernels that have run.
 uint64_t launches();
 
 // True while a kernel runs.
@@ -48,22 +47,22 @@ bool in_kernel();
 // The block's dynamic shared memory, filled with 0xff (NaN) before each block.
 void* dynamic_shared();
 
-// Waits for the lanes of `mask`, which must all come from the same place; the last one runs resolve(mask, operands by
-// lane).
+// Waits for the lanes of `mask`, which must all call it from the same place; the last one runs resolve(mask, operands
+// by lane).
 using Resolve = void (*)(unsigned mask, void* const* operands);
 void warp_collective(unsigned mask, void* operand, Resolve resolve, const Where& where);
 
-// Waits for every thread of the block; returns how many gave a predicate that is not 0.
+// Waits for every thread of the block. Returns the number of predicates that are not 0.
 int block_barrier(int predicate, const Where& where);
 
-// cp.async: the destination holds NaN from now on until this thread waits for the copy's group, which it must. Bytes
-// beyond `valid` become 0.
+// cp.async: the destination holds NaN until this thread waits for the copy's group, which is mandatory. Bytes beyond
+// `valid` become 0.
 void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void commit_copies();
 void wait_copies(int groups_left);
 
-// Launches run one after another here: it only remembers that it was called.
-void wait_for_launch_before();
+// Launches run in sequence here, so it only records the call.
+void grid_dependency_synchronize();
 
 int lane();
 [[noreturn]] void fail(const char* message);

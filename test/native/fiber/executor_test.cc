@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The executor: what threads see, what it catches. Kernels with a planted fault must fail on several orders of the
-// warps.
+// The executor: results of threads, and errors that it detects. Kernels with a planted fault must fail for several
+// orders of the warps.
 #include "fiber/executor.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 namespace vpref::cuda {
 namespace {
 
-// Device memory with host values in it.
+// Device memory with values from the host.
 template <class T>
 class DeviceArray {
  public:
@@ -145,7 +145,7 @@ __global__ void staged_copy_kernel(const float* in, float* out) {
   if (!Wait) cp_async_wait<0>();
 }
 
-// On how many of the seeds a kernel's result is right.
+// Number of seeds for which a kernel's result is correct.
 template <class T, class Kernel>
 int right_runs(Kernel kernel, dim3 grid, dim3 block, size_t shared, const std::vector<T>& in,
                const std::vector<T>& expected) {
@@ -216,7 +216,7 @@ __global__ void forgotten_copy_kernel(int* out) {
 }
 
 __global__ void impatient_kernel(int*) {
-  if (threadIdx.x != 7) wait_for_launch_before();
+  if (threadIdx.x != 7) grid_dependency_synchronize();
 }
 
 __global__ void misaligned_copy_kernel(int* out) { cp_async<16>(dynamic_shared<char>() + 4, out); }
@@ -237,11 +237,11 @@ TEST(PlantedFault, WhatWouldHangOrBeUndefinedIsAnError) {
   EXPECT_NE(run(forgotten_copy_kernel).find("ends with copies under way"), std::string::npos)
       << run(forgotten_copy_kernel);
   EXPECT_EQ(run(impatient_kernel), "");
-  const std::string impatient = error_of([&] { launch_early(impatient_kernel, 2, 64, 64, nullptr, out.data()); });
-  EXPECT_NE(impatient.find("thread 7 (warp 0, lane 7): was launched early"), std::string::npos) << impatient;
+  const std::string impatient = error_of([&] { launch_dependent(impatient_kernel, 2, 64, 64, nullptr, out.data()); });
+  EXPECT_NE(impatient.find("thread 7 (warp 0, lane 7): is a dependent launch"), std::string::npos) << impatient;
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 1025, 0, nullptr, out.data()); }), "");
   EXPECT_NE(error_of([&] { launch(index_kernel, 1, 32, 240000, nullptr, out.data()); }), "");
-  launch(index_kernel, 1, 4, 0, nullptr, out.data());  // and the next one runs
+  launch(index_kernel, 1, 4, 0, nullptr, out.data());  // the next launch runs
   EXPECT_EQ(out.read()[3], 3);
 }
 
@@ -311,7 +311,7 @@ void check_tile() {
     }
 }
 
-TEST(Matrix, BothStoredOrdersOfBothTypes) {
+TEST(Matrix, TilesOfBothTypesLoadFromBothStorageOrders) {
   check_tile<__nv_bfloat16, true>();
   check_tile<__nv_bfloat16, false>();
   check_tile<__half, true>();
@@ -328,7 +328,7 @@ __global__ void tf32_kernel(const float* a, const float* b, float* c) {
   for (int i = 0; i < 4; ++i) c[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = fc[i];
 }
 
-TEST(Matrix, Tf32) {
+TEST(Matrix, Tf32ProductsEqualTheReference) {
   const std::vector<float> a = uniform(128, 5), b = uniform(64, 6);
   DeviceArray<float> da(a), db(b), c(std::vector<float>(128, NAN));
   launch(tf32_kernel, 1, 32, 0, nullptr, da.data(), db.data(), c.data());

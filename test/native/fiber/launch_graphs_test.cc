@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recorded steps: what is replayed, what is forgotten, what a record refuses, and that a step which is not what its
-// signature says is found.
+// Captured steps: which are replayed or evicted, which work a capture refuses, and that a step that contradicts its
+// signature is detected.
 // Covers native/core/launch_graphs.cc native/backend/cuda/launch_graphs.cu
 #include "core/launch_graphs.h"
 
@@ -55,7 +55,7 @@ class Graphs : public testing::Test {
   std::vector<Buffer> buffers_;
 };
 
-// A replay runs the same kernels on whatever stands at their addresses now, in the order of the queue.
+// A replay runs the same kernels on the current contents of their addresses, in queue order.
 TEST_F(Graphs, ReplaysReadTheCurrentContentsOfTheirInputs) {
   const Tensor x = vector(0), sum = vector(0), copy = vector(0);
   float expected = 0;
@@ -71,12 +71,13 @@ TEST_F(Graphs, ReplaysReadTheCurrentContentsOfTheirInputs) {
     }
   }
   EXPECT_EQ(graphs.counts().steps, 6);
-  EXPECT_EQ(graphs.counts().recorded, 1);
+  EXPECT_EQ(graphs.counts().captured, 1);
   EXPECT_EQ(graphs.counts().replayed, 4);
   EXPECT_EQ(ctx.stream, nullptr);
 }
 
-// What the signature leaves out is found when launches are compared: another operand, another grid, one launch more.
+// A difference that the signature omits is detected when launches are compared: another operand, another grid, an extra
+// launch.
 TEST_F(Graphs, AForgottenItemIsFound) {
   const Tensor x = vector(1), other = vector(2), sum = vector(0);
   fiber::set_compares_graphs(true);
@@ -90,13 +91,13 @@ TEST_F(Graphs, AForgottenItemIsFound) {
   EXPECT_NE(run([&] { add(ctx, x, sum), add(ctx, x, sum); }).find("kept 1 nodes, now 2"), std::string::npos);
   EXPECT_EQ(run([&] { add(ctx, x, sum); }), "");
   EXPECT_EQ(first(sum), 4.0f);  // the wrong steps did not run
-  // Without the comparison nobody sees it: the kept launches run.
+  // Without the comparison it is not detected: the captured launches run.
   fiber::set_compares_graphs(false);
   EXPECT_EQ(run([&] { add(ctx, other, sum); }), "");
   EXPECT_EQ(first(sum), 5.0f);
 }
 
-// A record would repeat none of these; a step that does them is a fault in the engine and says which.
+// A graph cannot replay any of these. A step that does one is a fault of the engine, and is named.
 TEST_F(Graphs, WorkThatAGraphCannotReplayIsAnError) {
   const Tensor x = vector(1), sum = vector(0);
   Download download(Device::cuda);
@@ -106,7 +107,7 @@ TEST_F(Graphs, WorkThatAGraphCannotReplayIsAnError) {
       {"a copy to the host", [&] { copy_to_host(ctx, &host, x.data, 4); }},
       {"a copy to the host", [&] { download.start(ctx, x.data, 4); }},
       {"waiting for the device", [&] { synchronize(ctx); }},
-      {"while launches are recorded", [&] { ctx.workspace.get(ctx.workspace.capacity() + 1); }},
+      {"while launches are captured", [&] { ctx.workspace.get(ctx.workspace.capacity() + 1); }},
   };
   uint64_t number = 0;
   for (const auto& [message, step] : steps) {
@@ -116,13 +117,13 @@ TEST_F(Graphs, WorkThatAGraphCannotReplayIsAnError) {
         error_of([&] { graphs.run(ctx, signature, [&, &step = step] { add(ctx, x, sum), step(); }); });
     EXPECT_EQ(error.substr(0, 9), "internal:") << error;
     EXPECT_NE(error.find(message), std::string::npos) << error;
-    EXPECT_FALSE(ctx.recording());
+    EXPECT_FALSE(ctx.capturing());
   }
   EXPECT_EQ(graphs.refusal(), "");
-  EXPECT_EQ(first(sum), 0.0f);  // what was recorded did not run
+  EXPECT_EQ(first(sum), 0.0f);  // the captured work did not run
 }
 
-// What the driver refuses runs as it is, then and from then on.
+// A step that the driver refuses runs directly, and so do all later ones.
 TEST_F(Graphs, StepsRunWithoutAGraphWhereTheDriverRefusesCapture) {
   const Tensor x = vector(1), sum = vector(0);
   for (int i = 0; i < 4; ++i)
@@ -132,7 +133,7 @@ TEST_F(Graphs, StepsRunWithoutAGraphWhereTheDriverRefusesCapture) {
       if (cudaMalloc(&p, 64) == cudaSuccess) cudaFree(p);
     });
   EXPECT_EQ(first(sum), 4.0f);
-  EXPECT_EQ(graphs.counts().recorded + graphs.counts().replayed, 0);
+  EXPECT_EQ(graphs.counts().captured + graphs.counts().replayed, 0);
   EXPECT_NE(graphs.refusal().find("during capture"), std::string::npos) << graphs.refusal();
 }
 
@@ -144,7 +145,7 @@ TEST_F(Graphs, OnlyTheLastUsedAreKept) {
   run(1);
   EXPECT_EQ(graphs.counts().replayed, 2);
   for (uint64_t s = 100; s < 300; ++s) run(s), run(s);
-  run(1), run(1), run(1);  // seen for the first time again
+  run(1), run(1), run(1);  // counted as a first run again
   EXPECT_EQ(graphs.counts().replayed, 3);
   EXPECT_EQ(first(sum), float(graphs.counts().steps));
 }
@@ -178,7 +179,7 @@ TEST_F(Graphs, EmulatedCaptureRefusesWhatCudaRefuses) {
     EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated) << &call - calls;
     EXPECT_EQ(graph, nullptr);
   }
-  // A kernel on the default stream would run at once and be missing from the record.
+  // A kernel on the default stream would run at once and be missing from the graph.
   ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
   EXPECT_NE(error_of([&] { add(ctx, x, x); }).find("another stream"), std::string::npos);
   EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels' ways through a row give the same numbers: 16-byte accesses where every row is aligned, single elements
-// where one is not; values held in registers, and rows longer than those hold. Which products go to the kernel for few
-// rows.
+// The kernels' paths through a row give the same numbers: 16-byte accesses if every row is aligned, else single
+// elements; values held in registers, and longer rows. Also, which products use the skinny kernel.
 // Covers native/backend/cuda/gemm_paths.h
 #include <gtest/gtest.h>
 
@@ -27,8 +26,8 @@
 namespace vpref {
 namespace {
 
-// Tensors of random values on the device, rows `gap` elements apart, the first `offset` elements into its memory; the
-// same values for the same order.
+// Tensors of random values on the device; rows are `gap` elements apart, the first one `offset` elements into its
+// memory. The same values in the same order.
 class Operands {
  public:
   Operands(int64_t gap, int64_t offset) : gap_(gap), offset_(offset) {}
@@ -85,7 +84,7 @@ class Operands {
   std::vector<Buffer> buffers_;
 };
 
-// An op on operands of a dtype and width; what it wrote.
+// Runs an op on operands of a dtype and width, and returns its output.
 using Case = std::function<std::string(Operands&, DType, int64_t)>;
 
 struct Named {
@@ -238,9 +237,9 @@ TEST(Paths, TheOrderOfWarpsChangesNothing) {
     }
 }
 
-// Beyond 16384 columns a norm reads again what its registers do not hold. Every row is a constant, so the result is
-// known.
-TEST(Paths, RowsLongerThanTheRegisters) {
+// Beyond 16384 columns a norm reads again the columns that its registers do not hold. Every row is constant, so the
+// result is known.
+TEST(Paths, RowsMayBeLongerThanTheRegisters) {
   const int64_t d = 16384 + 1000;
   Context ctx(Device::cuda);
   const auto device = [&](const std::vector<float>& values) {
@@ -265,7 +264,7 @@ TEST(Paths, RowsLongerThanTheRegisters) {
   layer_norm(ctx, x, w, b, 0.0f, y, &stats);
   expect(y, -1.5f, 2.5f, "layer_norm");
   layer_norm_backward(ctx, g, {x, w, stats}, dx, /*accumulate=*/true, nullptr,
-                      nullptr);  // dy is affine in x: no gradient but what was there
+                      nullptr);  // dy is affine in x, so only the old gradient remains
   expect(dx, 1.0f, 1.0f, "layer_norm_backward");
   rms_norm(ctx, x, w, 0.0f, y, &rstd);
   const float r = 1.0f / std::sqrt(5.0f);
@@ -278,7 +277,7 @@ TEST(Paths, RowsLongerThanTheRegisters) {
 }
 
 // The stand-in for cuBLASLt runs no kernel.
-TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
+TEST(Paths, SkinnyProductsUseTheirKernel) {
   Operands even(/*gap=*/8, 0), odd(/*gap=*/1, 0), shifted(/*gap=*/8, /*offset=*/1);
   const int64_t n = 40;
   const auto kernels = [&](const Tensor& x, const Tensor& w, DType out = DType::bf16) {
@@ -289,7 +288,7 @@ TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
     if (x.dtype == w.dtype) {
       gemm(even.ctx, x, transposed(w), y, 0.5f, 1.0f);
       EXPECT_EQ(fiber::launches() - before, 2 * linears) << "gemm";
-      EXPECT_EQ(cuda::takes_few_rows(x, transposed(w)), linears == 1);
+      EXPECT_EQ(cuda::takes_skinny(x, transposed(w)), linears == 1);
     }
     return linears;
   };
@@ -306,7 +305,7 @@ TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
   EXPECT_EQ(kernels(shifted.tensor(DType::bf16, 2, 72), w), 0u) << "x that starts between";
   EXPECT_EQ(kernels(even.tensor(DType::bf16, 2, 76), even.tensor(DType::bf16, n, 76)), 0u) << "76 inputs";
   EXPECT_EQ(kernels(x, even.tensor(DType::f32, n, 72)), 2u) << "an f32 weight: converted first";
-  // The other transposes, and what the bench times beside it.
+  // The other transposes, and the product that the bench compares.
   const Tensor y = even.tensor(DType::f32, 16, n), z = even.tensor(DType::f32, 16, n),
                b = even.tensor(DType::bf16, 72, n), c = even.tensor(DType::bf16, 72, 16);
   const uint64_t before = fiber::launches();
@@ -323,7 +322,7 @@ TEST(Paths, ProductsOfFewRowsHaveTheirKernel) {
   }
 }
 
-TEST(Paths, TheOrderOfWarpsChangesNoProductOfFewRows) {
+TEST(Paths, TheOrderOfWarpsChangesNoSkinnyProduct) {
   for (const int64_t t : {2, 7, 16}) {
     std::string expected;
     for (uint64_t seed = 1; seed < 7; ++seed) {

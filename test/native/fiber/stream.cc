@@ -37,7 +37,7 @@ struct FiberGraph {
   std::shared_ptr<const std::vector<vpref::fiber::Node>> nodes;
 };
 struct FiberGraphExec {
-  std::shared_ptr<const std::vector<vpref::fiber::Node>> nodes;  // what was launched and waits keeps them
+  std::shared_ptr<const std::vector<vpref::fiber::Node>> nodes;  // kept alive by launched graphs that wait
 };
 
 namespace vpref::fiber {
@@ -50,8 +50,8 @@ struct Capture {
   bool spoiled = false;
 };
 
-// One compute thread at a time owns the device; the mutex is for the addresses of pinned memory, which others may ask
-// for.
+// Only one compute thread uses the device at a time. The mutex protects the addresses of pinned memory, which other
+// threads may query.
 struct Queue {
   std::deque<std::function<void()>> waiting;
   uint64_t given = 0;
@@ -64,11 +64,11 @@ struct Queue {
 };
 
 Queue& queue() {
-  static Queue* q = new Queue;  // outlives every static that frees
+  static Queue* q = new Queue;  // outlives every static object that frees memory
   return *q;
 }
 
-// Of this thread.
+// The thread's capture.
 Capture* own_capture() {
   Queue& q = queue();
   return q.capture && q.capture->thread == std::this_thread::get_id() ? &*q.capture : nullptr;
@@ -216,7 +216,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
       return cudaSuccess;
     case cudaMemcpyDeviceToHost:
       if (!is_pinned(to)) return cudaMemcpy(to, from, bytes, kind);
-      if (queue().deferred) std::memset(to, 0xff, bytes);  // who reads too early reads NaN
+      if (queue().deferred) std::memset(to, 0xff, bytes);  // an early read sees NaN
       enqueue([=] { copy(to, from, bytes); });
       return cudaSuccess;
     default:
@@ -261,7 +261,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  if (!stream || queue().capture) return cudaErrorStreamCaptureUnsupported;  // as the default stream's
+  if (!stream || queue().capture) return cudaErrorStreamCaptureUnsupported;  // as for the default stream
   queue().capture.emplace(Capture{stream, std::this_thread::get_id(), {}});
   return cudaSuccess;
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device's queue. By default work runs when it is given; deferred, it waits until somebody waits for it, as a GPU
-// is behind its host: what the host changed or freed in between is then wrong in the results.
+// The device's queue. By default work runs when it is queued. Deferred, it waits until the host waits for it, as a GPU
+// lags behind its host; then memory that the host changed or freed too early gives wrong results.
 //
-// While a stream is captured, what is given to it goes into the capture's list and nothing runs; a launch of the graph
-// gives the list to the queue. What CUDA forbids meanwhile is refused and spoils the capture. Copies between host and
-// device are refused too: CUDA would record them, and a replay would read or write host memory that is somebody else's
-// by then.
+// While a stream is captured, its work goes into the capture's list and does not run; launching the graph queues the
+// list. Work that CUDA forbids during a capture is refused and invalidates the capture. Copies between host and device
+// are refused too: CUDA would capture them, and a replay would access host memory that may have another owner by then.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -17,7 +16,7 @@
 
 namespace vpref::fiber {
 
-// All that decides what a piece of work does: what it is, for a reader, and the bytes of its arguments.
+// The identity of a piece of work: its description, and the bytes of its arguments.
 struct Identity {
   std::string what, arguments;
 };
@@ -44,28 +43,28 @@ Identity identity_of(std::string what, const Args&... args) {
 
 std::string kernel_name(const char* launcher, dim3 grid, dim3 block, size_t shared_bytes);
 
-void set_deferred(bool on);  // turning it off runs what waits
+void set_deferred(bool on);  // turning it off runs waiting work
 
-// Kernels, copies and products, in the order given (all streams are one). identity() is asked while a stream is
+// Queues kernels, copies and products in order (all streams are one). identity() is called only while a stream is
 // captured.
 void enqueue(std::function<void()> work, cudaStream_t stream = nullptr, const std::function<Identity()>& identity = {});
 
-// Runs what was given up to `until` (a position(), or all of it). Throws what the work threw; the rest of the queue is
-// then dropped.
+// Runs queued work up to `until` (a position(), or all). Throws the work's error; the rest of the queue is then
+// dropped.
 void drain(uint64_t until = UINT64_MAX);
 uint64_t position();
 
-// For calls that must not throw: a failure comes out of the next drain().
+// For calls that must not throw: the next drain() throws the failure.
 void drain_quietly() noexcept;
 
-// For calls that are forbidden while this thread captures: spoils the capture and returns true.
+// For calls that are forbidden while this thread captures: invalidates the capture and returns true.
 bool refused_in_capture();
 
-// Whether launches of a graph are held against the step that they stand for (backend/cuda/launch_graphs.cu); off until
-// set.
+// Whether launches of a graph are compared with the step that they stand for (backend/cuda/launch_graphs.cu); off by
+// default.
 void set_compares_graphs(bool on);
 bool compares_graphs();
-// Where two graphs differ; empty if nowhere.
+// The first difference between two graphs, or "".
 std::string graph_difference(cudaGraphExec_t kept, cudaGraphExec_t now);
 
 }  // namespace vpref::fiber

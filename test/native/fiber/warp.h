@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// device.cuh's functions on the CPU: what the instructions do, by the fragment layouts documented there.
+// The functions of device.cuh on the CPU, with the fragment layouts documented there.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -21,7 +21,7 @@ void cp_async(void* shared, const void* global, bool valid = true) {
   fiber::copy_later(shared, global, Bytes, valid ? Bytes : 0);
 }
 inline void cp_async_once(void* shared, const void* global, bool valid = true) { cp_async<16>(shared, global, valid); }
-inline void wait_for_launch_before() { fiber::wait_for_launch_before(); }
+inline void grid_dependency_synchronize() { fiber::grid_dependency_synchronize(); }
 inline void cp_async_commit() { fiber::commit_copies(); }
 template <int GroupsLeft>
 void cp_async_wait() {
@@ -78,8 +78,8 @@ struct Product {
   const uint32_t *a, *b;
 };
 
-// c[16][8] += a[16][K] b[K][8], given by lane as the registers hold it. Products are exact in f32 but for their sum's
-// order.
+// c[16][8] += a[16][K] b[K][8], by lane, as the registers hold them. Products are exact in f32, except for the order of
+// sums.
 template <int K, class ReadA, class ReadB>
 void multiply(void* const* operands, ReadA read_a, ReadB read_b) {
   float a[16][K], b[K][8];

@@ -64,7 +64,7 @@ TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
   EXPECT_EQ(refused([](auto& r) { r.images.push_back(r.images[0]); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.images[0].crops[0].width = 55; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.images[0].crops[0].pixels.pop_back(); }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.prompt.erase(r.prompt.begin() + 5); }), "request");  // one image row short
+  EXPECT_EQ(refused([](auto& r) { r.prompt.erase(r.prompt.begin() + 5); }), "request");  // an image row is missing
   EXPECT_EQ(refused([](auto& r) { r.prompt.resize(512, 5); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.max_new_tokens = 0; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.num_samples = 0; }), "request");
@@ -85,7 +85,7 @@ TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
   EXPECT_EQ(score_refused([](auto& r) { r.segments[1].token_ids.clear(); }), "request");
   EXPECT_EQ(score_refused([](auto& r) { r.segments[0].images = {1}; }), "request");
   EXPECT_EQ(score_refused([](auto& r) { r.segments[1].token_ids.assign(600, 4); }), "request");
-  EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);  // and the engine goes on
+  EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);  // the engine continues
 }
 
 TEST_F(EngineTest, QueueIsBounded) {
@@ -102,7 +102,7 @@ TEST_F(EngineTest, QueueIsBounded) {
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
 
-TEST_F(EngineTest, CancelWaitingAndRunning) {
+TEST_F(EngineTest, WaitingAndRunningRequestsCanBeCancelled) {
   Engine engine(golden::options("tiny-mha"));
   std::promise<Outcome<GenerateResult>> waiting, running;
   engine.pace(true);
@@ -131,7 +131,7 @@ TEST_F(EngineTest, PacedEngineComputesOnlyDuringAdvance) {
     paused.get_future().get();
   };
   engine.pace(true);
-  advance();  // nothing to do: it tells at once
+  advance();  // nothing to do: it returns at once
   std::atomic<int> ended = 0;
   engine.generate(request(1), [&](auto) { ++ended; });
   engine.generate(request(4), [&](auto) { ++ended; });
@@ -140,7 +140,7 @@ TEST_F(EngineTest, PacedEngineComputesOnlyDuringAdvance) {
   idle.get_future().get();
   EXPECT_EQ(ended, 0);
   advance();
-  EXPECT_EQ(ended, 1);  // the shorter one; the other stands still
+  EXPECT_EQ(ended, 1);  // the shorter one; the other is paused
   advance();
   EXPECT_EQ(ended, 2);
   std::promise<Outcome<GenerateResult>> cancelled;
@@ -150,7 +150,7 @@ TEST_F(EngineTest, PacedEngineComputesOnlyDuringAdvance) {
   EXPECT_EQ(golden::generate(engine, {request()}).size(), 1u);
 }
 
-TEST_F(EngineTest, ClosingCancelsWhatIsLeft) {
+TEST_F(EngineTest, ClosingCancelsTheRemainingRequests) {
   std::atomic<int> cancelled = 0;
   {
     Engine engine(golden::options("tiny-mha"));
@@ -225,7 +225,7 @@ TEST(Stop, FindsTheFirstOfSeveral) {
 
 TEST(Stop, RepetitionNeedsWholeCopies) {
   const std::vector<int32_t> twice = {9, 1, 2, 1, 2}, thrice = {9, 1, 2, 1, 2, 1, 2};
-  EXPECT_FALSE(repeats(thrice, {0, 3}));  // off
+  EXPECT_FALSE(repeats(thrice, {0, 3}));  // disabled
   EXPECT_FALSE(repeats(twice, {4, 3}));
   EXPECT_TRUE(repeats(thrice, {4, 3}));
   EXPECT_FALSE(repeats(thrice, {1, 3}));
@@ -240,8 +240,8 @@ TEST_F(EngineTest, ABrokenModelFailsEveryRequestButNotTheProcess) {
   EXPECT_EQ(error_code([&] { Engine engine(options); }), "checkpoint");
 }
 
-// What decides how many requests go into one forward.
-TEST(Scorer, CountsWhatPromptsBeginWithAlikeOnce) {
+// The row counts that decide how many requests go into one forward.
+TEST(Scorer, CountsCommonPrefixesOnce) {
   constexpr int32_t kImage = 99;
   const auto item = [](std::vector<int32_t> prompt, uint8_t pixel) {
     Image image{.height = 1, .width = 1, .crops = {{.height = 1, .width = 1, .pixels = {pixel, 0, 0}}}};
@@ -255,10 +255,10 @@ TEST(Scorer, CountsWhatPromptsBeginWithAlikeOnce) {
   const Scorer::Item others[] = {item({1, 3, kImage, kImage, 7, 8}, 10)};
   const auto rows = [&](const Scorer::Item& one) { return Scorer::rows_beside(others, one, kImage); };
   EXPECT_EQ(Scorer::rows_beside({}, others[0], kImage), 7);       // the last row of a response is not computed
-  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 10)), 3);  // five rows are there
-  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 11)), 6);  // another image: two are
-  EXPECT_EQ(rows(item({4, 3, kImage, kImage, 7, 8}, 10)), 7);     // none is
-  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 8}, 10)), 1);     // all are
+  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 10)), 3);  // five rows exist already
+  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 11)), 6);  // another image: two rows exist
+  EXPECT_EQ(rows(item({4, 3, kImage, kImage, 7, 8}, 10)), 7);     // none exists
+  EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 8}, 10)), 1);     // all exist
 }
 
 }  // namespace

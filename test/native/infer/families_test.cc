@@ -81,7 +81,7 @@ TEST_P(Families, ImageRowsEqualTransformers) {
     EXPECT_EQ(model.vision().layout(image_shape(images.back())).num_rows(), features.dim(0)) << id;
     expected.insert(expected.end(), features.as<float>(), features.as<float>() + features.numel());
   }
-  // All in one call, whatever their sizes.
+  // All images in one call, of any sizes.
   std::vector<const Image*> pointers;
   for (const Image& image : images) pointers.push_back(&image);
   const int64_t d = model.config.text.hidden_size;
@@ -89,7 +89,7 @@ TEST_P(Families, ImageRowsEqualTransformers) {
   std::vector<float> out(plane * size_t(model.vision().num_planes()));
   encoder.rows(ctx, pointers, Tensor(out.data(), DType::f32, {int64_t(out.size()) / d, d}));
   golden::expect_close(std::span(out).first(plane), expected, 1e-3f, "rows");
-  // Of the further planes the golden has the first image's.
+  // Of the other planes, the golden holds only the first image's.
   for (size_t k = 1; k * plane < out.size(); ++k) {
     const Tensor added = tensors.view(cat("deepstack/", GetParam().ids[0], "/", k - 1));
     golden::expect_close(std::span(out).subspan(k * plane, size_t(added.numel())),
@@ -97,7 +97,7 @@ TEST_P(Families, ImageRowsEqualTransformers) {
   }
 }
 
-// Of every prompt of every row that has three axes: several images, images in later turns, none.
+// Every prompt of every row with three axes: several images, images in later turns, no image.
 TEST_P(Families, PositionsEqualTransformers) {
   const Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
   if (model.config.text.num_position_axes == 1) GTEST_SKIP() << "rows count on";
@@ -160,7 +160,7 @@ TEST_P(Families, LogitsEqualTransformers) {
   }
 }
 
-// The connector's backward against differences of its forward, a few elements of each part.
+// The connector's backward against finite differences of its forward, for a few elements of each part.
 TEST_P(Families, ConnectorGradientsEqualFiniteDifferences) {
   Context ctx(Device::cpu, 1);
   Model model(dir + "/ckpt", Device::cpu, DType::f32, GetParam().normalisation);
@@ -213,8 +213,8 @@ TEST_P(Families, ConnectorGradientsEqualFiniteDifferences) {
   }
 }
 
-// Of scripts/goldens/{qwen_vl,tile_families,native_families}.py: odd grids, one line of patches, pictures and sequences
-// larger than every window, and an adapter on every linear layer of tower, merger and decoder.
+// Goldens of scripts/goldens/{qwen_vl,tile_families,native_families}.py: odd grids, one line of patches, images and
+// sequences larger than every window, and an adapter on every linear layer of tower, merger and decoder.
 class OwnVlm : public testing::TestWithParam<const char*> {
  protected:
   const golden::OwnVlm own{GetParam()};
@@ -252,7 +252,7 @@ TEST_P(OwnVlm, ImageRowsAndPositionsEqualTransformers) {
   }
 }
 
-TEST_P(OwnVlm, LogitsAreTransformers) {
+TEST_P(OwnVlm, LogitsEqualTransformers) {
   if (!own.is_whole()) GTEST_SKIP() << "log-probabilities alone";
   Context ctx(Device::cpu, 1);
   Model model(own.dir + "/ckpt", Device::cpu, DType::f32, own.normalisation());
@@ -285,8 +285,8 @@ TEST_P(OwnVlm, LogitsAreTransformers) {
   }
 }
 
-// Random weights amplify bf16's rounding: a band as of the text families, and a bound on the mean signed difference,
-// because rounding has no bias and a mistake has.
+// Random weights amplify bf16's rounding: the same tolerance as for the text families, and a bound on the mean signed
+// difference, because rounding has no bias, but a mistake has.
 TEST_P(Families, Bf16StaysInItsBand) {
   Engine engine(options(DType::bf16));
   double sum = 0, sizes = 0, worst = 0;
@@ -336,7 +336,7 @@ TEST_P(OwnVlm, MergedModelEqualsTheAdapterAtRunTime) {
 INSTANTIATE_TEST_SUITE_P(All, OwnVlm, testing::ValuesIn(golden::kOwnVlm),
                          [](const auto& info) { return golden::own_vlm_name(info.param); });
 
-TEST_P(Families, ACropTooManyIsRefused) {
+TEST_P(Families, AnExcessCropIsRefused) {
   Engine engine(options());
   ImageShape shape = image_shape(prompt(GetParam().ids[0]).image);
   shape.crops[0].height += 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs that must agree to the last bit: whatever is computed beside a request, in whatever order and pieces. Only
-// scoring of what was generated agrees within rounding: decoding sums attention in another order.
+// Runs that must give the same bits, whatever runs beside a request, in any order and chunks. Only scoring of a
+// generated response agrees within rounding, because decoding sums attention in another order.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -68,7 +68,7 @@ TEST_P(Invariance, BatchOneEqualsBatchSixteenEqualsAnyOrder) {
   }
 }
 
-TEST_P(Invariance, SamePlanSameBytes) {
+TEST_P(Invariance, TheSamePlanGivesTheSameBytes) {
   const std::vector<GenerateRequest> all = requests(0.8f);
   Engine first(options()), second(options());
   const std::vector<GenerateResult> a = golden::generate(first, all), b = golden::generate(second, all);
@@ -99,22 +99,22 @@ TEST_P(Invariance, BranchesOfOnePrefixEqualSeparatePrompts) {
       EXPECT_EQ(apart[k].branches[0].per_token_logps, together.branches[k].per_token_logps) << "branch " << k;
     }
     EXPECT_NE(together.branches[0].token_ids,
-              together.branches[1].token_ids);  // or the branches would not be drawn apart
+              together.branches[1].token_ids);  // otherwise the branches would not be independent
   }
 }
 
-TEST_P(Invariance, PromptsInPiecesAndASmallSlabChangeNothing) {
+TEST_P(Invariance, ChunkedPrefillAndASmallCacheChangeNothing) {
   const std::vector<GenerateRequest> all = requests(0.8f);
   EngineOptions options = this->options();
   Engine whole(options);
-  options.batch_tokens = 24;  // long prompts come in pieces
-  options.kv_tokens = 160;    // requests wait for room
+  options.batch_tokens = 24;  // long prompts are split into chunks
+  options.kv_tokens = 160;    // requests wait for cache rows
   Engine pieces(options);
   const std::vector<GenerateResult> a = golden::generate(whole, all), b = golden::generate(pieces, all);
   for (size_t i = 0; i < all.size(); ++i) expect_same(b[i], a[i], cat("request ", i));
 }
 
-TEST_P(Invariance, ScoreOfWhatWasGeneratedIsItsLogps) {
+TEST_P(Invariance, ScoringAGeneratedResponseGivesItsLogps) {
   Engine engine(options());
   const std::vector<GenerateRequest> all = requests(0.8f);
   const std::vector<GenerateResult> generated = golden::generate(engine, all);
@@ -135,7 +135,7 @@ TEST_P(Invariance, ScoreOfWhatWasGeneratedIsItsLogps) {
   }
 }
 
-// A pair as one tree, as two sequences, and as a deep tree whose prompt is cut in two.
+// A pair as one tree, as two sequences, and as a deep tree whose prompt is split in two.
 TEST_P(Invariance, OneTreeEqualsSeparateSequences) {
   Engine engine(options());
   for (int64_t i = 0; i < cases.size(); ++i) {
@@ -192,8 +192,8 @@ TEST_P(Invariance, ScoresDoNotDependOnTheirNeighbours) {
   }
 }
 
-// A prompt in pieces of any size, beside others or alone, with or without a prompt to share rows with.
-TEST_P(Invariance, PiecesOfAnySizeChangeNothing) {
+// A prompt in chunks of any size, alone or with others, with or without a prompt to share rows with.
+TEST_P(Invariance, PrefillChunksOfAnySizeChangeNothing) {
   const std::vector<GenerateRequest> all = requests(0.8f);
   Engine whole(options());
   const std::vector<GenerateResult> expected = golden::generate(whole, all);
@@ -218,8 +218,7 @@ std::vector<Setting> settings() {
 INSTANTIATE_TEST_SUITE_P(Models, Invariance, testing::ValuesIn(settings()),
                          [](const auto& info) { return testing::PrintToString(info.param); });
 
-// Several questions about one image: its rows are computed once, and the answers are those of separate runs.
-// The memory plan once everything before it is done.
+// The memory plan after everything before it is done.
 std::string plan_of(Engine& engine) {
   std::promise<void> done;
   engine.run([](Context&, Model&) {}, [&](auto) { done.set_value(); });
@@ -227,6 +226,7 @@ std::string plan_of(Engine& engine) {
   return engine.memory_plan();
 }
 
+// Several questions about one image: its rows are computed once, and the responses equal those of separate runs.
 TEST(Sharing, QuestionsAboutOneImageShareItsRows) {
   const Cases cases("tiny-mha");
   std::vector<GenerateRequest> questions;
@@ -270,7 +270,7 @@ TEST(Memory, CachedPromptsAreEvictedBeforeTheKvCacheGrows) {
   EXPECT_LE(std::stoul(plan.substr(at + 7)), 2 * most) << plan;
 }
 
-TEST(Sharing, ImagesOfAnotherDistortionAreNotShared) {
+TEST(Sharing, DistortedImagesAreNotShared) {
   const Cases cases("tiny-mha");
   Engine engine(golden::options("tiny-mha"));
   ScoreRequest clean = cases.score_request(0), noisy = clean, again = clean;

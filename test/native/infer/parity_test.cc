@@ -17,9 +17,9 @@ namespace {
 using golden::Cases;
 using golden::expect_close;
 
-// Measured error of transformers' own f32 against f64 is up to 1.7e-4; another summation order has as much.
+// transformers' f32 differs from f64 by up to 1.7e-4 (measured); another summation order differs as much.
 constexpr float kTolerance = 1e-3f;
-// Greedy ids must agree where the two best logits are further apart than this.
+// Greedy ids must agree if the two best logits differ by more than this.
 constexpr float kMargin = 1e-3f;
 
 class Parity : public testing::TestWithParam<const char*> {
@@ -27,7 +27,7 @@ class Parity : public testing::TestWithParam<const char*> {
   std::string name() const { return GetParam(); }
 };
 
-TEST_P(Parity, VisionFeaturesAndProjector) {
+TEST_P(Parity, VisionFeaturesAndProjectorEqualTransformers) {
   const Cases cases(name());
   if (!cases.has("images")) return;
   Context ctx(Device::cpu, 1);
@@ -47,7 +47,7 @@ TEST_P(Parity, VisionFeaturesAndProjector) {
   expect_close(projected, {rows.as<float>(), projected.size()}, kTolerance, "projected rows");
 }
 
-TEST_P(Parity, LogitsOfTheLastPromptRow) {
+TEST_P(Parity, LogitsOfTheLastPromptRowEqualTransformers) {
   const Cases cases(name());
   Context ctx(Device::cpu, 1);
   Model model(golden::fixture(name()), Device::cpu, DType::f32, kClipNormalisation);
@@ -73,7 +73,7 @@ TEST_P(Parity, LogitsOfTheLastPromptRow) {
   }
 }
 
-TEST_P(Parity, TokenLogps) {
+TEST_P(Parity, TokenLogpsEqualTransformers) {
   const Cases cases(name());
   Engine engine(golden::options(name()));
   for (int64_t i = 0; i < cases.size(); ++i) {
@@ -86,7 +86,7 @@ TEST_P(Parity, TokenLogps) {
   }
 }
 
-TEST_P(Parity, GreedyIds) {
+TEST_P(Parity, GreedyIdsEqualTransformers) {
   const Cases cases(name());
   Engine engine(golden::options(name()));
   const Tensor margins = cases["greedy_margins"];
@@ -96,16 +96,16 @@ TEST_P(Parity, GreedyIds) {
     const std::vector<int32_t> expected = golden::ids(cases["greedy_ids"], i), &got = r.branches.at(0).token_ids;
     ASSERT_EQ(r.num_prompt_tokens, int32_t(cases.prompt(i).size()));
     for (size_t t = 0; t < expected.size(); ++t) {
-      if (golden::floats(margins, i, t + 1)[t] < kMargin) break;  // a near tie may go either way, and all after it
+      if (golden::floats(margins, i, t + 1)[t] < kMargin) break;  // after a near tie, ids may differ
       ASSERT_LT(t, got.size());
       ASSERT_EQ(got[t], expected[t]) << name() << " prompt " << i << " token " << t;
       ++compared;
     }
   }
-  EXPECT_GT(compared, 15 * cases.size());  // near ties must stay the exception
+  EXPECT_GT(compared, 15 * cases.size());  // near ties must be rare
 }
 
-TEST_P(Parity, BeamSearch) {
+TEST_P(Parity, BeamSearchEqualsTransformers) {
   const Cases cases(name());
   Engine engine(golden::options(name()));
   const Tensor eos = cases["beam_eos"];
@@ -124,7 +124,7 @@ TEST_P(Parity, BeamSearch) {
   }
 }
 
-// bf16 rounding is amplified by random weights; the band is for finding bias, not for parity.
+// Random weights amplify bf16's rounding; the tolerance is for detecting bias, not for parity.
 TEST_P(Parity, Bf16StaysInItsBand) {
   const Cases cases(name());
   Engine engine(golden::options(name(), DType::bf16));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The generator and the schedule against an implementation of their own in numpy (scripts/goldens/diffusion.py).
+// The generator and the schedule against a separate numpy implementation (scripts/goldens/diffusion.py).
 #include "input/diffusion.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +39,7 @@ TEST_F(Diffusion, NormalsAreKeyedByElement) {
   }
 }
 
-TEST_F(Diffusion, NoisedTensor) {
+TEST_F(Diffusion, NoisedTensorEqualsTheGolden) {
   const Json& tensor = *golden.find("tensor");
   for (const Json& row : list("noised")) {
     std::vector<float> x;

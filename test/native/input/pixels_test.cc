@@ -15,7 +15,7 @@ Crop ramp(int32_t height, int32_t width) {
   return crop;
 }
 
-TEST(Pixels, NormaliseIsScaleMeanStdPerChannel) {
+TEST(Pixels, NormalisesByScaleMeanAndStdPerChannel) {
   const Crop crop = ramp(3, 5);
   const Normalisation n = kClipNormalisation;
   std::vector<float> x(45);
@@ -31,8 +31,7 @@ TEST(Pixels, NormaliseIsScaleMeanStdPerChannel) {
   EXPECT_THROW(normalise(torn, n, x.data()), Error);
 }
 
-// Rows are patches from left to right, top to bottom; columns are channel, line, column; the rest beyond whole patches
-// is left out.
+// Rows are patches in row-major order; columns are channel, line, column. Pixels beyond whole patches are dropped.
 TEST(Pixels, PatchesAreInConvolutionOrder) {
   const int32_t height = 5, width = 7, patch = 2;
   std::vector<float> x(3 * height * width);
@@ -53,7 +52,7 @@ TEST(Pixels, PatchesAreInConvolutionOrder) {
   }
 }
 
-TEST(Pixels, PatchesInAnyOrderWithThePictureInEveryFrame) {
+TEST(Pixels, PatchesMayBeInAnyOrderAndEveryFrameHoldsTheImage) {
   std::vector<float> x(3 * 2 * 4);
   for (size_t i = 0; i < x.size(); ++i) x[i] = float(i);
   std::vector<float> out(2 * 3 * 2 * 4);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The walk over the layers: what it keeps, which rows it narrows to, where it adds rows.
+// The loop over the layers: kept activations, wanted rows, added rows.
 #include "model/decoder.h"
 
 #include <gtest/gtest.h>
@@ -52,7 +52,7 @@ void expect_rows(const Tensor& got, int64_t row, const Tensor& want, int64_t wan
         << "row " << row << ", column " << c;
 }
 
-TEST(Decoder, WantedRowsAreThoseOfAWholeWalk) {
+TEST(Decoder, WantedRowsEqualThoseOfAFullPass) {
   Walk w;
   const Tensor whole = w.run({});
   std::vector<int32_t> rows = {1, 2, 5}, positions = rows;
@@ -63,8 +63,8 @@ TEST(Decoder, WantedRowsAreThoseOfAWholeWalk) {
   for (size_t i = 0; i < rows.size(); ++i) expect_rows(some, int64_t(i), whole, rows[i], 1e-4f);
 }
 
-// Heads that are normed come to the same whether all rows are read, a few, or what a backward needs is kept.
-TEST(Decoder, HeadNormsInEveryWalk) {
+// Normalised heads give the same results if all rows are read, if a few are, or if activations are kept.
+TEST(Decoder, HeadNormsAreAppliedInEveryKindOfPass) {
   Walk w;
   const Tensor plain = w.run({});
   std::vector<float> norm(size_t(w.model.config.text.head_dim));
@@ -109,7 +109,7 @@ TEST(Decoder, AddsRowsAfterALayer) {
   const AddedRows added[] = {{0, index[0], rows.rows(0, 1)}, {0, index[1], rows.rows(1, 1)}};
   const Tensor out = w.run({.activations = &with, .added = added});
 
-  // The second layer reads the sum; what rows 2 and 4 became reaches the rows after them, never those before.
+  // The second layer reads the sum. The change of rows 2 and 4 reaches later rows, never earlier ones.
   const Tensor sum = w.arena.tensor(DType::f32, {kRows, w.width()});
   std::copy_n(without[1].residual.as<float>(), sum.numel(), sum.as<float>());
   for (const size_t i : {size_t(0), size_t(1)})
@@ -128,7 +128,7 @@ TEST(Decoder, AddsRowsAfterALayer) {
   const Tensor alone = w.run({.added = added});
   for (int64_t r = 0; r < kRows; ++r) expect_rows(alone, r, out, r, 1e-6f);
 
-  // After the last layer they are added to what is read: of all rows, or of the wanted ones in their order.
+  // After the last layer they are added to the rows that are read: to all rows, or to the wanted ones, in order.
   const size_t last = w.model.weights.layers.size() - 1;
   const AddedRows after_all[] = {{last, 4, rows.rows(0, 1)}}, after_wanted[] = {{last, 0, rows.rows(0, 1)}};
   const Tensor whole = w.run({.added = after_all});
@@ -141,9 +141,9 @@ TEST(Decoder, AddsRowsAfterALayer) {
   expect_rows(w.run({.added = after_wanted, .wanted = &wanted}, 1), 0, whole, 4, 1e-4f);
 }
 
-// Biases of every linear and norms of query and key heads: gradients against differences of the loss, at every
+// Biases of every linear and norms of query and key heads: gradients against finite differences of the loss, at every
 // recompute level.
-TEST(Decoder, GradientsOfBiasesAndHeadNorms) {
+TEST(Decoder, GradientsOfBiasesAndHeadNormsEqualFiniteDifferences) {
   Walk w;
   std::vector<std::vector<float>> memory;
   const auto vector = [&](int64_t n, float scale) {

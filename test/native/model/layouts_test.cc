@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The names of every family's tensors in each layout that is met: hub, transformers 5, a module tree with what FSDP,
-// DDP, DeepSpeed, torch.compile and peft put around it; in one file or several, in each dtype; and adapters likewise.
+// The names of every family's tensors in each known layout: hub, transformers 5, a module tree with the prefixes of
+// FSDP, DDP, DeepSpeed, torch.compile and peft; in one file or several, in each dtype; and adapters likewise.
 // Covers native/model/family_tensors.cc
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 using Renames = std::vector<std::pair<std::string, std::string>>;  // prefix in the fixture -> prefix to write
 
 struct Layouts {
-  const char* name;  // below fixtures
+  const char* name;  // folder in fixtures
   // The decoder's linears in transformers' module tree, then other spellings of them.
   std::string tree;
   std::vector<std::string> usual, odd;
@@ -71,7 +71,7 @@ const std::vector<Layouts> kFamilies = {
        {"multi_modal_projector.", "model.multi_modal_projector."}}}},
 };
 
-// What training puts around the modules of a tree.
+// Prefixes of training wrappers in a module tree.
 std::string wrapped(const std::string& name, int kind) {
   if (kind == 1) return "module." + name;
   if (kind == 2) return "base_model.model." + name;
@@ -176,12 +176,12 @@ TEST_P(LayoutsTest, ATensorTwiceOrLorasOwnIsRefused) {
     }
   };
   const std::string name = from.tensors().begin()->first;
-  refused("module." + name, "too");
+  refused("module." + name, "also in");
   refused("base_model.model." + GetParam().tree + "0.self_attn.q_proj.lora_A.default.weight",
           "lora_A.default.weight: expected no such tensor");
 }
 
-// The fixture's adapter under each spelling of its keys.
+// The fixture's adapter, under each spelling of its keys.
 TEST_P(LayoutsTest, EveryAdapterSpellingIsTaken) {
   const std::string root = "base_model.model.", of = GetParam().tree;
   const std::string path = "0.self_attn.q_proj";

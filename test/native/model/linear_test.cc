@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linears that read the same x: together they give what each gives alone.
+// Linears that read the same x give the same results together and alone.
 #include "model/linear.h"
 
 #include <gtest/gtest.h>
@@ -42,7 +42,7 @@ void expect_equal(const Tensor& a, const Tensor& b) {
       EXPECT_NEAR(a.as<float>()[i * a.stride[0] + j], b.as<float>()[i * b.stride[0] + j], 1e-4f) << i << " " << j;
 }
 
-TEST(Linear, LinearsSideBySideEqualEachAlone) {
+TEST(Linear, AdjacentLinearsEqualEachAlone) {
   Context ctx(Device::cpu);
   Memory memory;
   Linear linears[3];
@@ -86,7 +86,7 @@ TEST(Linear, LinearsSideBySideEqualEachAlone) {
   expect_equal(dx, expected_dx);
 }
 
-// A linear packed, and the dense one that it stands for.
+// A packed linear, and the unpacked one with the same weights.
 struct PackedPair {
   Linear packed, dense;
   std::vector<float> values;
@@ -111,8 +111,8 @@ PackedPair packed_pair(Memory& memory, Packing packing, int64_t n) {
   return p;
 }
 
-// Packed weights give what they stand for, forward and backward; gradients are the adapters' alone.
-TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
+// Packed weights give the results of the unpacked ones, forward and backward; only adapters have gradients.
+TEST(Linear, PackedWeightsGiveTheProductOfTheUnpackedOnes) {
   for (const Packing packing : {Packing::nf4, Packing::int8}) {
     Context ctx(Device::cpu, 2);
     Memory memory;
@@ -144,7 +144,7 @@ TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
       expect_equal(grads[i].adapters[0].a, expected_grads[i].adapters[0].a);
       expect_equal(grads[i].adapters[0].b, expected_grads[i].adapters[0].b);
     }
-    // What is unpacked on the way back is planned like all else, and gone afterwards.
+    // Tiles that the backward unpacks are in the memory plan, and are released afterwards.
     const size_t used = memory.arena().used();
     size_t bytes = 0;
     {
@@ -157,8 +157,8 @@ TEST(Linear, PackedWeightsAreWhatTheyStandFor) {
   }
 }
 
-// As peft: base(x) + scale B(A(dropout(x))), every pair with draws of its own, forward and backward.
-TEST(Linear, DropsWhatItsAdaptersRead) {
+// As in peft: base(x) + scale B(A(dropout(x))), each pair with its own mask, forward and backward.
+TEST(Linear, DropoutAppliesToTheInputOfAdapters) {
   Context ctx(Device::cpu);
   Memory memory;
   LoraDropout dropped{0.4f, 9, memory.arena().tensor(DType::i32, {kRows, 2})};
@@ -180,12 +180,12 @@ TEST(Linear, DropsWhatItsAdaptersRead) {
     grads.adapters.push_back({da, db});
     alone[place - 4].adapters.push_back({memory.copy(da), memory.copy(db)});
     zero.adapters = {pair};
-    const DropoutDraw draw{dropped.p, dropped.seed, place};
-    dropout(ctx, x, dropped.rows, draw, kept);
+    const DropoutMask mask{dropped.p, dropped.seed, place};
+    dropout(ctx, x, dropped.rows, mask, kept);
     linear_forward(ctx, zero, kept, part, memory.arena());
     add(ctx, part, want);
     linear_backward(ctx, zero, dy, kept, &part_dx, alone[place - 4], memory.arena());
-    dropout(ctx, part_dx, dropped.rows, draw, want_dx, /*accumulate=*/true);
+    dropout(ctx, part_dx, dropped.rows, mask, want_dx, /*accumulate=*/true);
     pair.dropout = &dropped;
     pair.place = place;
     all.adapters.push_back(pair);

@@ -79,7 +79,7 @@ TEST_F(LoadTest, EveryShippedModelLoads) {
   }
 }
 
-TEST_F(LoadTest, WeightsStayInTheFileWhereTheOpsTakeTheirDtype) {
+TEST_F(LoadTest, WeightsStayInTheFileIfTheOpsAcceptTheirDtype) {
   Context ctx(Device::cpu, 1);
   Model as_stored(fixture("demo/tiny-llava"), Device::cpu, DType::f32);
   as_stored.prepare(ctx);
@@ -192,12 +192,12 @@ TEST_F(LoadTest, TensorErrorsNameTheTensor) {
   });
   expect_message(victim + ": shape: expected [104, 48], got [48, 104]");
   rewrite([&](auto& t) { t.emplace_back("language_model.model.layers.0.self_attn.rotary_emb.inv_freq", t[0].second); });
-  EXPECT_EQ(message(), "");  // a buffer that old checkpoints carry
+  EXPECT_EQ(message(), "");  // a buffer of old checkpoints
   fs::remove(dir / "model.safetensors");
   expect_message("expected model.safetensors or model.safetensors.index.json");
 }
 
-TEST_F(LoadTest, ShardErrors) {
+TEST_F(LoadTest, ShardErrorsNameTheirCause) {
   copy("tiny-gqa");
   EXPECT_EQ(message(), "");
   const std::string index = read_text(dir / "model.safetensors.index.json");
@@ -213,7 +213,7 @@ TEST_F(LoadTest, ShardErrors) {
   expect_message("weight_map: expected an object");
 }
 
-TEST_F(LoadTest, AdapterErrors) {
+TEST_F(LoadTest, AdapterErrorsNameTheirCause) {
   const std::string adapter = fixture("golden/models/adapters/a");
   const auto error = [&](const std::string& model, auto change) {
     fs::remove_all(dir);
@@ -233,7 +233,7 @@ TEST_F(LoadTest, AdapterErrors) {
     EXPECT_NE(got.find(part), std::string::npos) << "expected '" << part << "' in: " << got;
   };
   EXPECT_EQ(error("tiny-mha", [] {}), "");
-  expect(error("tiny-gqa", [] {}), "unknown path");  // it has a layer less
+  expect(error("tiny-gqa", [] {}), "unknown path");  // it has one layer less
   expect(error("tiny-llama3", [] {}), "shape: expected");
   expect(error("tiny-text", [] {}), "unknown path");
   expect(error("tiny-mha", [&] { replace("adapter_config.json", "\"use_dora\": false", "\"use_dora\": true"); }),
@@ -254,15 +254,14 @@ TEST_F(LoadTest, AdapterErrors) {
 TEST_F(LoadTest, LinearAndLlama3RopeFollowTransformers) {
   const Model scaled(fixture("tiny-llama3"), Device::cpu, DType::f32),
       linear(fixture("tiny-text"), Device::cpu, DType::f32);
-  // Highest frequencies keep their value, the lowest are divided by the factor (8; 2 for linear).
+  // The highest frequencies are unchanged, the lowest are divided by the factor (8; 2 for linear).
   EXPECT_FLOAT_EQ(scaled.config.text.inv_freq.front(), 1.0f);
   EXPECT_NEAR(scaled.config.text.inv_freq.back() * 8, std::pow(500000.0, -30.0 / 32), 1e-9);
   EXPECT_FLOAT_EQ(linear.config.text.inv_freq.front(), 0.5f);
 }
 
-// Random damage to header bytes, configuration bytes and file length: an error or a model, never a crash. The same
-// damage every time, but for
-// --gtest_shuffle --gtest_repeat=N, which goes on to other seeds (make sanitize).
+// Random damage to header bytes, configuration bytes and file length gives an error or a model, never a crash. The
+// seeds are fixed, except with --gtest_shuffle --gtest_repeat=N, which uses new ones (make sanitize).
 TEST_F(LoadTest, RandomDamageNeverCrashes) {
   const uint64_t seed = uint64_t(testing::UnitTest::GetInstance()->random_seed());
   int loaded = 0, refused = 0;
@@ -341,7 +340,7 @@ TEST_F(LoadTest, RandomDamageNeverCrashes) {
   }
 }
 
-// A 14 GB-shaped file with a hole for its weights: opening it reads the header only.
+// A sparse 14 GB file with a hole instead of weights: opening it reads only the header.
 TEST_F(LoadTest, ASparseFourteenGigabyteFileOpensAtOnce) {
   fs::create_directories(dir);
   const std::string path = (dir / "big.safetensors").string();

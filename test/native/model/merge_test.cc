@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A merged checkpoint says what the adapter at run time says.
+// A merged checkpoint gives the results of the adapter at run time.
 #include "model/merge.h"
 
 #include <gtest/gtest.h>
@@ -58,7 +58,8 @@ TEST(Merge, EqualsTheAdapterAtRunTime) {
   std::filesystem::remove_all(out);
 }
 
-// Onto what it was trained on, and onto the full base: how far the two are apart is the same, and is there.
+// Merges into the packed base that it was trained on, and into the full base; the reported difference equals the real
+// one.
 TEST(Merge, MeasuresWhatPackingChanges) {
   const std::string out = testing::TempDir() + "/vpref-merged-packed-" + std::to_string(::getpid());
   std::filesystem::create_directories(out);

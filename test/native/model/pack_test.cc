@@ -37,8 +37,8 @@ void expect_part(const std::string& message, const std::string& part) {
   EXPECT_NE(message.find(part), std::string::npos) << "expected '" << part << "' in: " << message;
 }
 
-// Each linear of the decoder is what its stored matrix packs to, on any number of threads; all else stays as stored.
-TEST(Pack, TheDecodersLinearsAtLoad) {
+// Each linear of the decoder equals its packed stored matrix, for any number of threads; everything else is as stored.
+TEST(Pack, TheDecodersLinearsArePackedAtLoad) {
   for (const char* name : {"tiny-gqa", "tiny-text", "tiny-llama3"})  // bf16, f32, f16
     for (const Packing packing : {Packing::nf4, Packing::int8}) {
       Context ctx(Device::cpu, 3);
@@ -82,7 +82,7 @@ class PackedOnDisk : public testing::Test {
   }
   void TearDown() override { fs::remove_all(dir); }
 
-  // Loads with the cache; what it says of it, all packed bytes, and whether they are mapped.
+  // Loads with the cache. Returns its note, all packed bytes, and whether they are mapped.
   struct Loaded {
     std::string note, bytes;
     size_t owned;
@@ -103,14 +103,14 @@ class PackedOnDisk : public testing::Test {
       }
     return l;
   }
-  // Alone in the folder but for what came from the fixture.
+  // The only file in the folder, except those of the fixture.
   void expect_no_rest() {
     for (const auto& entry : fs::directory_iterator(dir))
       EXPECT_FALSE(entry.path().filename().string().starts_with("packed.safetensors.")) << entry.path();
   }
 };
 
-TEST_F(PackedOnDisk, ASecondStartMapsThem) {
+TEST_F(PackedOnDisk, ASecondStartMapsTheFile) {
   for (const Packing packing : {Packing::nf4, Packing::int8}) {
     fs::remove(file);
     const Loaded first = load(packing), second = load(packing);
@@ -123,13 +123,13 @@ TEST_F(PackedOnDisk, ASecondStartMapsThem) {
   }
 }
 
-TEST_F(PackedOnDisk, OfAnotherFormOrCheckpointIsNotUsed) {
+TEST_F(PackedOnDisk, AFileOfAnotherFormOrCheckpointIsNotUsed) {
   const Loaded nf4 = load(Packing::nf4);
-  expect_part(load(Packing::int8).note, "is not used and written again: form: expected int8, got nf4");
+  expect_part(load(Packing::int8).note, "not used, and written again: form: expected int8, got nf4");
   const Loaded again = load(Packing::nf4);
   expect_part(again.note, "form: expected nf4, got int8");
   EXPECT_EQ(again.bytes, nf4.bytes);
-  // One weight changed in place: no sample of a fingerprint need see it.
+  // One weight is changed in place; a fingerprint of samples may miss it.
   const fs::path weights = dir / "model.safetensors";
   std::fstream change(weights, std::ios::in | std::ios::out | std::ios::binary);
   const Safetensors stored(weights.string());
@@ -138,17 +138,17 @@ TEST_F(PackedOnDisk, OfAnotherFormOrCheckpointIsNotUsed) {
   change.close();
   fs::last_write_time(weights, fs::last_write_time(weights) + std::chrono::seconds(1));
   const Loaded changed = load(Packing::nf4);
-  expect_part(changed.note, "made of other weight files: expected model.safetensors ");
+  expect_part(changed.note, "weight files: expected model.safetensors ");
   EXPECT_NE(changed.bytes, nf4.bytes);
   expect_part(load(Packing::nf4).note, "packed weights are read from it");
 }
 
-TEST_F(PackedOnDisk, ATornFileIsNotUsed) {
+TEST_F(PackedOnDisk, ADamagedFileIsNotUsed) {
   const Loaded whole = load(Packing::nf4);
   const size_t size = fs::file_size(file);
   fs::resize_file(file, size / 2);
   const Loaded cut = load(Packing::nf4);
-  expect_part(cut.note, "is not used and written again: ");
+  expect_part(cut.note, "not used, and written again: ");
   EXPECT_EQ(cut.bytes, whole.bytes);
   {
     std::fstream hole(file, std::ios::in | std::ios::out | std::ios::binary);
@@ -163,7 +163,7 @@ TEST_F(PackedOnDisk, ATornFileIsNotUsed) {
   EXPECT_EQ(load(Packing::nf4).bytes, whole.bytes);
 }
 
-TEST_F(PackedOnDisk, WritersBesideEachOtherLeaveOneWholeFile) {
+TEST_F(PackedOnDisk, ConcurrentWritersLeaveOneWholeFile) {
   std::vector<std::thread> writers;
   std::vector<std::string> bytes(4);
   for (std::string& b : bytes) writers.emplace_back([&] { b = load(Packing::nf4).bytes; });
@@ -175,7 +175,7 @@ TEST_F(PackedOnDisk, WritersBesideEachOtherLeaveOneWholeFile) {
   expect_no_rest();
 }
 
-TEST(Pack, SaysWhichMatrixIsNotFinite) {
+TEST(Pack, AMatrixThatIsNotFiniteIsNamed) {
   std::vector<float> values(4 * 64, 1.0f);
   values[70] = INFINITY;
   const Buffer memory(Device::cpu, packed_bytes(Packing::nf4, 4, 64));
@@ -195,7 +195,7 @@ class Bitsandbytes : public testing::Test {
       fs::copy_file(fixture("tiny-nf4") + "/" + file, dir / file);
   }
   void TearDown() override { fs::remove_all(dir); }
-  // In one file, of the same length in the weights: their places stand in the header.
+  // In one file, with the same length of weights; their places are in the header.
   void replace(const char* file, const std::string& from, const std::string& to) const {
     std::ifstream in(dir / file, std::ios::binary);
     std::ostringstream s;
@@ -211,7 +211,7 @@ class Bitsandbytes : public testing::Test {
   }
 };
 
-// Tensors decide: the skip list names the tower, whose linears are packed, and not the one linear that is not.
+// The tensors decide: the skip list names the tower, whose linears are packed, but not the one linear that is not.
 TEST_F(Bitsandbytes, IsReadInPlace) {
   Context ctx(Device::cpu, 2);
   Model model(dir.string(), Device::cpu, DType::f32), full(fixture("tiny-gqa"), Device::cpu, DType::f32);
@@ -236,7 +236,7 @@ TEST_F(Bitsandbytes, IsReadInPlace) {
   EXPECT_LT(distance, 0.02 * norm);
 }
 
-TEST_F(Bitsandbytes, IsMergedIntoWhatTheCodesStandFor) {
+TEST_F(Bitsandbytes, AdaptersAreMergedIntoTheUnpackedWeights) {
   Context ctx(Device::cpu, 2);
   Model model(fixture("tiny-fp4"), Device::cpu, DType::f32);
   const fs::path out = dir / "merged";

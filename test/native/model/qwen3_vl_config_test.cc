@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of Qwen3-VL: both styles, the class's own values, what is refused (transformers 5.18.0).
+// config.json of Qwen3-VL: both styles, the class's defaults, refused settings (transformers 5.18.0).
 // Covers families/qwen3_vl/qwen3_vl.cc families/qwen3_vl/vision.cc
 #include <gtest/gtest.h>
 
@@ -53,7 +53,7 @@ TEST(Qwen3VlConfig, BothStylesAreTheSameModel) {
     EXPECT_EQ(t.rope_axis, (std::vector<int32_t>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0}));
     EXPECT_NEAR(t.inv_freq.back(), std::pow(5e6, -18.0 / 20), 1e-10);
     EXPECT_TRUE(t.qk_norm);
-    EXPECT_FALSE(t.tie_word_embeddings);  // config.json's own key alone says it
+    EXPECT_FALSE(t.tie_word_embeddings);  // only config.json's top-level key counts
     EXPECT_FALSE(t.bias[kQProj]);
   }
   EXPECT_TRUE(parse(config(", 'tie_word_embeddings': true", hub, "")).config.text.tie_word_embeddings);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of Qwen2-VL and Qwen2.5-VL in every style, and what an image is among the tokens (transformers 5.18.0).
+// config.json of Qwen2-VL and Qwen2.5-VL in every style, and the layout of an image (transformers 5.18.0).
 // Covers families/qwen2_vl/qwen2_vl.cc families/qwen2_vl/vision.cc families/qwen2_5_vl/qwen2_5_vl.cc
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 namespace vpref {
 namespace {
 
-// Both halves of what config.json says.
+// The decoder and the tower of config.json.
 struct Parsed {
   ModelConfig config;
   std::unique_ptr<Vision> vision;
@@ -99,10 +99,10 @@ TEST(QwenVlConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   EXPECT_EQ(p.config.text.rope_axis[40], 2);
   EXPECT_NEAR(p.config.text.inv_freq.back(), std::pow(1e6, -126.0 / 128), 1e-9);
   EXPECT_EQ(p.vision->feature_width(), 1280);
-  EXPECT_EQ(p.vision->features_a_row(), 4);
+  EXPECT_EQ(p.vision->max_features_per_row(), 4);
 }
 
-TEST(QwenVlConfig, AHeadIsTiedWhereEitherPlaceSaysSo) {
+TEST(QwenVlConfig, AHeadIsTiedByEitherKey) {
   const auto tied = [](const std::string& top, const std::string& text) {
     return parse(nested("qwen2_vl", top, kHub + text, kVision2)).config.text.tie_word_embeddings;
   };
@@ -147,7 +147,7 @@ TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(vision("'model_type': 'qwen2_5_vl'"), "vision_config: model_type");
   expect_refused(vision("'rope_parameters': {'rope_type': 'default'}"), "rope_type: expected \"axial\"");
   expect_refused(vision("'rope_scaling': {'type': 'linear', 'factor': 2}"), "type: expected \"axial\"");
-  // Beside the object as inside it.
+  // Beside the object or inside it.
   expect_refused(vision("'rope_theta': 0"), "vision_config: rope_theta: expected a number above 1");
   expect_refused(vision("'rope_theta': null"), "vision_config: rope_theta: expected a number above 1");
   expect_refused(vision("'rope_parameters': {'rope_theta': null}"), "rope_theta: expected a number above 1");
@@ -158,7 +158,7 @@ TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(flat("qwen2_5_vl", kHub, kVision25 + ", 'hidden_act': 'gelu'"), "hidden_act: expected \"silu\"");
 }
 
-TEST(QwenVlConfig, AnImageIsItsMergedGrid) {
+TEST(QwenVlConfig, AnImagesRowsFollowItsMergedGrid) {
   const Parsed p = parse(flat("qwen2_vl", kHub, kVision2));
   const ImageShape shape{100, 50, {{84, 56}}};
   const ImageLayout layout = p.vision->layout(shape);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hostile and damaged files: every one is a clear error, none a crash.
+// Hostile and damaged files: each is a clear error, never a crash.
 #include "model/safetensors.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ class SafetensorsTest : public testing::Test {
     out << header << std::string(data_bytes, '\1');
     return path;
   }
-  // The message of the error that opening (and reading every tensor of) this file gives.
+  // The error message of opening this file and reading every tensor.
   std::string message(const std::string& path) const {
     try {
       const Safetensors file(path);
@@ -50,7 +50,7 @@ class SafetensorsTest : public testing::Test {
   }
 };
 
-// Pages come and go; what is read stays what the file has. Memory that is no file's, and none at all, do no harm.
+// Pages are loaded and dropped; values equal the file's. Memory of no file, and empty ranges, do no harm.
 TEST_F(SafetensorsTest, PrefetchedAndDroppedBytesEqualTheFile) {
   const Safetensors file(write(R"({"w":{"dtype":"U8","shape":[100000],"data_offsets":[0,100000]}})", 100000));
   const std::byte* data = file.file().data() + file.file().size() - 100000;
@@ -80,7 +80,7 @@ TEST_F(SafetensorsTest, WrittenFilesReadBackEqual) {
   EXPECT_THROW((void)file.view("c"), Error);
 }
 
-TEST_F(SafetensorsTest, HostileHeaders) {
+TEST_F(SafetensorsTest, HostileHeadersAreRefused) {
   const std::string ok = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   EXPECT_EQ(message(write(ok, 8)), "");
   expect_error(ok, 8, "header length", uint64_t(1) << 62);
@@ -122,7 +122,7 @@ TEST_F(SafetensorsTest, UnalignedBytesAreCopied) {
   EXPECT_EQ(bits, 0x01010101u);
 }
 
-TEST_F(SafetensorsTest, DamagedFiles) {
+TEST_F(SafetensorsTest, DamagedFilesAreRefused) {
   EXPECT_NE(message((dir / "none.safetensors").string()).find("No such file"), std::string::npos);
   EXPECT_NE(message(dir.string()).find("expected a file"), std::string::npos);
   const std::string path = (dir / "x.safetensors").string();

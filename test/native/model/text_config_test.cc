@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json of the text families in every style: what transformers' classes make of it (transformers 5.18.0).
+// config.json of the text families in every style, read as transformers' classes do (5.18.0).
 // Covers families/qwen2/qwen2.cc families/qwen3/qwen3.cc families/mistral/mistral.cc
 #include <gtest/gtest.h>
 
@@ -94,7 +94,7 @@ TEST(TextConfig, HeadsMayBeWiderThanTheModel) {
                  "num_attention_heads");
 }
 
-TEST(TextConfig, WindowsOfTheQwens) {
+TEST(TextConfig, WindowsOfTheQwensFollowTheirKeys) {
   for (const char* type : {"qwen2", "qwen3"}) {
     EXPECT_EQ(windows(type, R"("use_sliding_window": false, "sliding_window": 8, "max_window_layers": 2)"),
               Windows(4, 0));
@@ -121,10 +121,10 @@ TEST(TextConfig, WindowsOfTheQwens) {
   }
 }
 
-TEST(TextConfig, WindowsOfMistral) {
+TEST(TextConfig, WindowsOfMistralFollowItsKeys) {
   EXPECT_EQ(windows("mistral", "\"sliding_window\": null"), Windows(4, 0));
   EXPECT_EQ(windows("mistral", "\"sliding_window\": 7"), Windows(4, 7));
-  EXPECT_EQ(windows("mistral", "\"use_sliding_window\": false"), Windows(4, 4096));  // not a key of its own
+  EXPECT_EQ(windows("mistral", "\"use_sliding_window\": false"), Windows(4, 4096));  // not a key of mistral
   EXPECT_EQ(windows("mistral", R"("sliding_window": 7, "layer_types": ["sliding_attention"])"), Windows(4, 7));
   expect_refused(R"({"model_type": "mistral", "layer_types": ["full_attention"]})", "layer_types");
   expect_refused(R"({"model_type": "mistral", "sliding_window": -1})", "sliding_window");
@@ -138,7 +138,7 @@ TEST(TextConfig, TilesNeedATextConfig) {
     expect_refused(cat("{\"model_type\": \"", type, "\", \"vision_config\": {}}"), "text_config: expected an object");
 }
 
-TEST(TextConfig, RopeInEveryStyle) {
+TEST(TextConfig, RopeIsReadInEveryStyle) {
   const auto inv_freq = [](const std::string& keys) {
     return parse("{\"model_type\": \"qwen3\", \"head_dim\": 8, " + keys + "}").text.inv_freq;
   };

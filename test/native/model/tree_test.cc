@@ -26,7 +26,8 @@ ModelConfig config_with(int32_t num_axes) {
 
 TreeImage image(Ints runs, uint64_t key = 0) { return {{std::move(runs), {}, 0}, key}; }
 
-// Of one run, y rows of x columns in raster order; the counter then grows by the larger (Qwen2-VL and later).
+// The layout of one run, y rows of x columns in row-major order; the counter then grows by the larger side (Qwen2-VL
+// and later).
 TreeImage grid(int32_t y, int32_t x, uint64_t key = 0) {
   TreeImage out{{{y * x}, {}, std::max(y, x)}, key};
   for (int32_t i = 0; i < y * x; ++i) out.layout.offsets.push_back({0, i / x, i % x});
@@ -41,7 +42,7 @@ TreeBatch pack(const std::vector<SegmentInput>& segments, const std::vector<Tree
   return packer.take();
 }
 
-// What the error says.
+// The error message.
 std::string refusal(const std::vector<SegmentInput>& segments, const std::vector<TreeImage>& images = {}) {
   try {
     pack(segments, images);
@@ -71,7 +72,7 @@ std::vector<SegmentInput> pair() {
           {.parent = 0, .token_ids = {9, 2}, .branch = 1}};
 }
 
-TEST(Tree, PacksBranchesBehindTheirPrompt) {
+TEST(Tree, PacksBranchesAfterTheirPrompt) {
   const TreeBatch b = pack(pair(), {image({3})});
   EXPECT_EQ(b.token_ids, (Ints{1, 5, -1, -1, -1, 6, 7, 8, 2, 9, 2}));
   EXPECT_EQ(b.positions.by_axis(), (Ints{0, 1, 2, 3, 4, 5, 6, 7, 8, 6, 7}));
@@ -92,7 +93,7 @@ TEST(Tree, OnlyScoredTokensAreTargets) {
   EXPECT_EQ(pack(segments, {image({3})}).target_rows, (Ints{6, 7, 5, 9}));
 }
 
-TEST(Tree, TwoTreesAndDepthThree) {
+TEST(Tree, PacksTwoTreesAndDepthThree) {
   const TreeBatch b = pack({{.parent = -1, .token_ids = {1}},
                             {.parent = 0, .token_ids = {3, 4}},
                             {.parent = 0, .token_ids = {7}},
@@ -100,7 +101,7 @@ TEST(Tree, TwoTreesAndDepthThree) {
                             {.parent = -1, .token_ids = {1, 6}}});
   EXPECT_EQ(b.positions.by_axis(), (Ints{0, 1, 2, 1, 2, 0, 1}));
   expect_ranges(b.segments[1].ranges, {{0, 1}, {1, 2}});
-  expect_ranges(b.segments[3].ranges, {{0, 1}, {3, 1}, {4, 1}});  // not its uncle's rows
+  expect_ranges(b.segments[3].ranges, {{0, 1}, {3, 1}, {4, 1}});  // not the rows of its parent's sibling
   expect_ranges(b.segments[4].ranges, {{5, 2}});
   const AttentionPlan plan = tree_attention_plan(b);
   ASSERT_EQ(plan.spans.size(), 5u);
@@ -109,7 +110,7 @@ TEST(Tree, TwoTreesAndDepthThree) {
   EXPECT_EQ(plan.ranges[size_t(plan.spans[3].first_range) + 1].begin, 3);
 }
 
-TEST(Tree, ImagesOfDifferentLengthSideBySide) {
+TEST(Tree, ImagesMayHaveDifferentLengths) {
   const TreeBatch b =
       pack({{.parent = -1, .token_ids = {1, kImage, kImage, kImage, kImage, kImage, 6}, .images = {2, 0}}},
            {image({3}), image({7}), image({2})});
@@ -117,8 +118,8 @@ TEST(Tree, ImagesOfDifferentLengthSideBySide) {
   expect_pieces(b.images, {{2, 0, 1, 2}, {0, 0, 3, 3}});
 }
 
-// Tiles: text stands between the runs of one image.
-TEST(Tree, SeveralRunsOfOneImageWithTextBetween) {
+// Tiles: text separates the runs of one image.
+TEST(Tree, TextMaySeparateRunsOfOneImage) {
   const Ints ids = {1, 60, kImage, kImage, 61, kImage, kImage, 62, kImage, 63, kImage, kImage, kImage, 4};
   const TreeBatch b = pack({{.parent = -1, .token_ids = ids, .images = {0, 1}}}, {image({2, 2, 1}), image({3})});
   EXPECT_EQ(b.token_ids, (Ints{1, 60, -1, -1, 61, -1, -1, 62, -1, 63, -1, -1, -1, 4}));
@@ -126,14 +127,14 @@ TEST(Tree, SeveralRunsOfOneImageWithTextBetween) {
   expect_pieces(b.images, {{0, 0, 2, 2}, {0, 2, 5, 2}, {0, 4, 8, 1}, {1, 0, 10, 3}});
 }
 
-// Two runs that touch are told apart by their lengths.
-TEST(Tree, RunsThatTouch) {
+// Adjacent runs are distinguished by their lengths.
+TEST(Tree, AdjacentRunsAreSplitByTheirLengths) {
   const TreeBatch b = pack({{.parent = -1, .token_ids = {kImage, kImage, kImage, 1}, .images = {0}}}, {image({1, 2})});
   expect_pieces(b.images, {{0, 0, 0, 1}, {0, 1, 1, 2}});
 }
 
 // 2 x 3 rows at counter 2: (2, 2 + y, 2 + x), and the counter grows by 3, not by the 6 rows; then 3 x 1.
-TEST(Tree, PositionsOnThreeAxes) {
+TEST(Tree, PositionsFollowTheThreeAxesOfAnImage) {
   Ints ids = {1, 60, kImage, kImage, kImage, kImage, kImage, kImage, 61, 62, kImage, kImage, kImage, 63};
   const TreeBatch b = pack({{.parent = -1, .token_ids = ids, .images = {0, 1}},
                             {.parent = 0, .token_ids = {7, 8}, .branch = 0},
@@ -146,8 +147,8 @@ TEST(Tree, PositionsOnThreeAxes) {
                                    }));
 }
 
-// A later turn brings another image; both branches of it begin after that image's span.
-TEST(Tree, BranchesAfterAnImageInALaterTurn) {
+// A later turn has another image; both branches begin after that image's span.
+TEST(Tree, BranchesMayFollowAnImageInALaterTurn) {
   const TreeBatch b = pack({{.parent = -1, .token_ids = {1, kImage, kImage, kImage, kImage, 6}, .images = {0}},
                             {.parent = 0, .token_ids = {7, 2}, .branch = 0},
                             {.parent = 1, .token_ids = {5, kImage, kImage}, .images = {1}},
@@ -165,8 +166,8 @@ TEST(Tree, BranchesAfterAnImageInALaterTurn) {
   expect_ranges(b.segments[4].ranges, {{0, 6}, {6, 2}, {8, 3}, {13, 1}});
 }
 
-// Images and branches of a later tree are numbered behind those of the earlier.
-TEST(Tree, TreesOneAfterTheOther) {
+// Images and branches of a later tree have higher numbers than those of earlier trees.
+TEST(Tree, SeveralTreesAreNumberedThrough) {
   const ModelConfig config = config_with(1);
   TreePacker packer(config, /*shares_prefixes=*/false);
   packer.add(pair(), std::vector<TreeImage>{image({3}), image({3})}, "");
@@ -179,7 +180,7 @@ TEST(Tree, TreesOneAfterTheOther) {
   EXPECT_EQ(b.num_images, 3);
 }
 
-TEST(Tree, RootsShareTheRowsThatTheyBeginWith) {
+TEST(Tree, RootsShareTheirCommonPrefix) {
   const ModelConfig config = config_with(1);
   TreePacker packer(config, /*shares_prefixes=*/true);
   const Ints ids = {1, kImage, kImage, kImage, 6};
@@ -190,10 +191,10 @@ TEST(Tree, RootsShareTheRowsThatTheyBeginWith) {
                                          {.parent = 0, .token_ids = {2}, .branch = 0}},
                std::vector<TreeImage>{image({2, 1}, key)}, "");
   };
-  question({7, 8}, 11);  // rows 0..6; of an answer of one token no row is left
-  question({7, 9}, 12);  // another image: shares row 0 alone, its own are 7..12
+  question({7, 8}, 11);  // rows 0..6; a response of one token keeps no row
+  question({7, 9}, 12);  // another image: shares only row 0, its own rows are 7..12
   question({7, 9}, 11);  // shares the first six rows of the first
-  question({7, 8}, 11);  // is the first one whole
+  question({7, 8}, 11);  // equal to the whole first one
   const TreeBatch b = packer.take();
   EXPECT_EQ(b.token_ids, (Ints{1, -1, -1, -1, 6, 7, 8, -1, -1, -1, 6, 7, 9, 9}));
   EXPECT_EQ(b.positions.by_axis(), (Ints{0, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 6}));
@@ -207,7 +208,7 @@ TEST(Tree, RootsShareTheRowsThatTheyBeginWith) {
   EXPECT_EQ(tree_attention_plan(b).spans.size(), 3u);
 }
 
-TEST(Tree, ScoringLeavesOutTheLastRowOfAResponseThatNothingFollows) {
+TEST(Tree, ScoringDropsTheLastRowOfALeafResponse) {
   const ModelConfig config = config_with(1);
   const std::vector<SegmentInput> segments = {{.parent = -1, .token_ids = {1, 4}},
                                               {.parent = 0, .token_ids = {5, 6, 2}, .branch = 0},
@@ -223,8 +224,8 @@ TEST(Tree, ScoringLeavesOutTheLastRowOfAResponseThatNothingFollows) {
   EXPECT_EQ(b.target_rows, (Ints{1, 2, 3, 1, 4, 5, 6}));
 }
 
-// The keys that a path names are those that its spans' ranges begin with, so that whoever reads them once for several
-// spans reads the right ones.
+// The keys of a path are the first keys of its spans' ranges, so kernels that read them once for several spans read the
+// right ones.
 void expect_paths_are_the_keys(const TreeBatch& batch) {
   const AttentionPlan plan = tree_attention_plan(batch);
   ASSERT_EQ(plan.paths.size(), batch.segments.size());
@@ -241,7 +242,7 @@ void expect_paths_are_the_keys(const TreeBatch& batch) {
   for (const AttentionSpan& span : plan.spans) EXPECT_EQ(plan.paths[size_t(span.path)].num_keys, num_keys(plan, span));
 }
 
-TEST(Tree, PathsAreTheKeysThatSpansBeginWith) {
+TEST(Tree, PathsDescribeTheCommonKeysOfSpans) {
   expect_paths_are_the_keys(pack(pair(), {image({3})}));
   const ModelConfig config = config_with(1);
   TreePacker packer(config, /*shares_prefixes=*/true);
@@ -255,7 +256,7 @@ TEST(Tree, PathsAreTheKeysThatSpansBeginWith) {
   add({1, 2, 3, 4, 5});
   add({1, 2, 3, 6, 6});  // three rows of the first
   add({1, 2, 3, 6, 4});  // four of the second, three of which are the first's
-  add({1, 2, 3, 4, 5});  // nothing of its own
+  add({1, 2, 3, 4, 5});  // no rows of its own
   add({2});
   const TreeBatch batch = packer.take();
   expect_paths_are_the_keys(batch);
@@ -278,14 +279,14 @@ TEST(Tree, AnEqualIdIsNotAnEqualImageRow) {
   EXPECT_EQ(common_prefix(with.keys, text.keys), 1);
 }
 
-TEST(Tree, PiecesOfAPartOfTheRows) {
+TEST(Tree, ImagePiecesAreCutToARangeOfRows) {
   const std::vector<ImagePiece> pieces = {{0, 0, 2, 4}, {0, 4, 8, 2}, {1, 0, 10, 3}};
   expect_pieces(cut(pieces, 4, 5, 100), {{0, 2, 100, 2}, {0, 4, 104, 1}});
   expect_pieces(cut(pieces, 9, 4, 0), {{0, 5, 0, 1}, {1, 0, 1, 3}});
   expect_pieces(cut(pieces, 0, 2, 0), {});
 }
 
-// A model may write the image token by itself.
+// A model may generate the image token.
 TEST(Tree, EveryIdOfAResponseIsAToken) {
   const TreeBatch b = pack({{.parent = -1, .token_ids = {1}}, {.parent = 0, .token_ids = {kImage, 2}, .branch = 0}});
   EXPECT_EQ(b.token_ids, (Ints{1, kImage, 2}));
@@ -312,7 +313,7 @@ TEST(Tree, RefusesImagesThatDisagreeWithTheIds) {
       "segments[1]: images: expected none in a response, got 1");
 }
 
-TEST(Tree, RefusesWhatIsNotATree) {
+TEST(Tree, SegmentsThatAreNoTreeAreRefused) {
   EXPECT_EQ(refusal({}), "segments: expected at least one, got none");
   EXPECT_EQ(refusal({{.parent = 0, .token_ids = {1}}}),
             "segments[0]: parent: expected an earlier segment or -1, got 0");
@@ -325,7 +326,7 @@ TEST(Tree, RefusesWhatIsNotATree) {
             "segments[1]: scored: expected 2 values, one per token, got 1");
 }
 
-// Positions count, not rows: 100 rows of a 10 x 10 image span 10 positions.
+// The limit is on positions, not rows: the 100 rows of a 10 x 10 image span 10 positions.
 TEST(Tree, TheModelsPositionsAreTheLimit) {
   EXPECT_EQ(refusal({{.parent = -1, .token_ids = Ints(60, 1)}, {.parent = 0, .token_ids = Ints(5, 1)}}),
             "segments[1]: expected at most 64 positions (max_position_embeddings), got 65");

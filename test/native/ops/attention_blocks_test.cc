@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal spans whose last range begins before their own rows, over every position relative to the kernels' key blocks:
-// the first queries of such a span see nothing of a block that the last ones see.
+// Causal spans whose last range begins before their own rows, at every offset to the kernels' key blocks: the first
+// queries of such a span see nothing of a block that the last ones see.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -53,7 +53,7 @@ double expected(const Case& c, int query, int head, int e) {
   return out / sum;
 }
 
-TEST(AttentionBlocks, SpansThatEndInsideABlock) {
+TEST(AttentionBlocks, SpansMayEndInsideABlock) {
   std::mt19937 gen(5);
   for (int trial = 0; trial < 300; ++trial) {
     const int num_queries = 1 + int(gen() % 120), count = num_queries + int(gen() % 240);

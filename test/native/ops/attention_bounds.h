@@ -2,11 +2,11 @@
 // How far from the exact result attention may be, element by element, from what it rounds: not tuned, and exact up to
 // the f32 sums' share.
 //
-// Storage rounds to nearest: off by at most u of the value (2^-8 for bf16, 2^-24 for f32). On the GPU in bf16 the
-// factors of the tensor cores' products are bf16 and the sums f32, so P is rounded before P V and P^T dO, and dS before
-// dS K and dS^T Q, u each. delta = rowsum(dO O) is taken of the stored, rounded O: off by at most e_i = u sum_c |dO_ic
-// O_ic|, and dS_ij by P_ij e_i. With f = 8 (d + rows) 2^-24 for all f32 arithmetic (sums of d and of `rows` terms, and
-// the exponent of a score that is itself such a sum):
+// Storage rounds to nearest, with an error of at most u of the value (2^-8 for bf16, 2^-24 for f32). On the GPU in bf16
+// the factors of the tensor cores' products are bf16 and the sums f32, so P is rounded before P V and P^T dO, and dS
+// before dS K and dS^T Q, u each. delta = rowsum(dO O) is taken of the stored, rounded O: off by at most e_i = u sum_c
+// |dO_ic O_ic|, and dS_ij by P_ij e_i. With f = 8 (d + rows) 2^-24 for all f32 arithmetic (sums of d and of `rows`
+// terms, and the exponent of a score that is itself such a sum):
 //   out_i   (u + f) sum_j P_ij |v_j| + u |out_i|
 //   dv_j    (u + f) sum_i P_ij |dO_i| + u |dv_j|
 //   dS_ij   u |dS_ij| + P_ij e_i + f P_ij (|dO_i| |v_j| + |dO_i| |O_i|) =: r_ij
@@ -55,7 +55,7 @@ inline void add_sizes(double* to, double factor, const double* x, int64_t d) {
   for (int64_t c = 0; c < d; ++c) to[c] += factor * std::fabs(x[c]);
 }
 
-// The bounds that one query row and head add; `keys` are the rows it sees.
+// Adds the bounds of one query row and head; `keys` are the rows that it sees.
 inline void add_row(const AttentionOperands& a, const AttentionRounding& r, int64_t row, int64_t head,
                     const std::vector<int64_t>& keys, AttentionBounds& b) {
   const int64_t d = a.d, at = (row * a.heads + head) * d, kv_head = head / (a.heads / a.kv_heads);
@@ -92,7 +92,7 @@ inline void add_row(const AttentionOperands& a, const AttentionRounding& r, int6
 
 }  // namespace bounds
 
-// Of gradients: without the rounding of the result itself, which expect_within adds.
+// The bounds of gradients, without the rounding of the result, which expect_within adds.
 inline AttentionBounds attention_bounds(const AttentionOperands& a, const AttentionRounding& r) {
   AttentionBounds b{Values(a.q.size()), Values(a.q.size() / size_t(a.d)), Values(a.q.size()), Values(a.k.size()),
                     Values(a.v.size())};

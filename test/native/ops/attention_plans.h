@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random attention plans: what the engine makes, with every length that is awkward.
+// Random attention plans, as the engine builds them, with all awkward lengths.
 #pragma once
 #include <algorithm>
 #include <random>
@@ -18,9 +18,9 @@ struct TreeSize {
   int roots = 2, depth = 3, children = 3, longest = 90;
 };
 
-// kind 0: a packed tree as in training, rows of queries and keys are the same. kind 1: a decode step or continued
-// prefill over a cache, a few new rows a leaf; neighbouring ranges may be joined, unused rows lie between. kind 2:
-// non-causal pieces (a vision tower).
+// kind 0: a packed tree as in training; queries and keys have the same rows. kind 1: a decoding step or continued
+// prefill over a cache, a few new rows per leaf; adjacent ranges may be merged, unused rows are between them. kind 2:
+// non-causal segments (a vision tower).
 inline RandomPlan random_plan(std::mt19937& random, int kind, TreeSize size = {}) {
   RandomPlan r;
   const auto pick = [&](int low, int high) { return low + int(random() % unsigned(high - low + 1)); };

@@ -24,12 +24,12 @@ struct Shape {
   int64_t heads, kv_heads, d, gap;  // gap: elements between rows
 };
 
-// Head sizes of the models (and not multiples of 8, or more than the tensor-core kernels take), with and without
-// groups, gaps that keep rows aligned or not.
+// Head sizes of the models (also no multiple of 8, and larger than the tensor-core kernels accept), with and without
+// groups, with gaps that keep rows aligned or not.
 const Shape kShapes[] = {{2, 2, 64, 0},  {4, 2, 32, 64}, {2, 1, 128, 128}, {3, 3, 16, 8}, {2, 2, 80, 0}, {7, 1, 24, 48},
                          {1, 1, 96, 32}, {2, 1, 20, 4},  {1, 1, 136, 0},   {2, 2, 8, 3},  {1, 1, 5, 0}};
 
-TEST_P(AttentionRandomTest, ForwardAndBackward) {
+TEST_P(AttentionRandomTest, ForwardAndBackwardEqualTheReference) {
   const bool on_cpu = ctx.device == Device::cpu;
   int trial = 0;
   for (const Shape& s : kShapes)
@@ -74,11 +74,11 @@ TEST_P(AttentionRandomTest, ForwardAndBackward) {
       expect_within("dk", dk, g.dk, bound.dk, rounding.storage);
       expect_within("dv", dv, g.dv, bound.dv, rounding.storage);
       if (HasFailure()) return;
-      if (on_cpu && trial > 12) return;  // its own tests go further
+      if (on_cpu && trial > 12) return;  // the CPU's own tests cover more
     }
 }
 
-// A plan's lists stay on the device between layers; other heads or rows, or a changed copy of the plan, get their own.
+// A plan's lists stay on the device between layers; other heads or rows, or a changed copy of the plan, get new ones.
 TEST_P(AttentionRandomTest, ListsFollowThePlanAndTheHeads) {
   std::mt19937 random(3);
   RandomPlan r = random_plan(random, 1, {.roots = 2, .depth = 2, .children = 3, .longest = 140});

@@ -33,7 +33,7 @@ Pairs pairs_of(const AttentionPlan& plan) {
   return pairs;
 }
 
-// What a kernel computes for a tile: all keys of all ranges but the last, `visible` of that.
+// The pairs that a kernel computes for a tile: all keys of all ranges except the last, and `visible` keys of the last.
 void walk_tile(const QueryTile& tile, const std::vector<TileRow>& rows, const std::vector<KvRange>& ranges,
                int most_rows, Pairs& pairs) {
   ASSERT_GT(tile.num_rows, 0);
@@ -123,7 +123,7 @@ void check_backward(const AttentionPlan& plan, int heads, int kv_heads, int kv_r
   EXPECT_EQ(by_keys, pairs_of(plan));
 }
 
-TEST(AttentionSchedule, EveryVisiblePairOnce) {
+TEST(AttentionSchedule, EveryVisiblePairIsVisitedOnce) {
   std::mt19937 random(11);
   for (int trial = 0; trial < 60; ++trial) {
     SCOPED_TRACE(trial);
@@ -137,7 +137,7 @@ TEST(AttentionSchedule, EveryVisiblePairOnce) {
   }
 }
 
-TEST(AttentionSchedule, EveryPairWithinTheWindowOnce) {
+TEST(AttentionSchedule, EveryPairWithinTheWindowIsVisitedOnce) {
   std::mt19937 random(12);
   for (int trial = 0; trial < 60; ++trial) {
     RandomPlan r = random_plan(random, trial % 2);
@@ -169,7 +169,8 @@ TEST(AttentionSchedule, TilesBeginWithTheirWindow) {
     EXPECT_LE(t.num_rows, 256 + kKeyTileRows);
 }
 
-// 16 groups of 4 branches on 630 rows: the prompt's tiles hold the four rows, and each key of it is read once a group.
+// 16 groups of 4 branches on 630 rows: the prompt's tiles hold the four rows, and each of its keys is read once per
+// group.
 TEST(AttentionSchedule, BranchesOfAPromptShareItsTiles) {
   AttentionPlan plan;
   for (int g = 0; g < 16; ++g) {
@@ -189,7 +190,7 @@ TEST(AttentionSchedule, BranchesOfAPromptShareItsTiles) {
   EXPECT_TRUE(s.wide.empty() && s.tiles.empty());
 }
 
-// The first branch's rows follow the prompt in memory, so its plan has one range where the others have two.
+// The first branch's rows follow the prompt in memory, so its plan has one range, others have two.
 TEST(AttentionSchedule, SharingDoesNotDependOnHowRangesAreCut) {
   AttentionPlan plan;
   plan.ranges = {{0, 640}, {0, 630}, {700, 10}};
@@ -203,21 +204,21 @@ TEST(AttentionSchedule, SharingDoesNotDependOnHowRangesAreCut) {
     EXPECT_EQ(t.num_rows == 2, s.ranges[size_t(t.first_range)].begin + s.ranges[size_t(t.first_range)].count <= 630);
 }
 
-// Three questions about one image of 576 rows, one of them of a longer beginning in common with the first: the image is
-// read once for all rows, the rest of the beginning once for two prompts.
-TEST(AttentionSchedule, PromptsShareWhatTheyBeginWith) {
+// Three questions about one image of 576 rows; one has a longer common prefix with the first. The image is read once
+// for all rows, the rest of the prefix once for two prompts.
+TEST(AttentionSchedule, PromptsShareTheirCommonPrefix) {
   AttentionPlan plan;
   plan.paths = {{-1, 0, 700}, {0, 576, 600}, {0, 676, 690}};
   plan.ranges = {{0, 700}, {0, 576}, {2000, 24}, {0, 676}, {3000, 14}};
   plan.spans = {{0, 1, 0, 1, true, 0}, {1, 1, 1, 2, true, 1}, {2, 1, 3, 2, true, 2}};
   const ForwardSchedule s = schedule_forward(plan, 8, 8, {kWideRows, kTileRows});
-  std::map<int, int> keys;  // by the rows that read them together
+  std::map<int, int> keys;  // keys, by the set of rows that reads them
   for (const QueryTile& t : s.decode)
     for (int r = 0; r < t.num_ranges; ++r) keys[t.num_rows] += s.ranges[size_t(t.first_range + r)].count;
   EXPECT_EQ(keys, (std::map<int, int>{{1, 24 + 24 + 14}, {2, 100}, {3, 576}}));
 }
 
-// What spans begin with alike is shared only where the plan says so.
+// Common first keys are shared only if the plan has a path for them.
 TEST(AttentionSchedule, SpansWithoutAPathShareNothing) {
   AttentionPlan plan;
   plan.ranges = {{0, 640}, {0, 640}};
@@ -225,7 +226,7 @@ TEST(AttentionSchedule, SpansWithoutAPathShareNothing) {
   for (const QueryTile& t : schedule_forward(plan, 8, 8, {kWideRows, kTileRows}).decode) EXPECT_EQ(t.num_rows, 1);
 }
 
-// A training pair at P = 700, A = 60: the prompt's last rows and the answers take the smaller tile.
+// A training pair at P = 700, A = 60: the prompt's last rows and the responses use the smaller tile.
 TEST(AttentionSchedule, TilesFitTheirRows) {
   AttentionPlan plan;
   plan.ranges = {{0, 700}, {0, 700}, {700, 60}, {0, 700}, {760, 60}};
@@ -236,7 +237,7 @@ TEST(AttentionSchedule, TilesFitTheirRows) {
   EXPECT_TRUE(s.decode.empty());
 }
 
-// One sequence alone is cut into parts for the whole card, a full batch is not.
+// A single sequence is cut into parts to fill the GPU; a full batch is not.
 TEST(AttentionSchedule, PartsFollowFromTheWork) {
   const auto tiles_of = [](int sequences) {
     AttentionPlan plan;

@@ -42,7 +42,7 @@ std::vector<Case> cases() {
     all.push_back(c);
   }
   {
-    // prompt, 4 branches, and below the second branch two more: three levels
+    // prompt, 4 branches, and two more below the second: three levels
     Case c{"tree", {}, 130 + 4 * 17 + 2 * 9, 130 + 4 * 17 + 2 * 9, 4, 2, 64};
     add_span(c.plan, 0, 130, {{0, 130}}, true);
     for (int32_t b = 0; b < 4; ++b) add_span(c.plan, 130 + 17 * b, 17, {{0, 130}, {130 + 17 * b, 17}}, true);
@@ -50,7 +50,7 @@ std::vector<Case> cases() {
     all.push_back(c);
   }
   {
-    // new rows after cached ones, which lie elsewhere in a larger cache
+    // new rows after cached ones, which are elsewhere in a larger cache
     Case c{"continued prefill and decode", {}, 25 + 3, 900, 8, 2, 40};
     add_span(c.plan, 0, 25, {{500, 300}, {100, 60}}, true);
     add_span(c.plan, 25, 1, {{500, 300}, {200, 13}}, true);
@@ -66,7 +66,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-TEST_P(AttentionTest, ForwardOverTrees) {
+TEST_P(AttentionTest, ForwardOverTreesEqualsTheReference) {
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.name);
     const int64_t gap = c.d * 2;
@@ -90,7 +90,7 @@ TEST_P(AttentionTest, ForwardOverTrees) {
   }
 }
 
-TEST_P(AttentionTest, DecodeStepsSumInTheirOwnOrder) {
+TEST_P(AttentionTest, DecodingStepsHaveAnotherOrderOfSums) {
   for (Case c : cases()) {
     SCOPED_TRACE(c.name);
     c.plan.is_decode = true;
@@ -109,14 +109,14 @@ TEST_P(AttentionTest, DecodeStepsSumInTheirOwnOrder) {
   }
 }
 
-// However the rows before it came, and wherever their keys lie: in one range or in pieces, in order or not, beside
+// For any history of the earlier rows, and any place of their keys: in one range or in several, in order or not, with
 // other spans or alone.
-TEST_P(AttentionTest, RowBytesDoNotDependOnWhereItsKeysLie) {
+TEST_P(AttentionTest, ARowsBytesDoNotDependOnThePlaceOfItsKeys) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, room = 3 * length, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d, 1.5), k_values = normal(length * kv_heads * d, 1.5),
                v_values = normal(length * kv_heads * d);
-  // Row r of the sequence lies in row `place(r)` of a cache; what lies between is other people's.
+  // Row r of the sequence is in row `place(r)` of a cache; rows between belong to others.
   const auto run = [&](const std::vector<int32_t>& starts, const std::vector<int32_t>& places,
                        const std::vector<KvRange>& queries, bool is_decode) {
     Values k_all = normal(room * kv_heads * d), v_all = normal(room * kv_heads * d);
@@ -178,7 +178,7 @@ TEST_P(AttentionTest, RowBytesDoNotDependOnWhereItsKeysLie) {
     expect_rows(run({0, (cut + 1) / 2, cut}, {700, 5, 350}, {{299, 1}, {325, 1}}, true), steps, {{299, 1}, {325, 1}});
 }
 
-TEST_P(AttentionTest, BackwardOverTrees) {
+TEST_P(AttentionTest, BackwardOverTreesEqualsTheReference) {
   for (const Case& c : cases())
     for (int threads : {1, 3}) {
       if (c.kv_rows > 800 || (ctx.device != Device::cpu && threads > 1)) continue;
@@ -224,7 +224,7 @@ TEST_P(AttentionTest, ReferenceGradientEqualsFiniteDifferences) {
   expect_same("dv", g.dv, finite_differences(v, [&](const Values& x) { return loss(q, k, x); }));
 }
 
-// A tree must give what each branch gives alone, as prompt and answer in one sequence.
+// A tree must give the results of each branch alone, as prompt and response in one sequence.
 TEST_P(AttentionTest, TreeEqualsSeparateSequences) {
   const int64_t prompt = 50, answer = 12, heads = 2, d = 16, rows = prompt + 2 * answer;
   Operand q = operand({rows, heads, d}, normal(rows * heads * d)),

@@ -21,11 +21,11 @@ struct Shape {
   int64_t heads, kv_heads, d, gap;
 };
 
-// On the GPU: tensor cores, plain arithmetic, one head a tile and several.
+// On the GPU: tensor cores, plain arithmetic, one head per tile and several.
 const Shape kShapes[] = {{2, 2, 64, 0}, {4, 2, 32, 64}, {2, 1, 20, 4}, {7, 1, 24, 48}};
 const int32_t kWindows[] = {1, 7, 64, 97, 150, 1000};
 
-TEST_P(AttentionWindowTest, ForwardAndBackward) {
+TEST_P(AttentionWindowTest, ForwardAndBackwardEqualTheReference) {
   int trial = 0;
   for (const Shape& s : kShapes)
     for (const int32_t window : kWindows)
@@ -79,11 +79,11 @@ TEST_P(AttentionWindowTest, ForwardAndBackward) {
       }
 }
 
-// A window is counted along the path: two branches that are packed one after the other see the same of their prompt.
+// A window is counted along the path: two branches that are packed in sequence see the same part of their prompt.
 TEST_P(AttentionWindowTest, BranchesSeeTheirOwnPath) {
   const int64_t d = 16, prompt = 5, answer = 4, rows = prompt + 2 * answer;
   Values q_values = normal(rows * d), k_values = normal(rows * d), v_values = normal(rows * d);
-  for (Values* x : {&q_values, &k_values, &v_values})  // the second answer is the first
+  for (Values* x : {&q_values, &k_values, &v_values})  // the second response equals the first
     std::copy_n(x->begin() + prompt * d, answer * d, x->begin() + (prompt + answer) * d);
   Operand q = operand({rows, 1, d}, q_values), k = operand({rows, 1, d}, k_values), v = operand({rows, 1, d}, v_values),
           out = operand({rows, 1, d}, Values(size_t(rows * d), NAN));
@@ -98,8 +98,8 @@ TEST_P(AttentionWindowTest, BranchesSeeTheirOwnPath) {
         << i;
 }
 
-// However many of the rows before it are computed with it, and wherever their keys lie.
-TEST_P(AttentionWindowTest, RowBytesDoNotDependOnWhereItsKeysLie) {
+// For any number of earlier rows computed with it, and any place of their keys.
+TEST_P(AttentionWindowTest, ARowsBytesDoNotDependOnThePlaceOfItsKeys) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t length = 330, heads = 4, kv_heads = 2, d = 40;
   const Values q_values = normal(length * heads * d), k_values = normal(length * kv_heads * d),
@@ -126,7 +126,7 @@ TEST_P(AttentionWindowTest, RowBytesDoNotDependOnWhereItsKeysLie) {
   }
 }
 
-TEST(AttentionWindow, APlanWithNothingToHideIsTheSamePlan) {
+TEST(AttentionWindow, APlanWithoutHiddenKeysIsReturnedUnchanged) {
   AttentionPlan plan;
   plan.ranges = {{0, 5}, {5, 4}};
   plan.spans = {{0, 4, 0, 2, true}};

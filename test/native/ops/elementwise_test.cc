@@ -33,7 +33,7 @@ TEST_P(ElementwiseTest, ConvertRoundsToNearestEven) {
   }
 }
 
-TEST_P(ElementwiseTest, ScaleRowsAndFill) {
+TEST_P(ElementwiseTest, ScalesRowsAndFills) {
   const int64_t t = 5, d = 2100;
   Operand x = operand({t, d}, normal(t * d), 1), scale = operand(DType::f32, {t}, {0, 1, -2, 0.25, 3});
   Values expected = x.values();

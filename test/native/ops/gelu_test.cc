@@ -10,7 +10,7 @@ namespace {
 using GeluTest = OpTest;
 VPREF_OP_TEST(GeluTest);
 
-TEST_P(GeluTest, EveryKindForwardAndBackward) {
+TEST_P(GeluTest, EveryKindEqualsTheReferenceForwardAndBackward) {
   for (Gelu kind : {Gelu::exact, Gelu::quick, Gelu::tanh}) {
     const int64_t t = 4, f = 2501;
     Values wide = normal(t * f, 3);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_few_rows.cuh native/backend/cuda/memory.cu
+// Covers native/backend/cuda/gemm.cu native/backend/cuda/gemm_skinny.cuh native/backend/cuda/memory.cu
 // Covers native/backend/cpu/product_avx512bf16.cc
 #include "ops/gemm.h"
 
@@ -17,14 +17,14 @@ struct Size {
   int64_t m, n, k;
 };
 
-// The largest term of a sum as expect_close takes it: bf16 activations may have their f16 weights rounded to bf16.
+// The largest term of a sum, for expect_close: with bf16 activations, f16 weights may be rounded to bf16.
 double norm_of(DType activation, DType weight) {
   return activation == DType::bf16 && weight == DType::f16
              ? 4.0 * unit_roundoff(DType::bf16) / unit_roundoff(DType::f32) / 8
              : 4.0;
 }
 
-TEST_P(GemmTest, AllTransposesScalesAndStrides) {
+TEST_P(GemmTest, AllTransposesScalesAndStridesEqualTheReference) {
   for (const Size s : {Size{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 96, 128}, {13, 100, 400}})
     for (int flags = 0; flags < 4; ++flags)
       for (const auto& [alpha, beta] : {std::pair{1.0f, 0.0f}, {0.5f, 1.0f}, {-2.0f, 0.25f}}) {
@@ -62,9 +62,9 @@ TEST_P(GemmTest, LinearTakesEveryWeightDtypeAndRowCount) {
         }
 }
 
-// On CUDA bf16 products of at most 16 rows have a kernel of their own: its edges in every direction, with rows on 16
-// bytes as it wants them.
-TEST_P(GemmTest, FewRows) {
+// On CUDA bf16 products of at most 16 rows have their own kernel: its edges in every direction, with rows aligned to 16
+// bytes, as it requires.
+TEST_P(GemmTest, SkinnyProductsEqualTheReference) {
   if (dtype() != DType::bf16) GTEST_SKIP() << "bf16 only";
   for (const int64_t t : {1, 2, 4, 5, 8, 9, 15, 16, 17})
     for (const Size s : {Size{t, 1, 8}, {t, 16, 64}, {t, 50, 72}, {t, 31, 520}, {t, 130, 1096}, {t, 96, 4104}}) {
@@ -73,8 +73,8 @@ TEST_P(GemmTest, FewRows) {
           reference::gemm(x.values(), false, w.values(), true, Values(size_t(t * s.n)), t, s.n, s.k, 1, 0);
       for (DType out : {DType::f32, dtype()}) {
         SCOPED_TRACE(::testing::Message() << t << "x" << s.k << "x" << s.n << " to " << dtype_name(out));
-        // The table's bound for bf16, and for our own kernel a far narrower one: factors are exact, sums are f32, and
-        // the result is rounded once.
+        // The table's bound for bf16, and a much narrower one for our kernel: factors are exact, sums are f32, and the
+        // result is rounded once.
         const auto expect_sums = [&](const char* name, Operand& y, const Values& expected) {
           expect_close(name, y, expected, double(s.k), 8.0);
           if (ctx.device != Device::cuda || t > 16) return;
@@ -102,8 +102,8 @@ TEST_P(GemmTest, FewRows) {
     }
 }
 
-// Alone, or in any place of any number of rows up to 16.
-TEST_P(GemmTest, ARowOfFewHasTheSameBytes) {
+// Alone, or at any place among up to 16 rows.
+TEST_P(GemmTest, ARowOfASkinnyProductHasTheSameBytes) {
   if (ctx.device != Device::cuda || dtype() != DType::bf16) GTEST_SKIP() << "CUDA, bf16 only";
   const int64_t most = 16;
   for (const Size s : {Size{most, 40, 136}, {most, 130, 1096}, {most, 4300, 64}})
@@ -129,8 +129,8 @@ TEST_P(GemmTest, ARowOfFewHasTheSameBytes) {
     }
 }
 
-// The same on the CPU, for any number of rows, threads and columns, whatever the weights are stored in.
-TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
+// The same on the CPU, for any number of rows, threads and columns, and any weight dtype.
+TEST_P(GemmTest, ARowsBytesDoNotDependOnOtherRows) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t most = 70;
   for (const Size s : {Size{most, 40, 136}, {most, 131, 1096}, {most, 9, 2500}, {most, 300, 16}, {most, 5, 3}})
@@ -166,9 +166,9 @@ TEST_P(GemmTest, ARowHasTheSameBytesWhateverItsNeighbours) {
       }
 }
 
-// One shape after another at other addresses, and another bias: what was chosen for the first must not be relied on for
-// the next.
-TEST_P(GemmTest, OperandsOfAnyAlignment) {
+// One shape at several addresses, and with another bias: the choice for the first must not be reused wrongly for the
+// next.
+TEST_P(GemmTest, OperandsMayHaveAnyAlignment) {
   const int64_t t = 3, k = 24, n = 16, last = 4;
   Operand x = operand({t + last, k}, normal((t + last) * k), 1), weight = operand({n, k}, normal(n * k)),
           bias = operand({2 * n}, normal(2 * n));
@@ -186,7 +186,7 @@ TEST_P(GemmTest, OperandsOfAnyAlignment) {
   }
 }
 
-TEST_P(GemmTest, LinearBackward) {
+TEST_P(GemmTest, LinearBackwardEqualsTheReference) {
   for (const int64_t t : {1, 5, 40})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
       const int64_t n = 45, k = 70;
@@ -206,8 +206,8 @@ TEST_P(GemmTest, LinearBackward) {
     }
 }
 
-// The kernels that serve a build without oneDNN, over more than one block in each direction.
-TEST_P(GemmTest, BuiltInProductOverSeveralBlocks) {
+// The kernels of a build without oneDNN, over more than one block in each direction.
+TEST_P(GemmTest, TheBuiltInProductOverSeveralBlocksEqualsTheReference) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   const int64_t m = 61, n = 3100, k = 400;
   Operand a = operand({m, k}, normal(m * k)), b = operand({n, k}, normal(n * k)), c = operand({m, n}, normal(m * n));
@@ -218,7 +218,7 @@ TEST_P(GemmTest, BuiltInProductOverSeveralBlocks) {
   expect_close("c", c, expected, double(k), 4.0);
 }
 
-TEST_P(GemmTest, SameBytesWhateverTheThreads) {
+TEST_P(GemmTest, TheNumberOfThreadsChangesNoBytes) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
   for (const int64_t t : {1, 8, 70}) {
     const int64_t n = 300, k = 257;

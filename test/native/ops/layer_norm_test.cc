@@ -11,7 +11,7 @@ using LayerNormTest = OpTest;
 VPREF_OP_TEST(LayerNormTest);
 constexpr float kEps = 1e-5f;
 
-TEST_P(LayerNormTest, Forward) {
+TEST_P(LayerNormTest, ForwardEqualsTheReference) {
   for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 2}, {3, 7}, {40, 1000}, {2, 20000}})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
       Values shifted = normal(t * d);
@@ -24,7 +24,7 @@ TEST_P(LayerNormTest, Forward) {
     }
 }
 
-TEST_P(LayerNormTest, Backward) {
+TEST_P(LayerNormTest, BackwardEqualsTheReference) {
   for (const auto& [t, d, accumulate] :
        {std::tuple<int64_t, int64_t, bool>{6, 130, false}, {6, 130, true}, {2, 20000, true}}) {
     Operand x = operand({t, d}, normal(t * d)), w = operand({d}, normal(d)), b = operand({d}, normal(d)),

@@ -10,7 +10,7 @@ namespace {
 using LogSoftmaxTest = OpTest;
 VPREF_OP_TEST(LogSoftmaxTest);
 
-TEST_P(LogSoftmaxTest, GathersAndTurnsIntoTheGradient) {
+TEST_P(LogSoftmaxTest, GathersLogProbabilitiesAndWritesTheGradient) {
   for (const int64_t v : {1, 5, 4097, 9000}) {
     const int64_t r = 4;
     Values wide = normal(r * v, 3);
@@ -32,7 +32,7 @@ TEST_P(LogSoftmaxTest, GathersAndTurnsIntoTheGradient) {
   }
 }
 
-TEST_P(LogSoftmaxTest, NotANumberStaysOne) {
+TEST_P(LogSoftmaxTest, NanStaysNan) {
   Operand logits = operand({1, 40}, Values(40, 1.0)), logp = operand(DType::f32, {1}, {0});
   Values broken(40, 1.0);
   broken[17] = NAN;

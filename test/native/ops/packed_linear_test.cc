@@ -12,7 +12,7 @@ namespace {
 using PackedLinearTest = OpTest;
 VPREF_OP_TEST(PackedLinearTest);
 
-// A packed weight on the device, and what it stands for.
+// A packed weight on the device, and its unpacked values.
 struct Packed {
   PackedWeight weight;
   Values values;
@@ -45,14 +45,14 @@ Packed packed(Context& ctx, Packing packing, Size s, const Values& values) {
 constexpr Size kSizes[] = {{1, 1},    {5, 3},    {37, 129}, {64, 64},  {16, 1096},
                            {131, 40}, {9, 1300}, {300, 16}, {37, 192}, {70, 1088}};
 
-TEST_P(PackedLinearTest, MultipliesWhatTheCodesStandFor) {
+TEST_P(PackedLinearTest, ProductEqualsThatOfTheUnpackedWeights) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : kSizes) {
       Packed w = packed(ctx, packing, s, normal(s.n * s.k));
       for (const int64_t t : {1, 5, 16, 40})
         for (const bool plain : {true, false})
           for (DType out : {DType::f32, dtype()}) {
-            if (ctx.device != Device::cpu && t > kPackedFewRows) continue;
+            if (ctx.device != Device::cpu && t > kPackedSkinnyRows) continue;
             Operand x = operand({t, s.k}, normal(t * s.k), 4), bias = operand(DType::bf16, {s.n}, normal(s.n));
             Operand y = operand(out, {t, s.n}, plain ? Values(size_t(t * s.n), NAN) : normal(t * s.n), 2);
             Values expected =
@@ -87,14 +87,14 @@ TEST_P(PackedLinearTest, HasTheBytesOfTheDenseProduct) {
     }
 }
 
-// What is decoded does not depend on what is decoded beside it.
+// A decoded row does not depend on the other rows.
 TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : {Size{37, 129}, {20, 1096}, {9, 64}}) {
       Packed w = packed(ctx, packing, s, normal(s.n * s.k));
-      Operand x = operand({kPackedFewRows, s.k}, normal(kPackedFewRows * s.k), 8);
+      Operand x = operand({kPackedSkinnyRows, s.k}, normal(kPackedSkinnyRows * s.k), 8);
       Operand bias = operand(DType::bf16, {s.n}, normal(s.n));
-      Operand all = operand({kPackedFewRows, s.n}, Values(size_t(kPackedFewRows * s.n), NAN));
+      Operand all = operand({kPackedSkinnyRows, s.n}, Values(size_t(kPackedSkinnyRows * s.n), NAN));
       packed_linear(ctx, x.view(), w.weight, &bias.view(), all.view());
       const Values together = all.read();
       for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1}, {15, 1}, {3, 2}, {6, 4}, {9, 7}}) {
@@ -106,7 +106,7 @@ TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
     }
 }
 
-TEST_P(PackedLinearTest, TilesAreParts) {
+TEST_P(PackedLinearTest, ATileEqualsItsPartOfTheMatrix) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : {Size{5, 3}, {37, 129}, {3, 2500}, {64, 192}}) {
       Packed w = packed(ctx, packing, s, normal(s.n * s.k));
@@ -124,8 +124,8 @@ TEST_P(PackedLinearTest, TilesAreParts) {
     }
 }
 
-// A weight as old files have it: scales that are not packed, blocks of another length, a book of its own.
-TEST_P(PackedLinearTest, PlainScalesAndOtherBlocks) {
+// A weight of old files: scales that are not packed, another block size, its own code book.
+TEST_P(PackedLinearTest, ScalesMayBePlainAndBlocksOfAnotherSize) {
   const Size s{33, 70};
   PackedWeight w;
   w.packing = Packing::fp4;
@@ -162,7 +162,7 @@ TEST_P(PackedLinearTest, PlainScalesAndOtherBlocks) {
   }
 }
 
-TEST_P(PackedLinearTest, RefusesWhatDoesNotFit) {
+TEST_P(PackedLinearTest, ShapesThatDoNotFitAreRefused) {
   const Size s{8, 64};
   Packed w = packed(ctx, Packing::nf4, s, normal(s.n * s.k));
   Operand x = operand({2, 63}, normal(2 * 63)), y = operand({2, 8}, normal(16)), fit = operand({2, 64}, normal(128));

@@ -12,7 +12,7 @@ using RmsNormTest = OpTest;
 VPREF_OP_TEST(RmsNormTest);
 constexpr float kEps = 1e-5f;
 
-TEST_P(RmsNormTest, ForwardAndFusedAddition) {
+TEST_P(RmsNormTest, ForwardAndFusedAdditionEqualTheReference) {
   for (const auto& [t, d] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {40, 1000}, {2, 20000}})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
       Operand x = operand({t, d}, normal(t * d), 3), w = operand(weight_dtype, {d}, normal(d)),
@@ -26,7 +26,7 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
         for (int64_t j = 0; j < d; ++j) sum += x.values()[size_t(i * d + j)] * x.values()[size_t(i * d + j)];
         r[size_t(i)] = 1 / std::sqrt(sum / double(d) + double(kEps));
       }
-      expect_close("rstd", rstd, r, d > 1000 ? double(d) : 1);  // of a sum of d squares
+      expect_close("rstd", rstd, r, d > 1000 ? double(d) : 1);  // a sum of d squares
 
       Operand delta = operand({t, d}, normal(t * d), 2);
       Values sum = x.values();
@@ -44,8 +44,8 @@ TEST_P(RmsNormTest, ForwardAndFusedAddition) {
     }
 }
 
-// A head is normed as a row is: [T,H,D] gives what the rows of the dense [T*H,D] give.
-TEST_P(RmsNormTest, Heads) {
+// A head is normalised as a row is: [T,H,D] equals the rows of the dense [T*H,D].
+TEST_P(RmsNormTest, HeadsEqualSeparateRows) {
   const int64_t t = 5, heads = 3, d = 16;
   Operand x = operand({t, heads * d}, normal(t * heads * d), 2), w = operand({d}, normal(d)),
           y = operand({t, heads * d}, Values(size_t(t * heads * d)), 1);
@@ -63,7 +63,7 @@ TEST_P(RmsNormTest, Heads) {
   expect_close("dweight", dw, g.dweight, double(t * heads));
 }
 
-TEST_P(RmsNormTest, Backward) {
+TEST_P(RmsNormTest, BackwardEqualsTheReference) {
   for (const auto& [t, d, accumulate] :
        {std::tuple<int64_t, int64_t, bool>{6, 130, false}, {6, 130, true}, {2, 20000, true}}) {
     Operand x = operand({t, d}, normal(t * d)), w = operand({d}, normal(d)), dy = operand({t, d}, normal(t * d), 1);

@@ -13,7 +13,7 @@ VPREF_OP_TEST(RopeTest);
 
 constexpr int64_t kRows = 8;
 
-// Axes in circulation: plain; one row that is named; a vision tower's two, side by side; M-RoPE's three, in blocks and
+// Axes of the families: plain; one row that is named; a vision tower's two, side by side; M-RoPE's three, in blocks and
 // interleaved.
 std::vector<std::vector<int32_t>> axes_of(int64_t half) {
   std::vector<std::vector<int32_t>> all(5);
@@ -58,7 +58,7 @@ TEST_P(RopeTest, RotatesAndItsInverseRotatesBack) {
   }
 }
 
-// Where all axes hold the same positions (text) the bytes are those of one axis.
+// If all axes have the same positions (text), the bytes equal those of one axis.
 TEST_P(RopeTest, EqualPositionsOnEveryAxisAreOnePosition) {
   const int64_t heads = 2, d = 32;
   Values frequencies;
@@ -74,7 +74,7 @@ TEST_P(RopeTest, EqualPositionsOnEveryAxisAreOnePosition) {
   EXPECT_EQ(x.read(), y.read());
 }
 
-TEST_P(RopeTest, RefusesAxesThatPositionsLack) {
+TEST_P(RopeTest, AxesWithoutPositionsAreRefused) {
   Operand x = operand({2, 1, 4}, normal(8)), f = operand(DType::f32, {2}, {1, 0.1});
   const Tensor positions = index({0, 1, 0, 1}).reshaped({2, 2});
   EXPECT_THROW(rope(ctx, x.view(), {positions, f.view(), {}}), Error);

@@ -49,7 +49,7 @@ TEST_P(RowsTest, ScatterAddsRepeatedRows) {
   expect_close("y", y, expected, 4);
 }
 
-TEST_P(RowsTest, IndexOutsideIsNamed) {
+TEST_P(RowsTest, AnIndexOutsideTheTableIsNamed) {
   if (ctx.device != Device::cpu) GTEST_SKIP() << "the GPU does not read the index back";
   Operand x = operand({3, 4}, normal(12)), y = operand({2, 4}, normal(8));
   for (int32_t wrong : {3, -2}) try {

@@ -19,7 +19,7 @@ class SampleTokenTest : public OpTest {
 };
 VPREF_OP_TEST(SampleTokenTest);
 
-// The rule of the contract in float64: sort, cut by top-k, cut by top-p, walk the cumulative sum.
+// The rule of the contract in float64: sort, cut by top-k, cut by top-p, then follow the cumulative sum.
 int32_t reference_draw(const Values& logits, const SampleParams& p) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
@@ -45,7 +45,7 @@ int32_t reference_draw(const Values& logits, const SampleParams& p) {
   return order[weight.size() - 1];
 }
 
-TEST_P(SampleTokenTest, DrawsByTheRule) {
+TEST_P(SampleTokenTest, SamplesByTheRule) {
   for (const int64_t v : {1, 3, 70, 2000}) {
     const std::vector<SampleParams> kinds = {{},
                                              {.temperature = 1.0f},

@@ -10,7 +10,7 @@ namespace {
 using SwigluTest = OpTest;
 VPREF_OP_TEST(SwigluTest);
 
-TEST_P(SwigluTest, ForwardIntoGateAndBackwardInPlace) {
+TEST_P(SwigluTest, ForwardAndBackwardWorkInPlace) {
   for (const auto& [t, f] : {std::pair<int64_t, int64_t>{1, 1}, {3, 37}, {9, 2500}}) {
     Values wide = normal(t * f, 4);
     if (f > 30) wide[0] = -200, wide[1] = 200, wide[2] = 0;

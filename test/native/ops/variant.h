@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table that every op test runs over: device, instruction set, dtype; and operands that live there.
+// The table of every op test: device, instruction set, dtype; and operands on the device.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -40,7 +40,7 @@ inline std::vector<Variant> variants() {
 
 inline double unit_roundoff(DType t) { return t == DType::bf16 ? 0x1p-8 : t == DType::f16 ? 0x1p-11 : 0x1p-24; }
 
-// An operand: values as its dtype can hold them, and the same on the device.
+// An operand: values rounded to its dtype, on the host and on the device.
 class Operand {
  public:
   Operand() = default;
@@ -62,14 +62,14 @@ class Operand {
   }
   const Tensor& view() const { return view_; }
   const Values& values() const { return values_; }
-  // What the device holds now.
+  // The current values on the device.
   Values read() {
     copy_to_host(*ctx_, bytes_.data(), buffer_.data(), bytes_.size());
     Values out(values_.size());
     for (size_t i = 0; i < out.size(); ++i) out[i] = get(i / size_t(width_) * size_t(stride_) + i % size_t(width_));
     return out;
   }
-  // True while nothing was written between the rows.
+  // Whether nothing was written between the rows.
   bool gaps_untouched() {
     copy_to_host(*ctx_, bytes_.data(), buffer_.data(), bytes_.size());
     const size_t size = dtype_size(view_.dtype);

@@ -157,7 +157,7 @@ std::vector<int64_t> seen_rows(const AttentionPlan& plan, const AttentionSpan& s
   return rows;
 }
 
-// body(query row, head, the rows it sees, their probabilities, log-sum-exp).
+// body(query row, head, its visible rows, their probabilities, log-sum-exp).
 template <class Body>
 void for_queries(const Values& q, const Values& k, const AttentionPlan& plan, int64_t heads, int64_t kv_heads,
                  int64_t d, double scale, Body body) {

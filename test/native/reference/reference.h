@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every op in plain float64 loops, written from its formula: the oracle of the op tests.
+// Every op in plain float64 loops, written from its formula: the reference of the op tests.
 #pragma once
 #include <cstdint>
 #include <vector>

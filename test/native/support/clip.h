@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CLIP's image processor, for tests and benches that read no processor file.
+// CLIP's image processor, for tests and benches without a processor file.
 #pragma once
 #include "input/pixels.h"
 

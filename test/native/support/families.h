@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What transformers and peft compute on a checkpoint of fixtures/families: golden.json and dpo.json.
+// Results of transformers and peft on a checkpoint of fixtures/families: golden.json and dpo.json.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -35,7 +35,7 @@ struct Row {
   std::vector<int32_t> prompt;
   std::vector<Answer> answers;
   std::vector<int32_t> greedy;
-  double margin;  // the least between the two best logits of a step
+  double margin;  // the smallest between the two best logits
 };
 
 // A text checkpoint with its goldens; `name` below fixtures/families.
@@ -64,7 +64,7 @@ struct Checkpoint {
     return o;
   }
 
-  // Prompts with their answers, each as one tree.
+  // Prompts with their responses, each as one tree.
   std::vector<ScoreRequest> score_requests() const {
     std::vector<ScoreRequest> all;
     for (const Row& row : rows) {
@@ -102,7 +102,7 @@ struct Checkpoint {
     return out;
   }
 
-  // One rank 4 adapter on all seven linears, as dpo.json's.
+  // One adapter of rank 4 on all seven linears, as in dpo.json.
   static TrainerOptions trainer_options(int recompute) {
     TrainerOptions o;
     o.loss = parse_losses("sigmoid");
@@ -122,7 +122,7 @@ inline void expect_gradients(const std::string& got_file, const std::string& wan
   const Safetensors got(got_file), want(want_file);
   constexpr std::string_view kRoot = "base_model.model.";
   for (const auto& [name, stored] : want.tensors()) {
-    const std::string key = name.starts_with(kRoot) ? name.substr(kRoot.size()) : name;  // as PEFT saves it, or we
+    const std::string key = name.starts_with(kRoot) ? name.substr(kRoot.size()) : name;  // as PEFT saves it, or vpref
     ASSERT_TRUE(got.contains(key)) << key;
     const Tensor a = got.view(key), b = want.view(name);
     ASSERT_EQ(a.numel(), b.numel()) << name;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goldens and tiny checkpoints from fixtures/, and an engine to hold against them.
+// Goldens and tiny checkpoints from fixtures/, and an engine to compare with them.
 #pragma once
 #include <gtest/gtest.h>
 

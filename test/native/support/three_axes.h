@@ -8,7 +8,7 @@
 
 namespace vpref::golden {
 
-// tiny-gqa: 9 rows an image, 8 frequencies.
+// tiny-gqa: 9 rows per image, 8 frequencies.
 struct ThreeAxes {
   Context ctx;
   Model model;
@@ -26,7 +26,7 @@ struct ThreeAxes {
     model.prepare(ctx);
   }
 
-  // The prompt of a case; only an id that hardly comes ends a response.
+  // The prompt of a case; a response ends only at a rare id.
   GenerateRequest request(int64_t i, int32_t max_new_tokens) const {
     GenerateRequest r = cases.generate_request(i, max_new_tokens);
     r.eos_token_ids = {831};
@@ -61,7 +61,7 @@ struct ThreeAxes {
   }
 };
 
-// Prompts of the golden cases that hold an image, three drawn samples each.
+// Prompts of the golden cases with an image, three samples each.
 inline std::vector<GenerateRequest> sampled(const ThreeAxes& m) {
   std::vector<GenerateRequest> out;
   for (int64_t i = 0; i < m.cases.size() && out.size() < 4; ++i) {
@@ -71,7 +71,7 @@ inline std::vector<GenerateRequest> sampled(const ThreeAxes& m) {
     r.sampling.temperature = 1;
     out.push_back(std::move(r));
   }
-  // A second question about the first picture: it shares leading rows.
+  // A second question about the first image, which shares leading rows.
   GenerateRequest again = out.front();
   again.prompt.back() = again.prompt.back() == 5 ? 6 : 5;
   out.push_back(std::move(again));

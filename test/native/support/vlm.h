@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prompts with pictures and what transformers computes on them: fixtures/families, and its own-vlm
-// (scripts/goldens/qwen_vl.py), own-tiles and own-native (scripts/goldens/{tile,native}_families.py).
+// Prompts with images and transformers' results: fixtures/families, and its own-vlm (scripts/goldens/qwen_vl.py),
+// own-tiles and own-native (scripts/goldens/{tile,native}_families.py).
 #pragma once
 #include <string>
 #include <vector>
@@ -51,7 +51,7 @@ inline const char* const kOwnVlm[] = {"own-vlm/qwen2_vl",
                                       "own-native/qwen2_5_vl-windows",
                                       "own-native/qwen3_vl-planes"};
 
-// Its name as a test's: the family and the variant.
+// Its name in a test: the family and the variant.
 inline std::string own_vlm_name(const char* path) {
   std::string name = path;
   name = name.substr(name.find('/') + 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model whose images have another layout than its family gives them, with the rows that the family makes.
+// A model whose images have another layout than its family's, with the family's rows.
 #pragma once
 #include <memory>
 #include <utility>
@@ -12,7 +12,7 @@ class WithLayout : public Vision {
  public:
   ImageLayout fixed;
 
-  // Puts itself before the model's own tower.
+  // Wraps the model's tower.
   static WithLayout& put(Model& model, ImageLayout layout) {
     auto vision = std::make_unique<WithLayout>(std::move(model.weights.vision), std::move(layout));
     WithLayout& out = *vision;

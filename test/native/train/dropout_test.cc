@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dropout before the adapters of a training step: what its draws depend on, and where there is none.
+// Dropout before the adapters in training: the dependencies of its mask, and where it is off.
 // Covers native/train/dropout_rows.h
 #include "train/dropout_rows.h"
 
@@ -60,7 +60,7 @@ struct DropoutRun {
     o.recompute = s.recompute;
     return o;
   }
-  // The first step's gradient is that of B alone, which is zero: the second step's says more.
+  // In the first step only B has a gradient, because B is zero; the second step tests more.
   std::vector<float> after(int steps) {
     for (int i = 0; i < steps; ++i) session.step(pairs(4));
     const Tensor t = session.trainer().trainable().store.flat_master();
@@ -74,7 +74,7 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(sum);
 }
 
-TEST(Dropout, RowsOfAStepAreToldApart) {
+TEST(Dropout, RowsOfAStepHaveDifferentMasks) {
   std::vector<int32_t> words;
   for (const int64_t step : {0, 1}) {
     for (const char* id : {"a", "b", "ab"}) add_dropout_rows(id, step, 50, words);
@@ -87,7 +87,7 @@ TEST(Dropout, RowsOfAStepAreToldApart) {
   EXPECT_TRUE(std::equal(again.begin(), again.end(), words.begin() + 100));
 }
 
-TEST(Dropout, IsTheSameInOtherMicroBatchesAndRecomputed) {
+TEST(Dropout, MasksDoNotDependOnMicroBatchesOrRecomputeLevel) {
   const std::vector<float> start = DropoutRun({}).after(0), want = DropoutRun({}).after(3);
   const double moved = distance(want, start);
   EXPECT_EQ(distance(DropoutRun({}).after(3), want), 0);
@@ -97,21 +97,21 @@ TEST(Dropout, IsTheSameInOtherMicroBatchesAndRecomputed) {
   EXPECT_GT(distance(DropoutRun({.p = 0}).after(3), want), 0.05 * moved);
 }
 
-TEST(Dropout, IsNotThereWhereNothingIsLearnt) {
+TEST(Dropout, IsOffOutsideTrainingPasses) {
   DropoutRun dropped({.p = 0.5}), whole({.p = 0});
   dropped.after(2);
   const Tensor values = dropped.session.trainer().trainable().store.flat_master();
   std::copy_n(values.as<float>(), values.numel(), whole.session.trainer().trainable().store.flat_master().as<float>());
   const std::vector<RowResult> got = dropped.session.score(pairs(4), true), want = whole.session.score(pairs(4), true);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i].policy, want[i].policy);
-  // The same state in a step: dropped there, and scored as before after it.
+  // The same state: with dropout in a step, and without it in scoring before and after.
   const StepResult step = dropped.session.step(pairs(4)), plain = whole.session.step(pairs(4));
   EXPECT_EQ(plain.rows[0].policy, want[0].policy);
   EXPECT_GT(std::abs(step.rows[0].policy[0] - plain.rows[0].policy[0]), 1e-4);
 }
 
-// The derivative of the dropped loss: over steps along the gradient of A and B, by differences.
-TEST(Dropout, GradientIsThatOfTheDroppedLoss) {
+// The derivative of the loss under the mask: finite differences along the gradient of A and B.
+TEST(Dropout, GradientEqualsThatOfTheLossUnderTheMask) {
   DropoutRun run({.p = 0.3});
   run.after(2);
   Trainer& trainer = run.session.trainer();
@@ -139,7 +139,7 @@ TEST(Dropout, GradientIsThatOfTheDroppedLoss) {
   EXPECT_NEAR(slope, here.grad_norm * here.grad_norm, 0.02 * slope);
 }
 
-TEST(Dropout, AnotherSeedDropsOthers) {
+TEST(Dropout, AnotherSeedGivesAnotherMask) {
   const auto first_loss = [](uint64_t seed) {
     DropoutRun run({.seed = seed});
     run.after(1);
@@ -148,7 +148,7 @@ TEST(Dropout, AnotherSeedDropsOthers) {
   EXPECT_NE(first_loss(3), first_loss(4));
 }
 
-TEST(Dropout, NeedsAnAdapterAndAShare) {
+TEST(Dropout, RefusesToRunWithoutAnAdapterOrWithABadProbability) {
   EXPECT_THROW(DropoutRun({.p = 1}), Error);
   EXPECT_THROW(DropoutRun({.p = -0.1}), Error);
   TrainerOptions o = DropoutRun::options({});

@@ -17,7 +17,7 @@ namespace {
 
 constexpr float kLogps = 3e-4f;
 constexpr double kSum = 5e-4, kLoss = 2e-5, kGradient = 2e-4;
-// Greedy ids must agree where the two best logits are further apart than this.
+// Greedy ids must agree if the two best logits differ by more than this.
 constexpr double kMargin = 1e-3;
 
 class Families : public testing::TestWithParam<const char*> {
@@ -35,7 +35,7 @@ struct TrainRun {
         session(ctx, model, golden::Checkpoint::trainer_options(level), c.file("adapter")) {}
 };
 
-TEST_P(Families, LogitsOfTheFirstAnswerTokens) {
+TEST_P(Families, LogitsOfTheFirstResponseTokensEqualTransformers) {
   const std::string path = checkpoint.file("golden.safetensors");
   if (!file_exists(path)) GTEST_SKIP() << "own checkpoints have log-probabilities alone";
   const Safetensors file(path);
@@ -58,7 +58,7 @@ TEST_P(Families, LogitsOfTheFirstAnswerTokens) {
   }
 }
 
-TEST_P(Families, TokenLogps) {
+TEST_P(Families, TokenLogpsEqualTransformers) {
   Engine engine(checkpoint.options());
   const std::vector<ScoreResult> results = golden::score(engine, checkpoint.score_requests());
   const std::vector<golden::Row>& expected = rows();
@@ -71,8 +71,8 @@ TEST_P(Families, TokenLogps) {
     }
 }
 
-// In small pieces over the cache, several at a time, as an engine under load does it.
-TEST_P(Families, GreedyIds) {
+// In small chunks over the cache, several at a time, as in an engine under load.
+TEST_P(Families, GreedyIdsEqualTransformers) {
   for (const int32_t batch_tokens : {4096, 16}) {
     EngineOptions o = checkpoint.options();
     o.batch_tokens = batch_tokens;
@@ -89,7 +89,7 @@ TEST_P(Families, GreedyIds) {
   }
 }
 
-TEST_P(Families, LossAndEveryGradientAtEveryRecomputeLevel) {
+TEST_P(Families, LossAndEveryGradientEqualTransformersAtEveryRecomputeLevel) {
   const std::vector<SessionRow> pairs = checkpoint.pairs();
   const std::vector<Json>& expected = golden::at(checkpoint.dpo, "pairs").array();
   ASSERT_EQ(pairs.size(), expected.size());
@@ -108,7 +108,7 @@ TEST_P(Families, LossAndEveryGradientAtEveryRecomputeLevel) {
   std::filesystem::remove(file);
 }
 
-// What a step takes is what was planned for it, with windows and q/k norm.
+// A step takes its planned bytes, with windows and q/k norm.
 TEST_P(Families, MemoryPlanEqualsTheBytesOfAStep) {
   const std::vector<SessionRow> rows = checkpoint.pairs();
   std::vector<RowSize> sizes;
@@ -129,8 +129,8 @@ TEST_P(Families, MemoryPlanEqualsTheBytesOfAStep) {
   }
 }
 
-// Random weights amplify bf16's rounding: a band as of the other tiny models, and a bound on the mean signed
-// difference, because rounding has no bias and a mistake has.
+// Random weights amplify bf16's rounding: the same tolerance as for the other tiny models, and a bound on the mean
+// signed difference, because rounding has no bias, but a mistake has.
 TEST_P(Families, Bf16StaysInItsBand) {
   Engine engine(checkpoint.options(DType::bf16));
   const std::vector<ScoreResult> results = golden::score(engine, checkpoint.score_requests());

@@ -71,7 +71,7 @@ const Golden& golden() {
   return g;
 }
 
-// The first `num_rejected` rejected answers of every row; 0: the chosen alone (sft).
+// The first `num_rejected` rejected responses of every row; 0: only the chosen one (sft).
 std::vector<SessionRow> rows_with(size_t num_rejected) {
   std::vector<SessionRow> rows;
   for (const GoldenRow& g : golden().rows) {
@@ -141,7 +141,7 @@ struct Variant {
 
 class GoldenGradients : public testing::TestWithParam<Variant> {};
 
-TEST_P(GoldenGradients, LossAndEveryGradient) {
+TEST_P(GoldenGradients, LossAndEveryGradientEqualPyTorch) {
   const Variant& v = GetParam();
   TrainerOptions options = options_for(v.loss);
   options.loss_options.label_smoothing = v.label_smoothing;
@@ -166,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenGradients,
                            return name;
                          });
 
-TEST(GoldenTraining, ProjectorGradients) {
+TEST(GoldenTraining, ProjectorGradientsEqualPyTorch) {
   TrainerOptions options = options_for("sigmoid");
   options.trainable.projector = true;
   GoldenRun run(options);
@@ -177,7 +177,7 @@ TEST(GoldenTraining, ProjectorGradients) {
   std::filesystem::remove(file);
 }
 
-TEST(GoldenTraining, TokenLogps) {
+TEST(GoldenTraining, TokenLogpsEqualPyTorch) {
   GoldenRun run(options_for("sigmoid"));
   const auto scored = run.session.score(rows_with(3), /*adapter_on=*/true);
   const auto reference = run.session.score(rows_with(3), /*adapter_on=*/false);
@@ -192,7 +192,7 @@ TEST(GoldenTraining, TokenLogps) {
   }
 }
 
-// Micro-batch 1 x 4 = 4 x 1, and every recompute level gives the same gradients.
+// Micro-batches of 1 x 4 and 4 x 1, and every recompute level, give the same gradients.
 TEST(GoldenTraining, MicroBatchesAndRecomputeLevelsAgree) {
   for (int64_t tokens : {int64_t(1), int64_t(100000)}) {
     for (int level : {0, 1, 2, 3}) {
@@ -218,7 +218,7 @@ RowSize size_of(const SessionRow& s) {
   return size;
 }
 
-// The plan, made from sizes alone, is what a step then takes, to the byte.
+// The plan, computed from sizes only, equals the bytes of a step.
 TEST(GoldenTraining, MemoryPlanEqualsTheBytesOfAStep) {
   const auto rows = rows_with(1);
   std::vector<RowSize> sizes;
@@ -240,7 +240,7 @@ TEST(GoldenTraining, MemoryPlanEqualsTheBytesOfAStep) {
     before = plan.activations;
     needed.push_back(plan.activations);
   }
-  // The lowest level that fits is taken; where none does, the highest, and the plan says so.
+  // The plan has the lowest level that fits; if none fits, the highest, and the plan reports it.
   for (int level : {0, 1, 2, 3}) {
     GoldenRun run(options_for("sigmoid"));
     const MemoryPlan plan = run.session.trainer().plan(sizes, one_step, int64_t(needed[size_t(level)]));
@@ -253,12 +253,12 @@ TEST(GoldenTraining, MemoryPlanEqualsTheBytesOfAStep) {
   EXPECT_FALSE(plan.fits());
 }
 
-// A step is cut where the micro-batch is full, and the largest piece counts.
+// A step is cut when the micro-batch is full; the largest micro-batch determines the plan.
 TEST(GoldenTraining, ThePlanIsForTheLargestMicroBatchOfAnyStep) {
   TrainerOptions options = options_for("sigmoid");
   options.micro_batch_tokens = 100;
   GoldenRun run(options);
-  // Image rows and features of a size are those that images have: one of each here.
+  // Image rows and features of a size must be possible for images: one of each here.
   const std::vector<RowSize> sizes = {{60, 10, 1, 1},  {30, 10, 1, 1}, {20, 10, 1, 1}, {90, 10, 1, 1},
                                       {300, 10, 1, 1}, {50, 10, 1, 1}, {60, 10, 1, 1}};
   const std::vector<int64_t> steps = {4, 7}, without_the_long_one = {4};
@@ -266,7 +266,7 @@ TEST(GoldenTraining, ThePlanIsForTheLargestMicroBatchOfAnyStep) {
   EXPECT_EQ(run.session.trainer().plan(sizes, without_the_long_one, kNoLimit).largest_batch, 90);
 }
 
-// Recomputing is the same arithmetic: not close, but equal.
+// Recomputing does the same arithmetic, so results are equal, not only close.
 TEST(GoldenTraining, RecomputeLevelsGiveTheSameBits) {
   const std::string file = testing::TempDir() + "/gradients-level.safetensors";
   std::vector<std::vector<float>> gradients;
@@ -287,7 +287,7 @@ double quantile(std::vector<double> values, double q) {
   return values[size_t(q * double(values.size() - 1))];
 }
 
-TEST(GoldenTraining, FiveAdamWSteps) {
+TEST(GoldenTraining, FiveAdamWStepsEqualPyTorch) {
   struct Case {
     const char* name;
     double lr, p99, p999;
@@ -321,7 +321,7 @@ TEST(GoldenTraining, FiveAdamWSteps) {
   }
 }
 
-TEST(GoldenTraining, ResumedRunIsTheStraightRunBitForBit) {
+TEST(GoldenTraining, AResumedRunEqualsAnUninterruptedOneBitForBit) {
   const std::string file = testing::TempDir() + "/state.safetensors";
   TrainerOptions options = options_for("sigmoid");
   options.lr = 1e-3;
@@ -383,7 +383,7 @@ TEST(GoldenTraining, ANonFiniteReferenceStopsBeforeTheStepWithTheIds) {
   EXPECT_EQ(std::memcmp(before.data(), flat.data, flat.bytes()), 0);
 }
 
-TEST(GoldenTraining, ARowWithoutWhatTheLossNeedsIsNamed) {
+TEST(GoldenTraining, ARowThatLacksAnInputOfTheLossIsNamed) {
   GoldenRun run(options_for("sigmoid"));
   auto rows = rows_with(1);
   rows[1].row.ref.clear();

@@ -14,7 +14,7 @@
 namespace vpref {
 namespace {
 
-// One record with K rejected answers and J damaged images; owns what Preference points to.
+// One record with K rejected responses and J damaged images; owns the data of its Preference.
 struct Record {
   ResponseLogps chosen;
   std::vector<ResponseLogps> rejected, images;
@@ -233,7 +233,7 @@ TEST_P(LossTest, StaysFiniteForExtremeLogps) {
   }
 }
 
-// What a loss says it reads is what changes it, so that no option is taken and ignored.
+// Exactly the declared hyperparameters change the loss, so no option is accepted and ignored.
 TEST_P(LossTest, ReadsExactlyItsDeclaredHyperparameters) {
   const auto& [name, plain] = plain_losses()[GetParam()];
   const std::vector<std::string> said = hyperparameters_of(name);
@@ -322,7 +322,7 @@ TEST(Losses, RefusesUnknownNamesAndWeights) {
   EXPECT_THROW(check_loss_options(parse_losses("sigmoid"), {.beta = 0}), Error);
 }
 
-// Pairs with their tokens, as the objective takes them.
+// Pairs with their tokens, as input of the objective.
 LossRow loss_row(std::mt19937& random, double weight = 1) {
   std::uniform_real_distribution<double> sums(-30, -1);
   LossRow row{{}, 1, true, weight};
@@ -364,14 +364,14 @@ TEST(Objective, DerivativesAreThoseOfTheWeightedMeanWithEachRecordsBeta) {
       EXPECT_NEAR(slopes[k], (above - below) / (2 * step), 1e-8);
     }
   }
-  // The own beta is the options' for that row.
+  // A row's beta replaces the options' for that row.
   LossRow own = rows[0], given = rows[0];
   own.beta = 0.7;
   EXPECT_EQ(objective.mean(std::vector{own}, {}), (Objective{terms, {.beta = 0.7}}.mean(std::vector{given}, {})));
 }
 
-// An answer with a label and its slope, by the paper's formula and its differences.
-TEST(Losses, BcoOfASingleAnswerGoesByItsLabel) {
+// A response with a label: its loss and slope by the paper's formula and its finite differences.
+TEST(Losses, BcoOfASingleResponseFollowsItsLabel) {
   std::mt19937 gen(13);
   for (int trial = 0; trial < 50; ++trial) {
     Record r = random_record(gen, 0, 0);
@@ -401,7 +401,8 @@ TEST(Losses, BcoWithoutAMeanIsBcoPair) {
   EXPECT_EQ(a.d_rejected.size(), b.d_rejected.size());
 }
 
-// Step by step is all at once; a row of weight two is that row twice, of weight 0 none; K rejected count as one.
+// Several steps equal one large step; a row of weight two counts as two rows, of weight 0 as none; K rejected responses
+// count as one.
 TEST(RewardMean, IsTheMeanOfAllRewards) {
   std::mt19937 random(19);
   const double beta = 0.2;

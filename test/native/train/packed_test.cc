@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LoRA on a packed base: as on the dense one that it stands for, and by finite differences.
+// LoRA on a packed base: compared with the unpacked base, and with finite differences.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -39,7 +39,7 @@ TrainerOptions dpo() {
   return o;
 }
 
-// A packed model, or a dense one with the weights that the packed one stands for.
+// A packed model, or an unpacked one with the same weights.
 struct TrainingRun {
   Context ctx{Device::cpu, 2};
   Model model{golden::fixture("tiny-text"), Device::cpu, DType::f32};
@@ -59,7 +59,7 @@ struct TrainingRun {
       }
     session = std::make_unique<TrainSession>(ctx, model, dpo(), "");
   }
-  // Both matrices of every pair away from 0.
+  // Makes both matrices of every pair nonzero.
   void leave_start() {
     const Tensor all = session->trainer().trainable().store.flat_master();
     for (int64_t i = 0; i < all.numel(); ++i) all.as<float>()[i] += 0.05f * std::sin(float(i % 977));
@@ -75,11 +75,11 @@ class PackedTraining : public testing::TestWithParam<Packing> {
   }
 };
 
-TEST_P(PackedTraining, GradientsAreThoseOfTheDenseBase) {
+TEST_P(PackedTraining, GradientsEqualThoseOfTheUnpackedBase) {
   TrainingRun packed(GetParam(), /*dense=*/false), dense(GetParam(), /*dense=*/true);
   for (TrainingRun* run : {&packed, &dense}) run->leave_start();
   const double loss = packed.loss_and_gradients(file + ".a"), expected = dense.loss_and_gradients(file + ".b");
-  EXPECT_DOUBLE_EQ(loss, expected);  // forwards have the same bytes
+  EXPECT_DOUBLE_EQ(loss, expected);  // both forwards give the same bytes
   const Safetensors got(file + ".a"), want(file + ".b");
   ASSERT_GT(want.tensors().size(), 0u);
   for (const auto& [name, stored] : want.tensors()) {
@@ -96,12 +96,12 @@ TEST_P(PackedTraining, GradientsAreThoseOfTheDenseBase) {
     EXPECT_NEAR(packed.session->step(text_rows()).loss, dense.session->step(text_rows()).loss, 1e-5);
 }
 
-TEST_P(PackedTraining, GradientsAreThoseOfFiniteDifferences) {
+TEST_P(PackedTraining, GradientsEqualFiniteDifferences) {
   TrainingRun run(GetParam(), /*dense=*/false);
   run.leave_start();
   run.loss_and_gradients(file + ".a");
   const ParameterStore& store = run.session->trainer().trainable().store;
-  // Along each tensor's own gradient the loss grows by its length.
+  // Along each tensor's gradient the loss grows by the gradient's norm.
   for (size_t p = 0; p < store.parameters().size(); p += 3) {
     const Tensor master = store.master(int(p));
     const Safetensors gradients(file + ".a");
@@ -125,7 +125,7 @@ TEST_P(PackedTraining, GradientsAreThoseOfFiniteDifferences) {
   }
 }
 
-TEST_P(PackedTraining, WhatIsPackedIsNotTrainedItself) {
+TEST_P(PackedTraining, PackedWeightsAreNotTrained) {
   Context ctx(Device::cpu, 1);
   Model model(golden::fixture("tiny-text"), Device::cpu, DType::f32);
   model.pack_base(GetParam());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images with planes that the decoder adds after its first layers: sampling (prefill in pieces, shared prefixes),
-// scoring and training must add the same rows, and a trained merger gets their gradient.
+// Images with planes that the decoder adds after its first layers: sampling (chunked prefill, shared prefixes), scoring
+// and training must add the same rows, and a trained merger gets their gradient.
 // Covers families/qwen3_vl/vision.cc
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ struct Planes {
   Model model{checkpoint.file("ckpt"), Device::cpu, DType::f32, kHalf};
   int64_t rows_shared = 0;  // of the last generate()
 
-  // A question about the picture of a golden row, three samples.
+  // A question about the image of a golden row, three samples.
   GenerateRequest request(const std::string& id) const {
     const auto row =
         std::find_if(checkpoint.rows.begin(), checkpoint.rows.end(), [&](const golden::Row& r) { return r.id == id; });
@@ -79,12 +79,12 @@ SessionRow train_row(const GenerateRequest& request, const GenerateResult& resul
   return s;
 }
 
-TEST(Planes, SamplingInPiecesScoringAndTrainingAgree) {
+TEST(Planes, ChunkedSamplingScoringAndTrainingAgree) {
   Planes m;
   m.model.prepare(m.ctx);
   ASSERT_EQ(m.model.vision().num_planes(), 2);
   std::vector<GenerateRequest> requests = {m.request("v1-wide"), m.request("v2-tall"), m.request("v3-tiny")};
-  // A second question about the first picture shares all rows but the last.
+  // A second question about the first image shares all rows except the last.
   requests.push_back(requests[0]);
   requests.back().prompt.back() = requests[0].prompt.back() == 40 ? 41 : 40;
   const std::vector<GenerateResult> whole = m.generate(requests, 1024);
@@ -100,7 +100,7 @@ TEST(Planes, SamplingInPiecesScoringAndTrainingAgree) {
     }
     rows.push_back(train_row(requests[i], whole[i]));
   }
-  // Pieces end inside an image.
+  // Chunks end inside an image.
   for (const int64_t batch_tokens : {5, 9}) {
     const std::vector<GenerateResult> pieces = m.generate(requests, batch_tokens);
     for (size_t i = 0; i < requests.size(); ++i) {
@@ -119,7 +119,7 @@ TEST(Planes, SamplingInPiecesScoringAndTrainingAgree) {
   for (size_t i = 0; i < sums.size(); ++i) EXPECT_NEAR(trained[i / 3].policy[i % 3], sums[i], 10 * kRounding);
 }
 
-// Through the decoder: the gradient of a merger's parts against differences of the loss.
+// The gradient of a merger's parts, through the decoder, against finite differences of the loss.
 TEST(Planes, TrainedMergerGradientsEqualFiniteDifferences) {
   TrainerOptions options;
   options.loss = parse_losses("sft");

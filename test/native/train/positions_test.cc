@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model with three axes of positions, whose images span fewer positions than they have rows: sampling (prefill in
-// pieces, shared prefixes, decoding, beams), scoring and training must stand every row at the same place.
+// A model with three axes of positions, whose images span fewer positions than they have rows: sampling (chunked
+// prefill, shared prefixes, decoding, beams), scoring and training must assign the same positions.
 // Covers native/model/model.cc
 #include "model/positions.h"
 
@@ -72,7 +72,7 @@ TEST(Positions, BeamsAgreeWithScoring) {
                        kRounding, "the best beam");
 }
 
-// The test above would pass on any positions that agree: these are others than plain ones, and it shows.
+// The test above would pass for any consistent positions; these differ from plain ones, and the results differ.
 TEST(Positions, AnImagesOffsetsAndSpanChangeTheNumbers) {
   ThreeAxes m;
   const GenerateRequest request = sampled(m).front();
@@ -86,7 +86,7 @@ TEST(Positions, AnImagesOffsetsAndSpanChangeTheNumbers) {
   EXPECT_GT(std::abs(m.score(request, result).segments[0].per_token_logps.front() - with), 1e-3f) << "h and w";
 }
 
-// Without offsets all three axes count on like text: the numbers of one axis.
+// Without offsets all three axes count as for text: the results equal those of one axis.
 TEST(Positions, PlainPositionsOnThreeAxesAreThoseOfOne) {
   ThreeAxes three, one;
   *three.image_layout = {.runs = {9}, .offsets = {}, .position_span = 9};
@@ -99,7 +99,7 @@ TEST(Positions, PlainPositionsOnThreeAxesAreThoseOfOne) {
     for (size_t k = 0; k < 3; ++k) EXPECT_EQ(a[i].branches[k].per_token_logps, b[i].branches[k].per_token_logps);
 }
 
-// max_position_embeddings limits positions: a response goes on where rows alone would have ended it.
+// max_position_embeddings limits positions: a response continues where a limit on rows would end it.
 TEST(Positions, TheLimitIsOfPositions) {
   ThreeAxes m;
   GenerateRequest request = sampled(m).front();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training by several ranks against one process in the same program: alone (one rank) or under mpiexec
+// Training by several ranks against one process in the same program: with one rank, or under mpiexec
 // (VPREF_TEST_RANKS).
 // Covers native/train/gradient_exchange.cc
 #include "train/gradient_exchange.h"
@@ -26,13 +26,13 @@ std::unique_ptr<Collective> join() {
   return join_world({.size = num_ranks(), .device = Device::cpu, .library_folder = ""});
 }
 
-// MPI starts once a process and ends with it.
+// MPI can be started once per process, and ends with it.
 class Leave : public testing::Environment {
   void TearDown() override { join()->leave(); }
 };
 const auto* const kLeave = testing::AddGlobalTestEnvironment(new Leave);
 
-// Text-only rows, all different, one rejected answer each.
+// Text-only rows, all different, with one rejected response each.
 std::vector<SessionRow> rows_of(int count) {
   std::vector<SessionRow> rows;
   for (int i = 0; i < count; ++i) {
@@ -90,8 +90,9 @@ struct RankRun {
   }
 };
 
-// Sums over ranks are in another order, and Adam divides by the root of the second moment: an element whose gradient
-// nearly cancels may move by a share of the learning rate. So: the whole update within 1e-3 of its norm.
+// Sums over ranks have another order, and Adam divides by the root of the second moment, so an element whose gradient
+// nearly cancels may move by a share of the learning rate. Therefore the whole update is compared, within 1e-3 of its
+// norm.
 void expect_same_update(const std::vector<float>& got, const std::vector<float>& want,
                         const std::vector<float>& start) {
   ASSERT_EQ(got.size(), want.size());
@@ -112,7 +113,7 @@ TEST_P(LossOfRanks, StepsEqualThoseOfOneProcess) {
     const std::vector<float> start = one.master();
     EXPECT_EQ(many.session.trainer().zero(), zero == 1 && num_ranks() > 1);
     for (int step = 0; step < 3; ++step) {
-      const std::vector<SessionRow> rows = rows_of(5);  // does not divide by the ranks
+      const std::vector<SessionRow> rows = rows_of(5);  // not divisible by the number of ranks
       const StepResult want = one.step(rows), got = many.step(rows);
       EXPECT_NEAR(got.loss, want.loss, 2e-5 * std::abs(want.loss)) << "step " << step;
       EXPECT_NEAR(got.grad_norm, want.grad_norm, 1e-4 * want.grad_norm) << "step " << step;
@@ -129,7 +130,7 @@ INSTANTIATE_TEST_SUITE_P(Losses, LossOfRanks, testing::Values("sigmoid", "kto", 
                            return name;
                          });
 
-TEST(TrainRanks, DropWhatOneProcessDrops) {
+TEST(TrainRanks, RanksDropWhatOneProcessDrops) {
   TrainerOptions options = options_for("sigmoid", 0);
   options.trainable.lora_dropout = 0.3;
   RankRun one(options, single_process()), many(options, join());
@@ -164,7 +165,7 @@ TEST(TrainRanks, ARankWithoutRowsTakesPart) {
   EXPECT_NEAR(got.grad_norm, want.grad_norm, 1e-4 * want.grad_norm);
 }
 
-// What rank 0 writes is in a folder that all ranks of one mpiexec share.
+// Rank 0 writes to a folder that all ranks of one mpiexec share.
 std::string state_file(const char* name) {
   const char* job = std::getenv("OMPI_MCA_orte_ess_jobid");
   const std::string dir =
@@ -173,7 +174,7 @@ std::string state_file(const char* name) {
   return dir + "/" + name;
 }
 
-TEST(TrainRanks, AStateIsReadByAnotherNumberOfRanks) {
+TEST(TrainRanks, ARunMayResumeWithAnotherNumberOfRanks) {
   const std::vector<SessionRow> rows = rows_of(4);
   RankRun many(options_for("sigmoid", 1), join());
   many.step(rows);
@@ -201,7 +202,7 @@ TEST(TrainRanks, AStateIsReadByAnotherNumberOfRanks) {
     same(from_many, from_one);
     same(from_many, again);
   }
-  // Both go on alike, bit for bit.
+  // Both continue with the same bits.
   EXPECT_EQ(back.step(rows).grad_norm, many.step(rows).grad_norm);
   EXPECT_EQ(back.master(), many.master());
   many.session.world().barrier();
@@ -226,7 +227,7 @@ TEST(TrainRanks, CancelledOnOneEndsTheStepOnAllUnchanged) {
   EXPECT_EQ(error_of([&] { run.step(rows_of(8)); }).first, "cancelled");
   EXPECT_EQ(run.master(), before);
   run.session.trainer().is_cancelled = nullptr;
-  EXPECT_EQ(error_of([&] { run.step(rows_of(8)); }).first, "none");  // a late notice does not end the next try
+  EXPECT_EQ(error_of([&] { run.step(rows_of(8)); }).first, "none");  // a late cancellation does not end the next step
 }
 
 TEST(TrainRanks, AFailureIsNamedByItsRankAndEndsTheStepOnAll) {

@@ -8,9 +8,9 @@
 namespace vpref {
 namespace {
 
-// transformers 5: get_cosine_schedule_with_warmup(num_warmup_steps=3, num_training_steps=10) and the linear one,
-// printed by its own lambda.
-TEST(Schedule, CosineAsTransformers) {
+// transformers 5: get_cosine_schedule_with_warmup(num_warmup_steps=3, num_training_steps=10) and the linear schedule,
+// printed by their lambdas.
+TEST(Schedule, CosineEqualsTransformers) {
   const double want[] = {0.0,
                          1.0 / 3,
                          2.0 / 3,
@@ -25,14 +25,14 @@ TEST(Schedule, CosineAsTransformers) {
     EXPECT_NEAR(schedule_factor(Schedule::cosine, step, 10, 3), want[step], 1e-12) << step;
 }
 
-TEST(Schedule, LinearAsTransformers) {
+TEST(Schedule, LinearEqualsTransformers) {
   for (int step = 0; step < 10; ++step) {
     const double want = step < 3 ? step / 3.0 : (10 - step) / 7.0;
     EXPECT_NEAR(schedule_factor(Schedule::linear, step, 10, 3), want, 1e-12) << step;
   }
 }
 
-TEST(Schedule, ConstantAndNoWarmup) {
+TEST(Schedule, ConstantHasAWarmupAndNoWarmupStartsAtOne) {
   EXPECT_EQ(schedule_factor(Schedule::constant, 0, 10, 0), 1);
   EXPECT_EQ(schedule_factor(Schedule::constant, 1, 10, 4), 0.25);
   EXPECT_EQ(schedule_factor(Schedule::cosine, 0, 10, 0), 1);

@@ -22,7 +22,7 @@ TEST(Trainable, TheLanguageModelIsTrainedWithTheBiasesItHas) {
   Model model(std::string(VPREF_FIXTURES) + "/tiny-text", Device::cpu, DType::f32);
   model.prepare(ctx);
   Linear& q = model.weights.layers[1].linears[kQProj];
-  ASSERT_TRUE(q.bias);  // this checkpoint has them on attention's linears alone
+  ASSERT_TRUE(q.bias);  // this checkpoint has biases only on attention's linears
   const Tensor stored = q.bias;
   const Trainable trained(ctx, model.config, model.weights, DType::f32, {.language_model = true});
   const std::set<std::string> names = names_of(trained);
@@ -30,7 +30,7 @@ TEST(Trainable, TheLanguageModelIsTrainedWithTheBiasesItHas) {
                            "layers.1.mlp.down_proj.weight", "layers.1.input_layernorm.weight", "norm.weight"})
     EXPECT_TRUE(names.contains(std::string("model.") + path)) << path;
   EXPECT_FALSE(names.contains("model.layers.1.mlp.down_proj.bias"));
-  // The model reads the trained value, and the gradient has a place.
+  // The model reads the trained value, and the gradient has memory.
   EXPECT_NE(q.bias.data, stored.data);
   for (int64_t i = 0; i < stored.numel(); ++i) EXPECT_EQ(q.bias.as<float>()[i], stored.as<float>()[i]);
   EXPECT_EQ(shape_string(trained.layers[1].linears[kQProj].bias), shape_string(q.bias));
@@ -39,7 +39,7 @@ TEST(Trainable, TheLanguageModelIsTrainedWithTheBiasesItHas) {
   }
 }
 
-TEST(Trainable, AnAdapterStandsOnItsTargetsInEveryLayer) {
+TEST(Trainable, AnAdapterIsAddedToItsTargetsInEveryLayer) {
   Context ctx(Device::cpu);
   Model model(std::string(VPREF_FIXTURES) + "/tiny-text", Device::cpu, DType::f32);
   model.prepare(ctx);

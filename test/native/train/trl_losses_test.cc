@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The losses against trl's own code (scripts/goldens/trl_losses.py): the loss of a batch and its derivative with
-// respect to every sum.
+// The losses against trl's code (scripts/goldens/trl_losses.py): the loss of a batch, and its derivative with respect
+// to every sum.
 #include <gtest/gtest.h>
 
 #include <stdexcept>
@@ -98,14 +98,14 @@ TEST(TrlLosses, PairsGiveTrlsLossAndDerivatives) {
   for (const Json& test : at(golden(), "pairs").array()) expect_equal(test, loss_of(test, pairs()));
 }
 
-TEST(TrlLosses, UnpairedAnswersGiveTrlsKto) {
+TEST(TrlLosses, UnpairedResponsesGiveTrlsKto) {
   std::vector<Record> answers;
   for (const Json& answer : at(golden(), "answers").array())
     answers.push_back({branch_of(answer), {}, at(answer, "label").boolean()});
   for (const Json& test : at(golden(), "kto").array()) expect_equal(test, loss_of(test, answers));
 }
 
-// Batch after batch through trl's BCOTrainer, whose loss is the mean over answers: of a pair, half of ours.
+// Batches in sequence through trl's BCOTrainer, whose loss is the mean over responses: for a pair, half of ours.
 TEST(TrlLosses, BatchesGiveTrlsBcoWithItsRunningMean) {
   for (const Json& run : at(golden(), "bco").array()) {
     RewardMean mean;
@@ -127,8 +127,8 @@ TEST(TrlLosses, BatchesGiveTrlsBcoWithItsRunningMean) {
   }
 }
 
-// METHODS.md lists these: a new golden in which one of them is gone fails here.
-TEST(TrlLosses, KnownDifferences) {
+// METHODS.md lists these. If a new golden lacks one of them, this test fails.
+TEST(TrlLosses, TheKnownDifferencesRemain) {
   const Json& smoothed = at(at(golden(), "differences"), "sigmoid, label_smoothing 0.1");
   EXPECT_NEAR(at(smoothed, "loss").number(), at(at(golden(), "pairs").array()[0], "loss").number(), 1e-12)
       << "trl ignores it for sigmoid";

@@ -17,7 +17,7 @@ namespace {
 constexpr double kRounding = 5e-4;  // another order of sums
 constexpr double kGradient = 2e-4;
 
-// The reference is of these values: they only have to be given.
+// Arbitrary reference values: they only have to be given.
 const std::vector<double> kRef = {-50, -20, -30, -60};
 
 class VlmTraining : public testing::TestWithParam<const char*> {
@@ -29,7 +29,7 @@ class VlmTraining : public testing::TestWithParam<const char*> {
     std::filesystem::remove(file + ".other");
   }
 
-  // The second root is the same prompt behind noise; `with_noise` false gives the first root's pictures again.
+  // The second root is the same prompt with noisy images; `with_noise` false: with the first root's images.
   SessionRow row(const Json& from, bool with_noise = true) const {
     const std::vector<int32_t> prompt = golden::integers(*from.find("prompt_ids"));
     const std::vector<Json>& answers = from.find("answers")->array();
@@ -56,7 +56,7 @@ class VlmTraining : public testing::TestWithParam<const char*> {
     s.row.segments.push_back({.parent = 4, .token_ids = ids[0], .branch = 3});
     return s;
   }
-  // One of one picture, one of two, one of none.
+  // Rows with one image, two, and none.
   std::vector<SessionRow> batch() const {
     const std::vector<Json>& rows = own.rows.array();
     std::vector<SessionRow> out = {row(rows[0]), row(rows[1]), row(rows[0])};
@@ -89,7 +89,7 @@ TrainerOptions options_for(const char* loss, int level) {
   return o;
 }
 
-// mdpo takes one rejected answer.
+// mdpo accepts one rejected response.
 std::vector<SessionRow> for_mdpo(std::vector<SessionRow> rows) {
   for (SessionRow& s : rows) {
     s.row.num_rejected = 1;
@@ -102,7 +102,7 @@ std::vector<SessionRow> for_mdpo(std::vector<SessionRow> rows) {
   return rows;
 }
 
-TEST_P(VlmTraining, EachBranchIsThatOfItsOwnRow) {
+TEST_P(VlmTraining, EachBranchEqualsThatOfASeparateRow) {
   VlmRun run(own, options_for("softmax", 0));
   const std::vector<SessionRow> rows = batch();
   const std::vector<RowResult> together = run.session.score(rows, /*adapter_on=*/true);
@@ -128,7 +128,7 @@ TEST_P(VlmTraining, EachBranchIsThatOfItsOwnRow) {
       EXPECT_NEAR(together[i].policy[b], run.session.score({alone[at++]}, true)[0].policy[0], kRounding)
           << "row " << i << " branch " << b;
   }
-  // Noise is seen, and only where there is a picture.
+  // Noise changes the result, but only of rows with an image.
   EXPECT_GT(std::abs(together[0].policy[3] - together[0].policy[0]), 1e-2);
   EXPECT_NEAR(together[2].policy[3], together[2].policy[0], kRounding);
   const SessionRow clean = row(own.rows.array()[0], /*with_noise=*/false);
@@ -156,7 +156,7 @@ TEST_P(VlmTraining, LevelsAndMicroBatchesChangeNoGradient) {
   }
 }
 
-TEST_P(VlmTraining, WhatIsPlannedIsEnough) {
+TEST_P(VlmTraining, ThePlannedMemorySuffices) {
   const std::vector<SessionRow> rows = batch();
   const std::vector<int64_t> one_step = {int64_t(rows.size())};
   for (const int level : {0, 1, 2, 3}) {
@@ -181,8 +181,8 @@ TEST_P(VlmTraining, WhatIsPlannedIsEnough) {
   }
 }
 
-// Under mpiexec two ranks share the rows; alone it is one.
-TEST_P(VlmTraining, RanksTakeTheStepOfOneProcess) {
+// Under mpiexec two ranks share the rows; otherwise there is one rank.
+TEST_P(VlmTraining, RanksMakeTheStepOfOneProcess) {
   const char* text = std::getenv("VPREF_TEST_RANKS");
   const int size = text ? std::atoi(text) : 1;
   if (size == 1) GTEST_SKIP() << "one rank";

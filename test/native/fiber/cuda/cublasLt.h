@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stand-in for cuBLASLt where kernels run on the CPU: column-major products with transposes, in plain loops with f32
+// Stand-in for cuBLASLt when kernels run on the CPU: column-major products with transposes, in plain loops with f32
 // sums.
 #pragma once
 #include <cuda_runtime.h>
@@ -31,9 +31,9 @@ enum { CUBLASLT_REDUCTION_SCHEME_NONE = 0, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYP
 struct FiberMatmul {
   cublasOperation_t a = CUBLAS_OP_N, b = CUBLAS_OP_N;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  const void* bias = nullptr;  // of the output's type, one a row of it
+  const void* bias = nullptr;  // of the output's type, one per row of it
 };
-// What the caller promises of the operands' addresses.
+// The alignment that the caller promises for the operands.
 struct FiberPreference {
   uint32_t alignment[4] = {256, 256, 256, 256};  // a, b, c, d
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stand-in for CUDA's header where kernels run on the CPU: the language's words, built-in functions, and the runtime's
-// calls on host memory. Device memory is closed to the host while no kernel and no copy runs (device_memory.h).
+// Stand-in for CUDA's header when kernels run on the CPU: the language's keywords, built-in functions, and the
+// runtime's calls on host memory. The host cannot access device memory unless a kernel or a copy runs
+// (device_memory.h).
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -118,7 +119,7 @@ void __stcg(T* p, T v) {
   *p = v;
 }
 
-// Fibers take turns, so plain updates are atomic.
+// Only one fiber runs at a time, so plain updates are atomic.
 template <class T>
 T atomicAdd(T* p, std::type_identity_t<T> v) {
   T old = *p;
@@ -155,7 +156,7 @@ T atomicCAS(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> v) {
   if (old == expected) *p = v;
   return old;
 }
-// CUDA's own: old >= limit ? 0 : old + 1.
+// CUDA's definition: old >= limit ? 0 : old + 1.
 inline unsigned atomicInc(unsigned* p, unsigned limit) {
   unsigned old = *p;
   *p = old >= limit ? 0 : old + 1;
@@ -188,7 +189,7 @@ namespace vpref::fiber {
 template <class T>
 struct Exchange {
   T value, result;
-  int source;  // the lane it reads; its own where that lies outside its part of the warp
+  int source;  // the lane that it reads; its own if that is outside its part of the warp
 };
 
 template <class T>
@@ -347,7 +348,7 @@ cudaError_t cudaFuncSetAttribute(F, cudaFuncAttribute, int) {
 }
 cudaError_t cudaMallocHost(void** p, size_t bytes);
 cudaError_t cudaFreeHost(void* p);
-// All streams are one queue (stream.h), so one stream never waits for another.
+// All streams are one queue (stream.h), so no stream waits for another.
 enum { cudaStreamDefault = 0, cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// y[T,N] = alpha x[T,K] w[N,K]^T + beta y (+ bias) for at most 16 rows: decoding, whose time is that of reading the
-// weights once.
+// Skinny products: y[T,N] = alpha x[T,K] w[N,K]^T + beta y (+ bias) for at most 16 rows. Decoding uses them, and
+// reading the weights once takes most of its time.
 //
-// A block makes 16 or 32 columns of y; its 8 warps take every eighth step of 64 k each. A lane copies the weights it
-// multiplies itself, 16 bytes at a time, into its own slots of shared memory several steps ahead, so nobody waits for
-// anybody until the warps' sums are joined, and as much is under way as the slots hold whatever the registers. x is
-// small and comes through L1.
+// A block computes 16 or 32 columns of y; its 8 warps take every eighth step of 64 k each. A lane copies the weights
+// that it multiplies, 16 bytes at a time, into its own slots of shared memory, several steps ahead. So no thread waits
+// for another until the warps' sums are joined, and the slots, not the registers, limit the bytes in flight. x is small
+// and is read through L1.
 //
-// The order of k within a product of the tensor cores is free as long as both operands agree on it: lane t of a group
-// of four holds k 8t ... 8t+7 of every 32, as they lie in memory, and hands them over as k 2t, 2t+1, 2t+8, 2t+9 of two
-// products.
+// The order of k within a tensor-core product is free if both operands use the same one. Lane t of a group of four
+// holds k 8t ... 8t+7 of every 32, as in memory, and passes them as k 2t, 2t+1, 2t+8, 2t+9 of two products.
 //
-// A row's sums have the same order whatever T and the width of a block: decoded alone or with 15 others it gets the
-// same bytes.
+// A row's sums have the same order for every T and block width, so a row gets the same bytes alone or with 15 others.
 #pragma once
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.cuh"
@@ -21,19 +19,19 @@
 
 namespace vpref::cuda {
 
-constexpr int kFewRows = 16;      // more go to cuBLASLt
-constexpr int kFewRowsWarps = 8;  // one number for all shapes: it is part of the order of a sum
-constexpr int kFewRowsStep = 64;  // k a warp takes at once: 128 bytes of each of its columns
-constexpr int64_t kFewRowsMaxK = int64_t(1) << 30;
+constexpr int kSkinnyRows = 16;  // more rows use cuBLASLt
+constexpr int kSkinnyWarps = 8;  // constant for all shapes, because it determines the order of a sum
+constexpr int kSkinnyStep = 64;  // k per warp and step: 128 bytes of each of its columns
+constexpr int64_t kSkinnyMaxK = int64_t(1) << 30;
 
-// Steps under way: 64 KB a block of 16 columns (three of them an SM), 96 KB a block of 32 (two).
+// Steps in flight: 64 KB per block of 16 columns (three blocks per SM), 96 KB per block of 32 (two).
 template <int Columns>
-constexpr int kFewRowsStages = Columns == 16 ? 4 : 3;
+constexpr int kSkinnyStages = Columns == 16 ? 4 : 3;
 template <int Columns>
-constexpr size_t kFewRowsWarpBytes = size_t(kFewRowsStages<Columns>) * Columns * kFewRowsStep * 2;
+constexpr size_t kSkinnyWarpBytes = size_t(kSkinnyStages<Columns>) * Columns * kSkinnyStep * 2;
 
 template <class Y>
-struct FewRowsProduct {
+struct SkinnyProduct {
   const __nv_bfloat16 *x, *w;
   const void* bias;  // or null
   DType bias_type;
@@ -44,20 +42,20 @@ struct FewRowsProduct {
   float alpha, beta;
 };
 
-// Tiles: of 8 rows of x each, 1 or 2.
+// Tiles: 1 or 2, of 8 rows of x each.
 template <int Tiles, int Columns, class Y>
-__global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few_rows_kernel(FewRowsProduct<Y> p) {
-  constexpr int kStages = kFewRowsStages<Columns>, kLines = Columns / 8, kStride = Columns + 4;
+__global__ void __launch_bounds__(kSkinnyWarps * 32, Columns == 16 ? 3 : 2) skinny_kernel(SkinnyProduct<Y> p) {
+  constexpr int kStages = kSkinnyStages<Columns>, kLines = Columns / 8, kStride = Columns + 4;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   const int64_t first = int64_t(blockIdx.x) * Columns;
 
-  // --- weights on their way: columns g, g + 8, ... of the block, in both halves of a step. Beyond the last column it
-  // is read again, beyond K all is 0.
+  // --- fetch weights: columns g, g + 8, ... of the block, in both halves of a step. Beyond the last column, that
+  // column is read again; beyond K, zeros.
   unsigned char* const memory = dynamic_shared<unsigned char>();
-  uint4* const slots = reinterpret_cast<uint4*>(memory + warp * kFewRowsWarpBytes<Columns>) + lane;
+  uint4* const slots = reinterpret_cast<uint4*>(memory + warp * kSkinnyWarpBytes<Columns>) + lane;
   const auto slot = [&](int stage, int half, int line) { return slots + ((stage * 2 + half) * kLines + line) * 32; };
-  const int begin = warp * kFewRowsStep + t * 8;
-  constexpr int kAdvance = kFewRowsWarps * kFewRowsStep;
+  const int begin = warp * kSkinnyStep + t * 8;
+  constexpr int kAdvance = kSkinnyWarps * kSkinnyStep;
   const __nv_bfloat16* weights[kLines];
 #pragma unroll
   for (int line = 0; line < kLines; ++line)
@@ -76,10 +74,10 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
   };
 #pragma unroll
   for (int stage = 0; stage < kStages; ++stage) fetch(stage);
-  wait_for_launch_before();  // it makes x
+  grid_dependency_synchronize();  // the previous launch writes x
 
-  // x is asked for one step ahead: the compiler moves a wait for copies to the front of its step, before the step's own
-  // loads.
+  // x is loaded one step ahead, because the compiler moves the wait for copies to the front of its step, before the
+  // step's own loads.
   const __nv_bfloat16* rows[Tiles];
 #pragma unroll
   for (int tile = 0; tile < Tiles; ++tile) rows[tile] = p.x + (tile * 8 + g) * p.x_stride + begin;
@@ -120,11 +118,11 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
     stage = stage + 1 == kStages ? 0 : stage + 1;
   }
 
-  // --- the warps' sums, [row][column] in the memory of each warp's slots, joined in the order of the warps
-  static_assert(size_t(Tiles) * 8 * kStride * 4 <= kFewRowsWarpBytes<Columns>);
-  cp_async_wait<0>();  // the zeros beyond K
-  __syncwarp();        // the other lanes' slots are read
-  float* const mine = reinterpret_cast<float*>(memory + warp * kFewRowsWarpBytes<Columns>);
+  // --- the warps' sums, [row][column] in the memory of each warp's slots, are added in the order of the warps
+  static_assert(size_t(Tiles) * 8 * kStride * 4 <= kSkinnyWarpBytes<Columns>);
+  cp_async_wait<0>();  // for the zeros beyond K
+  __syncwarp();        // after all lanes have read their slots
+  float* const mine = reinterpret_cast<float*>(memory + warp * kSkinnyWarpBytes<Columns>);
 #pragma unroll
   for (int pair = 0; pair < Columns / 16; ++pair)
 #pragma unroll
@@ -133,15 +131,15 @@ __global__ void __launch_bounds__(kFewRowsWarps * 32, Columns == 16 ? 3 : 2) few
       for (int i = 0; i < 4; ++i)
         mine[(tile * 8 + 2 * t + i % 2) * kStride + pair * 16 + g + i / 2 * 8] = sums[pair][tile][i];
   __syncthreads();
-  for (int i = threadIdx.x; i < p.rows * Columns; i += kFewRowsWarps * 32) {
+  for (int i = threadIdx.x; i < p.rows * Columns; i += kSkinnyWarps * 32) {
     const int row = i / Columns, c = i % Columns;
     const int64_t column = first + c;
     if (column >= p.n) continue;
     float sum = 0;
 #pragma unroll
-    for (int w = 0; w < kFewRowsWarps; ++w)
-      sum += reinterpret_cast<const float*>(memory + w * kFewRowsWarpBytes<Columns>)[row * kStride + c];
-    // Spelled out, so that no width of a block joins what another does not.
+    for (int w = 0; w < kSkinnyWarps; ++w)
+      sum += reinterpret_cast<const float*>(memory + w * kSkinnyWarpBytes<Columns>)[row * kStride + c];
+    // Explicit roundings, so that the compiler fuses the same operations for every block width.
     Y* const y = p.y + row * p.y_stride + column;
     float v = __fmul_rn(p.alpha, sum);
     if (p.beta != 0) v = __fmaf_rn(p.beta, load_f32(y), v);
@@ -160,21 +158,21 @@ inline int multiprocessors() {
   return count;
 }
 
-// early: the launch before does not write the weights.
+// dependent: the previous launch does not write the weights.
 template <int Tiles, int Columns, class Y>
-void launch_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
-  start(early, few_rows_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kFewRowsWarps * 32,
-        kFewRowsWarps * kFewRowsWarpBytes<Columns>, stream_of(ctx), p);
+void launch_skinny(Context& ctx, const SkinnyProduct<Y>& p, bool dependent) {
+  start(dependent, skinny_kernel<Tiles, Columns, Y>, unsigned((p.n + Columns - 1) / Columns), kSkinnyWarps * 32,
+        kSkinnyWarps * kSkinnyWarpBytes<Columns>, stream_of(ctx), p);
 }
 
-// Every block reads all of x, so with many rows blocks are wide, unless that leaves SMs without one.
+// Every block reads all of x, so with many rows blocks are wide, unless that leaves SMs without a block.
 template <class Y>
-void multiply_few_rows(Context& ctx, const FewRowsProduct<Y>& p, bool early) {
+void multiply_skinny(Context& ctx, const SkinnyProduct<Y>& p, bool dependent) {
   const bool wide = p.rows > 4 && (p.n + 31) / 32 * 8 >= int64_t(multiprocessors()) * 7;
   if (p.rows > 8)
-    wide ? launch_few_rows<2, 32>(ctx, p, early) : launch_few_rows<2, 16>(ctx, p, early);
+    wide ? launch_skinny<2, 32>(ctx, p, dependent) : launch_skinny<2, 16>(ctx, p, dependent);
   else
-    wide ? launch_few_rows<1, 32>(ctx, p, early) : launch_few_rows<1, 16>(ctx, p, early);
+    wide ? launch_skinny<1, 32>(ctx, p, dependent) : launch_skinny<1, 16>(ctx, p, dependent);
 }
 
 }  // namespace vpref::cuda
