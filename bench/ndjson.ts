@@ -1,63 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// 200,000 records of about 700 bytes through data stages, jq and Miller in turns (target: 1.5 times jq), the `ndjson`
-// package against our own splitter, and peak memory from 1e4 to 1e6 records (target: flat).
+// 200,000 records of about 700 bytes through data stages, jq and Miller, alternating (target: 1.5 times jq), the `ndjson`
+// package against our splitter, and peak memory from 1e4 to 1e6 records (target: flat).
 
-import { once } from 'node:events';
-import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readLines, readNdjson } from '../src/records/lines.ts';
+import { dataCommands, writeRecords } from './support/commands.ts';
 import { compare, has, report, type Subject, vpref } from './support/run.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vpref-bench-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-function record(index: number): object {
-  const responses = [
-    {
-      text: `A grey cat sits on a sofa next to a lamp and looks at window ${index % 97}. `.repeat(2),
-      view: 'original',
-    },
-    { text: `A dog runs past ${index % 89} trees. `.repeat(4), view: 'diffusion' },
-  ].map((response, k) => ({
-    ...response,
-    logps: -12.34567 - index / 1e5 - k,
-    num_tokens: 31,
-    finish_reason: 'stop',
-    seed: k,
-  }));
-  return {
-    id: `llava665k-${index}`,
-    images: [`/data/coco/train2017/${String(index).padStart(12, '0')}.jpg`],
-    prompt: `What is shown in picture number ${index}? Answer in one sentence.`,
-    source: 'llava665k/textvqa',
-    responses,
-    chosen: responses[0]!.text,
-    rejected: responses[1]!.text,
-    pair: { rule: 'seva' },
-  };
-}
-
-async function write(numRecords: number): Promise<string> {
-  const path = join(folder, `${numRecords}.ndjson`);
-  const file = createWriteStream(path);
-  for (let index = 0; index < numRecords; index += 1000) {
-    const lines = Array.from(
-      { length: Math.min(1000, numRecords - index) },
-      (_, k) => `${JSON.stringify(record(index + k))}\n`,
-    );
-    if (!file.write(lines.join(''))) await once(file, 'drain');
-  }
-  file.end();
-  await once(file, 'close');
-  return path;
-}
-
-const path = await write(200_000);
+const path = await writeRecords(folder, 200_000);
 const subjects: Subject[] = [
-  { name: 'vpref pair', argv: [...vpref, 'pair', '-q', '--rule', 'seva', path] },
-  { name: 'vpref export trl', argv: [...vpref, 'export', 'trl', '-q', path] },
-  { name: 'vpref augment (recipe)', argv: [...vpref, 'augment', '-q', '--op', 'diffusion:step=800', path] },
+  ...dataCommands(vpref, path),
   ...(has('jq') ? [{ name: 'jq -c .', argv: ['jq', '-c', '.', path] }] : []),
   ...(has('mlr') ? [{ name: 'mlr cat', argv: ['mlr', '--ijsonl', '--ojsonl', 'cat', path] }] : []),
 ];
@@ -91,7 +48,7 @@ report('ndjson', {
 rmSync(path);
 
 for (const numRecords of [10_000, 100_000, 1_000_000]) {
-  const input = await write(numRecords);
+  const input = await writeRecords(folder, numRecords);
   const [timing] = await compare([{ name: 'pair', argv: [...vpref, 'pair', '-q', '--rule', 'seva', input] }], 1);
   report('ndjson', {
     name: 'memory of vpref pair',

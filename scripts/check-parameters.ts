@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// No C++ function takes more than seven parameters: what belongs together is a struct. Prints those that do.
+// Checks that no C++ function has more than seven parameters, and prints those that do; related parameters belong in a struct.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const mostParameters = 7;
-const root = fileURLToPath(new URL('..', import.meta.url));
+const ownRoot = fileURLToPath(new URL('..', import.meta.url));
 const notFunctions = new Set(['if', 'for', 'while', 'switch', 'catch', 'return', 'sizeof', 'alignas', 'decltype']);
 
-/** The source without comments, strings and preprocessor lines; every line keeps its number. */
+/** The source without comments, strings and preprocessor lines; line numbers stay. */
 function bare(text: string): string {
   const blank = (found: string) => found.replace(/[^\n]/g, ' ');
   return text
@@ -16,12 +17,13 @@ function bare(text: string): string {
     .replace(/^[ \t]*#(?:[^\n]*\\\n)*[^\n]*/gm, blank);
 }
 
-/** Where the parenthesis at `open` closes. */
+/** Offset of the bracket that closes the one at `open`. */
 function closing(text: string, open: number): number {
+  const [opens, closes] = text[open] === '{' ? '{}' : '()';
   let depth = 0;
   for (let at = open; at < text.length; ++at) {
-    if (text[at] === '(') ++depth;
-    if (text[at] === ')' && --depth === 0) return at;
+    if (text[at] === opens) ++depth;
+    if (text[at] === closes && --depth === 0) return at;
   }
   return text.length;
 }
@@ -35,8 +37,16 @@ function countParameters(list: string): number {
   return flat.trim() === '' ? 0 : flat.split(',').length;
 }
 
-/** Functions, constructors and lambdas that have a body. */
-function definitions(source: string): { name: string; line: number; parameters: number }[] {
+export interface Definition {
+  name: string;
+  line: number;
+  parameters: number;
+  /** From the name to the closing brace. */
+  numLines: number;
+}
+
+/** Functions, constructors and lambdas with a body. */
+export function definitions(source: string): Definition[] {
   const text = bare(source);
   const found = [];
   for (const { 0: head, index } of text.matchAll(/(?:~?\b[A-Za-z_]\w*|\])\s*\(/g)) {
@@ -50,13 +60,15 @@ function definitions(source: string): { name: string; line: number; parameters: 
     const isConstructor = /^\s*:\s*[A-Za-z_]\w*\s*[({]/.test(after) && !statement.includes('?');
     if (!isBody && !isConstructor) continue;
     const line = text.slice(0, index).split('\n').length;
-    found.push({ name, line, parameters: countParameters(text.slice(open + 1, end)) });
+    const last = isBody ? closing(text, text.indexOf('{', end)) : text.indexOf('}', end);
+    const numLines = text.slice(index, last).split('\n').length;
+    found.push({ name, line, parameters: countParameters(text.slice(open + 1, end)), numLines });
   }
   return found;
 }
 
 /** Functions of the engine with too many parameters, as FILE:LINE: NAME: ... */
-export function longParameterLists(): string[] {
+export function longParameterLists(root = ownRoot): string[] {
   return execFileSync('git', ['ls-files', '-co', '--exclude-standard', 'native', 'families'], {
     cwd: root,
     encoding: 'utf8',
@@ -64,7 +76,7 @@ export function longParameterLists(): string[] {
     .split('\n')
     .filter((path) => /\.(cc|h|cu|cuh)$/.test(path))
     .flatMap((path) =>
-      definitions(readFileSync(`${root}${path}`, 'utf8'))
+      definitions(readFileSync(join(root, path), 'utf8'))
         .filter(({ parameters }) => parameters > mostParameters)
         .map(
           ({ name, line, parameters }) =>

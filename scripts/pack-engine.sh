@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes the prebuilt engine's package: scripts/pack-engine.sh [--arch x64|arm64] [--jobs N] [-o DIR]
-# Writes DIR/vpref-engine-linux-ARCH-VERSION.tgz (DIR: build/packs). `npm install -g` of it and of vpref's own package runs on a machine with no compiler.
-# The libraries that a bare machine lacks (oneDNN, OpenMP) lie beside the addon, with their licences. --arch arm64 on x64 needs g++-aarch64-linux-gnu;
-# it takes oneDNN for arm64 from Debian's archive where that is reached, else the built-in kernels.
+# Builds the prebuilt engine's package: scripts/pack-engine.sh [--arch x64|arm64] [--jobs N] [-o DIR]
+# Writes DIR/vpref-engine-linux-ARCH-VERSION.tgz (DIR: build/packs). `npm install -g` of it and of vpref's own package runs on a machine without compiler.
+# Libraries that a bare machine lacks (oneDNN, OpenMP) are beside the addon, with their licences. --arch arm64 on x64 needs g++-aarch64-linux-gnu;
+# it takes oneDNN for arm64 from Debian's archive if it is reachable, else the built-in kernels.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The oldest C library that a prebuilt engine may need: Debian 12, Ubuntu 22.04, RHEL 9.
 max_glibc=2.34
-# Where Node itself runs, these are there.
+# Node itself needs these, so they are present.
 system_libraries='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so'
 
 host=$(node -p process.arch) arch= jobs=() out=build/packs
@@ -68,7 +68,7 @@ cp "$build/vpref_cpu.node" "$folder/"
 "${prefix}strip" --strip-unneeded "$folder/vpref_cpu.node"
 cp LICENSE "$folder/"
 
-# The libraries that the addon and its libraries name, but for the system's own; each with the file of its licence.
+# The libraries that the addon and its libraries need, except the system's; each with its licence file.
 needed() { "${prefix}objdump" -p "$1" | awk '$1 == "NEEDED" { print $2 }' | grep -vE "$system_libraries" || true; }
 license_of() {
   local package

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what a build and its tests need: system packages through apt when root, else it says what to install;
-# then the npm packages of package-lock.json. Does nothing, and needs no network, when all is there.
-# --tests: also what only tests use: GoogleTest, readers of what vpref writes, a browser, and MPI and Slurm for a small cluster of their own.
+# Installs what a build and its tests need: system packages through apt if root, else it lists what to install;
+# then the npm packages of package-lock.json. Does nothing, and needs no network, if all is installed.
+# --tests: also what only tests use: GoogleTest, readers of what vpref writes, a browser, MPI and Slurm for a small cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { echo "setup: $*"; }
 
-# Needed: nothing works without. Wanted: something is slower, or a test is skipped.
+# Needed: nothing works without. Wanted: without, something is slower or a test is skipped.
 needed=() wanted=()
 need() { command -v "$1" >/dev/null || needed+=("$2"); }
 want() { command -v "$1" >/dev/null || wanted+=("$2"); }
@@ -36,7 +36,7 @@ if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "installing ${packages[*]}"
     log=$(mktemp)
-    # RUNLEVEL: installing a service is not starting it.
+    # RUNLEVEL: do not start an installed service.
     if ! { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
       tail -5 "$log" >&2
       say "apt-get could not install them all"
@@ -60,7 +60,7 @@ if ! command -v node >/dev/null || ! node_ok; then
   exit 1
 fi
 
-# A link is another checkout's: it is not for this one to change.
+# A link belongs to another checkout: do not change it.
 if [ ! -L node_modules ]; then
   sum=$(cksum <package-lock.json)
   if [ "$(cat node_modules/.vpref-lock 2>/dev/null)" != "$sum" ]; then

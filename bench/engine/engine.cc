@@ -6,9 +6,13 @@
 //                                                    LLaVA-1.5, as files with holes
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three (lazy_load.py)
-//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK]
+//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--quantize nf4|int8] [--text
+//   N]
+//                [--plain TASK]
+//   bench_engine ids DIR [THREADS] [the same options]   the greedy tokens of one prompt of text
 // TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64
 // (16 prompts of 4 branches), score; several with commas: one model.
+// --text: prompts are N ids without a picture (llama_peer.py).
 // --plain: these again with every kernel launched by itself instead of recorded steps (CUDA).
 // One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it needs.
 #include <chrono>
@@ -68,18 +72,41 @@ Time timed(Engine& engine, int32_t count, Send send) {
   return now() - begin;
 }
 
-// Images differ from round to round, so that nothing is taken from a cache.
-Time generate(Engine& engine, const Shape& s, int32_t round, int32_t prompts, int32_t branches, int32_t tokens) {
-  return timed<GenerateResult>(engine, prompts, [&](int32_t i, auto done) {
+// Images (or words) differ from round to round, so that nothing is taken from a cache.
+GenerateRequest prompt_request(const Shape& s, int32_t round, int32_t i, int32_t branches, int32_t tokens) {
+  GenerateRequest r;
+  r.prompt = prompt_ids(s, s.image_rows > 0 ? i : i + 100 * round);
+  if (s.image_rows > 0) r.images = {picture(s, i + 100 * round)};
+  r.num_samples = branches;
+  r.sampling.temperature = branches > 1 ? 1.0f : 0.0f;
+  r.max_new_tokens = tokens;
+  r.eos_token_ids = {1 << 30};
+  return r;
+}
+
+Time prefill(Engine& engine, const Shape& s, int32_t round, int32_t prompts) {
+  return timed<GenerateResult>(engine, prompts,
+                               [&](int32_t i, auto done) { engine.generate(prompt_request(s, round, i, 1, 1), done); });
+}
+
+// From the moment when every branch has its first token. A prompt of one token that wants one token tells it: prompts
+// that wait together are prefilled in one step, and it ends with that step.
+Time decode(Engine& engine, const Shape& s, int32_t round, int32_t prompts, int32_t branches) {
+  const auto first = std::make_shared<Time>();
+  timed<GenerateResult>(engine, prompts + 1, [&](int32_t i, auto done) {
+    if (i < prompts) {
+      engine.generate(prompt_request(s, round, i, branches, kNewTokens), done);
+      return;
+    }
     GenerateRequest r;
-    r.prompt = prompt_ids(s, i);
-    r.images = {picture(s, i + 100 * round)};
-    r.num_samples = branches;
-    r.sampling.temperature = branches > 1 ? 1.0f : 0.0f;
-    r.max_new_tokens = tokens;
-    r.eos_token_ids = {1 << 30};
-    engine.generate(std::move(r), done);
+    r.prompt = {1};
+    r.max_new_tokens = 1;
+    engine.generate(std::move(r), [first, done](Outcome<GenerateResult> outcome) {
+      *first = now();
+      done(std::move(outcome));
+    });
   });
+  return now() - *first;
 }
 
 struct Task {
@@ -98,26 +125,13 @@ Task task_named(const std::string& name, bool cuda) {
   throw Error("request", "task: expected prefill, prefill1, decode1, decode8, decode64, group64 or score, got " + name);
 }
 
-// The least of several rounds, of a whole and of the part of it that is not the task's (the prompts before a decode).
-struct Best {
-  Time whole{INFINITY, INFINITY}, part{INFINITY, INFINITY};
-  static Time least(Time a, Time b) { return {std::min(a.wall, b.wall), std::min(a.cpu, b.cpu)}; }
-};
+Time least(Time a, Time b) { return {std::min(a.wall, b.wall), std::min(a.cpu, b.cpu)}; }
 
-// Round 0 only warms up: a few pairs of scoring are enough for it. Adds to `best`; returns the units in a whole.
-int32_t run_task(Engine& engine, const Shape& s, const Task& task, int32_t round, Best& best) {
-  if (task.name.starts_with("prefill")) {
-    best.whole = Best::least(best.whole, generate(engine, s, round, task.prompts, 1, 1));
-    best.part = {};
-    return task.prompts;
-  }
-  if (task.branches > 0) {
-    best.part = Best::least(best.part, generate(engine, s, 2 * round, task.prompts, task.branches, 1));
-    best.whole = Best::least(best.whole, generate(engine, s, 2 * round + 1, task.prompts, task.branches, kNewTokens));
-    return kNewTokens - 1;
-  }
+// Time of one unit of the task. Round 0 only warms up: a few pairs of scoring are enough for it.
+Time run_task(Engine& engine, const Shape& s, const Task& task, int32_t round) {
+  if (task.name.starts_with("prefill")) return prefill(engine, s, round, task.prompts) / task.prompts;
+  if (task.branches > 0) return decode(engine, s, round, task.prompts, task.branches) / (kNewTokens - 1);
   const int32_t pairs = round == 0 ? 4 : kPairs;
-  best.part = {};
   const Time t = timed<ScoreResult>(engine, pairs, [&](int32_t i, auto done) {
     ScoreRequest r;
     r.images = {picture(s, i + 100 * round)};
@@ -126,8 +140,7 @@ int32_t run_task(Engine& engine, const Shape& s, const Task& task, int32_t round
                   {0, answer_ids(s, 2 * i + 1), {}, true}};
     engine.score(std::move(r), done);
   });
-  best.whole = Best::least(best.whole, t);
-  return pairs;
+  return t / pairs;
 }
 
 // Multiplications and additions of one unit of the task, and the bytes a token step must read: weights once, each
@@ -137,7 +150,7 @@ struct Floor {
 };
 Floor floor_of(const ModelConfig& c, const Shape& s, const Task& task, DType dtype) {
   const bench::Sizes n = bench::sizes_of(c, s);
-  const double image = 2 * n.vision * (s.image_rows + 1), size = double(dtype_size(dtype));
+  const double image = s.image_rows > 0 ? 2 * n.vision * (s.image_rows + 1) : 0, size = double(dtype_size(dtype));
   if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + image, 0};
   if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + image, 0};
   const double rows = double(task.prompts) * (s.prompt + task.branches * kNewTokens / 2.0);
@@ -149,6 +162,34 @@ std::vector<std::string> split(const std::string& text) {
   std::istringstream in(text);
   for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
   return parts;
+}
+
+// Of the decoder's linears and the head, as they are stored: what a token step reads whatever its rows.
+int64_t weight_bytes(const Model& model) {
+  const auto of = [](const Linear& l) { return l.packed ? l.packed.bytes() : l.weight.bytes(); };
+  size_t bytes = of(model.weights.lm_head);
+  for (const DecoderLayer& layer : model.weights.layers)
+    for (const Linear& l : layer.linears) bytes += of(l);
+  return int64_t(bytes);
+}
+
+// The greedy tokens of prompt 0.
+void print_ids(const EngineOptions& options, const Shape& shape) {
+  constexpr int32_t kTokens = 64;
+  Engine engine(options);
+  std::promise<Outcome<GenerateResult>> promise;
+  GenerateRequest r;
+  r.prompt = prompt_ids(shape, 0);
+  if (shape.image_rows > 0) r.images = {picture(shape, 0)};
+  r.max_new_tokens = kTokens;
+  r.eos_token_ids = {1 << 30};
+  engine.generate(std::move(r), [&](Outcome<GenerateResult> outcome) { promise.set_value(std::move(outcome)); });
+  const Outcome<GenerateResult> outcome = promise.get_future().get();
+  if (const Error* e = std::get_if<Error>(&outcome)) throw *e;
+  std::printf("{\"engine\":\"vpref\",\"ids\":[");
+  const std::vector<int32_t>& ids = std::get<GenerateResult>(outcome).branches.front().token_ids;
+  for (size_t i = 0; i < ids.size(); ++i) std::printf(i == 0 ? "%d" : ",%d", ids[i]);
+  std::printf("]}\n");
 }
 
 // What a program pays before its first result.
@@ -171,9 +212,11 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
   const bool cuda = options.device == Device::cuda;
   Engine engine(options);
   std::promise<ModelConfig> ready;
+  int64_t read_bytes = 0;
   engine.run(
       [&](Context& ctx, Model& model) {
         if (shape.holes) bench::randomise(ctx, model);
+        read_bytes = weight_bytes(model);
         ready.set_value(model.config);
       },
       [&](const Outcome<std::monostate>& outcome) {
@@ -188,16 +231,15 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
              : "";
     try {
       const Task task = task_named(name, cuda);
-      Best warm, best;
-      run_task(engine, shape, task, 0, warm);
-      int32_t units = 1;
-      for (int r = 1; r <= rounds; ++r) units = run_task(engine, shape, task, r, best);
-      const Time t = (best.whole - best.part) / units;
+      run_task(engine, shape, task, 0);
+      Time t{INFINITY, INFINITY};
+      for (int r = 1; r <= rounds; ++r) t = least(t, run_task(engine, shape, task, r));
+      const bool decodes = task.branches > 0 && !name.starts_with("prefill");
       std::printf(
           "{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%"
-          "lld%s",
+          "lld,\"weight_bytes\":%lld%s%s",
           said.c_str(), t.wall, t.cpu, engine.info().threads, static_cast<long long>(engine.info().num_parameters),
-          on.c_str());
+          static_cast<long long>(read_bytes), decodes ? R"(,"timed":"from the first token on")" : "", on.c_str());
       if (cuda) {
         const Floor floor = floor_of(config, shape, task, *options.dtype);
         const MemorySize memory = memory_size(Device::cuda);
@@ -221,14 +263,21 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
 int main(int argc, char** argv) {
   std::vector<std::string> args(argv + 1, argv + argc);
   try {
-    const Shape shape = bench::shape_named(bench::flag(args, "--shape", "157m"));
+    Shape shape = bench::shape_named(bench::flag(args, "--shape", "157m"));
     const bool cuda = bench::flag(args, "--device", "cpu") == "cuda";
     const std::string dtype = bench::flag(args, "--dtype", cuda ? "bf16" : "f32");
-    const std::string plain = bench::flag(args, "--plain", "");
+    const std::string plain = bench::flag(args, "--plain", ""), quantize = bench::flag(args, "--quantize", "none");
+    const std::optional<Packing> packing = parse_packing(quantize);
+    check(packing && *packing != Packing::fp4, "request", "--quantize: expected none, nf4 or int8, got ", quantize);
+    if (const int32_t text = std::stoi(bench::flag(args, "--text", "0")); text > 0) {
+      shape.prompt = text;
+      shape.image_rows = 0;
+    }
     if (args.size() < 2) {
       std::cerr
           << "usage: bench_engine make DIR [--shape S] | bench_engine open|first DIR | bench_engine TASK[,TASK...] DIR "
-             "[THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK[,TASK...]]\n";
+             "[THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--quantize nf4|int8] [--text N] [--plain "
+             "TASK[,TASK...]] | bench_engine ids DIR [...]\n";
       return 2;
     }
     if (args[0] == "make") {
@@ -240,9 +289,14 @@ int main(int argc, char** argv) {
     options.normalisation = kClipNormalisation;
     options.device = cuda ? Device::cuda : Device::cpu;
     options.dtype = dtype == "bf16" ? DType::bf16 : DType::f32;
+    options.packing = *packing;
     options.threads = args.size() > 2 ? std::stoi(args[2]) : cuda ? 0 : 2;
     if (args[0] == "open" || args[0] == "first") {
       start(options, args[0] == "first");
+      return 0;
+    }
+    if (args[0] == "ids") {
+      print_ids(options, shape);
       return 0;
     }
     const int rounds = args.size() > 3 ? std::stoi(args[3]) : 3;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# SeVa on any vision-language family: seva-any.sh MODEL_DIR QUESTIONS IMAGE_DIR OUT_DIR [train flags...]; after an interruption, the same line resumes
-# QUESTIONS: LLaVA conversations (.json) or records (.ndjson), their images below IMAGE_DIR. LIMIT: number of questions (all). STEP: diffusion step of the distorted pictures (500). PIXELS: --max-pixels for the Qwen families.
+# SeVa on any vision-language family: seva-any.sh MODEL_DIR QUESTIONS IMAGE_DIR OUT_DIR [train flags...]; after an interruption, the same command resumes
+# QUESTIONS: LLaVA conversations (.json) or records (.ndjson), their images below IMAGE_DIR. LIMIT: number of questions (all). STEP: diffusion step of the distorted images (500). PIXELS: --max-pixels for the Qwen families.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 3,4p "$0" >&2; exit 2; }
 model=$1 data=$2 images=$3 out=$4
@@ -11,7 +11,7 @@ case $data in *.ndjson) questions=(import records "$data") ;; esac
 [ -z "${LIMIT:-}" ] || questions+=(--limit "$LIMIT")
 [ -z "${PIXELS:-}" ] || pixels=(--max-pixels "$PIXELS")
 mkdir -p "$out"
-# 3: finished, but questions whose picture is missing were left out.
+# 3: finished, but questions with a missing image were skipped.
 { vpref "${questions[@]}" --image-root "$images" --check-images --on-error skip || [ $? -eq 3 ]; } \
 | vpref augment --op diffusion:step="${STEP:-500}" \
 | vpref sample --model "$model" --views all --max-new-tokens 128 "${pixels[@]}" -o "$out/sampled.ndjson" --resume

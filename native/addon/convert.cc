@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "infer/stop.h"
+
 namespace vpref::addon {
 namespace {
 
@@ -239,6 +241,7 @@ Napi::Value info_value(Napi::Env env, const EngineInfo& info) {
   to.Set("dtype", dtype_name(info.dtype));
   to.Set("storedDtype", dtype_name(info.stored_dtype));
   to.Set("quantize", packing_name(info.packing));
+  to.Set("storedForm", packing_name(info.stored_form));
   to.Set("numParameters", double(info.num_parameters));
   to.Set("threads", info.threads);
   to.Set("notes", text_list(env, info.notes));

@@ -43,7 +43,7 @@ export function augmentProgress(): Figures {
   return { see, parts: (seconds) => rate(views, seconds, 'images') };
 }
 
-/** pair: rows that were kept; dropped rows are in every progress line. */
+/** pair: kept rows; dropped rows are in every progress line. */
 export function pairProgress(counts: RunCounts): Figures {
   return { parts: () => [`${group(counts.written)} kept`], areInSummary: true };
 }

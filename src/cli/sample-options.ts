@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of sample, and the stage that they ask for: on the engine, or at a server.
+// The flags of sample, and the choice of its stage: on the engine, or at a server.
 import { Flags, type Interfaces } from '@oclif/core';
 import type { Stage } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
@@ -88,7 +88,7 @@ export const sampleFlags = {
 
 type SampleFlags = Interfaces.InferredFlags<typeof sampleFlags>;
 
-/** Opens the model or the server. Throws UsageError for flags that mean nothing there. */
+/** Opens the model or the server. Throws UsageError for flags without effect there. */
 export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
   return flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
 }

@@ -49,7 +49,7 @@ was sampled for (see pair --rule gap).`;
   }
 }
 
-/** The model is loaded again in the other dtype, and without its adapters where it has some. */
+/** Loads the model again in the other dtype, and without its adapters if it has any. */
 async function driftStage(run: RunContext<ModelFlagValues, unknown>, context: ModelContext): Promise<Stage> {
   const { scoreDrift } = await import('../stages/score-drift.ts');
   const other = context.engine.info.dtype === 'bf16' ? 'f32' : 'bf16';

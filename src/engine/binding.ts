@@ -5,7 +5,7 @@ import { EngineError } from './engine-error.ts';
 import { addonPath, buildCommand } from './find-addon.ts';
 import type { Binding, NativePolicy, NativeTrainer } from './native.ts';
 
-/** A loaded addon and where it came from. */
+/** A loaded addon and its path. */
 export interface LoadedBinding {
   binding: Binding;
   path: string;
@@ -25,6 +25,7 @@ const EXPORTS: Record<keyof Binding, true> = {
   meanLoss: true,
   mergeModel: true,
   mpiLibrary: true,
+  planForm: true,
   probeDevice: true,
 };
 const POLICY: Record<keyof NativePolicy, true> = {
@@ -70,8 +71,8 @@ export function missingExports(binding: Partial<Binding>): string[] {
 const loaded = new Map<string, Binding>();
 
 /**
- * The addon for a device: `auto` takes the CUDA build when there is one. $VPREF_ADDON names another file, for tests of a build elsewhere.
- * Throws EngineError{"addon"} saying how to build it.
+ * The addon for a device: `auto` takes the CUDA build if there is one. $VPREF_ADDON names another file, for tests of other builds.
+ * Throws EngineError{"addon"} with the command that builds it.
  */
 export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
   const path = addonPath(device);
@@ -97,8 +98,8 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
   return { binding, path };
 }
 
-// OpenMP's threads spin at the end of every loop by default. Where other programs want the same cores, one step then waits for whole
-// scheduler slices: ten times slower on a busy machine, and no faster on a quiet one. Read once, when the library is loaded.
+// By default OpenMP's threads spin at the end of every loop. If other programs use the same cores, a step then waits for full
+// scheduler slices: ten times slower on a busy machine, and no faster on an idle one. Read once, when the library is loaded.
 function quietOpenMp(): void {
   if (process.env.OMP_WAIT_POLICY === undefined && process.env.GOMP_SPINCOUNT === undefined)
     process.env.OMP_WAIT_POLICY = 'passive';

@@ -2,6 +2,7 @@
 // The types of all that native/addon exports.
 import type { LoraShapes } from './lora-shapes.ts';
 import type {
+  BaseForm,
   Generated,
   GenerateRequest,
   ImageInput,
@@ -14,18 +15,18 @@ import type { LossNeeds, MemoryPlan, RowSums, StepResult, TrainerSettings, Train
 
 export interface Binding {
   Policy: {
-    /** Throws (by rejecting) an engine error for whatever is wrong with the checkpoint. */
+    /** Rejects with an engine error for an invalid checkpoint. */
     load(options: NativeEngineOptions): Promise<NativePolicy>;
   };
   Trainer: {
-    /** Over the policy's engine and weights. `initAdapter`: PEFT directory, or "". */
+    /** Uses the policy's engine and weights. `initAdapter`: PEFT directory, or "". */
     create(policy: NativePolicy, settings: NativeTrainerSettings, initAdapter: string): Promise<NativeTrainer>;
   };
   /** Inputs that the terms of a loss need; throws an engine error for an unknown name. */
   lossNeeds(text: string): LossNeeds;
-  /** Ends every rank of this run, whether or not it has joined the others; returns only where it cannot. */
+  /** Ends every rank of this run, even ranks that have not joined; returns only if it cannot. */
   abortRanks(exitCode: number): void;
-  /** Name and version of the MPI that vpref_mpi.so was built with; throws an engine error where there is none. */
+  /** Name and version of the MPI that vpref_mpi.so was built with; throws an engine error if there is none. */
   mpiLibrary(): string;
   /** The loss of rows that were scored, averaged as that of a step. */
   meanLoss(
@@ -40,11 +41,13 @@ export interface Binding {
   hyperparameters(): ({ name: string; default: number; helpValue: string; summary: string } & {
     [bound in 'min' | 'above' | 'max']?: number;
   })[];
-  /** The names of a decoder layer's linears, which an adapter may be put on. */
+  /** The names of a decoder layer's linears, the possible targets of an adapter. */
   linears(): string[];
-  /** Writes the weight files with the adapters, or what a trainer made of the weights, in them. */
+  /** Writes the weight files with merged adapters, or with the trained weights. */
   mergeModel(policy: NativePolicy, target: MergeTarget): Promise<MergeResult>;
   buildInfo(): NativeBuildInfo;
+  /** Memory of a checkpoint and a training step in one form; reads configuration and headers only. Throws an engine error. */
+  planForm(options: NativeEngineOptions, step: NativeFormStep): NativeFormPlan;
   /** One linear layer through op and backend, against sums in double precision. */
   probeDevice(device: 'cpu' | 'cuda'): { op: string; maxError: number; seconds: number };
 }
@@ -62,7 +65,7 @@ export interface NativeEngineOptions {
   /** 0: the engine's default. */
   batchTokens: number;
   tokenBytes: Uint8Array[];
-  /** Of images; a text-only model needs none. */
+  /** Normalisation of images; absent for a text-only model. */
   normalisation?: Normalisation;
 }
 
@@ -75,7 +78,7 @@ export interface NativePolicy {
   cancel(id: number): void;
   /** Paced, the engine computes only while an advance() runs. */
   pace(paced: boolean): void;
-  /** Computes until a request ends or none is left; settled after that request's promise. */
+  /** Computes until a request ends or none is left; settles after that request's promise. */
   advance(): Promise<void>;
   close(): Promise<void>;
 }
@@ -90,11 +93,11 @@ export interface NativeInfo {
   modelType: string;
   hasVision: boolean;
   imageTokenId: number;
-  /** The decoder's path in transformers' module tree, with a trailing dot. */
+  /** The decoder's path in transformers' module tree, with trailing dot. */
   textModule: string;
-  /** Names that modules_to_save has for the connector's parts. */
+  /** Names of the connector's parts in modules_to_save. */
   connectorModules: string[];
-  /** Names of their tensors. */
+  /** Names of the parts' tensors. */
   connectorParts: string[];
   vocabSize: number;
   maxPositionEmbeddings: number;
@@ -102,6 +105,8 @@ export interface NativeInfo {
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
   quantize: Quantize;
+  /** What the checkpoint holds the decoder's linears as. */
+  storedForm: BaseForm;
   storedDtype: string;
   numParameters: number;
   threads: number;
@@ -119,13 +124,40 @@ export interface NativeScored {
   logps: number;
 }
 
-/** TrainerSettings with the settings that do not change the numbers. */
+export interface NativeFormStep {
+  settings: NativeTrainerSettings;
+  /** [rows, targets, imageRows, features, pixelBytes]. */
+  pair: Int32Array;
+  cachedTokens: number;
+  /** Of the host, for all; a run takes `share` of what its parameters leave. A GPU's own memory is asked for. */
+  freeBytes: number;
+  share: number;
+}
+
+/** Bytes of the engine, in one form of its weights. */
+export interface NativeFormPlan {
+  /** NativeInfo.storedForm. */
+  stored: BaseForm;
+  dtype: 'f32' | 'bf16';
+  storedDtype: string;
+  weightBytes: number;
+  /** Weights, a step of the batch and the cached tokens. */
+  samplingBytes: number;
+  stepBytes: number;
+  /** Recompute level. */
+  level: number;
+  /** Of the device. */
+  freeBytes: number;
+  totalBytes: number;
+}
+
+/** TrainerSettings plus settings that do not change results. */
 export interface NativeTrainerSettings extends TrainerSettings, LoraShapes {
-  /** Bytes that parameters and activations may take; 0: no limit on the CPU, the free memory on CUDA. */
+  /** Maximum bytes of parameters and activations; 0: no limit on the CPU, the free memory on CUDA. */
   memoryBudget: number;
-  /** Processes that the launcher has started; 1 joins nothing. */
+  /** Processes started by the launcher; 1 joins no others. */
   numRanks: number;
-  /** Split the optimizer's state over the ranks: 0, 1, or -1 for: when it does not fit otherwise. */
+  /** Whether to shard the optimizer's state over the ranks: 0, 1, or -1 for: if it does not fit otherwise. */
   zero: number;
 }
 
@@ -134,26 +166,28 @@ export interface NativeVolume {
   calls: number;
   payloadBytes: number;
   sentBytes: number;
-  /** Waiting that computing did not hide. */
+  /** Waiting time not overlapped with computation. */
   waitSeconds: number;
 }
 
 export interface MergeTarget {
   dir: string;
   dtype: 'f32' | 'f16';
-  /** What the base was packed as when the adapters were trained. */
+  /** The base's quantization during the training of the adapters. */
   trainedOn: Quantize;
 }
 
 export interface MergeResult {
-  /** Linear layers that had an adapter. */
+  /** Number of linear layers with an adapter. */
   numMerged: number;
-  /** The files hold an untied head. */
+  /** Matrices that the files hold packed; they are written dequantised. */
+  numUnpacked: number;
+  /** Whether the files have an untied head. */
   untied: boolean;
-  /** What packing as trainedOn changes of the merged linears' weights, as a share of their norm, and of the delta's. */
+  /** Change of the merged linears' weights by packing as trainedOn, as a share of their norm and of the delta's; only those that the files do not hold packed. */
   packingChange: number;
   packingChangeOfDelta: number;
-  /** What rounding to the dtype loses of the merged delta, as a share of its norm. */
+  /** Loss of the merged delta by rounding to the dtype, as a share of its norm. */
   relativeError: number;
 }
 
@@ -175,7 +209,7 @@ export interface NativeTrainer {
   agree(value: number): Promise<number>;
   /** Every rank's text, by rank. */
   exchange(text: string): Promise<string[]>;
-  /** The orderly end of what ranks do together; nothing may follow. */
+  /** Ends the collective work of ranks; no call may follow. */
   leave(): Promise<void>;
   info(): {
     numTrained: number;
@@ -187,7 +221,7 @@ export interface NativeTrainer {
     trainsProjector: boolean;
     /** Tensors of the initial adapter that are not trained. */
     numFixed: number;
-    /** Of all rewards that the loss has seen; 0 where it reads none. */
+    /** Mean of all rewards so far; 0 if the loss uses none. */
     rewardMean: number;
     volume: NativeVolume;
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The record's definition: parser, JSON Schema and the check of man 5 vpref-records come from this table.
+// The record's definition: the parser, the JSON Schema and the check of man 5 vpref-records use this table.
 import {
   anyObject,
   anything,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // doctor: checks whether a model can run on this machine, one check per row.
+
 import { totalmem } from 'node:os';
 import type { Family } from '../../families/family.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
@@ -9,6 +10,7 @@ import type { GenerateRequest } from '../engine/requests.ts';
 import { findNonFinite } from '../engine/safetensors.ts';
 import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.ts';
 import { checkFolders, imageMarks } from '../model/load.ts';
+import { count } from '../records/count.ts';
 import { RunError } from '../records/error.ts';
 import { SAMPLING_DEFAULTS } from '../records/sampling-settings.ts';
 import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
@@ -16,6 +18,7 @@ import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import { attempt, type Check, gibibytes } from './doctor/check.ts';
+import { examineForms } from './doctor/examine-forms.ts';
 import { describeImages, describePicture, type ImageModel, pictureOf } from './doctor/examine-images.ts';
 import { examineStep, type StepToExamine } from './doctor/examine-step.ts';
 
@@ -25,6 +28,8 @@ export interface ModelToExamine {
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   images: ImageOptions;
+  /** Read configuration and headers alone. */
+  headersOnly: boolean;
   /** Images to count tokens of; the first is in the training step's prompt. */
   pictures: readonly string[];
   step: StepToExamine;
@@ -74,12 +79,15 @@ export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check
     const image = family.vision && info.vision && { id: info.vision.imageTokenId, token: family.vision.imageToken };
     yield tokenizerFits(tokenizer, policy, image);
     yield await template(model, tokenizer, policy, family);
-    if (plan) yield* images({ family, plan, policy, tokenizer }, asked.pictures);
-    yield await finite(model, adapters);
-    yield await forward(policy, tokenizer);
-    yield await memory(policy); // the memory plan exists only after a run
     const pictured = plan && { family, plan, policy, tokenizer };
-    yield await trainingStep(policy, asked, pictured);
+    if (pictured) yield* images(pictured, asked.pictures);
+    yield* await forms(asked, pictured);
+    if (!asked.headersOnly) {
+      yield await finite(model, adapters);
+      yield await forward(policy, tokenizer);
+      yield await memory(policy); // the memory plan exists only after a run
+      yield await trainingStep(policy, asked, pictured);
+    }
     yield { check: 'limits', ok: true, detail: limits(family) };
   } finally {
     await policy.close();
@@ -134,12 +142,28 @@ async function* images(model: ImageModel, pictures: readonly string[]): AsyncGen
   }
 }
 
+async function forms(
+  { model, device, dtype, step, pictures }: ModelToExamine,
+  image: ImageModel | undefined,
+): Promise<Iterable<Check>> {
+  const made = await attempt('form', 'see the message', async () => {
+    const options = { model, adapters: [], device, dtype, ...(image && { normalisation: image.plan.normalisation }) };
+    return examineForms(options, step, image && (await pictureOf(pictures[0], image)));
+  });
+  return 'check' in made ? [made] : made;
+}
+
 async function memory(policy: Policy): Promise<Check> {
   const lines = policy.memoryPlan().trim().split('\n').filter(Boolean);
   const bytes = weightBytes(policy);
   const ok = policy.info.device === 'cuda' || bytes < totalmem();
   const detail = [`weights ${gibibytes(bytes)} of ${gibibytes(totalmem())}`, ...lines].join('; ');
-  return { check: 'weights', ok, detail, ...(!ok && { remedy: 'use a machine with more memory, or a GPU' }) };
+  return {
+    check: 'weights',
+    ok,
+    detail,
+    ...(!ok && { remedy: 'use --quantize (see the rows form), a machine with more memory, or a GPU' }),
+  };
 }
 
 function weightBytes({ info: { numParameters, dtype, storedDtype } }: Policy): number {
@@ -177,7 +201,7 @@ async function finite(model: string, adapters: readonly string[]): Promise<Check
       for (const { name: tensor, nan, infinite } of await findNonFinite(file))
         found.push(`${file}: ${tensor}: ${nan} NaN, ${infinite} infinite`);
   if (found.length === 0) return { check: 'finite', ok: true, detail: 'no NaN and no infinity in the weights' };
-  const more = found.length > 3 ? `; and ${found.length - 3} more tensors` : '';
+  const more = found.length > 3 ? `; and ${count(found.length - 3, 'more tensor')}` : '';
   return {
     check: 'finite',
     ok: false,

@@ -2,6 +2,7 @@
 // mix: rows of several files in given proportions. Rows and order depend only on the seed, the weights and the files' sizes.
 
 import { type Row, type RowResult, rowError } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { RecordError, UsageError } from '../records/error.ts';
 import { IdSet } from '../records/id-set.ts';
 import { randomStream } from '../records/random.ts';
@@ -43,7 +44,7 @@ export function mixShares(files: readonly Pick<MixFile, 'source' | 'weight' | 'n
   for (const [index, { source, numRows }] of files.entries())
     if (shares[index]! > numRows)
       throw new UsageError(
-        `${source}: expected at least ${shares[index]} rows, its share of --limit ${limit}, got ${numRows}`,
+        `${source}: expected at least ${count(shares[index]!, 'row')}, its share of --limit ${limit}, got ${numRows}`,
       );
   return shares;
 }

@@ -73,7 +73,7 @@ describe('score', () => {
     assertFigures(rowOf(rows, 'VD_math'), { n: 4, score: 75, f_acc: 50, q_acc: 50 });
   });
 
-  test('words: exactly one of yes and no; questions without an image that nobody was asked are left out', async () => {
+  test('words: exactly one of yes and no; unasked questions without an image are excluded', async () => {
     // yes (right), No. (right), no (right), neither (wrong) | yes (right), yes and no (wrong)
     const texts = ['Yes, it is', 'No.', 'no', 'It is so', 'yes', 'Yes... or no?'];
     const asked = PLACES.filter(([place]) => !place.startsWith('VS chart 0'));
@@ -85,7 +85,7 @@ describe('score', () => {
     );
     // figures: VD 0 whole, VD 1 half, VS 1 whole, VS 2 wrong: 2/4.  pairs: VD 0 whole, VD 1 half, VS half: 1/3
     assertFigures(rowOf(rows), { n: 6, score: 400 / 6, f_acc: 50, q_acc: 100 / 3, unparsed: 2 });
-    assert.match(notes.join(), /no answer to any of the 1 imageless questions: "all" excludes them/);
+    assert.match(notes.join(), /no answer to any of the 1 imageless question: "all" excludes them/);
   });
 
   test('records: words, or the judge of guide hallusionbench; a failed answer takes its figure and pair with it', async () => {

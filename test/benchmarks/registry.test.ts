@@ -23,12 +23,13 @@ const folders = readdirSync(join(root, 'src/benchmarks'), { withFileTypes: true 
   .filter((entry) => entry.isDirectory() && entry.name !== 'scoring')
   .map(({ name }) => name);
 
-test('each folder is registered by its name, says what it is, and its guides load', () => {
+test('each folder is registered by its name, has its descriptions, and its guides load', () => {
   assert.deepEqual([...benchmarks.keys()], folders.sort());
   for (const [name, benchmark] of benchmarks) {
     const folder = join(root, 'src/benchmarks', name);
     const prose = readFileSync(join(folder, 'man.md'), 'utf8');
     assert.match(prose, /^eval: ./m, name);
+    assert.match(prose, new RegExp(`^example: (?:.*\\| )?vpref eval ${name}\\b`, 'm'), name);
     assert.equal(/^import: ./m.test(prose), benchmark.import !== undefined, name);
     assert.ok(benchmark.scored.length > 0, name);
     for (const file of readdirSync(folder).filter((file) => file.endsWith('.guide.md'))) {

@@ -94,12 +94,12 @@ test('the 4-bit fixture: trained on, merged into what its codes stand for', { sk
       '-o',
       out,
     );
-    assert.match(stderr, /linear layers merged into .*the packed weights of .* are written as what they stand for/);
+    assert.match(stderr, /linear layers merged into .*the packed weights of .* are written dequantised/);
     expectClose(await logps(file, '--model', out), expected, 2e-3);
   }
 });
 
-test('--onto quantised is for adapters that say what they were trained on', { skip }, async () => {
+test('--onto quantised needs an adapter that records its base', { skip }, async () => {
   const merge = (...flags: string[]) =>
     runCli(['export', 'merge', '--model', demoModel, ...flags, '-o', path('not'), '--onto', 'quantised']);
   const plain = await merge('--adapter', 'fixtures/golden/train/adapter');

@@ -2,7 +2,7 @@
 // --quantize through the real binary: what is recorded, what is refused, and that training on a packed base starts at its own reference.
 // Covers src/stages/train/reference.ts src/cli/model-flags.ts
 import assert from 'node:assert/strict';
-import { readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { demoModel, demoPairs, readRows, toNdjson } from '../support/demo-pairs.ts';
@@ -19,7 +19,7 @@ const train = (input: string, ...flags: string[]) =>
     ...['-o', path(`run-${runs++}`), ...flags],
   ]);
 
-test('references of a packed base say so; training takes them on that base alone, and starts at reward 0', {
+test('references of a packed base record it; training accepts them only on that base, and starts at reward 0', {
   skip,
 }, async () => {
   writeFileSync(path('pairs.ndjson'), toNdjson(demoPairs(2)));
@@ -52,7 +52,7 @@ test('references of a packed base say so; training takes them on that base alone
   assert.ok(Math.abs(row!['rewards/chosen'] as number) < 1e-4, right.stdout);
 });
 
-test('sampling says what drew it, and a checkpoint that is packed is not packed again', { skip }, async () => {
+test('sampling records the quantization, and a packed checkpoint is not packed again', { skip }, async () => {
   const input = `${JSON.stringify({ id: 'a', prompt: 'What is it?' })}\n`;
   const sample = (model: string, ...flags: string[]) =>
     runCli(['sample', '--model', model, '--max-new-tokens', '4', ...flags], { input });
@@ -66,7 +66,7 @@ test('sampling says what drew it, and a checkpoint that is packed is not packed 
   assert.match(again.stderr, /is packed already, as nf4: expected a full checkpoint/);
 });
 
-test('packed weights are kept where --quantize-cache says, and a second start reads them', { skip }, async () => {
+test('packed weights are stored in --quantize-cache, and a second start reads them', { skip }, async () => {
   const input = `${JSON.stringify({ id: 'a', prompt: 'What is it?' })}\n`;
   const cache = path('cache');
   const sample = (...flags: string[]) =>
@@ -88,9 +88,31 @@ test('packed weights are kept where --quantize-cache says, and a second start re
   const alone = await sample('--quantize-cache', cache);
   assert.equal(alone.code, 2, alone.stderr);
   assert.match(alone.stderr, /--quantize-cache: expected --quantize nf4 or int8 beside it/);
+  rmSync(join(cache, file!));
+  mkdirSync(join(cache, file!));
+  const taken = await sample('--quantize', 'nf4', '--quantize-cache', cache);
+  assert.equal(taken.code, 1, taken.stderr);
+  assert.match(
+    taken.stderr,
+    /^vpref sample: .*\.nf4\.safetensors: packed weights cannot be written to it: Is a directory/m,
+  );
+  rmdirSync(join(cache, file!));
+  writeFileSync(join(cache, file!), '');
   const noFolder = await sample('--quantize', 'nf4', '--quantize-cache', join(cache, file!));
   assert.equal(noFolder.code, 1, noFolder.stderr);
   assert.match(noFolder.stderr, /--quantize-cache .*EEXIST/);
+});
+
+test('a configuration that says 4 bits over weights that are not packed is noted', { skip }, async () => {
+  cpSync('fixtures/tiny-text', path('dense'), { recursive: true });
+  const config = JSON.parse(readFileSync(path('dense/config.json'), 'utf8'));
+  const said = { quant_method: 'bitsandbytes', load_in_4bit: true };
+  writeFileSync(path('dense/config.json'), JSON.stringify({ ...config, quantization_config: said }));
+  const { code, stderr } = await runCli(['sample', '--model', path('dense'), '--max-new-tokens', '2'], {
+    input: `${JSON.stringify({ id: 'a', prompt: 'the' })}\n`,
+  });
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /dense\/config\.json: quantization_config: no weight is packed: they are taken as stored/);
 });
 
 test('a judge that is not our own engine is not packed', async () => {

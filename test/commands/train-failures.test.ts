@@ -51,7 +51,7 @@ before(() => {
   input = write('pairs.ndjson', pairs);
 });
 
-test('the plan is told before the first step; a limit chooses the level, holds, and changes no bit', {
+test('the plan is printed before the first step; a limit chooses the level, holds, and changes no bit', {
   skip,
 }, async () => {
   const flags = ['--batch-size', '24', '--max-steps', '2'];
@@ -77,7 +77,7 @@ test('the plan is told before the first step; a limit chooses the level, holds, 
   assert.deepEqual(adapterOf('tight'), adapterOf('free'));
 });
 
-test('a full disk: what is saved stays whole, the error says where, and the run goes on when there is room', {
+test('a full disk: checkpoints stay intact, the error names the path, and the run resumes when there is room', {
   skip,
 }, async (t) => {
   ensureBuilt();
@@ -137,7 +137,7 @@ test('a full disk: what is saved stays whole, the error says where, and the run 
   assert.deepEqual(readFileSync(path('full.safetensors')), adapterOf('straight'));
 });
 
-test('a limit on file sizes is told as what it is, and leaves nothing half', { skip }, async () => {
+test('a limit on file sizes is a named error, and leaves no partial file', { skip }, async () => {
   const { code, stderr } = await runShell(
     `ulimit -f 64; vpref train ${input} ${settings.join(' ')} --max-steps 2 --save-every 1 -q -o ${path('small-files')}`,
   );
@@ -146,7 +146,7 @@ test('a limit on file sizes is told as what it is, and leaves nothing half', { s
   assert.ok(!existsSync(path('small-files')));
 });
 
-test('an image that goes away in the middle: the steps before it are saved', { skip }, async () => {
+test('an image that disappears during the run: the steps before it are saved', { skip }, async () => {
   const images = pairs.map((pair, index) => {
     const copy = path(`image-${index}.jpg`);
     copyFileSync(pair.images[0]!, copy);
@@ -172,12 +172,14 @@ test('an image that goes away in the middle: the steps before it are saved', { s
   assert.deepEqual(checkpoints(path('moved')), [`checkpoint-${String(done).padStart(6, '0')}`]);
 });
 
-test('a resumed run that differs is refused, and told what differs', { skip }, async () => {
+test('a resumed run that differs is refused with the differences', { skip }, async () => {
   assert.equal((await train(input, 'named', '--max-steps', '2')).code, 0);
   const cases: [string[], string, RegExp][] = [
     [['--lr', '5e-4'], input, /\(--lr: 0\.001 there, 0\.0005 here\)/],
     [['--batch-size', '6', '--beta', '0.2'], input, /--beta: 0\.1 there, 0\.2 here; .*--batch-size: 4 there, 6 here/],
     [['--simpo-gamma', '0.7'], input, /--simpo-gamma: 0\.5 there, 0\.7 here/],
+    [['--quantize', 'nf4'], input, /\(--quantize: none there, nf4 here\)/],
+    [['--dtype', 'bf16'], input, /\(--dtype: f32 there, bf16 here\)/],
     [['--no-shuffle'], input, /shuffle \(--no-shuffle\): true there, false here/],
     [['--max-steps', '3'], input, /steps \(--epochs, --max-steps\): 2 there, 3 here/],
     [[], write('others.ndjson', pairs.slice(1)), /\(input: other records\)/],
@@ -202,7 +204,7 @@ test('a resumed run that differs is refused, and told what differs', { skip }, a
   assert.equal(other.code, 0, other.stderr);
 });
 
-test('a checkpoint that was damaged is told by its file', { skip }, async () => {
+test('a damaged checkpoint is an error with its file', { skip }, async () => {
   assert.equal((await train(input, 'damaged', '--max-steps', '2')).code, 0);
   const state = join(path('damaged'), 'checkpoint-000002/trainer_state.json');
   writeFileSync(state, '{"step":2');
@@ -211,7 +213,7 @@ test('a checkpoint that was damaged is told by its file', { skip }, async () => 
   assert.match(broken.stderr, /checkpoint-000002\/trainer_state\.json: expected the state of a run, got/);
 });
 
-test('killed while it computes the reference, it goes on there and ends in the same bytes', { skip }, async () => {
+test('killed while it computes the reference, it resumes there and gives the same bytes', { skip }, async () => {
   const live = ['--loss', 'sigmoid', '--max-steps', '2'];
   const run = (out: string, ...flags: string[]) => train(input, out, ...live, ...flags);
   assert.equal((await run('ref-straight', '-q')).code, 0);
@@ -281,7 +283,7 @@ const refusals: [name: string, rows: () => readonly object[], flags: string[], m
     'too many reference sums',
     () => pairs.map((pair) => ({ ...pair, ref_chosen_logps: -3, ref_rejected_logps: [-4, -5] })),
     ['--loss', 'sigmoid'],
-    /:1: ref_rejected_logps: expected 1 numbers, got 2/,
+    /:1: ref_rejected_logps: expected 1 number, got 2/,
   ],
 ];
 for (const [name, rows, flags, message] of refusals)
@@ -308,5 +310,5 @@ test('pairs of equal answers are counted', { skip }, async () => {
   );
   const { code, stderr } = await train(equal, 'equal', '--max-steps', '1');
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /3 of 24 records have equal chosen and rejected responses/);
+  assert.match(stderr, /3 records have equal chosen and rejected responses, of 24/);
 });

@@ -23,7 +23,7 @@ import {
   goldenPrompts,
   goldenRows,
   hardPicture,
-  OWN_TILES,
+  OWN,
 } from '../support/families.ts';
 import { openFixture, withoutEngine } from '../support/native.ts';
 
@@ -43,7 +43,7 @@ const GREEDY: SampleOptions = {
 const BAR = 5e-4;
 const VISION = ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'];
 
-for (const name of ['qwen2', 'qwen3', 'mistral', ...VISION, ...OWN_TILES]) {
+for (const name of ['qwen2', 'qwen3', 'mistral', ...VISION, ...OWN]) {
   for (const layout of existsSync(`${fixtureDir(name)}/alt-v5`) ? ['ckpt', 'alt-v5'] : ['ckpt'])
     test(
       `${name}, files as in ${layout}: sums of all golden answers, greedy answers, stop lists`,

@@ -3,14 +3,14 @@
 // Covers families/family.ts families/index.ts families/processor-settings.ts families/llava_next/llava_next.ts families/smolvlm/smolvlm.ts
 // Covers families/qwen2_vl/qwen2_vl.ts families/qwen2_5_vl/qwen2_5_vl.ts families/qwen3_vl/qwen3_vl.ts
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { ImagePlan, Size } from '../../families/family.ts';
 import { bestResolution } from '../../families/llava_next/llava_next.ts';
 import { readFamilyPlan } from '../../src/model/images.ts';
 import { loadImage } from '../../src/pixels/decode.ts';
 import type { Image } from '../../src/pixels/image.ts';
-import { fixtureDir, fixtureImage, type GoldenRow, goldenRows, OWN_TILES } from '../support/families.ts';
+import { fixtureDir, fixtureImage, type GoldenRow, goldenRows, OWN } from '../support/families.ts';
 import { readSafetensors } from '../support/safetensors.ts';
 
 /** The pictures of a row as the golden names their grids. */
@@ -22,7 +22,7 @@ const GRIDS: Record<string, (row: GoldenRow, sizes: Size[], plan: ImagePlan) => 
   },
 };
 
-for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', ...OWN_TILES])
+for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', ...OWN])
   for (const layout of existsSync(`${fixtureDir(name)}/alt-v5`) ? ['ckpt', 'alt-v5'] : ['ckpt'])
     test(`${name}, files as in ${layout}: crops, byte for byte`, async () => {
       const { family, plan } = await readFamilyPlan(`${fixtureDir(name)}/${layout}`);
@@ -39,7 +39,9 @@ for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl
         );
         GRIDS[name]?.(row, images, plan!);
         for (const [index, [, high, wide]] of (row.image_grid_thw ?? []).entries()) {
-          const patch = name === 'qwen3_vl' ? 16 : 14;
+          const { patch_size: patch } = JSON.parse(
+            readFileSync(`${fixtureDir(name)}/ckpt/config.json`, 'utf8'),
+          ).vision_config;
           assert.deepEqual(sizes[index], [{ height: high * patch, width: wide * patch }]);
         }
         for (const [index, count] of (row.rows?.[0] ?? []).entries())

@@ -9,19 +9,9 @@ import { imageSize } from '../../src/pixels/image-size.ts';
 import { loadChatTemplate, promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { expandImages, imageIds, promptIds, responseIds } from '../../src/text/prompt-ids.ts';
 import { loadTokenizer } from '../../src/text/tokenizer.ts';
-import { fixtureDir, fixtureImage, goldenPrompts, goldenRows, OWN_TILES, referenceRuns } from '../support/families.ts';
+import { fixtureDir, fixtureImage, goldenPrompts, goldenRows, OWN, referenceRuns } from '../support/families.ts';
 
-for (const name of [
-  'qwen2',
-  'qwen3',
-  'mistral',
-  'llava_next',
-  'smolvlm',
-  'qwen2_vl',
-  'qwen2_5_vl',
-  'qwen3_vl',
-  ...OWN_TILES,
-])
+for (const name of ['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', ...OWN])
   test(`${name}: texts, prompt ids and answer ids`, async () => {
     const dir = `${fixtureDir(name)}/ckpt`;
     const { family, plan } = await readFamilyPlan(dir);

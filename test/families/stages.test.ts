@@ -41,7 +41,7 @@ const RECORDS: VprefRecord[] = [
 
 for (const name of [
   ...['qwen2', 'qwen3', 'mistral', 'llava_next', 'smolvlm'],
-  ...['qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', 'idefics3-odd'],
+  ...['qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', 'idefics3-odd', 'qwen2_5_vl-windows'],
 ])
   test(`${name}: every stage`, { skip: withoutEngine }, async (t) => {
     const { vision } = familyOf({ model_type: familyOfFixture(name) }, name);

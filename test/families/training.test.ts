@@ -7,14 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { VprefRecord } from '../../src/records/record.ts';
-import {
-  FAMILY_FIXTURES,
-  fixtureDir,
-  fixtureImage,
-  goldenPrompts,
-  goldenRows,
-  OWN_TILES,
-} from '../support/families.ts';
+import { FAMILY_FIXTURES, fixtureDir, fixtureImage, goldenPrompts, goldenRows, OWN } from '../support/families.ts';
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 import { readSafetensors } from '../support/safetensors.ts';
@@ -31,7 +24,7 @@ const FLAGS = ['--dtype', 'f32', '--device', 'cpu', '--threads', '1'];
 const folder = mkdtempSync(join(tmpdir(), 'vpref-training-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', ...OWN_TILES])
+for (const name of ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', ...OWN])
   test(`${name}: a DPO step with pictures`, { skip: withoutEngine }, async (t) => {
     const dir = fixtureDir(name);
     const model = ['--model', `${dir}/ckpt`, ...FLAGS];

@@ -35,11 +35,11 @@ export interface Asking {
   /** Writes one line per request. */
   log?: ((entry: Record<string, unknown>) => void) | undefined;
   /** Pending questions by key: rows with the same question share one call. */
-  open: Map<string, Promise<JudgeAnswer>>;
+  open: Map<string, Promise<JudgeReply>>;
 }
 
 /** How a question ended. */
-export interface JudgeAnswer {
+export interface JudgeReply {
   outcome: Outcome;
   attempt: Attempt;
   reading?: Reading;
@@ -48,7 +48,7 @@ export interface JudgeAnswer {
 }
 
 /** The reply, from the cache, from a pending call, or from the judge. Throws FatalCallError and FlowStopped. */
-export function askJudge(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<JudgeAnswer> {
+export function askJudge(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<JudgeReply> {
   const { key } = question.request;
   asking.tally.questions += 1;
   const underWay = asking.open.get(key);
@@ -56,16 +56,16 @@ export function askJudge(asking: Asking, question: Question, read: (text: string
     asking.tally.cached += 1;
     return underWay;
   }
-  const answer = recallOrAsk(asking, question, read).finally(() => asking.open.delete(key));
-  asking.open.set(key, answer);
-  return answer;
+  const reply = recallOrAsk(asking, question, read).finally(() => asking.open.delete(key));
+  asking.open.set(key, reply);
+  return reply;
 }
 
 async function recallOrAsk(
   asking: Asking,
   question: Question,
   read: (text: string) => ReadResult,
-): Promise<JudgeAnswer> {
+): Promise<JudgeReply> {
   const cached = await asking.cache.get(question.request.key);
   const known = cached && understood(cached.attempt, read);
   if (known === undefined) return askAndKeep(asking, question, read);
@@ -73,22 +73,18 @@ async function recallOrAsk(
   return cached?.unrepairedText === undefined ? known : { ...known, unrepairedText: cached.unrepairedText };
 }
 
-async function askAndKeep(
-  asking: Asking,
-  question: Question,
-  read: (text: string) => ReadResult,
-): Promise<JudgeAnswer> {
-  const answer = await askWithRepair(asking, question, read);
-  if (answer.outcome === 'ok') {
+async function askAndKeep(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<JudgeReply> {
+  const reply = await askWithRepair(asking, question, read);
+  if (reply.outcome === 'ok') {
     const { key } = question.request;
-    const { attempt, unrepairedText } = answer;
+    const { attempt, unrepairedText } = reply;
     const repaired = unrepairedText === undefined ? {} : { unrepairedText };
     asking.cache.put({ key, judge: asking.judge.name, attempt, ...repaired });
   }
-  return answer;
+  return reply;
 }
 
-function understood(attempt: Attempt, read: (text: string) => ReadResult): JudgeAnswer | undefined {
+function understood(attempt: Attempt, read: (text: string) => ReadResult): JudgeReply | undefined {
   const result = read(attempt.text);
   return 'reading' in result ? { outcome: 'ok', attempt, reading: result.reading } : undefined;
 }
@@ -97,15 +93,15 @@ async function askWithRepair(
   asking: Asking,
   question: Question,
   read: (text: string) => ReadResult,
-): Promise<JudgeAnswer> {
+): Promise<JudgeReply> {
   const first = await callJudge(asking, question, question.request, '');
   if (first.outcome === 'empty' && asking.repair) {
     return readOrState(await callJudge(asking, question, question.request, 'again'), read, first);
   }
-  const answer = readOrState(first, read);
-  if (answer.outcome !== 'unparsable' || !asking.repair) return answer;
+  const reply = readOrState(first, read);
+  if (reply.outcome !== 'unparsable' || !asking.repair) return reply;
   asking.tally.repaired += 1;
-  const repair = repairRequest(question.request, first.text, answer.message!);
+  const repair = repairRequest(question.request, first.text, reply.message!);
   return readOrState(await callJudge(asking, question, repair, 'repair'), read, first);
 }
 
@@ -113,7 +109,7 @@ async function askWithRepair(
 const MAX_UNREPAIRED = 20_000;
 
 /** The state an attempt leaves the question in. `first` is the attempt that this one repeats after an unreadable reply. */
-function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): JudgeAnswer {
+function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): JudgeReply {
   const usage = addUsage(first?.usage, attempt.usage);
   const whole = usage === undefined ? attempt : { ...attempt, usage };
   const before = first?.text ? { unrepairedText: first.text.slice(0, MAX_UNREPAIRED) } : {};

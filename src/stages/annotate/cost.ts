@@ -61,12 +61,12 @@ export function costOf(price: Price, usage: Pick<Usage, 'input_tokens' | 'output
 }
 
 /** Outcomes of calls that the model processed. */
-const ANSWERED: ReadonlySet<Outcome> = new Set(['ok', 'truncated', 'empty', 'refused', 'unparsable']);
+const PROCESSED: ReadonlySet<Outcome> = new Set(['ok', 'truncated', 'empty', 'refused', 'unparsable']);
 
 /** The cost of one call; `most` if the call was processed and its token counts are unknown. */
 export function attemptCost(price: Price, attempt: Attempt, most: number): number {
   if (attempt.usage) return costOf(price, attempt.usage);
-  return attempt.brokeOff || ANSWERED.has(attempt.outcome) ? most : 0;
+  return attempt.brokeOff || PROCESSED.has(attempt.outcome) ? most : 0;
 }
 
 /** Thrown when the next call could cost more than is left. */

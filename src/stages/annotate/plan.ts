@@ -2,6 +2,7 @@
 // Plans one judge run over a record: its questions, and the order in which responses are shown.
 
 import type { Row } from '../../flow/stage.ts';
+import { count } from '../../records/count.ts';
 import { generatedSpans, type SpokenTurn, spokenTurns, transcript } from '../../records/dialogue.ts';
 import { RecordError } from '../../records/error.ts';
 import { countImageMarks, placeImages } from '../../records/prompt.ts';
@@ -56,12 +57,12 @@ export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
 /** A record as guides see it. */
 interface JudgedRecord {
   row: Row;
-  /** Spans of the prompt: up to the first open turn, from there to the second, ...; one span per answer. */
+  /** Spans of the prompt: up to the first open turn, from there to the second, ...; one span per generated turn. */
   spans: SpokenTurn[][];
   numberImages: boolean;
   system: string;
-  /** answers[i][t]: the text of response i in turn t. The reference is last, if a pair guide compares with it. */
-  answers: string[][];
+  /** texts[i][t]: the text of response i in turn t. The reference is last, if a pair guide compares with it. */
+  texts: string[][];
   references: string[];
   letters: string[];
 }
@@ -81,9 +82,9 @@ function readItem(row: Row, guide: Guide): JudgedRecord {
     fail('images', `one for each <image> of the prompt (${numMarks})`, String(numImages));
   const { turns, hasMarks } = spokenTurns(placeImages(record.prompt, numImages));
   const spans = generatedSpans(turns, (turn) => turn === null) as SpokenTurn[][];
-  const answers = (record.responses ?? []).map((_, index) => responseTurns(row, index, spans.length));
-  if (answers.length === 0) fail('responses', 'at least one response to judge', 'none');
-  if (answers.length > MAX_ANSWERS) fail('responses', `at most ${MAX_ANSWERS} responses`, String(answers.length));
+  const texts = (record.responses ?? []).map((_, index) => responseTurns(row, index, spans.length));
+  if (texts.length === 0) fail('responses', 'at least one response to judge', 'none');
+  if (texts.length > MAX_RESPONSES) fail('responses', `at most ${MAX_RESPONSES} responses`, String(texts.length));
   return {
     row,
     spans,
@@ -93,13 +94,13 @@ function readItem(row: Row, guide: Guide): JudgedRecord {
       .filter((turn) => turn.role === 'system')
       .map((turn) => turn.content)
       .join('\n'),
-    answers,
+    texts,
     references: asList(record.reference),
     letters: (record.choices ?? []).map((_, index) => label(index)),
   };
 }
 
-const MAX_ANSWERS = 26;
+const MAX_RESPONSES = 26;
 
 function label(place: number): string {
   return String.fromCharCode(65 + place);
@@ -115,19 +116,19 @@ function responseTurns(row: Row, index: number, numTurns: number): string[] {
   const { text, turns = [] } = row.record.responses![index]!;
   const middle = turns.slice(0, numTurns - 1);
   if (middle.length === numTurns - 1) return [...middle, text];
-  const expected = `${numTurns - 1} earlier answers, one per open turn of the prompt before the last`;
+  const expected = `${count(numTurns - 1, 'earlier answer')}, one per open turn of the prompt before the last`;
   throw new RecordError(row, `responses[${index}].turns`, expected, String(turns.length));
 }
 
 function planAll(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan {
-  const order = drawOrder(item, item.answers.length, options);
+  const order = drawOrder(item, item.texts.length, options);
   return { order, calls: [plannedCall(item, guide, order)] };
 }
 
 function planEach(item: JudgedRecord, guide: Guide): PlannedCall[] {
   const anchor = anchorIndex(item, guide);
   const calls: PlannedCall[] = [];
-  for (const [response, turns] of item.answers.entries()) {
+  for (const [response, turns] of item.texts.entries()) {
     if (response === anchor) continue;
     const numTurns = guide.perTurn ? turns.length : 1;
     for (let turn = 1; turn <= numTurns; turn += 1) {
@@ -151,7 +152,7 @@ function eachMetric(call: PlannedCall, { scores, replies }: Guide): PlannedCall[
 /** Index of the response that the others are compared with; -1 if the guide has none. */
 function anchorIndex(item: JudgedRecord, guide: Guide): number {
   if (guide.anchor === undefined) return -1;
-  if (item.answers.length < 2) {
+  if (item.texts.length < 2) {
     throw new RecordError(item.row, 'responses', `two or more (guide ${guide.name} compares with one of them)`, '1');
   }
   const labelled = item.row.record.responses!.findIndex((response) => response.label === guide.anchor);
@@ -159,21 +160,16 @@ function anchorIndex(item: JudgedRecord, guide: Guide): number {
 }
 
 function knownReading(item: JudgedRecord, guide: Guide, response: number): { known?: Reading } {
-  const answer = item.answers[response]!.at(-1)!;
-  const letter = guide.skip === 'letter' ? plainLetter(answer, item.letters) : undefined;
+  const text = item.texts[response]!.at(-1)!;
+  const letter = guide.skip === 'letter' ? plainLetter(text, item.letters) : undefined;
   return letter === undefined ? {} : { known: { verdicts: [{ choice: letter, judged: false }] } };
 }
 
 function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan {
   // With a single response, the other side is the record's reference; its index is responses.length.
-  if (item.answers.length === 1 && item.references.length > 0) item.answers.push(referenceTurns(item));
-  if (item.answers.length !== 2) {
-    throw new RecordError(
-      item.row,
-      'responses',
-      'two (or one and a reference) to compare',
-      String(item.answers.length),
-    );
+  if (item.texts.length === 1 && item.references.length > 0) item.texts.push(referenceTurns(item));
+  if (item.texts.length !== 2) {
+    throw new RecordError(item.row, 'responses', 'two (or one and a reference) to compare', String(item.texts.length));
   }
   const orders =
     guide.games === 2
@@ -182,7 +178,7 @@ function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan 
           [1, 0],
         ]
       : [drawOrder(item, 2, options)];
-  const numTurns = guide.perTurn ? Math.min(...item.answers.map((turns) => turns.length)) : 1;
+  const numTurns = guide.perTurn ? Math.min(...item.texts.map((turns) => turns.length)) : 1;
   const calls: PlannedCall[] = [];
   for (let turn = 1; turn <= numTurns; turn += 1) {
     for (const order of orders) {
@@ -194,12 +190,12 @@ function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan 
 }
 
 function referenceTurns(item: JudgedRecord): string[] {
-  const numTurns = item.answers[0]!.length;
+  const numTurns = item.texts[0]!.length;
   return item.references.length === numTurns ? item.references : [item.references[0]!];
 }
 
 function areEqual(item: JudgedRecord): boolean {
-  return item.answers[0]!.join('\n') === item.answers[1]!.join('\n');
+  return item.texts[0]!.join('\n') === item.texts[1]!.join('\n');
 }
 
 /** A permutation from (seed, record id, run), so splitting the file does not change it. */
@@ -218,7 +214,7 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
   const { record } = item.row;
   const numTurns = turn ?? Number.POSITIVE_INFINITY;
   const shown = order.map((response, place) => {
-    const turns = item.answers[response]!.slice(0, numTurns);
+    const turns = item.texts[response]!.slice(0, numTurns);
     return { label: label(place), text: turns.at(-1) ?? '', turns, response };
   });
   const isAlone = shown.length === 1;
@@ -240,9 +236,9 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
       turns: spans.map(transcript),
       turn: turn ?? 1,
       system: item.system,
-      answers: isAlone || turn !== undefined ? shown : shown.map((answer) => ({ ...answer, text: allTurns(answer) })),
+      answers: isAlone || turn !== undefined ? shown : shown.map((one) => ({ ...one, text: allTurns(one) })),
       answer: shown[0]!.text,
-      anchor: anchor >= 0 ? item.answers[anchor]!.at(-1) : undefined,
+      anchor: anchor >= 0 ? item.texts[anchor]!.at(-1) : undefined,
       reference: item.references.join('\n'),
       references: item.references.slice(0, numTurns),
       choices: (record.choices ?? []).map((text, index) => ({ label: label(index), text })),
@@ -253,7 +249,7 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
       meta: record.meta ?? {},
     },
     context: {
-      labels: shown.map((answer) => answer.label),
+      labels: shown.map((one) => one.label),
       scores: guide.scores,
       comment: guide.comment,
       ownResponse: guide.ownResponse,

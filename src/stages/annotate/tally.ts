@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts of a run for the summary: questions, outcomes, cost.
+
 import type { Usage } from '../../http/attempt.ts';
+import { count } from '../../records/count.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
 
 export interface Tally {
@@ -53,12 +55,12 @@ const LEAST_MASS = 0.5;
 
 /** "900 ok, 3 refused; 903 questions, 40 from the cache, 871 requests; 1.2M + 0.3M tokens, 4.5 USD". */
 export function describeTally(tally: Tally): string {
-  const outcomes = Object.entries(tally.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+  const outcomes = Object.entries(tally.outcomes).map(([outcome, number]) => `${number} ${outcome}`);
   const cost = tally.cost === undefined ? 'cost unknown (give --prices)' : `${tally.cost.toFixed(4)} USD`;
-  const repaired = tally.repaired > 0 ? ` (${tally.repaired} repairs)` : '';
+  const repaired = tally.repaired > 0 ? ` (${count(tally.repaired, 'repair')})` : '';
   return [
     outcomes.length > 0 ? outcomes.join(', ') : 'no runs',
-    `${tally.questions} questions, ${tally.cached} from the cache, ${tally.requests} requests${repaired}`,
-    `${tally.input_tokens} input and ${tally.output_tokens} output tokens, ${cost}`,
+    `${count(tally.questions, 'question')}, ${tally.cached} from the cache, ${count(tally.requests, 'request')}${repaired}`,
+    `${tally.input_tokens} input and ${count(tally.output_tokens, 'output token')}, ${cost}`,
   ].join('; ');
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The checks of the machine: Node version, cores, memory, cache, and the engine on each device.
+
 import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
@@ -7,13 +8,18 @@ import { loadBinding } from '../../engine/binding.ts';
 import { addonRemedy } from '../../engine/build-addon.ts';
 import { addonOrigin, buildCommand, isPrebuilt } from '../../engine/find-addon.ts';
 import type { Binding } from '../../engine/native.ts';
+import { count } from '../../records/count.ts';
 import { attempt, type Check, gibibytes } from './check.ts';
 import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
 
 /** The machine's checks, fastest first. `cacheFolder`: annotate's cache. */
 export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield node(process.versions.node);
-  yield { check: 'cpu', ok: true, detail: `${availableParallelism()} cores, ${cpus()[0]?.model ?? process.arch}` };
+  yield {
+    check: 'cpu',
+    ok: true,
+    detail: `${count(availableParallelism(), 'core')}, ${cpus()[0]?.model ?? process.arch}`,
+  };
   yield { check: 'memory', ok: true, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` };
   yield cache(cacheFolder);
   const addon = await attempt('addon', addonRemedy(), () => loadBinding('auto'));

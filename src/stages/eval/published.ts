@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `eval published`: rows of a matrix (score rows with `params`) beside the papers' figures for the same parameters.
+
 import { benchmarks } from '../../benchmarks/by-name.ts';
 import {
   type DrawnFigure,
@@ -8,6 +9,7 @@ import {
   type PublishedRow,
   type Settings,
 } from '../../benchmarks/published.ts';
+import { count } from '../../records/count.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { GateInput } from './gate.ts';
@@ -122,7 +124,11 @@ export function formatPublishedTable({ rows, notes }: PublishedResult): string[]
     '',
   ]);
   const left = rows.length - shown.length;
-  return [...tables, ...notes, ...(left > 0 ? [`${left} rows of other splits are not shown`] : [])];
+  return [
+    ...tables,
+    ...notes,
+    ...(left > 0 ? [`${count(left, 'row of other splits is', 'rows of other splits are')} not shown`] : []),
+  ];
 }
 
 /** A column: its heading, a row's cell, and whether it is left-aligned. */

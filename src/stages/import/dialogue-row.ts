@@ -6,22 +6,22 @@ import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 import { type Draft, field, type ImportTurn, type ItemInfo, idField, imageSource } from './format.ts';
 import { type ItemFields, isGiven, oneOfColumns, otherFields } from './item-fields.ts';
-import { lessonKeys, readLesson } from './lesson.ts';
 import { conversationTurns } from './llava.ts';
 import { imageTag } from './marks.ts';
-import { checkAnswer, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
+import { checkResponse, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
+import { lessonKeys, readTarget } from './target.ts';
 
 /** Names of columns; names in one list are synonyms. */
 export interface DialogueColumns {
   messages: readonly string[];
   /** Columns of the question, joined with a line break, as both trainers do. */
   question: readonly (readonly string[])[];
-  answer: readonly string[];
+  response: readonly string[];
 }
 
 export interface DialogueForm extends DialogueColumns {
   /** Target field of a response without pair or label. */
-  answerField: 'reference' | 'response';
+  targetField: 'reference' | 'response';
 }
 
 const SYSTEM = ['system', 'system_prompt'];
@@ -57,7 +57,7 @@ export function imageInParts(messages: unknown): unknown {
 
 export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path: string): Draft {
   if (!isObject(item)) throw new RecordError(at, path || 'item', 'an object', describeValue(item));
-  const value = splitRankedAnswer(item, form);
+  const value = splitRankedResponse(item, form);
   const key = oneOfColumns(value, form.messages, at, path);
   const read = key === undefined ? readColumns(value, form, at, path) : readConversation(value, key, at, path);
   const systemKey = oneOfColumns(value, SYSTEM, at, path);
@@ -65,19 +65,19 @@ export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path
   const { turns } = read;
   const images = oneImageList(value, read.images, at, path);
   const last = turns.at(-1)!;
-  const lesson = readLesson(value, { answer: last.answer, turns, system, images }, at, path);
-  if (lesson.takesAnswer) {
-    checkAnswer(last.answer!, at, joinPath(path, key ?? 'response'));
-    delete last.answer;
+  const target = readTarget(value, { response: last.response, turns, system, images }, at, path);
+  if (target.takesResponse) {
+    checkResponse(last.response!, at, joinPath(path, key ?? 'response'));
+    delete last.response;
   }
   return {
     turns,
     // With a pair, it is the reference and not a training target.
-    answerField: 'chosen' in lesson.fields ? 'reference' : form.answerField,
+    targetField: 'chosen' in target.fields ? 'reference' : form.targetField,
     ...(system !== undefined && { system }),
     ...(images !== undefined && { images }),
-    ...lesson.fields,
-    ...otherFields(value, ['id', 'image', 'images', ...SYSTEM, ...read.used, ...lesson.used], at, path),
+    ...target.fields,
+    ...otherFields(value, ['id', 'image', 'images', ...SYSTEM, ...read.used, ...target.used], at, path),
   };
 }
 
@@ -113,11 +113,11 @@ function pairsAsMessages(list: unknown): unknown {
   return list.flatMap((pair) => {
     if (!isObject(pair) || 'from' in pair || 'role' in pair) return [pair];
     const question = Object.keys(pair).find((key) => ['human', 'user'].includes(key));
-    const answer = Object.keys(pair).find((key) => ['assistant', 'gpt', 'bot'].includes(key));
-    if (question === undefined || answer === undefined || Object.keys(pair).length !== 2) return [pair];
+    const response = Object.keys(pair).find((key) => ['assistant', 'gpt', 'bot'].includes(key));
+    if (question === undefined || response === undefined || Object.keys(pair).length !== 2) return [pair];
     return [
       { role: 'user', content: pair[question] },
-      { role: 'assistant', content: pair[answer] },
+      { role: 'assistant', content: pair[response] },
     ];
   });
 }
@@ -136,24 +136,24 @@ function readColumns(item: ItemFields, form: DialogueForm, at: Place, path: stri
     throw new RecordError(at, joinPath(path, name), `${form_}${or}`, 'nothing');
   }
   const turns = isGiven(item, 'history') ? historyTurns(item.history, at, joinPath(path, 'history')) : [];
-  const answerKey = oneOfColumns(item, form.answer, at, path);
-  const answer = answerKey === undefined ? undefined : item[answerKey];
-  if (answer !== undefined && typeof answer !== 'string')
-    throw new RecordError(at, joinPath(path, answerKey!), 'a string', describeValue(answer));
+  const responseKey = oneOfColumns(item, form.response, at, path);
+  const response = responseKey === undefined ? undefined : item[responseKey];
+  if (response !== undefined && typeof response !== 'string')
+    throw new RecordError(at, joinPath(path, responseKey!), 'a string', describeValue(response));
   const question = texts.filter((text) => text !== '').join('\n');
   // Tables have an empty response in rows that are pairs.
-  const hasAnswer = answer !== undefined && !(answer === '' && isGiven(item, 'chosen'));
-  turns.push({ question, ...(hasAnswer && { answer }) });
-  return { turns, images: [], used: [...form.question.flat(), ...form.answer, 'history'] };
+  const hasResponse = response !== undefined && !(response === '' && isGiven(item, 'chosen'));
+  turns.push({ question, ...(hasResponse && { response }) });
+  return { turns, images: [], used: [...form.question.flat(), ...form.response, 'history'] };
 }
 
 /** LLaMA-Factory's older pairs, an `output` of two texts, as chosen and rejected. */
-function splitRankedAnswer(item: ItemFields, form: DialogueForm): ItemFields {
-  const key = form.answer.find((name) => isGiven(item, name));
-  const answer = key === undefined ? undefined : item[key];
-  const isPair = Array.isArray(answer) && answer.length === 2 && answer.every((text) => typeof text === 'string');
+function splitRankedResponse(item: ItemFields, form: DialogueForm): ItemFields {
+  const key = form.response.find((name) => isGiven(item, name));
+  const response = key === undefined ? undefined : item[key];
+  const isPair = Array.isArray(response) && response.length === 2 && response.every((text) => typeof text === 'string');
   if (!isPair || isGiven(item, 'chosen') || isGiven(item, 'rejected')) return item;
-  return withNumbersOf(item, { ...item, [key!]: null, chosen: answer[0], rejected: answer[1] });
+  return withNumbersOf(item, { ...item, [key!]: null, chosen: response[0], rejected: response[1] });
 }
 
 function textColumn(item: ItemFields, key: string, at: Place, path: string): string {
@@ -165,13 +165,13 @@ function textColumn(item: ItemFields, key: string, at: Place, path: string): str
 function historyTurns(value: unknown, at: Place, path: string): ImportTurn[] {
   const isPair = (pair: unknown): pair is [string, string] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string');
-  if (Array.isArray(value) && value.every(isPair)) return value.map(([question, answer]) => ({ question, answer }));
+  if (Array.isArray(value) && value.every(isPair)) return value.map(([question, response]) => ({ question, response }));
   const bad = Array.isArray(value) ? value.findIndex((pair) => !isPair(pair)) : -1;
   const place = bad === -1 ? path : `${path}[${bad}]`;
   throw new RecordError(
     at,
     place,
-    'pairs [question, answer]',
+    'pairs [question, response]',
     describeValue(bad === -1 ? value : (value as unknown[])[bad]),
   );
 }

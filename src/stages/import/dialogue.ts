@@ -27,9 +27,9 @@ function cleanQuestion(question: string, cleaning: Cleaning, source: string | un
 export function dialoguePrompt(turns: readonly ImportTurn[], system?: string): VprefRecord['prompt'] {
   if (turns.length === 1 && system === undefined) return turns[0]!.question;
   const messages: Message[] = system === undefined ? [] : [{ role: 'system', content: system }];
-  for (const [index, { question, answer }] of turns.entries()) {
+  for (const [index, { question, response }] of turns.entries()) {
     messages.push({ role: 'user', content: question });
-    if (index < turns.length - 1) messages.push({ role: 'assistant', content: answer ?? null });
+    if (index < turns.length - 1) messages.push({ role: 'assistant', content: response ?? null });
   }
   return messages;
 }

@@ -45,7 +45,7 @@ export interface ItemInfo {
 /** A question of a dialogue and its response. */
 export interface ImportTurn {
   question: string;
-  answer?: string;
+  response?: string;
 }
 
 /** The content of an item: a record without id, with image paths as in the file. */
@@ -54,7 +54,7 @@ export interface Draft extends Partial<VprefRecord> {
   system?: string;
   turns?: ImportTurn[];
   /** Field for the dialogue's last response: reference, or training target. */
-  answerField?: 'reference' | 'response';
+  targetField?: 'reference' | 'response';
 }
 
 export interface ImportFormat {

@@ -203,7 +203,7 @@ function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions, c
   const asked = row.turns ?? (format.defaultTurns === 'first' ? [0] : undefined);
   if (turns.length === 0 || asked === undefined) {
     const prompt = turns.length === 0 ? draft.prompt! : dialoguePrompt(turns, draft.system);
-    return [toRecord(row, draft, options, { ...whole, id, prompt, answer: turns.at(-1)?.answer })];
+    return [toRecord(row, draft, options, { ...whole, id, prompt, response: turns.at(-1)?.response })];
   }
   return asked.map((index) => {
     const turn = turns[index]!;
@@ -211,7 +211,7 @@ function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions, c
       throw new RecordError(row, joinPath(item.path, `turn ${index + 1}`), 'a question', 'an empty string');
     const own = turns.length === 1 || row.turns === undefined ? { id } : { id: `${id}#${index}`, group: id };
     const prompt = questionPrompt(draft, turn, options.cleaning, itemSource);
-    return toRecord(row, draft, options, { ...whole, ...own, prompt, answer: turn.answer });
+    return toRecord(row, draft, options, { ...whole, ...own, prompt, response: turn.response });
   });
 }
 
@@ -243,7 +243,7 @@ interface RecordParts {
   id: string;
   group?: string;
   prompt: VprefRecord['prompt'];
-  answer: string | undefined;
+  response: string | undefined;
 }
 
 /** The record with its fields in the order of man 5 vpref-records, and resolved images. */
@@ -253,7 +253,7 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
     turns: _turns,
     system: _system,
     prompt: _prompt,
-    answerField = 'reference',
+    targetField = 'reference',
     images: written,
     source,
     ...rest
@@ -262,17 +262,17 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
     const field = joinPath(item.path, `images[${index}]`);
     return resolveImage(imageReference(image, row, field), itemSource, options.imageRoots, { at: row, field });
   });
-  const { id, group, answer, format, onText } = parts;
+  const { id, group, response, format, onText } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {
     id,
     ...(group !== undefined && { group }),
     ...(images !== undefined && { images }),
     prompt: checkSlots(parts.prompt, images, { format, at: row, path: item.path, onText }),
-    ...(answer !== undefined && answerField === 'reference' && { reference: answer }),
+    ...(response !== undefined && targetField === 'reference' && { reference: response }),
     source: source ?? `${options.format}${ownSource}`,
     ...rest,
-    ...(answer !== undefined && answerField === 'response' && { response: answer }),
+    ...(response !== undefined && targetField === 'response' && { response: response }),
   };
 }
 

@@ -60,11 +60,11 @@ export function conversationTurns(
   for (const [index, { from, value, roleKey = 'from' }] of utterances.entries()) {
     if (index === 0 && hasSystem) continue;
     const last = turns.at(-1);
-    const expected = last === undefined || last.answer !== undefined ? 'human' : 'gpt';
+    const expected = last === undefined || last.response !== undefined ? 'human' : 'gpt';
     const name = (speaker: string) => JSON.stringify(roleKey === 'from' ? speaker : (ROLE_NAMES[speaker] ?? speaker));
     if (from !== expected) throw new RecordError(at, `${path}[${index}].${roleKey}`, name(expected), name(from));
     if (from === 'human') turns.push({ question: value });
-    else last!.answer = value;
+    else last!.response = value;
   }
   if (turns.length === 0) throw new RecordError(at, path, 'at least one human turn', 'none');
   return { turns, ...(hasSystem && { system: utterances[0]!.value }) };

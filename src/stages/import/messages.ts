@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Converts chat messages of other trainers to ours.
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
@@ -142,29 +143,33 @@ export function literalMessages(messages: readonly ForeignMessage[]): Message[] 
 const isMarked = (text: string) => text.includes(IMAGE_MARK) || IMAGE_TAG.test(text);
 
 /** The text of a response. Throws RecordError if it is not only text. `<image>` in a text is a mark or literal. */
-export function answerText({ content, path }: ForeignMessage, at: Place, marks: 'marks' | 'literal' = 'marks'): string {
+export function responseText(
+  { content, path }: ForeignMessage,
+  at: Place,
+  marks: 'marks' | 'literal' = 'marks',
+): string {
   if (typeof content === 'string') {
-    if (marks === 'marks') checkAnswer(content, at, path);
+    if (marks === 'marks') checkResponse(content, at, path);
     return content;
   }
   return content
     .map((part) => {
       if (part.type === 'text') return part.text;
-      throw new RecordError(at, joinPath(path, 'content'), 'text alone in an answer', 'an image part');
+      throw new RecordError(at, joinPath(path, 'content'), 'text alone in a response', 'an image part');
     })
     .join('');
 }
 
 /** A response: a text, an assistant message, or a list of that one message. Throws RecordError. */
-export function readAnswer(value: unknown, at: Place, path: string, marks: 'marks' | 'literal' = 'marks'): string {
+export function readResponse(value: unknown, at: Place, path: string, marks: 'marks' | 'literal' = 'marks'): string {
   if (typeof value === 'string') {
-    if (marks === 'marks') checkAnswer(value, at, path);
+    if (marks === 'marks') checkResponse(value, at, path);
     return value;
   }
   const list = Array.isArray(value) ? readMessages(value, at, path) : [readMessage(value, at, path)];
   const [message, ...more] = list;
-  if (message?.role === 'assistant' && more.length === 0) return answerText(message, at, marks);
-  const got = list.length === 0 ? 'none' : `${list.length} messages, first of ${message!.role}`;
+  if (message?.role === 'assistant' && more.length === 0) return responseText(message, at, marks);
+  const got = list.length === 0 ? 'none' : `${count(list.length, 'message')}, first of ${message!.role}`;
   throw new RecordError(at, path, 'a text or one assistant message', got);
 }
 
@@ -172,12 +177,12 @@ export function readAnswer(value: unknown, at: Place, path: string, marks: 'mark
 export const IMAGE_TAG = /<img>([^<>\n]+)<\/img>/;
 
 /** Throws RecordError for a response with an image mark. */
-export function checkAnswer(text: string, at: Place, path: string): void {
+export function checkResponse(text: string, at: Place, path: string): void {
   const mark = text.includes(IMAGE_MARK) ? IMAGE_MARK : IMAGE_TAG.exec(text)?.[0];
   if (mark === undefined) return;
   const place = text.indexOf(mark);
   const around = JSON.stringify(text.slice(Math.max(0, place - 16), place + 32));
-  const expected = `an answer without ${mark === IMAGE_MARK ? mark : '<img>path</img>'} (answers hold no images)`;
+  const expected = `a response without ${mark === IMAGE_MARK ? mark : '<img>path</img>'} (responses hold no images)`;
   throw new RecordError(at, path, expected, around);
 }
 

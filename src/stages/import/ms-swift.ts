@@ -11,8 +11,8 @@ import { carries } from './item-fields.ts';
 const form: DialogueForm = {
   messages: ['messages', 'conversations', 'conversation'],
   question: [['query', 'instruction', 'question'], ['input']],
-  answer: ['response', 'output', 'answer'],
-  answerField: 'response',
+  response: ['response', 'output', 'answer'],
+  targetField: 'response',
 };
 
 export const msSwift: ImportFormat = {

@@ -71,7 +71,7 @@ function itemTurns(
   path: string,
 ): ImportTurn[] {
   if (item.q_a_pairs !== undefined && item.q_a_pairs.length > 0)
-    return item.q_a_pairs.map(([question, answer]) => ({ question, answer }));
+    return item.q_a_pairs.map(([question, response]) => ({ question, response }));
   if (item.conversations !== undefined && item.conversations.length > 0)
     return conversationTurns(item.conversations, at, joinPath(path, 'conversations')).turns;
   throw new RecordError(at, joinPath(path, 'q_a_pairs'), 'at least one pair [question, answer]', 'none');

@@ -7,8 +7,8 @@ import type { ImportFormat } from './format.ts';
 const form: DialogueForm = {
   messages: ['conversations', 'messages'],
   question: [],
-  answer: [],
-  answerField: 'reference',
+  response: [],
+  targetField: 'reference',
 };
 
 export const sharegpt: ImportFormat = {

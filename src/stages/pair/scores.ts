@@ -3,6 +3,7 @@
 
 import type { Row } from '../../flow/stage.ts';
 import { isDoubtful } from '../../records/claim.ts';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Annotation, Response } from '../../records/record.ts';
@@ -54,7 +55,7 @@ export function meanMetrics(
       throw new RecordError(
         row,
         `${path}.scores`,
-        `${responses.length} entries, one per response`,
+        `${count(responses.length, 'entry', 'entries')}, one per response`,
         String(scores?.length ?? 'none'),
       );
     for (const [index, graded] of scores.entries()) {
@@ -100,7 +101,7 @@ function scoredByClaims(row: Row, options: RuleOptions): ScoredResponse[] {
       throw new RecordError(
         row,
         `${path}.claims`,
-        `${responses.length} entries, one per response`,
+        `${count(responses.length, 'entry', 'entries')}, one per response`,
         String(annotation.claims!.length),
       );
   return usableResponses(row.record, options).flatMap(({ response, index }) => {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // report --by PARAM: scores against a parameter, one chart a benchmark, from score rows that carry `params`.
+
 import { groupBy } from '../../benchmarks/scoring/score-row.ts';
+import { count } from '../../records/count.ts';
 import { UsageError } from '../../records/error.ts';
 import type { ByChart, ByLine, ByPoint, Interval, ScoreLine } from './data.ts';
 import { intervalOf, paramsOf } from './scores.ts';
@@ -37,10 +39,11 @@ export function byCharts(param: string, scores: readonly ScoreLine[]): ByCharts 
   return {
     charts: charts.filter(({ lines }) => lines.length > 0),
     notes: [
-      numOthers > 0 && `--by ${param}: ${numOthers} score rows have other params and not ${param}: not in its charts`,
-      numNull > 0 && `--by ${param}: ${numNull} rows have no score: not in its charts`,
+      numOthers > 0 &&
+        `--by ${param}: ${count(numOthers, 'score row has', 'score rows have')} other params and not ${param}: not in its charts`,
+      numNull > 0 && `--by ${param}: ${count(numNull, 'row has', 'rows have')} no score: not in its charts`,
       numLeftOut > 0 &&
-        `--by ${param}: ${numLeftOut} rows left out: a chart has ${MAX_LINES} lines and ${MAX_POINTS} points at most`,
+        `--by ${param}: ${count(numLeftOut, 'row')} left out: a chart has at most ${MAX_LINES} lines and ${MAX_POINTS} points`,
     ].filter((note) => note !== false),
   };
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Curves: the metric rows of train, with its warnings and its end.
+import { count } from '../../records/count.ts';
 import type { Curves, JsonObject, Mark, RowSection } from './data.ts';
 
 /** Maximum points of all runs, points per run (more than a chart's pixels), and runs with curves. */
@@ -64,7 +65,7 @@ export class CurveSection implements RowSection<Curves[]> {
     const mixed = [...this.#runs].filter(([, { numConflicts }]) => numConflicts > 0);
     return mixed.map(
       ([name, { numConflicts }]) =>
-        `${name}: ${numConflicts} steps appear twice with different losses (two runs in one file?): the later rows are shown`,
+        `${name}: ${count(numConflicts, 'step appears', 'steps appear')} twice with different losses (two runs in one file?): the later rows are shown`,
     );
   }
 

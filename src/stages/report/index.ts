@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // NDJSON files of any stage -> one HTML page.
+import { count } from '../../records/count.ts';
 import { UsageError } from '../../records/error.ts';
 import { ReportCollector } from './collect.ts';
 import { type NamedFile, runNames } from './names.ts';
@@ -38,6 +39,6 @@ export async function makeReport(
   }
   if (numKnown === 0) throw new UsageError('expected records, metric rows or score rows, got none');
   const { data, notes } = collector.finish(options.title, options.by);
-  if (numUnknown > 0) notes.unshift(`${numUnknown} rows are neither records, metrics nor scores: skipped`);
+  if (numUnknown > 0) notes.unshift(`${count(numUnknown, 'row')} skipped: not a record, metric or score row`);
   return { html: await reportPage(data, await makeThumbnails(data.images, options.maxImages)), notes };
 }

@@ -8,6 +8,7 @@ import { CHAT_IMAGES, type ChatChoice, type ChatMessage, endOf } from '../../htt
 import { FlowControl, type RunSignals } from '../../http/flow.ts';
 import { type ImagePart, loadImageParts } from '../../http/image-part.ts';
 import { FatalCallError } from '../../http/retry.ts';
+import { count } from '../../records/count.ts';
 import { generatedSpans } from '../../records/dialogue.ts';
 import { FieldError, placed, RecordError, RunError } from '../../records/error.ts';
 import { placeImages } from '../../records/prompt.ts';
@@ -44,7 +45,7 @@ export function sampleEndpoint(options: EndpointOptions): Stage {
     } finally {
       if (sampler.numWithoutLogps > 0)
         options.warn(
-          `${sampler.numWithoutLogps} responses have no endpoint_logps: the server gave no number for some of their tokens`,
+          `${count(sampler.numWithoutLogps, 'response has', 'responses have')} no endpoint_logps: the server gave no number for some of their tokens`,
         );
     }
   };

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Evaluates held-out rows under the current model: the loss of a step over all of them, and a step's metrics under eval/. Every rank scores
 // its share and receives all sums.
+
 import type { LossNeeds, LossRow, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
+import { count } from '../../records/count.ts';
 import { RunError } from '../../records/error.ts';
 import type { EvalMetrics } from './history.ts';
 import { preferenceMetrics, rowFigures } from './metrics.ts';
@@ -32,7 +34,7 @@ export async function evaluate(trainer: TrainerEngine, options: EvaluateOptions)
   if (!Number.isFinite(loss))
     throw new RunError(
       'nonfinite',
-      `the loss of the ${numRows} held-out records is not finite after step ${trainer.stepsDone}`,
+      `the loss of the ${count(numRows, 'held-out record')} is not finite after step ${trainer.stepsDone}`,
     );
   const metrics = Object.entries(preferenceMetrics(scored, beta)).map(([name, value]) => [`eval/${name}`, value]);
   return { 'eval/loss': loss, ...Object.fromEntries(metrics) };

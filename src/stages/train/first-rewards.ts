@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Before any update the policy equals its reference. A reward that is not 0 then shows that the stored sums belong to another model.
+import { count } from '../../records/count.ts';
 import type { RowFigures } from './metrics.ts';
 
 /** Tolerance for another order of summation, in nats: per branch, and per token. */
@@ -19,7 +20,7 @@ export function firstRewardsWarning(rows: readonly RowFigures[], dtype: 'f32' | 
   });
   if (differing.length === 0) return undefined;
   return (
-    `nothing is trained yet, and the rewards of ${differing.length} of the first step's ${rows.length} records are not 0 ` +
+    `nothing is trained yet, and the rewards of ${differing.length} of the first step's ${count(rows.length, 'record')} are not 0 ` +
     `(log-probabilities up to ${largest.toFixed(2)} nats from ref_*): these sums are of another model or other texts; compute them with precompute-ref`
   );
 }

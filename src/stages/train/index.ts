@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The training run: reads rows, yields one metric row per step, writes checkpoints.
+
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
+import { count } from '../../records/count.ts';
 import { RunError, UsageError } from '../../records/error.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CostCount } from './cost.ts';
@@ -51,7 +53,9 @@ export async function* train(
     samplePrompts: recordsDigest(options.samples.rows),
     sampleEvery: options.samples.every,
   };
-  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering, ...evaluation, ...answered };
+  const { dtype, quantize } = context.engine.info;
+  const weights = { ...(dtype !== 'f32' && { dtype }), ...(quantize !== 'none' && { quantize }) };
+  const others = { batchSize, shuffle, lossOn, initAdapter, ...weights, ...rendering, ...evaluation, ...answered };
   const run = runIdentity(rows, settings, others, context.fingerprint);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
@@ -63,7 +67,7 @@ export async function* train(
   const from = (await trainer.exchange(latest ?? ''))[0] || undefined;
 
   const plan = await planMemory(sizes, rowsOfStep, settings.totalSteps, trainer);
-  options.note(`${rows.length} records, ${settings.totalSteps} steps; ${trainer.memoryPlan()}`);
+  options.note(`${count(rows.length, 'record')}, ${count(settings.totalSteps, 'step')}; ${trainer.memoryPlan()}`);
   if (plan.activationBytes > plan.budget)
     warn('the activations may not fit in the free memory; a smaller --batch-tokens needs less');
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference of a run: sums from the records, checked against the model, or computed once before the first step and stored beside the
 // checkpoints, so a resumed run reads the same numbers.
+
 import { open, readFile } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { planRecord } from '../../model/record-plan.ts';
+import { count } from '../../records/count.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { RefFingerprint } from '../../records/record.ts';
 import { checkInputs, referenceInputs } from '../reference-inputs.ts';
@@ -107,8 +109,8 @@ export async function computeReference(
   if (sums.size === numbers.length) return sums;
   note(
     sums.size === 0
-      ? `${numbers.length} rows have no reference log-probs: computing them with the starting model`
-      : `reference log-probs: resuming after ${sums.size} of ${numbers.length} rows`,
+      ? `${count(numbers.length, 'row has', 'rows have')} no reference log-probs: computing them with the starting model`
+      : `reference log-probs: resuming after ${sums.size} of ${count(numbers.length, 'row')}`,
   );
   const file = rank === 0 ? await open(path, 'w').catch(failedToWrite(path)) : undefined;
   try {

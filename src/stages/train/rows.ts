@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Converts a preference or single-response record to the trainer's row: one prefix tree with the branches that the loss reads.
+
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext, PreparedPrompt, RecordPlan } from '../../model/context.ts';
 import { loadImages, preparePrompt, responseTokenIds, writtenTurns } from '../../model/prompt.ts';
 import { planRecord } from '../../model/record-plan.ts';
+import { count } from '../../records/count.ts';
 import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
@@ -94,7 +96,7 @@ export function referenceSums({ record, ...at }: Row, needs: LossNeeds): number[
   const list = (name: 'ref_rejected_logps' | 'ref_chosen_logps_rejected_images', expected: number) => {
     if (record[name] === undefined) return undefined;
     const sums = [record[name]].flat();
-    if (sums.length !== expected) throw new RecordError(at, name, `${expected} numbers`, String(sums.length));
+    if (sums.length !== expected) throw new RecordError(at, name, count(expected, 'number'), String(sums.length));
     return sums;
   };
   const chosen = record.ref_chosen_logps;

@@ -51,7 +51,7 @@ export function differences(stored: RunIdentity, now: RunIdentity): string[] {
     value === undefined ? 'none' : typeof value === 'object' ? JSON.stringify(value) : String(value);
   const names = new Set([...Object.keys(stored.settings), ...Object.keys(now.settings)]);
   const settings = [...names].flatMap((name) => {
-    const [there, here] = [text(stored.settings[name]), text(now.settings[name])];
+    const [there, here] = [stored, now].map(({ settings }) => text(settings[name] ?? UNSAID[name]));
     return there === here ? [] : [`${flagOf(name)}: ${there} there, ${here} here`];
   });
   return [
@@ -60,6 +60,9 @@ export function differences(stored: RunIdentity, now: RunIdentity): string[] {
     ...(stored.records === now.records ? [] : ['input: other records']),
   ];
 }
+
+/** Settings that a run leaves out where they are this. */
+const UNSAID: Record<string, string> = { dtype: 'f32' };
 
 const FLAGS: Record<string, string> = {
   totalSteps: 'steps (--epochs, --max-steps)',

@@ -2,6 +2,7 @@
 // Batch modes: questions are submitted as files in the provider's format; replies are collected later.
 // A folder holds the files and a manifest. Each step is recorded before the next starts, so any step can be
 // interrupted and rerun.
+
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import type { Row } from '../../../flow/stage.ts';
 import { type Attempt, cutAtStop, failed } from '../../../http/attempt.ts';
 import { parseJson } from '../../../http/chat.ts';
 import type { HttpClient } from '../../../http/client.ts';
+import { count } from '../../../records/count.ts';
 import { RunError, UsageError } from '../../../records/error.ts';
 import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
@@ -206,7 +208,7 @@ async function fetchResults(manifest: Manifest, { folder, batch, client, warn }:
   if (running.length > 0) {
     throw new RunError(
       'batch-pending',
-      `${running.length} of ${manifest.files.length} batches still run: ${running.join(', ')}`,
+      `${running.length} of ${count(manifest.files.length, 'batch', 'batches')} not finished: ${running.join(', ')}`,
     );
   }
 }

@@ -77,10 +77,10 @@ export function readAnthropicReply(reply: HttpReply): Attempt {
   const requestId = headerValue(reply.headers, 'request-id');
   const id = requestId === undefined ? {} : { requestId };
   if (reply.status !== 200) return { ...anthropicFailure(reply, json), ...id };
-  return { ...id, ...(isObject(json) ? anthropicAnswer(json) : notJson(reply.body)) };
+  return { ...id, ...(isObject(json) ? anthropicReply(json) : notJson(reply.body)) };
 }
 
-function anthropicAnswer(json: JsonFields): Attempt {
+function anthropicReply(json: JsonFields): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof json.model === 'string') about.model = json.model;
   if (typeof json.id === 'string') about.requestId = json.id;

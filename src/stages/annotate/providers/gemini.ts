@@ -98,11 +98,11 @@ const REFUSALS = new Set([
 export function readGeminiReply(reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   if (reply.status !== 200) return geminiFailure(reply, json);
-  return isObject(json) ? geminiAnswer(json) : notJson(reply.body);
+  return isObject(json) ? geminiReply(json) : notJson(reply.body);
 }
 
 /** Reads a GenerateContentResponse; the batch results hold the same object. */
-export function geminiAnswer(json: JsonFields): Attempt {
+export function geminiReply(json: JsonFields): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof json.modelVersion === 'string') about.model = json.modelVersion;
   if (typeof json.responseId === 'string') about.requestId = json.responseId;
@@ -252,7 +252,7 @@ function operationStatus(json: unknown): BatchStatus {
 function readGeminiLine(line: unknown): ReturnType<BatchApi['readLine']> {
   const { key, response, error } = (line ?? {}) as { key?: unknown; response?: JsonFields; error?: GoogleStatus };
   if (typeof key !== 'string') return undefined;
-  return { key, attempt: response ? geminiAnswer(response) : statusAttempt(error) };
+  return { key, attempt: response ? geminiReply(response) : statusAttempt(error) };
 }
 
 interface GoogleStatus {

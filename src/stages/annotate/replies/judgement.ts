@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `reply: judgement`: SHR, one numbered line per sentence after the line with "Judgement:".
+import { count } from '../../../records/count.ts';
 import { type ReadResult, type ReplyContext, type ReplyReader, unread } from './reading.ts';
 
 export const judgementReply: ReplyReader = { read: readJudgement };
@@ -12,7 +13,7 @@ function readJudgement(text: string, context: ReplyContext): ReadResult {
   if (start === -1) return unread('a line "Judgement:" and then one line per sentence', text);
   const judged = lines.slice(start + 1).filter((line) => line.trim() !== '');
   if (judged.length !== context.sentences.length) {
-    return { problem: `expected ${context.sentences.length} lines after "Judgement:", got ${judged.length}` };
+    return { problem: `expected ${count(context.sentences.length, 'line')} after "Judgement:", got ${judged.length}` };
   }
   const sentences = [];
   for (const [index, line] of judged.entries()) {
