@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Error class -> exit code and message: the one place where both are decided.
+
 import { RecordError, RunError, UsageError } from '../records/error.ts';
+import { STAGES } from './flag-groups.ts';
+import { nearestName } from './nearest.ts';
 
 export const exitCode = {
   ok: 0,
@@ -59,7 +62,8 @@ export function messageOf(error: unknown): string | undefined {
   if (error instanceof RunError && error.code === 'peer') return undefined;
   if (error instanceof StoppedError && error.message === '') return undefined;
   if (!(error instanceof Error)) return String(error);
-  if (isOclifError(error)) return endsQuietly(error) ? undefined : `${inOneLine(error.message)} (see --help)`;
+  if (isOclifError(error))
+    return endsQuietly(error) ? undefined : `${inOneLine(error.message)}${nearestAdvice(error)} (see --help)`;
   if (error instanceof UsageError) return inOneLine(error.message);
   const isOurs = error instanceof RecordError || error instanceof RunError || error instanceof StoppedError;
   if (isOurs || 'syscall' in error) return error.message;
@@ -94,7 +98,20 @@ function inOneLine(message: string): string {
   return line.startsWith('Missing') ? own.replaceAll('|', ', ') : own;
 }
 
-type OclifError = Error & { code?: string; oclif: { exit: number } };
+type OclifError = Error & { code?: string; oclif: { exit: number }; flags?: string[]; parse?: { input?: ParserInput } };
+interface ParserInput {
+  /** The command's flags by name. */
+  flags?: object;
+}
+
+/** For a mistyped command or flag: the one that it most likely means. */
+function nearestAdvice({ message, flags = [], parse }: OclifError): string {
+  const verb = /^command ([^:\s]+)\S* not found/.exec(message)?.[1];
+  const verbs = STAGES.flatMap((stage) => stage.verbs);
+  const names = Object.keys(parse?.input?.flags ?? {}).map((name) => `--${name}`);
+  const near = verb === undefined ? flags.map((flag) => nearestName(flag, names))[0] : nearestName(verb, verbs);
+  return near === undefined ? '' : `; the nearest is ${near}`;
+}
 
 // A UsageError thrown by a flag's parser carries oclif's mark too; its class decides.
 function isOclifError(error: unknown): error is OclifError {

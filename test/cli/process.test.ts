@@ -206,6 +206,8 @@ describe('command line', { concurrency: 2 }, () => {
   const cases: [args: string[], code: number, stderr: RegExp][] = [
     [['bogus'], 2, /^vpref bogus: expected a command, got "bogus" \(see --help\)\n$/],
     [['bogus', 'x'], 2, /^vpref bogus: expected a command, got "bogus" \(see --help\)\n$/],
+    [['smple'], 2, /^vpref smple: expected a command, got "smple"; the nearest is sample \(see --help\)\n$/],
+    [['pair', '--reul', 'seva'], 2, /^vpref pair: unknown flag: --reul; the nearest is --rule \(see --help\)\n$/],
     [['augment', '--bogus'], 2, /^vpref augment: unknown flag: --bogus \(see --help\)\n$/],
     [['augment', '--limit', '-1'], 2, /^vpref augment: --limit: expected an integer of at least 0, got "-1"\n$/],
     [['augment', '--limit', '1.5'], 2, /^vpref augment: --limit: expected an integer of at least 0, got "1.5"\n$/],
